@@ -1,0 +1,141 @@
+"""Every error that memrepo raises to its users.
+
+    MemoryRepoError
+    ├── InvalidRequestError          fix the request: the message names the field
+    │   └── TooLargeError            over a limit: the message names the limit and its setting
+    ├── RepoNotFoundError            create it first (also a FileNotFoundError)
+    │   └── RepoNotAdoptedError      it is stored in the seed's layout: adopt it first
+    ├── RepoExistsError              it is there already: commit to it
+    ├── RefNotFoundError             no such branch, tag or commit
+    ├── PathNotFoundError            no such file at that ref
+    ├── HeadMovedError               somebody committed: read again, then decide
+    │   └── ContentMovedError        the same, for one file
+    ├── MemoryRepoBusyError          the queue is too deep: wait, then send again
+    ├── RequestExpiredError          too old to be executed safely: send it anew
+    ├── BrokerUnavailableError       nothing was enqueued: send again with the same request id
+    ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
+    ├── ResultExpiredError           the result is gone; the commit, if any, is in the history
+    ├── JobTimeoutError              still running: wait again (also a TimeoutError)
+    └── JobCancelledError            cancelled before it started
+
+Each error carries a one-sentence ``message`` and a ``details`` mapping of JSON values, and crosses the
+queue as itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Details = Mapping[str, Any]
+
+
+class MemoryRepoError(Exception):
+    """Something went wrong; the message says what to do next.
+
+    Raised directly only for a fault inside memrepo: the details hold the request id under which the worker's
+    log keeps the cause.
+    """
+
+    def __init__(self, message: str, details: Details | None = None) -> None:
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+        super().__init__(message, self.details)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        """Name the class alone: a repr may end in logs and in Flower, where no path or text belongs."""
+        return f"{type(self).__name__}()"
+
+
+class InvalidRequestError(MemoryRepoError):
+    """The request is malformed; ``details["field"]`` names the field. Fix it, do not send it again."""
+
+    @classmethod
+    def of(cls, field: str, reason: str, **details: Any) -> InvalidRequestError:  # noqa: ANN401 - JSON values
+        """Build the error for one field."""
+        return cls(f"{field}: {reason}", {"field": field, **details})
+
+
+class TooLargeError(InvalidRequestError):
+    """A value is over a limit; the message names the limit and the setting that moves it."""
+
+
+class RepoNotFoundError(MemoryRepoError, FileNotFoundError):
+    """The agent has no memory yet. Call ``create_repo`` or commit with ``create_repo_if_missing=True``."""
+
+
+class RepoNotAdoptedError(RepoNotFoundError):
+    """The agent's memory is stored in the seed's layout. Run ``memrepo store adopt ORG AGENT`` once."""
+
+
+class RepoExistsError(MemoryRepoError):
+    """The agent has a memory already; nothing was changed. Use ``commit``."""
+
+
+class RefNotFoundError(MemoryRepoError):
+    """No branch, tag or commit of that name. ``list_branches`` says what there is."""
+
+
+class PathNotFoundError(MemoryRepoError):
+    """No such file at that ref. ``list_files`` says what there is."""
+
+
+class HeadMovedError(MemoryRepoError):
+    """The branch is not where ``expected_head`` said. Read ``details["head"]``, then decide anew."""
+
+
+class ContentMovedError(HeadMovedError):
+    """A file is not what ``expected_sha256`` said; ``details`` name the path and its present sha256."""
+
+
+class MemoryRepoBusyError(MemoryRepoError):
+    """The agent's queue is too deep; nothing was enqueued. Wait, then send again."""
+
+
+class RequestExpiredError(MemoryRepoError):
+    """The request is older than the ledger's horizon, so it was not executed. Check the history, send anew."""
+
+
+class BrokerUnavailableError(MemoryRepoError):
+    """The broker did not take the request in time. Sending it again with the same request id is safe."""
+
+
+class StoreUnavailableError(MemoryRepoError):
+    """The object store cannot be reached or refuses us. Nothing that was acknowledged is affected."""
+
+
+class ResultExpiredError(MemoryRepoError):
+    """The result is no longer kept. Whether the request was applied is in the agent's history."""
+
+
+class JobTimeoutError(MemoryRepoError, TimeoutError):
+    """The result was not there in time; the job goes on. Wait again, or poll ``job.status()``."""
+
+
+class JobCancelledError(MemoryRepoError):
+    """The job was cancelled before a worker started it; nothing was changed."""
+
+
+def _tree(root: type[MemoryRepoError]) -> dict[str, type[MemoryRepoError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+BY_NAME: Mapping[str, type[MemoryRepoError]] = _tree(MemoryRepoError)
+"""Every error by its class name: the name is what crosses the queue."""
+
+
+def from_wire(name: str, message: str, details: Details | None = None) -> MemoryRepoError:
+    """Build the error that a worker of the same or another version named.
+
+    A name that this version does not know becomes a plain ``MemoryRepoError`` with the name in its message.
+    """
+    known = BY_NAME.get(name)
+    if known is None:
+        return MemoryRepoError(f"{name}: {message}", details)
+    return known(message, details)

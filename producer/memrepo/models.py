@@ -1,0 +1,186 @@
+"""The values that cross the queue as results, and the parts that requests are made of.
+
+All are frozen pydantic models with a JSON form. File content is ``bytes``; its JSON form is
+``{"utf8": "…"}`` where it is text and ``{"base64": "…"}`` where it is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from memrepo.validation import check_ident
+
+AuthorType = Literal["agent", "user", "system"]
+ChangeType = Literal["add", "modify", "delete"]
+
+
+def _content_to_json(data: bytes | None) -> dict[str, str] | None:
+    if data is None:
+        return None
+    try:
+        return {"utf8": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def _content_from_json(value: Any) -> Any:  # noqa: ANN401 - what pydantic hands in
+    match value:
+        case {"utf8": str(text)} if len(value) == 1:
+            return text.encode()
+        case {"base64": str(text)} if len(value) == 1:
+            return base64.b64decode(text, validate=True)
+        case str():
+            return value.encode()
+    return value
+
+
+Content = Annotated[
+    bytes, BeforeValidator(_content_from_json), PlainSerializer(_content_to_json, when_used="json")
+]
+
+
+class Model(BaseModel):
+    """Base of all models: immutable, strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Author(Model):
+    """Who wrote a commit: name and e-mail as git shows them, kind and id as trailers of the commit."""
+
+    name: str
+    email: str
+    type: AuthorType = "agent"
+    id: str | None = None
+
+    def check(self, field: str) -> None:
+        """Check the values; raises ``InvalidRequestError`` naming the field."""
+        check_ident(self.name, f"{field}.name")
+        check_ident(self.email, f"{field}.email")
+        if self.id is not None:
+            check_ident(self.id, f"{field}.id")
+
+
+DEFAULT_AUTHOR = Author(name="memrepo", email="memrepo@localhost", type="system")
+"""Who commits when the caller names nobody."""
+
+
+class FileChange(Model):
+    """One file to write or delete.
+
+    ``content=None`` deletes, as does ``change_type="delete"``; ``add`` and ``modify`` both write.
+    ``executable=None`` keeps the file's mode. ``expected_sha256`` is the sha256 of the present content that
+    the caller relies on; empty means that the file must not exist.
+    """
+
+    path: str
+    content: Content | None = None
+    change_type: ChangeType | None = None
+    executable: bool | None = None
+    expected_sha256: str | None = None
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the file is to be removed."""
+        return self.content is None or self.change_type == "delete"
+
+
+class FileInfo(Model):
+    """A file's name and shape, without its content. ``size`` is in bytes, ``sha`` is git's blob id."""
+
+    path: str
+    sha: str
+    size: int
+    executable: bool = False
+
+
+class MemoryFile(Model):
+    """One file at one commit. ``sha`` is git's blob id, ``size`` is in bytes."""
+
+    path: str
+    data: Content
+    sha: str
+    size: int
+    executable: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content as text; raises ``UnicodeDecodeError`` for a binary file."""
+        return self.data.decode()
+
+    @property
+    def sha256(self) -> str:
+        """The content's sha256, as ``expected_sha256`` wants it."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+class Snapshot(Model, Mapping[str, MemoryFile]):
+    """The files of one commit: a mapping from path to ``MemoryFile``."""
+
+    commit_sha: str
+    files: dict[str, MemoryFile]
+
+    def __getitem__(self, path: str) -> MemoryFile:
+        return self.files[path]
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]  # a mapping iterates over its keys
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class MemoryCommit(Model):
+    """One commit. ``additions`` and ``deletions`` count lines, as ``git diff --numstat`` does."""
+
+    sha: str
+    parent_sha: str | None
+    message: str
+    author_type: AuthorType
+    author_id: str | None
+    author_name: str
+    author_email: str
+    timestamp: datetime
+    files_changed: list[str]
+    additions: int
+    deletions: int
+    request_id: str | None
+
+
+class CommitResult(MemoryCommit):
+    """The commit that a request made; with ``created=False`` nothing changed and it is the present head."""
+
+    branch: str
+    created: bool
+
+
+class FileDiff(Model):
+    """What happened to one file between two commits; ``patch`` is empty for a binary file."""
+
+    path: str
+    status: Literal["added", "modified", "deleted"]
+    additions: int
+    deletions: int
+    binary: bool
+    patch: str
+
+
+class Diff(Model):
+    """The difference between two commits."""
+
+    base_sha: str
+    target_sha: str
+    files: list[FileDiff]
+
+
+class Branch(Model):
+    """A branch and the commit that it points to."""
+
+    name: str
+    sha: str

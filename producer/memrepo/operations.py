@@ -1,0 +1,92 @@
+"""The one table of operations: what can be asked, by which request, with which result.
+
+The client's methods, the Celery tasks, the worker's service and the tests are all driven by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from memrepo import models, requests
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+
+Result = TypeVar("Result")
+
+TASK_PREFIX = "memrepo."
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Result]):
+    """One row: a name, the model of the request, and the type of the result with its JSON form."""
+
+    name: str
+    request: type[requests.Request]
+    result: TypeAdapter[Result]
+
+    @property
+    def task_name(self) -> str:
+        """The name of its Celery task."""
+        return TASK_PREFIX + self.name
+
+    def result_to_json(self, value: Result) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the JSON form of a result."""
+        return self.result.dump_python(value, mode="json")
+
+    def result_from_json(self, value: Any) -> Result:  # noqa: ANN401 - any JSON value
+        """Rebuild a result from its JSON form."""
+        return self.result.validate_python(value)
+
+
+CREATE_REPO = Operation("create_repo", requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
+COMMIT = Operation("commit", requests.CommitRequest, TypeAdapter(models.CommitResult))
+GET_FILES = Operation("get_files", requests.GetFilesRequest, TypeAdapter(models.Snapshot))
+GET_FILE = Operation("get_file", requests.GetFileRequest, TypeAdapter(models.MemoryFile))
+LIST_FILES = Operation("list_files", requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
+GET_HISTORY = Operation("get_history", requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
+GET_HEAD_SHA = Operation("get_head_sha", requests.GetHeadShaRequest, TypeAdapter(str))
+DELETE_REPO = Operation("delete_repo", requests.DeleteRepoRequest, TypeAdapter(type(None)))
+
+OPERATIONS: Mapping[str, Operation[Any]] = {
+    operation.name: operation
+    for operation in (
+        CREATE_REPO, COMMIT, GET_FILES, GET_FILE, LIST_FILES, GET_HISTORY, GET_HEAD_SHA, DELETE_REPO,
+    )
+}  # fmt: skip
+"""Every operation by its name."""
+
+_BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
+    operation.request: operation for operation in OPERATIONS.values()
+}
+
+
+def operation_of(request: requests.Request) -> Operation[Any]:
+    """Return the row that a request belongs to."""
+    return _BY_REQUEST[type(request)]
+
+
+def validate(request: requests.Request, limits: Limits) -> None:
+    """Check every value of a request; both sides of the queue call this.
+
+    Raises:
+        InvalidRequestError: naming the field; ``TooLargeError`` if it is over a limit.
+    """
+    request.check(limits)
+
+
+def build(request_type: type[requests.Request], **values: Any) -> requests.Request:  # noqa: ANN401
+    """Build a request from a caller's or a message's values.
+
+    Raises:
+        InvalidRequestError: naming the first field whose shape is wrong.
+    """
+    try:
+        return request_type.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "request"
+        raise InvalidRequestError.of(where, first["msg"]) from None

@@ -1,0 +1,233 @@
+"""The requests that cross the queue: one model each, which checks shape; ``check`` checks values.
+
+``digest`` covers everything that the caller asked for and no time, so that the same id with another body is
+noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from typing import ClassVar
+
+from pydantic import field_validator
+
+from memrepo import validation
+from memrepo.errors import InvalidRequestError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.models import DEFAULT_AUTHOR, Author, FileChange, Model
+
+LIST_LIMIT_MAX = 10_000
+HISTORY_LIMIT_MAX = 1_000
+
+
+class Request(Model):
+    """What every request carries. ``enqueued_at`` is in seconds since 1970-01-01 UTC."""
+
+    MUTATES: ClassVar[bool] = False
+
+    org_id: str
+    agent_id: str
+    request_id: str
+    enqueued_at: float
+
+    def check(self, limits: Limits) -> None:
+        """Check every value; raises ``InvalidRequestError`` naming the field."""
+        validation.check_id(self.org_id, "org_id")
+        validation.check_id(self.agent_id, "agent_id")
+        validation.check_request_id(self.request_id)
+        self.check_body(limits)
+
+    @abstractmethod
+    def check_body(self, limits: Limits) -> None:
+        """Check what this kind of request adds."""
+
+    @property
+    def digest(self) -> str:
+        """A short fingerprint of the request without its id and time: 32 hexadecimal digits."""
+        body = self.model_dump(mode="json", exclude={"request_id", "enqueued_at"})
+        text = json.dumps([type(self).__name__, body], sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def shape(self) -> str:
+        """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
+        return f"{self.org_id}/{self.agent_id}"
+
+
+def _strip_slash(path: str) -> str:
+    return path.removeprefix("/")
+
+
+class _ReadRequest(Request):
+    ref: str = "HEAD"
+
+    def check_body(self, limits: Limits) -> None:
+        validation.check_ref(self.ref)
+        self.check_read(limits)
+
+    def check_read(self, limits: Limits) -> None:
+        """Check what this kind of read adds."""
+
+
+class _WriteRequest(Request):
+    MUTATES: ClassVar[bool] = True
+
+
+def check_changes(changes: tuple[FileChange, ...], limits: Limits, field: str) -> None:
+    """Check a set of changes: count, sizes, each path, and the paths together."""
+    if len(changes) > limits.changes_max:
+        raise TooLargeError.of(field, f"{len(changes)} changes, over changes_max ({limits.changes_max})")
+    total = 0
+    for index, change in enumerate(changes):
+        where = f"{field}[{index}]"
+        validation.check_path(change.path, limits, f"{where}.path")
+        if change.expected_sha256 is not None:
+            validation.check_sha256(change.expected_sha256, f"{where}.expected_sha256")
+        if change.change_type in ("add", "modify") and change.content is None:
+            raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
+        size = len(change.content or b"")
+        if size > limits.file_bytes_max:
+            raise TooLargeError.of(
+                f"{where}.content", f"is {size} bytes long, over file_bytes_max ({limits.file_bytes_max})"
+            )
+        total += size + len(change.path.encode())
+    if total > limits.request_bytes_max:
+        raise TooLargeError.of(field, f"{total} bytes, over request_bytes_max ({limits.request_bytes_max})")
+    validation.check_paths_together((change.path for change in changes if not change.deletes), field)
+    _check_no_path_twice(changes, field)
+
+
+def _check_no_path_twice(changes: tuple[FileChange, ...], field: str) -> None:
+    seen: set[str] = set()
+    for change in changes:
+        if change.path in seen:
+            raise InvalidRequestError.of(field, f"{change.path!r} is there twice", path=change.path)
+        seen.add(change.path)
+
+
+class CreateRepoRequest(_WriteRequest):
+    """Begin an agent's memory with its first commit."""
+
+    initial_files: tuple[FileChange, ...] = ()
+    author: Author = DEFAULT_AUTHOR
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        check_changes(self.initial_files, limits, "initial_files")
+        for index, change in enumerate(self.initial_files):
+            if change.deletes:
+                raise InvalidRequestError.of(f"initial_files[{index}].content", "is needed")
+        self.author.check("author")
+
+    @property
+    def shape(self) -> str:  # noqa: D102 - see Request
+        return f"{super().shape} {len(self.initial_files)} files"
+
+
+class CommitRequest(_WriteRequest):
+    """Change files on a branch, as one commit."""
+
+    changes: tuple[FileChange, ...]
+    message: str
+    author: Author = DEFAULT_AUTHOR
+    branch: str = "main"
+    start_point: str = "main"
+    expected_head: str | None = None
+    create_repo_if_missing: bool = False
+
+    @field_validator("changes")
+    @classmethod
+    def _relative(cls, changes: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+        return tuple(relative(change) for change in changes)
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        check_changes(self.changes, limits, "changes")
+        validation.check_message(self.message, limits)
+        self.author.check("author")
+        validation.check_branch(self.branch)
+        validation.check_ref(self.start_point, "start_point")
+        if self.expected_head is not None:
+            validation.check_sha(self.expected_head, "expected_head")
+
+    @property
+    def shape(self) -> str:  # noqa: D102 - see Request
+        size = sum(len(change.content or b"") for change in self.changes)
+        return f"{super().shape} {self.branch} {len(self.changes)} changes {size} bytes"
+
+
+class GetFilesRequest(_ReadRequest):
+    """Read all files, or some, at one ref."""
+
+    paths: tuple[str, ...] | None = None
+
+    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
+        for index, path in enumerate(self.paths or ()):
+            validation.check_path(path, limits, f"paths[{index}]")
+
+
+class GetFileRequest(_ReadRequest):
+    """Read one file at one ref."""
+
+    path: str
+
+    _relative = field_validator("path")(_strip_slash)
+
+    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
+        validation.check_path(self.path, limits, "path")
+
+
+class ListFilesRequest(_ReadRequest):
+    """List names and sizes, in git's order, from ``after`` (exclusive) on."""
+
+    prefix: str = ""
+    limit: int = 1000
+    after: str | None = None
+
+    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
+        validation.check_count(self.limit, "limit", 1, LIST_LIMIT_MAX)
+        validation.check_text(self.prefix, limits, "prefix")
+        validation.check_text(self.after or "", limits, "after")
+
+
+class GetHistoryRequest(_ReadRequest):
+    """List commits, newest first, from ``after`` (a sha, exclusive) on."""
+
+    path: str | None = None
+    limit: int = 50
+    after: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _relative(cls, path: str | None) -> str | None:
+        return None if path is None else _strip_slash(path)
+
+    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
+        validation.check_count(self.limit, "limit", 1, HISTORY_LIMIT_MAX)
+        if self.path is not None:
+            validation.check_path(self.path, limits, "path")
+        if self.after is not None:
+            validation.check_sha(self.after, "after")
+
+
+class GetHeadShaRequest(Request):
+    """Ask where a branch is."""
+
+    branch: str = "main"
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        validation.check_branch(self.branch)
+
+
+class DeleteRepoRequest(_WriteRequest):
+    """Delete an agent's memory for good."""
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        """Nothing to check."""
+
+
+def relative(change: FileChange) -> FileChange:
+    """Strip one leading slash, as the seed does."""
+    if not change.path.startswith("/"):
+        return change
+    return change.model_copy(update={"path": _strip_slash(change.path)})

@@ -1,0 +1,80 @@
+"""The producer's settings: the only place of ``memrepo`` that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+from memrepo.routing import SHARDS_DEFAULT
+
+BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
+
+Number = TypeVar("Number", int, float)
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process environment: the one door for ``memrepo``."""
+    return os.environ  # noqa: TID251 - this is the door
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a producer reaches the queue and what it lets through. Durations are in seconds."""
+
+    broker_url: str = BROKER_URL_DEFAULT
+    result_url: str = BROKER_URL_DEFAULT
+    shards: int = SHARDS_DEFAULT
+    connect_timeout_s: float = 2.0
+    enqueue_timeout_s: float = 4.0
+    result_expires_s: int = 3600
+    poll_interval_s: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read ``MEMREPO_…`` variables; what is not set keeps its default.
+
+        Raises:
+            InvalidRequestError: a variable is not a number where one is needed; the message names it.
+        """
+        env = environment() if env is None else env
+        broker_url = env.get("MEMREPO_BROKER_URL") or BROKER_URL_DEFAULT
+        return cls(
+            broker_url=broker_url,
+            result_url=env.get("MEMREPO_RESULT_URL") or broker_url,
+            shards=number(env, "MEMREPO_SHARDS", cls.shards),
+            connect_timeout_s=number(env, "MEMREPO_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
+            enqueue_timeout_s=number(env, "MEMREPO_ENQUEUE_TIMEOUT_S", cls.enqueue_timeout_s),
+            result_expires_s=number(env, "MEMREPO_RESULT_EXPIRES_S", cls.result_expires_s),
+            poll_interval_s=number(env, "MEMREPO_POLL_INTERVAL_S", cls.poll_interval_s),
+            limits=limits_from_env(env),
+        )
+
+
+def limits_from_env(env: Mapping[str, str]) -> Limits:
+    """Read the limits, e.g. ``MEMREPO_FILE_BYTES_MAX``."""
+    default = Limits()
+    return Limits(
+        **{
+            item.name: number(env, f"MEMREPO_{item.name.upper()}", getattr(default, item.name))
+            for item in fields(Limits)
+        }
+    )
+
+
+def number(env: Mapping[str, str], name: str, default: Number) -> Number:
+    """Return a variable as a non-negative number of the default's type."""
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        value = type(default)(text)
+    except ValueError:
+        raise InvalidRequestError.of(name, f"{text!r} is not a number") from None
+    if value < 0:
+        raise InvalidRequestError.of(name, "must not be negative")
+    return value

@@ -1,0 +1,1 @@
+"""The worker: warm git repositories in front of a durable journal in object storage."""

@@ -1,0 +1,1 @@
+"""Bytes and versions in object storage. Knows nothing of git."""
