@@ -1,0 +1,69 @@
+"""What travels from the mailbox to the service: an agent's waiting requests, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from memrepo.errors import MemoryRepoError
+from memrepo.requests import Request
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Agent:
+    """The name of one agent's repository."""
+
+    org_id: str
+    agent_id: str
+
+    def __str__(self) -> str:
+        return f"{self.org_id}/{self.agent_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to trust a warm repository without asking the store.
+
+    ``token`` is new for every tenure of a shard by a worker process; ``valid_until_s`` is on the monotonic clock.
+    A commit needs no lease: the conditional create protects it.
+    """
+
+    token: str
+    valid_until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Requests of one agent in the order in which they were enqueued; they share one journal entry."""
+
+    agent: Agent
+    requests: tuple[Request, ...]
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A request's result: a value of its operation's result type."""
+
+    value: Any
+
+
+Outcome = Success | MemoryRepoError
+"""What a request's producer is told."""
+
+
+class GroupHandler(Protocol):
+    """Executes groups. At most one call per agent is under way in a process."""
+
+    def __call__(self, group: Group) -> Sequence[Outcome]:
+        """Settle every request of the group and return the outcomes in the same order.
+
+        Calling it again with the same requests is safe: what an earlier call settled is answered from the ledger.
+
+        Raises:
+            memrepo_worker.store.seam.UnavailableError: the store cannot be reached now; call again later with the
+                same requests in the same order. No outcome may be told before that succeeds.
+            memrepo_worker.store.seam.RefusedError: as above, but somebody has to mend something first.
+        """
+        ...
