@@ -1,0 +1,59 @@
+# memrepo's house-keeping. `make demo` and `make test` need Python 3.11 or newer, git, make, and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed-from
+
+# Installed means: in this folder, by this Python, from this lock and this project file.
+FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | cksum
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-now check test demo bench soak lock
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile
+
+install:  ## set up .venv from the lock; does nothing when that is done already
+	@if [ "$$($(FINGERPRINT))" = "$$(cat $(STAMP) 2>/dev/null)" ]; \
+	then echo "Already installed in .venv: the lock and pyproject.toml are unchanged."; \
+	else $(MAKE) --no-print-directory install-now; fi
+
+install-now:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "memrepo needs Python 3.11 or newer.")'
+	@git --version >/dev/null 2>&1 || { echo "memrepo needs git." >&2; exit 1; }
+	@rm -f $(STAMP)
+	@# An environment that was moved here from another folder still points there: begin again.
+	@[ "$$(cat .venv/place 2>/dev/null)" = "$$(pwd)" ] || rm -rf .venv
+	$(PYTHON) -m venv .venv
+	@pwd > .venv/place
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(FINGERPRINT) > $(STAMP)
+
+check: install  ## format, lint, types, walls, and nothing of one machine in tracked files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@# Written so that this line does not find itself.
+	@if git grep -nIE 'p[y]pi\.org|p[y]thonhosted|(extra-)?index-[u]rl|find-[l]inks|(^|[^A-Za-z0-9_.])/([w]ork|[r]oot|[t]mp)/[A-Za-z0-9_.]' \
+	  -- . ':!docs/*.svg'; then \
+	echo "The lines above hold a package server's address or a path of one machine." >&2; exit 1; fi
+
+test: install  ## run the tests (LONG=1 for the long forms)
+	$(BIN)/python -m pytest
+
+demo: install  ## the main job, end to end, on this machine, in under a minute
+	$(BIN)/python examples/demo.py
+
+bench: install  ## measure, as ratios
+	$(BIN)/python -m tests.benchmarks
+
+soak: install  ## the long soak
+	LONG=1 $(BIN)/python -m pytest tests/soak
+
+lock:  ## resolve the dependencies anew; the lock holds hashes and no address
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --all-extras --upgrade -o requirements.lock
