@@ -1,0 +1,93 @@
+"""From an address to a store; a backend, and its SDK, is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.seam import RefusedError, Store
+
+Query = Mapping[str, str]
+
+
+def open_store(url: str, options: StoreOptions | None = None) -> Store:
+    """Open the store at an address. No request is made yet.
+
+    * ``file:///folder``
+    * ``memory://``: a new, empty one in this process
+    * ``s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=…&sse=…&sse_kms_key_id=…&storage_class=…``
+    * ``gs://bucket/prefix?endpoint_url=…``
+
+    Raises:
+        RefusedError: the address makes no sense, a package is missing, or a local folder cannot be written; the
+            message says what to do.
+    """
+    address = urlsplit(url)
+    opener = _OPENERS.get(address.scheme)
+    if opener is None:
+        raise RefusedError(
+            f"no store at {address.scheme or url!r}: use {', '.join(f'{s}://' for s in _OPENERS)}"
+        )
+    query = dict(parse_qsl(address.query, keep_blank_values=True))
+    return opener(address, query, options or StoreOptions())
+
+
+def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> Store:
+    from memrepo_worker.store.local import LocalStore  # noqa: PLC0415 - only when asked for
+
+    _check_query("file", query, ())
+    path = Path(unquote(address.path))
+    if address.netloc not in ("", "localhost") or not path.is_absolute():
+        raise RefusedError("file:// needs three slashes and an absolute folder, e.g. file:///var/lib/memrepo")
+    return LocalStore(path)
+
+
+def _open_memory(_address: SplitResult, query: Query, _options: StoreOptions) -> Store:
+    from memrepo_worker.store.memory import MemoryStore  # noqa: PLC0415 - only when asked for
+
+    _check_query("memory", query, ())
+    return MemoryStore()
+
+
+def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store:
+    try:
+        from memrepo_worker.store.s3 import S3Place, S3Store  # noqa: PLC0415 - needs boto3
+    except ModuleNotFoundError as error:
+        raise _missing(error, "s3") from error
+    known = ("endpoint_url", "region", "addressing_style", "sse", "sse_kms_key_id", "storage_class")
+    _check_query("s3", query, known)
+    return S3Store.connect(S3Place(*_bucket_and_prefix(address), **query), options)
+
+
+def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Store:
+    try:
+        from memrepo_worker.store.gcs import GcsPlace, GcsStore  # noqa: PLC0415 - needs google-cloud-storage
+    except ModuleNotFoundError as error:
+        raise _missing(error, "gcs") from error
+    _check_query("gs", query, ("endpoint_url", "project"))
+    return GcsStore.connect(GcsPlace(*_bucket_and_prefix(address), **query), options)
+
+
+_OPENERS = {"file": _open_local, "memory": _open_memory, "s3": _open_s3, "gs": _open_gcs}
+
+
+def _check_query(scheme: str, query: Query, known: tuple[str, ...]) -> None:
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise RefusedError(
+            f"{scheme}:// does not know {', '.join(unknown)}; it knows {', '.join(known) or 'no options'}"
+        )
+
+
+def _bucket_and_prefix(address: SplitResult) -> tuple[str, str]:
+    """Return the bucket and the prefix of all keys, which is empty or ends in ``/``."""
+    if not address.netloc:
+        raise RefusedError(f"{address.scheme}:// needs a bucket, e.g. {address.scheme}://bucket/prefix")
+    prefix = unquote(address.path).strip("/")
+    return address.netloc, f"{prefix}/" if prefix else ""
+
+
+def _missing(error: ModuleNotFoundError, extra: str) -> RefusedError:
+    return RefusedError(f"{error.name} is not installed: pip install 'memrepo[{extra}]'")

@@ -1,0 +1,19 @@
+"""How a store is reached: what every backend that speaks over a network takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Limits of the connections to a store.
+
+    ``connections_max``: as many as threads that call the store, so that none waits for another's connection.
+    ``connect_timeout_s``, ``read_timeout_s``: how long silence may last before the answer counts as lost; each
+    request is tried once.
+    """
+
+    connections_max: int = 32
+    connect_timeout_s: float = 3.0
+    read_timeout_s: float = 20.0
