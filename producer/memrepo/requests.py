@@ -222,7 +222,7 @@ class GetHeadShaRequest(Request):
 class DeleteRepoRequest(_WriteRequest):
     """Delete an agent's memory for good."""
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_body(self, limits: Limits) -> None:
         """Nothing to check."""
 
 

@@ -19,7 +19,7 @@ def shard_of(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> int:
 
 
 def queue_name(shard: int) -> str:
-    """Return the name of a shard's queue: ``memrepo.000``, ``memrepo.001``, …"""
+    """Return the name of a shard's queue, such as ``memrepo.000``."""
     return f"{QUEUE_PREFIX}{shard:03d}"
 
 

@@ -22,12 +22,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENT_FORBIDDEN = re.compile(r"[<>\x00-\x1f\x7f]")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|\\]')
-_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE)
+_WINDOWS_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
+)
 _NTFS_SHORT_NAME = re.compile(r"(git|gitmod|gi7eba)~[0-9]+\Z")
 # Code points that HFS+ ignores when it compares names (next_hfs_char in git's utf8.c).
-_HFS_IGNORED = dict.fromkeys(
-    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
-)
+_HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _RESERVED = {
     ".git": "is git's own directory",
     ".gitmodules": "would configure submodules, which memrepo does not keep",
@@ -114,9 +114,7 @@ def check_paths_together(paths: Iterable[str], field: str) -> None:
 def check_branch(name: str, field: str = "branch") -> str:
     """Check a branch name by ``git check-ref-format --branch``; also refuses ``HEAD`` and a bare sha."""
     _utf8(name, field)
-    bad_part = any(
-        not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/")
-    )
+    bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
     if (
         bad_part
         or _REF_FORBIDDEN.search(name)

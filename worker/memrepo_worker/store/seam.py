@@ -118,9 +118,7 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects whose key begins with ``prefix`` and sorts after ``start_after``, in order of their
-        keys' bytes.
-        """
+        """Yield the objects whose key begins with ``prefix`` and sorts after ``start_after``, by their keys' bytes."""
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -1,0 +1,144 @@
+"""Changing files in a tree: from a root tree and a set of edits to the new root, touching only what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from memrepo_worker.git.objects import (
+    MODE_EXECUTABLE,
+    MODE_FILE,
+    MODE_TREE,
+    GitObject,
+    Kind,
+    TreeEntry,
+    encode_tree,
+    object_id,
+)
+from memrepo_worker.git.reader import Reader
+
+
+class TreeConflictError(Exception):
+    """An edit does not fit the tree: ``path`` says where, ``reason`` why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path!r} {reason}")
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """One file to write, or with ``data=None`` to delete. ``executable=None`` keeps the file's mode."""
+
+    path: str
+    data: bytes | None
+    executable: bool | None = None
+
+
+@dataclass(slots=True)
+class _Node:
+    """The edits at and below one name."""
+
+    edit: FileEdit | None = None
+    children: dict[str, _Node] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything at or below is written."""
+        if self.edit is not None and self.edit.data is not None:
+            return True
+        return any(child.writes for child in self.children.values())
+
+
+class TreeEditor:
+    """Applies edits to trees; collects the new objects in ``objects`` by id."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.objects: dict[str, GitObject] = {}
+
+    def apply(self, root: str | None, edits: Iterable[FileEdit]) -> str:
+        """Return the id of the root tree after the edits; equal to ``root`` when nothing changed.
+
+        Deletions come before writes, so a file may make room for a folder of its name. Deleting what is not there
+        is no error.
+
+        Raises:
+            TreeConflictError: a file would be inside a file, replace a folder, or differ from a neighbour only in
+                case.
+        """
+        top = _Node()
+        for edit in edits:
+            node = top
+            for name in edit.path.split("/"):
+                node = node.children.setdefault(name, _Node())
+            node.edit = edit
+        return self._folder(root, top, "") or self._add(encode_tree({}))
+
+    def _folder(self, sha: str | None, node: _Node, prefix: str) -> str | None:
+        """Return the id of a folder after its edits, or None when nothing is left in it."""
+        before = {} if sha is None else self._reader.tree(sha)
+        entries = dict(before)
+        for name, child in node.children.items():
+            entry = self._entry(entries.get(name), child, prefix + name)
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        if entries == before:
+            return sha
+        _refuse_case_twins(before.keys(), entries.keys(), prefix)
+        return self._add(encode_tree(entries)) if entries else None
+
+    def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
+        """Return what stands under one name after the edits at and below it."""
+        edit = node.edit
+        if edit is not None and edit.data is None and entry is not None and not entry.is_tree:
+            entry = None
+        if node.children:
+            entry = self._below(entry, node, path)
+        if edit is not None and edit.data is not None:
+            if entry is not None and entry.is_tree:
+                raise TreeConflictError(path, "is a folder")
+            entry = self._file(entry, edit, edit.data)
+        return entry
+
+    def _below(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
+        """Return a folder's entry after the edits below it."""
+        if entry is not None and not entry.is_tree:
+            if any(child.writes for child in node.children.values()):
+                raise TreeConflictError(path, "is a file, so nothing can be inside it")
+            return entry
+        sha = self._folder(entry.sha if entry else None, node, f"{path}/")
+        return None if sha is None else TreeEntry(MODE_TREE, sha)
+
+    def _file(self, entry: TreeEntry | None, edit: FileEdit, data: bytes) -> TreeEntry:
+        executable = edit.executable
+        if executable is None:
+            executable = entry is not None and entry.executable
+        mode = MODE_EXECUTABLE if executable else MODE_FILE
+        blob = GitObject(Kind.BLOB, data)
+        sha = object_id(blob)
+        if entry is None or entry.sha != sha:
+            self.objects[sha] = blob
+        return TreeEntry(mode, sha)
+
+    def _add(self, item: GitObject) -> str:
+        sha = object_id(item)
+        self.objects[sha] = item
+        return sha
+
+
+def _refuse_case_twins(before: Iterable[str], after: Iterable[str], prefix: str) -> None:
+    """Refuse a new name that differs from a neighbour only in case: some file systems would merge the two."""
+    new = set(after) - set(before)
+    if not new:
+        return
+    by_folded: dict[str, str] = {}
+    for name in after:
+        other = by_folded.setdefault(name.casefold(), name)
+        if other != name and (name in new or other in new):
+            twin = name if name in new else other
+            kept = other if twin is name else name
+            raise TreeConflictError(prefix + twin, f"differs from {prefix + kept!r} only in case")

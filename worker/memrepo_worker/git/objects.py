@@ -1,0 +1,156 @@
+"""Git objects as bytes: ids, trees and commits (gitformat-pack, "git cat-file -p" for the layouts).
+
+Object ids are 40 lower-case hexadecimal digits. Names in trees are ``str``; bytes that are not UTF-8 (only in
+histories that were not written by memrepo) survive as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+NULL_SHA = "0" * 40
+
+MODE_FILE = "100644"
+MODE_EXECUTABLE = "100755"
+MODE_TREE = "40000"
+_FILE_MODES = {MODE_FILE, MODE_EXECUTABLE, "100664"}
+
+
+class Kind(Enum):
+    """The four kinds of objects; the value is the number in a pack."""
+
+    COMMIT = 1
+    TREE = 2
+    BLOB = 3
+    TAG = 4
+
+    @property
+    def word(self) -> str:
+        """The kind's name in an object's header."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class GitObject:
+    """One object: its kind and the bytes after its header."""
+
+    kind: Kind
+    data: bytes
+
+
+def object_id(item: GitObject) -> str:
+    """Return an object's id: the SHA-1 of its header and bytes."""
+    header = f"{item.kind.word} {len(item.data)}\0".encode()
+    return hashlib.sha1(header + item.data, usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One line of a tree, without its name. ``mode`` is octal text as git writes it."""
+
+    mode: str
+    sha: str
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is a folder."""
+        return self.mode == MODE_TREE
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file (and not a folder, symbolic link or submodule)."""
+        return self.mode in _FILE_MODES
+
+    @property
+    def executable(self) -> bool:
+        """Whether it is an executable file."""
+        return self.mode == MODE_EXECUTABLE
+
+
+def decode_tree(data: bytes) -> dict[str, TreeEntry]:
+    """Return a tree's entries by name, in git's order."""
+    entries: dict[str, TreeEntry] = {}
+    position = 0
+    while position < len(data):
+        end = data.index(b"\0", position)
+        mode, _, name = data[position:end].partition(b" ")
+        sha = data[end + 1 : end + 21].hex()
+        entries[name.decode(errors="surrogateescape")] = TreeEntry(mode.decode(), sha)
+        position = end + 21
+    return entries
+
+
+def encode_tree(entries: Mapping[str, TreeEntry]) -> GitObject:
+    """Return the tree object of these entries; git sorts folders as if their names ended with a slash."""
+    lines = []
+    for name, entry in entries.items():
+        raw = name.encode(errors="surrogateescape")
+        key = raw + b"/" if entry.is_tree else raw
+        lines.append((key, entry.mode.encode() + b" " + raw + b"\0" + bytes.fromhex(entry.sha)))
+    return GitObject(Kind.TREE, b"".join(line for _, line in sorted(lines)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ident:
+    """An author or committer. ``timestamp`` is in seconds since 1970-01-01 UTC, ``zone`` like ``+0000``."""
+
+    name: str
+    email: str
+    timestamp: int
+    zone: str = "+0000"
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.email}> {self.timestamp} {self.zone}"
+
+
+_IDENT = re.compile(r"(?P<name>.*?) ?<(?P<email>[^>]*)> (?P<timestamp>-?\d+) (?P<zone>[+-]\d+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit's parts. ``message`` is everything after the headers, as it is."""
+
+    tree: str
+    parents: tuple[str, ...]
+    author: Ident
+    committer: Ident
+    message: str
+
+
+def encode_commit(commit: Commit) -> GitObject:
+    """Return the commit object."""
+    headers = [
+        f"tree {commit.tree}",
+        *(f"parent {parent}" for parent in commit.parents),
+        f"author {commit.author}",
+        f"committer {commit.committer}",
+    ]
+    return GitObject(Kind.COMMIT, ("\n".join(headers) + "\n\n" + commit.message).encode())
+
+
+def decode_commit(data: bytes) -> Commit:
+    """Return a commit's parts; text that is not UTF-8 is shown with replacement characters."""
+    head, _, message = data.decode(errors="replace").partition("\n\n")
+    tree, parents = "", []
+    idents: dict[str, Ident] = {}
+    for line in head.split("\n"):
+        word, _, value = line.partition(" ")
+        match word:
+            case "tree":
+                tree = value
+            case "parent":
+                parents.append(value)
+            case "author" | "committer":
+                idents[word] = _decode_ident(value)
+    return Commit(tree, tuple(parents), idents["author"], idents["committer"], message)
+
+
+def _decode_ident(text: str) -> Ident:
+    match = _IDENT.match(text)
+    if match is None:
+        return Ident(text, "", 0)
+    return Ident(match["name"], match["email"], int(match["timestamp"]), match["zone"])

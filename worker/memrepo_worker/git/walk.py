@@ -1,0 +1,92 @@
+"""Walking trees and commits: which files a tree has, what differs between two, which commits come before one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from memrepo_worker.git.objects import Commit, TreeEntry
+from memrepo_worker.git.reader import Reader
+
+
+def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
+    """Yield path and entry of every regular file below a tree, in git's order; links and submodules are left out."""
+    for name, entry in reader.tree(tree).items():
+        path = prefix + name
+        if entry.is_tree:
+            yield from files(reader, entry.sha, f"{path}/")
+        elif entry.is_file:
+            yield path, entry
+
+
+def lookup(reader: Reader, tree: str, path: str) -> TreeEntry | None:
+    """Return the entry of one regular file, or None."""
+    *folders, name = path.split("/")
+    for folder in folders:
+        entry = reader.tree(tree).get(folder)
+        if entry is None or not entry.is_tree:
+            return None
+        tree = entry.sha
+    found = reader.tree(tree).get(name)
+    return found if found is not None and found.is_file else None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDelta:
+    """One path that differs between two trees; None stands for "no file"."""
+
+    path: str
+    old: TreeEntry | None
+    new: TreeEntry | None
+
+
+def differences(reader: Reader, old: str | None, new: str | None, prefix: str = "") -> Iterator[FileDelta]:
+    """Yield the files that differ between two trees, without detecting renames (as ``git diff-tree -r`` does)."""
+    if old == new:
+        return
+    before = _entries(reader, old)
+    after = _entries(reader, new)
+    for name in sorted(before.keys() | after.keys()):
+        left, right = before.get(name), after.get(name)
+        if left == right:
+            continue
+        path = prefix + name
+        left_tree = left.sha if left is not None and left.is_tree else None
+        right_tree = right.sha if right is not None and right.is_tree else None
+        left_file = left if left_tree is None else None
+        right_file = right if right_tree is None else None
+        if left_file is not None or right_file is not None:
+            yield FileDelta(path, left_file, right_file)
+        if left_tree is not None or right_tree is not None:
+            yield from differences(reader, left_tree, right_tree, f"{path}/")
+
+
+def _entries(reader: Reader, tree: str | None) -> Mapping[str, TreeEntry]:
+    return {} if tree is None else reader.tree(tree)
+
+
+def ancestors(reader: Reader, starts: Iterable[str]) -> Iterator[tuple[str, Commit]]:
+    """Yield commits reachable from ``starts``, newest first by committer date, each once.
+
+    With equal dates the later-found comes later, so a line of commits keeps its order.
+    """
+    seen: set[str] = set()
+    queue: list[tuple[int, int, str, Commit]] = []
+    serial = 0
+
+    def push(sha: str) -> None:
+        nonlocal serial
+        if sha not in seen:
+            seen.add(sha)
+            commit = reader.commit(sha)
+            heapq.heappush(queue, (-commit.committer.timestamp, serial, sha, commit))
+            serial += 1
+
+    for start in starts:
+        push(start)
+    while queue:
+        _, _, sha, commit = heapq.heappop(queue)
+        yield sha, commit
+        for parent in commit.parents:
+            push(parent)
