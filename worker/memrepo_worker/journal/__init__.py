@@ -1,1 +1,1 @@
-"""TODO"""
+"""An agent's durable history in object storage: numbered entries, each written once."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Warm repositories: disposable local copies of agents' memories."""

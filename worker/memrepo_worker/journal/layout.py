@@ -1,0 +1,70 @@
+"""The only place that builds a key: where an agent's journal lies in the store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ENTRY = re.compile(r"journal/(\d{20})\.bundle\Z")
+_BASE = re.compile(r"base/(\d{20})\.bundle\Z")
+_ACCELERATOR = re.compile(r"(?:base/|segment/\d{20}-)(\d{20})\.(?:bundle|idx)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The keys of one agent. ``prefix`` ends with a slash; ids were validated, so none can reach another's."""
+
+    prefix: str
+
+    @classmethod
+    def of(cls, org_id: str, agent_id: str) -> Layout:
+        """Return the layout of an agent, under the seed's own prefix."""
+        return cls(f"{org_id}/{agent_id}/repo.git/")
+
+    @property
+    def journal(self) -> str:
+        """The prefix of all entries."""
+        return f"{self.prefix}journal/"
+
+    @property
+    def bases(self) -> str:
+        """The prefix of all bases."""
+        return f"{self.prefix}base/"
+
+    @property
+    def seed_head(self) -> str:
+        """A file that every repository in the seed's layout has, and no journal."""
+        return f"{self.prefix}HEAD"
+
+    @property
+    def segments(self) -> str:
+        """The prefix of all segments."""
+        return f"{self.prefix}segment/"
+
+    def entry(self, seq: int) -> str:
+        """Return the key of an entry; entries count from 1."""
+        return f"{self.journal}{seq:020d}.bundle"
+
+    def base(self, seq: int) -> str:
+        """Return the key of the base that stands for everything up to ``seq``."""
+        return f"{self.bases}{seq:020d}.bundle"
+
+    def entry_seq(self, key: str) -> int | None:
+        """Return the number of the entry that a key names, or None for any other key."""
+        return self._number(_ENTRY, key)
+
+    def base_seq(self, key: str) -> int | None:
+        """Return the number of the base that a key names, or None for any other key."""
+        return self._number(_BASE, key)
+
+    def accelerator_seq(self, key: str) -> int | None:
+        """Return the last entry that a base or segment (or the index beside it) stands for, or None."""
+        return self._number(_ACCELERATOR, key)
+
+    def is_foreign(self, key: str) -> bool:
+        """Whether a key under the prefix is none of the journal's: a file of the seed's layout."""
+        return not key.startswith((self.journal, self.bases, self.segments))
+
+    def _number(self, pattern: re.Pattern[str], key: str) -> int | None:
+        match = pattern.match(key.removeprefix(self.prefix)) if key.startswith(self.prefix) else None
+        return int(match[1]) if match else None

@@ -1,0 +1,100 @@
+"""The ledger: which requests a journal has settled, and how.
+
+One line each, ``request_id digest verdict sha enqueued_at [detail]``, separated by single spaces. ``verdict`` is
+``committed``, ``unchanged``, ``deleted``, ``done``, or the class name of the error that was given; ``sha`` is the
+commit it is about, or zeros; ``enqueued_at`` (seconds since 1970-01-01 UTC, with milliseconds) says how long the
+line must be kept; ``detail`` is the error's message and details as JSON without line breaks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from memrepo.errors import MemoryRepoError, from_wire
+from memrepo_worker.git.objects import NULL_SHA
+
+COMMITTED = "committed"
+UNCHANGED = "unchanged"
+DELETED = "deleted"
+DONE = "done"
+_SUCCESSES = {COMMITTED, UNCHANGED, DELETED, DONE}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """What became of one request."""
+
+    request_id: str
+    digest: str
+    verdict: str
+    enqueued_at: float
+    sha: str = NULL_SHA
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(cls, request_id: str, digest: str, enqueued_at: float, error: MemoryRepoError) -> LedgerLine:
+        """Return the line of a request that failed on the state it met."""
+        detail = {"message": error.message, "details": error.details}
+        return cls(request_id, digest, type(error).__name__, enqueued_at, detail=detail)
+
+    @property
+    def error(self) -> MemoryRepoError | None:
+        """The error that was given, or None for a success."""
+        if self.verdict in _SUCCESSES:
+            return None
+        return from_wire(self.verdict, self.detail.get("message", self.verdict), self.detail.get("details"))
+
+    def __str__(self) -> str:
+        head = f"{self.request_id} {self.digest} {self.verdict} {self.sha} {self.enqueued_at:.3f}"
+        return f"{head} {json.dumps(self.detail, sort_keys=True)}" if self.detail else head
+
+
+def encode_lines(lines: Iterable[LedgerLine]) -> bytes:
+    """Return the ledger blob of these lines."""
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def decode_lines(data: bytes) -> tuple[LedgerLine, ...]:
+    """Return the lines of a ledger blob.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    return tuple(_decode_line(line) for line in data.decode().split("\n") if line)
+
+
+def _decode_line(text: str) -> LedgerLine:
+    request_id, digest, verdict, sha, enqueued_at, *rest = text.split(" ", 5)
+    return LedgerLine(
+        request_id, digest, verdict, float(enqueued_at), sha, json.loads(rest[0]) if rest else {}
+    )
+
+
+class Ledger:
+    """The settled requests of one agent, by request id; forgets what is older than the horizon."""
+
+    def __init__(self, lines: Iterable[LedgerLine] = ()) -> None:
+        self._lines = {line.request_id: line for line in lines}
+
+    def find(self, request_id: str) -> LedgerLine | None:
+        """Return what became of a request, or None when it was not settled (within the horizon)."""
+        return self._lines.get(request_id)
+
+    def remember(self, lines: Iterable[LedgerLine]) -> None:
+        """Add lines; the first verdict on an id stays."""
+        for line in lines:
+            self._lines.setdefault(line.request_id, line)
+
+    def forget_before(self, enqueued_at: float) -> None:
+        """Drop the lines of requests enqueued earlier than that."""
+        self._lines = {key: line for key, line in self._lines.items() if line.enqueued_at >= enqueued_at}
+
+    def lines(self) -> tuple[LedgerLine, ...]:
+        """Return all lines, oldest first."""
+        return tuple(self._lines.values())
+
+    def __len__(self) -> int:
+        return len(self._lines)

@@ -1,0 +1,56 @@
+"""Deleting a repository: what follows its seal.
+
+The seal itself is an entry without branches whose ledger names the delete request; from its create on the
+repository is gone. Cleaning then frees the bytes. It can be done twice, by several, and be taken up by whoever meets
+it unfinished: every step only writes what any other cleaner of that seal would write, and never touches a key above
+the seal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+
+from memrepo_worker.journal.entry import encode_entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.store.seam import ALWAYS, ListedObject, Store
+
+_MARKER = b""
+
+
+def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], executor: Executor) -> None:
+    """Write the seal's base, replace the entries below by markers, remove what else is below; until a list shows it.
+
+    The base carries the ledger on, so that an opener starts after the seal, and numbers go on. Markers keep numbers
+    taken: a paused writer that believes one to be free must go on losing.
+
+    Raises:
+        UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned.
+    """
+    base = layout.base(seal)
+    while True:
+        listed = list(store.list(layout.prefix))
+        done = True
+        if all(item.key != base for item in listed):
+            store.put(base, encode_entry({}, {}, (), lines), ALWAYS)
+            done = False
+        marked = [item.key for item in listed if _needs_marker(layout, item, seal)]
+        for _ in executor.map(lambda key: store.put(key, _MARKER, ALWAYS), marked):
+            done = False
+        doomed = [item.key for item in listed if _is_doomed(layout, item, seal)]
+        if doomed:
+            store.delete(doomed)
+            done = False
+        if done:
+            return
+
+
+def _needs_marker(layout: Layout, item: ListedObject, seal: int) -> bool:
+    seq = layout.entry_seq(item.key)
+    return seq is not None and seq < seal and item.size > 0
+
+
+def _is_doomed(layout: Layout, item: ListedObject, seal: int) -> bool:
+    last = layout.accelerator_seq(item.key)
+    return (last is not None and last < seal) or layout.is_foreign(item.key)

@@ -1,0 +1,75 @@
+"""The next entry while it is being written: what a group of requests makes of a warm repository's tip.
+
+Nothing of a draft reaches the warm repository before the store has taken the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
+from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.journal.entry import encode_entry
+from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.repos.state import RepoState
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The refs as one request found them: what a read between two commits of a group must see."""
+
+    refs: Mapping[str, str]
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a repository."""
+        return bool(self.refs)
+
+
+class Draft:
+    """An entry on top of ``state``: new objects, the refs after it, and its ledger lines."""
+
+    def __init__(self, state: RepoState, reader: Reader) -> None:
+        self._state = state
+        self.refs: dict[str, str] = dict(state.refs)
+        self.objects: dict[str, GitObject] = {}
+        self.lines: dict[str, LedgerLine] = {}
+        self._prerequisites: set[str] = set()
+        self.reader = reader.layered(ObjectMap(self.objects))
+
+    @property
+    def view(self) -> View:
+        """The refs as they are at this point of the group."""
+        return View(dict(self.refs))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the journal has any entry."""
+        return self._state.begun
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.lines)
+
+    def settled(self, request_id: str) -> LedgerLine | None:
+        """Return what this group or the ledger says of a request."""
+        return self.lines.get(request_id) or self._state.ledger.find(request_id)
+
+    def settle(self, line: LedgerLine) -> None:
+        """Note what became of a request."""
+        self.lines[line.request_id] = line
+
+    def commit(self, commit: Commit, objects: Mapping[str, GitObject]) -> str:
+        """Add a commit with its new trees and files; return its id."""
+        item = encode_commit(commit)
+        sha = object_id(item)
+        self._prerequisites.update(parent for parent in commit.parents if parent not in self.objects)
+        self.objects.update(objects)
+        self.objects[sha] = item
+        return sha
+
+    def encode(self) -> bytes:
+        """Return the entry's bytes."""
+        return encode_entry(self.objects, self.refs, self._prerequisites, self.lines.values())

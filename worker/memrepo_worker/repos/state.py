@@ -1,0 +1,69 @@
+"""What a warm repository knows of its journal: how far it has read, the refs there, and the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from memrepo_worker.journal.ledger import Ledger, decode_lines, encode_lines
+
+_FORMAT = 1
+
+
+@dataclass
+class RepoState:
+    """The state after entry ``seq``; 0 means that the journal was never begun.
+
+    ``refs`` maps full names of branches and tags to ids; empty means that there is no repository (never created, or
+    deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised.
+    """
+
+    seq: int = 0
+    refs: Mapping[str, str] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    tip_sha256: str = ""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a repository."""
+        return bool(self.refs)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the journal has any entry."""
+        return self.seq > 0
+
+    def encode(self) -> bytes:
+        """Return the state as it is kept beside the packs."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "seq": self.seq,
+                "refs": dict(self.refs),
+                "tip_sha256": self.tip_sha256,
+                "ledger": encode_lines(self.ledger.lines()).decode(),
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> RepoState:
+        """Rebuild a state.
+
+        Raises:
+            ValueError: it is of another format, or damaged.
+        """
+        value = json.loads(data)
+        if not isinstance(value, dict) or value.get("format") != _FORMAT:
+            raise ValueError("state of another format")
+        try:
+            ledger = Ledger(decode_lines(value["ledger"].encode()))
+            return cls(int(value["seq"]), dict(value["refs"]), ledger, str(value["tip_sha256"]))
+        except KeyError as error:
+            raise ValueError(f"state lacks {error}") from error
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the digest by which an entry's bytes are recognised."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,188 @@
+"""One agent's warm repository: a bare git repository on disk, and in memory what was published since the last flush.
+
+Only published objects get in. New ones wait in memory, because writing a file costs more than the whole commit does;
+they go to disk together, as one pack, when there are enough of them or when the git command line has to see them.
+Losing the memory, or the whole folder, loses nothing: the journal has it all.
+
+Used by one thread at a time: the agent's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.objects import GitObject
+from memrepo_worker.git.packs import encode_index, encode_pack, join_packs
+from memrepo_worker.git.reader import ObjectMap, ObjectMissingError, PackDirectory, Reader
+from memrepo_worker.group import Lease
+from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
+from memrepo_worker.journal.ledger import Ledger, LedgerLine, decode_lines
+from memrepo_worker.repos.state import RepoState, sha256_of
+
+_STATE_FILE = "memrepo.json"
+_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
+
+
+class WarmRepoDamagedError(Exception):
+    """Something in the local copy is wrong; throw it away and open it cold."""
+
+
+@dataclass(frozen=True)
+class FlushLimits:
+    """How much a warm repository keeps in memory before it writes a pack."""
+
+    entries_max: int = 64
+    bytes_max: int = 256 * 1024
+
+
+class WarmRepo:
+    """The local copy of one agent's journal up to ``state.seq``."""
+
+    def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:  # noqa: B008 - a frozen value
+        self.path = path
+        self.state = state
+        self._git = git
+        self._limits = limits
+        self._proven_for: str | None = None
+        self._pending: dict[str, GitObject] = {}
+        self._pending_entries = 0
+        self._pending_bytes = 0
+        self._packs = PackDirectory(path / "objects")
+        self.reader = Reader(ObjectMap(self._pending), self._packs)
+
+    @classmethod
+    def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
+        """Make an empty repository, in place of whatever is at ``path``."""
+        shutil.rmtree(path, ignore_errors=True)
+        for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags"):
+            (path / folder).mkdir(parents=True)
+        (path / "HEAD").write_text(f"ref: {HEAD_BRANCH}\n")
+        (path / "config").write_text(_CONFIG)
+        return cls(path, git, state or RepoState())
+
+    @classmethod
+    def load(cls, path: Path, git: Git) -> WarmRepo | None:
+        """Return the repository that an earlier process left at ``path``, or None when there is no usable one.
+
+        Its state is a claim: hold it against the store before trusting it.
+        """
+        try:
+            state = RepoState.decode((path / _STATE_FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return cls(path, git, state)
+
+    # What is known of the tip
+
+    def prove(self, lease: Lease) -> None:
+        """Note that the state was the journal's newest at some moment of this tenure."""
+        self._proven_for = lease.token
+
+    def is_proven(self, lease: Lease, now_s: float) -> bool:
+        """Whether the state is known to be the newest: proven in this tenure, which goes on."""
+        return self._proven_for == lease.token and now_s < lease.valid_until_s
+
+    def doubt(self) -> None:
+        """Forget the proof: the next to ask asks the store."""
+        self._proven_for = None
+
+    # What gets in
+
+    def install(
+        self,
+        seq: int,
+        data: bytes,
+        objects: Mapping[str, GitObject],
+        refs: Mapping[str, str],
+        lines: Iterable[LedgerLine],
+    ) -> None:
+        """Take in one's own entry, after its create succeeded."""
+        self._pending.update(objects)
+        self._pending_entries += 1
+        self._pending_bytes += sum(len(item.data) for item in objects.values())
+        self.state.ledger.remember(lines)
+        self.state = RepoState(seq, dict(refs), self.state.ledger, sha256_of(data))
+
+    def absorb(self, entries: Sequence[Entry]) -> None:
+        """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
+
+        Raises:
+            JournalDamagedError: an entry needs or names an object that neither it nor what came before has.
+            WarmRepoDamagedError: git does not take the objects.
+        """
+        if not entries:
+            return
+        pack = join_packs(entry.pack for entry in entries)
+        if pack is not None:
+            self._flush_pending()
+            try:
+                self._git.index_pack(self.path, pack)
+            except GitError as error:
+                raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
+            self._packs.refresh()
+        ledger = Ledger(self.state.ledger.lines())
+        for entry in entries:
+            self._require([*entry.prerequisites, entry.ledger_sha], entry.seq)
+            ledger.remember(decode_lines(self.reader.blob(entry.ledger_sha)))
+        last = entries[-1]
+        self._require(last.refs.values(), last.seq)
+        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data))
+        self.save()
+
+    def _require(self, shas: Iterable[str], seq: int) -> None:
+        for sha in shas:
+            if self.reader.find(sha) is None:
+                raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has")
+
+    # What goes to disk
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough waits in memory to be worth a flush."""
+        return (
+            self._pending_entries >= self._limits.entries_max or self._pending_bytes >= self._limits.bytes_max
+        )
+
+    def save(self) -> None:
+        """Write what waits in memory, and the state, so that git's command line and a later process see all."""
+        self._flush_pending()
+        lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
+        _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
+        _replace(self.path / _STATE_FILE, self.state.encode())
+
+    def _flush_pending(self) -> None:
+        if self._pending:
+            pack = encode_pack(self._pending)
+            stem = self.path / "objects" / "pack" / f"pack-{pack.checksum}"
+            _replace(stem.with_suffix(".pack"), pack.data)
+            # The index makes the pack visible, so it comes second.
+            _replace(stem.with_suffix(".idx"), encode_index(pack))
+            self._packs.refresh()
+            self._pending.clear()
+        self._pending_entries = self._pending_bytes = 0
+
+    def commits_touching(self, starts: Sequence[str], path: str, limit: int) -> list[str]:
+        """Return the newest commits that changed a file, by git's own log."""
+        self._flush_pending()
+        try:
+            return self._git.commits_touching(self.path, starts, path, limit)
+        except GitError as error:
+            raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole: to a neighbour, to disk, then in its place."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+__all__ = ["FlushLimits", "ObjectMissingError", "WarmRepo", "WarmRepoDamagedError"]
