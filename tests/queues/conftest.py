@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from memrepo_worker.settings import WorkerSettings
+from tests.support.sending import Sender, sender
+from tests.support.valkey import Valkey, valkey
+from tests.support.workers import WorkerFleet, fleet
+
+SHARDS = 4
+HANDLER = "tests.support.fake_service:fake_service"
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One Valkey for all tests that do not harm it."""
+    with valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def settings(broker: Valkey) -> WorkerSettings:
+    return WorkerSettings(
+        broker_url=broker.url, result_url=broker.url, shards=SHARDS, group_requests_max=50, concurrency=4
+    )
+
+
+@pytest.fixture(scope="session")
+def workers(
+    broker: Valkey, settings: WorkerSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerFleet]:
+    """One running worker for all tests that do not harm it."""
+    with fleet(tmp_path_factory.mktemp("workers"), settings, HANDLER, broker.database(1)) as running:
+        running.start()
+        yield running
+
+
+@pytest.fixture
+def effects(broker: Valkey) -> Iterator[redis.Redis]:
+    """What the service did: an empty database at the start of each test."""
+    with broker.client(1) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def send(broker: Valkey, workers: WorkerFleet, effects: redis.Redis) -> Iterator[Sender]:
+    with sender(broker, SHARDS) as sending:
+        yield sending

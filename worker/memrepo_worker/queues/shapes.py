@@ -1,0 +1,37 @@
+"""What Flower, events and logs show of a result: shas, counts and bytes, never content, paths or messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+from memrepo.errors import MemoryRepoError
+from memrepo.models import CommitResult, Diff, MemoryFile, Snapshot
+from memrepo_worker.group import Outcome
+
+
+def shape_of(outcome: Outcome) -> str:
+    """Describe an outcome in a few words."""
+    if isinstance(outcome, MemoryRepoError):
+        return repr(outcome)
+    return _value_shape(outcome.value)
+
+
+def _value_shape(value: Any) -> str:  # noqa: ANN401 - any operation's result
+    match value:
+        case None:
+            return "done"
+        case CommitResult():
+            what = "commit" if value.created else "unchanged"
+            return f"{what} {value.sha} {value.branch} {len(value.files_changed)} files"
+        case Snapshot():
+            return f"{value.commit_sha} {len(value)} files {sum(f.size for f in value.files.values())} bytes"
+        case MemoryFile():
+            return f"{value.sha} {value.size} bytes"
+        case Diff():
+            return f"{value.base_sha} {value.target_sha} {len(value.files)} files"
+        case str():
+            return value if len(value) == 40 and value.isalnum() else "text"
+        case Sized():
+            return f"{len(value)} items"
+    return type(value).__name__

@@ -1,0 +1,44 @@
+"""One thin Celery task per operation. The work is done before its body runs: the body only speaks the outcome.
+
+The mailbox settles requests in groups; each request's outcome then goes through Celery's own tracer as a task
+of its own, so that state, result, events and signals are what Celery users know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from memrepo.errors import MemoryRepoError
+from memrepo.operations import OPERATIONS, Operation
+from memrepo_worker.group import Outcome
+
+STRATEGY = "memrepo_worker.queues.intake:strategy"
+"""How the consumer treats messages of our tasks: it parks them in the mailbox."""
+
+
+def register_tasks(app: Celery) -> None:
+    """Register the task of every operation."""
+    for operation in OPERATIONS.values():
+        app.task(
+            _body(operation),
+            name=operation.task_name,
+            Strategy=STRATEGY,
+            throws=(MemoryRepoError,),
+            acks_late=True,
+            typing=False,
+            resultrepr_maxsize=0,
+        )
+
+
+def _body(operation: Operation[Any]) -> Callable[[Outcome], Any]:
+    def speak(outcome: Outcome) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(outcome, MemoryRepoError):
+            raise outcome
+        return operation.result_to_json(outcome.value)
+
+    speak.__name__ = operation.name
+    speak.__doc__ = operation.request.__doc__
+    return speak
