@@ -64,6 +64,22 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
 }
 
 
+def result_from_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value, any operation's result
+    """Rebuild a result whose operation is not known: no two operations' results share a JSON form.
+
+    (All lists look alike when they are empty, and then they are alike.)
+
+    Raises:
+        ValueError: it is no operation's result.
+    """
+    for operation in OPERATIONS.values():
+        try:
+            return operation.result_from_json(value)
+        except ValidationError:
+            continue
+    raise ValueError("no operation has such a result")
+
+
 def operation_of(request: requests.Request) -> Operation[Any]:
     """Return the row that a request belongs to."""
     return _BY_REQUEST[type(request)]

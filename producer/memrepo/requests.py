@@ -51,6 +51,11 @@ class Request(Model):
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property
+    def content_bytes(self) -> int:
+        """How many bytes of file content it carries."""
+        return 0
+
+    @property
     def shape(self) -> str:
         """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
         return f"{self.org_id}/{self.agent_id}"
@@ -113,6 +118,11 @@ class CreateRepoRequest(_WriteRequest):
     initial_files: tuple[FileChange, ...] = ()
     author: Author = DEFAULT_AUTHOR
 
+    @field_validator("initial_files")
+    @classmethod
+    def _relative(cls, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+        return tuple(relative(file) for file in files)
+
     def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
         check_changes(self.initial_files, limits, "initial_files")
         for index, change in enumerate(self.initial_files):
@@ -121,8 +131,12 @@ class CreateRepoRequest(_WriteRequest):
         self.author.check("author")
 
     @property
+    def content_bytes(self) -> int:  # noqa: D102 - see Request
+        return _content_bytes(self.initial_files)
+
+    @property
     def shape(self) -> str:  # noqa: D102 - see Request
-        return f"{super().shape} {len(self.initial_files)} files"
+        return f"{super().shape} {len(self.initial_files)} files {self.content_bytes} bytes"
 
 
 class CommitRequest(_WriteRequest):
@@ -151,15 +165,23 @@ class CommitRequest(_WriteRequest):
             validation.check_sha(self.expected_head, "expected_head")
 
     @property
+    def content_bytes(self) -> int:  # noqa: D102 - see Request
+        return _content_bytes(self.changes)
+
+    @property
     def shape(self) -> str:  # noqa: D102 - see Request
-        size = sum(len(change.content or b"") for change in self.changes)
-        return f"{super().shape} {self.branch} {len(self.changes)} changes {size} bytes"
+        return f"{super().shape} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
 
 
 class GetFilesRequest(_ReadRequest):
     """Read all files, or some, at one ref."""
 
     paths: tuple[str, ...] | None = None
+
+    @field_validator("paths")
+    @classmethod
+    def _relative(cls, paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if paths is None else tuple(map(_strip_slash, paths))
 
     def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
         for index, path in enumerate(self.paths or ()):
@@ -224,6 +246,10 @@ class DeleteRepoRequest(_WriteRequest):
 
     def check_body(self, limits: Limits) -> None:
         """Nothing to check."""
+
+
+def _content_bytes(changes: tuple[FileChange, ...]) -> int:
+    return sum(len(change.content or b"") for change in changes)
 
 
 def relative(change: FileChange) -> FileChange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
@@ -12,6 +13,8 @@ from memrepo.limits import Limits
 from memrepo.routing import SHARDS_DEFAULT
 
 BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
+
+URL_SCHEMES = ("redis://", "rediss://", "redis+socket://")
 
 Number = TypeVar("Number", int, float)
 
@@ -32,7 +35,23 @@ class Settings:
     enqueue_timeout_s: float = 4.0
     result_expires_s: int = 3600
     poll_interval_s: float = 1.0
+    max_queue_depth: int = 10_000
+    resend_after_s: float = 30.0
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse an address of something else than Redis, and timeouts of nothing."""
+        check_url(self.broker_url, "MEMREPO_BROKER_URL")
+        check_url(self.result_url, "MEMREPO_RESULT_URL")
+        for name in (
+            "shards",
+            "connect_timeout_s",
+            "enqueue_timeout_s",
+            "result_expires_s",
+            "poll_interval_s",
+        ):
+            if not getattr(self, name) > 0:
+                raise InvalidRequestError.of(f"MEMREPO_{name.upper()}", "must be above 0")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -51,6 +70,8 @@ class Settings:
             enqueue_timeout_s=number(env, "MEMREPO_ENQUEUE_TIMEOUT_S", cls.enqueue_timeout_s),
             result_expires_s=number(env, "MEMREPO_RESULT_EXPIRES_S", cls.result_expires_s),
             poll_interval_s=number(env, "MEMREPO_POLL_INTERVAL_S", cls.poll_interval_s),
+            max_queue_depth=number(env, "MEMREPO_MAX_QUEUE_DEPTH", cls.max_queue_depth),
+            resend_after_s=number(env, "MEMREPO_RESEND_AFTER_S", cls.resend_after_s),
             limits=limits_from_env(env),
         )
 
@@ -78,3 +99,19 @@ def number(env: Mapping[str, str], name: str, default: Number) -> Number:
     if value < 0:
         raise InvalidRequestError.of(name, "must not be negative")
     return value
+
+
+def check_url(url: str, field: str) -> None:
+    """Check that an address names a Redis-compatible server.
+
+    Raises:
+        InvalidRequestError: it does not; the message shows the address without its password.
+    """
+    if not url.startswith(URL_SCHEMES):
+        raise InvalidRequestError.of(field, f"{masked(url)} does not begin with {', '.join(URL_SCHEMES)}")
+
+
+def masked(url: str) -> str:
+    """Return a URL with its password, and secrets in its query, replaced by ``***``."""
+    without_password = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", without_password)

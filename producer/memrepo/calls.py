@@ -1,0 +1,158 @@
+"""The calls of one agent's memory, for both faces: each checks its request, sends it and returns its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from memrepo import operations
+from memrepo.errors import InvalidRequestError
+from memrepo.ids import new_id, task_id_of
+from memrepo.job import Desk, Job
+from memrepo.models import (
+    DEFAULT_AUTHOR,
+    Author,
+    CommitResult,
+    FileChange,
+    FileInfo,
+    MemoryCommit,
+    MemoryFile,
+    Snapshot,
+)
+from memrepo.operations import Operation
+from memrepo.validation import check_id
+
+T = TypeVar("T")
+
+Changes = Mapping[str, str | bytes | None] | Sequence[FileChange]
+"""Files to write: path to content, where None deletes; or a ``FileChange`` each."""
+
+
+class MemoryRepo:
+    """One agent's memory.
+
+    Every call raises ``InvalidRequestError`` at once for what no worker would accept. With ``MemoryRepos`` it
+    returns when the broker holds the request, and raises ``BrokerUnavailableError`` within 5 s, or
+    ``MemoryRepoBusyError``; with ``AsyncMemoryRepos`` it returns at once, and the job tells. Calls made by one
+    client for one agent are applied in the order of the calls, and a read sees all commits before it.
+    """
+
+    def __init__(self, desk: Desk, *, org_id: str, agent_id: str) -> None:
+        """Made by ``MemoryRepos.repo``."""
+        self.org_id = check_id(org_id, "org_id")
+        self.agent_id = check_id(agent_id, "agent_id")
+        self._desk = desk
+
+    def __repr__(self) -> str:
+        return f"MemoryRepo({self.org_id}/{self.agent_id})"
+
+    def create_repo(
+        self, initial_files: Changes | None = None, *, author: Author = DEFAULT_AUTHOR
+    ) -> Job[CommitResult]:
+        """Begin the memory with a first commit, "Initial commit".
+
+        Without files it holds ``.memrepo/config.json``. The job raises ``RepoExistsError`` if there is one already.
+        """
+        files = _changes({} if initial_files is None else initial_files, "initial_files")
+        return self._ask(operations.CREATE_REPO, initial_files=files, author=author)
+
+    def commit(
+        self,
+        changes: Changes,
+        message: str,
+        *,
+        author: Author = DEFAULT_AUTHOR,
+        branch: str = "main",
+        start_point: str = "main",
+        expected_head: str | None = None,
+        create_repo_if_missing: bool = False,
+        request_id: str | None = None,
+    ) -> Job[CommitResult]:
+        """Change files, all or nothing, as one commit on a branch.
+
+        Args:
+            changes: path to content (None deletes; deleting what is absent is no error), or ``FileChange``s.
+            message: the commit message.
+            author: who wrote it.
+            branch: where it goes; a branch that does not exist begins at ``start_point``.
+            start_point: a branch, tag or sha.
+            expected_head: refuse if the branch is elsewhere.
+            create_repo_if_missing: begin the memory if there is none.
+            request_id: makes the caller's own retries safe: the same id with the same body is applied once.
+
+        The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
+        ``expected_sha256`` is not what is there. A commit that changes nothing gives ``created=False``.
+        """
+        return self._ask(
+            operations.COMMIT,
+            request_id,
+            changes=_changes(changes, "changes"),
+            message=message,
+            author=author,
+            branch=branch,
+            start_point=start_point,
+            expected_head=expected_head,
+            create_repo_if_missing=create_repo_if_missing,
+        )
+
+    def get_files(self, ref: str = "HEAD", *, paths: Sequence[str] | None = None) -> Job[Snapshot]:
+        """Read all files, or those of ``paths`` that exist, as they were at ``ref`` (branch, tag or sha).
+
+        The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
+        """
+        _no_text(paths, "paths")
+        return self._ask(operations.GET_FILES, ref=ref, paths=paths)
+
+    def get_file(self, path: str, *, ref: str = "HEAD") -> Job[MemoryFile]:
+        """Read one file as it was at ``ref``; the job raises ``PathNotFoundError`` if it was not there."""
+        return self._ask(operations.GET_FILE, path=path, ref=ref)
+
+    def list_files(
+        self, prefix: str = "", *, ref: str = "HEAD", limit: int = 1000, after: str | None = None
+    ) -> Job[list[FileInfo]]:
+        """List files whose path begins with ``prefix``, at most ``limit``, those after the path ``after``."""
+        return self._ask(operations.LIST_FILES, prefix=prefix, ref=ref, limit=limit, after=after)
+
+    def get_history(
+        self, path: str | None = None, *, ref: str = "HEAD", limit: int = 50, after: str | None = None
+    ) -> Job[list[MemoryCommit]]:
+        """List commits (that changed ``path``), newest first, at most ``limit``, those older than sha ``after``."""
+        return self._ask(operations.GET_HISTORY, path=path, ref=ref, limit=limit, after=after)
+
+    def get_head_sha(self, branch: str = "main") -> Job[str]:
+        """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
+        return self._ask(operations.GET_HEAD_SHA, branch=branch)
+
+    def delete_repo(self) -> Job[None]:
+        """Delete the memory with all its history, for good."""
+        return self._ask(operations.DELETE_REPO)
+
+    def _ask(self, operation: Operation[T], request_id: str | None = None, **body: Any) -> Job[T]:  # noqa: ANN401
+        """Build, check and send one request."""
+        request = operations.build(
+            operation.request,
+            org_id=self.org_id,
+            agent_id=self.agent_id,
+            request_id=new_id() if request_id is None else request_id,
+            enqueued_at=self._desk.now_s(),
+            **body,
+        )
+        operations.validate(request, self._desk.limits)
+        task_id = request.request_id if request_id is None else task_id_of(request)
+        return self._desk.submit(operation, request, task_id)
+
+
+def _changes(changes: object, field: str) -> Sequence[object]:
+    """Return changes as what the request models take."""
+    if isinstance(changes, Mapping):
+        return [{"path": path, "content": content} for path, content in changes.items()]
+    if isinstance(changes, Sequence) and all(isinstance(change, FileChange) for change in changes):
+        return changes
+    raise InvalidRequestError.of(
+        field, "must map paths to str, bytes or None, or be a sequence of FileChange"
+    )
+
+
+def _no_text(paths: Sequence[str] | None, field: str) -> None:
+    if isinstance(paths, str | bytes):
+        raise InvalidRequestError.of(field, "must be a sequence of paths, not one text")

@@ -1,0 +1,150 @@
+"""A client's desk at the queue: sends requests off, keeps their jobs, and finds jobs of other clients.
+
+It opens at most five connections to the broker and the result store, at first use, and opens them anew in a
+process that was forked off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from memrepo import meta
+from memrepo.clock import steady_clock, system_clock
+from memrepo.errors import MemoryRepoError
+from memrepo.ids import new_id
+from memrepo.job import Job
+from memrepo.limits import Limits
+from memrepo.operations import Operation, result_from_json
+from memrepo.publisher import Message, Publisher, unavailable
+from memrepo.replies import Pending, Replies
+from memrepo.requests import Request
+from memrepo.routing import route
+from memrepo.settings import Settings
+from memrepo.validation import check_request_id
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """The two ways to Redis, and the process that they belong to."""
+
+    pid: int
+    publisher: Publisher
+    replies: Replies
+
+
+class QueueDesk:
+    """The desk of one client. Thread-safe. See ``memrepo.job.Desk`` for what it owes."""
+
+    def __init__(self, settings: Settings, *, blocks: bool) -> None:
+        self.settings = settings
+        self._blocks = blocks
+        self._lock = threading.Lock()
+        self._wire: _Wire | None = None
+        self._closed = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether calls wait for the broker."""
+        return self._blocks
+
+    @property
+    def limits(self) -> Limits:
+        """What requests are checked against."""
+        return self.settings.limits
+
+    def now_s(self) -> float:
+        """Wall time: seconds since 1970-01-01 UTC."""
+        return system_clock()
+
+    def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
+        """Send a request and return its job; if this desk blocks, once the broker holds it.
+
+        Raises:
+            BrokerUnavailableError: it did not take it in time (if this desk blocks; else the job says so).
+            MemoryRepoBusyError: the queue is too deep (likewise).
+        """
+        wire = self._connected()
+        pending = Pending(task_id, operation.result_from_json)
+        message = Message(
+            task_id=task_id,
+            task_name=operation.task_name,
+            request=request,
+            queue=route(request.org_id, request.agent_id, self.settings.shards),
+            reply_to=wire.replies.channel,
+            give_up_at_s=steady_clock() + self.settings.enqueue_timeout_s,
+        )
+        wire.replies.watch(pending)
+        message.sent.add_done_callback(lambda sent: _unless_sent(sent, pending, wire.replies))
+        wire.publisher.send(message)
+        if self._blocks:
+            self._wait_sent(message.sent)
+        return Job(self, pending, message.sent, request.request_id)
+
+    def _wait_sent(self, sent: Future[None]) -> None:
+        try:
+            sent.result(
+                self.settings.enqueue_timeout_s + 0.5
+            )  # the publisher itself gives up a little earlier
+        except TimeoutError:
+            sent.cancel()
+            raise unavailable(self.settings) from None
+
+    def find(self, job_id: str) -> Job[Any]:
+        """Return a job that any client has sent."""
+        check_request_id(job_id, "job_id")
+        return Job(self, Pending(job_id, result_from_json, foreign=True))
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now."""
+        self._connected().replies.look(pending)
+
+    def attend(self, pending: Pending[Any]) -> None:
+        """Resolve a job as soon as its result is there."""
+        if not pending.foreign:  # watched since it was sent
+            return
+        replies = self._connected().replies
+        if self._blocks:
+            replies.look(pending)
+        if not pending.future.done():
+            replies.start()
+            replies.watch(pending)
+
+    def cancel(self, pending: Pending[Any]) -> None:
+        """Ask that a job not be started: at its record, and by a broadcast to the workers that may hold it."""
+        wire = self._connected()
+        wire.publisher.send(
+            lambda app, producer: app.control.revoke(pending.task_id, connection=producer.connection)
+        )
+        wire.replies.cancel(pending.task_id, meta.cancelled(pending.task_id, self.now_s()))
+        wire.replies.look(pending)
+
+    def close(self) -> None:
+        """Send what waits, for at most the enqueue timeout, and disconnect."""
+        with self._lock:
+            wire, self._wire, self._closed = self._wire, None, True
+        if wire is not None and wire.pid == os.getpid():
+            wire.publisher.close(self.settings.enqueue_timeout_s)
+            wire.replies.close()
+
+    def _connected(self) -> _Wire:
+        with self._lock:
+            if self._closed:
+                raise MemoryRepoError("The client is closed: make a new one.")
+            if self._wire is None or self._wire.pid != os.getpid():
+                replies = Replies(self.settings, client_id=new_id())
+                self._wire = _Wire(os.getpid(), Publisher(self.settings, replies.wait_subscribed), replies)
+            return self._wire
+
+
+def _unless_sent(sent: Future[None], pending: Pending[Any], replies: Replies) -> None:
+    """End the job of a request that was not sent."""
+    error = None if sent.cancelled() else sent.exception()
+    if isinstance(error, MemoryRepoError):
+        replies.forget(pending)
+        pending.fail(error)

@@ -1,0 +1,165 @@
+"""A job: one request on its way, to be polled, waited for, awaited or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+from memrepo.errors import JobTimeoutError, MemoryRepoError
+from memrepo.limits import Limits
+from memrepo.meta import Status
+from memrepo.operations import Operation
+from memrepo.replies import Pending
+from memrepo.requests import Request
+
+T = TypeVar("T")
+
+
+class Desk(Protocol):
+    """What sends requests and knows their jobs: a client's way to the queue, or a test's to an inline worker."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the caller's thread may wait for the network (it may not on an event loop)."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What requests are checked against."""
+        ...
+
+    def now_s(self) -> float:
+        """Wall time: seconds since 1970-01-01 UTC."""
+        ...
+
+    def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
+        """Send a checked request; if it ``blocks``, return when the broker holds it."""
+        ...
+
+    def find(self, job_id: str) -> Job[Any]:
+        """Return a job that any client has sent."""
+        ...
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now, in the caller's thread; raises BrokerUnavailableError."""
+        ...
+
+    def attend(self, pending: Pending[Any]) -> None:
+        """See to it that a job is resolved as soon as its result is there."""
+        ...
+
+    def cancel(self, pending: Pending[Any]) -> None:
+        """Ask that a job not be started."""
+        ...
+
+
+class Job(Generic[T]):
+    """One request on its way.
+
+    ``id`` finds it again from any process (``repos.job(id)``): who holds the id may read the result, as long as it
+    is kept. ``request_id`` is the caller's, or equal to ``id``; it is None for a job found by its id.
+
+    With asyncio, ``await job`` gives the result; cancelling that await leaves the job running. The other methods
+    never block there: ``status`` tells what is known, which is at most ``poll_interval_s`` old.
+    """
+
+    def __init__(
+        self, desk: Desk, pending: Pending[T], sent: Future[None] | None = None, request_id: str | None = None
+    ) -> None:
+        """Made by a client; ``sent`` resolves when the broker holds the request."""
+        self.id = pending.task_id
+        self.request_id = request_id
+        self._desk = desk
+        self._pending = pending
+        self._sent = sent
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r}, {self._pending.status})"
+
+    def status(self) -> Status:
+        """Return ``queued``, ``running``, ``retrying`` (the store is down), ``done``, ``failed`` or ``cancelled``.
+
+        ``unknown`` means that this id has no record: still queued by another client, expired, or never sent.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        if self._desk.blocks and not self.done():
+            self._desk.look(self._pending)
+        return self._pending.status
+
+    def done(self) -> bool:
+        """Return whether the job has ended, as far as this process knows; asks nobody."""
+        return self.future.done()
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait for the result, at most ``timeout_s`` (None: as long as it takes).
+
+        Raises:
+            JobTimeoutError: it is not there yet; the job goes on.
+            MemoryRepoError: what became of the request, as its own class.
+        """
+        if not self.done() and not self._desk.blocks:
+            raise MemoryRepoError("result() would block the event loop: await the job.")
+        self.attend()
+        try:
+            return self.future.result(timeout_s)
+        except TimeoutError:
+            if self.done():
+                return self.future.result()
+            raise late(self.id, timeout_s) from None
+
+    def cancel(self) -> None:
+        """Ask that the job not be started; ``status()`` and the result tell whether that came in time.
+
+        A job that has started goes on to its end.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        if not self.done():
+            self._desk.cancel(self._pending)
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Give the result, or raise the job's own error."""
+        return self._result().__await__()
+
+    async def enqueued(self) -> None:
+        """Return when the broker holds the request.
+
+        Raises:
+            BrokerUnavailableError: it did not take it in time.
+            MemoryRepoBusyError: the agent's queue is too deep.
+        """
+        if self._sent is not None:
+            await _peek(self._sent)
+
+    async def _result(self) -> T:
+        await self.enqueued()
+        self.attend()
+        return await _peek(self.future)
+
+    def attend(self) -> None:
+        """See to it that ``future`` resolves."""
+        if not self.done():
+            self._desk.attend(self._pending)
+
+    @property
+    def future(self) -> Future[T]:
+        """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``."""
+        return self._pending.future
+
+
+async def _peek(future: Future[T]) -> T:
+    """Await a thread's future without handing it our cancellation."""
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def late(job_id: str, timeout_s: float | None) -> JobTimeoutError:
+    """Return the error for a result that is not there in time."""
+    return JobTimeoutError(
+        f"Job {job_id} has not ended within {timeout_s or 0:g} s; it goes on. Wait again, or poll job.status().",
+        {"job_id": job_id},
+    )

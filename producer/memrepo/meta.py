@@ -1,0 +1,96 @@
+"""The record of a task in the result store: Celery's own JSON, read and written here.
+
+A worker stores it at ``celery-task-meta-<task id>`` and publishes the same JSON to the channel of that name and
+to the client's reply channel. On failure ``result`` is ``{"exc_type", "exc_message": [message, details],
+"exc_module"}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
+
+Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
+
+KEY_PREFIX = "celery-task-meta-"
+
+_STATUS: Mapping[str, Status] = {
+    "PENDING": "queued",
+    "RECEIVED": "queued",
+    "STARTED": "running",
+    "RETRY": "retrying",
+    "SUCCESS": "done",
+    "FAILURE": "failed",
+    "REVOKED": "cancelled",
+}
+_FINAL: frozenset[Status] = frozenset({"done", "failed", "cancelled"})
+_CANCELLED = "The job was cancelled before a worker started it; nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """One record: which task, how far it is, and what came of it (a JSON value)."""
+
+    task_id: str
+    status: Status
+    result: Any
+
+    @property
+    def final(self) -> bool:
+        """Whether this state is the last one."""
+        return self.status in _FINAL
+
+    @property
+    def error(self) -> MemoryRepoError:
+        """The error that the record stands for; of use with ``failed`` and ``cancelled`` alone."""
+        if self.status == "cancelled":
+            return JobCancelledError(_CANCELLED, {"job_id": self.task_id})
+        fault = self.result if isinstance(self.result, dict) else {}
+        return from_wire(str(fault.get("exc_type", "MemoryRepoError")), *_message_and_details(fault))
+
+
+def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take a failure apart; Celery's own failures (an unknown task, say) have another form than ours."""
+    match fault.get("exc_message"):
+        case [str(message), dict(details)]:
+            return message, details
+        case [str(message), *_] | str(message):
+            return message, {}
+    return "the worker told no reason", {}
+
+
+def key_of(task_id: str) -> str:
+    """Return the key, and the channel, of a task's record."""
+    return KEY_PREFIX + task_id
+
+
+def read(data: bytes | str) -> Meta | None:
+    """Read a record; None if it is none."""
+    try:
+        record = json.loads(data)
+        return Meta(record["task_id"], _STATUS.get(record["status"], "unknown"), record.get("result"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def cancelled(task_id: str, now_s: float) -> str:
+    """Write the record of a task that was cancelled; ``now_s`` is in seconds since 1970-01-01 UTC."""
+    fault = {
+        "exc_type": JobCancelledError.__name__,
+        "exc_message": [_CANCELLED, {"job_id": task_id}],
+        "exc_module": JobCancelledError.__module__,
+    }
+    record: dict[str, Any] = {
+        "status": "REVOKED",
+        "result": fault,
+        "traceback": None,
+        "children": [],
+        "date_done": datetime.fromtimestamp(now_s, UTC).isoformat(),
+        "task_id": task_id,
+    }
+    return json.dumps(record)

@@ -1,0 +1,272 @@
+"""How a client hears of its jobs: one pub/sub channel, one daemon thread, and a look at the store now and then.
+
+A reply may get lost (pub/sub keeps nothing), so every job waited for is also looked up at its key: at once after
+a reconnect, and every ``poll_interval_s``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from memrepo import meta
+from memrepo.clock import Clock, steady_clock
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
+from memrepo.meta import Meta, Status
+from memrepo.settings import Settings, masked
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import PubSub
+
+T = TypeVar("T")
+
+CHANNEL_PREFIX = "memrepo.replies."
+TICK_S = 0.1  # how soon a job that another process sent is looked at
+RECONNECT_PAUSE_S = 0.2
+LOOKUP_MAX = 200  # keys asked for at once
+
+log = logging.getLogger(__name__)
+
+
+class Pending(Generic[T]):
+    """What this process knows of one job: its last state and a future of its result.
+
+    ``foreign`` says that another client sent it, so that no reply comes to us.
+    """
+
+    def __init__(self, task_id: str, decode: Callable[[Any], T], *, foreign: bool = False) -> None:
+        self.task_id = task_id
+        self.foreign = foreign
+        self.status: Status = "unknown" if foreign else "queued"
+        self.future: Future[T] = Future()
+        self._decode = decode
+
+    def settle(self, record: Meta) -> None:
+        """Take note of a record; the first final one wins."""
+        if self.future.done():
+            return
+        if not record.final:
+            self.status = record.status
+        elif record.status == "done":
+            self._finish(record)
+        else:
+            self.fail(record.error, record.status)
+
+    def _finish(self, record: Meta) -> None:
+        try:
+            value = self._decode(record.result)
+        except ValueError:
+            self.fail(
+                MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
+            )
+            return
+        self.status = "done"
+        with suppress(InvalidStateError):  # another thread was first
+            self.future.set_result(value)
+
+    def follow(self, other: Pending[T]) -> None:
+        """End as another one of the same job does."""
+
+        def copy(ended: Future[T]) -> None:
+            error = ended.exception()
+            self.status = other.status
+            with suppress(InvalidStateError):  # it was looked up meanwhile
+                if error is None:
+                    self.future.set_result(ended.result())
+                else:
+                    self.future.set_exception(error)
+
+        other.future.add_done_callback(copy)
+
+    def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
+        """End it with an error, unless it has ended."""
+        if self.future.done():
+            return
+        self.status = status
+        with suppress(InvalidStateError):  # another thread was first
+            self.future.set_exception(error)
+
+
+class Replies:
+    """Resolves the jobs of one client. Thread-safe; starts its thread at the first ``start``."""
+
+    def __init__(self, settings: Settings, client_id: str, clock: Clock = steady_clock) -> None:
+        self.channel = CHANNEL_PREFIX + client_id
+        self._settings = settings
+        self._clock = clock
+        self._pending: dict[str, Pending[Any]] = {}
+        self._lock = threading.Lock()
+        self._subscribed = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._client: Redis | None = None
+        self._polled_at = clock()
+
+    def start(self) -> None:
+        """Begin to listen, unless that was done."""
+        self._redis()
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                self._thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
+                self._thread.start()
+
+    def wait_subscribed(self, timeout_s: float) -> None:
+        """Return when replies will be heard.
+
+        Raises:
+            BrokerUnavailableError: that took longer than ``timeout_s``.
+        """
+        self.start()
+        if not self._subscribed.wait(timeout_s):
+            raise BrokerUnavailableError(
+                f"No answer from the result store {masked(self._settings.result_url)}."
+            )
+
+    def watch(self, pending: Pending[Any]) -> None:
+        """Resolve this job from now on, until it is final."""
+        with self._lock:
+            first = self._pending.setdefault(pending.task_id, pending)
+        if first is not pending:
+            pending.follow(first)
+
+    def forget(self, pending: Pending[Any]) -> None:
+        """Resolve this job no longer."""
+        with self._lock:
+            if self._pending.get(pending.task_id) is pending:
+                del self._pending[pending.task_id]
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now, in the caller's thread.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        with store_errors(self._settings.result_url):
+            self._look_up([pending])
+
+    def cancel(self, task_id: str, record: str) -> None:
+        """Store and publish the record of a cancelled task, unless it has a record already.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        with store_errors(self._settings.result_url):
+            key = meta.key_of(task_id)
+            if self._redis().set(key, record, nx=True, ex=self._settings.result_expires_s):
+                self._redis().publish(key, record)
+                self._redis().publish(self.channel, record)
+
+    def close(self) -> None:
+        """Stop listening. Jobs that have not ended stay as they are."""
+        self._closing.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
+        if self._client is not None:
+            self._client.close()
+
+    def _redis(self) -> Redis:
+        with self._lock:
+            if self._client is None:
+                self._client = connect(self._settings)
+            return self._client
+
+    def _run(self) -> None:
+        from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
+
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except (RedisError, OSError) as error:
+                log.debug("replies interrupted: %s", type(error).__name__)
+            finally:
+                self._subscribed.clear()
+            self._closing.wait(RECONNECT_PAUSE_S)
+
+    def _listen(self) -> None:
+        with self._redis().pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py left it untyped
+            pubsub.subscribe(self.channel)
+            while not self._closing.is_set():
+                self._hear(pubsub)
+                self._poll()
+
+    def _hear(self, pubsub: PubSub) -> None:
+        message = pubsub.get_message(timeout=TICK_S)
+        if message is None:
+            return
+        if message["type"] == "subscribe":
+            self._subscribed.set()
+            self._polled_at = float("-inf")  # what was said meanwhile is at the keys
+        elif message["type"] == "message":
+            record = meta.read(message["data"])
+            if record is not None:
+                self._settle(record)
+
+    def _settle(self, record: Meta) -> None:
+        with self._lock:
+            pending = self._pending.get(record.task_id)
+            if pending is not None and record.final:
+                del self._pending[record.task_id]
+        if pending is not None:
+            pending.settle(record)
+
+    def _poll(self) -> None:
+        """Look up the jobs of other clients at every tick, our own at every poll interval."""
+        now = self._clock()
+        all_due = now - self._polled_at >= self._settings.poll_interval_s
+        if all_due:
+            self._polled_at = now
+        with self._lock:
+            due = [pending for pending in self._pending.values() if all_due or pending.foreign]
+        remaining = iter(due)
+        while some := list(islice(remaining, LOOKUP_MAX)):
+            self._look_up(some)
+
+    def _look_up(self, jobs: Sequence[Pending[Any]]) -> None:
+        ids = [pending.task_id for pending in jobs]
+        for pending, data in zip(jobs, self._redis().mget([meta.key_of(one) for one in ids]), strict=True):
+            record = meta.read(data) if data else None
+            if record is None:
+                continue
+            pending.settle(record)
+            if record.final:
+                self.forget(pending)
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """Turn the result store's faults into ``BrokerUnavailableError``."""
+    from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        reason = f"No answer from the result store {masked(url)}: {type(error).__name__}."
+        raise BrokerUnavailableError(reason) from error
+
+
+def connect(settings: Settings) -> Redis:
+    """Return a client of the result store that retries nothing by itself and waits for nothing without end."""
+    from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    url = settings.result_url.replace("redis+socket://", "unix://", 1)  # Celery's and redis-py's word for it
+    try:
+        return Redis.from_url(
+            url,
+            socket_connect_timeout=settings.connect_timeout_s,
+            socket_timeout=settings.enqueue_timeout_s,
+            socket_keepalive=True,
+            health_check_interval=10,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise InvalidRequestError.of(
+            "result_url", f"{masked(url)} is no redis://, rediss:// or unix:// address"
+        ) from error
