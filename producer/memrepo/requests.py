@@ -11,7 +11,7 @@ import json
 from abc import abstractmethod
 from typing import ClassVar
 
-from pydantic import field_validator
+from pydantic import FiniteFloat, field_validator
 
 from memrepo import validation
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -26,11 +26,13 @@ class Request(Model):
     """What every request carries. ``enqueued_at`` is in seconds since 1970-01-01 UTC."""
 
     MUTATES: ClassVar[bool] = False
+    ENDS_GROUP: ClassVar[bool] = False
+    """Whether nothing after it may share its journal entry."""
 
     org_id: str
     agent_id: str
     request_id: str
-    enqueued_at: float
+    enqueued_at: FiniteFloat
 
     def check(self, limits: Limits) -> None:
         """Check every value; raises ``InvalidRequestError`` naming the field."""
@@ -243,6 +245,8 @@ class GetHeadShaRequest(Request):
 
 class DeleteRepoRequest(_WriteRequest):
     """Delete an agent's memory for good."""
+
+    ENDS_GROUP: ClassVar[bool] = True
 
     def check_body(self, limits: Limits) -> None:
         """Nothing to check."""

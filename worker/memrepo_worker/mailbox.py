@@ -201,7 +201,7 @@ class Mailbox(Generic[AnyTicket]):
         waiting = self._waiting[agent]
         taken = [waiting.popleft()]
         size = taken[0].size_bytes
-        while waiting and len(taken) < self._bounds.group_requests_max:
+        while waiting and len(taken) < self._bounds.group_requests_max and not taken[-1].request.ENDS_GROUP:
             size += waiting[0].size_bytes
             if size > self._bounds.group_bytes_max:
                 break

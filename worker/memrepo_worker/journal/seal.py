@@ -8,15 +8,20 @@ the seal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.journal.ledger import DELETED, LedgerLine
 from memrepo_worker.store.seam import ALWAYS, ListedObject, Store
 
 _MARKER = b""
+
+
+def ends_repo(refs: Mapping[str, str], lines: Iterable[LedgerLine]) -> bool:
+    """Whether an entry (or a base) is a seal: it lists no branch, and its ledger names a delete."""
+    return not refs and any(line.verdict == DELETED for line in lines)
 
 
 def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], executor: Executor) -> None:

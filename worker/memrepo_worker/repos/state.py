@@ -12,18 +12,20 @@ from memrepo_worker.journal.ledger import Ledger, decode_lines, encode_lines
 _FORMAT = 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class RepoState:
     """The state after entry ``seq``; 0 means that the journal was never begun.
 
     ``refs`` maps full names of branches and tags to ids; empty means that there is no repository (never created, or
-    deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised.
+    deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised. ``seal``
+    is the number of the newest seal that is known, 0 for none.
     """
 
     seq: int = 0
     refs: Mapping[str, str] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     tip_sha256: str = ""
+    seal: int = 0
 
     @property
     def exists(self) -> bool:
@@ -43,6 +45,7 @@ class RepoState:
                 "seq": self.seq,
                 "refs": dict(self.refs),
                 "tip_sha256": self.tip_sha256,
+                "seal": self.seal,
                 "ledger": encode_lines(self.ledger.lines()).decode(),
             }
         ).encode()
@@ -59,7 +62,8 @@ class RepoState:
             raise ValueError("state of another format")
         try:
             ledger = Ledger(decode_lines(value["ledger"].encode()))
-            return cls(int(value["seq"]), dict(value["refs"]), ledger, str(value["tip_sha256"]))
+            seq, seal = int(value["seq"]), int(value["seal"])
+            return cls(seq, dict(value["refs"]), ledger, str(value["tip_sha256"]), seal)
         except KeyError as error:
             raise ValueError(f"state lacks {error}") from error
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.packs import encode_index, encode_pack, join_packs
-from memrepo_worker.git.reader import ObjectMap, ObjectMissingError, PackDirectory, Reader
+from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
 from memrepo_worker.journal.ledger import Ledger, LedgerLine, decode_lines
+from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.state import RepoState, sha256_of
 
 _STATE_FILE = "memrepo.json"
@@ -41,13 +42,19 @@ class FlushLimits:
 
 
 class WarmRepo:
-    """The local copy of one agent's journal up to ``state.seq``."""
+    """The local copy of one agent's journal up to ``state.seq``.
 
-    def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:  # noqa: B008 - a frozen value
+    ``is_verified``: the state came from the store, or was held against it. ``is_clean``: the store below the state's
+    seal was seen clean.
+    """
+
+    def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:
         self.path = path
         self.state = state
         self._git = git
         self._limits = limits
+        self.is_verified = True
+        self.is_clean = False
         self._proven_for: str | None = None
         self._pending: dict[str, GitObject] = {}
         self._pending_entries = 0
@@ -75,7 +82,9 @@ class WarmRepo:
             state = RepoState.decode((path / _STATE_FILE).read_bytes())
         except (OSError, ValueError):
             return None
-        return cls(path, git, state)
+        repo = cls(path, git, state)
+        repo.is_verified = False
+        return repo
 
     # What is known of the tip
 
@@ -105,8 +114,10 @@ class WarmRepo:
         self._pending.update(objects)
         self._pending_entries += 1
         self._pending_bytes += sum(len(item.data) for item in objects.values())
-        self.state.ledger.remember(lines)
-        self.state = RepoState(seq, dict(refs), self.state.ledger, sha256_of(data))
+        settled = list(lines)
+        self.state.ledger.remember(settled)
+        seal = seq if ends_repo(refs, settled) else self.state.seal
+        self.state = replace(self.state, seq=seq, refs=dict(refs), tip_sha256=sha256_of(data), seal=seal)
 
     def absorb(self, entries: Sequence[Entry]) -> None:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
@@ -125,13 +136,16 @@ class WarmRepo:
             except GitError as error:
                 raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
             self._packs.refresh()
-        ledger = Ledger(self.state.ledger.lines())
+        ledger, seal = Ledger(self.state.ledger.lines()), self.state.seal
         for entry in entries:
             self._require([*entry.prerequisites, entry.ledger_sha], entry.seq)
-            ledger.remember(decode_lines(self.reader.blob(entry.ledger_sha)))
+            lines = decode_lines(self.reader.blob(entry.ledger_sha))
+            ledger.remember(lines)
+            if ends_repo(entry.refs, lines):
+                seal = entry.seq
         last = entries[-1]
         self._require(last.refs.values(), last.seq)
-        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data))
+        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data), seal)
         self.save()
 
     def _require(self, shas: Iterable[str], seq: int) -> None:
@@ -140,6 +154,11 @@ class WarmRepo:
                 raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has")
 
     # What goes to disk
+
+    @property
+    def needs_cleaning(self) -> bool:
+        """Whether the repository was deleted, and nobody here has seen the store clean since."""
+        return self.state.seal > 0 and not self.state.exists and not self.is_clean
 
     @property
     def is_full(self) -> bool:
@@ -183,6 +202,3 @@ def _replace(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-__all__ = ["FlushLimits", "ObjectMissingError", "WarmRepo", "WarmRepoDamagedError"]

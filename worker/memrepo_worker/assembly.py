@@ -1,0 +1,59 @@
+"""Puts the service together from its settings: store, git, cache, threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from memrepo.clock import Clock, system_clock
+from memrepo.settings import environment
+from memrepo_worker.git.command import Git
+from memrepo_worker.observe import Observer
+from memrepo_worker.processes import Processes
+from memrepo_worker.repos.cache import RepoCache
+from memrepo_worker.service.handler import Service
+from memrepo_worker.service.turn import Tools
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.metering import MeteredStore
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.seam import Store
+
+_FETCHERS_MAX = 16
+
+
+def build_git(observer: Observer) -> Git:
+    """Return the isolated git command line; it is found where ``PATH`` says."""
+    return Git(Processes(observer), environment().get("PATH", "/usr/local/bin:/usr/bin:/bin"))
+
+
+@contextmanager
+def open_service(
+    settings: WorkerSettings, observer: Observer, *, store: Store | None = None, clock: Clock = system_clock
+) -> Iterator[Service]:
+    """Open the service for as long as the block runs; leaving it writes what waits in memory to the cache.
+
+    ``store`` stands in for the one that the settings name.
+
+    Raises:
+        RefusedError: the store's address makes no sense, or it cannot be used.
+        CacheUnusableError: the cache folder cannot be used.
+        GitError: git is missing or too old.
+    """
+    git = build_git(observer)
+    git.require_version()
+    metered = MeteredStore(store or _store(settings), observer)
+    cache = RepoCache(settings.cache_dir, metered.name, git, observer)
+    with ThreadPoolExecutor(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
+        service = Service(Tools(metered, executor, observer, clock, time.monotonic, settings.limits), cache)
+        try:
+            yield service
+        finally:
+            service.close()
+
+
+def _store(settings: WorkerSettings) -> Store:
+    connections_max = settings.concurrency + _FETCHERS_MAX
+    return open_store(settings.store_url, StoreOptions(connections_max=connections_max))

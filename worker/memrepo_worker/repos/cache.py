@@ -1,0 +1,166 @@
+"""The warm repositories of one worker process, the least recently used leaving first.
+
+A cache folder may be shared by several processes of a machine: each takes a slot of its own, by a file lock that the
+kernel gives back when the process ends, however it ends. What an earlier process left in the slot is used again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from memrepo_worker.git.command import Git
+from memrepo_worker.group import Agent
+from memrepo_worker.observe import Observer
+from memrepo_worker.repos.state import RepoState
+from memrepo_worker.repos.warm import WarmRepo
+
+_SLOTS_MAX = 256
+REPOS_MAX_DEFAULT = 2000
+
+
+class CacheUnusableError(Exception):
+    """The cache folder cannot be written, or all its slots are taken."""
+
+
+class RepoCache:
+    """Hands out warm repositories. One thread at a time may hold a given agent's; different agents do not wait."""
+
+    def __init__(
+        self, folder: Path, store_name: str, git: Git, observer: Observer, repos_max: int = REPOS_MAX_DEFAULT
+    ) -> None:
+        self._slot, self._lock_file = _take_slot(folder)
+        self._store_name = store_name
+        self._git = git
+        self._observer = observer
+        self._repos_max = repos_max
+        self._lock = threading.Condition()
+        self._repos: OrderedDict[Agent, WarmRepo] = OrderedDict()
+        self._held: set[Agent] = set()
+
+    @contextmanager
+    def hold(self, agent: Agent) -> Iterator[HeldRepo]:
+        """Lend an agent's warm repository to one thread; a second one waits for the first."""
+        with self._lock:
+            self._lock.wait_for(lambda: agent not in self._held)
+            self._held.add(agent)
+        try:
+            yield HeldRepo(self, agent)
+        finally:
+            self._release(agent)
+            self._evict()
+
+    def close(self) -> None:
+        """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""
+        with self._lock:
+            repos = list(self._repos.values())
+            self._repos.clear()
+        for repo in repos:
+            repo.save()
+        self._lock_file.close()
+
+    def __len__(self) -> int:
+        return len(self._repos)
+
+    def path_of(self, agent: Agent) -> Path:
+        """Return where an agent's repository lies: by digest, since ids may differ only in case."""
+        name = f"{self._store_name}\0{agent.org_id}\0{agent.agent_id}"
+        return self._slot / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.git"
+
+    def find(self, agent: Agent) -> WarmRepo | None:
+        """Return the repository from memory, or from disk, or None."""
+        with self._lock:
+            repo = self._repos.get(agent)
+            if repo is not None:
+                self._repos.move_to_end(agent)
+                return repo
+        return WarmRepo.load(self.path_of(agent), self._git)
+
+    def fresh(self, agent: Agent, state: RepoState | None) -> WarmRepo:
+        """Make an empty repository in place of whatever there was."""
+        self._observer.count("cache.fresh")
+        return WarmRepo.empty(self.path_of(agent), self._git, state)
+
+    def keep(self, agent: Agent, repo: WarmRepo) -> None:
+        """Keep a repository warm."""
+        with self._lock:
+            self._repos[agent] = repo
+            self._repos.move_to_end(agent)
+
+    def drop(self, agent: Agent) -> None:
+        """Throw a repository away, from memory and disk."""
+        with self._lock:
+            self._repos.pop(agent, None)
+        shutil.rmtree(self.path_of(agent), ignore_errors=True)
+        self._observer.count("cache.dropped")
+
+    def _evict(self) -> None:
+        """Let the least recently used go while there are too many; what they hold in memory goes to disk first."""
+        while True:
+            with self._lock:
+                if len(self._repos) <= self._repos_max:
+                    return
+                oldest = next((agent for agent in self._repos if agent not in self._held), None)
+                if oldest is None:
+                    return
+                repo = self._repos.pop(oldest)
+                self._held.add(oldest)
+            try:
+                repo.save()
+            finally:
+                self._release(oldest)
+
+    def _release(self, agent: Agent) -> None:
+        with self._lock:
+            self._held.discard(agent)
+            self._lock.notify_all()
+
+
+class HeldRepo:
+    """One agent's place in the cache, while a thread holds it."""
+
+    def __init__(self, cache: RepoCache, agent: Agent) -> None:
+        self._cache = cache
+        self.agent = agent
+
+    def find(self) -> WarmRepo | None:
+        """Return the warm repository, or None."""
+        return self._cache.find(self.agent)
+
+    def fresh(self, state: RepoState | None = None) -> WarmRepo:
+        """Begin anew with an empty repository."""
+        return self._cache.fresh(self.agent, state)
+
+    def keep(self, repo: WarmRepo) -> None:
+        """Keep a repository warm for the next holder."""
+        self._cache.keep(self.agent, repo)
+
+    def drop(self) -> None:
+        """Throw the repository away: something in it is wrong, or void."""
+        self._cache.drop(self.agent)
+
+
+def _take_slot(folder: Path) -> tuple[Path, IO[bytes]]:
+    """Lock the first free slot of a cache folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(_SLOTS_MAX):
+            slot = folder / f"slot-{number:03d}"
+            slot.mkdir(exist_ok=True)
+            lock_file = (slot / "lock").open("wb")
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock_file.close()
+                continue
+            return slot, lock_file
+    except OSError as error:
+        raise CacheUnusableError(f"cache folder {folder} cannot be used: {error.strerror}") from error
+    raise CacheUnusableError(f"all {_SLOTS_MAX} slots of cache folder {folder} are taken")

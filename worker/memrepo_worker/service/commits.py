@@ -1,0 +1,117 @@
+"""How a request becomes a commit, and how a commit becomes what users are told of it.
+
+A commit is a pure function of its parent and its request: made again, by whomever, it has the same sha. What git has
+no field for (request id, kind and id of the author) is kept as trailers in a last paragraph of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from memrepo.models import Author, MemoryCommit
+from memrepo_worker.git.numstat import LineCounts, count_lines
+from memrepo_worker.git.objects import Commit, Ident, TreeEntry
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.walk import differences
+
+COMMITTER_NAME = "memrepo"
+COMMITTER_EMAIL = "memrepo@localhost"
+
+_REQUEST_ID = "Request-Id"
+_AUTHOR_TYPE = "Author-Type"
+_AUTHOR_ID = "Author-Id"
+_TRAILERS = (_REQUEST_ID, _AUTHOR_TYPE, _AUTHOR_ID)
+
+
+def compose(
+    reader: Reader,
+    tree: str,
+    parent: str | None,
+    message: str,
+    author: Author,
+    request_id: str,
+    enqueued_at: float,
+) -> Commit:
+    """Return the commit that a request makes on a parent.
+
+    The author date is when the request was enqueued; the committer date is that or the parent's, whichever is later,
+    so that dates never run backwards along a branch.
+    """
+    authored = int(enqueued_at)
+    committed = authored
+    if parent is not None:
+        committed = max(authored, reader.commit(parent).committer.timestamp)
+    return Commit(
+        tree=tree,
+        parents=() if parent is None else (parent,),
+        author=Ident(author.name, author.email, authored),
+        committer=Ident(COMMITTER_NAME, COMMITTER_EMAIL, committed),
+        message=_with_trailers(message, author, request_id),
+    )
+
+
+def _with_trailers(message: str, author: Author, request_id: str) -> str:
+    lines = [f"{_REQUEST_ID}: {request_id}", f"{_AUTHOR_TYPE}: {author.type}"]
+    if author.id is not None:
+        lines.append(f"{_AUTHOR_ID}: {author.id}")
+    body = message.rstrip("\n")
+    return f"{body}\n\n" + "".join(f"{line}\n" for line in lines)
+
+
+def _split_trailers(message: str) -> tuple[str, dict[str, str]]:
+    """Return the message without our last paragraph, and what that paragraph says."""
+    text = message.rstrip("\n")
+    body, _, last = text.rpartition("\n\n")
+    pairs = [line.partition(": ") for line in last.split("\n")]
+    if pairs[0][0] != _REQUEST_ID or any(name not in _TRAILERS for name, _, _ in pairs):
+        return text, {}
+    return body, {name: value for name, _, value in pairs}
+
+
+def describe(reader: Reader, sha: str) -> MemoryCommit:
+    """Return what users are told of a commit: its text, its author, its files and line counts."""
+    commit = reader.commit(sha)
+    parent = commit.parents[0] if commit.parents else None
+    parent_tree = reader.commit(parent).tree if parent else None
+    files, additions, deletions = [], 0, 0
+    for delta in differences(reader, parent_tree, commit.tree):
+        counts = count(reader, delta.old, delta.new)
+        files.append(delta.path)
+        additions += counts.additions
+        deletions += counts.deletions
+    message, trailers = _split_trailers(commit.message)
+    kind = trailers.get(_AUTHOR_TYPE, "user")
+    return MemoryCommit(
+        sha=sha,
+        parent_sha=parent,
+        message=message,
+        author_type=kind if kind in ("agent", "user", "system") else "user",
+        author_id=trailers.get(_AUTHOR_ID),
+        author_name=commit.author.name,
+        author_email=commit.author.email,
+        timestamp=datetime.fromtimestamp(commit.author.timestamp, UTC),
+        files_changed=[printable(path) for path in files],
+        additions=additions,
+        deletions=deletions,
+        request_id=trailers.get(_REQUEST_ID),
+    )
+
+
+def count(reader: Reader, old: TreeEntry | None, new: TreeEntry | None) -> LineCounts:
+    """Count what changed between two states of a file; None stands for "no file"."""
+    if old is not None and new is not None and old.sha == new.sha:
+        return LineCounts(0, 0)
+    return count_lines(_content(reader, old), _content(reader, new))
+
+
+def _content(reader: Reader, entry: TreeEntry | None) -> bytes:
+    if entry is None:
+        return b""
+    if entry.mode == "160000":  # a submodule has no content here; git shows this line for it
+        return f"Subproject commit {entry.sha}\n".encode()
+    return reader.blob(entry.sha)
+
+
+def printable(path: str) -> str:
+    """Return a path as JSON can carry it: bytes that are not UTF-8 become replacement characters."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -1,0 +1,50 @@
+"""The service: the group handler that the mailbox calls, over a store and a cache of warm repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memrepo.errors import RepoNotAdoptedError
+from memrepo_worker.git.reader import ObjectMissingError
+from memrepo_worker.group import Group, Outcome
+from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.repos.cache import RepoCache
+from memrepo_worker.repos.warm import WarmRepoDamagedError
+from memrepo_worker.service.turn import NotAdoptedError, Tools, Turn
+
+
+@dataclass(frozen=True)
+class Service:
+    """Settles groups. Different agents' groups may run side by side; one agent's wait for each other."""
+
+    tools: Tools
+    cache: RepoCache
+
+    def __call__(self, group: Group) -> Sequence[Outcome]:
+        """Settle a group; see ``GroupHandler``.
+
+        A local copy that turns out to be damaged, or that the journal does not follow on, is thrown away and opened
+        anew, once. What is still wrong then is wrong in the store.
+        """
+        with self.cache.hold(group.agent) as held:
+            try:
+                return Turn(self.tools, held, group).take()
+            except NotAdoptedError:
+                return [_not_adopted(group)] * len(group.requests)
+            except (WarmRepoDamagedError, ObjectMissingError, JournalDamagedError):
+                self.tools.observer.count("repo.healed")
+                held.drop()
+                return Turn(self.tools, held, group).take()
+
+    def close(self) -> None:
+        """Write what waits in memory to the cache folder and let it go."""
+        self.cache.close()
+
+
+def _not_adopted(group: Group) -> RepoNotAdoptedError:
+    agent = group.agent
+    return RepoNotAdoptedError(
+        f"{agent} is stored in the seed's layout: run `memrepo store adopt {agent.org_id} {agent.agent_id}` once",
+        {"org_id": agent.org_id, "agent_id": agent.agent_id},
+    )

@@ -1,0 +1,137 @@
+"""What each reading request answers, from the refs as it found them and the objects of the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.models import FileInfo, MemoryCommit, MemoryFile, Snapshot
+from memrepo.requests import (
+    GetFileRequest,
+    GetFilesRequest,
+    GetHeadShaRequest,
+    GetHistoryRequest,
+    ListFilesRequest,
+    Request,
+)
+from memrepo_worker.git.objects import TreeEntry
+from memrepo_worker.git.walk import ancestors, files, lookup
+from memrepo_worker.group import Agent
+from memrepo_worker.repos.draft import View
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.commits import describe, printable
+from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+
+
+def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> Any:  # noqa: ANN401
+    """Return a read's result, of its operation's result type.
+
+    Raises:
+        MemoryRepoError: what the request asks for is not there, or too large.
+    """
+    require_repo(view, agent)
+    return _READS[type(request)](request, view, repo, limits)
+
+
+def _get_files(request: GetFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> Snapshot:
+    sha = resolve(request.ref, view, repo.reader)
+    tree = repo.reader.commit(sha).tree
+    if request.paths is None:
+        wanted: Iterable[tuple[str, TreeEntry]] = files(repo.reader, tree)
+    else:
+        wanted = _some(request.paths, tree, repo)
+    found, total = {}, 0
+    for path, entry in wanted:
+        total += repo.reader.size(entry.sha)
+        if total > limits.request_bytes_max:
+            raise TooLargeError.of(
+                "paths",
+                f"the files are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
+                "ask for fewer with paths=",
+            )
+        found[printable(path)] = _file(path, entry, repo)
+    return Snapshot(commit_sha=sha, files=found)
+
+
+def _some(paths: Iterable[str], tree: str, repo: WarmRepo) -> Iterator[tuple[str, TreeEntry]]:
+    """Yield those of the paths that are there."""
+    for path in paths:
+        entry = lookup(repo.reader, tree, path)
+        if entry is not None:
+            yield path, entry
+
+
+def _file(path: str, entry: TreeEntry, repo: WarmRepo) -> MemoryFile:
+    data = repo.reader.blob(entry.sha)
+    return MemoryFile(
+        path=printable(path), data=data, sha=entry.sha, size=len(data), executable=entry.executable
+    )
+
+
+def _get_file(request: GetFileRequest, view: View, repo: WarmRepo, limits: Limits) -> MemoryFile:
+    sha = resolve(request.ref, view, repo.reader)
+    entry = lookup(repo.reader, repo.reader.commit(sha).tree, request.path)
+    if entry is None:
+        raise PathNotFoundError(
+            f"{request.path!r} is no file at {request.ref}", {"path": request.path, "ref": request.ref}
+        )
+    if repo.reader.size(entry.sha) > limits.request_bytes_max:
+        raise TooLargeError.of(
+            "path", f"the file is larger than request_bytes_max ({limits.request_bytes_max} bytes)"
+        )
+    return _file(request.path, entry, repo)
+
+
+def _list_files(request: ListFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> list[FileInfo]:  # noqa: ARG001
+    tree = repo.reader.commit(resolve(request.ref, view, repo.reader)).tree
+    after = (request.after or "").encode()
+    listed = (
+        (path, entry)
+        for path, entry in sorted(files(repo.reader, tree), key=lambda item: _bytes(item[0]))
+        if path.startswith(request.prefix) and _bytes(path) > after
+    )
+    return [
+        FileInfo(
+            path=printable(path),
+            sha=entry.sha,
+            size=repo.reader.size(entry.sha),
+            executable=entry.executable,
+        )
+        for path, entry in islice(listed, request.limit)
+    ]
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode(errors="surrogateescape")
+
+
+def _get_history(
+    request: GetHistoryRequest, view: View, repo: WarmRepo, limits: Limits
+) -> list[MemoryCommit]:
+    starts = [resolve(request.ref, view, repo.reader)]
+    if request.after is not None:
+        starts = list(repo.reader.commit(resolve(request.after, view, repo.reader)).parents)
+    if request.path is not None:
+        shas = repo.commits_touching(starts, request.path, request.limit)
+    else:
+        shas = [sha for sha, _ in islice(ancestors(repo.reader, starts), request.limit)]
+    return [describe(repo.reader, sha) for sha in shas]
+
+
+def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:  # noqa: ARG001
+    sha = view.refs.get(branch_ref(request.branch))
+    if sha is None:
+        raise RefNotFoundError(f"there is no branch {request.branch!r}", {"ref": request.branch})
+    return sha
+
+
+_READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
+    GetFilesRequest: _get_files,
+    GetFileRequest: _get_file,
+    ListFilesRequest: _list_files,
+    GetHistoryRequest: _get_history,
+    GetHeadShaRequest: _get_head_sha,
+}

@@ -1,0 +1,225 @@
+"""One group's turn at its agent's repository.
+
+bring the warm repository up to date, unless it is known to be
+→ draft the next entry: every mutating request in order, each read noting the refs it found
+→ append it by one conditional create; lost to a rival? take in what won, and draft anew
+→ install it, finish what a delete began, and answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from memrepo.clock import Clock
+from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
+from memrepo.limits import Limits
+from memrepo.requests import Request
+from memrepo_worker.group import Agent, Group, Outcome, Success
+from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.journal.open import JournalReader, SealedSinceError
+from memrepo_worker.journal.seal import clean
+from memrepo_worker.observe import Observer
+from memrepo_worker.repos.cache import HeldRepo
+from memrepo_worker.repos.draft import Draft, View
+from memrepo_worker.repos.state import sha256_of
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.reads import answer
+from memrepo_worker.service.results import result_of
+from memrepo_worker.service.writes import settle
+from memrepo_worker.store.seam import RefusedError, Store, UnavailableError
+
+HORIZON_S_DEFAULT = 24 * 3600.0
+
+
+class NotAdoptedError(Exception):
+    """The agent's prefix holds a repository in the seed's layout."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the service works with. ``monotonic`` is the clock that leases are measured by."""
+
+    store: Store
+    executor: Executor
+    observer: Observer
+    clock: Clock
+    monotonic: Clock
+    limits: Limits
+    horizon_s: float = HORIZON_S_DEFAULT
+
+
+Note = LedgerLine | View | MemoryRepoError
+"""What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
+
+
+class Turn:
+    """Settles one group while it holds the agent's place in the cache."""
+
+    def __init__(self, tools: Tools, held: HeldRepo, group: Group) -> None:
+        self._tools = tools
+        self._held = held
+        self._group = group
+        self._agent: Agent = group.agent
+        self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
+        self._journal = JournalReader(tools.store, self._layout, tools.executor)
+
+    def take(self) -> Sequence[Outcome]:
+        """Settle every request; see ``GroupHandler`` for what callers may rely on.
+
+        Raises:
+            NotAdoptedError: nothing was done; the repository is stored in the seed's layout.
+        """
+        repo = self._current()
+        draft, notes = self._draft(repo)
+        while draft.is_needed and not self._publish(repo, draft):
+            repo = self._current()
+            draft, notes = self._draft(repo)
+        outcomes = [
+            self._outcome(request, note, repo)
+            for request, note in zip(self._group.requests, notes, strict=True)
+        ]
+        self._finish(repo)
+        return outcomes
+
+    # The repository, up to date
+
+    def _current(self) -> WarmRepo:
+        """Return the warm repository: known to be at the journal's newest entry, and with no delete unfinished."""
+        repo = self._held.find()
+        if repo is None:
+            repo = self._open_cold()
+        elif not repo.is_proven(self._group.lease, self._tools.monotonic()):
+            repo = self._brought_up_to_date(repo)
+        if repo.needs_cleaning:
+            repo = self._clean(repo)
+        if repo.state.begun:
+            self._held.keep(repo)
+        return repo
+
+    def _brought_up_to_date(self, repo: WarmRepo) -> WarmRepo:
+        if not self._catch_up(repo):
+            self._held.drop()
+            return self._open_cold()
+        repo.prove(self._group.lease)
+        return repo
+
+    def _catch_up(self, repo: WarmRepo) -> bool:
+        """Take in what was appended since; False when the local copy is of no use any more."""
+        state = repo.state
+        if not repo.is_verified:
+            if not self._journal.has_entry(state.seq, state.tip_sha256, sha256_of):
+                return False
+            repo.is_verified = True
+        try:
+            entries = self._journal.since(state.seq)
+        except SealedSinceError:
+            return False
+        if state.exists and any(not entry.refs for entry in entries):
+            return False  # deleted since: a deleted repository's objects must not stay readable
+        repo.absorb(entries)
+        return True
+
+    def _open_cold(self) -> WarmRepo:
+        self._tools.observer.count("repo.opened_cold")
+        opening = self._journal.open()
+        if opening.seq == 0 and self._journal.has_seed_layout():
+            raise NotAdoptedError(str(self._agent))
+        repo = self._held.fresh()
+        if opening.base is not None:
+            repo.absorb([opening.base])
+        repo.absorb(opening.entries)
+        repo.prove(self._group.lease)
+        return repo
+
+    def _clean(self, repo: WarmRepo) -> WarmRepo:
+        """Finish a delete: clean the store below its seal, and forget the objects here."""
+        state = repo.state
+        clean(self._tools.store, self._layout, state.seal, state.ledger.lines(), self._tools.executor)
+        fresh = self._held.fresh(state)
+        fresh.prove(self._group.lease)
+        fresh.is_clean = True
+        fresh.save()
+        self._held.keep(fresh)
+        return fresh
+
+    # The draft
+
+    def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
+        draft = Draft(repo.state, repo.reader)
+        return draft, [self._note(request, draft) for request in self._group.requests]
+
+    def _note(self, request: Request, draft: Draft) -> Note:
+        if not request.MUTATES:
+            return draft.view
+        known = draft.settled(request.request_id)
+        if known is not None:
+            return known if known.digest == request.digest else _another_body(request)
+        age_s = self._tools.clock() - request.enqueued_at
+        if abs(age_s) > self._tools.horizon_s:
+            return _expired(request, self._tools.horizon_s)
+        line = settle(request, draft, self._agent)
+        if isinstance(line.error, RepoNotFoundError) and not draft.begun and not draft.is_needed:
+            return line.error  # a journal that was never begun is not begun by asking for it
+        draft.settle(line)
+        return line
+
+    # The append
+
+    def _publish(self, repo: WarmRepo, draft: Draft) -> bool:
+        """Append the draft; False when another writer took the number."""
+        data = draft.encode()
+        seq = repo.state.seq + 1
+        try:
+            outcome = append(self._tools.store, self._layout.entry(seq), data)
+        except (UnavailableError, RefusedError):
+            repo.doubt()
+            raise
+        if outcome is Append.LOST:
+            self._tools.observer.count("journal.lost")
+            repo.doubt()
+            return False
+        self._tools.observer.count("journal.appended")
+        repo.install(seq, data, draft.objects, draft.refs, draft.lines.values())
+        repo.prove(self._group.lease)
+        self._held.keep(repo)
+        return True
+
+    # The answers
+
+    def _outcome(self, request: Request, note: Note, repo: WarmRepo) -> Outcome:
+        if isinstance(note, MemoryRepoError):
+            return note
+        try:
+            if isinstance(note, View):
+                return Success(answer(request, note, repo, self._agent, self._tools.limits))
+            return note.error or Success(result_of(request, note, repo))
+        except MemoryRepoError as error:
+            return error
+
+    def _finish(self, repo: WarmRepo) -> None:
+        """Do what must be done before anything is told: a delete is over when its bytes are gone."""
+        if repo.needs_cleaning:
+            repo = self._clean(repo)
+        if not repo.state.begun:
+            self._held.drop()
+        elif repo.is_full:
+            repo.state.ledger.forget_before(self._tools.clock() - self._tools.horizon_s)
+            repo.save()
+
+
+def _another_body(request: Request) -> InvalidRequestError:
+    return InvalidRequestError.of(
+        "request_id", f"{request.request_id} was used for another request of this agent: choose a new one"
+    )
+
+
+def _expired(request: Request, horizon_s: float) -> RequestExpiredError:
+    return RequestExpiredError(
+        f"the request was enqueued more than {horizon_s / 3600:.0f} h away from now, so it was not executed: "
+        "look into the history, then send it anew",
+        {"request_id": request.request_id, "enqueued_at": request.enqueued_at},
+    )

@@ -1,0 +1,144 @@
+"""What each mutating request does to a draft.
+
+A request succeeds, or fails on the state that it meets; both are settled by a line in the ledger, so that the same
+request seen again gets the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from memrepo.errors import (
+    ContentMovedError,
+    HeadMovedError,
+    InvalidRequestError,
+    MemoryRepoError,
+    RepoExistsError,
+)
+from memrepo.models import FileChange
+from memrepo.requests import CommitRequest, CreateRepoRequest, DeleteRepoRequest, Request
+from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.objects import NULL_SHA
+from memrepo_worker.git.walk import lookup
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
+from memrepo_worker.journal.ledger import COMMITTED, DELETED, UNCHANGED, LedgerLine
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.service.commits import compose
+from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+
+_FIRST_MESSAGE = "Initial commit"
+_FIRST_FILES = (FileChange(path=".memrepo/config.json", content=b'{"version": 1}'),)
+
+
+def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
+    """Apply one request to the draft and return its ledger line; the draft is unchanged where it fails.
+
+    The caller has checked that neither the group nor the ledger settled it before.
+    """
+    try:
+        verdict, sha = _WRITES[type(request)](request, draft, agent)
+    except MemoryRepoError as error:
+        return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, error)
+    return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha)
+
+
+def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    if draft.view.exists:
+        raise RepoExistsError(
+            f"{agent} has a memory already: use commit", {"org_id": agent.org_id, "agent_id": agent.agent_id}
+        )
+    files = request.initial_files or _FIRST_FILES
+    sha = _commit_changes(draft, request, files, None, _FIRST_MESSAGE)
+    draft.refs[HEAD_BRANCH] = sha
+    return COMMITTED, sha
+
+
+def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    name = branch_ref(request.branch)
+    parent = _parent(request, draft, agent)
+    if request.expected_head is not None and request.expected_head != parent:
+        raise HeadMovedError(
+            f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
+            {"branch": request.branch, "head": parent},
+        )
+    if name not in draft.refs and len(draft.refs) >= REFS_MAX:
+        raise InvalidRequestError.of(
+            "branch", f"there are {REFS_MAX} branches and tags already, the most there may be"
+        )
+    _check_expected_contents(request.changes, draft, parent)
+    sha = _commit_changes(draft, request, request.changes, parent, request.message)
+    draft.refs[name] = sha
+    draft.refs.setdefault(HEAD_BRANCH, sha)
+    return (UNCHANGED if sha == parent else COMMITTED), sha
+
+
+def _parent(request: CommitRequest, draft: Draft, agent: Agent) -> str | None:
+    """Return the commit to build on; None begins a repository."""
+    view = draft.view
+    if not view.exists and request.create_repo_if_missing:
+        return None
+    require_repo(view, agent)
+    return view.refs.get(branch_ref(request.branch)) or resolve(request.start_point, view, draft.reader)
+
+
+def _check_expected_contents(changes: Iterable[FileChange], draft: Draft, parent: str | None) -> None:
+    tree = draft.reader.commit(parent).tree if parent else None
+    for change in changes:
+        if change.expected_sha256 is None:
+            continue
+        entry = lookup(draft.reader, tree, change.path) if tree else None
+        present = hashlib.sha256(draft.reader.blob(entry.sha)).hexdigest() if entry else ""
+        if present != change.expected_sha256:
+            raise ContentMovedError(
+                f"{change.path!r} is not what was expected: read it again",
+                {"path": change.path, "sha256": present, "head": parent},
+            )
+
+
+def _commit_changes(
+    draft: Draft,
+    request: CommitRequest | CreateRepoRequest,
+    changes: Iterable[FileChange],
+    parent: str | None,
+    message: str,
+) -> str:
+    """Add a commit with these changes to the draft; return its id, or the parent's when nothing changed."""
+    before = draft.reader.commit(parent).tree if parent else None
+    editor = TreeEditor(draft.reader)
+    try:
+        tree = editor.apply(before, [_edit(change) for change in changes])
+    except TreeConflictError as conflict:
+        raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
+    if parent is not None and tree == before:
+        return parent
+    commit = compose(
+        draft.reader,
+        tree,
+        parent,
+        message,
+        request.author,
+        request.request_id,
+        request.enqueued_at,
+    )
+    return draft.commit(commit, editor.objects)
+
+
+def _edit(change: FileChange) -> FileEdit:
+    return FileEdit(change.path, None if change.deletes else change.content, change.executable)
+
+
+def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:  # noqa: ARG001
+    require_repo(draft.view, agent)
+    head = draft.refs.get(HEAD_BRANCH, NULL_SHA)
+    draft.refs.clear()
+    return DELETED, head
+
+
+_WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
+    CreateRepoRequest: _create_repo,
+    CommitRequest: _commit,
+    DeleteRepoRequest: _delete_repo,
+}
