@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
@@ -62,18 +62,13 @@ class Settings:
         """
         env = environment() if env is None else env
         broker_url = env.get("MEMREPO_BROKER_URL") or BROKER_URL_DEFAULT
-        return cls(
-            broker_url=broker_url,
-            result_url=env.get("MEMREPO_RESULT_URL") or broker_url,
-            shards=number(env, "MEMREPO_SHARDS", cls.shards),
-            connect_timeout_s=number(env, "MEMREPO_CONNECT_TIMEOUT_S", cls.connect_timeout_s),
-            enqueue_timeout_s=number(env, "MEMREPO_ENQUEUE_TIMEOUT_S", cls.enqueue_timeout_s),
-            result_expires_s=number(env, "MEMREPO_RESULT_EXPIRES_S", cls.result_expires_s),
-            poll_interval_s=number(env, "MEMREPO_POLL_INTERVAL_S", cls.poll_interval_s),
-            max_queue_depth=number(env, "MEMREPO_MAX_QUEUE_DEPTH", cls.max_queue_depth),
-            resend_after_s=number(env, "MEMREPO_RESEND_AFTER_S", cls.resend_after_s),
-            limits=limits_from_env(env),
-        )
+        numbers: dict[str, Any] = {
+            item.name: number(env, f"MEMREPO_{item.name.upper()}", item.default)
+            for item in fields(cls)
+            if isinstance(item.default, int | float)
+        }
+        result_url = env.get("MEMREPO_RESULT_URL") or broker_url
+        return cls(broker_url=broker_url, result_url=result_url, limits=limits_from_env(env), **numbers)
 
 
 def limits_from_env(env: Mapping[str, str]) -> Limits:
@@ -115,3 +110,10 @@ def masked(url: str) -> str:
     """Return a URL with its password, and secrets in its query, replaced by ``***``."""
     without_password = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", without_password)
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """Return the settings as variables of the environment, passwords masked."""
+    plain = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "limits"}
+    plain |= asdict(settings.limits)
+    return {f"MEMREPO_{name.upper()}": masked(str(value)) for name, value in plain.items()}

@@ -1,0 +1,57 @@
+"""What commands print: for people, or with ``--json`` for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import click
+
+from memrepo.models import CommitResult, FileInfo, MemoryCommit, Model
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return text without control characters: what an agent wrote must not steer a person's terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def show_json(value: Any) -> None:  # noqa: ANN401 - any result
+    """Print one JSON document."""
+    click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401 - any result
+    """Return the JSON form of a result."""
+    if isinstance(value, Model):
+        return value.model_dump(mode="json")
+    if isinstance(value, list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def show_result(result: CommitResult) -> None:
+    """Print what a commit did, as git does: ``[main 1a2b3c4] message`` and its counts."""
+    if not result.created:
+        click.echo(f"nothing changed: {result.branch} is at {result.sha}")
+        return
+    where = click.style(f"[{result.branch} {result.sha[:12]}]", fg="yellow")
+    click.echo(f"{where} {plain(result.message.partition(chr(10))[0])}")
+    click.echo(f" {len(result.files_changed)} files changed, +{result.additions} -{result.deletions}")
+
+
+def show_commit(commit: MemoryCommit) -> None:
+    """Print one commit of a history, as ``git log`` does."""
+    click.secho(f"commit {commit.sha}", fg="yellow")
+    click.echo(f"Author: {plain(commit.author_name)} <{plain(commit.author_email)}> ({commit.author_type})")
+    click.echo(f"Date:   {commit.timestamp.isoformat()}")
+    click.echo("".join(f"\n    {plain(line)}" for line in commit.message.splitlines()))
+    click.echo(f"\n {len(commit.files_changed)} files changed, +{commit.additions} -{commit.deletions}\n")
+
+
+def show_file_line(file: FileInfo) -> None:
+    """Print a file's mode, size and path."""
+    mode = "x" if file.executable else "-"
+    click.echo(f"{mode} {file.size:>10} {plain(file.path)}")
