@@ -1,0 +1,80 @@
+"""Additions and deletions, against ``git diff --numstat``."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memrepo_worker.git.numstat import count_lines
+from tests.support.stock_git import empty_repository, git
+
+EDITS = 300
+
+
+def random_text(rnd: random.Random, lines: int) -> list[bytes]:
+    return [rnd.choice([b"tea", b"likes", b"", b"  x", b"}", b"caf\xc3\xa9"]) + b"\n" for _ in range(lines)]
+
+
+def random_edit(rnd: random.Random) -> tuple[bytes, bytes]:
+    old = random_text(rnd, rnd.randrange(60))
+    new = list(old)
+    for _ in range(rnd.randrange(12)):
+        at = rnd.randrange(len(new) + 1)
+        new[at : at + rnd.randrange(4)] = random_text(rnd, rnd.randrange(4))
+    cut = rnd.random() < 0.2
+    return b"".join(old), b"".join(new)[: -1 if cut else None]
+
+
+def numstat(repo, pairs):
+    """Ask stock git about all pairs at once: two trees with a file each."""
+    trees = []
+    for side in (0, 1):
+        lines = []
+        for number, pair in enumerate(pairs):
+            sha = git(repo, "hash-object", "-w", "--stdin", stdin=pair[side]).decode().strip()
+            lines.append(f"100644 blob {sha}\tf{number:04d}\n")
+        trees.append(git(repo, "mktree", stdin="".join(lines).encode()).decode().strip())
+    out = git(repo, "diff-tree", "-r", "--numstat", *trees).decode()
+    counts = {
+        name: (added, removed) for added, removed, name in (line.split("\t") for line in out.splitlines())
+    }
+    return [counts.get(f"f{number:04d}", ("0", "0")) for number in range(len(pairs))]
+
+
+def test_counts_of_random_edits_equal_stock_gits(tmp_path):
+    rnd = random.Random(7)
+    pairs = [random_edit(rnd) for _ in range(EDITS)]
+
+    stock = numstat(empty_repository(tmp_path / "repo.git"), pairs)
+
+    ours = [count_lines(old, new) for old, new in pairs]
+    assert [(str(count.additions), str(count.deletions)) for count in ours] == stock
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"", b""),
+        (b"a", b"a\n"),
+        (b"a\r\n", b"a\n"),
+        (b"", b"no newline at the end"),
+        (b"x\n" * 9000, b"x\n" * 9001),
+        (b"\xff\xfe not utf-8\n", b"\xff\xfe changed\n"),
+        (b"a" * 8000 + b"\0", b"NUL after the first 8000 bytes"),
+    ],
+)
+def test_odd_texts_count_as_stock_git_counts_them(tmp_path, old, new):
+    (stock,) = numstat(empty_repository(tmp_path / "repo.git"), [(old, new)])
+
+    ours = count_lines(old, new)
+
+    assert (str(ours.additions), str(ours.deletions)) == stock
+
+
+def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path):
+    pair = (b"a\n", b"a\0b\n")
+
+    assert numstat(empty_repository(tmp_path / "repo.git"), [pair]) == [("-", "-")]
+    counts = count_lines(*pair)
+    assert (counts.additions, counts.deletions, counts.binary) == (0, 0, True)

@@ -1,0 +1,171 @@
+"""Edits of trees, against stock git's index."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.walk import differences, files
+from tests.support.stock_git import empty_repository, git
+
+NAMES = ["a", "b", "a.b", "a-b", "B c", "é", "zz", "a0"]
+
+
+class Memory:
+    """A tree, edited again and again in memory."""
+
+    def __init__(self):
+        self.objects = {}
+        self.reader = Reader(ObjectMap(self.objects))
+        self.root = None
+
+    def edit(self, *edits):
+        editor = TreeEditor(self.reader)
+        self.root = editor.apply(self.root, edits)
+        self.objects.update(editor.objects)
+        return self.root
+
+    def paths(self):
+        return [path for path, _ in files(self.reader, self.root)]
+
+
+def write(path, data=b"x", executable=None):
+    return FileEdit(path, data, executable)
+
+
+def delete(path):
+    return FileEdit(path, None)
+
+
+def stock_tree(repo, contents):
+    """The tree that stock git writes of these files: path -> (mode, data)."""
+    git(repo, "read-tree", "--empty")
+    lines = []
+    for path, (mode, data) in contents.items():
+        sha = git(repo, "hash-object", "-w", "--stdin", stdin=data).decode().strip()
+        lines.append(f"{mode} {sha}\t{path}\0")
+    git(repo, "update-index", "-z", "--index-info", stdin="".join(lines).encode())
+    return git(repo, "write-tree").decode().strip()
+
+
+def test_trees_after_random_edits_equal_stock_gits(tmp_path):
+    rnd = random.Random(3)
+    repo = empty_repository(tmp_path / "repo.git")
+    memory, contents = Memory(), {}
+    for step in range(40):
+        edits = {}
+        for _ in range(rnd.randrange(1, 6)):
+            path = "/".join(rnd.choice(NAMES) for _ in range(rnd.randrange(1, 4)))
+            edits[path] = None if rnd.random() < 0.4 else f"{step}".encode()
+        try:
+            root = memory.edit(*(FileEdit(path, data, rnd.random() < 0.3) for path, data in edits.items()))
+        except TreeConflictError:
+            continue
+        modes = {path: entry.mode for path, entry in files(memory.reader, root)}
+        for path, data in edits.items():
+            if data is None:
+                contents.pop(path, None)
+            else:
+                contents[path] = data
+        expected = {path: (modes[path], data) for path, data in contents.items()}
+        assert root == stock_tree(repo, expected), f"after step {step}"
+    assert len(contents) > 5
+
+
+def test_deleting_what_is_absent_changes_nothing():
+    memory = Memory()
+    before = memory.edit(write("a/b"))
+
+    assert memory.edit(delete("a/c"), delete("nothing/here"), delete("a"), delete("a/b/c")) == before
+
+
+def test_writing_the_same_content_changes_nothing():
+    memory = Memory()
+    before = memory.edit(write("a", b"same"))
+
+    assert memory.edit(write("a", b"same")) == before
+
+
+def test_the_last_file_of_a_folder_takes_the_folder_with_it():
+    memory = Memory()
+    memory.edit(write("keep"), write("deep/er/file"))
+
+    memory.edit(delete("deep/er/file"))
+
+    assert memory.paths() == ["keep"]
+
+
+def test_executable_none_keeps_the_mode_and_true_or_false_set_it():
+    memory = Memory()
+    memory.edit(write("run", b"1", executable=True))
+
+    def executable():
+        return dict(files(memory.reader, memory.root))["run"].executable
+
+    memory.edit(write("run", b"2"))
+    assert executable()
+    memory.edit(write("run", b"3", executable=False))
+    assert not executable()
+
+
+def test_a_deleted_file_makes_room_for_a_folder_of_its_name_in_one_step():
+    memory = Memory()
+    memory.edit(write("notes"))
+
+    memory.edit(write("notes/today"), delete("notes"))
+
+    assert memory.paths() == ["notes/today"]
+
+
+def test_an_emptied_folder_makes_room_for_a_file_of_its_name_in_one_step():
+    memory = Memory()
+    memory.edit(write("notes/today"))
+
+    memory.edit(delete("notes/today"), write("notes"))
+
+    assert memory.paths() == ["notes"]
+
+
+@pytest.mark.parametrize(
+    ("there", "edit", "path"),
+    [
+        ("notes", "notes/today", "notes"),
+        ("notes/today", "notes", "notes"),
+        ("Notes", "notes", "notes"),
+        ("deep/Notes", "deep/notes", "deep/notes"),
+        ("Deep/notes", "deep/notes", "deep"),
+    ],
+)
+def test_an_edit_that_some_file_system_could_not_hold_is_a_conflict(there, edit, path):
+    memory = Memory()
+    memory.edit(write(there))
+
+    with pytest.raises(TreeConflictError) as conflict:
+        memory.edit(write(edit))
+
+    assert conflict.value.path == path
+
+
+def test_renaming_only_the_case_of_a_file_is_no_conflict():
+    memory = Memory()
+    memory.edit(write("Notes"))
+
+    memory.edit(delete("Notes"), write("notes"))
+
+    assert memory.paths() == ["notes"]
+
+
+def test_the_differences_of_two_trees_are_those_that_stock_git_lists(tmp_path):
+    memory = Memory()
+    old = memory.edit(write("a/b"), write("a/c"), write("d"), write("e/f/g"))
+    new = memory.edit(write("a/b", b"y"), delete("a/c"), delete("d"), write("d/h"), write("e/f/i"))
+    repo = empty_repository(tmp_path / "repo.git")
+    for item in memory.objects.values():
+        git(repo, "hash-object", "-w", "-t", item.kind.word, "--stdin", stdin=item.data)
+
+    listed = git(repo, "diff-tree", "-r", "--name-only", "--no-renames", old, new).decode().split()
+
+    assert sorted(delta.path for delta in differences(memory.reader, old, new)) == sorted(listed)
