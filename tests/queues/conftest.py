@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -9,6 +8,7 @@ import redis
 from memrepo_worker.settings import WorkerSettings
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import wait_for
 from tests.support.workers import WorkerFleet, fleet
 
 SHARDS = 4
@@ -36,6 +36,7 @@ def workers(
     """One running worker for all tests that do not harm it."""
     with fleet(tmp_path_factory.mktemp("workers"), settings, HANDLER, broker.database(1)) as running:
         running.start()
+        wait_for(lambda: broker.client().exists("memrepo:shards"), "the worker to have met the broker")
         yield running
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 from kombu import Connection, Producer
 
+from memrepo.clock import system_clock
 from memrepo.models import FileChange
 from memrepo.operations import operation_of
 from memrepo.requests import CommitRequest, GetHeadShaRequest, Request
@@ -35,7 +35,7 @@ class Sender:
 
     def read(self, org: str, agent: str) -> str:
         """Enqueue a read and return its id."""
-        values = {"org_id": org, "agent_id": agent, "request_id": str(uuid4()), "enqueued_at": time.time()}
+        values = {"org_id": org, "agent_id": agent, "request_id": str(uuid4()), "enqueued_at": system_clock()}
         return self.send(GetHeadShaRequest(**values))
 
     def send(self, request: Request, **overrides: Any) -> str:
@@ -88,7 +88,7 @@ def commit_request(
             "org_id": org,
             "agent_id": agent,
             "request_id": str(uuid4()),
-            "enqueued_at": time.time(),
+            "enqueued_at": system_clock(),
             "changes": (FileChange(path="secret-path.md", content=content),),
             "message": message,
             **values,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
 from memrepo_worker.settings import WorkerSettings
@@ -75,7 +75,7 @@ class WorkerFleet:
         with log.open("ab") as output:
             process = Processes(Counters()).start(
                 [sys.executable, "-m", "tests.support.worker_process", json.dumps(job, default=str)],
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                env={**environment(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,

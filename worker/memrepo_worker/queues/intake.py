@@ -17,7 +17,7 @@ from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters, Observer
 from memrepo_worker.queues.jobs import Job, Parcel, parcel_of
 from memrepo_worker.queues.refusals import refuse
-from memrepo_worker.queues.results import ResultBackend
+from memrepo_worker.queues.results import ResultBackend, Waiting
 from memrepo_worker.settings import WorkerSettings
 
 
@@ -35,7 +35,7 @@ class Desk:
         wanted = [parcel for parcel in parcels if not parcel.job.revoked()]
         if not wanted:
             return []
-        open_ = self._backend.store_started([parcel.job.id for parcel in wanted], self._worker)
+        open_ = self._backend.store_started([_waiting(parcel) for parcel in wanted], self._worker)
         for parcel, is_open in zip(wanted, open_, strict=True):
             if is_open:
                 parcel.job.start(self._pid)
@@ -46,7 +46,7 @@ class Desk:
 
     def retrying(self, parcels: Sequence[Parcel]) -> None:
         """Mark the requests as waiting for the store."""
-        self._backend.store_retrying([parcel.job.id for parcel in parcels])
+        self._backend.store_retrying([_waiting(parcel) for parcel in parcels])
         for parcel in parcels:
             parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
 
@@ -59,6 +59,10 @@ class Desk:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
         for parcel in parcels:
             parcel.job.forget()
+
+
+def _waiting(parcel: Parcel) -> Waiting:
+    return Waiting(parcel.job.id, parcel.job.reply_to)
 
 
 class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types

@@ -6,6 +6,7 @@ Select it with ``memrepo_worker.queues.results:ResultBackend+redis://…``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery import states
@@ -19,6 +20,14 @@ URL_PREFIX = "memrepo_worker.queues.results:ResultBackend+"
 
 KEEP_TRYING = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 2}
 """A result must not be lost because Redis is away: while it is, we wait (see ``kombu``'s retry policies)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who waits for a task's result, and where."""
+
+    task_id: str
+    reply_to: str | None
 
 
 class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types
@@ -41,27 +50,30 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         encoded = self.encode_result(result, state)
         meta = self._meta(task_id, encoded, state, request)
         key = self.get_key_for_task(task_id)
-        if state in states.READY_STATES:
-            reply_to = getattr(request, "reply_to", None) or ""
-            self._run(STORE_RESULTS, [key], [self._keep_s, meta, reply_to])
-        else:
-            self._run(STORE_PROGRESS, [key], [self._keep_s, meta])
+        reply_to = getattr(request, "reply_to", None) or ""
+        script = STORE_RESULTS if state in states.READY_STATES else STORE_PROGRESS
+        self._run(script, [key], [self._keep_s, meta, reply_to])
         return encoded
 
-    def store_started(self, task_ids: Sequence[str], worker: str) -> list[bool]:
-        """Mark tasks as started; return for each whether it shall run (it has no final result yet)."""
-        return self._store_progress(task_ids, {"hostname": worker}, states.STARTED)
+    def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[bool]:
+        """Mark tasks as started; return for each whether it shall run.
 
-    def store_retrying(self, task_ids: Sequence[str]) -> None:
+        One that has a final result already shall not; whoever waits for it is told that result again.
+        """
+        return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
+
+    def store_retrying(self, waiting: Sequence[Waiting]) -> None:
         """Mark tasks as waiting for the store."""
         error = StoreUnavailableError("the object store cannot be reached; the worker tries again")
-        self._store_progress(task_ids, error, states.RETRY)
+        self._store_progress(waiting, error, states.RETRY)
 
-    def _store_progress(self, task_ids: Sequence[str], result: object, state: str) -> list[bool]:
+    def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[bool]:
         encoded = self.encode_result(result, state)
-        metas = [self._meta(task_id, encoded, state, None) for task_id in task_ids]
-        keys = [self.get_key_for_task(task_id) for task_id in task_ids]
-        return [answer == 1 for answer in self._run(STORE_PROGRESS, keys, [self._keep_s, *metas])]
+        keys = [self.get_key_for_task(one.task_id) for one in waiting]
+        args: list[Any] = [self._keep_s]
+        for one in waiting:
+            args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
+        return [answer == 1 for answer in self._run(STORE_PROGRESS, keys, args)]
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> Any:  # noqa: ANN401
         meta = self._get_result_meta(encoded, state, None, request)

@@ -66,14 +66,18 @@ return written
 STORE_PROGRESS = Script(
     _IS_FINAL
     + """
--- KEYS: one meta key per request. ARGV: seconds to keep, then one value per key.
--- Returns for each key 1 if the value was written, 0 if a final result is there.
+-- KEYS: one meta key per request. ARGV: seconds to keep, then value and reply channel ('' = none) per key.
+-- Returns for each key 1 if the value was written, 0 if a final result is there; who asked again is told that.
 local answers = {}
 for index, key in ipairs(KEYS) do
+    local value, reply_to = ARGV[2 * index], ARGV[2 * index + 1]
     if is_final(key) then
         answers[index] = 0
+        if reply_to ~= '' then
+            redis.call('PUBLISH', reply_to, redis.call('GET', key))
+        end
     else
-        redis.call('SET', key, ARGV[index + 1], 'EX', ARGV[1])
+        redis.call('SET', key, value, 'EX', ARGV[1])
         answers[index] = 1
     end
 end

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from memrepo_worker.settings import WorkerSettings
+from tests.queues.conftest import HANDLER
+from tests.support.ports import free_port
+from tests.support.sending import Sender
+from tests.support.workers import fleet
+
+
+def test_an_unreachable_broker_is_one_line_and_exit_code_1(settings: WorkerSettings, tmp_path: Path) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    with fleet(tmp_path, replace(settings, broker_url=nowhere), HANDLER, nowhere) as workers:
+        worker = workers.start()
+        assert worker.process.wait(20) == 1
+    assert worker.output.startswith("memrepo worker: the broker cannot be reached")
+    assert worker.output.count("\n") == 1
+
+
+def test_another_number_of_shards_is_refused(send: Sender, settings: WorkerSettings, tmp_path: Path) -> None:
+    with fleet(
+        tmp_path, replace(settings, shards=settings.shards + 1), HANDLER, settings.broker_url
+    ) as workers:
+        worker = workers.start()
+        assert worker.process.wait(20) == 1
+    assert "MEMREPO_SHARDS: is 5 here and 4 on this broker" in worker.output
+
+
+def test_settings_come_from_the_environment_with_the_broker_also_keeping_results() -> None:
+    settings = WorkerSettings.from_env(
+        {"MEMREPO_BROKER_URL": "redis://b/1", "MEMREPO_CONCURRENCY": "3", "MEMREPO_CACHE_DIR": "/c"}
+    )
+    assert (settings.broker_url, settings.result_url) == ("redis://b/1", "redis://b/1")
+    assert (settings.concurrency, settings.cache_dir) == (3, Path("/c"))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+
+from memrepo.routing import queue_name, shard_of
+from tests.queues.conftest import SHARDS
+from tests.support.sending import Sender, commit_request
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_for
+from tests.support.workers import WorkerFleet
+
+
+def other_queue(org: str, agent: str) -> str:
+    return queue_name((shard_of(org, agent, SHARDS) + 1) % SHARDS)
+
+
+def failure(send: Sender, task_id: str) -> tuple[str, str]:
+    meta = send.final(task_id)
+    assert meta["status"] == "FAILURE"
+    return meta["result"]["exc_type"], meta["result"]["exc_message"][0]
+
+
+def body(**changes: object) -> list[object]:
+    values = commit_request("acme", "a").model_dump(mode="json")
+    return [[], {"request": {**values, **changes}}, {}]
+
+
+@pytest.mark.parametrize(
+    ("forged", "field"),
+    [
+        pytest.param(body(agent_id="../../x"), "agent_id", id="an agent outside its org"),
+        pytest.param(
+            body(changes=[{"path": "../x", "content": {"utf8": "x"}}]), "changes", id="a path outside"
+        ),
+        pytest.param(body(message=7), "message", id="a wrong type"),
+        pytest.param(body(surprise=1), "surprise", id="an unknown field"),
+        pytest.param([[], {"request": "text"}, {}], "request", id="no mapping"),
+        pytest.param([[], {}, {}], "request", id="no request"),
+        pytest.param([[1], {"request": {}}, {}], "request", id="a positional argument"),
+        pytest.param([[], [], {}], "request", id="arguments that are no mapping"),
+    ],
+)
+def test_a_request_of_the_wrong_shape_fails_as_its_own_job(
+    send: Sender, forged: list[object], field: str
+) -> None:
+    task_id = send.send(commit_request("acme", "a"), body=forged)
+
+    name, message = failure(send, task_id)
+
+    assert name == "InvalidRequestError"
+    assert message.startswith(field)
+
+
+def test_a_request_in_another_agents_queue_is_refused(send: Sender) -> None:
+    task_id = send.send(commit_request("acme", "a"), queue=other_queue("acme", "a"))
+
+    assert failure(send, task_id)[0] == "InvalidRequestError"
+
+
+def counter(broker: Valkey, name: str) -> int:
+    from celery import Celery
+
+    app = Celery(broker=broker.url, set_as_current=False)
+    app.conf.broker_transport_options = {"priority_steps": [0]}
+    with app.connection_for_write() as connection:
+        replies = app.control.inspect(timeout=5, limit=1, connection=connection)._request("memrepo_counters")
+    return sum(counts.get(name, 0) for counts in (replies or {}).values())
+
+
+def not_a_list(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return b'{"a": 1}', "application/json", headers
+
+
+def not_json(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return b"[[], {SECRET-CONTENT", "application/json", headers
+
+
+def a_pickle(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return pickle.dumps("SECRET-CONTENT"), "application/x-python-serialize", headers
+
+
+def an_unknown_task(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return b"[[], {}, {}]", "application/json", {**headers, "task": "os.system"}
+
+
+def no_task(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return b'"SECRET-CONTENT"', "application/json", {"id": headers["id"]}
+
+
+@pytest.mark.parametrize("forge", [not_a_list, not_json, a_pickle, an_unknown_task, no_task])
+def test_a_message_that_is_no_request_is_counted_and_the_queue_goes_on(
+    send: Sender,
+    broker: Valkey,
+    workers: WorkerFleet,
+    forge: Callable[[dict[str, object]], tuple[bytes, str, dict[str, object]]],
+) -> None:
+    before = counter(broker, "intake.refused")
+    task_id = str(uuid4())
+    raw, content_type, headers = forge({"task": "memrepo.commit", "id": task_id})
+    queue = queue_name(shard_of("acme", "a", SHARDS))
+    send.producer.publish(
+        raw, routing_key=queue, content_type=content_type, content_encoding="binary", headers=headers
+    )
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
+    assert failure(send, task_id)[0] == "InvalidRequestError"
+    assert "SECRET-CONTENT" not in workers.workers[0].output
+
+
+def test_a_forged_message_cannot_make_the_worker_send_others(send: Sender, broker: Valkey) -> None:
+    link = {"task": "x", "args": [], "kwargs": {}, "options": {"queue": "elsewhere"}, "immutable": True}
+    values = commit_request("acme", "a")
+    forged = [[], {"request": values.model_dump(mode="json")}, {"callbacks": [link], "chain": [link]}]
+
+    assert send.final(send.send(values, body=forged))["status"] == "SUCCESS"
+
+    assert broker.client().llen("elsewhere") == 0
+    assert "elsewhere" not in json.dumps(send.meta(values.request_id))

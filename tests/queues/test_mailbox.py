@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from memrepo.errors import MemoryRepoError
+from memrepo.requests import Request
+from memrepo_worker.attempts import Attempts, Backoff
+from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
+from memrepo_worker.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.observe import Counters
+from memrepo_worker.store.seam import RefusedError, UnavailableError
+from tests.support.sending import commit_request
+from tests.support.waiting import wait_for
+
+
+@dataclass(frozen=True, eq=False)
+class Note:
+    agent: Agent
+    request: Request
+    size_bytes: int = 10
+
+    @property
+    def id(self) -> str:
+        return self.request.request_id
+
+
+@dataclass
+class Desk:
+    told: dict[str, Outcome] = field(default_factory=dict)
+    retried: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
+
+    def begin(self, tickets: Sequence[Note]) -> list[Note]:
+        return [ticket for ticket in tickets if ticket.id not in self.cancelled]
+
+    def retrying(self, tickets: Sequence[Note]) -> None:
+        self.retried += [ticket.id for ticket in tickets]
+
+    def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome]) -> None:
+        self.told |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
+
+    def abandon(self, tickets: Sequence[Note]) -> None:
+        self.abandoned += [ticket.id for ticket in tickets]
+
+
+@dataclass
+class Handler:
+    """Records groups; ``gate`` holds every call until it is set."""
+
+    groups: list[tuple[str, list[str]]] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    act: Callable[[Group], None] = lambda group: None
+    under_way: set[Agent] = field(default_factory=set)
+    twice: list[Agent] = field(default_factory=list)
+
+    def __call__(self, group: Group) -> list[Outcome]:
+        if group.agent in self.under_way:
+            self.twice.append(group.agent)
+        self.under_way.add(group.agent)
+        try:
+            self.groups.append((group.agent.agent_id, [request.request_id for request in group.requests]))
+            assert self.gate.wait(10)
+            self.act(group)
+            return [Success(request.request_id) for request in group.requests]
+        finally:
+            self.under_way.discard(group.agent)
+
+
+@dataclass
+class Post:
+    """A mailbox with all that is around it."""
+
+    mailbox: Mailbox[Note]
+    handler: Handler
+    desk: Desk
+    threads: ThreadPoolExecutor
+
+    def send(self, agent: str, size_bytes: int = 10) -> str:
+        note = Note(Agent("acme", agent), commit_request("acme", agent), size_bytes)
+        self.mailbox.park(note)
+        return note.id
+
+    def finish(self) -> None:
+        self.handler.gate.set()
+        assert self.mailbox.drain(lambda _: True, 10)
+
+
+@pytest.fixture
+def open_post() -> Iterator[Callable[..., Post]]:
+    opened: list[Post] = []
+
+    def build(turns_max: int = 2, **bounds: int) -> Post:
+        handler, desk, threads = Handler(), Desk(), ThreadPoolExecutor(turns_max)
+        attempts = Attempts(lambda _: Lease("t", 1e9), Random(1), Counters(), Backoff(0.001, 0.01))
+        mailbox = Mailbox(
+            handler,
+            desk,
+            attempts=attempts,
+            submit=threads.submit,
+            observer=Counters(),
+            bounds=MailboxBounds(turns_max=turns_max, **bounds),
+        )
+        opened.append(Post(mailbox, handler, desk, threads))
+        return opened[-1]
+
+    yield build
+    for post in opened:
+        post.handler.gate.set()
+        post.mailbox.stop()
+        post.threads.shutdown()
+
+
+def test_a_group_is_bounded_by_count_and_by_bytes(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1, group_requests_max=3, group_bytes_max=100)
+    first = post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    few = [post.send("a") for _ in range(4)]
+    big = [post.send("a", 90), post.send("a", 500), post.send("a")]
+
+    post.finish()
+
+    assert [ids for _, ids in post.handler.groups] == [[first], few[:3], [few[3], big[0]], [big[1]], [big[2]]]
+
+
+def test_after_its_group_an_agent_goes_to_the_end_of_the_line(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1, group_requests_max=2)
+    post.send("hot")
+    wait_for(lambda: post.handler.groups, "the first group")
+    for _ in range(6):
+        post.send("hot")
+    post.send("b")
+    post.send("c")
+
+    post.finish()
+
+    assert [agent for agent, _ in post.handler.groups] == ["hot", "b", "c", "hot", "hot", "hot"]
+
+
+def test_at_most_one_group_of_an_agent_is_under_way(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=4, group_requests_max=1)
+    post.handler.gate.set()
+    ids = [post.send(f"a{number % 3}") for number in range(300)]
+
+    post.finish()
+
+    assert set(post.desk.told) == set(ids)
+    assert post.handler.twice == []
+    for agent in range(3):
+        mine = [ids_[0] for name, ids_ in post.handler.groups if name == f"a{agent}"]
+        assert mine == ids[agent::3]
+
+
+def test_parked_requests_hold_no_thread(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=2)
+    for _ in range(50):
+        post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    post.send("b")
+
+    wait_for(lambda: len(post.handler.groups) == 2, "the other agent's group to begin meanwhile")
+    post.finish()
+
+
+@pytest.mark.parametrize("error", [UnavailableError("x"), RefusedError("x")])
+def test_while_the_store_is_away_the_same_requests_are_tried_again(
+    open_post: Callable[..., Post], error: Exception
+) -> None:
+    post = open_post(turns_max=1)
+    failures = iter(range(20))
+
+    def fail_often(_: Group) -> None:
+        if next(failures, None) is not None:
+            raise error
+
+    post.handler.act = fail_often
+    first = post.send("a")
+
+    post.finish()
+
+    assert [ids for _, ids in post.handler.groups] == [[first]] * 21
+    assert post.desk.retried == [first] * 20
+    assert post.desk.told == {first: Success(first)}
+
+
+def test_a_request_that_always_fails_gets_a_verdict_and_the_others_go_on(
+    open_post: Callable[..., Post],
+) -> None:
+    post = open_post(turns_max=1)
+    poison: list[str] = []
+
+    def fail_on_poison(group: Group) -> None:
+        if any(request.request_id in poison for request in group.requests):
+            raise ZeroDivisionError
+
+    post.handler.act = fail_on_poison
+    post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    ids = [post.send("a") for _ in range(3)]
+    poison.append(ids[1])
+    post.finish()
+
+    error = post.desk.told[ids[1]]
+    assert type(error) is MemoryRepoError
+    assert error.details == {"request_id": ids[1]}
+    assert [post.desk.told[ids[index]] for index in (0, 2)] == [Success(ids[0]), Success(ids[2])]
+    tries = [group for _, group in post.handler.groups[1:]]
+    assert tries == [ids] * 3 + [[ids[0]]] + [[ids[1]]] * 3 + [[ids[2]]]
+
+
+def test_a_cancelled_request_is_left_out(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1)
+    post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    kept, cancelled = post.send("a"), post.send("a")
+    post.desk.cancelled.add(cancelled)
+
+    post.finish()
+
+    assert post.handler.groups[1:] == [("a", [kept])]
+
+
+def test_the_mailbox_is_full_by_bytes_until_requests_are_settled(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1, parked_bytes_max=100)
+    post.send("a", 99)
+    assert not post.mailbox.full
+    post.send("a", 1)
+    assert post.mailbox.full
+
+    post.finish()
+
+    assert not post.mailbox.full
+
+
+def test_what_waits_can_be_withdrawn_in_order_while_what_runs_goes_on(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1)
+    running = post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    waiting = [post.send("a"), post.send("a")]
+    staying = post.send("b")
+
+    withdrawn = post.mailbox.withdraw(lambda agent: agent.agent_id == "a")
+    post.finish()
+
+    assert [ticket.id for ticket in withdrawn] == waiting
+    assert set(post.desk.told) == {running, staying}
+
+
+def test_stopping_begins_no_group_and_abandons_what_waits_for_the_store(
+    open_post: Callable[..., Post],
+) -> None:
+    post = open_post(turns_max=1)
+
+    def fail(_: Group) -> None:
+        raise UnavailableError("x")
+
+    post.handler.act = fail
+    post.handler.gate.set()
+    stuck = post.send("a")
+    wait_for(lambda: post.desk.retried, "the first retry")
+    post.send("b")
+
+    post.mailbox.stop()
+
+    wait_for(lambda: post.desk.abandoned, "the group to be abandoned")
+    assert post.desk.abandoned == [stuck]
+    assert post.mailbox.unsettled(lambda _: True) == 1
+    assert {agent for agent, _ in post.handler.groups} == {"a"}
