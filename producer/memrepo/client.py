@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from memrepo.calls import MemoryRepo
 from memrepo.desk import QueueDesk
-from memrepo.job import Job, late
+from memrepo.job import Desk, Job, late
 from memrepo.settings import Settings
 
 
@@ -41,7 +41,16 @@ class MemoryRepos:
         Raises:
             InvalidRequestError: an address is none of these.
         """
-        self._desk = QueueDesk(settings_for(settings, broker_url, result_url), blocks=True)
+        self._settings = settings_for(settings, broker_url, result_url)
+        self._desk: Desk = QueueDesk(self._settings, blocks=True)
+
+    @classmethod
+    def over(cls, desk: Desk) -> Self:
+        """Make a client over another way to the service than the queue, for tests (``memrepo_worker.testing``)."""
+        client = cls.__new__(cls)
+        client._settings = Settings(limits=desk.limits)
+        client._desk = desk
+        return client
 
     @classmethod
     def from_env(cls) -> Self:
@@ -55,7 +64,7 @@ class MemoryRepos:
     @property
     def settings(self) -> Settings:
         """What this client was made with."""
-        return self._desk.settings
+        return self._settings
 
     def repo(self, *, org_id: str, agent_id: str) -> MemoryRepo:
         """Return one agent's memory; asks nobody whether there is one.

@@ -54,6 +54,10 @@ class Desk(Protocol):
         """Ask that a job not be started."""
         ...
 
+    def close(self) -> None:
+        """Send what waits and disconnect."""
+        ...
+
 
 class Job(Generic[T]):
     """One request on its way.
