@@ -1,0 +1,117 @@
+"""What a worker needs before it can serve: one function each, which says what it found or what is wrong."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.seam import ABSENT, PreconditionFailedError, Store, StoreError
+
+BROKER_TIMEOUT_S = 5.0
+
+
+class NotFitError(Exception):
+    """A worker cannot serve like this; the message is one line that says what to mend."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold. ``run`` returns what it found, or raises ``NotFitError``."""
+
+    name: str
+    run: Callable[[], str]
+
+
+def checks(settings: WorkerSettings, git: Git) -> Sequence[Check]:
+    """Return all checks, the quickest first."""
+    return (
+        Check("git", lambda: check_git(git)),
+        Check("broker", lambda: check_broker(settings)),
+        Check("store", lambda: check_store(settings)),
+        Check("cache", lambda: check_cache(settings)),
+    )
+
+
+def require(settings: WorkerSettings, git: Git) -> None:
+    """Run all checks; raises ``NotFitError`` at the first that fails."""
+    for check in checks(settings, git):
+        check.run()
+
+
+def check_git(git: Git) -> str:
+    """Check that git is there and new enough."""
+    try:
+        return git.require_version()
+    except GitError as error:
+        raise NotFitError(str(error)) from None
+
+
+def check_broker(settings: WorkerSettings) -> str:
+    """Check that the broker answers, and keeps what it is given."""
+    shown = masked(settings.broker_url)
+    try:
+        with redis.Redis.from_url(
+            settings.broker_url, socket_timeout=BROKER_TIMEOUT_S, socket_connect_timeout=BROKER_TIMEOUT_S
+        ) as broker:
+            memory, persistence = broker.info("memory"), broker.info("persistence")
+    except (redis.RedisError, ValueError) as error:
+        raise NotFitError(f"the broker at {shown} cannot be reached: {error}") from None
+    found = [shown]
+    if not persistence.get("aof_enabled"):
+        found.append("WARNING: appendonly is off, so a restart of it loses what is queued")
+    if memory.get("maxmemory_policy") != "noeviction":
+        found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
+    return "; ".join(found)
+
+
+def check_store(settings: WorkerSettings) -> str:
+    """Check that the store can be written, and keeps to a conditional create."""
+    try:
+        store = open_store(settings.store_url)
+        _try_out(store)
+    except StoreError as error:
+        raise NotFitError(f"the store cannot be used: {error}") from None
+    return store.name
+
+
+def _try_out(store: Store) -> None:
+    key = f".memrepo/probe/{secrets.token_hex(8)}"
+    store.put(key, b"probe", ABSENT)
+    try:
+        if store.get(key).data != b"probe":
+            raise NotFitError(f"the store {store.name} gives back other bytes than were put")
+        store.put(key, b"rival", ABSENT)
+    except PreconditionFailedError:
+        return
+    finally:
+        store.delete([key])
+    raise NotFitError(f"the store {store.name} ignores conditional creates: commits would be lost there")
+
+
+def check_cache(settings: WorkerSettings) -> str:
+    """Check that the cache folder can be written."""
+    folder = settings.cache_dir
+    probe = folder / f"probe-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise NotFitError(f"the cache folder {folder} cannot be written: {error.strerror}") from None
+    return str(folder)
+
+
+def masked(url: str) -> str:
+    """Return a URL without its password."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, _, credentials = head.partition("://")
+    user = credentials.partition(":")[0]
+    return f"{scheme}://{user}:***@{tail}"

@@ -1,0 +1,75 @@
+"""Child processes: started with a log each, watched, and ended in the order that loses nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memrepo_worker.local.guard import CHILDREN
+from memrepo_worker.processes import Process, Processes
+
+PYTHON = (sys.executable, "-P")
+"""Our Python, without the current folder on its path: a user's ``celery.py`` there must not be ours."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A running part of the system."""
+
+    name: str
+    process: Process
+    log: Path
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def last_words(self, lines: int = 5) -> str:
+        """Return the end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@dataclass
+class Children:
+    """The children of this process; ``folder`` keeps their logs and, for the guard, their process ids."""
+
+    processes: Processes
+    folder: Path
+    running: list[Child] = field(default_factory=list)
+
+    def start(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
+        """Start a child in ``folder``; its output goes to ``folder/name.log``."""
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = self.processes.start(arguments, env=env, stdout=output, stderr=output, cwd=self.folder)
+        with (self.folder / CHILDREN).open("a") as note:
+            note.write(f"{process.pid}\n")
+        child = Child(name, process, log)
+        self.running.append(child)
+        return child
+
+    def forget_earlier(self) -> None:
+        """Empty the note of process ids."""
+        (self.folder / CHILDREN).write_text("")
+
+    def first_dead(self) -> Child | None:
+        """Return a child that ended by itself, if any."""
+        return next((child for child in self.running if child.dead), None)
+
+    def stop(self, names: Sequence[str], grace_s: float, hurried: Callable[[], bool]) -> None:
+        """End the named children together: ask, wait for up to ``grace_s`` unless hurried, then kill."""
+        leaving = [child for child in self.running if child.name in names]
+        for child in leaving:
+            child.process.terminate()
+        deadline = time.monotonic() + grace_s
+        while any(not child.dead for child in leaving) and time.monotonic() < deadline and not hurried():
+            time.sleep(0.02)
+        for child in leaving:
+            if not child.dead:
+                child.process.kill()
+            child.process.wait()
+            self.running.remove(child)

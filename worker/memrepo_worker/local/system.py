@@ -1,0 +1,179 @@
+"""The whole of memrepo on one machine, as the children of one process."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from celery import Celery
+
+from memrepo_worker.local.broker import answering_pid, broker_arguments
+from memrepo_worker.local.children import PYTHON, Child, Children
+from memrepo_worker.local.guard import GUARD_LOCK
+from memrepo_worker.local.ports import HOST
+from memrepo_worker.processes import Processes
+
+BROKER, WORKER, FLOWER, GUARD = "broker", "worker", "flower", "guard"
+START_TIMEOUT_S = 60.0  # a long append-only file is read first
+STOP_GRACE_S = 30.0
+FLOWER_TASKS_MAX = 10_000
+_LOCK = "up.lock"
+
+Question = Callable[[], bool]
+
+
+class SystemStartError(Exception):
+    """The system did not start; nothing of it is left running. The message says why."""
+
+
+@dataclass(frozen=True)
+class SystemPlan:
+    """What shall run, and where it keeps its data.
+
+    ``broker_url`` names a Redis that runs already; empty means the embedded broker on ``broker_port``.
+    ``flower_auth`` is ``user:password``; ``env`` is what the children's environment is made from.
+    """
+
+    data: Path
+    store_url: str
+    broker_url: str
+    broker_port: int
+    flower_port: int
+    flower_auth: str
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RunningSystem:
+    """What runs where. ``flower_url`` is empty when Flower is not installed."""
+
+    broker_url: str
+    store_url: str
+    flower_url: str
+    children: Children
+
+    def wait(self, stopped: Question) -> Child | None:
+        """Wait until ``stopped`` or until a child ended by itself; return that child."""
+        while not stopped():
+            dead = self.children.first_dead()
+            if dead is not None:
+                return dead
+            time.sleep(0.1)
+        return None
+
+
+@contextmanager
+def running_system(
+    plan: SystemPlan, processes: Processes, *, stopped: Question, hurried: Question
+) -> Iterator[RunningSystem]:
+    """Run broker, worker and Flower; at the end stop the broker last, since workers hand over through it.
+
+    ``stopped`` ends the start early, ``hurried`` ends the waiting for a child that was asked to end.
+
+    Raises:
+        SystemStartError: something did not start, or another system runs on the same data.
+    """
+    children = Children(processes, plan.data / "run")
+    children.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(children.folder):
+        try:
+            yield _Start(plan, children, stopped).all()
+        finally:
+            for names in ((FLOWER, WORKER), (BROKER,), (GUARD,)):
+                children.stop(names, STOP_GRACE_S, hurried)
+
+
+@dataclass(frozen=True)
+class _Start:
+    plan: SystemPlan
+    children: Children
+    stopped: Question
+
+    def all(self) -> RunningSystem:
+        self._guard()
+        broker_url = self.plan.broker_url or self._broker()
+        self._worker(broker_url)
+        return RunningSystem(broker_url, self.plan.store_url, self._flower(broker_url), self.children)
+
+    def _guard(self) -> None:
+        self.children.forget_earlier()
+        arguments = [*PYTHON, "-m", "memrepo_worker.local.guard", str(os.getpid()), str(self.children.folder)]
+        self.children.start(GUARD, arguments, self.plan.env)
+
+    def _broker(self) -> str:
+        folder = self.plan.data / "broker"
+        folder.mkdir(exist_ok=True)
+        port = self.plan.broker_port
+        broker = self.children.start(BROKER, broker_arguments(folder, port), self.plan.env)
+        self._wait(broker, lambda: answering_pid(port) == broker.process.pid)
+        return f"redis://{HOST}:{port}/0"
+
+    def _worker(self, broker_url: str) -> None:
+        name = f"up-{os.getpid()}@{socket.gethostname()}"
+        env = {
+            **self.plan.env,
+            "MEMREPO_BROKER_URL": broker_url,
+            "MEMREPO_STORE_URL": self.plan.store_url,
+            "MEMREPO_CACHE_DIR": str(self.plan.data / "cache"),
+        }
+        worker = self.children.start(WORKER, [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name], env)
+        with Celery(broker=broker_url, set_as_current=False) as celery:
+            self._wait(worker, lambda: bool(celery.control.ping([name], timeout=0.3)))
+
+    def _flower(self, broker_url: str) -> str:
+        if importlib.util.find_spec("flower") is None:
+            return ""
+        port = self.plan.flower_port
+        env = {
+            **self.plan.env,
+            "CELERY_BROKER_URL": broker_url,
+            "CELERY_RESULT_BACKEND": broker_url,
+            "FLOWER_BASIC_AUTH": self.plan.flower_auth,
+        }
+        options = [
+            f"--address={HOST}",
+            f"--port={port}",
+            "--read_only=True",
+            f"--max_tasks={FLOWER_TASKS_MAX}",
+        ]
+        flower = self.children.start(FLOWER, [*PYTHON, "-m", "celery", "flower", *options], env)
+        self._wait(flower, lambda: _listens(port))
+        return f"http://{HOST}:{port}"
+
+    def _wait(self, child: Child, ready: Question) -> None:
+        """Wait until a child is ready."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not ready():
+            if child.dead:
+                raise SystemStartError(f"the {child.name} ended at once. Its log says:\n{child.last_words()}")
+            if self.stopped():
+                raise SystemStartError("stopped before everything was running")
+            if time.monotonic() > deadline:
+                raise SystemStartError(f"the {child.name} was not ready within {START_TIMEOUT_S:.0f} s")
+            time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone; wait for the guard of one that was killed."""
+    with (folder / _LOCK).open("a") as lock, (folder / GUARD_LOCK).open("a") as guard:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SystemStartError(f"{folder.parent} is in use by another `memrepo up`") from None
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        fcntl.flock(guard, fcntl.LOCK_UN)
+        yield

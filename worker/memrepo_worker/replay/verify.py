@@ -1,0 +1,82 @@
+"""Comparing what came of a replay with the original: every file of every commit, read back through the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from memrepo.calls import MemoryRepo
+from memrepo.limits import MIB
+from memrepo.models import FileInfo
+from memrepo.requests import LIST_LIMIT_MAX
+from memrepo_worker.git.objects import (
+    MODE_EXECUTABLE,
+    MODE_FILE,
+    MODE_TREE,
+    TreeEntry,
+    encode_tree,
+    object_id,
+)
+from memrepo_worker.replay.plan import Plan
+from memrepo_worker.replay.source import SourceCommit
+from memrepo_worker.replay.window import Sent, Window
+
+WINDOW = Window(jobs_max=32, bytes_max=64 * MIB, timeout_s=120)
+
+Verdict = Literal["same tree", "same files", "different"]
+"""How a commit compares: to the bit; but for what was left out; or not at all."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Reads an agent's memory at many commits; goes through its own plan of the same history."""
+
+    repo: MemoryRepo
+    plan: Plan
+
+    def verify(self, history: Sequence[SourceCommit], shas: Sequence[str]) -> Iterator[Verdict]:
+        """Yield how each commit compares; ``shas`` says what each has become."""
+        for (commit, sha), first_page in WINDOW.results(self._first_pages(history, shas)):
+            self.plan.advance(commit)
+            yield _compare(self.plan, commit, self._files(sha, first_page))
+
+    def _first_pages(
+        self, history: Sequence[SourceCommit], shas: Sequence[str]
+    ) -> Iterator[Sent[list[FileInfo], tuple[SourceCommit, str]]]:
+        for commit, sha in zip(history, shas, strict=True):
+            yield Sent(self.repo.list_files(ref=sha, limit=LIST_LIMIT_MAX), 0, (commit, sha))
+
+    def _files(self, sha: str, first_page: list[FileInfo]) -> dict[str, TreeEntry]:
+        """Read the remaining pages, and return all files by path."""
+        files, page = list(first_page), first_page
+        while len(page) == LIST_LIMIT_MAX:
+            page = self.repo.list_files(ref=sha, limit=LIST_LIMIT_MAX, after=page[-1].path).result(120)
+            files += page
+        return {
+            file.path: TreeEntry(MODE_EXECUTABLE if file.executable else MODE_FILE, file.sha)
+            for file in files
+        }
+
+
+def _compare(plan: Plan, commit: SourceCommit, files: Mapping[str, TreeEntry]) -> Verdict:
+    if files != plan.files:
+        return "different"
+    if not plan.exact:
+        return "same files"
+    return "same tree" if tree_sha(files) == commit.tree_sha else "different"
+
+
+def tree_sha(files: Mapping[str, TreeEntry]) -> str:
+    """Return the id of the tree that holds these files."""
+    entries: dict[str, TreeEntry] = {}
+    folders: dict[str, dict[str, TreeEntry]] = {}
+    for path, entry in files.items():
+        name, slash, rest = path.partition("/")
+        if slash:
+            folders.setdefault(name, {})[rest] = entry
+        else:
+            entries[name] = entry
+    for name, inside in folders.items():
+        entries[name] = TreeEntry(MODE_TREE, tree_sha(inside))
+    return object_id(encode_tree(entries))
