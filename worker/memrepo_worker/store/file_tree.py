@@ -65,6 +65,6 @@ def _children(folder: str, key: str) -> Iterator[_Node]:
 def _size(path: str) -> int | None:
     """Return a file's size in bytes, or None if it was removed meanwhile."""
     try:
-        return os.stat(path).st_size
+        return Path(path).stat().st_size
     except FileNotFoundError:
         return None

@@ -18,7 +18,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     * ``file:///folder``
     * ``memory://``: a new, empty one in this process
     * ``s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=…&sse=…&sse_kms_key_id=…&storage_class=…``
-    * ``gs://bucket/prefix?endpoint_url=…``
+    * ``gs://bucket/prefix?endpoint_url=…&project=…&kms_key_name=…&storage_class=…``
 
     Raises:
         RefusedError: the address makes no sense, a package is missing, or a local folder cannot be written; the
@@ -66,7 +66,7 @@ def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Stor
         from memrepo_worker.store.gcs import GcsPlace, GcsStore  # noqa: PLC0415 - needs google-cloud-storage
     except ModuleNotFoundError as error:
         raise _missing(error, "gcs") from error
-    _check_query("gs", query, ("endpoint_url", "project"))
+    _check_query("gs", query, ("endpoint_url", "project", "kms_key_name", "storage_class"))
     return GcsStore.connect(GcsPlace(*_bucket_and_prefix(address), **query), options)
 
 

@@ -1,0 +1,89 @@
+"""The backends that must keep the seam's contract. A new one joins with an address and a line in ``BACKENDS``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.seam import Store
+from tests.conformance.racers import PROCESSES, Race, join_races
+from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.seaweedfs import SeaweedFs, seaweedfs
+
+OPTIONS = StoreOptions(connections_max=16, connect_timeout_s=5, read_timeout_s=20)
+
+Address = Callable[[str], str]
+"""From a prefix to the address of a store that shares nothing with other prefixes."""
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFs]:
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("local")
+
+
+def _s3(request: pytest.FixtureRequest) -> Address:
+    return request.getfixturevalue("s3_server").store_url
+
+
+def _gcs(request: pytest.FixtureRequest) -> Address:
+    return request.getfixturevalue("gcs").store_url
+
+
+def _local(request: pytest.FixtureRequest) -> Address:
+    folder: Path = request.getfixturevalue("local_folder")
+    return lambda prefix: (folder / prefix).as_uri()
+
+
+def _memory(request: pytest.FixtureRequest) -> Address:
+    return lambda prefix: "memory://"
+
+
+BACKENDS = {"memory": _memory, "local": _local, "s3": _s3, "gcs": _gcs}
+SHARED = ("local", "s3", "gcs")
+"""Those that several processes can open."""
+
+
+def _address(request: pytest.FixtureRequest) -> str:
+    return BACKENDS[request.param](request)(uuid.uuid4().hex)
+
+
+@pytest.fixture(params=BACKENDS)
+def store(request: pytest.FixtureRequest) -> Store:
+    """A new, empty store."""
+    return open_store(_address(request), OPTIONS)
+
+
+@pytest.fixture(params=SHARED)
+def shared_address(request: pytest.FixtureRequest) -> str:
+    """The address of a new, empty store that other processes can open."""
+    return _address(request)
+
+
+@pytest.fixture(scope="session")
+def processes(s3_server: SeaweedFs) -> Iterator[Callable[[Race], list[bool]]]:
+    """Processes that race: give them a race, and get who won."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, context, join_races, (barrier,)) as pool:
+        yield lambda race: list(pool.map(race, range(PROCESSES), chunksize=1))

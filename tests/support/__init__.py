@@ -1,0 +1,1 @@
+"""Real parts and helpers that tests share."""

@@ -1,0 +1,109 @@
+"""A TCP proxy for tests: it delays, counts turns of direction, and loses answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.support.ports import LOOPBACK
+
+
+class Proxy:
+    """Stands before a server. What is public may be read and set while connections are open."""
+
+    def __init__(self, host: str, port: int, delay_s: float) -> None:
+        self._target = (host, port)
+        self._delay_s = delay_s
+        self.port = 0
+        self.connections = 0
+        self.turns = 0
+        """How often a client spoke first, or after the server had: each is one network round trip."""
+        self.loses_answers = False
+        """Break the connection when the server answers: the request was applied, and the client cannot know."""
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    async def accept(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until one side closes it."""
+        self.connections += 1
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        connection = _Connection(self)
+        there = asyncio.create_task(connection.pipe(near_reader, far_writer, from_client=True))
+        back = asyncio.create_task(connection.pipe(far_reader, near_writer, from_client=False))
+        await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
+        for task in (there, back):
+            task.cancel()
+        for writer in (near_writer, far_writer):
+            writer.close()
+
+    async def pass_on(self, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        """Write each piece ``delay_s`` after it came, however fast they come; an empty one is the end."""
+        loop = asyncio.get_running_loop()
+        while True:
+            came, data = await pieces.get()
+            if not data:
+                return
+            if self._delay_s:
+                await asyncio.sleep(came + self._delay_s - loop.time())
+            writer.write(data)
+            await writer.drain()
+
+
+class _Connection:
+    """Which side of one connection spoke last."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._client_spoke_last = False
+
+    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool) -> None:
+        """Pass on what one side says until it ends, or until an answer is to be lost."""
+        pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        passing = asyncio.create_task(self._proxy.pass_on(pieces, writer))
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                if not from_client and self._proxy.loses_answers:
+                    break
+                self._note(from_client)
+                pieces.put_nowait((asyncio.get_running_loop().time(), data))
+        pieces.put_nowait((0.0, b""))
+        with suppress(ConnectionError):
+            await passing
+
+    def _note(self, from_client: bool) -> None:
+        self._proxy.turns += from_client and not self._client_spoke_last
+        self._client_spoke_last = from_client
+
+
+@contextmanager
+def proxy(server_url: str, delay_s: float = 0.0) -> Iterator[Proxy]:
+    """Run a proxy before a server, in a thread, until the block ends; ``delay_s`` is added each way."""
+    address = urlsplit(server_url)
+    assert address.hostname and address.port
+    one = Proxy(address.hostname, address.port, delay_s)
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0))
+    one.port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=loop.run_forever, name="proxy")
+    thread.start()
+    try:
+        yield one
+    finally:
+        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _stop(server: asyncio.Server) -> None:
+    server.close()
+    connections = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in connections:
+        task.cancel()
+    await asyncio.gather(*connections, return_exceptions=True)

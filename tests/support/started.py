@@ -1,0 +1,46 @@
+"""Servers that a test starts: up when asked for, gone afterwards, also when the test fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Process, Processes
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str], *, folder: Path, ready: Callable[[], bool], env: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """Run a server until the block ends; its output is kept in ``folder``.
+
+    Raises:
+        RuntimeError: it did not get ready; the message ends with its last words.
+    """
+    log = folder / f"{Path(arguments[0]).name}.log"
+    with log.open("wb") as output:
+        process = Processes(Counters()).start(
+            arguments,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **(env or {})},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_ready(process, ready, log)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(
+    process: Process, ready: Callable[[], bool], log: Path, timeout_s: float = 30.0
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{log.stem} did not get ready:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.02)

@@ -1,0 +1,89 @@
+"""What S3 says, in the seam's words.
+
+The codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. What is not known for certain to have
+done nothing is "unavailable": its outcome is open, and the caller reads back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from botocore import exceptions as sdk
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from memrepo_worker.store.seam import (
+    NotThereError,
+    PreconditionFailedError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+)
+
+_NEVER_SENT = (
+    sdk.CredentialRetrievalError,
+    sdk.EndpointProviderError,
+    sdk.InvalidConfigError,
+    sdk.InvalidS3AddressingStyleError,
+    sdk.NoAuthTokenError,
+    sdk.NoCredentialsError,
+    sdk.NoRegionError,
+    sdk.ParamValidationError,
+    sdk.PartialCredentialsError,
+    sdk.ProfileNotFound,
+    sdk.SSOError,
+    sdk.TokenRetrievalError,
+    sdk.ValidationError,
+)
+"""Errors of the SDK before it sends anything; each says what to mend."""
+
+_TRY_AGAIN = {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "SlowDown",
+}
+"""Codes that come with status 400, or without a status for one key of many, and yet pass by themselves."""
+
+_ADVICE = {
+    "NoSuchBucket": "create the bucket",
+    "AccessDenied": "let these credentials get, put, list and delete objects there",
+    "InvalidAccessKeyId": "check the credentials",
+    "SignatureDoesNotMatch": "check the credentials",
+    "ExpiredToken": "renew the credentials",
+    "RequestTimeTooSkewed": "set the clock of this machine",
+    "PermanentRedirect": "name the bucket's region or endpoint in the address of the store",
+    "QuotaExceeded": "raise the quota",
+}
+
+
+@contextmanager
+def told(bucket: str) -> Iterator[None]:
+    """Turn the SDK's errors into the seam's four."""
+    try:
+        yield
+    except sdk.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise meaning_of(bucket, status, error.response.get("Error", {})) from error
+    except _NEVER_SENT as error:
+        raise RefusedError(f"s3://{bucket}: {error}") from error
+    except (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
+        raise UnavailableError(f"s3://{bucket}: {error}") from error
+
+
+def meaning_of(bucket: str, status: int, error: Mapping[str, Any]) -> StoreError:
+    """Return what an error answer means; ``status`` is 0 for one key's line in the answer to a request for many."""
+    code = error.get("Code", "")
+    said = f"s3://{bucket}: {code or 'no code'} ({status or 'one key'}): {error.get('Message', '')}"
+    if status == 412 or code == "PreconditionFailed":
+        return PreconditionFailedError(said)
+    if status in (408, 409, 429) or status >= 500 or code in _TRY_AGAIN:
+        return UnavailableError(said)
+    if code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket"):
+        return NotThereError(said)
+    advice = _ADVICE.get(code)
+    return RefusedError(f"{said}; {advice}" if advice else said)
