@@ -1,0 +1,55 @@
+"""Every test here runs on the whole system over each store, and on the service inline: one suite, one behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+
+import pytest
+
+from memrepo import MemoryRepo, MemoryRepos
+from memrepo_worker.testing import inline_repos
+from tests.support.gcs_server import gcs_server
+from tests.support.seaweedfs import seaweedfs
+from tests.support.systems import running_worker
+from tests.support.valkey import valkey
+
+SYSTEMS = ("inline", "local", "s3", "gcs")
+_AGENTS = count(1)
+
+
+@pytest.fixture(scope="session", params=SYSTEMS)
+def repos(request, tmp_path_factory) -> Iterator[MemoryRepos]:
+    with ExitStack() as stack:
+        if request.param == "inline":
+            yield stack.enter_context(inline_repos())
+            return
+        folder = tmp_path_factory.mktemp(request.param)
+        store_url, env = _store(request.param, folder, stack)
+        broker = stack.enter_context(valkey(folder / "valkey"))
+        system = stack.enter_context(running_worker(folder / "worker", broker, store_url, env=env))
+        yield stack.enter_context(MemoryRepos(broker_url=system.broker_url))
+
+
+def _store(name, folder, stack):
+    if name == "local":
+        return f"file://{folder / 'store'}", {}
+    if name == "s3":
+        server = stack.enter_context(seaweedfs(folder / "seaweedfs"))
+        return server.store_url("functional"), server.environment
+    server = stack.enter_context(gcs_server(folder / "gcs"))
+    return server.store_url("functional"), server.environment
+
+
+@pytest.fixture
+def nobody(repos) -> MemoryRepo:
+    """An agent without a memory."""
+    return repos.repo(org_id="acme", agent_id=f"agent-{next(_AGENTS)}")
+
+
+@pytest.fixture
+def repo(nobody) -> MemoryRepo:
+    """An agent with a new memory: one commit, ``human.md``."""
+    nobody.create_repo({"human.md": "likes tea\n"}).result(timeout_s=20)
+    return nobody
