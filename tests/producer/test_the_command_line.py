@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from memrepo import (
+    BrokerUnavailableError,
+    ContentMovedError,
+    MemoryRepoBusyError,
+    MemoryRepoError,
+    PathNotFoundError,
+    RefNotFoundError,
+    RepoExistsError,
+    RepoNotFoundError,
+    StoreUnavailableError,
+    TooLargeError,
+)
+from memrepo.cli import main
+from tests.producer.stand_in import SHA, StandIn, Taken
+from tests.producer.test_results_come_back import COMMIT
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.valkey import Valkey
+
+Run = Callable[..., Result]
+
+RESULTS: dict[str, object] = {
+    "create_repo": COMMIT,
+    "commit": COMMIT,
+    "get_file": {"path": "a", "data": {"base64": "/wo="}, "sha": SHA, "size": 2},
+    "list_files": [{"path": "tools/run.sh", "sha": SHA, "size": 12, "executable": True}],
+    "get_history": [{key: value for key, value in COMMIT.items() if key not in ("branch", "created")}],
+    "get_head_sha": SHA,
+}
+
+
+def by_operation(taken: Taken) -> object:
+    return RESULTS[taken.headers["task"].removeprefix("memrepo.")]
+
+
+@pytest.fixture
+def run(broker: Valkey, worker: StandIn) -> Run:
+    """Run a command against a worker that answers every operation."""
+    worker.answer = by_operation
+
+    def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
+        runner = CliRunner(env={"MEMREPO_BROKER_URL": broker.url, "MEMREPO_RESULT_URL": None})
+        return runner.invoke(main, arguments, input=stdin, catch_exceptions=False)
+
+    return run
+
+
+def test_a_commit_takes_content_from_files_texts_and_standard_input(
+    run: Run, worker: StandIn, tmp_path: Path
+) -> None:
+    (tmp_path / "local.bin").write_bytes(b"\xff")
+
+    result = run(
+        *("commit", "acme", "agent-1", "-m", "hello", "--put", "a.bin", str(tmp_path / "local.bin")),
+        *("--put", "b.md", "-", "--text", "c.md", "text", "--delete", "d.md"),
+        *("--author", "Ann Lee <ann@example.org>", "--branch", "draft"),
+        stdin="from stdin\n",
+    )
+
+    assert result.exit_code == 0
+    assert result.output.startswith(f"[main {SHA[:12]}] m")
+    [taken] = worker.taken
+    assert {change["path"]: change["content"] for change in taken.request["changes"]} == {
+        "a.bin": {"base64": "/w=="},
+        "b.md": {"utf8": "from stdin\n"},
+        "c.md": {"utf8": "text"},
+        "d.md": None,
+    }
+    assert taken.request["author"] == {
+        "name": "Ann Lee",
+        "email": "ann@example.org",
+        "type": "user",
+        "id": None,
+    }
+    assert taken.request["branch"] == "draft"
+
+
+def test_every_reading_command_prints_for_people(run: Run) -> None:
+    assert run("create", "acme", "agent-1").exit_code == 0
+    assert run("cat", "acme", "agent-1", "a").stdout_bytes == b"\xff\n"
+    assert run("ls", "acme", "agent-1").output == "x         12 tools/run.sh\n"
+    assert run("head", "acme", "agent-1").output == f"{SHA}\n"
+    log = run("log", "acme", "agent-1").output
+    assert f"commit {SHA}" in log
+    assert "Author: n <e> (agent)" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (("create",), "create_repo"),
+        (("commit", "-m", "m", "--text", "a", "b"), "commit"),
+        (("ls",), "list_files"),
+        (("log",), "get_history"),
+        (("head",), "get_head_sha"),
+    ],
+)
+def test_every_command_prints_its_result_as_json(
+    arguments: tuple[str, ...], operation: str, run: Run
+) -> None:
+    command, *options = arguments
+    printed = json.loads(run(command, "acme", "agent-1", *options, "--json").output)
+
+    assert printed == RESULTS[operation]
+
+
+def test_deleting_asks_first(run: Run, worker: StandIn) -> None:
+    RESULTS["delete_repo"] = None
+    worker.answer = lambda taken: worker.settle(taken, None)
+
+    asked = run("delete", "acme", "agent-1", stdin="n\n")
+    assert asked.exit_code == 1
+    assert worker.taken == []
+
+    assert run("delete", "acme", "agent-1", "--yes").output == "deleted acme/agent-1\n"
+
+
+def test_a_job_is_found_again_by_the_id_that_no_wait_prints(run: Run) -> None:
+    job_id = run("commit", "acme", "agent-1", "-m", "m", "--text", "a", "b", "--no-wait").output.strip()
+
+    shown = run("job", job_id, "--wait")
+    assert shown.output.startswith("done\n")
+    assert json.loads(run("job", job_id, "--json").output)["result"]["sha"] == SHA
+
+
+def test_a_job_is_cancelled(run: Run, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    job_id = run("commit", "acme", "agent-1", "-m", "m", "--text", "a", "b", "--no-wait").output.strip()
+
+    cancelled = run("job", job_id, "--cancel")
+
+    assert cancelled.exit_code == 1
+    assert "cancelled before a worker started it" in cancelled.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryRepoError, 1),
+        (TooLargeError, 2),
+        (RepoNotFoundError, 3),
+        (RefNotFoundError, 3),
+        (PathNotFoundError, 3),
+        (RepoExistsError, 4),
+        (ContentMovedError, 4),
+        (MemoryRepoBusyError, 5),
+        (StoreUnavailableError, 5),
+        (BrokerUnavailableError, 5),
+    ],
+)
+def test_an_error_ends_with_its_exit_code_and_one_line(
+    error: type[MemoryRepoError], code: int, run: Run, worker: StandIn
+) -> None:
+    worker.answer = lambda _: error("What went wrong.", {"head": SHA})
+
+    told = run("head", "acme", "agent-1")
+    assert (told.exit_code, told.stderr, told.stdout) == (code, "Error: What went wrong.\n", "")
+
+    as_json = run("head", "acme", "agent-1", "--json")
+    assert json.loads(as_json.stderr)["error"] == {
+        "type": error.__name__,
+        "message": "What went wrong.",
+        "details": {"head": SHA},
+    }
+
+
+def test_a_result_that_is_late_ends_with_unavailable_and_the_jobs_id(run: Run, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+
+    late = run("head", "acme", "agent-1", "--timeout", "0.1")
+
+    assert late.exit_code == 5
+    assert worker.taken[0].id in late.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("commit", "acme", "agent-1"),
+        ("commit", "acme", "agent-1", "-m", "m", "--author", "nobody"),
+        ("commit", "acme", "agent-1", "-m", "m", "--text", "../x", "y"),
+        ("head", "ac/me", "agent-1"),
+        ("ls", "acme", "agent-1", "--limit", "0"),
+        ("no-such-command",),
+    ],
+)
+def test_wrong_usage_ends_with_two(arguments: tuple[str, ...], run: Run, worker: StandIn) -> None:
+    assert run(*arguments).exit_code == 2
+    assert worker.taken == []
+
+
+def test_what_an_agent_wrote_cannot_steer_the_terminal(run: Run, worker: StandIn) -> None:
+    worker.answer = lambda _: [
+        {**RESULTS["get_history"][0], "message": "clear\x1b[2J\x9b2J", "author_name": "a\x1bb"}  # type: ignore[index]
+    ]
+
+    output = run("log", "acme", "agent-1").output
+
+    assert "\x1b" not in output
+    assert "\x9b" not in output
+
+
+def test_settings_are_shown_without_secrets() -> None:
+    url = "redis://user:pa@ss:word@host/0?ssl_keyfile_password=hidden&ssl_cert_reqs=required"
+    shown = CliRunner(env={"MEMREPO_BROKER_URL": url, "MEMREPO_SHARDS": "8"}).invoke(main, ["config"])
+
+    assert "MEMREPO_BROKER_URL=redis://user:***@host/0?ssl_keyfile_password=***&ssl_cert_reqs=required" in (
+        shown.output
+    )
+    assert "MEMREPO_SHARDS=8\n" in shown.output
+    assert "word" not in shown.output.replace("password", "")
+    assert "hidden" not in shown.output
+
+
+def test_a_setting_that_makes_no_sense_is_named() -> None:
+    told = CliRunner(env={"MEMREPO_SHARDS": "many"}).invoke(main, ["config"])
+
+    assert told.exit_code == 2
+    assert "MEMREPO_SHARDS: 'many' is not a number" in told.stderr
+
+
+def as_users_run_it(*arguments: str, prelude: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    code = f"{prelude}\nimport sys; from memrepo.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+def test_a_broker_that_is_down_is_one_line_on_standard_error() -> None:
+    told = as_users_run_it(
+        "head",
+        "acme",
+        "agent-1",
+        MEMREPO_BROKER_URL=f"redis://u:secret@{LOOPBACK}:{free_port()}/0",
+        MEMREPO_ENQUEUE_TIMEOUT_S="0.5",
+    )
+
+    assert told.returncode == 5
+    assert told.stdout == ""
+    assert told.stderr.startswith("Error: ")
+    assert told.stderr.count("\n") == 1
+    assert "secret" not in told.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "doctor", "replay", "shards", "store"])
+def test_without_the_workers_libraries_its_commands_say_how_to_install_them(command: str) -> None:
+    told = as_users_run_it(command, "--anything", prelude="import sys; sys.modules['memrepo_worker'] = None")
+
+    assert told.returncode == 1
+    assert "pip install 'memrepo[worker]'" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_without_the_workers_libraries_the_producers_commands_work() -> None:
+    told = as_users_run_it("config", prelude="import sys; sys.modules['memrepo_worker'] = None")
+
+    assert told.returncode == 0
+    assert "MEMREPO_SHARDS=64" in told.stdout
+
+
+def test_a_library_that_is_missing_inside_a_command_is_told_the_same_way() -> None:
+    prelude = """
+import sys, click
+from memrepo import cli
+@click.command()
+def broken():
+    sys.modules["pygit2"] = None
+    import pygit2
+cli.main.add_command(broken)
+"""
+    told = as_users_run_it("broken", prelude=prelude)
+
+    assert told.returncode == 1
+    assert "pip install 'memrepo[worker]'" in told.stderr

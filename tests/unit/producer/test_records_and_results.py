@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from memrepo import CommitResult, FileInfo, JobCancelledError, MemoryCommit, MemoryFile, Snapshot, meta
+from memrepo.operations import OPERATIONS, Operation, result_from_json
+
+SHA = "a" * 40
+COMMIT = {
+    "sha": SHA,
+    "parent_sha": None,
+    "message": "m",
+    "author_type": "agent",
+    "author_id": None,
+    "author_name": "n",
+    "author_email": "e",
+    "timestamp": "2024-01-02T03:04:05Z",
+    "files_changed": ["a"],
+    "additions": 1,
+    "deletions": 0,
+    "request_id": None,
+}
+MADE = CommitResult(**COMMIT, branch="main", created=True)
+FILE = MemoryFile(path="a", data=b"\xff", sha=SHA, size=1)
+RESULTS = {
+    "create_repo": MADE,
+    "commit": MADE,
+    "get_files": Snapshot(commit_sha=SHA, files={"a": FILE}),
+    "get_file": FILE,
+    "list_files": [FileInfo(path="a", sha=SHA, size=1)],
+    "get_history": [MemoryCommit(**COMMIT)],
+    "get_head_sha": SHA,
+    "delete_repo": None,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_result_gets_its_type_back_without_its_operation_being_known(operation: Operation[object]) -> None:
+    result = RESULTS[operation.name]
+    carried = json.loads(json.dumps(operation.result_to_json(result)))
+
+    for rebuilt in (operation.result_from_json(carried), result_from_json(carried)):
+        assert rebuilt == result
+        assert type(rebuilt) is type(result)
+        if isinstance(result, list):
+            assert type(rebuilt[0]) is type(result[0])
+
+
+@pytest.mark.parametrize("value", [7, {"a": 1}, [7], {"utf8": "x"}, True])
+def test_what_is_no_result_is_not_given_a_type(value: object) -> None:
+    with pytest.raises(ValueError, match="no operation has such a result"):
+        result_from_json(value)
+
+
+def test_a_cancelled_record_reads_back() -> None:
+    record = meta.read(meta.cancelled("some-task", now_s=0.0))
+
+    assert record is not None
+    assert (record.task_id, record.status, record.final) == ("some-task", "cancelled", True)
+    assert isinstance(record.error, JobCancelledError)
+
+
+@pytest.mark.parametrize(
+    "noise", [b"", b"{", b"\xff", b"[]", b"1", b"null", b'"x"', b"{}", b'{"task_id": 1}']
+)
+def test_what_is_no_record_reads_as_none(noise: bytes) -> None:
+    assert meta.read(noise) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"exc_type": "Odd", "exc_message": "text"}, "Odd: text"),
+        ({"exc_type": "Odd", "exc_message": ["text", "more"]}, "Odd: text"),
+        ({"exc_type": "Odd", "exc_message": [7]}, "Odd: the worker told no reason"),
+        ({}, "the worker told no reason"),
+        (None, "the worker told no reason"),
+    ],
+)
+def test_a_failure_of_any_form_has_a_message(fault: object, told: str) -> None:
+    assert str(meta.Meta("id", "failed", fault).error) == told
