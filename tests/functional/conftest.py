@@ -39,7 +39,7 @@ def _store(name, folder, stack):
         server = stack.enter_context(seaweedfs(folder / "seaweedfs"))
         return server.store_url("functional"), server.environment
     server = stack.enter_context(gcs_server(folder / "gcs"))
-    return server.store_url("functional"), server.environment
+    return server.store_url("functional"), {}
 
 
 @pytest.fixture

@@ -1,0 +1,119 @@
+"""Writers: independent services over one store, as worker processes would be; each driven by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from memrepo.errors import MemoryRepoError
+from memrepo.models import FileChange
+from memrepo.operations import build
+from memrepo.requests import (
+    CommitRequest,
+    CreateRepoRequest,
+    DeleteRepoRequest,
+    GetFilesRequest,
+    GetHistoryRequest,
+    Request,
+)
+from memrepo_worker.assembly import open_service
+from memrepo_worker.group import Agent, Group, Lease, Success
+from memrepo_worker.observe import Counters
+from memrepo_worker.service.handler import Service
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.seam import Store
+
+AGENT = Agent("acme", "agent-1")
+NOW_S = 1_750_000_000.0
+_IDS = count(1)
+
+
+@dataclass
+class Writer:
+    """A service with a cache of its own."""
+
+    service: Service
+    counters: Counters
+    agent: Agent = AGENT
+    tenure: str = "tenure-1"
+    tenures: Iterator[int] = field(default_factory=lambda: count(2))
+
+    def group(self, *requests: Request) -> list[Any]:
+        """Hand a group over and return each outcome's value or error."""
+        outcomes = self.service(Group(self.agent, requests, Lease(self.tenure, math.inf)))
+        return [outcome.value if isinstance(outcome, Success) else outcome for outcome in outcomes]
+
+    def ask(self, request: Request) -> Any:
+        """Hand one request over; return its result, or raise its error."""
+        (outcome,) = self.group(request)
+        if isinstance(outcome, MemoryRepoError):
+            raise outcome
+        return outcome
+
+    def new_tenure(self) -> None:
+        """Lose the shard and win it again: nothing known of the tip is trusted any more."""
+        self.tenure = f"tenure-{next(self.tenures)}"
+
+    def messages(self) -> list[str]:
+        """The messages in history, oldest first."""
+        return [item.message for item in reversed(self.ask(history()))]
+
+    def texts(self) -> dict[str, str]:
+        """All files at the head."""
+        return {path: file.text for path, file in self.ask(files()).items()}
+
+
+@contextmanager
+def writers(store: Store, folder: Path, number: int) -> Iterator[list[Writer]]:
+    """Open several writers over one store."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(writer(store, folder / f"cache-{index}")) for index in range(number)]
+
+
+@contextmanager
+def writer(store: Store, cache_dir: Path, now_s: float = NOW_S) -> Iterator[Writer]:
+    """Open a writer over a store."""
+    counters = Counters()
+    settings = WorkerSettings(cache_dir=cache_dir)
+    with open_service(settings, counters, store=store, clock=lambda: now_s) as service:
+        yield Writer(service, counters)
+
+
+def _request(kind: type[Request], request_id: str | None, **body: Any) -> Any:
+    return build(
+        kind,
+        org_id=AGENT.org_id,
+        agent_id=AGENT.agent_id,
+        request_id=request_id or f"request-{next(_IDS):06d}",
+        enqueued_at=NOW_S,
+        **body,
+    )
+
+
+def commit(message: str, changes: dict[str, str | None] | None = None, **body: Any) -> CommitRequest:
+    """A commit; without changes it writes its message into a file of that name."""
+    wanted = {message: message} if changes is None else changes
+    listed = [FileChange(path=path, content=text) for path, text in wanted.items()]
+    return _request(CommitRequest, body.pop("request_id", None), changes=listed, message=message, **body)
+
+
+def create(request_id: str | None = None, **files_: str) -> CreateRepoRequest:
+    listed = [FileChange(path=path, content=text) for path, text in files_.items()]
+    return _request(CreateRepoRequest, request_id, initial_files=listed)
+
+
+def delete(request_id: str | None = None) -> DeleteRepoRequest:
+    return _request(DeleteRepoRequest, request_id)
+
+
+def files(ref: str = "HEAD") -> GetFilesRequest:
+    return _request(GetFilesRequest, None, ref=ref)
+
+
+def history() -> GetHistoryRequest:
+    return _request(GetHistoryRequest, None, limit=1000)
