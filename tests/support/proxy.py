@@ -36,7 +36,8 @@ class Proxy:
         connection = _Connection(self)
         there = asyncio.create_task(connection.pipe(near_reader, far_writer, from_client=True))
         back = asyncio.create_task(connection.pipe(far_reader, near_writer, from_client=False))
-        await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # the proxy stops: asyncio would log it as an error
+            await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
         for task in (there, back):
             task.cancel()
         for writer in (near_writer, far_writer):
@@ -62,7 +63,9 @@ class _Connection:
         self._proxy = proxy
         self._client_spoke_last = False
 
-    async def pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool) -> None:
+    async def pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool
+    ) -> None:
         """Pass on what one side says until it ends, or until an answer is to be lost."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         passing = asyncio.create_task(self._proxy.pass_on(pieces, writer))
@@ -85,7 +88,8 @@ class _Connection:
 def proxy(server_url: str, delay_s: float = 0.0) -> Iterator[Proxy]:
     """Run a proxy before a server, in a thread, until the block ends; ``delay_s`` is added each way."""
     address = urlsplit(server_url)
-    assert address.hostname and address.port
+    assert address.hostname is not None
+    assert address.port is not None
     one = Proxy(address.hostname, address.port, delay_s)
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3  # noqa: TID251 - to look behind our store's back
+import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 

@@ -23,7 +23,6 @@ from memrepo_worker.store.seam import (
     ALWAYS,
     ListedObject,
     NotThereError,
-    PreconditionFailedError,
     StoredObject,
     Version,
     When,
@@ -80,11 +79,9 @@ class GcsStore:
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
-        try:
-            with told(self._place.bucket):
-                return _upload_in_one_request(self._blob(key), data, _generation(when), self._timeout_s)
-        except NotThereError:
-            raise PreconditionFailedError(f"{key}: it is not there any more") from None
+        generation = _generation(when)
+        with told(self._place.bucket, missing_is_bucket=True):
+            return _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
@@ -165,6 +162,16 @@ def _client(place: GcsPlace, options: StoreOptions) -> Client:
         credentials=AnonymousCredentials() if plain else None,  # type: ignore[no-untyped-call] # theirs
         client_options={"api_endpoint": place.endpoint_url} if place.endpoint_url else None,
     )
-    for scheme in ("http://", "https://"):
-        client._http.mount(scheme, HTTPAdapter(pool_maxsize=options.connections_max))
+    _keep_to_what_is_asked(client, options.connections_max)
     return client
+
+
+def _keep_to_what_is_asked(client: Client, connections_max: int) -> None:
+    """Keep as many connections as wanted, and send no request that nobody asked for.
+
+    Private parts of the SDK: its pool of 10 connections has no option, and for tracing, used or not, it asks for the
+    bucket's metadata in the background after each object that is not there. Tests count connections and requests.
+    """
+    for scheme in ("http://", "https://"):
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections_max))
+    client._bucket_metadata_cache = None

@@ -34,7 +34,9 @@ def told(bucket: str, *, missing_is_bucket: bool = False) -> Iterator[None]:
         raise _meaning_of(bucket, status, error.message, missing_is_bucket=missing_is_bucket) from error
     except InvalidResponse as error:
         answer = error.response
-        raise _meaning_of(bucket, answer.status_code, answer.text, missing_is_bucket=missing_is_bucket) from error
+        raise _meaning_of(
+            bucket, answer.status_code, answer.text, missing_is_bucket=missing_is_bucket
+        ) from error
     except (DefaultCredentialsError, RefreshError) as error:
         kind = UnavailableError if error.retryable else RefusedError
         raise kind(f"gs://{bucket}: {error}; check the credentials") from error

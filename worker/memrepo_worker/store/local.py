@@ -56,6 +56,8 @@ class LocalStore:
             self._temporary.mkdir(parents=True, exist_ok=True)
             (self._root / LOCK).touch()
             self._sweep()
+            with self._temporary_file(b""):
+                pass
 
     @property
     def name(self) -> str:

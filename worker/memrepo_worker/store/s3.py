@@ -109,8 +109,10 @@ class S3Store:
                 answer = self._client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
-        except NotThereError:
-            raise PreconditionFailedError(f"{key}: it is not there any more") from None
+        except NotThereError as error:
+            if isinstance(when, Version):
+                raise PreconditionFailedError(f"{key}: it is not there any more") from error
+            raise RefusedError(f"{error}; a put must not need what is not there") from error
         return Version(answer["ETag"])
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:

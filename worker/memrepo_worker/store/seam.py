@@ -1,7 +1,8 @@
 """The store seam: what memrepo needs of object storage, and what it may rely on.
 
-A store keeps objects: bytes under a key. Keys are ``/``-separated ASCII text. Everything that makes memrepo safe
-rests on one primitive, the conditional create: ``put(key, data, when=ABSENT)``.
+A store keeps objects: bytes under a key. Keys are ``/``-separated ASCII text, no part of them empty, and no key is
+another one's folder (``a`` and ``a/b``). Everything that makes memrepo safe rests on one primitive, the conditional
+create: ``put(key, data, when=ABSENT)``.
 """
 
 from __future__ import annotations
@@ -118,7 +119,15 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects whose key begins with ``prefix`` and sorts after ``start_after``, by their keys' bytes."""
+        """Yield the objects whose key begins with ``prefix`` and sorts after ``start_after``.
+
+        Those of one folder (equal up to the last ``/``) come in order of their keys' bytes. The order of folders is
+        the store's own (a server that keeps a tree puts ``a/b`` before ``a-b``), so ``start_after`` is for going on
+        within the folder that ``prefix`` names.
+
+        Raises:
+            UnavailableError: before the first object or after any; what was yielded is true, but not all.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -1,0 +1,190 @@
+"""Is a store safe? Tried out, since servers that ignore conditions answer as if they did not.
+
+The journal rests on the conditional create and on strong consistency. A store without them loses acknowledged
+commits silently, so a worker refuses to start on one.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+from memrepo.clock import Clock
+from memrepo_worker.store.lifecycle import HasLifecycle
+from memrepo_worker.store.seam import (
+    ABSENT,
+    ALWAYS,
+    NotThereError,
+    PreconditionFailedError,
+    Store,
+    StoreError,
+    UnavailableError,
+)
+
+PREFIX = ".memrepo-probe/"
+"""Where the probe writes, below the store's own prefix; no agent's id begins with a dot."""
+
+RACERS = 16
+VERDICT_AGE_S_MAX = 24 * 3600
+VERDICTS = "store-verdicts.json"
+
+
+class UnsafeStoreError(Exception):
+    """The store breaks a rule that memrepo rests on; the message names both. Use another store, or mend this one."""
+
+    def __init__(self, store: Store, rule: str) -> None:
+        super().__init__(f"{store.name} is not safe for memrepo: {rule}")
+
+
+class _Won(Enum):
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+def probe(store: Store) -> None:
+    """Try the store out, and clean up.
+
+    Raises:
+        UnsafeStoreError: it breaks a rule.
+        UnavailableError, RefusedError: it could not be tried out.
+    """
+    with _keys(store) as key:
+        _check_reads_and_lists(store, key("read"))
+        _check_create_over_existing(store, key("create"))
+        _check_race(store, key("race"))
+
+
+def probe_daily(store: Store, cache_dir: Path, clock: Clock) -> None:
+    """Try the store out unless it was found safe within a day; only good verdicts are kept.
+
+    Raises:
+        UnsafeStoreError, UnavailableError, RefusedError: as ``probe``.
+    """
+    path = cache_dir / VERDICTS
+    verdicts = _read_verdicts(path)
+    now = clock()
+    if 0 <= now - verdicts.get(store.name, float("-inf")) < VERDICT_AGE_S_MAX:
+        return
+    probe(store)
+    _write_verdicts(path, {**verdicts, store.name: now})
+
+
+def check_lifecycle(store: Store) -> None:
+    """Check that no lifecycle rule of the bucket removes what the store keeps. Pass the store undecorated.
+
+    Raises:
+        UnsafeStoreError: a rule does; the message names it.
+        UnavailableError, RefusedError: the rules could not be read.
+    """
+    if isinstance(store, HasLifecycle) and (rules := store.expiring_rules()):
+        raise UnsafeStoreError(store, f"lifecycle rules of the bucket take objects away: {', '.join(rules)}")
+
+
+def _check_reads_and_lists(store: Store, key: str) -> None:
+    if _read(store, key) is not None or _is_listed(store, key):
+        raise UnsafeStoreError(store, "it shows an object that nobody wrote")
+    store.put(key, b"first", ABSENT)
+    if _read(store, key) != b"first":
+        raise UnsafeStoreError(store, "a get after a finished put does not show it (a cached miss?)")
+    if not _is_listed(store, key):
+        raise UnsafeStoreError(store, "a list after a finished put does not show it")
+    store.put(key, b"second", ALWAYS)
+    if _read(store, key) != b"second":
+        raise UnsafeStoreError(store, "a get after a finished put shows older bytes")
+
+
+def _check_create_over_existing(store: Store, key: str) -> None:
+    store.put(key, b"first", ABSENT)
+    with suppress(PreconditionFailedError):
+        store.put(key, b"second", ABSENT)
+        raise UnsafeStoreError(
+            store, "a conditional create of a key that exists succeeds: it ignores the condition"
+        )
+    if _read(store, key) != b"first":
+        raise UnsafeStoreError(store, "a conditional create that failed changed the object")
+
+
+def _check_race(store: Store, key: str) -> None:
+    start = threading.Barrier(RACERS)
+    bodies = [f"racer {number}".encode() for number in range(RACERS)]
+    with ThreadPoolExecutor(RACERS) as threads:
+        outcomes = dict(
+            zip(bodies, threads.map(lambda body: _create(store, key, body, start), bodies), strict=True)
+        )
+    stored = _read(store, key)
+    winners = [body for body, won in outcomes.items() if won is _Won.YES]
+    possible = [body for body, won in outcomes.items() if won is _Won.UNKNOWN]
+    if len(winners) > 1:
+        raise UnsafeStoreError(store, f"{len(winners)} of {RACERS} racing creates of one key succeeded")
+    if stored is None and possible and not winners:
+        raise UnavailableError(f"{store.name}: no racing create came through; try again")
+    if stored not in (winners or possible):
+        raise UnsafeStoreError(
+            store, "after racing creates of one key it keeps bytes of another than the winner"
+        )
+
+
+def _create(store: Store, key: str, body: bytes, start: threading.Barrier) -> _Won:
+    start.wait()
+    try:
+        store.put(key, body, ABSENT)
+    except PreconditionFailedError:
+        return _Won.NO
+    except UnavailableError:
+        return _Won.UNKNOWN
+    return _Won.YES
+
+
+def _read(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key).data
+    except NotThereError:
+        return None
+
+
+def _is_listed(store: Store, key: str) -> bool:
+    return any(line.key == key for line in store.list(key))
+
+
+class _Keys:
+    def __init__(self) -> None:
+        self._token = uuid.uuid4().hex
+        self.given: list[str] = []
+
+    def __call__(self, purpose: str) -> str:
+        self.given.append(f"{PREFIX}{self._token}-{purpose}")
+        return self.given[-1]
+
+
+@contextmanager
+def _keys(store: Store) -> Iterator[_Keys]:
+    """Give out keys that nobody else uses, and remove their objects in the end."""
+    keys = _Keys()
+    try:
+        yield keys
+    finally:
+        with suppress(StoreError):
+            store.delete(keys.given)
+
+
+def _read_verdicts(path: Path) -> dict[str, float]:
+    """Return when which store was found safe; a file that makes no sense counts as none."""
+    try:
+        verdicts = json.loads(path.read_bytes())
+        return {str(name): float(when) for name, when in verdicts.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_verdicts(path: Path, verdicts: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_suffix(f".{uuid.uuid4().hex}")
+    written.write_text(json.dumps(verdicts))
+    written.replace(path)
