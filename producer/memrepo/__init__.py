@@ -10,6 +10,7 @@ r"""memrepo: each agent's memory is a git repository, kept in object storage and
 This module is the API; what is not in ``__all__`` may change. Importing it loads neither Celery nor redis.
 """
 
+from memrepo.aio import AsyncMemoryRepos
 from memrepo.calls import Changes, MemoryRepo
 from memrepo.client import MemoryRepos
 from memrepo.errors import (
@@ -49,6 +50,7 @@ from memrepo.models import (
 from memrepo.settings import Settings
 
 __all__ = [
+    "AsyncMemoryRepos",
     "Author",
     "Branch",
     "BrokerUnavailableError",

@@ -140,6 +140,13 @@ class Job(Generic[T]):
         if self._sent is not None:
             await _peek(self._sent)
 
+    async def ended(self) -> None:
+        """Return when the job has ended, well or not."""
+        try:
+            await self
+        except MemoryRepoError:
+            return
+
     async def _result(self) -> T:
         await self.enqueued()
         self.attend()

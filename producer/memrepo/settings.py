@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from memrepo.errors import InvalidRequestError
@@ -69,6 +69,13 @@ class Settings:
         }
         result_url = env.get("MEMREPO_RESULT_URL") or broker_url
         return cls(broker_url=broker_url, result_url=result_url, limits=limits_from_env(env), **numbers)
+
+    def at(self, broker_url: str | None, result_url: str | None) -> Settings:
+        """Return these settings with other addresses; results are kept at a new broker unless told otherwise."""
+        broker = broker_url or self.broker_url
+        return replace(
+            self, broker_url=broker, result_url=result_url or (broker if broker_url else self.result_url)
+        )
 
 
 def limits_from_env(env: Mapping[str, str]) -> Limits:

@@ -5,7 +5,6 @@ from dataclasses import fields
 import pytest
 
 from memrepo import InvalidRequestError, Limits, Settings
-from memrepo.client import settings_for
 from memrepo.settings import masked, shown
 
 
@@ -29,8 +28,8 @@ def test_results_are_kept_at_the_broker_unless_told_otherwise() -> None:
 
     assert Settings.from_env({"MEMREPO_BROKER_URL": broker}).result_url == broker
     assert Settings.from_env({"MEMREPO_BROKER_URL": broker, "MEMREPO_RESULT_URL": other}).result_url == other
-    assert settings_for(None, broker, None).result_url == broker
-    assert settings_for(Settings(result_url=other), None, None).result_url == other
+    assert Settings().at(broker, None).result_url == broker
+    assert Settings(result_url=other).at(None, None).result_url == other
 
 
 @pytest.mark.parametrize(
