@@ -26,6 +26,7 @@ from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.observe import Counters
 from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.retry import RetryPolicy
 from memrepo_worker.store.seam import Store
 
 AGENT = Agent("acme", "agent-1")
@@ -80,7 +81,8 @@ def writer(store: Store, cache_dir: Path, now_s: float = NOW_S) -> Iterator[Writ
     """Open a writer over a store."""
     counters = Counters()
     settings = WorkerSettings(cache_dir=cache_dir)
-    with open_service(settings, counters, store=store, clock=lambda: now_s) as service:
+    at_once = RetryPolicy(delay_first_s=0.0)
+    with open_service(settings, counters, store=store, clock=lambda: now_s, retry=at_once) as service:
         yield Writer(service, counters)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from random import Random  # noqa: TID251 - the composition root is where randomness comes from
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
@@ -19,6 +20,7 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.metering import MeteredStore
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.retry import RetryingStore, RetryPolicy
 from memrepo_worker.store.seam import Store
 
 _FETCHERS_MAX = 16
@@ -31,7 +33,12 @@ def build_git(observer: Observer) -> Git:
 
 @contextmanager
 def open_service(
-    settings: WorkerSettings, observer: Observer, *, store: Store | None = None, clock: Clock = system_clock
+    settings: WorkerSettings,
+    observer: Observer,
+    *,
+    store: Store | None = None,
+    clock: Clock = system_clock,
+    retry: RetryPolicy | None = None,
 ) -> Iterator[Service]:
     """Open the service for as long as the block runs; leaving it writes what waits in memory to the cache.
 
@@ -44,10 +51,12 @@ def open_service(
     """
     git = build_git(observer)
     git.require_version()
+    # Metering is below retrying, so that every request counts.
     metered = MeteredStore(store or _store(settings), observer)
+    retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
     with ThreadPoolExecutor(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
-        service = Service(Tools(metered, executor, observer, clock, time.monotonic, settings.limits), cache)
+        service = Service(Tools(retrying, executor, observer, clock, time.monotonic, settings.limits), cache)
         try:
             yield service
         finally:
