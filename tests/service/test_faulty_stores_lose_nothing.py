@@ -6,6 +6,7 @@ long form.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from contextlib import ExitStack, suppress
 from random import Random
@@ -136,5 +137,9 @@ def test_the_oracle_notices_a_journal_that_forgets_what_it_settled(tmp_path, mon
     monkeypatch.setattr(Draft, "settled", lambda self, request_id: self.lines.get(request_id))
 
     with pytest.raises(AssertionError):
-        for seed in range(20):
-            live_and_check(tmp_path / str(seed), seed)
+        _live_many(tmp_path, 20)
+
+
+def _live_many(folder, number):
+    for seed in range(number):
+        live_and_check(folder / str(seed), seed)
