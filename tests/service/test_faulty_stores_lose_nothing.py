@@ -42,6 +42,7 @@ def test_seeded_lives_end_with_everything_acknowledged_in_place(chunk, tmp_path)
         except BaseException:
             print(f"\nFAULT_SEEDS={seed}")
             raise
+        shutil.rmtree(tmp_path / str(seed))
     print({fault.name: number for fault, number in injected.most_common()})
     assert len(seeds()) < 300 or set(injected) == set(Fault), "some fault never happened"
 
