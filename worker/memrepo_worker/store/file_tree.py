@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from memrepo_worker.store.file_names import CONTINUED, part_of
+from memrepo_worker.store.file_names import CONTINUED, part_of, path_of
 from memrepo_worker.store.seam import ListedObject
 
 
@@ -25,7 +25,9 @@ class _Node:
 
 def listed(root: Path, prefix: str, start_after: str) -> Iterator[ListedObject]:
     """Yield the objects below a folder in order of their keys, reading only folders that can hold some."""
-    yield from _walk(_Node("", str(root)), prefix, start_after)
+    folder, slash, _ = prefix.rpartition("/")
+    top = _Node(folder + slash, str(path_of(root, folder) if folder else root))
+    yield from _walk(top, prefix, start_after)
 
 
 def _walk(folder: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:

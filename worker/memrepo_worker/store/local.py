@@ -201,5 +201,5 @@ def _told(path: Path) -> Iterator[None]:
         if error.errno in _UNAVAILABLE:
             raise UnavailableError(f"{path}: {error.strerror}") from error
         raise RefusedError(
-            f"{path}: {error.strerror}; mend this, memrepo must be able to write there"
+            f"{path}: {error.strerror}; memrepo must be able to read and write there"
         ) from error

@@ -58,6 +58,7 @@ _ADVICE = {
     "RequestTimeTooSkewed": "set the clock of this machine",
     "PermanentRedirect": "name the bucket's region or endpoint in the address of the store",
     "QuotaExceeded": "raise the quota",
+    "NotImplemented": "use a server that honours conditional writes",
 }
 
 
@@ -81,7 +82,7 @@ def meaning_of(bucket: str, status: int, error: Mapping[str, Any]) -> StoreError
     said = f"s3://{bucket}: {code or 'no code'} ({status or 'one key'}): {error.get('Message', '')}"
     if status == 412 or code == "PreconditionFailed":
         return PreconditionFailedError(said)
-    if status in (408, 409, 429) or status >= 500 or code in _TRY_AGAIN:
+    if status in (408, 409, 429) or (status >= 500 and status != 501) or code in _TRY_AGAIN:
         return UnavailableError(said)
     if code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket"):
         return NotThereError(said)

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memrepo_worker.store.local import TEMPORARY, LocalStore
+from memrepo_worker.store.seam import ABSENT, ALWAYS, RefusedError, UnavailableError
+from tests.support.started import started
+
+KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
+
+HOLD_A_TEMPORARY_FILE = """
+import pathlib, sys, time
+from memrepo_worker.store.local import LocalStore
+with LocalStore(pathlib.Path(sys.argv[1]))._temporary_file(b"half a put"):
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(60)
+"""
+
+
+def temporary_files(root: Path) -> list[Path]:
+    return list((root / TEMPORARY).iterdir())
+
+
+def keys(store: LocalStore) -> list[str]:
+    return [line.key for line in store.list("")]
+
+
+class TestAPut:
+    def test_is_found_by_people_under_its_key(self, tmp_path: Path) -> None:
+        LocalStore(tmp_path).put(KEY, b"a bundle", ABSENT)
+        assert (tmp_path / KEY).read_bytes() == b"a bundle"
+
+    def test_leaves_no_temporary_file(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.put(KEY, b"first", ABSENT)
+        store.put(KEY, b"second", ALWAYS)
+        assert temporary_files(tmp_path) == []
+
+    def test_syncs_the_file_and_every_folder_that_names_it(self, tmp_path: Path, synced: list[str]) -> None:
+        store = LocalStore(tmp_path)
+        synced.clear()
+        store.put("acme/agent/entry", b"x", ABSENT)
+        file = synced.index("temporary file")
+        assert set(synced[:file]) == {".", "acme"}
+        assert synced[file + 1 :] == ["acme/agent"]
+
+    def test_syncs_only_the_file_and_its_folder_the_next_time(
+        self, tmp_path: Path, synced: list[str]
+    ) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/agent/1", b"x", ABSENT)
+        synced.clear()
+        store.put("acme/agent/2", b"x", ABSENT)
+        assert synced == ["temporary file", "acme/agent"]
+
+
+class TestAReader:
+    def test_makes_durable_what_its_writer_may_not_have_yet(self, tmp_path: Path, synced: list[str]) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        os.link(tmp_path / "acme/entry", tmp_path / TEMPORARY / "of-a-writer-that-stopped-after-the-link")
+        synced.clear()
+        store.get("acme/entry")
+        assert synced == ["acme"]
+
+    def test_syncs_nothing_else(self, tmp_path: Path, synced: list[str]) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        synced.clear()
+        store.get("acme/entry")
+        assert synced == []
+
+
+class TestADeadWriter:
+    @pytest.fixture
+    def process(self, tmp_path: Path) -> Iterator[int]:
+        """A process in the middle of a put."""
+        told = tmp_path / "told"
+        arguments = [sys.executable, "-c", HOLD_A_TEMPORARY_FILE, str(tmp_path / "store"), str(told)]
+        with started(arguments, folder=tmp_path, ready=told.exists) as process:
+            yield process.pid
+
+    def test_leaves_a_file_that_the_next_start_sweeps(self, tmp_path: Path, process: int) -> None:
+        os.kill(process, 9)
+        os.waitpid(process, 0)
+        assert len(temporary_files(tmp_path / "store")) == 1
+        store = LocalStore(tmp_path / "store")
+        assert temporary_files(tmp_path / "store") == []
+        assert keys(store) == []
+
+    def test_is_told_from_one_that_lives(self, tmp_path: Path, process: int) -> None:
+        store = LocalStore(tmp_path / "store")
+        assert len(temporary_files(tmp_path / "store")) == 1
+        assert keys(store) == []
+
+
+class TestAListing:
+    def test_shows_no_file_of_others(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        (tmp_path / "acme" / ".DS_Store").touch()
+        (tmp_path / "acme" / "README").touch()
+        assert keys(store) == ["acme/entry"]
+
+    def test_reads_only_folders_that_can_hold_what_is_asked(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        store.put("other/entry", b"x", ABSENT)
+        (tmp_path / "other").rename(tmp_path / "gone")
+        (tmp_path / "other").symlink_to(tmp_path / "other")  # reading it would fail
+        assert [line.key for line in store.list("acme/")] == ["acme/entry"]
+
+
+class TestAFolderThatCannotBeUsed:
+    def test_is_refused_at_once_in_one_line(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(RefusedError) as refused:
+            LocalStore(tmp_path / "file" / "store")
+        assert "\n" not in str(refused.value)
+        assert str(tmp_path / "file") in str(refused.value)
+
+    @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+    def test_is_refused_when_it_fills_up_or_closes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    ) -> None:
+        store = LocalStore(tmp_path)
+        break_sync(monkeypatch, code)
+        with pytest.raises(RefusedError, match=os.strerror(code)):
+            store.put(KEY, b"x", ABSENT)
+        assert keys(store) == []
+        assert temporary_files(tmp_path) == []
+
+    def test_is_unavailable_when_the_disk_fails(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = LocalStore(tmp_path)
+        break_sync(monkeypatch, errno.EIO)
+        with pytest.raises(UnavailableError):
+            store.put(KEY, b"x", ABSENT)
+
+    def test_refuses_a_key_below_another_key(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        with pytest.raises(RefusedError):
+            store.put("acme/entry/below", b"x", ABSENT)
+
+
+def break_sync(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.fixture
+def synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was synced, in order."""
+    names: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)
+        names.append("temporary file" if path.is_relative_to(TEMPORARY) else str(path))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return names

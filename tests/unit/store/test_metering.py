@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.store.delay import DelayedStore
+from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.metering import MeteredStore
+from memrepo_worker.store.seam import ABSENT, NotThereError, PreconditionFailedError
+
+
+def test_requests_and_bytes_are_counted_by_operation() -> None:
+    counters = Counters()
+    store = MeteredStore(MemoryStore(), counters)
+    store.put("key", b"12345", ABSENT)
+    store.get("key")
+    list(store.list(""))
+    store.delete(["key"])
+    assert counters.snapshot() == {
+        "store.put.requests": 1,
+        "store.put.bytes": 5,
+        "store.get.requests": 1,
+        "store.get.bytes": 5,
+        "store.list.requests": 1,
+        "store.delete.requests": 1,
+        "store.rounds": 4,
+    }
+
+
+def test_requests_that_fail_are_counted_without_bytes() -> None:
+    counters = Counters()
+    store = MeteredStore(MemoryStore(), counters)
+    with pytest.raises(NotThereError):
+        store.get("key")
+    store.put("key", b"12345", ABSENT)
+    with pytest.raises(PreconditionFailedError):
+        store.put("key", b"1234567", ABSENT)
+    counts = counters.snapshot()
+    assert counts["store.get.requests"] == 1
+    assert "store.get.bytes" not in counts
+    assert counts["store.put.requests"] == 2
+    assert counts["store.put.bytes"] == 5
+
+
+def test_requests_that_overlap_are_one_round() -> None:
+    counters = Counters()
+    all_are_under_way = threading.Barrier(8)
+    delayed = DelayedStore(MemoryStore(), 0.0, sleep=lambda _: void(all_are_under_way.wait(timeout=10)))
+    store = MeteredStore(delayed, counters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: store.put(f"key/{number}", b"", ABSENT), range(8)))
+    assert counters.snapshot()["store.rounds"] == 1
+    assert counters.snapshot()["store.put.requests"] == 8
+
+
+def void(_: object) -> None:
+    """Drop a value."""
+
+
+def test_the_delay_is_before_every_request() -> None:
+    waits: list[float] = []
+    store = DelayedStore(MemoryStore(), 0.02, waits.append)
+    store.put("key", b"", ABSENT)
+    store.get("key")
+    list(store.list(""))
+    store.delete(["key"])
+    assert waits == [0.02] * 4

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.seam import ABSENT, RefusedError
+
+WHICH_SDKS_ARE_IMPORTED = """
+import sys
+from memrepo_worker.store.open import open_store
+open_store(sys.argv[1])
+print([name for name in ("boto3", "botocore", "google.cloud.storage", "requests") if name in sys.modules])
+"""
+
+
+def test_a_folder_is_opened_by_its_address(tmp_path: Path) -> None:
+    store = open_store(f"{tmp_path.as_uri()}/a%20store")
+    store.put("key", b"x", ABSENT)
+    assert (tmp_path / "a store" / "key").read_bytes() == b"x"
+    assert store.name == f"{tmp_path.as_uri()}/a%20store"
+
+
+def test_memory_is_new_each_time() -> None:
+    open_store("memory://").put("key", b"x", ABSENT)
+    assert list(open_store("memory://").list("")) == []
+
+
+def test_s3_takes_its_options_from_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    store = open_store(
+        "s3://bucket/some/prefix?endpoint_url=http://127.0.0.1:1&region=eu-west-1&addressing_style=path"
+        "&sse=aws:kms&sse_kms_key_id=key&storage_class=INTELLIGENT_TIERING"
+    )
+    assert store.name == "s3://bucket/some/prefix/?endpoint_url=http://127.0.0.1:1"
+
+
+def test_gcs_takes_its_options_from_the_address() -> None:
+    store = open_store("gs://bucket?endpoint_url=http://127.0.0.1:1&storage_class=NEARLINE")
+    assert store.name == "gs://bucket/?endpoint_url=http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("", "file://"),
+        ("ftp://x", "file://, memory://, s3://, gs://"),
+        ("file://relative/folder", "three slashes"),
+        ("s3:///prefix", "needs a bucket"),
+        ("gs://", "needs a bucket"),
+        ("s3://bucket?regoin=x", "does not know regoin; it knows endpoint_url, region"),
+        ("file:///var/x?mode=1", "does not know mode"),
+        ("memory://?x=1", "does not know x"),
+        ("s3://bucket?region=x&endpoint_url=nonsense", "nonsense"),
+        ("s3://bucket?region=x&addressing_style=round", "round"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused_with_advice(url: str, advice: str) -> None:
+    with pytest.raises(RefusedError, match=advice):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [("s3://bucket", "boto3", "s3"), ("gs://bucket", "google.cloud.storage", "gcs")],
+)
+def test_a_missing_package_is_told_with_the_command_that_installs_it(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("memrepo_worker.store.")]:
+        if name.rpartition(".")[2] in ("s3", "s3_errors", "gcs", "gcs_errors"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(RefusedError, match=rf"pip install 'memrepo\[{extra}\]'"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("url", ["memory://", "file:///"])
+def test_no_sdk_is_imported_for_a_store_that_needs_none(url: str, tmp_path: Path) -> None:
+    url = url if url == "memory://" else tmp_path.as_uri()
+    said = Processes(Counters()).run(
+        [sys.executable, "-c", WHICH_SDKS_ARE_IMPORTED, url], env={}, timeout_s=30
+    )
+    assert said.strip() == b"[]"

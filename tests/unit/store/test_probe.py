@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.store.decorator import StoreDecorator
+from memrepo_worker.store.faults import Fault, FaultyStore, IgnoringStore, Operation, seeded
+from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.metering import MeteredStore
+from memrepo_worker.store.probe import (
+    RACERS,
+    VERDICT_AGE_S_MAX,
+    VERDICTS,
+    UnsafeStoreError,
+    check_lifecycle,
+    probe,
+    probe_daily,
+)
+from memrepo_worker.store.seam import (
+    ABSENT,
+    ALWAYS,
+    ListedObject,
+    NotThereError,
+    PreconditionFailedError,
+    Store,
+    StoredObject,
+    UnavailableError,
+    Version,
+    When,
+)
+
+
+class CheckingFirstStore(StoreDecorator):
+    """Looks whether the key is free, then writes: honours the condition, but not in one step."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._both_looked = threading.Barrier(RACERS)
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        if when is ABSENT:
+            if next(self._store.list(key), None) is not None:
+                raise PreconditionFailedError(key)
+            if key.endswith("-race"):
+                self._both_looked.wait(timeout=10)
+        return self._store.put(key, data, ALWAYS)
+
+
+class RememberingMissesStore(StoreDecorator):
+    """A cache before the store keeps that a key was not there."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._missed: set[str] = set()
+
+    def get(self, key: str) -> StoredObject:
+        if key in self._missed:
+            raise NotThereError(key)
+        try:
+            return self._store.get(key)
+        except NotThereError:
+            self._missed.add(key)
+            raise
+
+
+class ListingLateStore(StoreDecorator):
+    """Lists what was there when it was opened: eventual consistency."""
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        return iter(())
+
+
+class ServingOldBytesStore(StoreDecorator):
+    """Keeps the first bytes it served of a key."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._served: dict[str, StoredObject] = {}
+
+    def get(self, key: str) -> StoredObject:
+        return self._served.setdefault(key, self._store.get(key))
+
+
+class KeepingTheLoserStore(StoreDecorator):
+    """Says who won, and keeps what another wrote."""
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        version = self._store.put(key, data, when)
+        if when is ABSENT and key.endswith("-race"):
+            self._store.put(key, b"of nobody", ALWAYS)
+        return version
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "rule"),
+    [
+        (IgnoringStore, "ignores the condition"),
+        (CheckingFirstStore, f"{RACERS} of {RACERS} racing creates of one key succeeded"),
+        (RememberingMissesStore, "a get after a finished put does not show it"),
+        (ListingLateStore, "a list after a finished put does not show it"),
+        (ServingOldBytesStore, "older bytes"),
+        (KeepingTheLoserStore, "bytes of another than the winner"),
+    ],
+)
+def test_an_unsafe_store_is_refused_by_name_and_rule(unsafe: type[StoreDecorator], rule: str) -> None:
+    memory = MemoryStore()
+    with pytest.raises(UnsafeStoreError, match=rule) as refused:
+        probe(unsafe(memory))
+    assert "memory://" in str(refused.value)
+    assert list(memory.list("")) == []
+
+
+def test_a_safe_store_is_accepted_and_left_as_it_was(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("acme/entry", b"x", ABSENT)
+    probe(store)
+    assert list(store.list("")) == [ListedObject("acme/entry", 1)]
+
+
+def test_a_store_that_does_not_answer_is_not_called_unsafe() -> None:
+    memory = MemoryStore()
+    with pytest.raises(UnavailableError):
+        probe(FaultyStore(memory, lambda operation, _: Fault.LOST if operation is Operation.PUT else None))
+
+
+def test_nor_is_one_whose_answers_get_lost() -> None:
+    for seed in range(200):
+        memory = MemoryStore()
+        store = FaultyStore(memory, seeded(Random(seed), rate=0.1), sleep=lambda _: None)
+        try:
+            probe(store)
+        except UnavailableError:
+            continue
+
+
+class TestTheVerdict:
+    @pytest.fixture
+    def counters(self) -> Counters:
+        return Counters()
+
+    @pytest.fixture
+    def store(self, counters: Counters) -> Store:
+        return MeteredStore(MemoryStore(), counters)
+
+    def test_is_kept_for_a_day(self, store: Store, counters: Counters, tmp_path: Path) -> None:
+        probe_daily(store, tmp_path, lambda: 1000.0)
+        after_one = counters.snapshot()
+        probe_daily(store, tmp_path, lambda: 1000.0 + VERDICT_AGE_S_MAX - 1)
+        assert counters.snapshot() == after_one
+        probe_daily(store, tmp_path, lambda: 1000.0 + VERDICT_AGE_S_MAX)
+        assert counters.snapshot()["store.put.requests"] == 2 * after_one["store.put.requests"]
+
+    def test_is_not_believed_from_the_future(self, store: Store, counters: Counters, tmp_path: Path) -> None:
+        probe_daily(store, tmp_path, lambda: 1e9)
+        after_one = counters.snapshot()
+        probe_daily(store, tmp_path, lambda: 1000.0)
+        assert counters.snapshot() != after_one
+
+    def test_is_of_one_store(self, store: Store, counters: Counters, tmp_path: Path) -> None:
+        probe_daily(LocalStore(tmp_path / "store"), tmp_path / "cache", lambda: 1000.0)
+        probe_daily(store, tmp_path / "cache", lambda: 1000.0)
+        assert counters.snapshot()["store.put.requests"] > RACERS
+
+    def test_that_a_store_is_unsafe_is_found_again_each_time(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            with pytest.raises(UnsafeStoreError):
+                probe_daily(IgnoringStore(MemoryStore()), tmp_path, lambda: 1000.0)
+        probe_daily(MemoryStore(), tmp_path, lambda: 1000.0)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{", '{"memory://": "soon"}', "null"])
+    def test_that_makes_no_sense_counts_as_none(
+        self, store: Store, counters: Counters, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / VERDICTS).write_text(text)
+        probe_daily(store, tmp_path, lambda: 1000.0)
+        assert counters.snapshot()["store.put.requests"] > RACERS
+
+
+class ExpiringStore(MemoryStore):
+    def expiring_rules(self) -> tuple[str, ...]:
+        return ("purge-after-30-days",)
+
+
+def test_a_bucket_that_expires_objects_is_refused_by_the_name_of_the_rule() -> None:
+    check_lifecycle(MemoryStore())
+    with pytest.raises(UnsafeStoreError, match="purge-after-30-days"):
+        check_lifecycle(ExpiringStore())

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from memrepo_worker.store.faults import Fault, FaultyStore, Operation, Plan
+from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.retry import RetryingStore, RetryPolicy
+from memrepo_worker.store.seam import ABSENT, ALWAYS, NotThereError, UnavailableError
+
+POLICY = RetryPolicy(attempts_max=4, delay_first_s=0.1, delay_max_s=0.3)
+
+
+class Rig:
+    """A retrying store over one that fails the first requests, and what happened."""
+
+    def __init__(self, failures: int, fault: Fault = Fault.OVERLOADED) -> None:
+        self.memory = MemoryStore()
+        self.faulty = FaultyStore(self.memory, first(failures, fault))
+        self.waits: list[float] = []
+        self.store = RetryingStore(self.faulty, Random(1), POLICY, self.waits.append)
+
+    @property
+    def failures(self) -> int:
+        return self.faulty.injected.total()
+
+
+def first(failures: int, fault: Fault) -> Plan:
+    left = [fault] * failures
+
+    def plan(_operation: Operation, _key: str) -> Fault | None:
+        return left.pop() if left else None
+
+    return plan
+
+
+def test_a_get_is_tried_again_until_it_succeeds() -> None:
+    rig = Rig(failures=3)
+    rig.memory.put("key", b"x", ABSENT)
+    assert rig.store.get("key").data == b"x"
+    assert rig.failures == 3
+
+
+def test_but_only_so_many_times() -> None:
+    rig = Rig(failures=9)
+    with pytest.raises(UnavailableError):
+        rig.store.get("key")
+    assert rig.failures == POLICY.attempts_max
+    assert len(rig.waits) == POLICY.attempts_max - 1
+
+
+def test_waits_grow_to_a_limit_and_are_random() -> None:
+    rig = Rig(failures=9)
+    with pytest.raises(UnavailableError):
+        rig.store.delete(["key"])
+    assert all(0 <= wait <= limit for wait, limit in zip(rig.waits, (0.1, 0.2, 0.3), strict=True))
+    assert len(set(rig.waits)) == 3
+
+
+def test_an_answer_is_not_tried_again() -> None:
+    rig = Rig(failures=0)
+    with pytest.raises(NotThereError):
+        rig.store.get("none")
+    assert rig.waits == []
+
+
+@pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.LOST, Fault.CONFLICT, Fault.THROTTLED])
+def test_a_conditional_create_is_never_sent_twice(fault: Fault) -> None:
+    rig = Rig(failures=1, fault=fault)
+    with pytest.raises(UnavailableError):
+        rig.store.put("key", b"x", ABSENT)
+    assert rig.waits == []
+
+
+def test_nor_is_a_put_of_a_version() -> None:
+    rig = Rig(failures=1)
+    version = rig.memory.put("key", b"x", ABSENT)
+    with pytest.raises(UnavailableError):
+        rig.store.put("key", b"y", version)
+    assert rig.memory.get("key").data == b"x"
+
+
+def test_an_unconditional_put_is_tried_again() -> None:
+    rig = Rig(failures=2, fault=Fault.ANSWER_LOST)
+    rig.store.put("key", b"x", ALWAYS)
+    assert rig.memory.get("key").data == b"x"
+    assert rig.failures == 2
+
+
+def test_a_listing_that_breaks_is_begun_anew_and_shows_nothing_twice() -> None:
+    rig = Rig(failures=2, fault=Fault.TORN)
+    for number in range(5):
+        rig.memory.put(f"key/{number}", b"", ABSENT)
+    assert [line.key for line in rig.store.list("key/", "key/0")] == [f"key/{n}" for n in range(1, 5)]
+
+
+def test_a_delete_of_keys_from_a_generator_is_tried_again_whole() -> None:
+    rig = Rig(failures=1)
+    rig.memory.put("a", b"", ABSENT)
+    rig.memory.put("b", b"", ABSENT)
+    rig.store.delete(key for key in ("a", "b"))
+    assert list(rig.memory.list("")) == []
