@@ -1,0 +1,141 @@
+"""Faults of the system that memrepo descends from that show only when the store fails, races, or grows."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from threading import Barrier, Thread
+
+import pytest
+
+from memrepo.errors import RepoNotFoundError
+from memrepo_worker.store.faults import Fault, FaultyStore, Operation
+from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.seam import UnavailableError
+from tests.support.hooked_store import HookedStore
+from tests.support.stock_git import git, restore
+from tests.support.writers import AGENT, commit, create, delete, writer, writers
+
+MANY = 2_200
+
+
+def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path):
+    """There it took about 2,000 commits for gc to pack the refs; a stale loose ref then hid all later commits."""
+    store = LocalStore(tmp_path / "store")
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+        for start in range(0, MANY, 100):
+            one.group(*(commit(f"step {number}", {"n": str(number)}) for number in range(start, start + 100)))
+        warm = one.service.cache.find(AGENT)
+        warm.save()
+        git(warm.path, "gc", "--quiet")
+        git(warm.path, "pack-refs", "--all")
+        last = one.ask(commit("after gc"))
+
+    with writer(store, tmp_path / "one") as again, writer(store, tmp_path / "other") as other:
+        for each in (again, other):
+            assert each.ask(commit("look", {"nothing": None})).sha == last.sha
+    shutil.rmtree(tmp_path / "one")
+    folder = tmp_path / "store" / AGENT.org_id / AGENT.agent_id / "repo.git"
+    restored = restore(folder, tmp_path / "restored.git")
+    assert int(git(restored, "rev-list", "--count", "main")) == MANY + 2
+
+
+def test_one_failed_put_leaves_a_repository_that_can_neither_be_read_nor_written(tmp_path):
+    inner = LocalStore(tmp_path / "store")
+    for fault in (Fault.LOST, Fault.TIMEOUT, Fault.ANSWER_LOST, Fault.CONFLICT, Fault.THROTTLED, Fault.LATE):
+        agent_store = FaultyStore(inner, first_put(fault))
+        with writer(agent_store, tmp_path / f"faulty-{fault.name}") as one:
+            group = (create("create-once"), commit(f"with {fault.name}"))
+            until_answered(one, group)
+        agent_store.land_late_puts()
+        with writer(inner, tmp_path / f"clean-{fault.name}") as other:
+            assert other.texts()[f"with {fault.name}"] == f"with {fault.name}"
+            assert other.ask(commit(f"after {fault.name}")).created
+
+
+def first_put(fault):
+    state = {"left": 1}
+
+    def plan(operation, _key):
+        if operation is Operation.PUT and state["left"]:
+            state["left"] = 0
+            return fault
+        return None
+
+    return plan
+
+
+def until_answered(one, group, attempts=10):
+    for _ in range(attempts):
+        with suppress(UnavailableError):
+            return one.group(*group)
+    raise AssertionError(f"not answered in {attempts} attempts")
+
+
+def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_data(tmp_path):
+    """There is no lock to expire: a writer that sleeps through any time at all finds that its number was taken."""
+    store = LocalStore(tmp_path / "store")
+    slow = HookedStore(store)
+    with writer(slow, tmp_path / "slow") as one, writer(store, tmp_path / "quick") as two:
+        one.ask(create())
+        slow.before_put = lambda: [two.ask(commit(f"meanwhile {number}")) for number in range(3)]
+
+        one.ask(commit("slow"))
+
+        two.new_tenure()
+        assert two.messages() == ["Initial commit", *(f"meanwhile {number}" for number in range(3)), "slow"]
+
+
+def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    with writers(store, tmp_path, 8) as many:
+        many[0].ask(create())
+        barrier = Barrier(8)
+
+        def race(number):
+            barrier.wait()
+            many[number].ask(commit(f"racer {number}"))
+
+        threads = [Thread(target=race, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        many[0].new_tenure()
+        assert sorted(many[0].messages()) == ["Initial commit", *(f"racer {number}" for number in range(8))]
+
+
+def test_readers_see_half_finished_uploads(tmp_path):
+    """A reader that looks at every moment of a commit of two files sees both, or none."""
+    store = LocalStore(tmp_path / "store")
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "reader") as reader:
+        one.ask(create(begin="x"))
+        seen = []
+
+        def look():
+            reader.new_tenure()
+            seen.append(set(reader.texts()))
+
+        hooked.before_put = hooked.after_put = look
+        one.ask(commit("both", {"left": "1", "right": "2"}))
+        look()
+
+    assert seen == [{"begin"}, {"begin", "left", "right"}, {"begin", "left", "right"}]
+
+
+def test_a_racing_commit_resurrects_a_deleted_repository_in_part(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "two") as two:
+        one.ask(create(secret="x"))
+        two.messages()
+        hooked.before_put = lambda: two.ask(delete())
+
+        (racing,) = one.group(commit("racing"))
+
+        assert isinstance(racing, RepoNotFoundError)
+        with pytest.raises(RepoNotFoundError):
+            two.texts()
