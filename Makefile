@@ -36,7 +36,7 @@ check: install  ## format, lint, types, walls, and nothing of one machine in tra
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@# Written so that this line does not find itself.
-	@if git grep -nIE 'p[y]pi\.org|p[y]thonhosted|(extra-)?index-[u]rl|find-[l]inks|(^|[^A-Za-z0-9_.])/([w]ork|[r]oot|[t]mp)/[A-Za-z0-9_.]' \
+	@if git grep -nIE 'p[y]pi\.org|p[y]thonhosted|(extra-)?index-[u]rl|(^|[^A-Za-z0-9_.])/([w]ork|[r]oot|[t]mp)/[A-Za-z0-9_.]' \
 	  -- . ':!docs/*.svg'; then \
 	echo "The lines above hold a package server's address or a path of one machine." >&2; exit 1; fi
 
