@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import redis
 
+from memrepo.clock import system_clock
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import ABSENT, PreconditionFailedError, Store, StoreError
+from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
+from memrepo_worker.store.seam import StoreError
 
 BROKER_TIMEOUT_S = 5.0
 
@@ -28,19 +30,19 @@ class Check:
     run: Callable[[], str]
 
 
-def checks(settings: WorkerSettings, git: Git) -> Sequence[Check]:
-    """Return all checks, the quickest first."""
+def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]:
+    """Return all checks, the quickest first; ``anew`` tries the store out even if it was found safe today."""
     return (
         Check("git", lambda: check_git(git)),
-        Check("broker", lambda: check_broker(settings)),
-        Check("store", lambda: check_store(settings)),
         Check("cache", lambda: check_cache(settings)),
+        Check("broker", lambda: check_broker(settings)),
+        Check("store", lambda: check_store(settings, anew=anew)),
     )
 
 
 def require(settings: WorkerSettings, git: Git) -> None:
     """Run all checks; raises ``NotFitError`` at the first that fails."""
-    for check in checks(settings, git):
+    for check in checks(settings, git, anew=False):
         check.run()
 
 
@@ -70,28 +72,18 @@ def check_broker(settings: WorkerSettings) -> str:
     return "; ".join(found)
 
 
-def check_store(settings: WorkerSettings) -> str:
-    """Check that the store can be written, and keeps to a conditional create."""
+def check_store(settings: WorkerSettings, *, anew: bool) -> str:
+    """Check that the store keeps what the journal rests on; a good verdict of the last day will do unless ``anew``."""
     try:
         store = open_store(settings.store_url)
-        _try_out(store)
-    except StoreError as error:
+        check_lifecycle(store)
+        if anew:
+            probe(store)
+        else:
+            probe_daily(store, settings.cache_dir, system_clock)
+    except (StoreError, UnsafeStoreError) as error:
         raise NotFitError(f"the store cannot be used: {error}") from None
     return store.name
-
-
-def _try_out(store: Store) -> None:
-    key = f".memrepo/probe/{secrets.token_hex(8)}"
-    store.put(key, b"probe", ABSENT)
-    try:
-        if store.get(key).data != b"probe":
-            raise NotFitError(f"the store {store.name} gives back other bytes than were put")
-        store.put(key, b"rival", ABSENT)
-    except PreconditionFailedError:
-        return
-    finally:
-        store.delete([key])
-    raise NotFitError(f"the store {store.name} ignores conditional creates: commits would be lost there")
 
 
 def check_cache(settings: WorkerSettings) -> str:

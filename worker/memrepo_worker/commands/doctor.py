@@ -15,8 +15,8 @@ from memrepo_worker.settings import WorkerSettings
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(as_json: bool) -> None:
-    """Check git, broker, store and cache as a worker does when it starts; exits with 1 if one will not do."""
-    findings = [_look(check) for check in checks(WorkerSettings.from_env(), build_git(Counters()))]
+    """Check git, cache, broker and store as a worker does when it starts; exits with 1 if one will not do."""
+    findings = [_look(check) for check in checks(WorkerSettings.from_env(), build_git(Counters()), anew=True)]
     if as_json:
         click.echo(json.dumps([{"check": name, "ok": ok, "found": found} for name, ok, found in findings]))
     else:

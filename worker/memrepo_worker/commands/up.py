@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -12,7 +13,14 @@ import click
 
 from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
-from memrepo_worker.commands.checks import NotFitError, check_git, masked
+from memrepo_worker.commands.checks import (
+    NotFitError,
+    check_broker,
+    check_cache,
+    check_git,
+    check_store,
+    masked,
+)
 from memrepo_worker.local.ports import port_or_free
 from memrepo_worker.local.system import RunningSystem, SystemPlan, SystemStartError, running_system
 from memrepo_worker.observe import Counters
@@ -78,12 +86,20 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
 
 
 def _plan(data: Path, port: int | None) -> SystemPlan:
+    """Decide what shall run; raises ``NotFitError`` if what is there already will not do."""
     env = environment()
-    settings = WorkerSettings.from_env(env)
+    settings = replace(WorkerSettings.from_env(env), cache_dir=data / "cache")
+    settings = replace(settings, store_url=settings.store_url or (data / "store").as_uri())
+    own_broker = not env.get("MEMREPO_BROKER_URL")
+    check_git(build_git(Counters()))
+    check_cache(settings)
+    check_store(settings, anew=False)
+    if not own_broker:
+        check_broker(settings)
     return SystemPlan(
         data=data,
-        store_url=settings.store_url or (data / "store").as_uri(),
-        broker_url=settings.broker_url if env.get("MEMREPO_BROKER_URL") else "",
+        store_url=settings.store_url,
+        broker_url="" if own_broker else settings.broker_url,
         broker_port=port or port_or_free(BROKER_PORT if port is None else 0),
         flower_port=port_or_free(settings.flower_port),
         flower_auth=settings.flower_basic_auth or f"memrepo:{secrets.token_urlsafe(12)}",

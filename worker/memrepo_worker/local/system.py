@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
@@ -125,7 +126,7 @@ class _Start:
         }
         worker = self.children.start(WORKER, [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name], env)
         with Celery(broker=broker_url, set_as_current=False) as celery:
-            self._wait(worker, lambda: bool(celery.control.ping([name], timeout=0.3)))
+            self._wait(worker, lambda: _answers(celery, name))
 
     def _flower(self, broker_url: str) -> str:
         if importlib.util.find_spec("flower") is None:
@@ -158,6 +159,12 @@ class _Start:
             if time.monotonic() > deadline:
                 raise SystemStartError(f"the {child.name} was not ready within {START_TIMEOUT_S:.0f} s")
             time.sleep(0.02)
+
+
+def _answers(celery: Celery, worker_name: str) -> bool:
+    with suppress(OperationalError):
+        return bool(celery.control.ping([worker_name], timeout=0.3))
+    return False
 
 
 def _listens(port: int) -> bool:
