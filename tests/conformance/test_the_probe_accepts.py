@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from memrepo_worker.store.probe import check_lifecycle, probe
+import pytest
+
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe
 from memrepo_worker.store.seam import Store
+from tests.support.seaweedfs import BUCKET, SeaweedFs, admin_client
 
 
 def test_every_backend(store: Store) -> None:
@@ -13,3 +17,15 @@ def test_every_backend(store: Store) -> None:
 
 def test_buckets_without_lifecycle_rules(store: Store) -> None:
     check_lifecycle(store)
+
+
+def test_a_bucket_that_expires_the_prefix_is_refused_and_its_neighbour_is_not(s3_server: SeaweedFs) -> None:
+    rule = {"ID": "purge", "Status": "Enabled", "Filter": {"Prefix": "doomed/"}, "Expiration": {"Days": 30}}
+    client = admin_client(s3_server.endpoint_url)
+    client.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": [rule]})
+    try:
+        check_lifecycle(open_store(s3_server.store_url("safe")))
+        with pytest.raises(UnsafeStoreError, match="purge"):
+            check_lifecycle(open_store(s3_server.store_url("doomed")))
+    finally:
+        client.delete_bucket_lifecycle(Bucket=BUCKET)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,15 @@ class TestAFolderThatCannotBeUsed:
         break_sync(monkeypatch, errno.EIO)
         with pytest.raises(UnavailableError):
             store.put(KEY, b"x", ABSENT)
+
+    def test_is_made_again_when_somebody_removed_it(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/entry", b"x", ABSENT)
+        shutil.rmtree(tmp_path / "acme")
+        with pytest.raises(UnavailableError):
+            store.put("acme/entry", b"y", ABSENT)
+        store.put("acme/entry", b"z", ABSENT)
+        assert store.get("acme/entry").data == b"z"
 
     def test_refuses_a_key_below_another_key(self, tmp_path: Path) -> None:
         store = LocalStore(tmp_path)

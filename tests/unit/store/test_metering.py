@@ -8,7 +8,7 @@ import pytest
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.delay import DelayedStore
 from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.metering import MeteredStore
+from memrepo_worker.store.metering import LISTED_PER_REQUEST, MeteredStore
 from memrepo_worker.store.seam import ABSENT, NotThereError, PreconditionFailedError
 
 
@@ -43,6 +43,16 @@ def test_requests_that_fail_are_counted_without_bytes() -> None:
     assert "store.get.bytes" not in counts
     assert counts["store.put.requests"] == 2
     assert counts["store.put.bytes"] == 5
+
+
+def test_every_page_of_a_listing_is_a_request_and_a_round() -> None:
+    counters = Counters()
+    memory = MemoryStore()
+    for number in range(2 * LISTED_PER_REQUEST + 1):
+        memory.put(f"{number:05d}", b"", ABSENT)
+    listed = [line.key for line in MeteredStore(memory, counters).list("")]
+    assert listed == [f"{number:05d}" for number in range(2 * LISTED_PER_REQUEST + 1)]
+    assert counters.snapshot() == {"store.list.requests": 3, "store.rounds": 3}
 
 
 def test_requests_that_overlap_are_one_round() -> None:

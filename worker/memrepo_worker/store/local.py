@@ -81,12 +81,16 @@ class LocalStore:
         """Write the object if the condition holds."""
         path = path_of(self._root, key)
         with _told(path):
-            self._make_folder(path.parent)
-            with self._temporary_file(data) as temporary:
-                if when is ABSENT:
-                    _link(temporary, path)
-                else:
-                    self._replace(temporary, path, when)
+            try:
+                self._make_folder(path.parent)
+                with self._temporary_file(data) as temporary:
+                    if when is ABSENT:
+                        _link(temporary, path)
+                    else:
+                        self._replace(temporary, path, when)
+            except FileNotFoundError:
+                self._durable.discard(path.parent)  # somebody removed it: made anew the next time
+                raise
         return _version(data)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:

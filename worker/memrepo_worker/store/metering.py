@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from memrepo_worker.observe import Observer
 from memrepo_worker.store.seam import ListedObject, Store, StoredObject, Version, When
+
+LISTED_PER_REQUEST = 1000
+"""How many objects S3 and GCS list for one request."""
 
 
 class MeteredStore:
     """Counts requests and bytes by operation, and rounds, to an observer.
 
-    ``store.{get,put,list,delete}.requests`` count calls, also those that fail; ``store.get.bytes`` and
-    ``store.put.bytes`` what was read and written. ``store.rounds`` counts how often a request began while no other
-    was under way: requests that overlap share a round. (A store that answers at once lets nothing overlap: put a
-    ``DelayedStore`` below where rounds are compared.)
+    ``store.{get,put,list,delete}.requests`` count calls (of a listing, its pages), also those that fail;
+    ``store.get.bytes`` and ``store.put.bytes`` what was read and written. ``store.rounds`` counts how often a
+    request began while no other was under way: requests that overlap share a round. (A store that answers at once
+    lets nothing overlap: put a ``DelayedStore`` below where rounds are compared.)
     """
 
     def __init__(self, store: Store, observer: Observer) -> None:
@@ -45,13 +49,14 @@ class MeteredStore:
         return version
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects; the request is under way until the first one is there."""
+        """Yield the objects, read in pages as S3 and GCS do; each page is a request."""
         objects = self._store.list(prefix, start_after)
-        with self._request("list"):
-            first = next(objects, None)
-        if first is not None:
-            yield first
-            yield from objects
+        while True:
+            with self._request("list"):
+                page = [*islice(objects, LISTED_PER_REQUEST)]
+            yield from page
+            if len(page) < LISTED_PER_REQUEST:
+                return
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -165,7 +165,6 @@ def _client(place: S3Place, options: StoreOptions) -> S3Client:
         connect_timeout=options.connect_timeout_s,
         read_timeout=options.read_timeout_s,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        parameter_validation=False,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": place.addressing_style},  # type: ignore[arg-type] # the SDK checks it
