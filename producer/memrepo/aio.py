@@ -38,17 +38,19 @@ class AsyncMemoryRepos(Face):
         Raises:
             JobTimeoutError: some have not ended within ``timeout_s``; they go on.
         """
-        ended = 0
-        on_progress(ended, len(jobs))
+        on_progress(0, len(jobs))
+        ends = [asyncio.ensure_future(job.ended()) for job in jobs]
         try:
             async with asyncio.timeout(timeout_s):
-                for end in asyncio.as_completed([job.ended() for job in jobs]):
+                for ended, end in enumerate(asyncio.as_completed(ends), start=1):
                     await end
-                    ended += 1
                     on_progress(ended, len(jobs))
         except TimeoutError:
             unended = next(job for job in jobs if not job.done())
             raise late(unended.id, timeout_s) from None
+        finally:
+            for waiting in ends:
+                waiting.cancel()
 
     async def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memrepo import meta
 from memrepo.clock import steady_clock, system_clock
@@ -22,20 +21,34 @@ from memrepo.operations import Operation, result_from_json
 from memrepo.publisher import Message, Publisher, unavailable
 from memrepo.replies import Pending, Replies
 from memrepo.requests import Request
+from memrepo.resend import Resends
 from memrepo.routing import route
 from memrepo.settings import Settings
 from memrepo.validation import check_request_id
 
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu.messaging import Producer
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class _Wire:
-    """The two ways to Redis, and the process that they belong to."""
+    """The ways to Redis, and the process that they belong to."""
 
-    pid: int
-    publisher: Publisher
-    replies: Replies
+    def __init__(self, settings: Settings) -> None:
+        self.pid = os.getpid()
+        self.replies = Replies(settings, new_id(), on_poll=self._on_poll)
+        self.publisher = Publisher(settings, self.replies.wait_subscribed)
+        self.resends = Resends(settings, self.publisher, self.replies.look)
+
+    def _on_poll(self) -> None:
+        self.resends.check()
+
+    def close(self, timeout_s: float) -> None:
+        """Send what waits, for at most ``timeout_s``, and disconnect."""
+        self.publisher.close(timeout_s)
+        self.replies.close()
 
 
 class QueueDesk:
@@ -46,6 +59,9 @@ class QueueDesk:
         self._blocks = blocks
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
+        self._sent_within_s = (
+            settings.enqueue_timeout_s + 0.5
+        )  # the publisher itself gives up a little earlier
         self._closed = False
 
     @property
@@ -80,11 +96,12 @@ class QueueDesk:
             give_up_at_s=steady_clock() + self.settings.enqueue_timeout_s,
         )
         wire.replies.watch(pending)
+        wire.resends.track(message, pending)
         message.sent.add_done_callback(lambda sent: _unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
         if self._blocks:
             self._wait_sent(message.sent)
-        return Job(self, pending, message.sent, request.request_id)
+        return Job(self, pending, message.sent, request.request_id, self._sent_within_s)
 
     def _wait_sent(self, sent: Future[None]) -> None:
         try:
@@ -118,27 +135,33 @@ class QueueDesk:
     def cancel(self, pending: Pending[Any]) -> None:
         """Ask that a job not be started: at its record, and by a broadcast to the workers that may hold it."""
         wire = self._connected()
-        wire.publisher.send(
-            lambda app, producer: app.control.revoke(pending.task_id, connection=producer.connection)
-        )
-        wire.replies.cancel(pending.task_id, meta.cancelled(pending.task_id, self.now_s()))
-        wire.replies.look(pending)
+
+        def mark() -> None:
+            wire.replies.cancel(pending.task_id, meta.cancelled(pending.task_id, self.now_s()))
+            wire.replies.look(pending)
+
+        def tell(app: Celery, producer: Producer) -> None:
+            if not self._blocks:
+                mark()
+            app.control.revoke(pending.task_id, connection=producer.connection)
+
+        wire.publisher.send(tell)
+        if self._blocks:
+            mark()
 
     def close(self) -> None:
         """Send what waits, for at most the enqueue timeout, and disconnect."""
         with self._lock:
             wire, self._wire, self._closed = self._wire, None, True
         if wire is not None and wire.pid == os.getpid():
-            wire.publisher.close(self.settings.enqueue_timeout_s)
-            wire.replies.close()
+            wire.close(self.settings.enqueue_timeout_s)
 
     def _connected(self) -> _Wire:
         with self._lock:
             if self._closed:
                 raise MemoryRepoError("The client is closed: make a new one.")
             if self._wire is None or self._wire.pid != os.getpid():
-                replies = Replies(self.settings, client_id=new_id())
-                self._wire = _Wire(os.getpid(), Publisher(self.settings, replies.wait_subscribed), replies)
+                self._wire = _Wire(self.settings)
             return self._wire
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from memrepo.errors import JobTimeoutError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
 from memrepo.limits import Limits
 from memrepo.meta import Status
 from memrepo.operations import Operation
@@ -66,13 +66,20 @@ class Job(Generic[T]):
     is kept. ``request_id`` is the caller's, or equal to ``id``; it is None for a job found by its id.
 
     With asyncio, ``await job`` gives the result; cancelling that await leaves the job running. The other methods
-    never block there: ``status`` tells what is known, which is at most ``poll_interval_s`` old.
+    never block there: ``status`` tells what is known, which is at most ``poll_interval_s`` old, and ``cancel`` is
+    done in the background.
     """
 
     def __init__(
-        self, desk: Desk, pending: Pending[T], sent: Future[None] | None = None, request_id: str | None = None
+        self,
+        desk: Desk,
+        pending: Pending[T],
+        sent: Future[None] | None = None,
+        request_id: str | None = None,
+        sent_within_s: float | None = None,
     ) -> None:
-        """Made by a client; ``sent`` resolves when the broker holds the request."""
+        """Made by a client; ``sent`` resolves when the broker holds the request, or it fails ``sent_within_s``."""
+        self._sent_within_s = sent_within_s
         self.id = pending.task_id
         self.request_id = request_id
         self._desk = desk
@@ -90,8 +97,8 @@ class Job(Generic[T]):
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
-        if self._desk.blocks and not self.done():
-            self._desk.look(self._pending)
+        if not self.done():
+            self._desk.look(self._pending) if self._desk.blocks else self._desk.attend(self._pending)
         return self._pending.status
 
     def done(self) -> bool:
@@ -137,8 +144,15 @@ class Job(Generic[T]):
             BrokerUnavailableError: it did not take it in time.
             MemoryRepoBusyError: the agent's queue is too deep.
         """
-        if self._sent is not None:
-            await _peek(self._sent)
+        if self._sent is None:
+            return
+        try:
+            async with asyncio.timeout(self._sent_within_s):
+                await _peek(self._sent)
+        except TimeoutError:
+            raise BrokerUnavailableError(
+                "The broker did not take the request in time. Sending it again with the same request id is safe."
+            ) from None
 
     async def ended(self) -> None:
         """Return when the job has ended, well or not."""
@@ -148,8 +162,9 @@ class Job(Generic[T]):
             return
 
     async def _result(self) -> T:
-        await self.enqueued()
-        self.attend()
+        if not self.done():
+            await self.enqueued()
+            self.attend()
         return await _peek(self.future)
 
     def attend(self) -> None:

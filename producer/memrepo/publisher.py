@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,10 @@ class Message:
     reply_to: str
     give_up_at_s: float  # on the steady clock
     sent: Future[None] = field(default_factory=Future)
+
+    def again(self, give_up_at_s: float) -> Message:
+        """Return the same message, to be sent once more."""
+        return replace(self, give_up_at_s=give_up_at_s, sent=Future())
 
 
 Command = Callable[["Celery", "Producer"], None]

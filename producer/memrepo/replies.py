@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memrepo import meta
 from memrepo.clock import Clock, steady_clock
-from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError, ResultExpiredError
 from memrepo.meta import Meta, Status
 from memrepo.settings import Settings, masked
 
@@ -44,8 +44,14 @@ class Pending(Generic[T]):
         self.task_id = task_id
         self.foreign = foreign
         self.status: Status = "unknown" if foreign else "queued"
+        self.since_s = steady_clock()
         self.future: Future[T] = Future()
         self._decode = decode
+
+    def has_no_record(self) -> None:
+        """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
+        if not self.foreign and not self.future.done():
+            self.status = "queued"
 
     def settle(self, record: Meta) -> None:
         """Take note of a record; the first final one wins."""
@@ -96,12 +102,21 @@ class Pending(Generic[T]):
 class Replies:
     """Resolves the jobs of one client. Thread-safe; starts its thread at the first ``start``."""
 
-    def __init__(self, settings: Settings, client_id: str, clock: Clock = steady_clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client_id: str,
+        on_poll: Callable[[], None] = lambda: None,
+        clock: Clock = steady_clock,
+    ) -> None:
+        """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait."""
         self.channel = CHANNEL_PREFIX + client_id
         self._settings = settings
+        self._on_poll = on_poll
         self._clock = clock
         self._pending: dict[str, Pending[Any]] = {}
         self._lock = threading.Lock()
+        self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._subscribed = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -110,7 +125,6 @@ class Replies:
 
     def start(self) -> None:
         """Begin to listen, unless that was done."""
-        self._redis()
         with self._lock:
             if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
@@ -171,7 +185,7 @@ class Replies:
             self._client.close()
 
     def _redis(self) -> Redis:
-        with self._lock:
+        with self._client_lock:
             if self._client is None:
                 self._client = connect(self._settings)
             return self._client
@@ -226,16 +240,34 @@ class Replies:
         remaining = iter(due)
         while some := list(islice(remaining, LOOKUP_MAX)):
             self._look_up(some)
+        if all_due:
+            self._on_poll()
 
     def _look_up(self, jobs: Sequence[Pending[Any]]) -> None:
         ids = [pending.task_id for pending in jobs]
         for pending, data in zip(jobs, self._redis().mget([meta.key_of(one) for one in ids]), strict=True):
             record = meta.read(data) if data else None
             if record is None:
+                self._settle_absent(pending)
                 continue
             pending.settle(record)
             if record.final:
                 self.forget(pending)
+
+    def _settle_absent(self, pending: Pending[Any]) -> None:
+        pending.has_no_record()
+        if pending.foreign and self._clock() - pending.since_s > self._settings.result_expires_s:
+            self.forget(pending)
+            pending.fail(expired(pending.task_id), "unknown")
+
+
+def expired(job_id: str) -> ResultExpiredError:
+    """Return the error for a job of which there is no record, and none will come."""
+    return ResultExpiredError(
+        f"There is no record of job {job_id}: its result has expired, or it was never sent. Whether it was applied "
+        "is in the agent's history.",
+        {"job_id": job_id},
+    )
 
 
 @contextmanager
@@ -256,17 +288,11 @@ def connect(settings: Settings) -> Redis:
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
-    url = settings.result_url.replace("redis+socket://", "unix://", 1)  # Celery's and redis-py's word for it
-    try:
-        return Redis.from_url(
-            url,
-            socket_connect_timeout=settings.connect_timeout_s,
-            socket_timeout=settings.enqueue_timeout_s,
-            socket_keepalive=True,
-            health_check_interval=10,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise InvalidRequestError.of(
-            "result_url", f"{masked(url)} is no redis://, rediss:// or unix:// address"
-        ) from error
+    return Redis.from_url(
+        settings.result_url.replace("redis+socket://", "unix://", 1),  # Celery's and redis-py's word for it
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=settings.enqueue_timeout_s,
+        socket_keepalive=True,
+        health_check_interval=10,
+        retry=Retry(NoBackoff(), 0),
+    )

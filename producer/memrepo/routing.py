@@ -28,6 +28,14 @@ def queue_names(shards: int = SHARDS_DEFAULT) -> list[str]:
     return [queue_name(shard) for shard in range(shards)]
 
 
+def taken_keys(queue: str) -> list[str]:
+    """Return the broker's keys that may hold messages which a worker took from a queue and has not acknowledged.
+
+    The first is the shard's own list; the second is kombu's, for all queues.
+    """
+    return [f"{queue}.unacked", "unacked"]
+
+
 def route(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> str:
     """Return the name of the one queue that carries this agent's requests."""
     return queue_name(shard_of(org_id, agent_id, shards))

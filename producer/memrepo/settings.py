@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
@@ -111,6 +112,10 @@ def check_url(url: str, field: str) -> None:
     """
     if not url.startswith(URL_SCHEMES):
         raise InvalidRequestError.of(field, f"{masked(url)} does not begin with {', '.join(URL_SCHEMES)}")
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise InvalidRequestError.of(field, f"{masked(url)} has no port that is a number") from None
 
 
 def masked(url: str) -> str:

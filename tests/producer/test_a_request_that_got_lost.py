@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from memrepo import MemoryRepos, ResultExpiredError, Settings
+from memrepo.routing import route
+from tests.producer.stand_in import SHA, StandIn
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_for
+
+QUEUE = route("acme", "agent-1")
+
+
+def settings(broker: Valkey, **values: float) -> Settings:
+    return Settings(
+        broker.url,
+        broker.url,
+        **{"resend_after_s": 0.2, "poll_interval_s": 0.05, **values},  # type: ignore[arg-type]
+    )
+
+
+def test_a_request_that_the_broker_lost_is_sent_again_under_its_id(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker)) as repos:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        broker.client().delete(QUEUE)
+
+        with StandIn(broker) as worker:
+            assert job.result(timeout_s=10) == SHA
+    assert [taken.id for taken in worker.taken] == [job.id]
+
+
+def test_only_the_lost_ones_of_many_are_sent_again(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker)) as repos, broker.client() as client:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        jobs = [repo.commit({"n": str(number) * 10_000}, "m") for number in range(120)]
+        with client.pipeline(transaction=True) as at_once:
+            for number in (0, 60, 119):  # LPUSH puts the last one first
+                at_once.lset(QUEUE, 119 - number, "lost")
+            at_once.lrem(QUEUE, 0, "lost")
+            at_once.execute()
+
+        wait_for(lambda: client.llen(QUEUE) == 120, "the lost ones to be back")
+    with StandIn(broker, lambda _: None) as worker:
+        taken = [one.id for one in worker.wait_taken(120)]
+    kept = [job.id for number, job in enumerate(jobs) if number not in (0, 60, 119)]
+    assert taken[:117] == kept
+    assert set(taken[117:]) == {jobs[0].id, jobs[60].id, jobs[119].id}
+
+
+@pytest.mark.parametrize("where", ["queue", "own list", "kombu's hash", "record"])
+def test_a_request_that_is_somewhere_is_not_sent_again(where: str, broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker)) as repos, broker.client() as client:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        job = repo.get_head_sha()
+        if where != "queue":
+            message = client.rpop(QUEUE)
+        if where == "own list":
+            client.lpush(f"{QUEUE}.unacked", message)
+        if where == "kombu's hash":
+            client.hset("unacked", "tag", json.dumps([json.loads(message), "", QUEUE]))
+        if where == "record":
+            client.set(f"celery-task-meta-{job.id}", json.dumps({"task_id": job.id, "status": "STARTED"}))
+
+        other = repos.repo(
+            org_id="acme", agent_id="agent-1"
+        ).get_head_sha()  # lost, to show that looks are made
+        client.lrem(QUEUE, 1, client.lindex(QUEUE, 0))
+        wait_for(lambda: client.lindex(QUEUE, 0) and other.id in client.lindex(QUEUE, 0), "the lost one")
+
+        assert client.llen(QUEUE) == (2 if where == "queue" else 1)
+
+
+def test_a_request_is_sent_again_three_times_at_most_and_then_expires(broker: Valkey) -> None:
+    sent = []
+    quick = settings(broker, resend_after_s=0.02, poll_interval_s=0.02, result_expires_s=1)
+    with MemoryRepos(settings=quick) as repos, broker.client() as client:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+
+        def lose_it() -> bool:
+            lost = client.rpop(QUEUE)
+            sent.extend([lost] if lost else [])
+            return job.done()
+
+        wait_for(lose_it, "the job to be given up")
+
+        with pytest.raises(ResultExpiredError, match=job.id):
+            job.result(timeout_s=0)
+    assert len(sent) == 1 + 3
+
+
+def test_nothing_is_sent_again_when_that_is_turned_off(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker, resend_after_s=0)) as repos, broker.client() as client:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        job = repo.get_head_sha()
+        client.delete(QUEUE)
+        with MemoryRepos(settings=settings(broker)) as other:  # one that does, to know how long it takes
+            lost = other.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+            client.delete(QUEUE)
+            wait_for(lambda: client.llen(QUEUE), "the other client's request")
+
+        assert lost.id in client.lindex(QUEUE, 0)
+        assert client.llen(QUEUE) == 1
+        assert job.status() == "queued"
+
+
+def test_a_job_of_which_nothing_is_known_expires(broker: Valkey) -> None:
+    quick = settings(broker, result_expires_s=1)
+    with MemoryRepos(settings=quick) as repos:
+        job = repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f")
+        assert job.status() == "unknown"
+
+        with pytest.raises(ResultExpiredError, match="history"):
+            job.result(timeout_s=10)
+        assert job.status() == "unknown"
+
+
+def test_a_job_whose_record_the_store_lost_is_queued_again(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker)) as repos, broker.client() as client:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        message = client.rpop(QUEUE)
+        assert message
+        with StandIn(broker) as worker:
+            worker.store(job.id, "STARTED")
+            assert job.status() == "running"
+            client.delete(f"celery-task-meta-{job.id}")
+
+            assert job.result(timeout_s=10) == SHA

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrepo import (
+    AsyncMemoryRepos,
+    BrokerUnavailableError,
+    HeadMovedError,
+    InvalidRequestError,
+    JobCancelledError,
+    JobTimeoutError,
+    MemoryRepoBusyError,
+    MemoryRepoError,
+    MemoryRepos,
+    Settings,
+)
+from tests.producer.loop_guard import loop_guard
+from tests.producer.stand_in import SHA, StandIn, Taken
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import wait_for
+
+CONNECTIONS_MAX = 10
+
+
+def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on an event loop of its own."""
+
+    @wraps(test)
+    def run(**fixtures: Any) -> None:
+        asyncio.run(test(**fixtures))
+
+    return run
+
+
+@asynccontextmanager
+async def a_client(broker: Valkey, **values: Any) -> AsyncIterator[AsyncMemoryRepos]:
+    async with AsyncMemoryRepos(settings=Settings(broker.url, broker.url, **values)) as repos:
+        yield repos
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what)
+
+
+@on_a_loop
+async def test_a_job_is_awaited_for_its_result(broker: Valkey, worker: StandIn) -> None:
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+
+        assert await job == SHA
+        assert await job == SHA
+        assert job.done()
+        assert job.status() == "done"
+
+
+@on_a_loop
+async def test_an_error_is_raised_by_the_await(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: HeadMovedError("moved", {"head": SHA})
+    async with a_client(broker) as repos:
+        with pytest.raises(HeadMovedError, match="moved"):
+            await repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+
+
+@on_a_loop
+async def test_bad_input_is_refused_by_the_call_itself(broker: Valkey) -> None:
+    async with a_client(broker) as repos:
+        with pytest.raises(InvalidRequestError, match=r"changes\[0\].path"):
+            repos.repo(org_id="acme", agent_id="agent-1").commit({".git/config": "x"}, "m")
+
+
+@on_a_loop
+async def test_calls_are_enqueued_in_call_order_without_an_await_between_them(broker: Valkey) -> None:
+    async with a_client(broker) as repos:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        jobs = [repo.commit({"n": str(number)}, "m") for number in range(1000)]
+
+    with StandIn(broker, lambda _: None) as worker:
+        await until(lambda: len(worker.taken) >= 1000, "1,000 messages")
+    assert [taken.id for taken in worker.taken] == [job.id for job in jobs]
+
+
+@on_a_loop
+async def test_a_thousand_awaits_share_a_handful_of_connections(broker: Valkey, worker: StandIn) -> None:
+    with broker.client() as admin:
+        before = len(admin.client_list())
+        async with a_client(broker) as repos:
+            jobs = [
+                repos.repo(org_id="acme", agent_id=f"agent-{number}").get_head_sha() for number in range(1000)
+            ]
+
+            results = await asyncio.gather(*jobs)
+
+            opened = len(admin.client_list()) - before
+    assert results == [SHA] * 1000
+    assert 0 < opened <= CONNECTIONS_MAX
+
+
+def test_nothing_blocks_the_loop(broker: Valkey, worker: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.answer = lambda taken: None if taken.request.get("branch") == "silent" else SHA
+
+    async def everything() -> None:
+        async with AsyncMemoryRepos(broker_url=broker.url) as repos:
+            repo = repos.repo(org_id="acme", agent_id="agent-1")
+            assert await asyncio.gather(*[repo.get_head_sha() for _ in range(50)]) == [SHA] * 50
+            job = repo.get_head_sha("silent")
+            await job.enqueued()
+            job.status(), job.done(), job.cancel()
+            with pytest.raises(JobCancelledError):
+                await job
+            found = repos.job(job.id)
+            found.status()
+            with pytest.raises(JobCancelledError):
+                await found
+            repo.get_head_sha("silent").cancel()
+            await repos.wait([repo.get_head_sha() for _ in range(5)])
+            with pytest.raises(MemoryRepoError, match="await the job"):
+                repo.get_head_sha("silent").result(timeout_s=1)
+
+    async def guarded() -> list[str]:
+        with loop_guard(monkeypatch) as blocked:
+            await everything()
+        return blocked
+
+    assert asyncio.run(guarded()) == []
+
+
+def test_the_guard_sees_what_blocks(broker: Valkey, worker: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wrongly() -> None:
+        with MemoryRepos(broker_url=broker.url) as repos:
+            repos.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=5)
+
+    with loop_guard(monkeypatch) as blocked:
+        asyncio.run(wrongly())
+    assert any(call.startswith("Condition.wait") for call in blocked)
+
+
+@on_a_loop
+async def test_cancelling_an_await_leaves_the_job_running(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        waiting = asyncio.ensure_future(job.ended())
+        await until(lambda: worker.taken, "the message")
+
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await job
+        assert not job.done()
+
+        worker.settle(worker.taken[0], SHA)
+        assert await job == SHA
+
+
+@on_a_loop
+async def test_leaving_the_block_sends_what_waits(broker: Valkey) -> None:
+    async with a_client(broker) as repos:
+        jobs = [repos.repo(org_id="acme", agent_id="a").get_head_sha() for _ in range(200)]
+
+    with StandIn(broker, lambda _: None) as worker:
+        await until(lambda: len(worker.taken) >= len(jobs), "all messages")
+
+
+@on_a_loop
+async def test_enqueued_returns_when_the_broker_holds_the_request(broker: Valkey) -> None:
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+
+        await job.enqueued()
+
+        assert len(broker.client().keys("memrepo.*")) == 1
+        assert job.status() == "queued"
+
+
+@on_a_loop
+async def test_a_queue_that_is_too_deep_is_told_by_the_job(broker: Valkey) -> None:
+    async with a_client(broker, max_queue_depth=2) as repos:
+        repo = repos.repo(org_id="acme", agent_id="a")
+        jobs = [repo.get_head_sha() for _ in range(3)]
+
+        with pytest.raises(MemoryRepoBusyError):
+            await jobs[2].enqueued()
+        with pytest.raises(MemoryRepoBusyError):
+            await jobs[2]
+        assert jobs[2].status() == "failed"
+
+
+@on_a_loop
+async def test_a_broker_that_is_down_is_told_within_the_promised_time() -> None:
+    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    began = time.monotonic()
+    async with AsyncMemoryRepos(broker_url=url) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        with pytest.raises(BrokerUnavailableError):
+            await job.enqueued()
+        assert time.monotonic() - began < 5.0
+        with pytest.raises(BrokerUnavailableError):
+            await job
+        assert job.status() == "failed"
+
+
+@on_a_loop
+async def test_a_broker_that_restarts_loses_no_job(tmp_path: Path) -> None:
+    with valkey(tmp_path, fsync="always") as server, StandIn(server) as worker:
+        async with a_client(server, enqueue_timeout_s=20.0) as repos:
+            repo = repos.repo(org_id="acme", agent_id="a")
+            jobs = []
+            for number in range(60):
+                if number == 20:
+                    await asyncio.to_thread(server.kill)
+                if number == 40:
+                    await asyncio.to_thread(server.start)
+                jobs.append(repo.get_head_sha())
+                await asyncio.sleep(0)
+
+            async with asyncio.timeout(30):
+                assert await asyncio.gather(*jobs) == [SHA] * 60
+    assert {taken.id for taken in worker.taken} == {job.id for job in jobs}
+
+
+@on_a_loop
+async def test_waiting_for_many_jobs_reports_progress(broker: Valkey, worker: StandIn) -> None:
+    def answer(taken: Taken) -> object:
+        return MemoryRepoError("no") if taken.request["branch"] == "bad" else SHA
+
+    worker.answer = answer
+    async with a_client(broker) as repos:
+        repo = repos.repo(org_id="acme", agent_id="a")
+        jobs = [repo.get_head_sha("bad" if number == 3 else "main") for number in range(10)]
+        progress: list[tuple[int, int]] = []
+
+        await repos.wait(jobs, timeout_s=10, on_progress=lambda ended, of: progress.append((ended, of)))
+
+    assert progress == [(ended, 10) for ended in range(11)]
+
+
+@on_a_loop
+async def test_waiting_longer_than_allowed_leaves_the_jobs_running(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        with pytest.raises(JobTimeoutError, match=job.id):
+            await repos.wait([job], timeout_s=0.05)
+
+        await until(lambda: worker.taken, "the message")
+        worker.settle(worker.taken[0], SHA)
+        assert await job == SHA
+
+
+@on_a_loop
+async def test_a_job_of_another_client_is_awaited_by_its_id(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos, a_client(broker) as elsewhere:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        await until(lambda: worker.taken, "the message")
+        found = elsewhere.job(job.id)
+        later = threading.Timer(0.2, worker.settle, (worker.taken[0], SHA))
+        later.start()
+
+        assert await found == SHA
+        later.join()
