@@ -1,0 +1,107 @@
+"""The ``memrepo`` command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from memrepo.settings import environment
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Process, Processes
+from tests.support.waiting import wait_for
+
+MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that is over."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def memrepo(
+    *arguments: str, folder: Path, env: Mapping[str, str] | None = None, timeout_s: float = 90
+) -> Ended:
+    """Run a command to its end in ``folder``; of the environment it has only ``PATH``, and ``env``."""
+    out, err = folder / "stdout", folder / "stderr"
+    process = _start(arguments, folder, env, out, err)
+    try:
+        code = process.wait(timeout_s)
+    finally:
+        process.kill()
+        process.wait()
+    return Ended(code, out.read_text(), err.read_text())
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running ``memrepo up``: what it told, and its processes as the kernel lists them."""
+
+    process: Process
+    told: Mapping[str, Any]
+    tree: list[psutil.Process]
+    stderr: Path
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's address."""
+        return str(self.told["broker_url"])
+
+    def child(self, name: str) -> psutil.Process:
+        """Return one of its children by its part in the system."""
+        return next(child for child in self.tree if child.pid == self.told["pids"][name])
+
+    def left_running(self) -> list[str]:
+        """Return the commands of its processes that still run."""
+        return [
+            " ".join(child.cmdline())
+            for child in self.tree
+            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+        ]
+
+
+@contextmanager
+def up(folder: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """Run ``memrepo up`` in ``folder`` until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out, err = folder / "up.stdout", folder / "up.stderr"
+    process = _start(("up", "--json", "--port", "0", *options), folder, env, out, err)
+    tree: list[psutil.Process] = []
+    try:
+        line = wait_for(lambda: _first_line(process, out, err), "memrepo up to be ready", timeout_s=60)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        yield Up(process, json.loads(line), tree, err)
+    finally:
+        for running in [*tree, psutil.Process(process.pid)] if process.poll() is None else tree:
+            if running.is_running():
+                running.kill()
+        process.wait()
+
+
+def _first_line(process: Process, out: Path, err: Path) -> str | None:
+    text = out.read_text()
+    assert text.endswith("\n") or process.poll() is None, err.read_text()
+    return text if text.endswith("\n") else None
+
+
+def _start(
+    arguments: tuple[str, ...], folder: Path, env: Mapping[str, str] | None, out: Path, err: Path
+) -> Process:
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        return Processes(Counters()).start(
+            [MEMREPO, *arguments],
+            env={"PATH": environment()["PATH"], **(env or {})},
+            cwd=folder,
+            stdout=stdout,
+            stderr=stderr,
+        )

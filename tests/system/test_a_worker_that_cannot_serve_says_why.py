@@ -1,0 +1,95 @@
+"""One line on standard error, exit code 1: what a person, a supervisor and a log each need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import memrepo
+from tests.support.ports import free_port
+from tests.support.systems import System
+
+
+@pytest.fixture
+def env(system: System, tmp_path: Path) -> dict[str, str]:
+    """An environment in which a worker could serve."""
+    return {
+        "MEMREPO_BROKER_URL": system.broker_url,
+        "MEMREPO_STORE_URL": (tmp_path / "store").as_uri(),
+        "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+
+def refusal(folder: Path, env: dict[str, str]) -> str:
+    ended = memrepo("worker", folder=folder, env=env)
+    assert ended.code == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def test_without_git(env: dict[str, str], tmp_path: Path) -> None:
+    assert "git cannot be started" in refusal(tmp_path, env | {"PATH": str(tmp_path)})
+
+
+def test_with_an_old_git(env: dict[str, str], tmp_path: Path) -> None:
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\necho git version 2.37.9\n")
+    git.chmod(0o755)
+
+    assert "git 2.38 or newer is needed, this is: git version 2.37.9" in refusal(
+        tmp_path, env | {"PATH": str(git.parent)}
+    )
+
+
+def test_with_an_unreachable_broker(env: dict[str, str], tmp_path: Path) -> None:
+    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url})
+
+    assert "the broker at redis://:***@127.0.0.1" in said
+    assert "cannot be reached" in said
+
+
+def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert "the store cannot be used" in refusal(
+        tmp_path, env | {"MEMREPO_STORE_URL": (tmp_path / "file" / "store").as_uri()}
+    )
+
+
+def test_without_a_store(env: dict[str, str], tmp_path: Path) -> None:
+    assert "the store cannot be used: no store at" in refusal(tmp_path, env | {"MEMREPO_STORE_URL": ""})
+
+
+def test_with_an_unwritable_cache(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert "cannot be written" in refusal(
+        tmp_path, env | {"MEMREPO_CACHE_DIR": str(tmp_path / "file" / "cache")}
+    )
+
+
+def test_doctor_names_everything_that_is_wrong_at_once(env: dict[str, str], tmp_path: Path) -> None:
+    ended = memrepo(
+        "doctor", "--json", folder=tmp_path, env=env | {"PATH": "", "MEMREPO_STORE_URL": "ftp://x"}
+    )
+
+    assert ended.code == 1
+    assert {finding["check"]: finding["ok"] for finding in json.loads(ended.stdout)} == {
+        "git": False,
+        "cache": True,
+        "broker": True,
+        "store": False,
+    }
+
+
+def test_doctor_is_content_where_a_worker_can_serve(env: dict[str, str], tmp_path: Path) -> None:
+    ended = memrepo("doctor", folder=tmp_path, env=env)
+
+    assert ended.code == 0
+    assert ended.stdout.count("ok ") == 4
+    assert list((tmp_path / "store").rglob("*probe*/*")) == []

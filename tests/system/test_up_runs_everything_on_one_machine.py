@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import base64
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from memrepo import MemoryRepos
+from tests.support.commands import Up, memrepo, up
+from tests.support.ports import free_port
+from tests.support.valkey import valkey
+from tests.support.waiting import wait_for
+
+
+def remember(running: Up, text: str) -> str:
+    """Commit through the running system and return the commit's sha."""
+    with MemoryRepos(broker_url=running.broker_url) as repos:
+        memory = repos.repo(org_id="acme", agent_id="agent-42")
+        return (
+            memory.commit({"human.md": text}, "Learn", create_repo_if_missing=True).result(timeout_s=20).sha
+        )
+
+
+def head(running: Up) -> str:
+    with MemoryRepos(broker_url=running.broker_url) as repos:
+        return repos.repo(org_id="acme", agent_id="agent-42").get_head_sha().result(timeout_s=20)
+
+
+def status(url: str, auth: str = "", *, post: bool = False) -> int:
+    headers = {"Authorization": "Basic " + base64.b64encode(auth.encode()).decode()} if auth else {}
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, b"" if post else None, headers), timeout=10
+        ) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_it_serves_and_when_asked_to_stop_leaves_nothing_running(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        assert set(running.told["pids"]) == {"guard", "broker", "worker", "flower"}
+        sha = remember(running, "likes tea\n")
+        assert head(running) == sha
+
+        running.process.terminate()
+
+        assert running.process.wait(40) == 0
+        assert running.left_running() == []
+
+
+def test_what_was_remembered_is_there_the_next_time(tmp_path: Path) -> None:
+    with up(tmp_path) as first:
+        sha = remember(first, "likes tea\n")
+        first.process.send_signal(signal.SIGINT)
+        assert first.process.wait(40) == 0
+
+    with up(tmp_path) as second:
+        assert head(second) == sha
+
+
+def test_what_was_queued_while_the_worker_was_away_is_done_the_next_time(tmp_path: Path) -> None:
+    with up(tmp_path) as first:
+        remember(first, "likes tea\n")
+        first.child("worker").suspend()
+        with MemoryRepos(broker_url=first.broker_url) as repos:
+            job = repos.repo(org_id="acme", agent_id="agent-42").commit(
+                {"human.md": "likes coffee\n"}, "Learn"
+            )
+        for _ in range(2):  # the second signal does not wait for the worker, which does not hear
+            first.process.terminate()
+            wait_for(lambda: "Stopping" in first.stderr.read_text(), "the stop to begin")
+        assert first.process.wait(40) == 0
+        assert first.left_running() == []
+
+    with up(tmp_path) as second, MemoryRepos(broker_url=second.broker_url) as repos:
+        assert repos.job(job.id).result(timeout_s=20).sha == head(second)
+
+
+def test_flower_asks_for_the_password_and_changes_nothing(tmp_path: Path) -> None:
+    with up(tmp_path, env={"MEMREPO_FLOWER_BASIC_AUTH": "watcher:secret"}) as running:
+        url = running.told["flower_url"]
+
+        assert status(f"{url}/workers") == 401
+        assert status(f"{url}/workers", "watcher:wrong") == 401
+        assert status(f"{url}/workers", "watcher:secret") == 200
+        assert status(f"{url}/api/worker/shutdown/any", "watcher:secret", post=True) >= 400
+        assert status(f"{url}/api/task/send-task/memrepo.commit", "watcher:secret", post=True) >= 400
+
+
+def test_a_second_one_on_the_same_data_is_refused_in_one_line(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        second = memrepo("up", "--port", "0", folder=tmp_path)
+
+        assert second.code == 1
+        assert second.stderr == f"Error: {tmp_path}/memrepo-data is in use by another `memrepo up`\n"
+        assert remember(running, "still here\n") == head(running)
+
+
+@pytest.mark.parametrize("name", ["broker", "worker", "flower"])
+def test_a_part_that_dies_takes_the_rest_along_and_is_named(tmp_path: Path, name: str) -> None:
+    with up(tmp_path) as running:
+        running.child(name).kill()
+
+        assert running.process.wait(40) == 1
+        assert running.left_running() == []
+        assert f"Error: the {name} ended by itself" in running.stderr.read_text()
+
+
+def test_when_it_is_killed_itself_its_parts_end_too_and_the_data_can_be_used_again(tmp_path: Path) -> None:
+    with up(tmp_path) as first:
+        sha = remember(first, "likes tea\n")
+        first.process.kill()
+
+        with up(tmp_path) as second:  # waits until the parts of the first have ended
+            assert first.left_running() == []
+            assert head(second) == sha
+
+
+def test_a_redis_that_is_there_already_is_used_and_stays(tmp_path: Path) -> None:
+    with valkey(tmp_path / "valkey") as broker:
+        with up(tmp_path, env={"MEMREPO_BROKER_URL": broker.url}) as running:
+            assert running.broker_url == broker.url
+            assert "broker" not in running.told["pids"]
+            remember(running, "likes tea\n")
+            running.process.terminate()
+            assert running.process.wait(40) == 0
+            assert running.left_running() == []
+        assert broker.client().ping()
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with valkey(tmp_path / "valkey") as broker:
+        ended = memrepo("up", "--port", str(broker.port), folder=tmp_path)
+
+    assert ended.code == 1
+    assert ended.stderr.startswith("Error: the broker ended at once")
+
+
+def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> None:
+    nowhere = f"redis://user:hidden@127.0.0.1:{free_port()}/0"
+    ended = memrepo("up", folder=tmp_path, env={"MEMREPO_BROKER_URL": nowhere})
+
+    assert ended.code == 1
+    assert ended.stderr.count("\n") == 1
+    assert "cannot be reached" in ended.stderr
+    assert "hidden" not in ended.stderr
