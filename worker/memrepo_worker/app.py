@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
+import os
+import socket
 import sys
 from random import Random  # noqa: TID251 - the composition root is where randomness comes from
 from typing import Any
@@ -12,20 +13,24 @@ from uuid import uuid4
 import redis
 from celery import Celery
 from celery.apps.worker import Worker
-from kombu.entity import Exchange, Queue
+from kombu.entity import Queue
 
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.routing import queue_names
-from memrepo_worker.group import Agent, GroupHandler, Lease
+from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues import control  # noqa: F401 - registers its commands
 from memrepo_worker.queues.agreement import agree_on_shards
 from memrepo_worker.queues.intake import Intake
+from memrepo_worker.queues.ownership import Ownership
 from memrepo_worker.queues.results import URL_PREFIX
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenures
+from memrepo_worker.queues.transport import TRANSPORT, Receipts
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
 
-BROKER_SOCKET_OPTIONS = {
+BROKER_SOCKET_OPTIONS: dict[str, Any] = {
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
@@ -34,20 +39,22 @@ BROKER_SOCKET_OPTIONS = {
 """Without them kombu waits for ever on a connection that died without a word."""
 
 
-def build_app(settings: WorkerSettings) -> Celery:
-    """Build the Celery app of a worker, with its tasks and queues."""
+def build_app(settings: WorkerSettings, receipts: Receipts | None = None) -> Celery:
+    """Build the Celery app of a worker, with its tasks and queues. Without ``receipts`` it cannot consume."""
     app = Celery("memrepo", set_as_current=False)
     app.conf.update(celery_settings(settings))
+    if receipts is not None:
+        app.conf.broker_transport = TRANSPORT
+        app.conf.broker_transport_options["receipts"] = receipts
     register_tasks(app)
-    app.steps["consumer"].add(Intake)
+    app.steps["consumer"].update((Intake, Ownership))
     return app
 
 
 def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     """Return what Celery must be told."""
-    exchange = Exchange("memrepo", type="direct")  # type: ignore[no-untyped-call]
     queues = [
-        Queue(name, exchange, routing_key=name)  # type: ignore[no-untyped-call]
+        Queue(name, routing_key=name, no_declare=True)  # type: ignore[no-untyped-call]
         for name in queue_names(settings.shards)
     ]
     return {
@@ -94,13 +101,17 @@ def run_worker(
 
     ``name`` is the worker's name in Flower; by default the host's name and the process id.
     """
+    name = name or f"memrepo-{os.getpid()}@{socket.gethostname()}"
+    broker = redis.Redis.from_url(settings.broker_url, **BROKER_SOCKET_OPTIONS)
     try:
-        _meet_broker(settings)
+        _meet(broker, settings)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)  # its INFO lines would show results
-    worker: Worker = build_app(settings).Worker(
+    shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
+    receipts = Receipts(shards, Tenures(), observer)
+    worker: Worker = build_app(settings, receipts).Worker(
         pool="threads",
         concurrency=settings.concurrency,
         hostname=name,
@@ -113,28 +124,17 @@ def run_worker(
         handler=handler,
         counters=observer,
         random=Random(),  # noqa: S311 - jitter needs no cryptography
-        lease_of=_sole_owner(),
+        receipts=receipts,
+        new_token=lambda: uuid4().hex,
+        exit_now=os._exit,
     )
     worker.start()
     return worker.exitcode or 0
 
 
-def _meet_broker(settings: WorkerSettings) -> None:
+def _meet(broker: redis.Redis, settings: WorkerSettings) -> None:
     """Find the broker there, and agreeing with us."""
-    broker = redis.Redis.from_url(settings.broker_url, socket_timeout=5, socket_connect_timeout=5)
     try:
         agree_on_shards(broker, settings.shards)
     except redis.RedisError as error:
         raise BrokerUnavailableError(f"the broker cannot be reached: {error}") from error
-    finally:
-        broker.close()
-
-
-def _sole_owner() -> Any:  # noqa: ANN401
-    token = uuid4().hex
-    lease = Lease(token, math.inf)
-
-    def lease_of(_: Agent) -> Lease:
-        return lease
-
-    return lease_of

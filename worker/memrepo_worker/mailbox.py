@@ -82,6 +82,7 @@ class Mailbox(Generic[AnyTicket]):
     """The FIFO of every agent that this process serves.
 
     ``park`` may be called from one thread at a time (that gives the order); everything else from any thread.
+    ``on_room`` is called when the mailbox was full and is not any more.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Mailbox(Generic[AnyTicket]):
         submit: Callable[[Callable[[], None]], object],
         observer: Observer,
         bounds: MailboxBounds | None = None,
+        on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._handler = handler
         self._desk = desk
@@ -100,6 +102,7 @@ class Mailbox(Generic[AnyTicket]):
         self._submit = submit
         self._observer = observer
         self._bounds = bounds or MailboxBounds()
+        self._on_room = on_room
         self._changed = threading.Condition()
         self._waiting: dict[Agent, deque[AnyTicket]] = {}
         self._line: deque[Agent] = deque()
@@ -238,12 +241,16 @@ class Mailbox(Generic[AnyTicket]):
 
     def _forget(self, tickets: Iterable[AnyTicket]) -> None:
         with self._changed:
+            was_full = self.full
             for ticket in tickets:
                 self._bytes -= ticket.size_bytes
                 self._unsettled[ticket.agent] -= 1
                 if not self._unsettled[ticket.agent]:
                     del self._unsettled[ticket.agent]
             self._changed.notify_all()
+            has_room = was_full and not self.full
+        if has_room:
+            self._on_room()
 
     def _count(self, agents: Callable[[Agent], bool]) -> int:
         return sum(count for agent, count in self._unsettled.items() if agents(agent))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from celery.app.trace import fast_trace_task
 from celery.worker import state
+from celery.worker.consumer import Consumer
 from celery.worker.request import Request as CeleryRequest
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError
@@ -16,6 +18,7 @@ from memrepo.requests import Request
 from memrepo.routing import route
 from memrepo_worker.group import Agent, Outcome
 from memrepo_worker.queues.shapes import shape_of
+from memrepo_worker.queues.tenures import Tenure
 
 NO_CANVAS: dict[str, None] = {
     "callbacks": None,
@@ -28,9 +31,24 @@ NO_CANVAS: dict[str, None] = {
 
 
 class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
-    """Celery's own request, showing shapes only. Its body is let go once it is decoded."""
+    """Celery's own request, showing shapes only. Its body is let go once it is decoded.
+
+    ``tenure`` and ``number`` say under which ownership the message was delivered, and as which.
+    """
 
     started_s: float | None = None
+
+    def __init__(self, message: Any, consumer: Consumer, tenure: Tenure, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(
+            message,
+            app=consumer.app,
+            hostname=consumer.hostname,
+            connection_errors=consumer.connection_errors,
+            **options,
+        )
+        self.tenure = tenure
+        self.number = message.delivery_tag.partition("/")[2]
+        self._consumer = consumer
 
     def read(self, limits: Limits, shards: int) -> Request:
         """Return the memory request that the message carries.
@@ -48,17 +66,16 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             validate(request, limits)
             self._check_route(request, shards)
         finally:
-            self._let_go()
+            self._let_body_go()
         self._kwargsrepr = request.shape
         return request
 
     def _check_route(self, request: Request, shards: int) -> None:
-        queue = self.delivery_info.get("routing_key")
         expected = route(request.org_id, request.agent_id, shards)
-        if queue != expected:
+        if self.delivery_info.get("routing_key") != expected:
             raise InvalidRequestError.of("queue", f"this agent's requests belong in {expected}")
 
-    def _let_go(self) -> None:
+    def _let_body_go(self) -> None:
         """Forget the body in all its forms: the decoded request is kept, and one copy is enough."""
         nothing: dict[str, object] = {}
         self.request_dict.update(args=(), kwargs=nothing, **NO_CANVAS)
@@ -87,13 +104,16 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self.started_s = time.monotonic()
         self.on_accepted(pid, self.started_s)
 
-    def finish(self, outcome: Outcome) -> None:
-        """Store and publish the outcome through Celery's tracer, then acknowledge the message."""
+    def speak(self, outcome: Outcome) -> None:
+        """Send the outcome through Celery's tracer, which has the result backend store it."""
         fast_trace_task(self.type, self.id, self.request_dict, ((outcome,), {}, NO_CANVAS), None, None)
         self.request_dict["args"] = ()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell that it is over: its result is stored and its message acknowledged."""
+        self.acknowledged = True
         failed = isinstance(outcome, MemoryRepoError)
         state.task_ready(self, successful=not failed)
-        self.acknowledge()
         if failed:
             self.send_event("task-failed", exception=shape_of(outcome), traceback="")
         else:
@@ -106,8 +126,17 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self.acknowledge()
 
     def forget(self) -> None:
-        """Leave the message to somebody else: it stays unacknowledged."""
+        """Leave the message to its shard's next owner: it stays unacknowledged."""
         state.task_ready(self)
+
+    def cancel(self, *_: object, **__: object) -> None:
+        """Ignore Celery's wish to cancel what runs: a thread cannot be, and its message is safe."""
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
+        """Send an event over the connection that the consumer has now, not the one of the delivery."""
+        dispatcher = self._consumer.event_dispatcher
+        if dispatcher is not None and dispatcher.enabled:
+            dispatcher.send(type, uuid=self.id, **fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,12 +149,16 @@ class Parcel:
     size_bytes: int
 
 
+PARCEL_OVERHEAD_BYTES = 8 * 1024
+"""What a parked request weighs besides its message, roughly."""
+
+
 def parcel_of(job: Job, limits: Limits, shards: int) -> Parcel:
     """Read a job's request.
 
     Raises:
         InvalidRequestError: see ``Job.read``.
     """
-    size_bytes = len(job.body or b"")
+    size_bytes = len(job.body or b"") + PARCEL_OVERHEAD_BYTES
     request = job.read(limits, shards)
     return Parcel(job, request, Agent(request.org_id, request.agent_id), size_bytes)

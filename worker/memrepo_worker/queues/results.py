@@ -1,11 +1,13 @@
-"""The result backend: Celery's on Redis, with one round trip per result and the first final result winning.
+"""The result backend: Celery's on Redis, with one round trip per group and the first final result winning.
 
 Select it with ``memrepo_worker.queues.results:ResultBackend+redis://…``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,10 @@ from celery import states
 from celery.backends.redis import RedisBackend
 
 from memrepo.errors import StoreUnavailableError
-from memrepo_worker.queues.scripts import STORE_PROGRESS, STORE_RESULTS
+from memrepo_worker.queues.keys import OWNERS, unacked_key
+from memrepo_worker.queues.result_scripts import FINISH, STORE_PROGRESS, STORE_RESULTS
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenure
 
 URL_PREFIX = "memrepo_worker.queues.results:ResultBackend+"
 """Put before a ``redis://`` URL, it makes Celery use this backend."""
@@ -30,12 +35,25 @@ class Waiting:
     reply_to: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A final result in the form in which it is stored and published."""
+
+    key: bytes
+    meta: bytes | str
+    reply_to: str
+
+
 class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types
     """Stores what became of requests, in Celery's own form, and tells whoever waits.
 
     A final result (SUCCESS, FAILURE, REVOKED) stays: a second one is dropped, and a progress state never
     overwrites it. No traceback is stored. All methods wait until Redis takes the write.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+        super().__init__(*args, **kwargs)
+        self._thread = threading.local()
 
     def store_result(
         self,
@@ -49,11 +67,44 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         """Store one state of a task; a final one is published on its own and on the request's reply channel."""
         encoded = self.encode_result(result, state)
         meta = self._meta(task_id, encoded, state, request)
-        key = self.get_key_for_task(task_id)
-        reply_to = getattr(request, "reply_to", None) or ""
-        script = STORE_RESULTS if state in states.READY_STATES else STORE_PROGRESS
-        self._run(script, [key], [self._keep_s, meta, reply_to])
+        stored = StoredResult(self.get_key_for_task(task_id), meta, getattr(request, "reply_to", None) or "")
+        outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
+        if state not in states.READY_STATES:
+            self._run(STORE_PROGRESS, [stored.key], [self._keep_s, stored.meta, stored.reply_to])
+        elif outbox is not None:
+            outbox.append(stored)
+        else:
+            self.store_all([stored])
         return encoded
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[StoredResult]]:
+        """Within the block, final results that this thread stores are collected instead."""
+        collected: list[StoredResult] = []
+        self._thread.outbox = collected
+        try:
+            yield collected
+        finally:
+            self._thread.outbox = None
+
+    def store_all(self, results: Sequence[StoredResult]) -> None:
+        """Store and publish results."""
+        if results:
+            self._run(STORE_RESULTS, [one.key for one in results], [self._keep_s, *_values(results)])
+
+    def finish(self, results: Sequence[StoredResult], tenure: Tenure, numbers: Sequence[str]) -> bool:
+        """Store and publish results and acknowledge their messages, all or nothing.
+
+        Only where the broker and the results are one database. Returns False if the shard has another owner by
+        now, who will settle the requests; then nothing was done.
+        """
+        keys = [OWNERS, unacked_key(tenure.shard), *(one.key for one in results)]
+        fence = [tenure.shard, tenure.token, len(numbers), *numbers]
+        return bool(self._run(FINISH, keys, [*fence, self._keep_s, *_values(results)]))
+
+    def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
+        """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
+        return bool(self.ensure(shards.acknowledge, (tenure, numbers), **KEEP_TRYING))
 
     def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[bool]:
         """Mark tasks as started; return for each whether it shall run.
@@ -86,3 +137,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     @property
     def _keep_s(self) -> int:
         return int(self.expires or 3600)
+
+
+def _values(results: Sequence[StoredResult]) -> list[Any]:
+    return [part for one in results for part in (one.meta, one.reply_to)]

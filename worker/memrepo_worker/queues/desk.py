@@ -1,0 +1,90 @@
+"""The way out: what the mailbox says of parked requests becomes the state of Celery tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+
+from memrepo_worker.group import Outcome
+from memrepo_worker.observe import Observer
+from memrepo_worker.queues.jobs import Job, Parcel
+from memrepo_worker.queues.results import ResultBackend, StoredResult, Waiting
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenure
+
+
+class Desk:
+    """Answers requests, a group at a time.
+
+    ``shards`` is None where the broker's database keeps the results too: then result and acknowledgement are one
+    step.
+    """
+
+    def __init__(
+        self, backend: ResultBackend, shards: Shards | None, worker: str, observer: Observer
+    ) -> None:
+        self._backend = backend
+        self._shards = shards
+        self._worker = worker
+        self._observer = observer
+        self._pid = os.getpid()
+
+    def begin(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Mark the requests as started; drop those that were cancelled or have a final result already."""
+        wanted = [parcel for parcel in parcels if not parcel.job.revoked()]
+        if not wanted:
+            return []
+        shall_run = self._backend.store_started([_waiting(parcel) for parcel in wanted], self._worker)
+        running = [parcel for parcel, runs in zip(wanted, shall_run, strict=True) if runs]
+        for parcel, runs in zip(wanted, shall_run, strict=True):
+            if runs:
+                parcel.job.start(self._pid)
+            else:
+                parcel.job.drop()
+        self._observer.count("desk.settled_before", len(wanted) - len(running))
+        return running
+
+    def retrying(self, parcels: Sequence[Parcel]) -> None:
+        """Mark the requests as waiting for the store."""
+        self._backend.store_retrying([_waiting(parcel) for parcel in parcels])
+        for parcel in parcels:
+            parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
+
+    def settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome]) -> None:
+        """Store the outcomes as the tasks' results and acknowledge the messages."""
+        self.answer([parcel.job for parcel in parcels], outcomes)
+
+    def abandon(self, parcels: Sequence[Parcel]) -> None:
+        """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
+        for parcel in parcels:
+            parcel.job.forget()
+
+    def answer(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        """Settle jobs; what is not ours any more is left to its new owner."""
+        pairs = zip(jobs, outcomes, strict=True)
+        for tenure, group in groupby(pairs, key=lambda pair: pair[0].tenure):
+            settled = list(group)
+            with self._backend.collecting() as results:
+                for job, outcome in settled:
+                    job.speak(outcome)
+            if self._finish(tenure, [job.number for job, _ in settled], results):
+                for job, outcome in settled:
+                    job.finish(outcome)
+            else:
+                self._observer.count("desk.lost", len(settled))
+                for job, _ in settled:
+                    job.forget()
+
+    def _finish(self, tenure: Tenure, numbers: Sequence[str], results: Sequence[StoredResult]) -> bool:
+        if self._shards is None:
+            finished = self._backend.finish(results, tenure, numbers)
+        else:
+            self._backend.store_all(results)
+            finished = self._backend.ensure_acknowledged(self._shards, tenure, numbers)
+        tenure.delivered.difference_update(numbers)
+        return finished
+
+
+def _waiting(parcel: Parcel) -> Waiting:
+    return Waiting(parcel.job.id, parcel.job.reply_to)

@@ -1,0 +1,158 @@
+"""Keeps this worker's shards: heartbeats, even shares, take-over, release. Knows no Celery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis import RedisError
+
+from memrepo_worker.observe import Observer
+from memrepo_worker.queues.balance import plan
+from memrepo_worker.queues.shards import Overview, Shards
+from memrepo_worker.queues.tenures import Tenures
+
+logger = logging.getLogger(__name__)
+
+Monotonic = Callable[[], float]
+
+
+class Holder(Protocol):
+    """Who has the delivered requests of a shard in hand."""
+
+    def hand_over(self, shards: Collection[int]) -> None:
+        """Let go of all requests of these shards that do not run yet."""
+        ...
+
+    def is_clear(self, shard: int) -> bool:
+        """Tell whether no request of the shard is in hand any more."""
+        ...
+
+    def changed(self) -> None:
+        """Note that other shards are owned now."""
+        ...
+
+
+@dataclass
+class Keeper:
+    """Runs in a thread of its own, so that neither a busy consumer nor a lost connection stops the heartbeat.
+
+    A shard is given up in two phases: first nothing is taken from it any more and what does not run yet is let
+    go; when nothing of it runs, it is released, and what was let go lies in its queue again, in order.
+    """
+
+    shards: Shards
+    tenures: Tenures
+    holder: Holder
+    count: int
+    new_token: Callable[[], str]
+    observer: Observer
+    monotonic: Monotonic = time.monotonic
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def beat_s(self) -> float:
+        """How long it is between two heartbeats."""
+        return min(1.0, self.shards.lease_s / 5)
+
+    def start(self) -> None:
+        """Take this worker's share, then keep it. Starting again changes nothing."""
+        if self._thread is None:
+            self._step()
+            self._thread = threading.Thread(target=self._run, name="memrepo-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat; what is owned stays owned until its lease is over or it is released."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def leave(self) -> None:
+        """Give everything up and leave the list of workers. Call it after ``stop``."""
+        tenures = self.tenures.all()
+        self.tenures.close(tenures)
+        try:
+            self.shards.release(list(tenures.values()), leaving=True)
+        except RedisError as error:
+            logger.warning("could not give the shards up; their leases run out: %s", type(error).__name__)
+        self.tenures.end(tenures)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._pause_s()):
+            self._step()
+
+    def _pause_s(self) -> float:
+        return self.beat_s / 10 if self._leaving() else self.beat_s
+
+    def _step(self) -> None:
+        try:
+            self._look_around()
+        except RedisError as error:
+            self.observer.count("keeper.beats.failed")
+            logger.warning("the broker did not take the heartbeat: %s", type(error).__name__)
+        except Exception:  # whatever it was: no heartbeat means no shards
+            self.observer.count("keeper.faults")
+            logger.exception("a heartbeat failed")
+
+    def _look_around(self) -> None:
+        asked_s = self.monotonic()
+        overview = self.shards.beat(self.tenures.all())
+        self._lose(overview.lost)
+        self.tenures.extend(self.tenures.all(), asked_s + self.shards.lease_s)
+        self._release_clear()
+        moves = plan(
+            self.shards.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
+        )
+        self._give(moves.give)
+        self._take(self._takeable(moves.take, overview), asked_s)
+
+    def _leaving(self) -> list[int]:
+        return [shard for shard, tenure in self.tenures.all().items() if not tenure.is_open]
+
+    def _lose(self, shards: Collection[int]) -> None:
+        """Somebody took these: our lease had run out."""
+        if shards:
+            self.observer.count("shards.lost", len(shards))
+            self.tenures.end(shards)
+            self.holder.hand_over(shards)
+            self.holder.changed()
+
+    def _give(self, shards: Collection[int]) -> None:
+        if shards:
+            self.tenures.close(shards)
+            self.holder.hand_over(shards)
+            self._release_clear()
+
+    def _release_clear(self) -> None:
+        tenures = self.tenures.all()
+        clear = [shard for shard in self._leaving() if self.holder.is_clear(shard)]
+        if clear:
+            self.shards.release([tenures[shard] for shard in clear])
+            self.tenures.end(clear)
+            self.observer.count("shards.released", len(clear))
+            self.holder.changed()
+
+    def _takeable(self, shards: Collection[int], overview: Overview) -> list[int]:
+        """Leave out expired ones while the broker is younger than a lease: their owners could not beat."""
+        if overview.expired.isdisjoint(shards) or self._broker_age_s() > self.shards.lease_s:
+            return list(shards)
+        return [shard for shard in shards if shard not in overview.expired]
+
+    def _broker_age_s(self) -> float:
+        return float(self.shards.client.info("server")["uptime_in_seconds"])
+
+    def _take(self, shards: Collection[int], asked_s: float) -> None:
+        if not shards:
+            return
+        taken = self.shards.take(list(shards), self.new_token)
+        for shard, token in taken.items():
+            self.tenures.begin(shard, token, asked_s + self.shards.lease_s)
+        if taken:
+            self.observer.count("shards.taken", len(taken))
+            self.holder.changed()

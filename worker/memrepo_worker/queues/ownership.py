@@ -1,0 +1,123 @@
+"""Celery's side of ownership: the step that keeps the consumer's queues equal to the shards that are ours."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.consumer import Consumer
+
+from memrepo.routing import queue_name, shard_of
+from memrepo_worker.group import Agent
+from memrepo_worker.queues.intake import Intake
+from memrepo_worker.queues.keeper import Keeper
+from memrepo_worker.queues.shards import shard_of_queue
+from memrepo_worker.queues.transport import Receipts
+from memrepo_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
+
+    requires = (Intake,)
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        settings: WorkerSettings,
+        receipts: Receipts,
+        new_token: Callable[[], str],
+        exit_now: Callable[[int], None],
+        **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
+    ) -> None:
+        super().__init__(consumer, **options)
+        self._consumer = consumer
+        self._settings = settings
+        self._tenures = receipts.tenures
+        self._exit_now = exit_now
+        self._hurry = threading.Event()
+        consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
+        self.keeper = Keeper(
+            receipts.shards,
+            receipts.tenures,
+            holder=self,
+            count=settings.shards,
+            new_token=new_token,
+            observer=receipts.observer,
+        )
+
+    @property
+    def _mailbox(self) -> Any:  # noqa: ANN401 - the intake's
+        return self._consumer.intake.mailbox
+
+    def start(self, consumer: Consumer) -> None:
+        """Take a share, and consume what is ours over the new connection."""
+        self.keeper.start()
+        self._consume_ours(consumer)
+
+    def stop(self, consumer: Consumer) -> None:
+        """Nothing: a lost connection costs no shard."""
+
+    def close(self, consumer: Consumer) -> None:  # noqa: ARG002 - Celery's signature
+        """End for good: finish what runs, give everything else back in order, leave.
+
+        A second signal, or the end of ``soft_shutdown_timeout_s``, ends the waiting: what runs then is given back
+        too, and its next owner settles it.
+        """
+        self._listen_for_hurry()
+        self.keeper.stop()
+        everything = self._tenures.all()
+        self._tenures.close(everything)
+        self._mailbox.stop()
+        self.hand_over(everything)
+        done = self._wait_until_clear()
+        self.keeper.leave()
+        if not done:
+            logger.warning("ended while requests were running; their next owner settles them")
+            self._exit_now(1)
+
+    def hand_over(self, shards: Collection[int]) -> None:
+        """Let go of the parked requests of these shards."""
+        self._consumer.intake.let_go(self._of(shards))
+
+    def is_clear(self, shard: int) -> bool:
+        """Tell whether nothing of the shard is in the mailbox."""
+        return bool(self._mailbox.unsettled(self._of([shard])) == 0)
+
+    def changed(self) -> None:
+        """Have the consumer's thread adapt what it consumes."""
+        if self._consumer.task_consumer is not None:
+            self._consumer.call_soon(self._consume_ours, self._consumer)
+
+    def _of(self, shards: Collection[int]) -> Callable[[Agent], bool]:
+        count, wanted = self._settings.shards, frozenset(shards)
+        return lambda agent: shard_of(agent.org_id, agent.agent_id, count) in wanted
+
+    def _consume_ours(self, consumer: Consumer) -> None:
+        ours = {queue_name(shard) for shard, tenure in self._tenures.all().items() if tenure.is_open}
+        consumed = {queue.name for queue in consumer.task_consumer.queues}
+        for queue in sorted(consumed - ours):
+            if shard_of_queue(queue) is not None:
+                consumer.cancel_task_queue(queue)
+        for queue in sorted(ours - consumed):
+            consumer.add_task_queue(queue)
+
+    def _wait_until_clear(self) -> bool:
+        waited_s = 0.0
+        while not self._mailbox.drain(lambda _: True, 0.1):
+            waited_s += 0.1
+            if self._hurry.is_set() or waited_s >= self._settings.soft_shutdown_timeout_s:
+                return False
+        return True
+
+    def _listen_for_hurry(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, lambda *_: self._hurry.set())

@@ -1,0 +1,285 @@
+"""Our transport: kombu's on Redis, except that shard queues are delivered by one fenced script.
+
+What is kombu's own stays kombu's own: events, remote control, every other queue. For shard queues
+
+* a message moves from the queue to the shard's unacknowledged messages in one step, under the owner's token;
+* nothing is put back when a channel closes: this process still holds its requests and will finish them;
+* an acknowledgement needs no channel, so it may come late;
+* what a lost answer delivered is found again.
+
+All touches on kombu's private parts are in this module.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# kombu's methods have no types.
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kombu.transport import redis as kombu_redis
+from kombu.utils.json import loads
+
+from memrepo.routing import queue_name
+from memrepo_worker.observe import Observer
+from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, shard_of_queue
+from memrepo_worker.queues.tenures import Tenure, Tenures
+from memrepo_worker.queues.watch import WatchingConnection
+
+logger = logging.getLogger(__name__)
+
+TRANSPORT = "memrepo_worker.queues.transport:ShardTransport"
+"""The value of Celery's setting ``broker_transport``."""
+
+POP_MESSAGES_MAX = 256
+POP_BYTES_MAX = 4 * 1024 * 1024
+LOOK_AGAIN_S = 5.0
+"""How often all queues are looked at although nothing was announced: in case an announcement got lost."""
+
+WATCH = "WATCH"
+
+
+class Receipts:
+    """Acknowledges shard messages by their delivery tag, ``shard/number``, from any thread at any time."""
+
+    def __init__(self, shards: Shards, tenures: Tenures, observer: Observer) -> None:
+        self.shards = shards
+        self.tenures = tenures
+        self.observer = observer
+
+    def acknowledge(self, tag: str) -> None:
+        """Remove a message for good, if its shard is still ours."""
+        shard, _, number = tag.partition("/")
+        tenure = self.tenures.get(int(shard))
+        if tenure is not None and number in tenure.delivered:
+            tenure.delivered.discard(
+                number
+            )  # first: should Redis be away, it is delivered again later, and dropped
+            self.shards.acknowledge(tenure, [number])
+
+
+class ShardQoS(kombu_redis.QoS):
+    """Keeps no books of shard messages: Redis does."""
+
+    may_take: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether there is room for more; set by who takes the messages."""
+
+    def can_consume(self) -> bool:
+        """Tell whether more may be delivered."""
+        return self.may_take() and bool(super().can_consume())
+
+    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401 - kombu's
+        """Note a delivery, unless it is a shard's: the pop has noted that already."""
+        if not _is_ours(delivery_tag):
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        if _is_ours(delivery_tag):
+            self.channel.receipts.acknowledge(delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+        """Remove a message; a shard's is never requeued: that would make it the last."""
+        if _is_ours(delivery_tag):
+            self.channel.receipts.acknowledge(delivery_tag)
+        else:
+            super().reject(delivery_tag, requeue=requeue)
+
+    def restore_visible(self, *args: object, **kwargs: object) -> None:
+        """Put nothing back by the clock: a lease's end says when a worker is dead."""
+
+
+def _is_ours(delivery_tag: object) -> bool:
+    return isinstance(delivery_tag, str) and "/" in delivery_tag
+
+
+class ShardChannel(kombu_redis.Channel):
+    """A channel that delivers the shards which the process owns, when it is told of new messages."""
+
+    QoS = ShardQoS
+    from_transport_options = (  # type: ignore[assignment]  # one more than kombu's
+        *kombu_redis.Channel.from_transport_options,
+        "receipts",
+    )
+    receipts: Receipts
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+        self._watching: WatchingConnection | None = None
+        self._waiting: set[str] = set()
+        self._unchecked: set[str] = set()
+        super().__init__(*args, **kwargs)
+
+    @property
+    def active_queues(self) -> list[str]:
+        """The queues that kombu itself delivers."""
+        return [queue for queue in super().active_queues if shard_of_queue(queue) is None]
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's
+        """Begin to consume a queue; a shard's is looked at once, then when something is announced."""
+        result = super().basic_consume(queue, *args, **kwargs)
+        if shard_of_queue(queue) is not None:
+            self._waiting.add(queue)
+            self._unchecked.add(queue)
+        return result
+
+    def look_again(self) -> None:
+        """Look at every shard queue at the next occasion."""
+        self._waiting |= self._shard_queues()
+
+    def deliver_waiting(self) -> None:
+        """Deliver until nothing waits or there is no room; called before each wait for events."""
+        while self._waiting and self.qos.can_consume():
+            with self.receipts.tenures.delivering:
+                tenures = self._tenures_waiting()
+                if not tenures:
+                    return
+                self._deliver_lost_answers(tenures)
+                for tenure, popped in zip(tenures, self._pop(tenures), strict=True):
+                    self._note(tenure, popped)
+                    self._deliver_all(tenure, popped.deliveries)
+
+    def hear(self) -> None:
+        """Note what was announced."""
+        if self._watching is not None:
+            self._watching.hear()
+            self._collect()
+
+    def close(self) -> None:
+        """Close the channel; what it delivered stays delivered."""
+        if self._watching is not None:
+            watching, self._watching = self._watching, None
+            self.connection.cycle.unwatch(self)
+            watching.close()
+        super().close()
+
+    def _shard_queues(self) -> set[str]:
+        return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
+
+    def _tenures_waiting(self) -> list[Tenure]:
+        found = (self._open_tenure(queue) for queue in sorted(self._waiting))
+        return [tenure for tenure in found if tenure is not None]
+
+    def _open_tenure(self, queue: str) -> Tenure | None:
+        """Return the tenure of a queue that we may deliver from; a queue that we may not, waits no longer."""
+        tenure = self.receipts.tenures.get(shard_of_queue(queue) or 0)
+        if tenure is not None and tenure.is_open and queue in self._active_queues:
+            return tenure
+        self._waiting.discard(queue)
+        return None
+
+    def _pop(self, tenures: Sequence[Tenure]) -> list[Popped]:
+        if self._watching is None:
+            self._watching = self._watch()
+        answer = pop(self._watching, tenures, messages_max=POP_MESSAGES_MAX, bytes_max=POP_BYTES_MAX)
+        self._waiting -= {queue_name(tenure.shard) for tenure in tenures}
+        self._collect()
+        self.receipts.observer.count("transport.pops")
+        return answer
+
+    def _note(self, tenure: Tenure, popped: Popped) -> None:
+        if popped.owned and popped.remaining:
+            self._waiting.add(queue_name(tenure.shard))
+
+    def _collect(self) -> None:
+        """Take over what the watching connection has heard."""
+        if self._watching is not None:
+            self._waiting |= self._watching.changed(self._shard_queues())
+
+    def _watch(self) -> WatchingConnection:
+        parameters = self._connparams()
+        parameters.pop("max_connections", None)
+        watching = WatchingConnection(parameters.pop("connection_class"), parameters)
+        self.connection.cycle.watch(self, watching.socket)
+        return watching
+
+    def _deliver_lost_answers(self, tenures: Sequence[Tenure]) -> None:
+        """After a (re)connection: deliver first what a pop moved whose answer never came."""
+        for tenure in tenures:
+            queue = queue_name(tenure.shard)
+            if queue in self._unchecked:
+                missing = [d for d in self.receipts.shards.peek(tenure) if d.number not in tenure.delivered]
+                self._unchecked.discard(queue)
+                self._deliver_all(tenure, missing)
+
+    def _deliver_all(self, tenure: Tenure, deliveries: Sequence[Delivery]) -> None:
+        queue = queue_name(tenure.shard)
+        for delivery in deliveries:
+            tenure.delivered.add(delivery.number)
+            tag = f"{tenure.shard}/{delivery.number}"
+            try:
+                self.connection._callbacks[queue](_envelope(delivery.raw, queue, tag))
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                self._drop(tag, delivery, error)
+
+    def _drop(self, tag: str, delivery: Delivery, error: Exception) -> None:
+        """Remove a message that is not even an envelope: it has no id by which anybody could be told."""
+        self.receipts.observer.count("intake.refused")
+        logger.warning(
+            "dropped a message that is no envelope: %s, %d bytes", type(error).__name__, len(delivery.raw)
+        )
+        self.receipts.acknowledge(tag)
+
+
+def _envelope(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
+    """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
+    envelope: dict[str, Any] = loads(raw.decode())
+    properties = envelope["properties"]
+    properties["delivery_tag"] = tag
+    properties["delivery_info"] = {"exchange": "", "routing_key": queue}
+    if not isinstance(envelope.get("headers"), dict):
+        raise TypeError("headers")
+    return envelope
+
+
+class ShardPoller(kombu_redis.MultiChannelPoller):
+    """kombu's poller, which also waits for announcements."""
+
+    def watch(self, channel: ShardChannel, socket: Any) -> None:  # noqa: ANN401 - redis-py's
+        """Wait for announcements of a channel, too."""
+        self._fd_to_chan[socket.fileno()] = (channel, WATCH)
+        self.poller.register(socket, self.eventflags)
+
+    def unwatch(self, channel: ShardChannel) -> None:
+        """Wait for a channel's announcements no longer."""
+        for fileno in [fd for fd, known in self._fd_to_chan.items() if known == (channel, WATCH)]:
+            del self._fd_to_chan[fileno]
+            with suppress(KeyError, ValueError, OSError):
+                self._unregister_from_poll(fileno)
+
+    def on_poll_start(self) -> None:
+        """Deliver what waits before waiting for more."""
+        super().on_poll_start()
+        for channel in list(self._channels):
+            channel.deliver_waiting()
+
+    def on_readable(self, fileno: int) -> None:
+        """Hear an announcement."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if kind == WATCH:
+            channel.hear()
+        else:
+            super().on_readable(fileno)
+
+
+class ShardTransport(kombu_redis.Transport):
+    """kombu's Redis transport with our channel and poller."""
+
+    Channel = ShardChannel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+        super().__init__(*args, **kwargs)
+        self.cycle = ShardPoller()  # type: ignore[assignment]  # as kombu's own does
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401 - kombu's
+        """Join Celery's event loop."""
+        super().register_with_event_loop(connection, loop)
+        loop.call_repeatedly(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        for channel in list(self.channels or ()):
+            channel.look_again()

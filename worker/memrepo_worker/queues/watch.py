@@ -1,0 +1,90 @@
+"""A connection on which Redis tells us when a queue changes, whoever pushed: nothing is polled while idle.
+
+It rests on ``CLIENT TRACKING`` (Redis 6 and Valkey): the server remembers which keys this connection has read and
+announces, once, that one was changed by somebody else. Reading the queue again arms it anew.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# redis-py's connection has no types.
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from redis import Connection
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+ANSWER_TIMEOUT_S = 5.0
+"""The server answers a script at once or is not there."""
+
+
+class WatchingConnection:
+    """Runs scripts, and hears of changes to the keys that they read. Not thread-safe."""
+
+    def __init__(self, connection_class: type[Connection], parameters: dict[str, Any]) -> None:
+        self._changed: set[str] = set()
+        self._forgotten = False
+        self._connection = connection_class(
+            **{
+                **parameters,
+                "protocol": 3,
+                "retry": Retry(NoBackoff(), 0),
+                "socket_timeout": ANSWER_TIMEOUT_S,
+                "health_check_interval": 0,
+                "decode_responses": False,
+            }
+        )
+        self._connection.connect()
+        self._parser.set_invalidation_push_handler(self._note)
+        self._run("CLIENT", "TRACKING", "ON", "NOLOOP")
+
+    @property
+    def socket(self) -> Any:  # noqa: ANN401 - redis-py's
+        """What becomes readable when something changed."""
+        return self._connection._sock
+
+    @property
+    def _parser(self) -> Any:  # noqa: ANN401 - redis-py's
+        return self._connection._parser
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+        """Run a script that the server knows."""
+        return self._run("EVALSHA", sha, numkeys, *keys_and_args)
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+        """Run a script and make the server know it."""
+        return self._run("EVAL", script, numkeys, *keys_and_args)
+
+    def hear(self) -> None:
+        """Note what the server has announced so far."""
+        while self._connection.can_read(timeout=0):
+            self._connection.read_response(push_request=True)
+
+    def changed(self, keys: Collection[str]) -> set[str]:
+        """Return which of the keys changed since this was asked last, as far as it was heard of."""
+        found = set(keys) if self._forgotten else self._changed & set(keys)
+        self._changed.clear()
+        self._forgotten = False
+        return found
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.disconnect()
+
+    def _run(self, *command: Any) -> Any:  # noqa: ANN401
+        if self.socket is None:  # redis-py would connect anew, and be told of nothing
+            raise RedisConnectionError("the connection that watches the queues was closed")
+        self._connection.send_command(*command)
+        answer = self._connection.read_response()
+        self.hear()  # what came with the answer lies in a buffer where no poller sees it
+        return answer
+
+    def _note(self, announcement: list[Any]) -> None:
+        keys = announcement[1]
+        if keys is None:  # a database was flushed: the server watches nothing any more
+            self._forgotten = True
+        else:
+            self._changed.update(key.decode() for key in keys)
