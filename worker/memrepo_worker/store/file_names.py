@@ -22,8 +22,7 @@ _ESCAPED_LENGTH = len("%xx")
 _TO_ESCAPE = re.compile(
     r"^(?=(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))."  # reserved
     r"|^\.|\.$"
-    r"|[^a-z0-9._@+=-]",
-    re.DOTALL,
+    r"|[^a-z0-9._@+=-]"
 )
 _ESCAPE = re.compile(r"%([0-9a-f]{2})")
 
