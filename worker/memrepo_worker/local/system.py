@@ -24,7 +24,11 @@ from memrepo_worker.processes import Processes
 BROKER, WORKER, FLOWER, GUARD = "broker", "worker", "flower", "guard"
 START_TIMEOUT_S = 60.0  # a long append-only file is read first
 STOP_GRACE_S = 30.0
-FLOWER_TASKS_MAX = 10_000
+FLOWER_OPTIONS = (
+    "--read_only=True",
+    "--max_tasks=10000",
+    "--tasks_columns=name,kwargs,state,result,exception,runtime,received,worker,uuid",
+)
 _LOCK = "up.lock"
 
 Question = Callable[[], bool]
@@ -118,12 +122,7 @@ class _Start:
 
     def _worker(self, broker_url: str) -> None:
         name = f"up-{os.getpid()}@{socket.gethostname()}"
-        env = {
-            **self.plan.env,
-            "MEMREPO_BROKER_URL": broker_url,
-            "MEMREPO_STORE_URL": self.plan.store_url,
-            "MEMREPO_CACHE_DIR": str(self.plan.data / "cache"),
-        }
+        env = self._worker_env(broker_url)
         worker = self.children.start(WORKER, [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name], env)
         with Celery(broker=broker_url, set_as_current=False) as celery:
             self._wait(worker, lambda: _answers(celery, name))
@@ -132,21 +131,20 @@ class _Start:
         if importlib.util.find_spec("flower") is None:
             return ""
         port = self.plan.flower_port
-        env = {
-            **self.plan.env,
-            "CELERY_BROKER_URL": broker_url,
-            "CELERY_RESULT_BACKEND": broker_url,
-            "FLOWER_BASIC_AUTH": self.plan.flower_auth,
-        }
-        options = [
-            f"--address={HOST}",
-            f"--port={port}",
-            "--read_only=True",
-            f"--max_tasks={FLOWER_TASKS_MAX}",
-        ]
-        flower = self.children.start(FLOWER, [*PYTHON, "-m", "celery", "flower", *options], env)
+        env = {**self._worker_env(broker_url), "FLOWER_BASIC_AUTH": self.plan.flower_auth}
+        options = (f"--address={HOST}", f"--port={port}", *FLOWER_OPTIONS)
+        arguments = [*PYTHON, "-m", "celery", "-A", "memrepo_worker", "flower", *options]
+        flower = self.children.start(FLOWER, arguments, env)
         self._wait(flower, lambda: _listens(port))
         return f"http://{HOST}:{port}"
+
+    def _worker_env(self, broker_url: str) -> dict[str, str]:
+        return {
+            **self.plan.env,
+            "MEMREPO_BROKER_URL": broker_url,
+            "MEMREPO_STORE_URL": self.plan.store_url,
+            "MEMREPO_CACHE_DIR": str(self.plan.data / "cache"),
+        }
 
     def _wait(self, child: Child, ready: Question) -> None:
         """Wait until a child is ready."""
