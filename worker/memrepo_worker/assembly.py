@@ -11,6 +11,7 @@ from random import Random  # noqa: TID251 - the composition root is where random
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
 from memrepo_worker.git.command import Git
+from memrepo_worker.git.reader import limit_open_packs
 from memrepo_worker.observe import Observer
 from memrepo_worker.processes import Processes
 from memrepo_worker.repos.cache import RepoCache
@@ -24,6 +25,7 @@ from memrepo_worker.store.retry import RetryingStore, RetryPolicy
 from memrepo_worker.store.seam import Store
 
 _FETCHERS_MAX = 16
+_OPEN_PACKS_MAX = 256
 
 
 def build_git(observer: Observer) -> Git:
@@ -51,6 +53,7 @@ def open_service(
     """
     git = build_git(observer)
     git.require_version()
+    limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.
     metered = MeteredStore(store or _store(settings), observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography

@@ -18,6 +18,14 @@ from memrepo_worker.git.objects import Commit, GitObject, Kind, TreeEntry, decod
 _TREES_CACHED_MAX = 32
 
 
+def limit_open_packs(packs_max: int) -> None:
+    """Have libgit2 keep at most that many packs open in this process, closing the least recently used.
+
+    Without it thousands of warm repositories would not fit under the usual limit of 1,024 open files.
+    """
+    pygit2.settings.mwindow_file_limit = packs_max
+
+
 class ObjectMissingError(Exception):
     """A repository lacks an object that it should have, or holds it damaged."""
 
@@ -38,7 +46,10 @@ class PackDirectory:
     """The packs of a repository on disk."""
 
     def __init__(self, objects_path: Path) -> None:
+        # Files are closed by whoever owns the backend: standing alone it would keep every pack open for ever.
+        self._owner = pygit2.Odb()
         self._backend = pygit2.OdbBackendPack(str(objects_path))
+        self._owner.add_backend(self._backend, 1)
 
     def find(self, sha: str) -> GitObject | None:
         """Return an object, or None when it is not here."""

@@ -1,0 +1,191 @@
+"""Repositories that the seed left behind become journals: same history, same shas, lost commits back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+
+from memrepo.errors import RepoNotAdoptedError
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.adopt import Adopter
+from memrepo_worker.journal.seed import SeedBrokenError
+from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.seam import ALWAYS
+from tests.support.seed_repository import SeedRepository
+from tests.support.stock_git import git, restore, stock_git
+from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer
+
+ODD = {
+    "naïve café.md": "é".encode(),
+    "with space": b"x",
+    'quo"ted': b"q",
+    "bin": bytes(range(256)),
+    "日本": b"\r\n",
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def adopter(store):
+    with ThreadPoolExecutor(4) as executor:
+        yield Adopter(store, stock_git(), executor, lambda: NOW_S)
+
+
+def seed_repository(store, commits, *, gc_auto=None, agent=AGENT, files_per_commit=1):
+    seed = SeedRepository(store, agent.org_id, agent.agent_id, gc_auto)
+    seed.create({"human.md": b"begin\n", **ODD})
+    rnd = Random(commits)
+    for number in range(1, commits):
+        changes = {f"notes/{rnd.randrange(60)}.md": rnd.randbytes(40) for _ in range(files_per_commit)}
+        seed.commit(changes, f"step {number}")
+    return seed
+
+
+def restored(tmp_path, agent=AGENT):
+    return restore(tmp_path / "store" / agent.org_id / agent.agent_id / "repo.git", tmp_path / "restored.git")
+
+
+@pytest.mark.parametrize("commits", [1, 50, 300])
+def test_history_and_shas_are_unchanged(commits, store, adopter, tmp_path):
+    seed = seed_repository(store, commits)
+
+    report = adopter.adopt(AGENT)
+
+    assert (report.commits, report.branches, report.recovered) == (commits, 1, {})
+    repo = restored(tmp_path)
+    assert git(repo, "rev-list", "--reverse", "main").decode().split() == seed.acknowledged
+    git(repo, "fsck", "--strict")
+
+
+def test_an_adopted_memory_is_read_and_written_like_any_other(store, adopter, tmp_path):
+    seed = seed_repository(store, 3)
+    adopter.adopt(AGENT)
+
+    with writer(store, tmp_path / "cache") as one:
+        snapshot = one.ask(files())
+        assert {path: snapshot[path].data for path in ODD} == ODD
+        assert one.ask(commit("after adoption")).parent_sha == seed.acknowledged[-1]
+        assert one.messages() == ["Initial commit", "step 1", "step 2", "after adoption"]
+        one.ask(delete())
+    assert not list((tmp_path / "store").rglob("HEAD")), "delete also removes the seed's files"
+
+
+def test_commits_that_the_seed_lost_to_gc_are_back(store, adopter, tmp_path):
+    """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
+    seed = seed_repository(store, 60, gc_auto=1, files_per_commit=20)
+    lost = set(seed.acknowledged) - set(seed.log())
+    assert lost, "the fault did not show: gc did not run"
+
+    report = adopter.adopt(AGENT)
+
+    repo = restored(tmp_path)
+    assert set(git(repo, "rev-list", "--all").decode().split()) == set(seed.acknowledged)
+    assert sum(report.recovered.values()) == len(lost)
+    git(repo, "fsck", "--strict")
+
+
+def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adopter):
+    seed = seed_repository(store, 4)
+    stale = seed.acknowledged[1]
+    newest = seed.acknowledged[-1]
+    store.put(f"{seed.prefix}packed-refs", f"# pack-refs with:\n{newest} refs/heads/main\n".encode(), ALWAYS)
+    store.put(f"{seed.prefix}refs/heads/main", f"{stale}\n".encode(), ALWAYS)
+
+    report = adopter.adopt(AGENT)
+
+    assert report.recovered == {"refs/heads/main": 2}
+    assert report.commits == 4
+
+
+def test_half_of_a_failed_upload_is_not_brought_back(store, adopter):
+    seed = seed_repository(store, 2)
+    lost = seed.commit({"lost": b"content"}, "never acknowledged")
+    store.put(f"{seed.prefix}refs/heads/main", f"{seed.acknowledged[1]}\n".encode(), ALWAYS)
+    tree = seed.tree_of(lost)
+    store.delete([f"{seed.prefix}objects/{tree[:2]}/{tree[2:]}"])
+
+    report = adopter.adopt(AGENT)
+
+    assert (report.commits, report.recovered) == (2, {})
+
+
+def break_an_object(seed, store):
+    key = next(item.key for item in store.list(f"{seed.prefix}objects/"))
+    store.put(key, b"garbage", ALWAYS)
+
+
+def remove_an_object(seed, store):
+    store.delete([next(item.key for item in store.list(f"{seed.prefix}objects/"))])
+
+
+def remove_the_refs(seed, store):
+    store.delete([item.key for item in store.list(f"{seed.prefix}refs/")])
+
+
+@pytest.mark.parametrize("damage", [break_an_object, remove_an_object, remove_the_refs])
+def test_a_repository_too_broken_is_reported_and_left_untouched(damage, store, adopter):
+    seed = seed_repository(store, 3)
+    damage(seed, store)
+    before = {item.key: store.get(item.key).data for item in store.list("")}
+
+    with pytest.raises(SeedBrokenError) as report:
+        adopter.adopt(AGENT)
+
+    assert str(report.value)
+    assert {item.key: store.get(item.key).data for item in store.list("")} == before
+
+
+def test_nothing_of_the_seeds_configuration_is_run(store, adopter, tmp_path):
+    seed = seed_repository(store, 2)
+    trap = tmp_path / "trapped"
+    config = (
+        f"[core]\n\tfsmonitor = touch {trap}\n\thooksPath = {tmp_path}\n[alias]\n\tfsck = !touch {trap}\n"
+    )
+    store.put(f"{seed.prefix}config", config.encode(), ALWAYS)
+    store.put(f"{seed.prefix}hooks/post-checkout", f"#!/bin/sh\ntouch {trap}\n".encode(), ALWAYS)
+    store.put(f"{seed.prefix}objects/info/alternates", b"/elsewhere\n", ALWAYS)
+
+    assert adopter.adopt(AGENT).commits == 2
+    assert not trap.exists()
+
+
+def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(store, adopter, tmp_path):
+    seed_repository(store, 1)
+    with writer(store, tmp_path / "cache") as one:
+        for request in (files(), create(), commit("x", create_repo_if_missing=True), delete()):
+            (outcome,) = one.group(request)
+            assert isinstance(outcome, RepoNotAdoptedError), outcome
+        assert not list(store.list("acme/agent-1/repo.git/journal/"))
+
+        adopter.adopt(AGENT)
+        assert one.messages() == ["Initial commit"]
+
+
+def test_all_agents_are_found_and_adopting_again_does_nothing(store, adopter):
+    agents = [Agent("acme", "a"), Agent("acme", "a-b"), Agent("acme", "ab"), Agent("beta", "a")]
+    for agent in agents:
+        seed_repository(store, 1, agent=agent)
+
+    assert sorted(adopter.agents()) == agents
+    assert [adopter.adopt(agent).already for agent in agents] == [False] * 4
+    assert [adopter.adopt(agent).already for agent in agents] == [True] * 4
+
+
+def test_the_old_files_stay_until_told_otherwise(store, adopter, tmp_path):
+    seed = seed_repository(store, 2)
+    with pytest.raises(SeedBrokenError):
+        adopter.remove_old_files(AGENT)
+    adopter.adopt(AGENT)
+    assert store.get(f"{seed.prefix}HEAD").data
+
+    assert adopter.remove_old_files(AGENT) > 5
+
+    assert not list(store.list(f"{seed.prefix}objects/"))
+    with writer(store, tmp_path / "cache") as one:
+        assert one.messages() == ["Initial commit", "step 1"]

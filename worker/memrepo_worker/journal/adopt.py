@@ -1,0 +1,106 @@
+"""Adoption: a repository in the seed's layout becomes entry 1 of a journal, its history and shas unchanged.
+
+Stock git checks everything before anything is written. The old files stay until somebody removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from memrepo.clock import Clock
+from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.objects import NULL_SHA
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.entry import REFS_MAX
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import DONE, LedgerLine
+from memrepo_worker.journal.seed import SeedBrokenError, download, settle_refs
+from memrepo_worker.journal.whole import entry_of, scratch_repository, set_refs, verify
+from memrepo_worker.store.seam import NotThereError, Store
+
+_DIGEST = "0" * 32
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What became of one agent. ``recovered`` maps branches to the number of commits that came back with them."""
+
+    agent: Agent
+    commits: int = 0
+    branches: int = 0
+    bytes_read: int = 0
+    recovered: Mapping[str, int] = field(default_factory=dict)
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Adopter:
+    """Adopts repositories of one store."""
+
+    store: Store
+    git: Git
+    executor: Executor
+    clock: Clock
+
+    def agents(self) -> Iterator[Agent]:
+        """Yield every agent that has a repository in the seed's layout, adopted or not; one listing each."""
+        after = ""
+        while (found := next(iter(self.store.list("", after)), None)) is not None:
+            org_id, agent_id, rest = [*found.key.split("/", 2), "", ""][:3]
+            prefix = f"{org_id}/{agent_id}/repo.git/"
+            if rest.startswith("repo.git/"):
+                if self._exists(f"{prefix}HEAD"):
+                    yield Agent(org_id, agent_id)
+                after = f"{prefix}\x7f"  # sorts after every key of this agent
+            else:
+                after = found.key
+
+    def adopt(self, agent: Agent) -> Adoption:
+        """Adopt one agent; done again, it says that it was done.
+
+        Raises:
+            SeedBrokenError: it cannot be adopted as it is, and was left untouched; the message says what is wrong.
+            UnavailableError, RefusedError: call again.
+        """
+        layout = Layout.of(agent.org_id, agent.agent_id)
+        if self._exists(layout.entry(1)) or next(iter(self.store.list(layout.bases)), None) is not None:
+            return Adoption(agent, already=True)
+        if not self._exists(layout.seed_head):
+            raise SeedBrokenError(f"{agent} has no repository in the seed's layout")
+        with scratch_repository(self.git) as repo:
+            seed, bytes_read = download(self.store, layout, repo, self.executor)
+            try:
+                refs, recovered = settle_refs(self.git, repo, seed)
+                if len(refs) > REFS_MAX:
+                    raise SeedBrokenError(f"{agent} has {len(refs)} branches and lost tips, over {REFS_MAX}")
+                set_refs(self.git, repo, refs)
+                verify(self.git, repo)
+                commits = int(self.git.run(["rev-list", "--count", "--all"], repo=repo))
+                data = entry_of(self.git, repo, refs, self._line())
+            except GitError as error:
+                raise SeedBrokenError(f"{agent} cannot be adopted: {error}") from error
+        if append(self.store, layout.entry(1), data) is Append.LOST:
+            return Adoption(agent, already=True)
+        return Adoption(agent, commits, len(refs), bytes_read, recovered)
+
+    def remove_old_files(self, agent: Agent) -> int:
+        """Remove the seed's files of an agent that was adopted; return how many there were."""
+        layout = Layout.of(agent.org_id, agent.agent_id)
+        if not self._exists(layout.entry(1)):
+            raise SeedBrokenError(f"{agent} was not adopted yet: its old files are all there is")
+        keys = [item.key for item in self.store.list(layout.prefix) if layout.is_foreign(item.key)]
+        self.store.delete(keys)
+        return len(keys)
+
+    def _line(self) -> LedgerLine:
+        return LedgerLine("adoption-of-the-seed", _DIGEST, DONE, self.clock(), NULL_SHA)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.store.get(key)
+        except NotThereError:
+            return False
+        return True

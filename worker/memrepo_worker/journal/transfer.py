@@ -1,0 +1,147 @@
+"""Export and import: an agent's whole memory as one stock git bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from memrepo.clock import Clock
+from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundError
+from memrepo.limits import Limits
+from memrepo.validation import check_branch, check_path
+from memrepo_worker.git.bundles import NotABundleError, decode_bundle
+from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.objects import NULL_SHA, Kind
+from memrepo_worker.git.packs import join_packs
+from memrepo_worker.git.reader import PackDirectory, Reader
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX, Entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import DONE, LedgerLine
+from memrepo_worker.journal.open import JournalReader
+from memrepo_worker.journal.whole import entry_of, scratch_repository, set_refs, verify
+from memrepo_worker.store.seam import Store
+
+_DIGEST = "0" * 32
+_REF_KINDS = ("refs/heads/", "refs/tags/")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Moves whole memories between a store and files."""
+
+    store: Store
+    git: Git
+    executor: Executor
+    clock: Clock
+    limits: Limits
+
+    def export(self, agent: Agent, file: Path) -> int:
+        """Write an agent's memory to a bundle that ``git clone`` takes; return its size in bytes.
+
+        Raises:
+            RepoNotFoundError: there is none.
+        """
+        opening = self._journal(agent).open()
+        entries = [*([opening.base] if opening.base else []), *opening.entries]
+        if not entries or not entries[-1].refs:
+            raise RepoNotFoundError(
+                f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
+            )
+        with scratch_repository(self.git) as repo:
+            self._fill(repo, entries)
+            self.git.run(
+                ["bundle", "create", "--quiet", str(file), "HEAD", "--branches", "--tags"], repo=repo
+            )
+        return file.stat().st_size
+
+    def _fill(self, repo: Path, entries: list[Entry]) -> None:
+        pack = join_packs(entry.pack for entry in entries)
+        assert pack is not None
+        self.git.index_pack(repo, pack)
+        set_refs(self.git, repo, entries[-1].refs)
+
+    def import_(self, agent: Agent, file: Path) -> int:
+        """Begin an agent's memory from a bundle, which need not be trusted; return the number of its commits.
+
+        Raises:
+            RepoExistsError: the agent has a memory already.
+            InvalidRequestError: the file is no whole bundle, git finds fault with it, or it holds what memrepo does
+                not keep (links, submodules, paths that some system cannot check out); the message says which.
+        """
+        journal = self._journal(agent)
+        opening = journal.open()
+        last = opening.entries[-1] if opening.entries else opening.base
+        if (last is not None and last.refs) or (last is None and journal.has_seed_layout()):
+            raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
+        with scratch_repository(self.git) as repo:
+            try:
+                refs = self._unpack(repo, file)
+                verify(self.git, repo)
+                commits = self.git.run(["rev-list", "--all"], repo=repo).decode().split()
+                self._check_contents(repo, commits)
+                data = entry_of(self.git, repo, refs, self._line(opening.seq))
+            except (GitError, NotABundleError, ValueError) as error:
+                raise InvalidRequestError.of(
+                    "file", f"is not a bundle that can be imported: {error}"
+                ) from error
+        if append(self.store, self._layout(agent).entry(opening.seq + 1), data) is Append.LOST:
+            raise RepoExistsError(
+                f"{agent} was begun by somebody else meanwhile", {"agent_id": agent.agent_id}
+            )
+        return len(commits)
+
+    def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
+        """Put a bundle's objects and refs into an empty repository; return the refs."""
+        bundle = decode_bundle(file.read_bytes())
+        if bundle.prerequisites:
+            raise NotABundleError("it needs commits that it does not hold: make it with --all")
+        refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_REF_KINDS)}
+        _check_names(refs)
+        if HEAD_BRANCH not in refs:
+            if "HEAD" not in bundle.refs:
+                raise NotABundleError("it has neither a branch main nor HEAD")
+            refs[HEAD_BRANCH] = bundle.refs["HEAD"]
+        self.git.index_pack(repo, bundle.pack, strict=True)
+        set_refs(self.git, repo, refs)
+        return refs
+
+    def _check_contents(self, repo: Path, commits: list[str]) -> None:
+        """Hold every name in every tree against the rules for paths."""
+        reader = Reader(PackDirectory(repo / "objects"))
+        seen: set[str] = set()
+        for sha in commits:
+            self._check_tree(reader, reader.commit(sha).tree, "", seen)
+
+    def _check_tree(self, reader: Reader, tree: str, prefix: str, seen: set[str]) -> None:
+        if tree in seen:
+            return
+        seen.add(tree)
+        for name, entry in reader.tree(tree).items():
+            path = prefix + name
+            check_path(path, self.limits, "file")
+            if entry.is_tree:
+                self._check_tree(reader, entry.sha, f"{path}/", seen)
+            elif not entry.is_file:
+                raise ValueError(f"{path!r} is a link or a submodule, which memrepo does not keep")
+            else:
+                reader.read(entry.sha, Kind.BLOB)
+
+    def _line(self, seq: int) -> LedgerLine:
+        return LedgerLine(f"import-after-entry-{seq}", _DIGEST, DONE, self.clock(), NULL_SHA)
+
+    def _journal(self, agent: Agent) -> JournalReader:
+        return JournalReader(self.store, self._layout(agent), self.executor)
+
+    def _layout(self, agent: Agent) -> Layout:
+        return Layout.of(agent.org_id, agent.agent_id)
+
+
+def _check_names(refs: Mapping[str, str]) -> None:
+    if len(refs) > REFS_MAX:
+        raise ValueError(f"it has {len(refs)} branches and tags, over {REFS_MAX}")
+    for name in refs:
+        check_branch(name.split("/", 2)[2], "file")
