@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
+from contextlib import suppress
+from pathlib import Path
 
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_index, encode_pack
@@ -16,11 +17,9 @@ LIMIT = 40
 def open_packs() -> int:
     gc.collect()
     names = []
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            names.append(os.readlink(f"/proc/self/fd/{number}"))
-        except FileNotFoundError:  # the folder that is being listed
-            continue
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder that is being listed
+            names.append(str(link.readlink()))
     return sum(".pack" in name for name in names)
 
 
