@@ -104,5 +104,10 @@ def build(request_type: type[requests.Request], **values: Any) -> requests.Reque
         return request_type.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "request"
-        raise InvalidRequestError.of(where, first["msg"]) from None
+        raise InvalidRequestError.of(_field_of(first["loc"]), first["msg"]) from None
+
+
+def _field_of(location: tuple[int | str, ...]) -> str:
+    """Write pydantic's location of a value as ``changes[0].path``, as ``check`` does."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    return "".join(parts).removeprefix(".") or "request"

@@ -9,6 +9,7 @@ git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -93,16 +94,25 @@ def _component_fault(component: str) -> str | None:
     return None
 
 
+def folded(name: str) -> str:
+    """Return what is equal for two names that a file system of macOS or Windows takes for one.
+
+    They differ in case, in Unicode's ways to compose a letter, or in code points that HFS+ passes over.
+    """
+    plain = unicodedata.normalize("NFD", name.translate(_HFS_IGNORED)).casefold()
+    return unicodedata.normalize("NFD", plain)
+
+
 def check_paths_together(paths: Iterable[str], field: str) -> None:
-    """Check that files do not collide: no path twice, none that differs only in case, none inside another."""
+    """Check that files do not collide: no path twice, none that is another's name elsewhere, none in another."""
     files: dict[str, str] = {}
     for path in paths:
-        other = files.setdefault(path.casefold(), path)
+        other = files.setdefault(folded(path), path)
         if other is not path:
-            what = "is there twice" if other == path else "differs from another path only in case"
+            what = "is there twice" if other == path else "is another path's name on macOS or Windows"
             raise InvalidRequestError.of(field, f"{path!r} {what}", path=path)
-    for folded, path in files.items():
-        parent = folded.rpartition("/")[0]
+    for name, path in files.items():
+        parent = name.rpartition("/")[0]
         while parent:
             if parent in files:
                 raise InvalidRequestError.of(
