@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.worker.consumer import Consumer
 
 from memrepo.routing import queue_name, shard_of
@@ -42,7 +42,9 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         self._settings = settings
         self._tenures = receipts.tenures
         self._exit_now = exit_now
+        self._signals = 0
         self._hurry = threading.Event()
+        signals.worker_shutting_down.connect(self._count_signal)
         consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
         self.keeper = Keeper(
             receipts.shards,
@@ -117,7 +119,14 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
                 return False
         return True
 
+    def _count_signal(self, **_: object) -> None:
+        """Notice the second signal also when it comes before the end has begun."""
+        self._signals += 1
+        if self._signals > 1:
+            self._hurry.set()
+
     def _listen_for_hurry(self) -> None:
+        """From here on any signal is the second: Celery's own handlers would sleep, or cancel threads."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, lambda *_: self._hurry.set())
