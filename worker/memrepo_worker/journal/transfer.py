@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from memrepo_worker.git.packs import join_packs
 from memrepo_worker.git.reader import PackDirectory, Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
-from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX, Entry
+from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.open import JournalReader
@@ -45,6 +46,26 @@ class Transfer:
         Raises:
             RepoNotFoundError: there is none.
         """
+        with self._restored(agent) as repo:
+            self.git.run(
+                ["bundle", "create", "--quiet", str(file), "HEAD", "--branches", "--tags"], repo=repo
+            )
+        return file.stat().st_size
+
+    def verify(self, agent: Agent) -> int:
+        """Read an agent's whole journal and have stock git check it; return the number of its commits.
+
+        Raises:
+            RepoNotFoundError: there is none.
+            JournalDamagedError, GitError: something is wrong; the message says what.
+        """
+        with self._restored(agent) as repo:
+            verify(self.git, repo)
+            return int(self.git.run(["rev-list", "--count", "--all"], repo=repo))
+
+    @contextmanager
+    def _restored(self, agent: Agent) -> Iterator[Path]:
+        """Yield a repository with everything that the journal holds."""
         opening = self._journal(agent).open()
         entries = [*([opening.base] if opening.base else []), *opening.entries]
         if not entries or not entries[-1].refs:
@@ -52,17 +73,11 @@ class Transfer:
                 f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
             )
         with scratch_repository(self.git) as repo:
-            self._fill(repo, entries)
-            self.git.run(
-                ["bundle", "create", "--quiet", str(file), "HEAD", "--branches", "--tags"], repo=repo
-            )
-        return file.stat().st_size
-
-    def _fill(self, repo: Path, entries: list[Entry]) -> None:
-        pack = join_packs(entry.pack for entry in entries)
-        assert pack is not None
-        self.git.index_pack(repo, pack)
-        set_refs(self.git, repo, entries[-1].refs)
+            pack = join_packs(entry.pack for entry in entries)
+            assert pack is not None
+            self.git.index_pack(repo, pack)
+            set_refs(self.git, repo, entries[-1].refs)
+            yield repo
 
     def import_(self, agent: Agent, file: Path) -> int:
         """Begin an agent's memory from a bundle, which need not be trusted; return the number of its commits.

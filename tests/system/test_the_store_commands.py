@@ -1,0 +1,87 @@
+"""``memrepo store …`` as people run it."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from memrepo.settings import environment
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes, ProcessFailedError
+from memrepo_worker.store.local import LocalStore
+from tests.support.seed_repository import SeedRepository
+from tests.support.stock_git import stock_git
+
+MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run ``memrepo store`` with these arguments and return what it prints."""
+
+    def run(*arguments: str) -> str:
+        env = {
+            "PATH": environment()["PATH"],
+            "HOME": str(tmp_path),
+            "MEMREPO_STORE_URL": f"file://{tmp_path / 'store'}",
+        }
+        return Processes(Counters()).run([MEMREPO, "store", *arguments], env=env, timeout_s=60).decode()
+
+    return run
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    store = LocalStore(tmp_path / "store")
+
+    def make(agent: str) -> None:
+        seed = SeedRepository(store, "acme", agent)
+        seed.create({"human.md": b"x"})
+        seed.commit({"more.md": b"y"}, "more")
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(make, ("a", "b", "c")))
+    return store
+
+
+def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, seeds):
+    first = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
+    second = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
+
+    assert [(item["agent"], item["commits"], item["already"]) for item in first] == [
+        (f"acme/{name}", 2, False) for name in "abc"
+    ]
+    assert [item["already"] for item in second] == [True] * 3
+
+
+def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, seeds):
+    seeds.delete([item.key for item in seeds.list("acme/b/repo.git/objects/")])
+
+    with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
+        run("adopt", "--all")
+
+    assert "was adopted before" in run("adopt", "acme", "a")
+    assert "was adopted before" in run("adopt", "acme", "c")
+
+
+def test_a_memory_goes_out_and_in_again(run, seeds, tmp_path):
+    run("adopt", "acme", "a")
+    bundle = tmp_path / "memory.bundle"
+
+    run("export", "acme", "a", str(bundle))
+    assert "2 commits imported" in run("import", "acme", "copy", str(bundle))
+
+    assert "acme/copy: 2 commits, sound" in run("verify", "acme", "copy")
+    stock_git().run(["clone", "--quiet", str(bundle), str(tmp_path / "clone")])
+    assert (tmp_path / "clone" / "more.md").read_bytes() == b"y"
+
+
+def test_what_is_not_there_is_said_in_one_line(run, seeds):
+    with pytest.raises(ProcessFailedError, match="has no memory"):
+        run("export", "acme", "nobody", "file.bundle")
+    with pytest.raises(ProcessFailedError, match=r"Name ORG and AGENT, or give --all"):
+        run("adopt")
