@@ -39,6 +39,7 @@ class Request(Model):
         validation.check_id(self.org_id, "org_id")
         validation.check_id(self.agent_id, "agent_id")
         validation.check_request_id(self.request_id)
+        validation.check_time(self.enqueued_at, "enqueued_at")
         self.check_body(limits)
 
     @abstractmethod

@@ -189,6 +189,13 @@ def check_message(message: str, limits: Limits, field: str = "message") -> str:
     return message
 
 
+def check_time(value_s: float, field: str) -> float:
+    """Check a time in seconds since 1970-01-01 UTC: one that git and ISO 8601 can write, up to the year 9999."""
+    if not 0 <= value_s < 253_402_300_800:
+        raise InvalidRequestError.of(field, "must be between the years 1970 and 9999")
+    return value_s
+
+
 def check_count(value: int, field: str, least: int, most: int) -> int:
     """Check a number against its range."""
     if not least <= value <= most:
