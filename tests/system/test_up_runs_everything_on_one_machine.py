@@ -52,16 +52,6 @@ def test_it_serves_and_when_asked_to_stop_leaves_nothing_running(tmp_path: Path)
         assert running.left_running() == []
 
 
-def test_what_was_remembered_is_there_the_next_time(tmp_path: Path) -> None:
-    with up(tmp_path) as first:
-        sha = remember(first, "likes tea\n")
-        first.process.send_signal(signal.SIGINT)
-        assert first.process.wait(40) == 0
-
-    with up(tmp_path) as second:
-        assert head(second) == sha
-
-
 def test_what_was_queued_while_the_worker_was_away_is_done_the_next_time(tmp_path: Path) -> None:
     with up(tmp_path) as first:
         remember(first, "likes tea\n")
@@ -71,7 +61,7 @@ def test_what_was_queued_while_the_worker_was_away_is_done_the_next_time(tmp_pat
                 {"human.md": "likes coffee\n"}, "Learn"
             )
         for _ in range(2):  # the second signal does not wait for the worker, which does not hear
-            first.process.terminate()
+            first.process.send_signal(signal.SIGINT)
             wait_for(lambda: "Stopping" in first.stderr.read_text(), "the stop to begin")
         assert first.process.wait(40) == 0
         assert first.left_running() == []

@@ -104,8 +104,16 @@ class _Start:
     def all(self) -> RunningSystem:
         self._guard()
         broker_url = self.plan.broker_url or self._broker()
-        self._worker(broker_url)
-        return RunningSystem(broker_url, self.plan.store_url, self._flower(broker_url), self.children)
+        worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
+        worker = self._worker(broker_url, worker_name)
+        flower = self._flower(broker_url)
+        with Celery(broker=broker_url, set_as_current=False) as celery:
+            self._wait(worker, lambda: _answers(celery, worker_name))
+        flower_url = ""
+        if flower is not None:
+            self._wait(flower, lambda: _listens(self.plan.flower_port))
+            flower_url = f"http://{HOST}:{self.plan.flower_port}"
+        return RunningSystem(broker_url, self.plan.store_url, flower_url, self.children)
 
     def _guard(self) -> None:
         self.children.forget_earlier()
@@ -120,23 +128,17 @@ class _Start:
         self._wait(broker, lambda: answering_pid(port) == broker.process.pid)
         return f"redis://{HOST}:{port}/0"
 
-    def _worker(self, broker_url: str) -> None:
-        name = f"up-{os.getpid()}@{socket.gethostname()}"
-        env = self._worker_env(broker_url)
-        worker = self.children.start(WORKER, [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name], env)
-        with Celery(broker=broker_url, set_as_current=False) as celery:
-            self._wait(worker, lambda: _answers(celery, name))
+    def _worker(self, broker_url: str, name: str) -> Child:
+        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
+        return self.children.start(WORKER, arguments, self._worker_env(broker_url))
 
-    def _flower(self, broker_url: str) -> str:
+    def _flower(self, broker_url: str) -> Child | None:
         if importlib.util.find_spec("flower") is None:
-            return ""
-        port = self.plan.flower_port
+            return None
         env = {**self._worker_env(broker_url), "FLOWER_BASIC_AUTH": self.plan.flower_auth}
-        options = (f"--address={HOST}", f"--port={port}", *FLOWER_OPTIONS)
+        options = (f"--address={HOST}", f"--port={self.plan.flower_port}", *FLOWER_OPTIONS)
         arguments = [*PYTHON, "-m", "celery", "-A", "memrepo_worker", "flower", *options]
-        flower = self.children.start(FLOWER, arguments, env)
-        self._wait(flower, lambda: _listens(port))
-        return f"http://{HOST}:{port}"
+        return self.children.start(FLOWER, arguments, env)
 
     def _worker_env(self, broker_url: str) -> dict[str, str]:
         return {
