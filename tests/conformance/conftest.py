@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.seam import Store
-from tests.conformance.racers import PROCESSES, Race, join_races
+from tests.conformance.racers import RacingProcesses, racing_processes
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 
@@ -81,9 +79,6 @@ def shared_address(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def processes(s3_server: SeaweedFs) -> Iterator[Callable[[Race], list[bool]]]:
-    """Processes that race: give them a race, and get who won."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(PROCESSES)
-    with ProcessPoolExecutor(PROCESSES, context, join_races, (barrier,)) as pool:
-        yield lambda race: list(pool.map(race, range(PROCESSES), chunksize=1))
+def processes(s3_server: SeaweedFs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RacingProcesses]:
+    with racing_processes(tmp_path_factory.mktemp("racers"), s3_server.environment) as racing:
+        yield racing

@@ -1,38 +1,73 @@
-"""Writers that race for one key: threads of one process, and processes."""
+"""Writers that race for one key: threads of one process, and processes.
+
+As a program: ``python -m tests.conformance.racers HOST PORT`` is one of the processes.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from functools import cache
-from multiprocessing.synchronize import Barrier
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.seam import ABSENT, PreconditionFailedError, Store, UnavailableError, When
+from tests.support.ports import LOOPBACK
+from tests.support.started import started
 
 PROCESSES = 4
-_at_once: list[Barrier] = []
+READY, GO, WON, LOST = b"ready", b"go", b"won", b"lost"
 
 
-def join_races(barrier: Barrier) -> None:
-    """Tell this process where all racers wait for each other."""
-    _at_once.append(barrier)
+class RacingProcesses:
+    """Processes that wait for races."""
+
+    def __init__(self, racers: Sequence[Connection]) -> None:
+        self._racers = racers
+
+    def race(self, address: str, key: str) -> list[bool]:
+        """Let every process create the key at the same moment, each with a body of its own, and tell who won."""
+        for number, racer in enumerate(self._racers):
+            racer.send_bytes(json.dumps({"address": address, "key": key, "number": number}).encode())
+        assert [racer.recv_bytes() for racer in self._racers] == [READY] * PROCESSES
+        for racer in self._racers:
+            racer.send_bytes(GO)
+        return [racer.recv_bytes() == WON for racer in self._racers]
 
 
-@dataclass(frozen=True)
-class Race:
-    """A create of one key by every process at the same moment; each has a body of its own."""
+@contextmanager
+def racing_processes(folder: Path, env: Mapping[str, str]) -> Iterator[RacingProcesses]:
+    """Run the processes until the block ends."""
+    root = Path(__file__).parents[2]
+    with ExitStack() as stack:
+        listener = stack.enter_context(Listener((LOOPBACK, 0)))
+        host, port = listener.address
+        command = [sys.executable, "-m", "tests.conformance.racers", str(host), str(port)]
+        for number in range(PROCESSES):
+            own = folder / str(number)
+            own.mkdir()
+            stack.enter_context(
+                started(command, folder=own, ready=lambda: True, env={**env, "PYTHONPATH": str(root)})
+            )
+        yield RacingProcesses([stack.enter_context(listener.accept()) for _ in range(PROCESSES)])
 
-    address: str
-    key: str
 
-    def __call__(self, number: int) -> bool:
-        """Take part, in one of the processes, and tell whether this one won."""
-        store = _opened(self.address)
-        _at_once[0].wait(timeout=30)
-        return wins(store, self.key, body_of(number), ABSENT)
+def take_part(starter: Connection) -> None:
+    """Race whenever told to, until the other side hangs up."""
+    while True:
+        try:
+            race = json.loads(starter.recv_bytes())
+        except EOFError:
+            return
+        store = _opened(race["address"])
+        starter.send_bytes(READY)
+        assert starter.recv_bytes() == GO
+        starter.send_bytes(WON if wins(store, race["key"], body_of(race["number"]), ABSENT) else LOST)
 
 
 @cache
@@ -68,4 +103,6 @@ def wins(store: Store, key: str, body: bytes, when: When) -> bool:
     return True
 
 
-Racing = Callable[[Race], list[bool]]
+if __name__ == "__main__":
+    with Client((sys.argv[1], int(sys.argv[2]))) as connection:
+        take_part(connection)

@@ -17,7 +17,7 @@ from memrepo_worker.store.seam import (
     StoredObject,
     Version,
 )
-from tests.conformance.racers import PROCESSES, Race, Racing, body_of, race_threads
+from tests.conformance.racers import PROCESSES, RacingProcesses, body_of, race_threads
 
 KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
 
@@ -135,15 +135,15 @@ class TestRaces:
             assert won.count(True) == 1
 
     def test_of_creates_by_processes_have_one_winner_whose_bytes_are_stored(
-        self, shared_address: str, processes: Racing
+        self, shared_address: str, processes: RacingProcesses
     ) -> None:
         store = open_store(shared_address)
         for attempt in range(3):
-            race = Race(shared_address, f"race/{attempt}")
-            won = processes(race)
+            key = f"race/{attempt}"
+            won = processes.race(shared_address, key)
             assert len(won) == PROCESSES
             assert won.count(True) == 1
-            assert store.get(race.key).data == body_of(won.index(True))
+            assert store.get(key).data == body_of(won.index(True))
 
     def test_of_changes_to_one_version_have_one_winner(self, store: Store) -> None:
         version = store.put(KEY, b"", ABSENT)
