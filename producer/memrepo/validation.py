@@ -76,7 +76,8 @@ def _check_component(component: str, limits: Limits, field: str) -> None:
 
 def _component_fault(component: str) -> str | None:
     """Say what is wrong with a name, or None."""
-    if component in ("", ".", ".."):
+    visible = component.translate(_HFS_IGNORED)
+    if visible in ("", ".", ".."):
         return "has an empty, '.' or '..' component"
     if _CONTROL.search(component):
         return "has a control character"
@@ -86,10 +87,10 @@ def _component_fault(component: str) -> str | None:
         return "has a component that ends with a dot or space, which Windows drops"
     if _WINDOWS_DEVICE.match(component):
         return "has a component that Windows reserves for a device"
-    folded = component.translate(_HFS_IGNORED).casefold()
-    if folded in _RESERVED:
-        return f"{folded} {_RESERVED[folded]}"
-    if _NTFS_SHORT_NAME.match(folded):
+    plain = visible.casefold()
+    if plain in _RESERVED:
+        return f"{plain} {_RESERVED[plain]}"
+    if _NTFS_SHORT_NAME.match(plain):
         return "has a component that NTFS takes for the short name of a git file"
     return None
 

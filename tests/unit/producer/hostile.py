@@ -133,6 +133,8 @@ PATHS: Mapping[str, str] = {
     ".git\u206f": "HFS: ignores U+206F",
     "\ufeff.GIT/config": "HFS: ignores U+FEFF",
     ".g\u200ci\u200dt\ufeff": "HFS: ignores several",
+    "\u200c": "HFS: ignores it, which leaves no name",
+    "a/.\u200d./b": "HFS: ignores U+200D, which leaves ..",
     ".gitmodule\u017f": "HFS: the long s folds to s",
     "g\u0131t~1\u200c/../.git": "HFS: dotless i, with traversal behind",
     # submodules
