@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from memrepo.limits import Limits
+from memrepo.settings import Settings, environment
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
+from memrepo_worker.settings import WorkerSettings
+from tests.support.systems import System
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+def run_python(*arguments: str, env: dict[str, str]) -> str:
+    whole = {"PATH": environment()["PATH"], **env}
+    return Processes(Counters()).run([sys.executable, *arguments], env=whole, timeout_s=100).decode()
+
+
+def test_the_python_of_the_readme_runs(system: System) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+
+    said = run_python("-c", code, env={"MEMREPO_BROKER_URL": system.broker_url})
+
+    assert "likes tea" in said
+    assert "+1 -0 Note a wish" in said
+
+
+def test_the_agent_loop_runs_again_and_again(system: System) -> None:
+    for _ in range(2):
+        said = run_python(
+            str(ROOT / "examples" / "agent_loop.py"), "looping", env={"MEMREPO_BROKER_URL": system.broker_url}
+        )
+        assert "- learned thing 4" in said
+
+
+def test_the_demo_runs() -> None:
+    said = run_python(str(ROOT / "examples" / "demo.py"), env={})
+
+    assert "trees are equal to the original's, to the bit" in said
+    assert "200 commits acknowledged" in said
+    assert "Everything has stopped" in said
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_setting_is_documented() -> None:
+    names = {item.name for kind in (Settings, WorkerSettings, Limits) for item in fields(kind)} - {"limits"}
+    text = (ROOT / "docs" / "operations.md").read_text()
+
+    assert [name for name in sorted(names) if name.upper() not in text] == []
+
+
+@pytest.mark.parametrize("package", ["producer/memrepo", "worker/memrepo_worker"])
+def test_the_map_shows_every_module(package: str) -> None:
+    modules = [
+        path for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    shown = {f"`{path.stem}`" if path.suffix else f"`{path.name}/`" for path in modules} - {"`__init__`"}
+
+    assert sorted(name for name in shown if name not in text) == []
