@@ -12,7 +12,9 @@ from memrepo.job import Desk, Job
 from memrepo.models import (
     DEFAULT_AUTHOR,
     Author,
+    Branch,
     CommitResult,
+    Diff,
     FileChange,
     FileInfo,
     MemoryCommit,
@@ -122,6 +124,46 @@ class MemoryRepo:
     def get_head_sha(self, branch: str = "main") -> Job[str]:
         """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
         return self._ask(operations.GET_HEAD_SHA, branch=branch)
+
+    def diff(self, base: str, target: str, *, paths: Sequence[str] | None = None) -> Job[Diff]:
+        """Compare two refs (branch, tag or sha), all files or those at and below ``paths``.
+
+        Renames are shown as one file deleted and one added. The job raises ``RefNotFoundError``, or ``TooLargeError``
+        when the patches do not fit into one reply.
+        """
+        _no_text(paths, "paths")
+        return self._ask(operations.DIFF, base=base, target=target, paths=paths)
+
+    def restore(
+        self,
+        ref: str,
+        *,
+        paths: Sequence[str] | None = None,
+        branch: str = "main",
+        author: Author = DEFAULT_AUTHOR,
+    ) -> Job[CommitResult]:
+        """Make what was at ``ref`` the content again, as a new commit; all files, or those at and below ``paths``.
+
+        Nothing of the history is lost. The job raises ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is
+        neither there nor here. If nothing differs, the result says ``created=False``.
+        """
+        _no_text(paths, "paths")
+        return self._ask(operations.RESTORE, ref=ref, paths=paths, branch=branch, author=author)
+
+    def list_branches(self) -> Job[list[Branch]]:
+        """List all branches with the commits that they are at, by name."""
+        return self._ask(operations.LIST_BRANCHES)
+
+    def create_branch(self, name: str, *, start_point: str = "main") -> Job[Branch]:
+        """Begin a branch at ``start_point`` (branch, tag or sha).
+
+        The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
+        """
+        return self._ask(operations.CREATE_BRANCH, name=name, start_point=start_point)
+
+    def delete_branch(self, name: str) -> Job[None]:
+        """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
+        return self._ask(operations.DELETE_BRANCH, name=name)
 
     def delete_repo(self) -> Job[None]:
         """Delete the memory with all its history, for good."""

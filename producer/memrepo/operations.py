@@ -49,12 +49,18 @@ GET_FILE = Operation("get_file", requests.GetFileRequest, TypeAdapter(models.Mem
 LIST_FILES = Operation("list_files", requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
 GET_HISTORY = Operation("get_history", requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
 GET_HEAD_SHA = Operation("get_head_sha", requests.GetHeadShaRequest, TypeAdapter(str))
+DIFF = Operation("diff", requests.DiffRequest, TypeAdapter(models.Diff))
+RESTORE = Operation("restore", requests.RestoreRequest, TypeAdapter(models.CommitResult))
+LIST_BRANCHES = Operation("list_branches", requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
+CREATE_BRANCH = Operation("create_branch", requests.CreateBranchRequest, TypeAdapter(models.Branch))
+DELETE_BRANCH = Operation("delete_branch", requests.DeleteBranchRequest, TypeAdapter(type(None)))
 DELETE_REPO = Operation("delete_repo", requests.DeleteRepoRequest, TypeAdapter(type(None)))
 
 OPERATIONS: Mapping[str, Operation[Any]] = {
     operation.name: operation
     for operation in (
-        CREATE_REPO, COMMIT, GET_FILES, GET_FILE, LIST_FILES, GET_HISTORY, GET_HEAD_SHA, DELETE_REPO,
+        CREATE_REPO, COMMIT, GET_FILES, GET_FILE, LIST_FILES, GET_HISTORY, GET_HEAD_SHA,
+        DIFF, RESTORE, LIST_BRANCHES, CREATE_BRANCH, DELETE_BRANCH, DELETE_REPO,
     )
 }  # fmt: skip
 """Every operation by its name."""

@@ -187,8 +187,7 @@ class GetFilesRequest(_ReadRequest):
         return None if paths is None else tuple(map(_strip_slash, paths))
 
     def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
-        for index, path in enumerate(self.paths or ()):
-            validation.check_path(path, limits, f"paths[{index}]")
+        check_path_list(self.paths, limits)
 
 
 class GetFileRequest(_ReadRequest):
@@ -244,6 +243,63 @@ class GetHeadShaRequest(Request):
         validation.check_branch(self.branch)
 
 
+class DiffRequest(Request):
+    """Compare two refs, all files or some (a path names a file, or everything below a folder)."""
+
+    base: str
+    target: str
+    paths: tuple[str, ...] | None = None
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        validation.check_ref(self.base, "base")
+        validation.check_ref(self.target, "target")
+        check_path_list(self.paths, limits)
+
+
+class RestoreRequest(_WriteRequest):
+    """Bring the content of an old commit back as a new one, all of it or some paths."""
+
+    ref: str
+    paths: tuple[str, ...] | None = None
+    branch: str = "main"
+    author: Author = DEFAULT_AUTHOR
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        validation.check_ref(self.ref)
+        validation.check_branch(self.branch)
+        check_path_list(self.paths, limits)
+        self.author.check("author")
+
+
+class ListBranchesRequest(Request):
+    """List all branches."""
+
+    def check_body(self, limits: Limits) -> None:
+        """Nothing to check."""
+
+
+class CreateBranchRequest(_WriteRequest):
+    """Begin a branch at a commit."""
+
+    name: str
+    start_point: str = "main"
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        validation.check_branch(self.name, "name")
+        validation.check_ref(self.start_point, "start_point")
+
+
+class DeleteBranchRequest(_WriteRequest):
+    """Remove a branch; ``main`` stays."""
+
+    name: str
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        validation.check_branch(self.name, "name")
+        if self.name == "main":
+            raise InvalidRequestError.of("name", "main cannot be deleted: it is what HEAD names")
+
+
 class DeleteRepoRequest(_WriteRequest):
     """Delete an agent's memory for good."""
 
@@ -255,6 +311,12 @@ class DeleteRepoRequest(_WriteRequest):
 
 def _content_bytes(changes: tuple[FileChange, ...]) -> int:
     return sum(len(change.content or b"") for change in changes)
+
+
+def check_path_list(paths: tuple[str, ...] | None, limits: Limits) -> None:
+    """Check the paths that a request is restricted to."""
+    for index, path in enumerate(paths or ()):
+        validation.check_path(path, limits, f"paths[{index}]")
 
 
 def relative(change: FileChange) -> FileChange:

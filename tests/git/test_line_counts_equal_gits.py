@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from memrepo_worker.git.numstat import count_lines
+from memrepo_worker.git.compare import count_lines
 from tests.support.stock_git import empty_repository, git
 
 EDITS = 300

@@ -7,12 +7,13 @@ no field for (request id, kind and id of the author) is kept as trailers in a la
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
-from memrepo.models import Author, MemoryCommit
-from memrepo_worker.git.numstat import LineCounts, count_lines
+from memrepo.models import Author, FileDiff, MemoryCommit
+from memrepo_worker.git.compare import LineCounts, count_lines, unified
 from memrepo_worker.git.objects import Commit, Ident, TreeEntry
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.walk import differences
+from memrepo_worker.git.walk import FileDelta, differences
 
 COMMITTER_NAME = "memrepo"
 COMMITTER_EMAIL = "memrepo@localhost"
@@ -102,6 +103,24 @@ def count(reader: Reader, old: TreeEntry | None, new: TreeEntry | None) -> LineC
     if old is not None and new is not None and old.sha == new.sha:
         return LineCounts(0, 0)
     return count_lines(_content(reader, old), _content(reader, new))
+
+
+def compare(reader: Reader, delta: FileDelta) -> FileDiff:
+    """Return what users are told of one file that differs between two commits."""
+    counts = count(reader, delta.old, delta.new)
+    status: Literal["added", "modified", "deleted"] = "modified"
+    if delta.old is None or delta.new is None:
+        status = "added" if delta.old is None else "deleted"
+    path = printable(delta.path)
+    patch = "" if counts.binary else unified(_content(reader, delta.old), _content(reader, delta.new), path)
+    return FileDiff(
+        path=path,
+        status=status,
+        additions=counts.additions,
+        deletions=counts.deletions,
+        binary=counts.binary,
+        patch=patch,
+    )
 
 
 def _content(reader: Reader, entry: TreeEntry | None) -> bytes:

@@ -8,22 +8,25 @@ from typing import Any
 
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.models import FileInfo, MemoryCommit, MemoryFile, Snapshot
+from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, Snapshot
 from memrepo.requests import (
+    DiffRequest,
     GetFileRequest,
     GetFilesRequest,
     GetHeadShaRequest,
     GetHistoryRequest,
+    ListBranchesRequest,
     ListFilesRequest,
     Request,
 )
 from memrepo_worker.git.objects import TreeEntry
-from memrepo_worker.git.walk import ancestors, files, lookup
+from memrepo_worker.git.walk import ancestors, differences, files, lookup
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.commits import describe, printable
+from memrepo_worker.service.commits import compare, describe, printable
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.revisions import is_at_or_below
 
 
 def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> Any:  # noqa: ANN401
@@ -85,7 +88,7 @@ def _get_file(request: GetFileRequest, view: View, repo: WarmRepo, limits: Limit
     return _file(request.path, entry, repo)
 
 
-def _list_files(request: ListFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> list[FileInfo]:  # noqa: ARG001
+def _list_files(request: ListFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> list[FileInfo]:
     tree = repo.reader.commit(resolve(request.ref, view, repo.reader)).tree
     after = (request.after or "").encode()
     listed = (
@@ -121,7 +124,39 @@ def _get_history(
     return [describe(repo.reader, sha) for sha in shas]
 
 
-def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:  # noqa: ARG001
+def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> Diff:
+    base, target = (resolve(ref, view, repo.reader) for ref in (request.base, request.target))
+    trees = [repo.reader.commit(sha).tree for sha in (base, target)]
+    compared, total = [], 0
+    for delta in differences(repo.reader, *trees):
+        if request.paths is not None and not any(is_at_or_below(delta.path, path) for path in request.paths):
+            continue
+        compared.append(compare(repo.reader, delta))
+        total += len(compared[-1].patch)
+        if total > limits.request_bytes_max:
+            raise TooLargeError.of(
+                "paths",
+                f"the patches are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
+                "ask for fewer with paths=",
+            )
+    return Diff(base_sha=base, target_sha=target, files=compared)
+
+
+def _list_branches(
+    request: ListBranchesRequest,
+    view: View,
+    repo: WarmRepo,
+    limits: Limits,
+) -> list[Branch]:
+    heads = "refs/heads/"
+    return [
+        Branch(name=name.removeprefix(heads), sha=sha)
+        for name, sha in sorted(view.refs.items())
+        if name.startswith(heads)
+    ]
+
+
+def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:
     sha = view.refs.get(branch_ref(request.branch))
     if sha is None:
         raise RefNotFoundError(f"there is no branch {request.branch!r}", {"ref": request.branch})
@@ -134,4 +169,6 @@ _READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
     ListFilesRequest: _list_files,
     GetHistoryRequest: _get_history,
     GetHeadShaRequest: _get_head_sha,
+    DiffRequest: _diff,
+    ListBranchesRequest: _list_branches,
 }

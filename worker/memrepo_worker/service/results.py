@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from memrepo.models import Author, CommitResult, FileChange, MemoryCommit
-from memrepo.requests import CommitRequest, CreateRepoRequest, Request
+from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
+from memrepo.requests import (
+    CommitRequest,
+    CreateBranchRequest,
+    CreateRepoRequest,
+    Request,
+    RestoreRequest,
+)
 from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe
 
 
-def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> CommitResult | None:
+def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> CommitResult | Branch | None:
     """Return the result of a request that succeeded, also long after it did."""
     match request:
         case CommitRequest():
             return _commit_result(request, request.changes, request.branch, line, repo)
         case CreateRepoRequest():
             return _commit_result(request, request.initial_files, "main", line, repo)
+        case RestoreRequest():
+            return _commit_result(request, (), request.branch, line, repo)
+        case CreateBranchRequest():
+            return Branch(name=request.name, sha=line.sha)
     return None
 
 
 def _commit_result(
-    request: CommitRequest | CreateRepoRequest,
+    request: CommitRequest | CreateRepoRequest | RestoreRequest,
     changes: tuple[FileChange, ...],
     branch: str,
     line: LedgerLine,

@@ -13,21 +13,29 @@ from typing import Any
 from memrepo.errors import (
     ContentMovedError,
     HeadMovedError,
-    InvalidRequestError,
     MemoryRepoError,
     RepoExistsError,
 )
 from memrepo.models import FileChange
-from memrepo.requests import CommitRequest, CreateRepoRequest, DeleteRepoRequest, Request
-from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo.requests import (
+    CommitRequest,
+    CreateBranchRequest,
+    CreateRepoRequest,
+    DeleteBranchRequest,
+    DeleteRepoRequest,
+    Request,
+    RestoreRequest,
+)
+from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.git.walk import lookup
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
+from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.journal.ledger import COMMITTED, DELETED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.draft import Draft
-from memrepo_worker.service.commits import compose
+from memrepo_worker.service.changes import commit_edits
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.revisions import create_branch, delete_branch, refuse_too_many_refs, restore
 
 _FIRST_MESSAGE = "Initial commit"
 _FIRST_FILES = (FileChange(path=".memrepo/config.json", content=b'{"version": 1}'),)
@@ -51,7 +59,7 @@ def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tupl
             f"{agent} has a memory already: use commit", {"org_id": agent.org_id, "agent_id": agent.agent_id}
         )
     files = request.initial_files or _FIRST_FILES
-    sha = _commit_changes(draft, request, files, None, _FIRST_MESSAGE)
+    sha = commit_edits(draft, request, _edits(files), None, _FIRST_MESSAGE)
     draft.refs[HEAD_BRANCH] = sha
     return COMMITTED, sha
 
@@ -64,12 +72,9 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
             f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
             {"branch": request.branch, "head": parent},
         )
-    if name not in draft.refs and len(draft.refs) >= REFS_MAX:
-        raise InvalidRequestError.of(
-            "branch", f"there are {REFS_MAX} branches and tags already, the most there may be"
-        )
+    refuse_too_many_refs(name, draft, "branch")
     _check_expected_contents(request.changes, draft, parent)
-    sha = _commit_changes(draft, request, request.changes, parent, request.message)
+    sha = commit_edits(draft, request, _edits(request.changes), parent, request.message)
     draft.refs[name] = sha
     draft.refs.setdefault(HEAD_BRANCH, sha)
     return (UNCHANGED if sha == parent else COMMITTED), sha
@@ -98,39 +103,14 @@ def _check_expected_contents(changes: Iterable[FileChange], draft: Draft, parent
             )
 
 
-def _commit_changes(
-    draft: Draft,
-    request: CommitRequest | CreateRepoRequest,
-    changes: Iterable[FileChange],
-    parent: str | None,
-    message: str,
-) -> str:
-    """Add a commit with these changes to the draft; return its id, or the parent's when nothing changed."""
-    before = draft.reader.commit(parent).tree if parent else None
-    editor = TreeEditor(draft.reader)
-    try:
-        tree = editor.apply(before, [_edit(change) for change in changes])
-    except TreeConflictError as conflict:
-        raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
-    if parent is not None and tree == before:
-        return parent
-    commit = compose(
-        draft.reader,
-        tree,
-        parent,
-        message,
-        request.author,
-        request.request_id,
-        request.enqueued_at,
-    )
-    return draft.commit(commit, editor.objects)
+def _edits(changes: Iterable[FileChange]) -> list[FileEdit]:
+    return [
+        FileEdit(change.path, None if change.deletes else change.content, change.executable)
+        for change in changes
+    ]
 
 
-def _edit(change: FileChange) -> FileEdit:
-    return FileEdit(change.path, None if change.deletes else change.content, change.executable)
-
-
-def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:  # noqa: ARG001
+def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
     require_repo(draft.view, agent)
     head = draft.refs.get(HEAD_BRANCH, NULL_SHA)
     draft.refs.clear()
@@ -140,5 +120,8 @@ def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tupl
 _WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
     CreateRepoRequest: _create_repo,
     CommitRequest: _commit,
+    RestoreRequest: restore,
+    CreateBranchRequest: create_branch,
+    DeleteBranchRequest: delete_branch,
     DeleteRepoRequest: _delete_repo,
 }

@@ -1,4 +1,4 @@
-"""Counting added and removed lines exactly as ``git diff --numstat --no-renames`` does.
+"""Comparing two contents: patches, and lines counted exactly as ``git diff --numstat --no-renames`` does.
 
 libgit2 carries git's own xdiff; Python's difflib counts differently in one of ten random edits.
 """
@@ -35,3 +35,11 @@ def count_lines(old: bytes, new: bytes) -> LineCounts:
         old, new, flag=pygit2.enums.DiffOption.FORCE_TEXT, context_lines=0
     ).line_stats
     return LineCounts(additions, deletions)
+
+
+def unified(old: bytes, new: bytes, path: str) -> str:
+    """Return the difference of two texts as a unified patch of that path; bytes that are not UTF-8 are replaced."""
+    patch = pygit2.Patch.create_from(
+        old, new, old_as_path=path, new_as_path=path, flag=pygit2.enums.DiffOption.FORCE_TEXT
+    )
+    return patch.data.decode(errors="replace")

@@ -1,0 +1,133 @@
+"""Comparing, restoring, and branches."""
+
+from __future__ import annotations
+
+import pytest
+
+from memrepo import FileChange, InvalidRequestError, PathNotFoundError, RefNotFoundError, RepoNotFoundError
+
+WAIT_S = 20
+
+
+def done(job):
+    return job.result(timeout_s=WAIT_S)
+
+
+def test_a_diff_tells_what_happened_to_each_file(repo):
+    base = done(repo.commit({"kept": "same\n", "gone": "1\n2\n", "bin": b"\0\1"}, "base")).sha
+    done(
+        repo.commit(
+            {"gone": None, "new": "n\n", "human.md": "likes tea\nand cake\n", "bin": b"\0\2"}, "target"
+        )
+    )
+
+    diff = done(repo.diff(base, "main"))
+
+    assert diff.base_sha == base
+    assert [(file.path, file.status, file.additions, file.deletions, file.binary) for file in diff.files] == [
+        ("bin", "modified", 0, 0, True),
+        ("gone", "deleted", 0, 2, False),
+        ("human.md", "modified", 1, 0, False),
+        ("new", "added", 1, 0, False),
+    ]
+    assert "+and cake\n" in next(file.patch for file in diff.files if file.path == "human.md")
+    assert done(repo.diff("main", "main")).files == []
+
+
+def test_a_diff_can_be_restricted_to_files_and_folders(repo):
+    base = done(repo.get_head_sha())
+    done(repo.commit({"notes/a": "1", "notes/b": "1", "notesx": "1", "other": "1"}, "target"))
+
+    paths = [file.path for file in done(repo.diff(base, "HEAD", paths=["notes", "other"])).files]
+
+    assert paths == ["notes/a", "notes/b", "other"]
+
+
+def test_restoring_brings_all_the_old_content_back_and_loses_no_history(repo):
+    changes = [FileChange(path="run", content=b"1", executable=True), FileChange(path="a/b", content=b"1")]
+    old = done(repo.commit(changes, "old"))
+    done(repo.commit({"run": "2", "a/b": None, "later": "x", "human.md": None}, "new"))
+
+    result = done(repo.restore(old.sha))
+
+    assert result.created
+    snapshot = done(repo.get_files())
+    assert {path: file.text for path, file in snapshot.items()} == {
+        "run": "1",
+        "a/b": "1",
+        "human.md": "likes tea\n",
+    }
+    assert snapshot["run"].executable
+    assert done(repo.diff(old.sha, "main")).files == []
+    assert len(done(repo.get_history())) == 4
+    assert not done(repo.restore(old.sha)).created
+
+
+def test_some_paths_can_be_restored(repo):
+    old = done(repo.commit({"notes/a": "1", "notes/b": "1", "other": "1"}, "old")).sha
+    done(repo.commit({"notes/a": "2", "notes/b": None, "notes/c": "2", "other": "2"}, "new"))
+
+    done(repo.restore(old, paths=["notes"]))
+
+    files = {path: file.text for path, file in done(repo.get_files()).items() if path != "human.md"}
+    assert files == {"notes/a": "1", "notes/b": "1", "other": "2"}
+    with pytest.raises(PathNotFoundError, match="'never'"):
+        done(repo.restore(old, paths=["never"]))
+
+
+def test_branches_are_created_listed_and_deleted(repo):
+    head = done(repo.get_head_sha())
+    side = done(repo.create_branch("side"))
+    later = done(repo.commit({"x": "1"}, "on side", branch="side"))
+
+    assert (side.name, side.sha) == ("side", head)
+    assert [(branch.name, branch.sha) for branch in done(repo.list_branches())] == [
+        ("main", head),
+        ("side", later.sha),
+    ]
+
+    done(repo.create_branch("old", start_point=head))
+    done(repo.delete_branch("side"))
+
+    assert [branch.name for branch in done(repo.list_branches())] == ["main", "old"]
+    with pytest.raises(RefNotFoundError):
+        done(repo.get_files("side"))
+    assert done(repo.get_file("x", ref=later.sha)).text == "1"
+
+
+def test_creating_a_branch_twice_is_fine_at_the_same_commit_and_refused_at_another(repo):
+    head = done(repo.get_head_sha())
+    done(repo.create_branch("side"))
+    done(repo.commit({"x": "1"}, "on main"))
+
+    assert done(repo.create_branch("side", start_point=head)).sha == head
+    with pytest.raises(InvalidRequestError, match="another commit"):
+        done(repo.create_branch("side", start_point="main"))
+
+
+def test_main_cannot_be_deleted(repo):
+    with pytest.raises(InvalidRequestError, match="main"):
+        repo.delete_branch("main")
+
+
+def test_what_is_not_there_is_named(repo, nobody):
+    for job in (
+        repo.diff("main", "nope"),
+        repo.restore("nope"),
+        repo.restore("main", branch="nope"),
+        repo.create_branch("x", start_point="nope"),
+        repo.delete_branch("nope"),
+    ):
+        with pytest.raises(RefNotFoundError, match="'nope'"):
+            done(job)
+
+
+def test_a_memory_that_was_never_created_has_no_branches(nobody):
+    for job in (
+        nobody.list_branches(),
+        nobody.create_branch("x"),
+        nobody.restore("main"),
+        nobody.diff("main", "x"),
+    ):
+        with pytest.raises(RepoNotFoundError):
+            done(job)
