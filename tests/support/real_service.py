@@ -1,0 +1,27 @@
+"""The real service for worker processes of tests: a local folder as the store, as far away as the test says."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from memrepo_worker.assembly import open_service
+from memrepo_worker.group import GroupHandler
+from memrepo_worker.observe import Counters
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.delay import DelayedStore
+from memrepo_worker.store.open import open_store
+
+_OPEN = ExitStack()
+"""What stays open until the process ends."""
+
+
+def real_service(argument: dict[str, Any]) -> GroupHandler:
+    """Build it from a JSON argument: ``folder`` and ``delay_s``."""
+    folder = Path(argument["folder"])
+    store_url = (folder / "store").as_uri()
+    settings = WorkerSettings(store_url=store_url, cache_dir=folder / "cache" / str(os.getpid()))
+    store = DelayedStore(open_store(store_url), argument["delay_s"])
+    return _OPEN.enter_context(open_service(settings, Counters(), store=store))
