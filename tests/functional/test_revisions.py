@@ -131,3 +131,13 @@ def test_a_memory_that_was_never_created_has_no_branches(nobody):
     ):
         with pytest.raises(RepoNotFoundError):
             done(job)
+
+
+@pytest.mark.parametrize("name", ["side/deep", "Side", "main/x", "SIDE/x"])
+def test_a_branch_that_git_could_not_keep_beside_another_is_refused(repo, name):
+    done(repo.create_branch("side"))
+
+    with pytest.raises(InvalidRequestError):
+        done(repo.create_branch(name))
+    with pytest.raises(InvalidRequestError):
+        done(repo.commit({"x": "1"}, "x", branch=name))

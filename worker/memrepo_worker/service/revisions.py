@@ -58,7 +58,7 @@ def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> t
     sha = resolve(request.start_point, draft.view, draft.reader)
     if draft.refs.get(name, sha) != sha:
         raise InvalidRequestError.of("name", "there is a branch of that name already, at another commit")
-    refuse_too_many_refs(name, draft, "name")
+    refuse_new_ref(name, draft, "name")
     draft.refs[name] = sha
     return DONE, sha
 
@@ -83,9 +83,19 @@ def branch_head(branch: str, draft: Draft) -> str:
     return sha
 
 
-def refuse_too_many_refs(name: str, draft: Draft, field: str) -> None:
-    """Refuse a new ref where there are as many as an entry's header may list."""
-    if name not in draft.refs and len(draft.refs) >= REFS_MAX:
+def refuse_new_ref(name: str, draft: Draft, field: str) -> None:
+    """Refuse a new ref that stock git could not hold beside the others, on some file system or in an entry's header."""
+    if name in draft.refs:
+        return
+    if len(draft.refs) >= REFS_MAX:
         raise InvalidRequestError.of(
             field, f"there are {REFS_MAX} branches and tags already, the most there may be"
         )
+    folded = name.casefold()
+    for other in draft.refs:
+        there = other.casefold()
+        # Loose refs are files: "a" and "a/b" exclude each other, and case may not tell two apart.
+        if folded == there or folded.startswith(f"{there}/") or there.startswith(f"{folded}/"):
+            raise InvalidRequestError.of(
+                field, f"does not go beside {other}: git keeps refs as files and folders"
+            )

@@ -35,7 +35,7 @@ from memrepo_worker.journal.ledger import COMMITTED, DELETED, UNCHANGED, LedgerL
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.changes import commit_edits
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
-from memrepo_worker.service.revisions import create_branch, delete_branch, refuse_too_many_refs, restore
+from memrepo_worker.service.revisions import create_branch, delete_branch, refuse_new_ref, restore
 
 _FIRST_MESSAGE = "Initial commit"
 _FIRST_FILES = (FileChange(path=".memrepo/config.json", content=b'{"version": 1}'),)
@@ -72,7 +72,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
             f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
             {"branch": request.branch, "head": parent},
         )
-    refuse_too_many_refs(name, draft, "branch")
+    refuse_new_ref(name, draft, "branch")
     _check_expected_contents(request.changes, draft, parent)
     sha = commit_edits(draft, request, _edits(request.changes), parent, request.message)
     draft.refs[name] = sha
