@@ -1,0 +1,120 @@
+"""What the documentation shows is run: the API's blocks in their order, the command line's with their output."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import memrepo
+from memrepo import AsyncMemoryRepos, MemoryRepos
+from memrepo.cli import main
+from memrepo_worker.testing import inline_desk
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+API = DOCS / "api.md"
+COMMAND_LINE = DOCS / "command-line.md"
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let ``from_env`` give clients over the real service, inline."""
+    with inline_desk() as desk:
+        monkeypatch.setattr(MemoryRepos, "from_env", lambda: MemoryRepos.over(desk))
+        monkeypatch.setattr(AsyncMemoryRepos, "from_env", lambda: AsyncMemoryRepos.over(desk))
+        yield
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_code_of_the_api_runs_as_it_stands(inline: None) -> None:
+    namespace: dict[str, Any] = {"__name__": "documentation"}
+    shown = blocks(API, "python")
+    assert len(shown) >= 9
+
+    for block in shown:
+        exec(compile(block, str(API), "exec"), namespace)
+
+
+def test_every_public_item_is_in_code_that_runs() -> None:
+    used = {
+        node.id if isinstance(node, ast.Name) else node.name
+        for block in blocks(API, "python")
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Name | ast.alias)
+    }
+
+    assert set(memrepo.__all__) - used - {"Changes"} == set()
+    assert "`Changes`" in API.read_text()  # a type alone
+
+
+def test_every_public_item_says_its_duty() -> None:
+    for name in memrepo.__all__:
+        item = getattr(memrepo, name)
+        if isinstance(item, type):
+            assert item.__doc__, name
+            undocumented = [
+                key
+                for key, value in vars(item).items()
+                if not key.startswith("_") and callable(value) and not value.__doc__
+            ]
+            assert undocumented == [], name
+
+
+def examples(path: Path) -> list[tuple[list[str], str, int]]:
+    """Return each command of the console blocks with its expected output and exit code."""
+    found = []
+    for block in blocks(path, "console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = entry.partition("\n")
+            code = re.search(r"^\[(\d)\]\n\Z", output, re.MULTILINE)
+            expected = output[: code.start()] if code else output
+            found.append((shlex.split(command)[1:], expected, int(code[1]) if code else 0))
+    return found
+
+
+def test_the_command_lines_examples_print_what_is_shown(inline: None) -> None:
+    shown = examples(COMMAND_LINE)
+    assert len(shown) >= 10
+
+    for arguments, expected, code in shown:
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+        pattern = ".*".join(map(re.escape, expected.rstrip().split("…")))
+        assert re.fullmatch(pattern, result.output.rstrip()), (arguments, result.output)
+        assert result.exit_code == code, arguments
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shells_completion_is_there(shell: str) -> None:
+    assert f"_MEMREPO_COMPLETE={shell}_source memrepo" in COMMAND_LINE.read_text()
+
+    assert f"_MEMREPO_COMPLETE={shell}_complete" in complete(f"{shell}_source")
+
+
+def test_commands_are_completed() -> None:
+    completed = complete("bash_complete", COMP_WORDS="memrepo co", COMP_CWORD="1")
+
+    assert {line.rpartition(",")[2] for line in completed.split()} == {"commit", "config"}
+
+
+def complete(instruction: str, **env: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", "from memrepo.cli import main; main(prog_name='memrepo')"],
+        env={**os.environ, "_MEMREPO_COMPLETE": instruction, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
