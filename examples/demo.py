@@ -32,6 +32,7 @@ processes = Processes(Counters())
 
 
 def main() -> None:
+    sys.stdout.reconfigure(line_buffering=True)  # so that commands' output stays between ours in a log, too
     with tempfile.TemporaryDirectory(prefix="memrepo-demo-") as name:
         folder = Path(name)
         env = {**environment(), "HOME": name, "MEMREPO_STORE_URL": "", "MEMREPO_BROKER_URL": ""}
