@@ -43,10 +43,18 @@ class Processes:
         self.observer.count("process.started")
         try:
             done = subprocess.run(
-                list(arguments), input=stdin, capture_output=True, env=dict(env), cwd=cwd, timeout=timeout_s, check=False
+                list(arguments),
+                input=stdin,
+                capture_output=True,
+                env=dict(env),
+                cwd=cwd,
+                timeout=timeout_s,
+                check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ProcessFailedError(f"{arguments[0]} took longer than {timeout_s} s and was killed") from None
+            raise ProcessFailedError(
+                f"{arguments[0]} took longer than {timeout_s} s and was killed"
+            ) from None
         except OSError as error:
             raise ProcessFailedError(f"{arguments[0]} cannot be started: {error.strerror}") from error
         if done.returncode != 0:
