@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random  # noqa: TID251 - always made from a seed
+from random import Random
 
 from memrepo_worker.git.command import Git
 
