@@ -1,0 +1,315 @@
+"""The five stock behaviours that break order or single ownership, and the window in which a message is lost.
+
+Each test shows kombu's own transport doing it, then ours not. Should a new kombu behave, the first half fails and
+our cure can go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+import redis
+from kombu import Connection, Consumer, Producer, Queue
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.scripts import Script
+from memrepo_worker.queues.shard_scripts import POP
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenures
+from memrepo_worker.queues.transport import Receipts, ShardTransport
+from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import wait_for
+
+QUEUE, SHARD = "memrepo.000", 0
+UNACKED = "memrepo:unacked:000"
+
+
+@dataclass
+class Client:
+    """A consumer of the queue; ``messages`` are what it was given."""
+
+    connection: Connection
+    messages: list = field(default_factory=list)
+    consumer: Consumer | None = None
+
+    def consume(self) -> None:
+        queue = Queue(QUEUE, routing_key=QUEUE, no_declare=True)
+        self.consumer = Consumer(
+            self.connection.channel(), [queue], on_message=self.messages.append, accept=["json"]
+        )
+        self.consumer.consume()
+
+    @property
+    def bodies(self) -> list[int]:
+        return [message.payload for message in self.messages]
+
+    def drain(self, messages: int) -> None:
+        """Receive so many messages, by stock polling."""
+        wait_for(lambda: self._drained(messages), f"{messages} messages")
+
+    def _drained(self, messages: int) -> bool:
+        with suppress(TimeoutError):
+            self.connection.drain_events(timeout=0.1)
+        return len(self.messages) >= messages
+
+    def deliver(self) -> None:
+        """Receive what waits, by our own delivery."""
+        self.consumer.channel.deliver_waiting()
+
+
+@dataclass
+class Process:
+    """What one worker process has of our transport."""
+
+    shards: Shards
+    tenures: Tenures
+    receipts: Receipts
+    connect: Callable[[], Client]
+
+    def take(self) -> bool:
+        """Take the shard; return whether it was to be had."""
+        tokens = self.shards.take([SHARD], lambda: f"token-{next(_NUMBERS)}")
+        for shard, token in tokens.items():
+            self.tenures.begin(shard, token, 0.0)
+        return bool(tokens)
+
+
+_NUMBERS = count()
+
+
+class Scene:
+    """A queue with messages 1, 2, 3, … and whoever consumes it."""
+
+    def __init__(self, server: Valkey, stack: ExitStack) -> None:
+        self.redis = redis.Redis(port=server.port)
+        self.redis.flushall()
+        self._server = server
+        self._stack = stack
+        self._producer = Producer(stack.enter_context(self._connection()))
+
+    def push(self, *numbers: int) -> None:
+        for number in numbers:
+            self._producer.publish(number, exchange="", routing_key=QUEUE, serializer="json", headers={})
+
+    def stock(self) -> Client:
+        client = Client(self._stack.enter_context(self._connection()))
+        client.consume()
+        return client
+
+    def ours(self, lease_s: float = 60.0) -> Process:
+        shards = Shards(redis.Redis(port=self._server.port), f"worker-{next(_NUMBERS)}", lease_s)
+        tenures = Tenures()
+        receipts = Receipts(shards, tenures, Counters())
+
+        def connect() -> Client:
+            options = {"transport": ShardTransport, "transport_options": {"receipts": receipts}}
+            client = Client(self._stack.enter_context(self._connection(**options)))
+            client.consume()
+            return client
+
+        return Process(shards, tenures, receipts, connect)
+
+    def queued(self) -> list[int]:
+        """Return what lies in the queue, the next to be delivered first."""
+        return [self._number(raw) for raw in reversed(self.redis.lrange(QUEUE, 0, -1))]
+
+    def _connection(self, **options: object) -> Connection:
+        return Connection(self._server.url, **{"transport_options": {"priority_steps": [0]}, **options})
+
+    def _number(self, raw: bytes) -> int:
+        return int(base64.b64decode(json.loads(raw)["body"]))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with valkey(tmp_path_factory.mktemp("valkey-alone")) as running:
+        yield running
+
+
+@pytest.fixture
+def scene(server: Valkey) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        yield Scene(server, stack)
+
+
+def test_1_closing_a_channel_reverses_what_it_had_fetched(scene: Scene) -> None:
+    stock = scene.stock()
+    scene.push(1, 2, 3, 4)
+    stock.drain(3)
+    stock.connection.release()
+    assert scene.queued() == [3, 2, 1, 4]
+
+    scene.redis.flushall()
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1, 2, 3)
+    client.deliver()
+    scene.push(4)
+    client.connection.release()
+    ours.shards.release(list(ours.tenures.all().values()))
+    assert scene.queued() == [1, 2, 3, 4]
+
+
+def test_2_cancelling_a_queue_does_not_stop_the_pop_in_flight(scene: Scene) -> None:
+    stock = scene.stock()
+    stock._drained(1)  # leaves a BRPOP in flight
+    stock.consumer.cancel()
+    scene.push(1, 2, 3)
+    wait_for(lambda: not stock._drained(1) and scene.queued() == [2, 3, 1], "the pop in flight to be over")
+    assert (stock.bodies, scene.queued()) == ([], [2, 3, 1])
+
+    scene.redis.flushall()
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    client.deliver()
+    ours.tenures.close([SHARD])
+    scene.push(1, 2, 3)
+    client.consumer.channel.look_again()
+    client.deliver()
+    assert (client.bodies, scene.queued()) == ([], [1, 2, 3])
+
+
+def test_3_a_lost_connection_puts_back_what_is_being_worked_on(scene: Scene) -> None:
+    stock = scene.stock()
+    scene.push(1, 2)
+    stock.drain(2)
+    stock.connection.collect()
+    assert sorted(scene.queued()) == [1, 2]
+
+    scene.redis.flushall()
+    ours = scene.ours()
+    ours.take()
+    before = ours.connect()
+    scene.push(1, 2)
+    before.deliver()
+    before.connection.collect()
+    after = ours.connect()
+    scene.push(3)
+    after.deliver()
+    assert (before.bodies, after.bodies, scene.queued()) == ([1, 2], [3], [])
+
+
+def test_4_an_acknowledgement_after_the_channel_closed_comes_to_nothing_or_kills(scene: Scene) -> None:
+    stock = scene.stock()
+    scene.push(1)
+    stock.drain(1)
+    stock.connection.release()
+    stock.messages[0].ack()
+    assert scene.queued() == [1]
+
+    again = scene.stock()
+    again.consumer.channel.do_restore = False  # the cure of 3 alone
+    again.drain(1)
+    again.connection.release()
+    with pytest.raises(AttributeError):  # no connection error: Celery's worker dies of it
+        again.messages[0].ack()
+
+    scene.redis.flushall()
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1)
+    client.deliver()
+    client.connection.release()
+    assert scene.redis.hlen(UNACKED) == 1
+    client.messages[0].ack()
+    assert scene.redis.hlen(UNACKED) == 0
+
+
+def test_5_what_a_dead_worker_held_is_overtaken(scene: Scene) -> None:
+    dead = scene.stock()
+    scene.push(1)
+    dead.drain(1)
+    living = scene.stock()
+    scene.push(2)
+    living.drain(1)
+    assert living.bodies == [2]
+
+    for client in (dead, living):
+        client.connection.release()
+    scene.redis.flushall()
+    dead, living = scene.ours(lease_s=0.2), scene.ours()
+    dead.take()
+    scene.push(1)
+    dead.connect().deliver()
+    assert not living.take()
+    scene.push(2)
+    wait_for(living.take, "the lease to be over", every_s=0.05)
+    client = living.connect()
+    client.deliver()
+    assert client.bodies == [1, 2]
+
+
+def test_6_a_worker_that_dies_after_the_pop_loses_the_message(scene: Scene) -> None:
+    stock = scene.stock()
+    stock._drained(1)  # leaves a BRPOP in flight
+    scene.push(1)
+    wait_for(lambda: scene.queued() == [], "the server to have popped it")
+    stock.consumer.channel.client.connection._sock.close()  # dies before it reads the answer
+    assert scene.redis.hlen("unacked") == 0
+
+    scene.redis.flushall()
+    ours = scene.ours()
+    ours.take()
+    scene.push(1, 2)
+    _pop_and_die(scene, ours)
+    assert scene.redis.hlen(UNACKED) == 2
+    client = ours.connect()
+    client.deliver()
+    assert client.bodies == [1, 2]
+
+
+def _pop_and_die(scene: Scene, ours: Process) -> None:
+    [tenure] = ours.tenures.all().values()
+    keys = ["memrepo:owners", "memrepo:sequence", QUEUE, UNACKED]
+    connection = scene.redis.connection_pool.get_connection()
+    connection.send_command(*_command(POP, keys, [10, 10_000, tenure.shard, tenure.token]))
+    wait_for(lambda: scene.queued() == [], "the server to have popped them")
+    connection.disconnect()
+    scene.redis.connection_pool.release(connection)
+
+
+def _command(script: Script, keys: list[str], args: list[object]) -> list[object]:
+    return ["EVAL", script.source, len(keys), *keys, *args]
+
+
+def test_a_former_owner_neither_delivers_nor_acknowledges(scene: Scene) -> None:
+    former, present = scene.ours(lease_s=0.05), scene.ours()
+    former.take()
+    client = former.connect()
+    scene.push(1)
+    client.deliver()
+    time.sleep(0.1)
+    assert present.take()
+    scene.push(2)
+
+    client.messages[0].ack()
+    client.consumer.channel.look_again()
+    client.deliver()
+
+    assert client.bodies == [1]
+    assert scene.queued() == [1, 2]
+
+
+def test_numbers_rise_also_when_the_server_forgot_its_last_second(scene: Scene) -> None:
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1)
+    client.deliver()
+    scene.redis.delete("memrepo:sequence")
+    scene.push(2)
+    client.consumer.channel.look_again()
+    client.deliver()
+
+    first, second = (int(message.delivery_tag.partition("/")[2]) for message in client.messages)
+    assert first < second
