@@ -80,7 +80,9 @@ def added_commands() -> Mapping[str, click.Command]:
     for entry_point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             commands = entry_point.load()()
-        except ImportError:
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRAS:
+                raise  # a fault of ours, not a library that is not installed
             commands = [_not_installed(name) for name in WORKER_COMMANDS]
         found |= {command.name: command for command in commands}
     return found
