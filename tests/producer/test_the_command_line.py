@@ -260,7 +260,7 @@ def test_a_broker_that_is_down_is_one_line_on_standard_error() -> None:
 
 @pytest.mark.parametrize("command", ["up", "worker", "doctor", "replay", "shards", "store"])
 def test_without_the_workers_libraries_its_commands_say_how_to_install_them(command: str) -> None:
-    told = as_users_run_it(command, "--anything", prelude="import sys; sys.modules['memrepo_worker'] = None")
+    told = as_users_run_it(command, "--anything", prelude="import sys; sys.modules['pygit2'] = None")
 
     assert told.returncode == 1
     assert "pip install 'memrepo[worker]'" in told.stderr

@@ -41,7 +41,7 @@ def test_results_are_kept_at_the_broker_unless_told_otherwise() -> None:
         ("MEMREPO_POLL_INTERVAL_S", "nan"),
         ("MEMREPO_ENQUEUE_TIMEOUT_S", "soon"),
         ("MEMREPO_BROKER_URL", "amqp://u:secret@host"),
-        ("MEMREPO_RESULT_URL", "/tmp/socket"),
+        ("MEMREPO_RESULT_URL", "/run/redis/socket"),
         ("MEMREPO_FILE_BYTES_MAX", "8 MiB"),
     ],
 )
