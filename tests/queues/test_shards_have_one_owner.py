@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
+from memrepo.routing import shard_of
 from memrepo_worker.group import Agent
 from memrepo_worker.queues.shards import pop, read_owners
+from memrepo_worker.queues.status import read_shards
 from memrepo_worker.queues.tenures import Tenure
+from memrepo_worker.queues.transport import POP_MESSAGES_MAX
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
 from tests.support.sending import Sender, sender
@@ -37,7 +42,7 @@ class Site:
         """Return the name of each shard's owner."""
         with self.server.client() as client:
             records = read_owners(client.hgetall("memrepo:owners"))
-        return {shard: worker.partition("/")[0] for shard, (_, worker) in records.items()}
+        return {shard: worker.partition("@")[0] for shard, (_, worker) in records.items()}
 
     def shares(self) -> list[int]:
         return sorted(Counter(self.owners().values()).values())
@@ -254,3 +259,82 @@ def test_what_a_lost_answer_delivered_is_found_again_in_order(open_site: Callabl
     worker.resume()
 
     site.check()
+
+
+def test_a_request_that_was_cancelled_is_not_run_by_whoever_takes_over(site: Site) -> None:
+    cancelled, kept = site.send.commit("acme", "a"), site.send.commit("acme", "a")
+    with site.server.client() as client:
+        client.set(f"celery-task-meta-{cancelled}", json.dumps({"status": "REVOKED", "task_id": cancelled}))
+    site.workers.start()
+
+    assert site.send.final(kept)["status"] == "SUCCESS"
+    assert site.log("a") == [kept]
+    wait_for(lambda: site.left() == 0, "both messages to be acknowledged")
+
+
+def test_a_worker_takes_no_more_than_fits_in_its_memory(open_site: Callable[..., Site]) -> None:
+    site = open_site(delay_s=0.3, parked_bytes_max=100_000)
+    site.commit(agents=3, rounds=200)
+    site.workers.start()
+    wait_for(lambda: in_flight(site) > 0, "messages to be delivered")
+    most = in_flight(site)
+
+    site.check()
+    assert most <= POP_MESSAGES_MAX
+
+
+def in_flight(site: Site) -> int:
+    with site.server.client() as client:
+        return sum(status.in_flight for status in read_shards(client, SHARDS))
+
+
+def test_results_may_be_kept_on_another_server_than_the_broker(
+    open_site: Callable[..., Site], tmp_path: Path
+) -> None:
+    with valkey(tmp_path / "results") as results:
+        site = open_site(result_url=results.url)
+        site.workers.start()
+        one = site.send.commit("acme", "a")
+        with results.client() as client:
+            wait_for(
+                lambda: '"SUCCESS"' in (client.get(f"celery-task-meta-{one}") or ""), "the result, there"
+            )
+        wait_for(lambda: site.left() == 0, "the message to be acknowledged")
+        assert site.send.meta(one) is None
+
+
+def test_the_status_of_shards_says_who_owns_what_and_what_waits(open_site: Callable[..., Site]) -> None:
+    site = open_site(delay_s=1.0)
+    waiting = site.send.commit("acme", "a")
+    shard = shard_of("acme", "a", SHARDS)
+    with site.server.client() as client:
+        before = read_shards(client, SHARDS)[shard]
+        worker = site.workers.start()
+        wait_for(lambda: (site.send.meta(waiting) or {}).get("status") == "STARTED", "the request to start")
+        after = read_shards(client, SHARDS)[shard]
+
+    assert (before.owner, before.waiting, before.in_flight, before.lease_left_s) == (None, 1, 0, None)
+    assert 0 <= before.oldest_waiting_s < 60
+    assert (after.owner.partition("@")[0], after.waiting, after.in_flight) == (worker.name, 0, 1)
+    assert 0 < after.lease_left_s <= LEASE_S
+    assert 0 <= after.oldest_in_flight_s < 60
+    assert after.oldest_waiting_s is None
+
+
+def test_inspect_shows_the_queues_that_a_worker_owns(site: Site) -> None:
+    app = Celery(broker=site.server.url, set_as_current=False)
+    first, second = site.workers.start(), site.workers.start()
+    site.wait_for_shares(8, 8)
+
+    def shown() -> dict[str, list[str]]:
+        replies = app.control.inspect(timeout=5, limit=2).active_queues() or {}
+        return {
+            worker.partition("@")[0]: sorted(queue["name"] for queue in queues)
+            for worker, queues in replies.items()
+        }
+
+    owned = {
+        worker.name: sorted(f"memrepo.{shard:03d}" for shard in owned_by(site, worker))
+        for worker in (first, second)
+    }
+    assert wait_for(lambda: shown() == owned, "inspect to show what is owned", 10)

@@ -99,9 +99,10 @@ def run_worker(
 ) -> int:
     """Serve until a signal ends the worker, and return the exit code of the process.
 
-    ``name`` is the worker's name in Flower; by default the host's name and the process id.
+    ``name`` is the worker's name in Flower; by default the process id. The host's name is added if it has none.
     """
-    name = name or f"memrepo-{os.getpid()}@{socket.gethostname()}"
+    name = name or f"memrepo-{os.getpid()}"
+    name = name if "@" in name else f"{name}@{socket.gethostname()}"
     broker = redis.Redis.from_url(settings.broker_url, **BROKER_SOCKET_OPTIONS)
     try:
         _meet(broker, settings)

@@ -18,7 +18,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.queues.desk import Desk
 from memrepo_worker.queues.jobs import Job, Parcel, parcel_of
 from memrepo_worker.queues.refusals import refuse
-from memrepo_worker.queues.shards import shard_of_queue
+from memrepo_worker.queues.shards import read_tag
 from memrepo_worker.queues.transport import Receipts
 from memrepo_worker.settings import WorkerSettings
 
@@ -107,11 +107,15 @@ def strategy(task: Any, app: Celery, consumer: Consumer) -> Callable[..., None]:
         reject: Callable[..., None],
         _callbacks: object,
     ) -> None:
-        tenure = intake.tenures.get(shard_of_queue(message.delivery_info["routing_key"]) or 0)
+        shard, number = read_tag(message.delivery_tag) or (None, "")
+        if shard is None:
+            refuse(consumer, message, None)  # somebody had us consume a queue that is no shard's
+            return
+        tenure = intake.tenures.get(shard)
         if tenure is None:
             return  # lost since it was delivered: the message is its new owner's
         try:
-            job = Job(message, consumer, tenure, task=task, on_ack=ack, on_reject=reject)
+            job = Job(message, consumer, tenure, number, task=task, on_ack=ack, on_reject=reject)
         except Exception as error:  # noqa: BLE001 - whatever a forged message does, the queue goes on
             refuse(consumer, message, error)
             return

@@ -38,7 +38,14 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
 
     started_s: float | None = None
 
-    def __init__(self, message: Any, consumer: Consumer, tenure: Tenure, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        message: Any,  # noqa: ANN401 - kombu's
+        consumer: Consumer,
+        tenure: Tenure,
+        number: str,
+        **options: Any,  # noqa: ANN401 - celery's
+    ) -> None:
         super().__init__(
             message,
             app=consumer.app,
@@ -47,7 +54,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             **options,
         )
         self.tenure = tenure
-        self.number = message.delivery_tag.partition("/")[2]
+        self.number = number
         self._consumer = consumer
 
     def read(self, limits: Limits, shards: int) -> Request:

@@ -11,7 +11,7 @@ from redis import Redis
 from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo_worker.queues.keys import LEASES, OWNERS, SEQUENCE, WORKERS, unacked_key
 from memrepo_worker.queues.scripts import Argument, ScriptRunner
-from memrepo_worker.queues.shard_scripts import ACKNOWLEDGE, BEAT, PEEK, POP, RELEASE, TAKE
+from memrepo_worker.queues.shard_scripts import ACKNOWLEDGE, BEAT, MISSING, POP, RELEASE, TAKE
 from memrepo_worker.queues.tenures import Tenure
 
 
@@ -82,11 +82,13 @@ class Shards:
         keys = [OWNERS, LEASES, WORKERS, *_queues([tenure.shard for tenure in tenures])]
         RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
 
-    def peek(self, tenure: Tenure) -> list[Delivery]:
-        """Return what was delivered in this tenure and is not acknowledged, oldest first."""
-        answer = PEEK.run(self.client, [OWNERS, unacked_key(tenure.shard)], [tenure.shard, tenure.token])
-        flat = [item for pair in answer.items() for item in pair] if isinstance(answer, dict) else answer
-        return sorted(_deliveries(flat), key=lambda delivery: int(delivery.number))
+    def missing(self, tenure: Tenure) -> list[Delivery]:
+        """Return what was delivered in this tenure, but never came to us, oldest first."""
+        known = sorted(tenure.delivered)
+        answer = MISSING.run(
+            self.client, [OWNERS, unacked_key(tenure.shard)], [tenure.shard, tenure.token, *known]
+        )
+        return sorted(_deliveries(answer), key=lambda delivery: int(delivery.number))
 
     def acknowledge(self, tenure: Tenure, numbers: Sequence[str]) -> bool:
         """Remove messages for good; return False if the shard has another owner by now."""
@@ -119,6 +121,17 @@ def shard_of_queue(queue: str) -> int | None:
     """Return the shard that a queue belongs to, or None if it is no shard's."""
     number = queue.removeprefix(QUEUE_PREFIX)
     return int(number) if number != queue and number.isdigit() else None
+
+
+def tag_of(shard: int, number: str) -> str:
+    """Return the delivery tag of a shard's message."""
+    return f"{shard}/{number}"
+
+
+def read_tag(tag: object) -> tuple[int, str] | None:
+    """Return shard and number of a delivery tag, or None if it is not one of ours."""
+    shard, slash, number = tag.partition("/") if isinstance(tag, str) else ("", "", "")
+    return (int(shard), number) if slash and shard.isdigit() else None
 
 
 def _queues(shards: Sequence[int]) -> list[Argument]:

@@ -25,7 +25,7 @@ from kombu.utils.json import loads
 
 from memrepo.routing import queue_name
 from memrepo_worker.observe import Observer
-from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, shard_of_queue
+from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, read_tag, shard_of_queue, tag_of
 from memrepo_worker.queues.tenures import Tenure, Tenures
 from memrepo_worker.queues.watch import WatchingConnection
 
@@ -52,8 +52,8 @@ class Receipts:
 
     def acknowledge(self, tag: str) -> None:
         """Remove a message for good, if its shard is still ours."""
-        shard, _, number = tag.partition("/")
-        tenure = self.tenures.get(int(shard))
+        shard, number = read_tag(tag) or (-1, "")
+        tenure = self.tenures.get(shard)
         if tenure is not None and number in tenure.delivered:
             tenure.delivered.discard(
                 number
@@ -73,29 +73,25 @@ class ShardQoS(kombu_redis.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401 - kombu's
         """Note a delivery, unless it is a shard's: the pop has noted that already."""
-        if not _is_ours(delivery_tag):
+        if read_tag(delivery_tag) is None:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
-        if _is_ours(delivery_tag):
+        if read_tag(delivery_tag) is not None:
             self.channel.receipts.acknowledge(delivery_tag)
         else:
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         """Remove a message; a shard's is never requeued: that would make it the last."""
-        if _is_ours(delivery_tag):
+        if read_tag(delivery_tag) is not None:
             self.channel.receipts.acknowledge(delivery_tag)
         else:
             super().reject(delivery_tag, requeue=requeue)
 
     def restore_visible(self, *args: object, **kwargs: object) -> None:
         """Put nothing back by the clock: a lease's end says when a worker is dead."""
-
-
-def _is_ours(delivery_tag: object) -> bool:
-    return isinstance(delivery_tag, str) and "/" in delivery_tag
 
 
 class ShardChannel(kombu_redis.Channel):
@@ -166,7 +162,8 @@ class ShardChannel(kombu_redis.Channel):
 
     def _open_tenure(self, queue: str) -> Tenure | None:
         """Return the tenure of a queue that we may deliver from; a queue that we may not, waits no longer."""
-        tenure = self.receipts.tenures.get(shard_of_queue(queue) or 0)
+        shard = shard_of_queue(queue)
+        tenure = None if shard is None else self.receipts.tenures.get(shard)
         if tenure is not None and tenure.is_open and queue in self._active_queues:
             return tenure
         self._waiting.discard(queue)
@@ -202,7 +199,7 @@ class ShardChannel(kombu_redis.Channel):
         for tenure in tenures:
             queue = queue_name(tenure.shard)
             if queue in self._unchecked:
-                missing = [d for d in self.receipts.shards.peek(tenure) if d.number not in tenure.delivered]
+                missing = self.receipts.shards.missing(tenure)
                 self._unchecked.discard(queue)
                 self._deliver_all(tenure, missing)
 
@@ -210,7 +207,7 @@ class ShardChannel(kombu_redis.Channel):
         queue = queue_name(tenure.shard)
         for delivery in deliveries:
             tenure.delivered.add(delivery.number)
-            tag = f"{tenure.shard}/{delivery.number}"
+            tag = tag_of(tenure.shard, delivery.number)
             try:
                 self.connection._callbacks[queue](_envelope(delivery.raw, queue, tag))
             except (ValueError, TypeError, LookupError, AttributeError) as error:
