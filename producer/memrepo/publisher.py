@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from memrepo.clock import Clock, steady_clock
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.requests import Request
-from memrepo.routing import queue_names
+from memrepo.routing import queue_names, unacked_key
 from memrepo.settings import Settings, masked
 
 if TYPE_CHECKING:
@@ -233,7 +233,10 @@ class _Link:
         pipeline = producer.channel.client.pipeline(transaction=False)
         for queue in due:
             pipeline.llen(queue)
-        self._depths |= {queue: (now, depth) for queue, depth in zip(due, pipeline.execute(), strict=True)}
+            pipeline.hlen(unacked_key(queue))
+        counts = pipeline.execute()
+        depths = (waiting + taken for waiting, taken in zip(counts[::2], counts[1::2], strict=True))
+        self._depths |= {queue: (now, depth) for queue, depth in zip(due, depths, strict=True)}
 
 
 def make_app(settings: Settings) -> Celery:

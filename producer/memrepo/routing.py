@@ -36,6 +36,11 @@ def taken_keys(queue: str) -> list[str]:
     return [f"{queue}.unacked", "unacked"]
 
 
+def unacked_key(queue: str) -> str:
+    """Return the Redis key (a hash) of a queue's messages that a worker has taken and not settled yet."""
+    return f"memrepo:unacked:{queue.removeprefix(QUEUE_PREFIX)}"
+
+
 def route(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> str:
     """Return the name of the one queue that carries this agent's requests."""
     return queue_name(shard_of(org_id, agent_id, shards))

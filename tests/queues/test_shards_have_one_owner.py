@@ -11,7 +11,10 @@ import pytest
 import redis
 from celery import Celery
 
+from memrepo import MemoryRepos
+from memrepo.errors import MemoryRepoBusyError
 from memrepo.routing import shard_of
+from memrepo.settings import Settings
 from memrepo_worker.group import Agent
 from memrepo_worker.queues.shards import pop, read_owners
 from memrepo_worker.queues.status import read_shards
@@ -338,3 +341,17 @@ def test_inspect_shows_the_queues_that_a_worker_owns(site: Site) -> None:
         for worker in (first, second)
     }
     assert wait_for(lambda: shown() == owned, "inspect to show what is owned", 10)
+
+
+def test_what_a_worker_has_taken_counts_for_the_depth_of_its_queue(open_site: Callable[..., Site]) -> None:
+    site = open_site(delay_s=2.0)
+    site.workers.start()
+    with MemoryRepos(
+        settings=Settings(site.server.url, site.server.url, shards=SHARDS, max_queue_depth=3)
+    ) as repos:
+        repo = repos.repo(org_id="acme", agent_id="a")
+        jobs = [repo.commit({"a.md": "x"}, "m") for _ in range(3)]
+        wait_for(lambda: in_flight(site) == 3, "the worker to have taken all")
+        with pytest.raises(MemoryRepoBusyError):
+            repo.commit({"a.md": "x"}, "m").result(timeout_s=20)
+    assert [site.send.final(job.id)["status"] for job in jobs] == ["SUCCESS"] * 3

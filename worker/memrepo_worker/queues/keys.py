@@ -14,6 +14,8 @@ in microseconds, so that a server that forgot its last second never gives one tw
 
 from __future__ import annotations
 
+from memrepo import routing
+
 OWNERS = "memrepo:owners"
 LEASES = "memrepo:leases"
 WORKERS = "memrepo:workers"
@@ -22,4 +24,4 @@ SEQUENCE = "memrepo:sequence"
 
 def unacked_key(shard: int) -> str:
     """Return the key of a shard's delivered and not yet acknowledged messages; its HLEN counts them."""
-    return f"memrepo:unacked:{shard:03d}"
+    return routing.unacked_key(routing.queue_name(shard))
