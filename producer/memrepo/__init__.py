@@ -37,8 +37,11 @@ from memrepo.limits import Limits
 from memrepo.meta import Status
 from memrepo.models import (
     Author,
+    Branch,
     CommitResult,
+    Diff,
     FileChange,
+    FileDiff,
     FileInfo,
     MemoryCommit,
     MemoryFile,
@@ -49,11 +52,14 @@ from memrepo.settings import Settings
 __all__ = [
     "AsyncMemoryRepos",
     "Author",
+    "Branch",
     "BrokerUnavailableError",
     "Changes",
     "CommitResult",
     "ContentMovedError",
+    "Diff",
     "FileChange",
+    "FileDiff",
     "FileInfo",
     "HeadMovedError",
     "InvalidRequestError",

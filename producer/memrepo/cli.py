@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from memrepo import errors
+from memrepo.commands.branch import branches, diff, restore
 from memrepo.commands.common import JSON_ASKED
 from memrepo.commands.job import config, job
 from memrepo.commands.read import cat, head, log, ls
@@ -128,5 +129,5 @@ def main() -> None:
     """Agent memory as git repositories, kept in object storage and served through Celery."""
 
 
-for _command in (create, commit, cat, ls, log, head, delete, job, config):
+for _command in (create, commit, cat, ls, log, head, diff, restore, branches, delete, job, config):
     main.add_command(_command)

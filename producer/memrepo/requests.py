@@ -68,6 +68,10 @@ def _strip_slash(path: str) -> str:
     return path.removeprefix("/")
 
 
+def _strip_slashes(paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if paths is None else tuple(map(_strip_slash, paths))
+
+
 class _ReadRequest(Request):
     ref: str = "HEAD"
 
@@ -181,10 +185,7 @@ class GetFilesRequest(_ReadRequest):
 
     paths: tuple[str, ...] | None = None
 
-    @field_validator("paths")
-    @classmethod
-    def _relative(cls, paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if paths is None else tuple(map(_strip_slash, paths))
+    _relative = field_validator("paths")(_strip_slashes)
 
     def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
         check_path_list(self.paths, limits)
@@ -250,6 +251,8 @@ class DiffRequest(Request):
     target: str
     paths: tuple[str, ...] | None = None
 
+    _relative = field_validator("paths")(_strip_slashes)
+
     def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
         validation.check_ref(self.base, "base")
         validation.check_ref(self.target, "target")
@@ -263,6 +266,8 @@ class RestoreRequest(_WriteRequest):
     paths: tuple[str, ...] | None = None
     branch: str = "main"
     author: Author = DEFAULT_AUTHOR
+
+    _relative = field_validator("paths")(_strip_slashes)
 
     def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
         validation.check_ref(self.ref)

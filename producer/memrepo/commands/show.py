@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from memrepo.models import CommitResult, FileInfo, MemoryCommit, Model
+from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -55,3 +55,17 @@ def show_file_line(file: FileInfo) -> None:
     """Print a file's mode, size and path."""
     mode = "x" if file.executable else "-"
     click.echo(f"{mode} {file.size:>10} {plain(file.path)}")
+
+
+_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def show_diff(difference: Diff) -> None:
+    """Print the patches, as ``git diff`` does; a binary file has none."""
+    for file in difference.files:
+        if file.binary:
+            click.echo(f"{file.status} binary file {plain(file.path)}")
+        for line in file.patch.splitlines():
+            heading = line.startswith(("+++", "---"))
+            colour = None if heading else _DIFF_COLOURS.get(line[:1])
+            click.secho(plain(line), fg=colour, bold=heading)

@@ -26,6 +26,11 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "list_files": {},
     "get_history": {},
     "get_head_sha": {},
+    "diff": {"base": "main", "target": "draft"},
+    "restore": {"ref": "main"},
+    "list_branches": {},
+    "create_branch": {"name": "draft"},
+    "delete_branch": {"name": "draft"},
     "delete_repo": {},
 }
 """A harmless body for each operation."""
@@ -261,6 +266,8 @@ def _paths_elsewhere() -> list[Hostile]:
             ("get_file", "path", path, "path"),
             ("get_files", "paths", ["ok", path], "paths[1]"),
             ("get_history", "path", path, "path"),
+            ("diff", "paths", [path], "paths[0]"),
+            ("restore", "paths", ["ok", path], "paths[1]"),
         )
     ]
     return deleting + creating + reading
@@ -304,9 +311,26 @@ def _refs() -> list[Hostile]:
             for name in reading
         ],
         *[
-            Hostile("get_head_sha", {"branch": name}, "branch", "as a branch to read")
-            for name in ("-x", "HEAD", "")
+            Hostile(operation, {field: name}, field, "the same, where another call takes it")
+            for name in ("-x", "HEAD", "", "a..b")
+            for operation, field in (
+                ("get_head_sha", "branch"),
+                ("create_branch", "name"),
+                ("delete_branch", "name"),
+                ("restore", "branch"),
+            )
         ],
+        *[
+            Hostile(operation, {field: name}, field, "seed: refs become options")
+            for name in ("-x", "--output=x", "HEAD~1", "")
+            for operation, field in (
+                ("diff", "base"),
+                ("diff", "target"),
+                ("restore", "ref"),
+                ("create_branch", "start_point"),
+            )
+        ],
+        Hostile("delete_branch", {"name": "main"}, "name", "git: HEAD would name nothing"),
     ]
 
 
@@ -538,4 +562,4 @@ HOSTILE: tuple[Hostile, ...] = (
 )
 """All cases."""
 
-assert set(BODIES) <= set(OPERATIONS)
+assert set(BODIES) == set(OPERATIONS)

@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from memrepo import CommitResult, FileInfo, JobCancelledError, MemoryCommit, MemoryFile, Snapshot, meta
+from memrepo import (
+    Branch,
+    CommitResult,
+    Diff,
+    FileDiff,
+    FileInfo,
+    JobCancelledError,
+    MemoryCommit,
+    MemoryFile,
+    Snapshot,
+    meta,
+)
 from memrepo.operations import OPERATIONS, Operation, result_from_json
 
 SHA = "a" * 40
@@ -32,6 +43,15 @@ RESULTS = {
     "list_files": [FileInfo(path="a", sha=SHA, size=1)],
     "get_history": [MemoryCommit(**COMMIT)],
     "get_head_sha": SHA,
+    "diff": Diff(
+        base_sha=SHA,
+        target_sha=SHA,
+        files=[FileDiff(path="a", status="added", additions=1, deletions=0, binary=False, patch="+a")],
+    ),
+    "restore": MADE,
+    "list_branches": [Branch(name="main", sha=SHA)],
+    "create_branch": Branch(name="main", sha=SHA),
+    "delete_branch": None,
     "delete_repo": None,
 }
 

@@ -1,0 +1,96 @@
+"""Commands that compare, restore and branch: ``diff``, ``restore``, ``branches``."""
+
+from __future__ import annotations
+
+import click
+
+from memrepo.commands.common import (
+    author_of,
+    client,
+    json_option,
+    of_agent,
+    outcome_of,
+    repo_of,
+    timeout_option,
+)
+from memrepo.commands.show import show_diff, show_json, show_result
+from memrepo.models import DEFAULT_AUTHOR, Author
+
+
+@click.command()
+@of_agent
+@click.argument("base")
+@click.argument("target", default="main")
+@click.argument("paths", nargs=-1)
+@timeout_option
+@json_option
+def diff(
+    org: str, agent: str, base: str, target: str, paths: tuple[str, ...], timeout_s: float, as_json: bool
+) -> None:
+    """Show what changed from BASE to TARGET (branches, tags or shas), in all files or those of PATHS."""
+    with client() as repos:
+        difference = outcome_of(repo_of(repos, org, agent).diff(base, target, paths=paths or None), timeout_s)
+    show_json(difference) if as_json else show_diff(difference)
+
+
+@click.command()
+@of_agent
+@click.argument("ref")
+@click.argument("paths", nargs=-1)
+@click.option("--branch", default="main", show_default=True)
+@click.option(
+    "--author",
+    type=author_of,
+    metavar="'NAME <EMAIL>'",
+    default=DEFAULT_AUTHOR,
+    show_default="memrepo",
+    help="Who restores it.",
+)
+@timeout_option
+@json_option
+def restore(
+    org: str,
+    agent: str,
+    ref: str,
+    paths: tuple[str, ...],
+    branch: str,
+    author: Author,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Bring back what was at REF as a new commit: all files, or those of PATHS."""
+    with client() as repos:
+        job = repo_of(repos, org, agent).restore(ref, paths=paths or None, branch=branch, author=author)
+        result = outcome_of(job, timeout_s)
+    show_json(result) if as_json else show_result(result)
+
+
+@click.command()
+@of_agent
+@click.option("--create", metavar="NAME", help="Begin a branch.")
+@click.option("--start-point", default="main", show_default=True, help="Where --create begins it.")
+@click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
+@timeout_option
+@json_option
+def branches(
+    org: str,
+    agent: str,
+    create: str | None,
+    start_point: str,
+    delete: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """List the branches and their commits, after creating or deleting one."""
+    with client() as repos:
+        repo = repo_of(repos, org, agent)
+        if create is not None:
+            outcome_of(repo.create_branch(create, start_point=start_point), timeout_s)
+        if delete is not None:
+            outcome_of(repo.delete_branch(delete), timeout_s)
+        listed = outcome_of(repo.list_branches(), timeout_s)
+    if as_json:
+        show_json(listed)
+        return
+    for branch in listed:
+        click.echo(f"{click.style(branch.sha, fg='yellow')} {branch.name}")
