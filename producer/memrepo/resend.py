@@ -20,7 +20,7 @@ from memrepo.clock import Clock, steady_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.publisher import Message, Publisher
 from memrepo.replies import Pending, expired
-from memrepo.routing import taken_keys
+from memrepo.routing import unacked_key
 from memrepo.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RESENDS_MAX = 3
 
-# KEYS: lists and hashes of messages, the queue's own first. ARGV: task ids. Returns the ids that are there.
+# KEYS: the queue, and the hash of its messages that a worker has taken. ARGV: task ids. Returns those that are there.
 # Kombu puts the properties last, so the end of a message names its task however large its body is.
 FIND = """
 local wanted, left, found = {}, #ARGV, {}
@@ -44,17 +44,13 @@ local function note(messages)
     end
 end
 
-for _, key in ipairs(KEYS) do
-    local kind = redis.call('TYPE', key).ok
-    if kind == 'hash' then
-        note(redis.call('HVALS', key))
-    elseif kind == 'list' then
-        local last = redis.call('LLEN', key) - 1
-        while last >= 0 and left > 0 do  -- from the consuming end: what waits longest is there
-            note(redis.call('LRANGE', key, math.max(0, last - 49), last))
-            last = last - 50
-        end
-    end
+for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do  -- one at a time: each may be large
+    note({redis.call('HGET', KEYS[2], number)})
+end
+local last = redis.call('LLEN', KEYS[1]) - 1
+while last >= 0 and left > 0 do  -- from the consuming end: what waits longest is there
+    note(redis.call('LRANGE', KEYS[1], math.max(0, last - 7), last))
+    last = last - 8
 end
 return found
 """
@@ -128,9 +124,9 @@ class Resends:
         for one in overdue:
             by_queue[one.message.queue].append(one)
         for queue, some in by_queue.items():
-            keys = [queue, *taken_keys(queue)]
             ids = [one.message.task_id for one in some]
-            found = {name.decode() for name in producer.channel.client.eval(FIND, len(keys), *keys, *ids)}
+            answer = producer.channel.client.eval(FIND, 2, queue, unacked_key(queue), *ids)
+            found = {task_id.decode() for task_id in answer}
             for one in some:
                 if one.message.task_id not in found:
                     self._settle_missing(one)

@@ -28,14 +28,6 @@ def queue_names(shards: int = SHARDS_DEFAULT) -> list[str]:
     return [queue_name(shard) for shard in range(shards)]
 
 
-def taken_keys(queue: str) -> list[str]:
-    """Return the broker's keys that may hold messages which a worker took from a queue and has not acknowledged.
-
-    The first is the shard's own list; the second is kombu's, for all queues.
-    """
-    return [f"{queue}.unacked", "unacked"]
-
-
 def unacked_key(queue: str) -> str:
     """Return the Redis key (a hash) of a queue's messages that a worker has taken and not settled yet."""
     return f"memrepo:unacked:{queue.removeprefix(QUEUE_PREFIX)}"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from memrepo import MemoryRepos, ResultExpiredError, Settings
-from memrepo.routing import route
+from memrepo.routing import route, unacked_key
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -49,17 +49,15 @@ def test_only_the_lost_ones_of_many_are_sent_again(broker: Valkey) -> None:
     assert set(taken[117:]) == {jobs[0].id, jobs[60].id, jobs[119].id}
 
 
-@pytest.mark.parametrize("where", ["queue", "own list", "kombu's hash", "record"])
+@pytest.mark.parametrize("where", ["queue", "a worker's hands", "record"])
 def test_a_request_that_is_somewhere_is_not_sent_again(where: str, broker: Valkey) -> None:
     with MemoryRepos(settings=settings(broker)) as repos, broker.client() as client:
         repo = repos.repo(org_id="acme", agent_id="agent-1")
         job = repo.get_head_sha()
         if where != "queue":
             message = client.rpop(QUEUE)
-        if where == "own list":
-            client.lpush(f"{QUEUE}.unacked", message)
-        if where == "kombu's hash":
-            client.hset("unacked", "tag", json.dumps([json.loads(message), "", QUEUE]))
+        if where == "a worker's hands":
+            client.hset(unacked_key(QUEUE), "1", message)
         if where == "record":
             client.set(f"celery-task-meta-{job.id}", json.dumps({"task_id": job.id, "status": "STARTED"}))
 
