@@ -61,13 +61,20 @@ class Up:
         """Return one of its children by its part in the system."""
         return next(child for child in self.tree if child.pid == self.told["pids"][name])
 
-    def left_running(self) -> list[str]:
-        """Return the commands of its processes that still run."""
-        return [
-            " ".join(child.cmdline())
-            for child in self.tree
-            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-        ]
+    def runs(self, name: str) -> bool:
+        """Tell whether one of its children still runs."""
+        return _runs(self.child(name))
+
+    def left_running(self) -> list[int]:
+        """Return those of its processes that still run."""
+        return [child.pid for child in self.tree if _runs(child)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -29,6 +29,17 @@ def head(running: Up) -> str:
         return repos.repo(org_id="acme", agent_id="agent-42").get_head_sha().result(timeout_s=20)
 
 
+def assert_broker_ends_last(running: Up) -> None:
+    """Watch the system end: a worker hands over through the broker, so the broker must outlive it."""
+
+    def all_gone() -> bool:
+        broker_runs = running.runs("broker")
+        assert broker_runs or not running.runs("worker")
+        return not broker_runs
+
+    wait_for(all_gone, "the broker to end", timeout_s=40)
+
+
 def status(url: str, auth: str = "", *, post: bool = False) -> int:
     headers = {"Authorization": "Basic " + base64.b64encode(auth.encode()).decode()} if auth else {}
     try:
@@ -48,6 +59,7 @@ def test_it_serves_and_when_asked_to_stop_leaves_nothing_running(tmp_path: Path)
 
         running.process.terminate()
 
+        assert_broker_ends_last(running)
         assert running.process.wait(40) == 0
         assert running.left_running() == []
 
@@ -104,6 +116,7 @@ def test_when_it_is_killed_itself_its_parts_end_too_and_the_data_can_be_used_aga
     with up(tmp_path) as first:
         sha = remember(first, "likes tea\n")
         first.process.kill()
+        assert_broker_ends_last(first)
 
         with up(tmp_path) as second:  # waits until the parts of the first have ended
             assert first.left_running() == []

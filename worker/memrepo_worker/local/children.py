@@ -49,13 +49,13 @@ class Children:
         with log.open("ab") as output:
             process = self.processes.start(arguments, env=env, stdout=output, stderr=output, cwd=self.folder)
         with (self.folder / CHILDREN).open("a") as note:
-            note.write(f"{process.pid}\n")
+            note.write(f"{name} {process.pid}\n")
         child = Child(name, process, log)
         self.running.append(child)
         return child
 
     def forget_earlier(self) -> None:
-        """Empty the note of process ids."""
+        """Empty the guard's note."""
         (self.folder / CHILDREN).write_text("")
 
     def first_dead(self) -> Child | None:

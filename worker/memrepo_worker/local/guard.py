@@ -1,7 +1,7 @@
 """A last resort: ends the children when their parent was killed and could not do it.
 
 Runs as a process of its own: ``python -m memrepo_worker.local.guard PARENT_PID FOLDER``. The parent notes its
-children in ``FOLDER/children``, one process id a line, the broker first.
+children in ``FOLDER/children``, a name and a process id a line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+BROKER = "broker"
 CHILDREN = "children"
 GUARD_LOCK = "guard.lock"
 LOOK_EVERY_S = 0.3
@@ -41,14 +42,15 @@ def _signal(pid: int, number: int) -> bool:
 
 
 def main(parent_pid: int, folder: Path) -> None:
-    """Watch until the parent is gone, then end its children: the broker last."""
+    """Watch until the parent is gone, then end its children: the broker last, since workers hand over through it."""
     with (folder / GUARD_LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         while os.getppid() == parent_pid:
             time.sleep(LOOK_EVERY_S)
-        broker_first = [int(line) for line in (folder / CHILDREN).read_text().split()]
-        end(broker_first[1:], GRACE_S)
-        end(broker_first[:1], GRACE_S)
+        noted = [line.split(" ") for line in (folder / CHILDREN).read_text().splitlines()]
+        pids = {name: int(pid) for name, pid in noted if int(pid) != os.getpid()}
+        end([pid for name, pid in pids.items() if name != BROKER], GRACE_S)
+        end([pid for name, pid in pids.items() if name == BROKER], GRACE_S)
 
 
 if __name__ == "__main__":

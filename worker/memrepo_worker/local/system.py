@@ -17,11 +17,11 @@ from kombu.exceptions import OperationalError
 
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
-from memrepo_worker.local.guard import GUARD_LOCK
+from memrepo_worker.local.guard import BROKER, GUARD_LOCK
 from memrepo_worker.local.ports import HOST
 from memrepo_worker.processes import Processes
 
-BROKER, WORKER, FLOWER, GUARD = "broker", "worker", "flower", "guard"
+WORKER, FLOWER, GUARD = "worker", "flower", "guard"
 START_TIMEOUT_S = 60.0  # a long append-only file is read first
 STOP_GRACE_S = 30.0
 FLOWER_OPTIONS = (

@@ -13,7 +13,6 @@ from memrepo_worker.git.objects import MODE_EXECUTABLE, MODE_FILE, TreeEntry
 from memrepo_worker.replay.source import SourceChange, SourceCommit
 
 _KINDS = {"120000": "is a symbolic link", "160000": "is a submodule"}
-_REQUEST_SLACK_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +129,12 @@ class Plan:
     def _parts(self, changes: list[PlannedChange]) -> Iterator[Part]:
         """Split one commit's changes so that each request is within the limits."""
         part: list[PlannedChange] = []
-        room = self.limits.request_bytes_max - _REQUEST_SLACK_BYTES
         size = 0
         for change in changes:
             weight = change.size + len(change.path.encode())
-            if part and (len(part) == self.limits.changes_max or size + weight > room):
+            if part and (
+                len(part) == self.limits.changes_max or size + weight > self.limits.request_bytes_max
+            ):
                 yield tuple(part)
                 part, size = [], 0
             part.append(change)
