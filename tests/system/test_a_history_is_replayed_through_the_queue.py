@@ -15,7 +15,7 @@ from memrepo_worker.replay.source import SourceRepository
 from memrepo_worker.replay.verify import Verifier
 from tests.support.commands import Ended, memrepo
 from tests.support.seeded_repository import LEFT_OUT, write_seeded_repository
-from tests.support.stock_git import git, restore, stock_git
+from tests.support.stock_git import empty_repository, git, restore, stock_git
 from tests.support.systems import System
 
 COMMITS = 500 if environment().get("LONG") == "1" else 120
@@ -143,6 +143,13 @@ def test_a_folder_that_is_no_repository_is_one_line(system: System, agent: str, 
 
     assert ended.code == 1
     assert "not a git repository" in ended.stderr
+
+
+def test_a_repository_without_a_commit_is_one_line(system: System, agent: str, tmp_path: Path) -> None:
+    ended = replay(system, tmp_path, str(empty_repository(tmp_path / "empty.git")), "--agent", agent)
+
+    assert ended.code == 1
+    assert ended.stderr == f"Error: {tmp_path}/empty.git has no commit to replay: its HEAD names none\n"
 
 
 def test_a_difference_is_noticed(

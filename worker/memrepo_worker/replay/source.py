@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pygit2
 
-from memrepo_worker.git.command import Git
+from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import TreeEntry
 
 LOG_TIMEOUT_S = 600.0
@@ -68,7 +68,12 @@ class SourceRepository:
         Raises:
             GitError: ``HEAD`` names no commit, or git failed.
         """
-        head = self.git.run(["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"], repo=self.path)
+        try:
+            head = self.git.run(
+                ["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"], repo=self.path
+            )
+        except GitError:
+            raise GitError(f"{self.path} has no commit to replay: its HEAD names none") from None
         commits = list(_parse(self.git.run([*_LOG, head.decode().strip()], repo=self.path)))
         return commits if limit is None else commits[:limit]
 

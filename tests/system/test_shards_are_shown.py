@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+
+from memrepo import MemoryRepos
+from memrepo.routing import route
+from tests.support.commands import memrepo
+from tests.support.ports import free_port
+from tests.support.systems import System
+
+
+def test_an_idle_system_is_one_line_per_owner(system: System, memories: MemoryRepos, tmp_path: Path) -> None:
+    memories.repo(org_id="acme", agent_id="idle").list_files().future.exception(timeout=20)
+
+    ended = memrepo("shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": system.broker_url})
+
+    assert ended.code == 0
+    owner, waiting = ended.stdout.splitlines()
+    assert owner.endswith(" owns 64 of 64 shards")
+    assert waiting == "nothing waits"
+
+
+def test_a_queue_that_fills_is_shown(system: System, memories: MemoryRepos, tmp_path: Path) -> None:
+    memory = memories.repo(org_id="acme", agent_id="shown")
+    memory.create_repo().result(timeout_s=20)
+    worker = psutil.Process(system.worker_pid)
+
+    worker.suspend()
+    try:
+        jobs = [memory.commit({"notes.md": f"{number}\n"}, "Learn") for number in range(5)]
+        env = {"MEMREPO_BROKER_URL": system.broker_url}
+        found = json.loads(memrepo("shards", "--json", folder=tmp_path, env=env).stdout)
+        shown = memrepo("shards", folder=tmp_path, env=env).stdout
+    finally:
+        worker.resume()
+    for job in jobs:
+        job.result(timeout_s=20)
+
+    queue = route("acme", "shown")
+    (busy,) = [shard for shard in found if shard["waiting"] + shard["in_flight"]]
+    assert busy["queue"] == queue
+    assert busy["waiting"] + busy["in_flight"] == 5
+    assert queue in shown
+
+
+def test_a_broker_that_is_away_is_one_line(tmp_path: Path) -> None:
+    ended = memrepo(
+        "shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    )
+
+    assert ended.code == 1
+    assert ended.stderr.count("\n") == 1
+    assert "cannot be reached" in ended.stderr

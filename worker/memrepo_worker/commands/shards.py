@@ -1,0 +1,70 @@
+"""``memrepo shards``: who owns what, and what waits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+import redis
+
+from memrepo_worker.commands.checks import BROKER_TIMEOUT_S, masked
+from memrepo_worker.queues.status import ShardStatus, read_shards
+from memrepo_worker.settings import WorkerSettings
+
+_HEADER = ("queue", "owner", "waiting", "in flight", "oldest waiting", "oldest in flight", "lease left")
+
+
+@click.command()
+@click.option("--all", "show_all", is_flag=True, help="Show idle shards one by one, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print every shard as JSON.")
+def shards(show_all: bool, as_json: bool) -> None:
+    """Show who owns the shard queues and what waits in them; asks the broker alone.
+
+    A shard that is busy, or that nobody owns, has a line of its own.
+    """
+    settings = WorkerSettings.from_env()
+    try:
+        with redis.Redis.from_url(
+            settings.broker_url, socket_timeout=BROKER_TIMEOUT_S, socket_connect_timeout=BROKER_TIMEOUT_S
+        ) as broker:
+            found = read_shards(broker, settings.shards)
+    except (redis.RedisError, ValueError) as error:
+        raise click.ClickException(
+            f"the broker at {masked(settings.broker_url)} cannot be reached: {error}"
+        ) from None
+    click.echo(
+        json.dumps([asdict(shard) for shard in found]) if as_json else in_words(found, show_all=show_all)
+    )
+
+
+def in_words(found: Sequence[ShardStatus], *, show_all: bool) -> str:
+    """Return a line for each owner, and a table of the shards worth a look."""
+    owners = Counter(shard.owner for shard in found)
+    lines = [
+        f"{owner or 'NOBODY'} owns {count} of {len(found)} shards"
+        for owner, count in sorted(owners.items(), key=lambda pair: pair[0] or "")
+    ]
+    rows = [_row(shard) for shard in found if show_all or _worth_a_look(shard)]
+    if not rows:
+        return "\n".join([*lines, "nothing waits"])
+    widths = [max(len(row[column]) for row in [_HEADER, *rows]) for column in range(len(_HEADER))]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in [_HEADER, *rows]]
+    return "\n".join([*lines, "", *table])
+
+
+def _worth_a_look(shard: ShardStatus) -> bool:
+    return shard.depth > 0 or shard.owner is None or (shard.lease_left_s or 0) < 0
+
+
+def _row(shard: ShardStatus) -> tuple[str, ...]:
+    ages = (shard.oldest_waiting_s, shard.oldest_in_flight_s, shard.lease_left_s)
+    return (
+        shard.queue,
+        shard.owner or "NOBODY",
+        str(shard.waiting),
+        str(shard.in_flight),
+        *("-" if age is None else f"{age:.1f} s" for age in ages),
+    )
