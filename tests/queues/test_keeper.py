@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+import redis
+
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.keeper import Keeper
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenures
+from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import wait_for
+
+SHARDS = 8
+
+
+@dataclass
+class Hands:
+    """Stands in for the mailbox: ``busy`` shards have a request running."""
+
+    busy: set[int] = field(default_factory=set)
+    let_go: list[int] = field(default_factory=list)
+    changes: int = 0
+
+    def hand_over(self, shards: Collection[int]) -> None:
+        self.let_go += shards
+
+    def is_clear(self, shard: int) -> bool:
+        return shard not in self.busy
+
+    def changed(self) -> None:
+        self.changes += 1
+
+
+_NUMBERS = count()
+
+
+def keeper(server: Valkey, name: str, lease_s: float) -> Keeper:
+    shards = Shards(redis.Redis(port=server.port), name, lease_s)
+    return Keeper(shards, Tenures(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
+
+
+def owned(one: Keeper) -> set[int]:
+    return set(one.tenures.all())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Valkey]:
+    with valkey(tmp_path / "valkey") as running:
+        yield running
+
+
+def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> None:
+    first, second = keeper(server, "first", 60), keeper(server, "second", 60)
+    first._step()
+    first.holder.busy = {4}
+    second._step()
+
+    first._step()
+    second._step()
+
+    assert first.holder.let_go == [4, 5, 6, 7]
+    assert (owned(first), owned(second)) == ({0, 1, 2, 3, 4}, {5, 6, 7})
+    assert not first.tenures.get(4).is_open
+
+    first.holder.busy = set()
+    first._step()
+    second._step()
+    assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+
+
+def test_every_tenure_has_a_token_of_its_own(server: Valkey) -> None:
+    one = keeper(server, "one", 60)
+    one._step()
+    before = {tenure.token for tenure in one.tenures.all().values()}
+    one.leave()
+    one._step()
+    after = {tenure.token for tenure in one.tenures.all().values()}
+
+    assert len(before | after) == 2 * SHARDS
+
+
+def test_a_lease_that_ran_out_while_the_broker_was_away_is_not_taken_from_the_living(server: Valkey) -> None:
+    lease_s = 1.5
+    first, second = keeper(server, "first", lease_s), keeper(server, "second", lease_s)
+    first._step()
+    second._step()
+    first._step()
+    second._step()
+    before = owned(first)
+
+    server.kill()
+    wait_for(_after(lease_s), "the leases to run out")
+    server.start()
+    second._step()
+    first._step()
+    second._step()
+
+    assert (owned(first), owned(second)) == (before, set(range(SHARDS)) - before)
+
+
+def test_a_dead_workers_shards_are_taken_when_its_lease_is_over(server: Valkey) -> None:
+    dead, living = keeper(server, "dead", 0.5), keeper(server, "living", 0.5)
+    dead._step()
+    living._step()
+    assert owned(living) == set()
+
+    wait_for(lambda: living._step() or owned(living), "the lease to be over", every_s=0.1)
+    dead._step()
+
+    assert owned(living) == set(range(SHARDS))
+    assert owned(dead) == set()
+    assert sorted(dead.holder.let_go) == list(range(SHARDS))
+
+
+def _after(seconds: float):
+    import time
+
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
