@@ -18,7 +18,7 @@ from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.limits import Limits
 from memrepo.operations import Operation, result_from_json
-from memrepo.publisher import Message, Publisher, unavailable
+from memrepo.publisher import Message, Publisher
 from memrepo.replies import Pending, Replies
 from memrepo.requests import Request
 from memrepo.resend import Resends
@@ -59,9 +59,8 @@ class QueueDesk:
         self._blocks = blocks
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
-        self._sent_within_s = (
-            settings.enqueue_timeout_s + 0.5
-        )  # the publisher itself gives up a little earlier
+        # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
+        self._sent_within_s = settings.enqueue_timeout_s + 0.5
         self._closed = False
 
     @property
@@ -99,18 +98,10 @@ class QueueDesk:
         wire.resends.track(message, pending)
         message.sent.add_done_callback(lambda sent: _unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
+        job = Job(self, pending, message.sent, request.request_id, self._sent_within_s)
         if self._blocks:
-            self._wait_sent(message.sent)
-        return Job(self, pending, message.sent, request.request_id, self._sent_within_s)
-
-    def _wait_sent(self, sent: Future[None]) -> None:
-        try:
-            sent.result(
-                self.settings.enqueue_timeout_s + 0.5
-            )  # the publisher itself gives up a little earlier
-        except TimeoutError:
-            sent.cancel()
-            raise unavailable(self.settings) from None
+            job.wait_enqueued()
+        return job
 
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""

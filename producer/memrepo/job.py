@@ -150,9 +150,28 @@ class Job(Generic[T]):
             async with asyncio.timeout(self._sent_within_s):
                 await _peek(self._sent)
         except TimeoutError:
-            raise BrokerUnavailableError(
-                "The broker did not take the request in time. Sending it again with the same request id is safe."
-            ) from None
+            raise self._not_sent() from None
+
+    def wait_enqueued(self) -> None:
+        """Return when the broker holds the request, as ``enqueued``; for a thread that may block."""
+        if self._sent is None:
+            return
+        try:
+            self._sent.result(self._sent_within_s)
+        except TimeoutError:
+            raise self._not_sent() from None
+
+    def _not_sent(self) -> BrokerUnavailableError:
+        """Give the request up; if it is on its way at this moment it may still be applied, once."""
+        error = BrokerUnavailableError(
+            "The broker did not take the request in time. Sending it again with the same request id, "
+            f"{self.request_id}, is safe.",
+            {"request_id": self.request_id},
+        )
+        if self._sent is not None:
+            self._sent.cancel()
+        self._pending.fail(error)
+        return error
 
     async def ended(self) -> None:
         """Return when the job has ended, well or not."""

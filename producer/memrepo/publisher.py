@@ -129,8 +129,8 @@ class Publisher:
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, or each message's time is up."""
         pause_s = PAUSE_FIRST_S
-        reason: MemoryRepoError = unavailable(self._settings)
-        while waiting := self._give_up_late(waiting, reason):
+        where = self._settings.broker_url
+        while waiting := self._give_up_late(waiting, where):
             try:
                 self._prepare(max(0.0, waiting[0].give_up_at_s - self._clock()))
                 waiting = self._link.refuse_where_deep(waiting)
@@ -139,7 +139,8 @@ class Publisher:
                 return _fail(waiting, error)
             except Exception as error:  # noqa: BLE001 - whatever the transport raises, the thread must live
                 self._link.drop()
-                reason = error if isinstance(error, MemoryRepoError) else reason
+                if isinstance(error, BrokerUnavailableError):  # it was the store of results
+                    where = self._settings.result_url
                 log.debug("publishing failed: %s", type(error).__name__)
                 threading.Event().wait(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
@@ -149,9 +150,13 @@ class Publisher:
                 return None
         return None
 
-    def _give_up_late(self, waiting: list[Message], reason: MemoryRepoError) -> list[Message]:
+    def _give_up_late(self, waiting: list[Message], where: str) -> list[Message]:
         now = self._clock()
-        _fail([message for message in waiting if message.give_up_at_s <= now], reason)
+        for message in waiting:
+            if message.give_up_at_s <= now:
+                message.sent.set_exception(
+                    unavailable(where, self._settings.enqueue_timeout_s, message.request.request_id)
+                )
         return [message for message in waiting if message.give_up_at_s > now]
 
     def _command(self, command: Command) -> None:
@@ -256,7 +261,7 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options={
             "priority_steps": [0],
             "socket_connect_timeout": settings.connect_timeout_s,
-            "socket_timeout": settings.connect_timeout_s,
+            "socket_timeout": settings.enqueue_timeout_s,  # a large body takes its time to be written
             "socket_keepalive": True,
             "health_check_interval": 10,
             "max_retries": 0,
@@ -295,11 +300,12 @@ def check_shards(recorded: bytes | None, settings: Settings) -> None:
         )
 
 
-def unavailable(settings: Settings) -> BrokerUnavailableError:
-    """Return the error for a broker that did not take a request in time."""
+def unavailable(url: str, timeout_s: float, request_id: str) -> BrokerUnavailableError:
+    """Return the error for a server that did not take a request in time."""
     return BrokerUnavailableError(
-        f"The broker {masked(settings.broker_url)} did not take the request within "
-        f"{settings.enqueue_timeout_s:g} s. Sending it again with the same request id is safe."
+        f"{masked(url)} did not take the request within {timeout_s:g} s. Sending it again with the same request id, "
+        f"{request_id}, is safe.",
+        {"request_id": request_id},
     )
 
 

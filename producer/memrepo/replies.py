@@ -29,7 +29,7 @@ T = TypeVar("T")
 CHANNEL_PREFIX = "memrepo.replies."
 TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
-LOOKUP_MAX = 200  # keys asked for at once
+LOOKUP_MAX = 50  # keys asked for at once: each may hold a large result
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Pending(Generic[T]):
         self.since_s = steady_clock()
         self.future: Future[T] = Future()
         self._decode = decode
+        self._follows = False
 
     def has_no_record(self) -> None:
         """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
@@ -78,6 +79,9 @@ class Pending(Generic[T]):
 
     def follow(self, other: Pending[T]) -> None:
         """End as another one of the same job does."""
+        if self._follows:
+            return
+        self._follows = True
 
         def copy(ended: Future[T]) -> None:
             error = ended.exception()
@@ -177,12 +181,16 @@ class Replies:
                 self._redis().publish(self.channel, record)
 
     def close(self) -> None:
-        """Stop listening. Jobs that have not ended stay as they are."""
+        """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
         self._closing.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
         if self._client is not None:
             self._client.close()
+        with self._lock:
+            unended, self._pending = self._pending, {}
+        for pending in unended.values():
+            pending.fail(closed(pending.task_id), pending.status)
 
     def _redis(self) -> Redis:
         with self._client_lock:
@@ -191,12 +199,10 @@ class Replies:
             return self._client
 
     def _run(self) -> None:
-        from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
-
         while not self._closing.is_set():
             try:
                 self._listen()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever redis-py raises, the thread must live
                 log.debug("replies interrupted: %s", type(error).__name__)
             finally:
                 self._subscribed.clear()
@@ -236,6 +242,8 @@ class Replies:
         if all_due:
             self._polled_at = now
         with self._lock:
+            if all_due:  # also what ended otherwise than by a record
+                self._pending = {key: one for key, one in self._pending.items() if not one.future.done()}
             due = [pending for pending in self._pending.values() if all_due or pending.foreign]
         remaining = iter(due)
         while some := list(islice(remaining, LOOKUP_MAX)):
@@ -266,6 +274,14 @@ def expired(job_id: str) -> ResultExpiredError:
     return ResultExpiredError(
         f"There is no record of job {job_id}: its result has expired, or it was never sent. Whether it was applied "
         "is in the agent's history.",
+        {"job_id": job_id},
+    )
+
+
+def closed(job_id: str) -> MemoryRepoError:
+    """Return the error for waiting on a client that was closed."""
+    return MemoryRepoError(
+        f"The client was closed while job {job_id} was under way; it goes on. Find it by its id with another client.",
         {"job_id": job_id},
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from memrepo import MemoryRepos, ResultExpiredError, Settings
+from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
 from memrepo.routing import route, unacked_key
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
@@ -86,6 +86,19 @@ def test_a_request_is_sent_again_three_times_at_most_and_then_expires(broker: Va
         with pytest.raises(ResultExpiredError, match=job.id):
             job.result(timeout_s=0)
     assert len(sent) == 1 + 3
+
+
+def test_a_request_that_was_refused_is_not_sent_later(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker, max_queue_depth=1)) as repos, broker.client() as client:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        kept = repo.get_head_sha()
+        with pytest.raises(MemoryRepoBusyError):
+            repo.get_head_sha()
+        client.delete(QUEUE)  # now there is room: the one that was taken comes back, the refused one does not
+
+        wait_for(lambda: client.llen(QUEUE), "the lost one")
+        assert kept.id in client.lindex(QUEUE, 0)
+        assert client.llen(QUEUE) == 1
 
 
 def test_nothing_is_sent_again_when_that_is_turned_off(broker: Valkey) -> None:

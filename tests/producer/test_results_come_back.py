@@ -257,6 +257,27 @@ def test_waiting_longer_than_allowed_names_a_job(
     assert caught.value.details == {"job_id": job.id}
 
 
+def test_closing_a_client_tells_whoever_waits_for_its_jobs(worker: StandIn, settings: Settings) -> None:
+    worker.answer = lambda _: None
+    client = MemoryRepos(settings=settings)
+    job = client.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+    told: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(MemoryRepoError) as caught:
+            job.result()
+        told.append(str(caught.value))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    worker.wait_taken(1)
+    client.close()
+    waiting.join(timeout=10)
+
+    assert len(told) == 1
+    assert "client was closed" in told[0]
+
+
 FORKED = """
 import os, sys
 from memrepo import MemoryRepos
