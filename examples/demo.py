@@ -19,7 +19,6 @@ from pathlib import Path
 from memrepo import AsyncMemoryRepos, Author, MemoryRepo
 from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
-from memrepo_worker.git.command import GitError
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 
@@ -74,15 +73,12 @@ def running(folder: Path, env: dict[str, str]) -> Iterator[str]:
 
 def history(folder: Path) -> Path:
     """Return this project's own repository, or one that a seeded script writes where there is no checkout."""
-    git = build_git(Counters())
-    try:
-        git.run(["-C", str(ROOT), "rev-parse", "--verify", "HEAD"])
-    except GitError:
-        sys.path.insert(0, str(ROOT))
-        from tests.support.seeded_repository import write_seeded_repository  # noqa: PLC0415 - not installed
+    if (ROOT / ".git").exists():
+        return ROOT
+    sys.path.insert(0, str(ROOT))
+    from tests.support.seeded_repository import write_seeded_repository  # noqa: PLC0415 - not installed
 
-        return write_seeded_repository(folder / "seeded.git", git)
-    return ROOT
+    return write_seeded_repository(folder / "seeded.git", build_git(Counters()))
 
 
 async def many_agents(broker_url: str) -> str:

@@ -63,14 +63,15 @@ class Up:
 
     def runs(self, name: str) -> bool:
         """Tell whether one of its children still runs."""
-        return _runs(self.child(name))
+        return runs_now(self.child(name))
 
     def left_running(self) -> list[int]:
         """Return those of its processes that still run."""
-        return [child.pid for child in self.tree if _runs(child)]
+        return [child.pid for child in self.tree if runs_now(child)]
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs_now(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody has looked at yet does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -40,6 +40,14 @@ def test_the_agent_loop_runs_again_and_again(system: System) -> None:
         assert "- learned thing 4" in said
 
 
+def test_many_agents_share_one_event_loop(system: System) -> None:
+    said = run_python(
+        str(ROOT / "examples" / "many_agents.py"), "30", env={"MEMREPO_BROKER_URL": system.broker_url}
+    )
+
+    assert said.startswith("30 agents made 300 commits")
+
+
 def test_the_demo_runs() -> None:
     said = run_python(str(ROOT / "examples" / "demo.py"), env={})
 
