@@ -93,3 +93,12 @@ def test_a_connection_that_was_cut_says_so_instead_of_watching_nothing(
     for _ in range(2):
         with pytest.raises(redis.ConnectionError):
             look(watching, tenures)
+
+
+def test_a_deep_queue_keeps_no_other_waiting(
+    watching: WatchingConnection, tenures: list[Tenure], others: redis.Redis
+) -> None:
+    others.lpush("memrepo.000", *range(100))
+    others.lpush("memrepo.001", "only")
+
+    assert look(watching, tenures) == [10, 1]

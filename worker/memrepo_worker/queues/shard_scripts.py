@@ -99,15 +99,16 @@ POP = Script(
     _CLOCK
     + OWNED
     + """
--- KEYS: owners, sequence, then queue and unacked of each shard. ARGV: at most so many messages, and about so many
--- bytes, then shard and token of each. Delivers from the consuming end; a message is in the queue or among the
--- unacknowledged, never elsewhere. Returns for each shard {1 if owned, messages left, {number, message, ...}}.
--- The LLEN comes last: it is what makes the server tell us of the next message (CLIENT TRACKING).
-local count, size, last = 0, 0, nil
+-- KEYS: owners, sequence, then queue and unacked of each shard. ARGV: at most so many messages of each shard, and
+-- about so many bytes in all, then shard and token of each. Delivers from the consuming end; a message is in the
+-- queue or among the unacknowledged, never elsewhere.
+-- Returns for each shard {1 if owned, messages left, {number, message, ...}}. The LLEN comes last: it is what
+-- makes the server tell us of the next message (CLIENT TRACKING).
+local size, last = 0, nil
 local answers = {}
 for index = 3, #ARGV, 2 do
     local queue, unacked = KEYS[index], KEYS[index + 1]
-    local delivered = {}
+    local count, delivered = 0, {}
     local is_ours = owned(KEYS[1], ARGV[index], ARGV[index + 1])
     while is_ours and count < tonumber(ARGV[1]) and size < tonumber(ARGV[2]) do
         local message = redis.call('RPOP', queue)

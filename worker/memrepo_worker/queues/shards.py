@@ -103,7 +103,10 @@ class Shards:
 def pop(
     runner: ScriptRunner, tenures: Sequence[Tenure], *, messages_max: int, bytes_max: int
 ) -> list[Popped]:
-    """Deliver messages, oldest first; for each shard in order what came of it."""
+    """Deliver messages, oldest first; return for each shard in order what came of it.
+
+    ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all.
+    """
     keys = [OWNERS, SEQUENCE, *_queues([tenure.shard for tenure in tenures])]
     held = _pairs((tenure.shard, tenure.token) for tenure in tenures)
     answer = POP.run(runner, keys, [messages_max, bytes_max, *held])

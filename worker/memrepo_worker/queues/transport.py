@@ -16,6 +16,7 @@ All touches on kombu's private parts are in this module.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -39,7 +40,8 @@ POP_BYTES_MAX = 4 * 1024 * 1024
 LOOK_AGAIN_S = 5.0
 """How often all queues are looked at although nothing was announced: in case an announcement got lost."""
 
-WATCH = "WATCH"
+WATCH, NUDGE = "WATCH", "NUDGE"
+"""What a file descriptor of the poller is for, beside kombu's own kinds."""
 
 
 class Receipts:
@@ -108,6 +110,7 @@ class ShardChannel(kombu_redis.Channel):
         self._watching: WatchingConnection | None = None
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
+        self._rounds = 0
         super().__init__(*args, **kwargs)
 
     @property
@@ -128,16 +131,23 @@ class ShardChannel(kombu_redis.Channel):
         self._waiting |= self._shard_queues()
 
     def deliver_waiting(self) -> None:
-        """Deliver until nothing waits or there is no room; called before each wait for events."""
-        while self._waiting and self.qos.can_consume():
+        """Deliver one round, if there is room; called before each wait for events.
+
+        While more waits the wait for events is cut short: remote control and heartbeats get their turn in between.
+        """
+        if self._waiting and self.qos.can_consume():
             with self.receipts.tenures.delivering:
-                tenures = self._tenures_waiting()
-                if not tenures:
-                    return
-                self._deliver_lost_answers(tenures)
-                for tenure, popped in zip(tenures, self._pop(tenures), strict=True):
-                    self._note(tenure, popped)
-                    self._deliver_all(tenure, popped.deliveries)
+                self._deliver_round()
+            if self._waiting:
+                self.connection.cycle.nudge()
+
+    def _deliver_round(self) -> None:
+        tenures = self._tenures_waiting()
+        if tenures:
+            self._deliver_lost_answers(tenures)
+            for tenure, popped in zip(tenures, self._pop(tenures), strict=True):
+                self._note(tenure, popped)
+                self._deliver_all(tenure, popped.deliveries)
 
     def hear(self) -> None:
         """Note what was announced."""
@@ -157,8 +167,13 @@ class ShardChannel(kombu_redis.Channel):
         return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
 
     def _tenures_waiting(self) -> list[Tenure]:
-        found = (self._open_tenure(queue) for queue in sorted(self._waiting))
-        return [tenure for tenure in found if tenure is not None]
+        """Return the open tenures of the queues that wait, beginning with another one each time."""
+        found = [
+            tenure for queue in sorted(self._waiting) if (tenure := self._open_tenure(queue)) is not None
+        ]
+        self._rounds += 1
+        first = self._rounds % len(found) if found else 0
+        return found[first:] + found[:first]
 
     def _open_tenure(self, queue: str) -> Tenure | None:
         """Return the tenure of a queue that we may deliver from; a queue that we may not, waits no longer."""
@@ -172,7 +187,8 @@ class ShardChannel(kombu_redis.Channel):
     def _pop(self, tenures: Sequence[Tenure]) -> list[Popped]:
         if self._watching is None:
             self._watching = self._watch()
-        answer = pop(self._watching, tenures, messages_max=POP_MESSAGES_MAX, bytes_max=POP_BYTES_MAX)
+        messages_max = max(1, POP_MESSAGES_MAX // len(tenures))
+        answer = pop(self._watching, tenures, messages_max=messages_max, bytes_max=POP_BYTES_MAX)
         self._waiting -= {queue_name(tenure.shard) for tenure in tenures}
         self._collect()
         self.receipts.observer.count("transport.pops")
@@ -236,10 +252,28 @@ def _envelope(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
 class ShardPoller(kombu_redis.MultiChannelPoller):
     """kombu's poller, which also waits for announcements."""
 
-    def watch(self, channel: ShardChannel, socket: Any) -> None:  # noqa: ANN401 - redis-py's
+    def __init__(self) -> None:
+        super().__init__()
+        self._nudged, self._nudging = socket.socketpair()
+        for end in (self._nudged, self._nudging):
+            end.settimeout(0)
+        self._fd_to_chan[self._nudged.fileno()] = (None, NUDGE)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        super().close()
+        for end in (self._nudged, self._nudging):
+            end.close()
+
+    def nudge(self) -> None:
+        """End the next wait for events at once."""
+        with suppress(BlockingIOError):  # full of nudges: one is enough
+            self._nudging.send(b".")
+
+    def watch(self, channel: ShardChannel, watched: Any) -> None:  # noqa: ANN401 - redis-py's
         """Wait for announcements of a channel, too."""
-        self._fd_to_chan[socket.fileno()] = (channel, WATCH)
-        self.poller.register(socket, self.eventflags)
+        self._fd_to_chan[watched.fileno()] = (channel, WATCH)
+        self.poller.register(watched, self.eventflags)
 
     def unwatch(self, channel: ShardChannel) -> None:
         """Wait for a channel's announcements no longer."""
@@ -259,6 +293,9 @@ class ShardPoller(kombu_redis.MultiChannelPoller):
         channel, kind = self._fd_to_chan.get(fileno, (None, None))
         if kind == WATCH:
             channel.hear()
+        elif kind == NUDGE:
+            with suppress(BlockingIOError):
+                self._nudged.recv(4096)
         else:
             super().on_readable(fileno)
 
