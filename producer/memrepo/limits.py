@@ -14,6 +14,7 @@ class Limits:
 
     path_bytes_max: int = 4096
     component_bytes_max: int = 255
+    path_depth_max: int = 128
     file_bytes_max: int = 8 * MIB
     request_bytes_max: int = 32 * MIB
     message_bytes_max: int = 64 * KIB

@@ -23,6 +23,7 @@ from memrepo.settings import Settings, masked
 
 if TYPE_CHECKING:
     from celery import Celery
+    from kombu.connection import Connection
     from kombu.messaging import Producer
 
 SHARDS_KEY = "memrepo:shards"
@@ -129,11 +130,13 @@ class Publisher:
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, or each message's time is up."""
         pause_s = PAUSE_FIRST_S
-        where = self._settings.broker_url
+        where, tried = self._settings.broker_url, False
         while waiting := self._give_up_late(waiting, where):
             try:
                 self._prepare(max(0.0, waiting[0].give_up_at_s - self._clock()))
-                waiting = self._link.refuse_where_deep(waiting)
+                if not tried:  # later some may be in the queue already
+                    waiting = self._link.refuse_where_deep(waiting)
+                tried = True
                 self._link.publish(waiting)
             except InvalidRequestError as error:
                 return _fail(waiting, error)
@@ -183,8 +186,12 @@ class _Link:
             self._app = make_app(self._settings)
         if self._producer is None:
             connection = self._app.connection_for_write()
-            producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
-            check_shards(producer.channel.client.get(SHARDS_KEY), self._settings)
+            try:
+                producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
+                check_shards(producer.channel.client.get(SHARDS_KEY), self._settings)
+            except Exception:
+                _collect(connection)
+                raise
             self._producer = producer
         return self._app, self._producer
 
@@ -192,12 +199,8 @@ class _Link:
         """Forget the connection."""
         producer, self._producer = self._producer, None
         self._depths.clear()
-        if producer is None:
-            return
-        try:
-            producer.connection.collect()
-        except Exception as error:  # noqa: BLE001 - it is lost anyway
-            log.debug("closing failed: %s", type(error).__name__)
+        if producer is not None:
+            _collect(producer.connection)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Put messages into their queues, in order, in one round trip where they are small."""
@@ -242,6 +245,14 @@ class _Link:
         counts = pipeline.execute()
         depths = (waiting + taken for waiting, taken in zip(counts[::2], counts[1::2], strict=True))
         self._depths |= {queue: (now, depth) for queue, depth in zip(due, depths, strict=True)}
+
+
+def _collect(connection: Connection) -> None:
+    """Close a connection of which nothing more is expected."""
+    try:
+        connection.collect()  # type: ignore[no-untyped-call]  # kombu ships few types
+    except Exception as error:  # noqa: BLE001 - it is lost anyway
+        log.debug("closing failed: %s", type(error).__name__)
 
 
 def make_app(settings: Settings) -> Celery:

@@ -58,7 +58,12 @@ def check_path(path: str, limits: Limits, field: str) -> str:
         raise TooLargeError.of(
             field, f"is {len(raw)} bytes long, over path_bytes_max ({limits.path_bytes_max})"
         )
-    for component in path.split("/"):
+    components = path.split("/")
+    if len(components) > limits.path_depth_max:
+        raise TooLargeError.of(
+            field, f"is {len(components)} levels deep, over path_depth_max ({limits.path_depth_max})"
+        )
+    for component in components:
         _check_component(component, limits, field)
     return path
 

@@ -94,6 +94,16 @@ def test_another_number_of_shards_than_the_workers_is_refused_by_name(
     assert broker.client().keys("memrepo.0*") == []
 
 
+def test_refusals_leave_no_connection_behind(broker: Valkey, repo: MemoryRepo) -> None:
+    broker.client().set("memrepo:shards", 8)
+    for _ in range(20):
+        with pytest.raises(InvalidRequestError):
+            repo.get_head_sha()
+
+    with broker.client() as client:
+        assert len(client.client_list()) < 10
+
+
 def test_the_same_number_of_shards_is_fine(broker: Valkey, worker: StandIn, repo: MemoryRepo) -> None:
     broker.client().set("memrepo:shards", 64)
 
