@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from memrepo_worker.git.compare import count_lines
-from tests.support.stock_git import empty_repository, git
+from memrepo_worker.git.compare import compare, parse_patch
+from tests.support.stock_git import empty_repository, git, stock_git
 
 EDITS = 300
 
@@ -48,7 +48,7 @@ def test_counts_of_random_edits_equal_stock_gits(tmp_path):
 
     stock = numstat(empty_repository(tmp_path / "repo.git"), pairs)
 
-    ours = [count_lines(old, new) for old, new in pairs]
+    ours = [compare(old, new) for old, new in pairs]
     assert [(str(count.additions), str(count.deletions)) for count in ours] == stock
 
 
@@ -67,7 +67,7 @@ def test_counts_of_random_edits_equal_stock_gits(tmp_path):
 def test_odd_texts_count_as_stock_git_counts_them(tmp_path, old, new):
     (stock,) = numstat(empty_repository(tmp_path / "repo.git"), [(old, new)])
 
-    ours = count_lines(old, new)
+    ours = compare(old, new)
 
     assert (str(ours.additions), str(ours.deletions)) == stock
 
@@ -76,5 +76,16 @@ def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path):
     pair = (b"a\n", b"a\0b\n")
 
     assert numstat(empty_repository(tmp_path / "repo.git"), [pair]) == [("-", "-")]
-    counts = count_lines(*pair)
+    counts = compare(*pair)
     assert (counts.additions, counts.deletions, counts.binary) == (0, 0, True)
+
+
+def test_a_patch_printed_by_git_counts_as_the_comparison_in_process_does(tmp_path):
+    """Large contents are compared by a process instead: the two ways must agree."""
+    rnd = random.Random(11)
+    repo = empty_repository(tmp_path / "repo.git")
+    for old, new in (random_edit(rnd) for _ in range(25)):
+        shas = [git(repo, "hash-object", "-w", "--stdin", stdin=data).decode().strip() for data in (old, new)]
+        by_process = parse_patch(stock_git().diff_of_blobs(repo, *shas))
+        in_process = compare(old, new)
+        assert (by_process.additions, by_process.deletions) == (in_process.additions, in_process.deletions)

@@ -103,6 +103,18 @@ def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adop
     assert report.commits == 4
 
 
+@pytest.mark.parametrize("name", ["recovered/1", "recovered"])
+def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(name, store, adopter):
+    seed = seed_repository(store, 3)
+    kept = seed.acknowledged[0]
+    store.put(f"{seed.prefix}refs/heads/main", f"{seed.acknowledged[1]}\n".encode(), ALWAYS)
+    store.put(f"{seed.prefix}refs/heads/{name}", f"{kept}\n".encode(), ALWAYS)
+
+    report = adopter.adopt(AGENT)
+
+    assert (report.commits, report.recovered) == (3, {"refs/heads/recovered-1/1": 1})
+
+
 def test_half_of_a_failed_upload_is_not_brought_back(store, adopter):
     seed = seed_repository(store, 2)
     lost = seed.commit({"lost": b"content"}, "never acknowledged")

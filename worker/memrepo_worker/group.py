@@ -59,7 +59,8 @@ class GroupHandler(Protocol):
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle every request of the group and return the outcomes in the same order.
 
-        Calling it again with the same requests is safe: what an earlier call settled is answered from the ledger.
+        Calling it again with the same requests is safe: what an earlier call settled is answered from the ledger. (A
+        read may then see commits that come after it in the group, where the earlier call's answer was lost.)
 
         Raises:
             memrepo_worker.store.seam.UnavailableError: the store cannot be reached now; call again later with the

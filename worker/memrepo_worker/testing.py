@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import MemoryRepoError, StoreUnavailableError
 from memrepo.job import Job
 from memrepo.limits import Limits
 from memrepo.operations import Operation, build, validate
@@ -40,7 +40,7 @@ from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Success
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import Store
+from memrepo_worker.store.seam import Store, StoreError
 
 T = TypeVar("T")
 
@@ -73,14 +73,22 @@ class InlineDesk:
         return self._clock()
 
     def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
-        """Execute a request; the job that comes back has ended."""
+        """Execute a request; the job that comes back has ended.
+
+        Raises:
+            StoreUnavailableError: the store failed; a worker would try again, here the caller does.
+        """
         pending = Pending(task_id, operation.result_from_json)
         sent: Future[None] = Future()
         sent.set_result(None)
         with self._lock:
             first = self._jobs.setdefault(task_id, pending)
             if first is pending:
-                self._execute(operation, request, pending)
+                try:
+                    self._execute(operation, request, pending)
+                except StoreError as error:
+                    del self._jobs[task_id]
+                    raise StoreUnavailableError(f"the store failed: {error}") from error
             else:
                 pending.follow(first)
         return Job(self, pending, sent, request.request_id)

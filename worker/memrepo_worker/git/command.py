@@ -11,6 +11,8 @@ from memrepo_worker.processes import Processes, ProcessFailedError
 
 GIT_VERSION_MIN = (2, 38)
 
+_COMPARE_TIMEOUT_S = 5.0
+
 _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -38,8 +40,15 @@ class Git:
     search_path: str
     timeout_s: float = 60.0
 
-    def run(self, arguments: Sequence[str], *, repo: Path | None = None, stdin: bytes = b"") -> bytes:
-        """Run one git command and return its standard output.
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        repo: Path | None = None,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """Run one git command and return its standard output; ``timeout_s`` stands in for the usual limit.
 
         Raises:
             GitError: it failed or took longer than the timeout.
@@ -47,7 +56,10 @@ class Git:
         where = [] if repo is None else [f"--git-dir={repo}"]
         try:
             return self.processes.run(
-                ["git", *where, *arguments], env=self.environment(), timeout_s=self.timeout_s, stdin=stdin
+                ["git", *where, *arguments],
+                env=self.environment(),
+                timeout_s=timeout_s or self.timeout_s,
+                stdin=stdin,
             )
         except ProcessFailedError as error:
             raise GitError(str(error)) from error
@@ -92,11 +104,11 @@ class Git:
         options = ["--strict"] if strict else []
         self.run(["index-pack", "--stdin", "--fix-thin", *options], repo=repo, stdin=pack)
 
-    def commits_touching(self, repo: Path, starts: Sequence[str], path: str, limit: int) -> list[str]:
-        """Return the newest commits reachable from ``starts`` that changed a file (``git rev-list -- path``)."""
-        if not starts:
-            return []
-        out = self.run(
-            ["--literal-pathspecs", "rev-list", f"--max-count={limit}", *starts, "--", path], repo=repo
-        )
-        return out.decode().split()
+    def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
+        """Return the patch from one blob to another; gives up after a few seconds."""
+        arguments = ["diff", "--text", "--no-color", "--no-ext-diff", "--no-textconv", old, new]
+        return self.run(arguments, repo=repo, timeout_s=_COMPARE_TIMEOUT_S)
+
+    def commits_touching(self, repo: Path, start: str, path: str) -> list[str]:
+        """Return the commits reachable from ``start`` that changed a file, newest first (``git rev-list -- path``)."""
+        return self.run(["--literal-pathspecs", "rev-list", start, "--", path], repo=repo).decode().split()

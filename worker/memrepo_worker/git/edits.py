@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from memrepo.validation import folded
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
     MODE_FILE,
@@ -65,8 +66,8 @@ class TreeEditor:
         is no error.
 
         Raises:
-            TreeConflictError: a file would be inside a file, replace a folder, or differ from a neighbour only in
-                case.
+            TreeConflictError: a file would be inside a file, replace a folder, or have a name that some file systems
+                take for a neighbour's.
         """
         top = _Node()
         for edit in edits:
@@ -88,7 +89,7 @@ class TreeEditor:
                 entries[name] = entry
         if entries == before:
             return sha
-        _refuse_case_twins(before.keys(), entries.keys(), prefix)
+        _refuse_twins(before.keys(), entries.keys(), prefix)
         return self._add(encode_tree(entries)) if entries else None
 
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
@@ -130,15 +131,15 @@ class TreeEditor:
         return sha
 
 
-def _refuse_case_twins(before: Iterable[str], after: Iterable[str], prefix: str) -> None:
-    """Refuse a new name that differs from a neighbour only in case: some file systems would merge the two."""
+def _refuse_twins(before: Iterable[str], after: Iterable[str], prefix: str) -> None:
+    """Refuse a new name that some file systems would take for a neighbour's (by case, or by composed letters)."""
     new = set(after) - set(before)
     if not new:
         return
     by_folded: dict[str, str] = {}
     for name in after:
-        other = by_folded.setdefault(name.casefold(), name)
+        other = by_folded.setdefault(folded(name), name)
         if other != name and (name in new or other in new):
             twin = name if name in new else other
             kept = other if twin is name else name
-            raise TreeConflictError(prefix + twin, f"differs from {prefix + kept!r} only in case")
+            raise TreeConflictError(prefix + twin, f"is {prefix + kept!r} on macOS or Windows")

@@ -13,7 +13,15 @@ from typing import Protocol
 
 import pygit2
 
-from memrepo_worker.git.objects import Commit, GitObject, Kind, TreeEntry, decode_commit, decode_tree
+from memrepo_worker.git.objects import (
+    MODE_SUBMODULE,
+    Commit,
+    GitObject,
+    Kind,
+    TreeEntry,
+    decode_commit,
+    decode_tree,
+)
 
 _TREES_CACHED_MAX = 32
 
@@ -89,6 +97,15 @@ class ObjectMap:
         """Return an object's size in bytes, or None when it is not here."""
         item = self._objects.get(sha)
         return None if item is None else len(item.data)
+
+
+def content_of(reader: Reader, entry: TreeEntry | None) -> bytes:
+    """Return the content that git compares: of a submodule the line that names its commit, of no file nothing."""
+    if entry is None:
+        return b""
+    if entry.mode == MODE_SUBMODULE:
+        return f"Subproject commit {entry.sha}\n".encode()
+    return reader.blob(entry.sha)
 
 
 class Reader:

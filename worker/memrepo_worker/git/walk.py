@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from memrepo_worker.git.objects import Commit, TreeEntry
@@ -42,7 +42,7 @@ class FileDelta:
 
 
 def differences(reader: Reader, old: str | None, new: str | None, prefix: str = "") -> Iterator[FileDelta]:
-    """Yield the files that differ between two trees, without detecting renames (as ``git diff-tree -r`` does)."""
+    """Yield the files that differ between two trees, by name in each folder; renames are not looked for."""
     if old == new:
         return
     before = _entries(reader, old)
@@ -66,8 +66,8 @@ def _entries(reader: Reader, tree: str | None) -> Mapping[str, TreeEntry]:
     return {} if tree is None else reader.tree(tree)
 
 
-def ancestors(reader: Reader, starts: Iterable[str]) -> Iterator[tuple[str, Commit]]:
-    """Yield commits reachable from ``starts``, newest first by committer date, each once.
+def ancestors(reader: Reader, start: str) -> Iterator[tuple[str, Commit]]:
+    """Yield a commit and those reachable from it, newest first by committer date, each once.
 
     With equal dates the later-found comes later, so a line of commits keeps its order.
     """
@@ -83,8 +83,7 @@ def ancestors(reader: Reader, starts: Iterable[str]) -> Iterator[tuple[str, Comm
             heapq.heappush(queue, (-commit.committer.timestamp, serial, sha, commit))
             serial += 1
 
-    for start in starts:
-        push(start)
+    push(start)
     while queue:
         _, _, sha, commit = heapq.heappop(queue)
         yield sha, commit

@@ -46,17 +46,12 @@ class Adopter:
     clock: Clock
 
     def agents(self) -> Iterator[Agent]:
-        """Yield every agent that has a repository in the seed's layout, adopted or not; one listing each."""
-        after = ""
-        while (found := next(iter(self.store.list("", after)), None)) is not None:
-            org_id, agent_id, rest = [*found.key.split("/", 2), "", ""][:3]
-            prefix = f"{org_id}/{agent_id}/repo.git/"
-            if rest.startswith("repo.git/"):
-                if self._exists(f"{prefix}HEAD"):
-                    yield Agent(org_id, agent_id)
-                after = f"{prefix}\x7f"  # sorts after every key of this agent
-            else:
-                after = found.key
+        """Yield every agent that has a repository in the seed's layout, adopted or not, by one listing of the store."""
+        for item in self.store.list(""):
+            org_id, _, rest = item.key.partition("/")
+            agent_id, _, name = rest.partition("/")
+            if name == "repo.git/HEAD":
+                yield Agent(org_id, agent_id)
 
     def adopt(self, agent: Agent) -> Adoption:
         """Adopt one agent; done again, it says that it was done.

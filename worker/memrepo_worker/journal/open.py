@@ -21,8 +21,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class SealedSinceError(Exception):
-    """The repository was deleted since one last looked: what one holds of it is void; open it anew."""
+class VoidError(Exception):
+    """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class JournalReader:
         for _ in range(_LOOKS_MAX - 1):
             try:
                 return self._open_once()
-            except (JournalDamagedError, SealedSinceError, NotThereError):
+            except (JournalDamagedError, VoidError, NotThereError):
                 # A delete or a fold may have moved things between two requests.
                 continue
         try:
             return self._open_once()
-        except (SealedSinceError, NotThereError) as error:
+        except (VoidError, NotThereError) as error:
             raise JournalDamagedError(
                 f"{self.layout.prefix} does not hold still or lacks a part: {error}"
             ) from error
@@ -71,14 +71,16 @@ class JournalReader:
     def since(self, seq: int) -> tuple[Entry, ...]:
         """Return the entries after ``seq``, without a gap; one request when there are none.
 
+        It is a listing that begins with entry ``seq`` itself: a store that lost it, or was emptied, must not be taken
+        for one with nothing new.
+
         Raises:
-            SealedSinceError: an entry after ``seq`` was replaced by a marker.
+            VoidError: entry ``seq`` is gone, or one after it was replaced by a marker.
         """
-        try:
-            following = self._entry(seq + 1)
-        except NotThereError:
-            return ()
-        return (following, *self._entries_after(seq + 1))
+        seqs = self._listed_after(seq - 1)
+        if seqs[:1] != [seq]:
+            raise VoidError(f"entry {seq} is not there any more")
+        return tuple(self._all(self._entry, seqs[1:]))
 
     def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
         """Whether entry ``seq`` is in the store with exactly these bytes, given by their digest."""
@@ -106,6 +108,10 @@ class JournalReader:
         return decode_entry(seq, self.store.get(self.layout.base(seq)).data)
 
     def _entries_after(self, seq: int) -> tuple[Entry, ...]:
+        return tuple(self._all(self._entry, self._listed_after(seq)))
+
+    def _listed_after(self, seq: int) -> list[int]:
+        """Return the numbers of the entries after ``seq``, which follow on it without a gap."""
         start_after = self.layout.entry(seq) if seq else ""
         listed = [
             self.layout.entry_seq(item.key) for item in self.store.list(self.layout.journal, start_after)
@@ -113,12 +119,12 @@ class JournalReader:
         seqs = [found for found in listed if found is not None]
         if seqs != list(range(seq + 1, seq + 1 + len(seqs))):
             raise JournalDamagedError(f"{self.layout.journal} has a gap after entry {seq}")
-        return tuple(self._all(self._entry, seqs))
+        return seqs
 
     def _entry(self, seq: int) -> Entry:
         data = self.store.get(self.layout.entry(seq)).data
         if not data:
-            raise SealedSinceError(f"entry {seq} is a marker")
+            raise VoidError(f"entry {seq} is a marker")
         return decode_entry(seq, data)
 
     def _all(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError
@@ -75,7 +76,8 @@ def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> tuple[dict[str, str], d
 
     The fault that is mended: ``git gc`` packed the refs, the stale loose ref stayed in the store, and from then on hid
     what was committed last. Where the packed ref is ahead of the loose one, the branch goes there. Whatever else was
-    committed and is reachable from nowhere becomes a branch ``recovered/N`` of its own.
+    committed and is reachable from nowhere becomes a branch ``recovered/N`` of its own (or ``recovered-1/N`` where the
+    user has branches of that name).
 
     Raises:
         SeedBrokenError: there is no branch to begin with.
@@ -93,12 +95,23 @@ def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> tuple[dict[str, str], d
             raise SeedBrokenError("it has no branch: nothing was ever committed, or the refs are lost")
         refs[HEAD_REF] = refs[named]
     reachable = list(refs.values())
+    prefix = next(prefix for prefix in _prefixes() if not any(_collide(prefix, name) for name in refs))
     for number, tip in enumerate(_lost_tips(git, repo, reachable), start=1):
-        name = f"{RECOVERED_PREFIX}{number}"
+        name = f"{prefix}{number}"
         refs[name] = tip
         recovered[name] = _count(git, repo, [tip], reachable)
         reachable.append(tip)
     return refs, recovered
+
+
+def _prefixes() -> Iterator[str]:
+    yield RECOVERED_PREFIX
+    yield from (f"refs/heads/recovered-{number}/" for number in count(1))
+
+
+def _collide(prefix: str, name: str) -> bool:
+    """Whether a branch of the user's own is, or is in, the folder that the recovered ones would go to."""
+    return f"{name.casefold()}/".startswith(prefix)
 
 
 def _lost_tips(git: Git, repo: Path, reachable: list[str]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.open import JournalReader
+from memrepo_worker.journal.open import JournalReader, Opening
+from memrepo_worker.journal.seal import clean
 from memrepo_worker.journal.whole import entry_of, scratch_repository, set_refs, verify
 from memrepo_worker.store.seam import Store
 
@@ -92,6 +93,7 @@ class Transfer:
         last = opening.entries[-1] if opening.entries else opening.base
         if (last is not None and last.refs) or (last is None and journal.has_seed_layout()):
             raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
+        self._require_clean(agent, opening)
         with scratch_repository(self.git) as repo:
             try:
                 refs = self._unpack(repo, file)
@@ -108,6 +110,17 @@ class Transfer:
                 f"{agent} was begun by somebody else meanwhile", {"agent_id": agent.agent_id}
             )
         return len(commits)
+
+    def _require_clean(self, agent: Agent, opening: Opening) -> None:
+        """Finish freeing the bytes of a deleted memory, which nobody would do once a new one is there."""
+        if opening.seq == 0:
+            return
+        if opening.base is None or any(entry.refs for entry in opening.entries):
+            raise RepoExistsError(
+                f"{agent} is being deleted: ask a worker for it once (memrepo log), then import again",
+                {"agent_id": agent.agent_id},
+            )
+        clean(self.store, self._layout(agent), opening.base.seq, (), self.executor)
 
     def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
         """Put a bundle's objects and refs into an empty repository; return the refs."""

@@ -44,6 +44,7 @@ class RepoCache:
         self._lock = threading.Condition()
         self._repos: OrderedDict[Agent, WarmRepo] = OrderedDict()
         self._held: set[Agent] = set()
+        self._shrink()
 
     @contextmanager
     def hold(self, agent: Agent) -> Iterator[HeldRepo]:
@@ -63,7 +64,10 @@ class RepoCache:
             repos = list(self._repos.values())
             self._repos.clear()
         for repo in repos:
-            repo.save()
+            try:
+                repo.save()
+            except OSError:
+                shutil.rmtree(repo.path, ignore_errors=True)
         self._lock_file.close()
 
     def __len__(self) -> int:
@@ -102,7 +106,7 @@ class RepoCache:
         self._observer.count("cache.dropped")
 
     def _evict(self) -> None:
-        """Let the least recently used go while there are too many; what they hold in memory goes to disk first."""
+        """Let the least recently used go, from memory and disk, while there are too many."""
         while True:
             with self._lock:
                 if len(self._repos) <= self._repos_max:
@@ -110,12 +114,17 @@ class RepoCache:
                 oldest = next((agent for agent in self._repos if agent not in self._held), None)
                 if oldest is None:
                     return
-                repo = self._repos.pop(oldest)
                 self._held.add(oldest)
             try:
-                repo.save()
+                self.drop(oldest)
             finally:
                 self._release(oldest)
+
+    def _shrink(self) -> None:
+        """Remove the oldest of what an earlier process left, down to as many as this one keeps."""
+        left = sorted(self._slot.glob("*.git"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in left[self._repos_max :]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _release(self, agent: Agent) -> None:
         with self._lock:

@@ -36,6 +36,7 @@ class Draft:
         self.objects: dict[str, GitObject] = {}
         self.lines: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
+        self._ended = False
         self.reader = reader.layered(ObjectMap(self.objects))
 
     @property
@@ -61,6 +62,11 @@ class Draft:
         """Note what became of a request."""
         self.lines[line.request_id] = line
 
+    def end(self) -> None:
+        """Delete the repository: nothing of what this draft held may stay in its entry, which is kept for good."""
+        self.refs.clear()
+        self._ended = True
+
     def commit(self, commit: Commit, objects: Mapping[str, GitObject]) -> str:
         """Add a commit with its new trees and files; return its id."""
         item = encode_commit(commit)
@@ -72,4 +78,6 @@ class Draft:
 
     def encode(self) -> bytes:
         """Return the entry's bytes."""
+        if self._ended:
+            return encode_entry({}, {}, (), self.lines.values())
         return encode_entry(self.objects, self.refs, self._prerequisites, self.lines.values())

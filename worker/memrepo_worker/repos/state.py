@@ -38,8 +38,8 @@ class RepoState:
         return self.seq > 0
 
     def encode(self) -> bytes:
-        """Return the state as it is kept beside the packs."""
-        return json.dumps(
+        """Return the state as it is kept beside the packs: a line with the digest of the rest, then JSON."""
+        body = json.dumps(
             {
                 "format": _FORMAT,
                 "seq": self.seq,
@@ -49,6 +49,7 @@ class RepoState:
                 "ledger": encode_lines(self.ledger.lines()).decode(),
             }
         ).encode()
+        return f"{sha256_of(body)}\n".encode() + body
 
     @classmethod
     def decode(cls, data: bytes) -> RepoState:
@@ -57,15 +58,18 @@ class RepoState:
         Raises:
             ValueError: it is of another format, or damaged.
         """
-        value = json.loads(data)
+        digest, _, body = data.partition(b"\n")
+        if digest.decode(errors="replace") != sha256_of(body):
+            raise ValueError("damaged state")
+        value = json.loads(body)
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise ValueError("state of another format")
         try:
             ledger = Ledger(decode_lines(value["ledger"].encode()))
             seq, seal = int(value["seq"]), int(value["seal"])
             return cls(seq, dict(value["refs"]), ledger, str(value["tip_sha256"]), seal)
-        except KeyError as error:
-            raise ValueError(f"state lacks {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"state of another form: {error}") from error
 
 
 def sha256_of(data: bytes) -> str:

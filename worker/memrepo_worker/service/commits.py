@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from memrepo.models import Author, FileDiff, MemoryCommit
-from memrepo_worker.git.compare import LineCounts, count_lines, unified
-from memrepo_worker.git.objects import Commit, Ident, TreeEntry
+from memrepo_worker.git.objects import Commit, Ident
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
+from memrepo_worker.repos.warm import WarmRepo
 
 COMMITTER_NAME = "memrepo"
 COMMITTER_EMAIL = "memrepo@localhost"
@@ -21,6 +21,8 @@ COMMITTER_EMAIL = "memrepo@localhost"
 _REQUEST_ID = "Request-Id"
 _AUTHOR_TYPE = "Author-Type"
 _AUTHOR_ID = "Author-Id"
+_TIMESTAMP_MIN = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
+_TIMESTAMP_MAX = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 _TRAILERS = (_REQUEST_ID, _AUTHOR_TYPE, _AUTHOR_ID)
 
 
@@ -69,17 +71,18 @@ def _split_trailers(message: str) -> tuple[str, dict[str, str]]:
     return body, {name: value for name, _, value in pairs}
 
 
-def describe(reader: Reader, sha: str) -> MemoryCommit:
+def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
     """Return what users are told of a commit: its text, its author, its files and line counts."""
+    reader = repo.reader
     commit = reader.commit(sha)
     parent = commit.parents[0] if commit.parents else None
     parent_tree = reader.commit(parent).tree if parent else None
     files, additions, deletions = [], 0, 0
     for delta in differences(reader, parent_tree, commit.tree):
-        counts = count(reader, delta.old, delta.new)
+        compared = repo.compare(delta.old, delta.new)
         files.append(delta.path)
-        additions += counts.additions
-        deletions += counts.deletions
+        additions += compared.additions
+        deletions += compared.deletions
     message, trailers = _split_trailers(commit.message)
     kind = trailers.get(_AUTHOR_TYPE, "user")
     return MemoryCommit(
@@ -90,7 +93,7 @@ def describe(reader: Reader, sha: str) -> MemoryCommit:
         author_id=trailers.get(_AUTHOR_ID),
         author_name=commit.author.name,
         author_email=commit.author.email,
-        timestamp=datetime.fromtimestamp(commit.author.timestamp, UTC),
+        timestamp=_utc(commit.author.timestamp),
         files_changed=[printable(path) for path in files],
         additions=additions,
         deletions=deletions,
@@ -98,37 +101,26 @@ def describe(reader: Reader, sha: str) -> MemoryCommit:
     )
 
 
-def count(reader: Reader, old: TreeEntry | None, new: TreeEntry | None) -> LineCounts:
-    """Count what changed between two states of a file; None stands for "no file"."""
-    if old is not None and new is not None and old.sha == new.sha:
-        return LineCounts(0, 0)
-    return count_lines(_content(reader, old), _content(reader, new))
+def _utc(timestamp: int) -> datetime:
+    """Return a date; one that Python cannot tell (imported histories hold anything) becomes the nearest that it can."""
+    return datetime.fromtimestamp(min(max(timestamp, _TIMESTAMP_MIN), _TIMESTAMP_MAX), UTC)
 
 
-def compare(reader: Reader, delta: FileDelta) -> FileDiff:
+def describe_file(repo: WarmRepo, delta: FileDelta) -> FileDiff:
     """Return what users are told of one file that differs between two commits."""
-    counts = count(reader, delta.old, delta.new)
+    compared = repo.compare(delta.old, delta.new)
     status: Literal["added", "modified", "deleted"] = "modified"
     if delta.old is None or delta.new is None:
         status = "added" if delta.old is None else "deleted"
     path = printable(delta.path)
-    patch = "" if counts.binary else unified(_content(reader, delta.old), _content(reader, delta.new), path)
     return FileDiff(
         path=path,
         status=status,
-        additions=counts.additions,
-        deletions=counts.deletions,
-        binary=counts.binary,
-        patch=patch,
+        additions=compared.additions,
+        deletions=compared.deletions,
+        binary=compared.binary,
+        patch=compared.patch(path),
     )
-
-
-def _content(reader: Reader, entry: TreeEntry | None) -> bytes:
-    if entry is None:
-        return b""
-    if entry.mode == "160000":  # a submodule has no content here; git shows this line for it
-        return f"Subproject commit {entry.sha}\n".encode()
-    return reader.blob(entry.sha)
 
 
 def printable(path: str) -> str:

@@ -12,6 +12,7 @@ from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.warm import WarmRepoDamagedError
 from memrepo_worker.service.turn import NotAdoptedError, Tools, Turn
+from memrepo_worker.store.seam import UnavailableError
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Service:
 
         A local copy that turns out to be damaged, or that the journal does not follow on, is thrown away and opened
         anew, once. What is still wrong then is wrong in the store.
+
+        Raises:
+            UnavailableError: also when the disk under the cache fails.
         """
         with self.cache.hold(group.agent) as held:
             try:
@@ -36,6 +40,11 @@ class Service:
                 self.tools.observer.count("repo.healed")
                 held.drop()
                 return Turn(self.tools, held, group).take()
+            except OSError as error:
+                # A full or broken disk under the cache: nothing was told yet, and a later try may find it mended.
+                self.tools.observer.count("cache.failed")
+                held.drop()
+                raise UnavailableError(f"the cache folder cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
         """Write what waits in memory to the cache folder and let it go."""

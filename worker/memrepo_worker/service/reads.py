@@ -24,7 +24,7 @@ from memrepo_worker.git.walk import ancestors, differences, files, lookup
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.commits import compare, describe, printable
+from memrepo_worker.service.commits import describe, describe_file, printable
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.revisions import is_at_or_below
 
@@ -114,14 +114,19 @@ def _bytes(path: str) -> bytes:
 def _get_history(
     request: GetHistoryRequest, view: View, repo: WarmRepo, limits: Limits
 ) -> list[MemoryCommit]:
-    starts = [resolve(request.ref, view, repo.reader)]
-    if request.after is not None:
-        starts = list(repo.reader.commit(resolve(request.after, view, repo.reader)).parents)
+    start = resolve(request.ref, view, repo.reader)
+    shas: Iterator[str]
     if request.path is not None:
-        shas = repo.commits_touching(starts, request.path, request.limit)
+        shas = iter(repo.commits_touching(start, request.path))
     else:
-        shas = [sha for sha, _ in islice(ancestors(repo.reader, starts), request.limit)]
-    return [describe(repo.reader, sha) for sha in shas]
+        shas = (sha for sha, _ in ancestors(repo.reader, start))
+    # What was told before is passed over, since behind a merge older commits are not all ancestors of ``after``.
+    if request.after is not None and request.after not in shas:
+        raise RefNotFoundError(
+            f"{request.after!r} is not in that history: begin anew, without after", {"ref": request.after}
+        )
+    shas = islice(shas, request.limit)
+    return [describe(repo, sha) for sha in shas]
 
 
 def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> Diff:
@@ -131,7 +136,7 @@ def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> D
     for delta in differences(repo.reader, *trees):
         if request.paths is not None and not any(is_at_or_below(delta.path, path) for path in request.paths):
             continue
-        compared.append(compare(repo.reader, delta))
+        compared.append(describe_file(repo, delta))
         total += len(compared[-1].patch)
         if total > limits.request_bytes_max:
             raise TooLargeError.of(

@@ -41,7 +41,7 @@ def _commit_result(
     if repo.state.seal and repo.reader.find(line.sha) is None:
         commit = _from_request(request.author, changes, line)
     else:
-        commit = describe(repo.reader, line.sha)
+        commit = describe(repo, line.sha)
     return CommitResult(**commit.model_dump(), branch=branch, created=line.verdict == COMMITTED)
 
 

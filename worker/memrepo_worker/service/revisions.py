@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
 from memrepo.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
@@ -58,7 +60,7 @@ def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> t
     sha = resolve(request.start_point, draft.view, draft.reader)
     if draft.refs.get(name, sha) != sha:
         raise InvalidRequestError.of("name", "there is a branch of that name already, at another commit")
-    refuse_new_ref(name, draft, "name")
+    refuse_new_ref(name, draft.refs, "name")
     draft.refs[name] = sha
     return DONE, sha
 
@@ -83,16 +85,16 @@ def branch_head(branch: str, draft: Draft) -> str:
     return sha
 
 
-def refuse_new_ref(name: str, draft: Draft, field: str) -> None:
+def refuse_new_ref(name: str, refs: Collection[str], field: str) -> None:
     """Refuse a new ref that stock git could not hold beside the others, on some file system or in an entry's header."""
-    if name in draft.refs:
+    if name in refs:
         return
-    if len(draft.refs) >= REFS_MAX:
+    if len(refs) >= REFS_MAX:
         raise InvalidRequestError.of(
             field, f"there are {REFS_MAX} branches and tags already, the most there may be"
         )
     folded = name.casefold()
-    for other in draft.refs:
+    for other in refs:
         there = other.casefold()
         # Loose refs are files: "a" and "a/b" exclude each other, and case may not tell two apart.
         if folded == there or folded.startswith(f"{there}/") or there.startswith(f"{folded}/"):

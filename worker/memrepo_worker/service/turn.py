@@ -20,7 +20,7 @@ from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
-from memrepo_worker.journal.open import JournalReader, SealedSinceError
+from memrepo_worker.journal.open import JournalReader, VoidError
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -30,7 +30,7 @@ from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
 from memrepo_worker.service.writes import settle
-from memrepo_worker.store.seam import RefusedError, Store, UnavailableError
+from memrepo_worker.store.seam import Store
 
 HORIZON_S_DEFAULT = 24 * 3600.0
 
@@ -116,10 +116,10 @@ class Turn:
             repo.is_verified = True
         try:
             entries = self._journal.since(state.seq)
-        except SealedSinceError:
+        except VoidError:
             return False
-        if state.exists and any(not entry.refs for entry in entries):
-            return False  # deleted since: a deleted repository's objects must not stay readable
+        if any(not entry.refs for entry in entries):
+            return False  # deleted meanwhile: a deleted repository's objects must not stay readable
         repo.absorb(entries)
         return True
 
@@ -132,6 +132,7 @@ class Turn:
         if opening.base is not None:
             repo.absorb([opening.base])
         repo.absorb(opening.entries)
+        self._forget_old_lines(repo)
         repo.prove(self._group.lease)
         return repo
 
@@ -141,8 +142,7 @@ class Turn:
         clean(self._tools.store, self._layout, state.seal, state.ledger.lines(), self._tools.executor)
         fresh = self._held.fresh(state)
         fresh.prove(self._group.lease)
-        fresh.is_clean = True
-        fresh.save()
+        fresh.clean_seal = state.seal
         self._held.keep(fresh)
         return fresh
 
@@ -150,7 +150,13 @@ class Turn:
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
         draft = Draft(repo.state, repo.reader)
-        return draft, [self._note(request, draft) for request in self._group.requests]
+        notes = [self._note(request, draft) for request in self._group.requests]
+        if draft.is_needed:
+            # Something begins the journal after all: then what failed before it must fail again when seen again.
+            for note in notes:
+                if isinstance(note, LedgerLine) and draft.settled(note.request_id) is None:
+                    draft.settle(note)
+        return draft, notes
 
     def _note(self, request: Request, draft: Draft) -> Note:
         if not request.MUTATES:
@@ -158,13 +164,14 @@ class Turn:
         known = draft.settled(request.request_id)
         if known is not None:
             return known if known.digest == request.digest else _another_body(request)
-        age_s = self._tools.clock() - request.enqueued_at
-        if abs(age_s) > self._tools.horizon_s:
-            return _expired(request, self._tools.horizon_s)
-        line = settle(request, draft, self._agent)
-        if isinstance(line.error, RepoNotFoundError) and not draft.begun and not draft.is_needed:
-            return line.error  # a journal that was never begun is not begun by asking for it
-        draft.settle(line)
+        if abs(self._tools.clock() - request.enqueued_at) > self._tools.horizon_s:
+            # Settled by an entry like any other verdict: an earlier attempt's create may still be under way.
+            line = _expired(request, self._tools.horizon_s)
+        else:
+            line = settle(request, draft, self._agent)
+        begins = draft.begun or draft.is_needed or not isinstance(line.error, RepoNotFoundError)
+        if begins:  # a journal that was never begun is not begun by asking for it
+            draft.settle(line)
         return line
 
     # The append
@@ -175,7 +182,7 @@ class Turn:
         seq = repo.state.seq + 1
         try:
             outcome = append(self._tools.store, self._layout.entry(seq), data)
-        except (UnavailableError, RefusedError):
+        except BaseException:
             repo.doubt()
             raise
         if outcome is Append.LOST:
@@ -207,8 +214,19 @@ class Turn:
         if not repo.state.begun:
             self._held.drop()
         elif repo.is_full:
-            repo.state.ledger.forget_before(self._tools.clock() - self._tools.horizon_s)
+            self._forget_old_lines(repo)
+            self._save(repo)
+
+    def _save(self, repo: WarmRepo) -> None:
+        """Write what waits in memory; if the disk does not take it, do without the local copy."""
+        try:
             repo.save()
+        except OSError:
+            self._tools.observer.count("cache.failed")
+            self._held.drop()
+
+    def _forget_old_lines(self, repo: WarmRepo) -> None:
+        repo.state.ledger.forget_before(self._tools.clock() - self._tools.horizon_s)
 
 
 def _another_body(request: Request) -> InvalidRequestError:
@@ -217,9 +235,10 @@ def _another_body(request: Request) -> InvalidRequestError:
     )
 
 
-def _expired(request: Request, horizon_s: float) -> RequestExpiredError:
-    return RequestExpiredError(
+def _expired(request: Request, horizon_s: float) -> LedgerLine:
+    error = RequestExpiredError(
         f"the request was enqueued more than {horizon_s / 3600:.0f} h away from now, so it was not executed: "
         "look into the history, then send it anew",
         {"request_id": request.request_id, "enqueued_at": request.enqueued_at},
     )
+    return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, error)

@@ -72,7 +72,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
             f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
             {"branch": request.branch, "head": parent},
         )
-    refuse_new_ref(name, draft, "branch")
+    refuse_new_ref(name, draft.refs or (HEAD_BRANCH,), "branch")
     _check_expected_contents(request.changes, draft, parent)
     sha = commit_edits(draft, request, _edits(request.changes), parent, request.message)
     draft.refs[name] = sha
@@ -113,7 +113,7 @@ def _edits(changes: Iterable[FileChange]) -> list[FileEdit]:
 def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
     require_repo(draft.view, agent)
     head = draft.refs.get(HEAD_BRANCH, NULL_SHA)
-    draft.refs.clear()
+    draft.end()
     return DELETED, head
 
 
