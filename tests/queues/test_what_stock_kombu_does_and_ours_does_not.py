@@ -313,3 +313,27 @@ def test_numbers_rise_also_when_the_server_forgot_its_last_second(scene: Scene) 
 
     first, second = (int(message.delivery_tag.partition("/")[2]) for message in client.messages)
     assert first < second
+
+
+def test_a_server_without_memory_loses_no_message_and_ends_no_worker(scene: Scene) -> None:
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1, 2)
+    scene.redis.config_set("maxmemory", "1")
+    try:
+        client.deliver()
+        assert (client.bodies, scene.queued(), scene.redis.hlen(UNACKED)) == ([], [1, 2], 0)
+    finally:
+        scene.redis.config_set("maxmemory", "0")
+
+    client.deliver()
+
+    assert client.bodies == [1, 2]
+
+
+def test_taking_again_after_a_lost_answer_finds_the_shard_taken(scene: Scene) -> None:
+    ours = scene.ours()
+    assert ours.shards.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
+    assert ours.shards.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
+    assert ours.shards.take([SHARD], lambda: "another") == {}

@@ -14,6 +14,8 @@ import redis
 from celery import Celery
 from celery.apps.worker import Worker
 from kombu.entity import Queue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.routing import queue_names
@@ -103,7 +105,9 @@ def run_worker(
     """
     name = name or f"memrepo-{os.getpid()}"
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
-    broker = redis.Redis.from_url(settings.broker_url, **BROKER_SOCKET_OPTIONS)
+    broker = redis.Redis.from_url(
+        settings.broker_url, **{**BROKER_SOCKET_OPTIONS, "socket_timeout": 5}, retry=Retry(NoBackoff(), 1)
+    )
     try:
         _meet(broker, settings)
     except MemoryRepoError as error:

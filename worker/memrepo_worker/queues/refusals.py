@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import states
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 
 from memrepo.errors import InvalidRequestError
 from memrepo_worker.observe import Counters
@@ -53,8 +54,23 @@ class _ReplyTo:
         self.reply_to = reply_to if isinstance(reply_to, str) else None
 
 
+def _note_broker_away(error: BaseException, interval_s: float) -> None:
+    logger.warning("the broker is away (%s); trying again in %.1f s", type(error).__name__, interval_s)
+
+
 class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
-    """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full."""
+    """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
+
+    It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.
+    """
+
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
+        """Connect, however long it takes, unless the worker is told to end."""
+        conn.ensure_connection(
+            _note_broker_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
+        )
+        self.first_connection_attempt = False
+        return conn
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ANN401, ARG002, D102
         refuse(self, message, None)

@@ -6,13 +6,16 @@ Select it with ``memrepo_worker.queues.results:ResultBackend+redis://…``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from celery import states
 from celery.backends.redis import RedisBackend
+from kombu.utils.functional import retry_over_time
+from redis import RedisError
 
 from memrepo.errors import StoreUnavailableError
 from memrepo_worker.queues.keys import OWNERS, unacked_key
@@ -104,7 +107,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
 
     def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
-        return bool(self.ensure(shards.acknowledge, (tenure, numbers), **KEEP_TRYING))
+        return bool(self._until_done(shards.acknowledge, (tenure, numbers)))
 
     def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[bool]:
         """Mark tasks as started; return for each whether it shall run.
@@ -132,7 +135,14 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         return self.encode(meta)
 
     def _run(self, script: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
-        return self.ensure(script.run, (self.client, keys, args), **KEEP_TRYING)
+        return self._until_done(script.run, (self.client, keys, args))
+
+    def _until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
+        on_error = partial(self.on_connection_error, None)
+        return retry_over_time(  # type: ignore[no-untyped-call]
+            step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING
+        )
 
     @property
     def _keep_s(self) -> int:

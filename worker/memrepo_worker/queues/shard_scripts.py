@@ -19,7 +19,6 @@ local function put_back(unacked, queue)
         redis.call('RPUSH', queue, redis.call('HGET', unacked, number))
     end
     redis.call('DEL', unacked)
-    return #numbers
 end
 """
 
@@ -51,21 +50,23 @@ return {
 
 TAKE = Script(
     _CLOCK
+    + OWNED
     + _PUT_BACK
     + """
 -- KEYS: owners, leases, then queue and unacked of each shard. ARGV: worker, lease in ms, then shard and new token.
 -- Takes each shard that has no owner or whose lease is over: what its owner had not acknowledged goes back first.
--- Returns the shards taken, each followed by how many messages went back.
+-- Returns the shards taken.
 local taken = {}
 for index = 3, #ARGV, 2 do
     local shard, token = ARGV[index], ARGV[index + 1]
     local until_ms = tonumber(redis.call('ZSCORE', KEYS[2], shard) or '0')
-    if until_ms <= now_ms or redis.call('HEXISTS', KEYS[1], shard) == 0 then
-        local restored = put_back(KEYS[index + 1], KEYS[index])
+    if owned(KEYS[1], shard, token) then
+        taken[#taken + 1] = shard  -- asked again, because the first answer was lost
+    elseif until_ms <= now_ms or redis.call('HEXISTS', KEYS[1], shard) == 0 then
+        put_back(KEYS[index + 1], KEYS[index])
         redis.call('HSET', KEYS[1], shard, token .. ' ' .. ARGV[1])
         redis.call('ZADD', KEYS[2], now_ms + ARGV[2], shard)
         taken[#taken + 1] = shard
-        taken[#taken + 1] = restored
     end
 end
 return taken
@@ -111,7 +112,7 @@ for index = 3, #ARGV, 2 do
     local count, delivered = 0, {}
     local is_ours = owned(KEYS[1], ARGV[index], ARGV[index + 1])
     while is_ours and count < tonumber(ARGV[1]) and size < tonumber(ARGV[2]) do
-        local message = redis.call('RPOP', queue)
+        local message = redis.call('LINDEX', queue, -1)
         if not message then
             break
         end
@@ -119,6 +120,7 @@ for index = 3, #ARGV, 2 do
         last = math.max(last or redis.call('INCRBY', KEYS[2], 0), now_us) + 1
         local number = string.format('%.0f', last)
         redis.call('HSET', unacked, number, message)
+        redis.call('RPOP', queue)  -- last: a server without memory refuses what adds, and nothing is undone
         delivered[#delivered + 1] = number
         delivered[#delivered + 1] = message
         count = count + 1

@@ -71,7 +71,7 @@ class Shards:
         tokens = {shard: new_token() for shard in shards}
         args = [self.worker, self._lease_ms, *_pairs(tokens.items())]
         answer = TAKE.run(self.client, [OWNERS, LEASES, *_queues(shards)], args)
-        return {int(shard): tokens[int(shard)] for shard in answer[::2]}
+        return {int(shard): tokens[int(shard)] for shard in answer}
 
     def release(self, tenures: Collection[Tenure], *, leaving: bool = False) -> None:
         """Give shards up: what is not acknowledged goes back, in order, and anybody may take them.

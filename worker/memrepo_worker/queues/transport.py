@@ -23,6 +23,7 @@ from typing import Any
 
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
+from redis import ResponseError
 
 from memrepo.routing import queue_name
 from memrepo_worker.observe import Observer
@@ -136,10 +137,17 @@ class ShardChannel(kombu_redis.Channel):
         While more waits the wait for events is cut short: remote control and heartbeats get their turn in between.
         """
         if self._waiting and self.qos.can_consume():
-            with self.receipts.tenures.delivering:
-                self._deliver_round()
-            if self._waiting:
-                self.connection.cycle.nudge()
+            try:
+                with self.receipts.tenures.delivering:
+                    self._deliver_round()
+            except (
+                ResponseError
+            ) as error:  # the server is full or read-only: nothing moved, so try again later
+                self.receipts.observer.count("transport.pops.refused")
+                logger.warning("the broker refuses to deliver: %s", type(error).__name__)
+            else:
+                if self._waiting:
+                    self.connection.cycle.nudge()
 
     def _deliver_round(self) -> None:
         tenures = self._tenures_waiting()
