@@ -162,6 +162,7 @@ class Life:
         if isinstance(outcome, MemoryRepoError):
             assert not living
             return
+        judge.service.cache.find(AGENT).save()
         repo = judge.service.cache.path_of(AGENT)
         log = git(repo, "rev-list", "--reverse", "main").decode().split()
         assert log == living
