@@ -100,7 +100,7 @@ def test_the_report_is_readable(system: System, motley: Path, agent: str, tmp_pa
 
     assert "60 commits in" in ended.stdout
     assert "commits/s" in ended.stdout
-    assert "left out, 2 times: a file that is a symbolic link" in ended.stdout
+    assert "2x is a symbolic link" in ended.stdout
 
 
 def test_a_commit_over_the_limits_is_split_and_ends_in_the_same_tree(

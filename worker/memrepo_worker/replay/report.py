@@ -65,8 +65,9 @@ def in_words(report: Report) -> str:
         lines.append(
             f"{report.requests - report.commits} commits more than the original: some were over the limits"
         )
-    for reason, count in report.left_out.items():
-        lines.append(f"left out, {count} times: a file that {reason}")
+    if report.left_out:
+        lines.append("files that were left out:")
+        lines += [f"  {count:5}x {reason}" for reason, count in report.left_out.items()]
     if report.same_tree:
         lines.append(f"{report.same_tree} of {report.commits} trees are equal to the original's, to the bit")
     if report.same_files:
