@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from memrepo.routing import queue_name, shard_of
+from memrepo.routing import queue_name, shard_of, unacked_key
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey
@@ -122,3 +122,30 @@ def test_a_forged_message_cannot_make_the_worker_send_others(send: Sender, broke
 
     assert broker.client().llen("elsewhere") == 0
     assert "elsewhere" not in json.dumps(send.meta(values.request_id))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "SECRET-CONTENT",
+        "[]",
+        "{}",
+        "\xff\xfe",
+        '{"properties": {}, "headers": null, "body": ""}',
+        '{"properties": {}, "headers": {"task": ["x"]}, "body": ""}',
+        '{"properties": {"body_encoding": "base64"}, "headers": {}, "body": "%"}',
+        '{"properties": {"body_encoding": "rot13"}, "headers": {}, "body": "x"}',
+        '{"properties": 7, "headers": {}, "body": "x"}',
+    ],
+)
+def test_what_is_not_even_an_envelope_is_counted_and_dropped(
+    send: Sender, broker: Valkey, workers: WorkerFleet, raw: str
+) -> None:
+    before = counter(broker, "intake.refused")
+    queue = queue_name(shard_of("acme", "a", SHARDS))
+    broker.client().lpush(queue, raw.encode("latin-1"))
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
+    wait_for(lambda: broker.client().hlen(unacked_key(queue)) == 0, "the message to be gone")
+    assert "SECRET-CONTENT" not in workers.workers[0].output

@@ -23,9 +23,10 @@ from typing import Any
 
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
-from redis import ResponseError
+from redis import RedisError, ResponseError
 
 from memrepo.routing import queue_name
+from memrepo_worker.attempts import cause_of
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, read_tag, shard_of_queue, tag_of
 from memrepo_worker.queues.tenures import Tenure, Tenures
@@ -58,9 +59,8 @@ class Receipts:
         shard, number = read_tag(tag) or (-1, "")
         tenure = self.tenures.get(shard)
         if tenure is not None and number in tenure.delivered:
-            tenure.delivered.discard(
-                number
-            )  # first: should Redis be away, it is delivered again later, and dropped
+            # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
+            tenure.delivered.discard(number)
             self.shards.acknowledge(tenure, [number])
 
 
@@ -140,9 +140,8 @@ class ShardChannel(kombu_redis.Channel):
             try:
                 with self.receipts.tenures.delivering:
                     self._deliver_round()
-            except (
-                ResponseError
-            ) as error:  # the server is full or read-only: nothing moved, so try again later
+            except ResponseError as error:
+                # The server is full or read-only. Nothing moved; another occasion comes within a second.
                 self.receipts.observer.count("transport.pops.refused")
                 logger.warning("the broker refuses to deliver: %s", type(error).__name__)
             else:
@@ -233,9 +232,31 @@ class ShardChannel(kombu_redis.Channel):
             tenure.delivered.add(delivery.number)
             tag = tag_of(tenure.shard, delivery.number)
             try:
-                self.connection._callbacks[queue](_envelope(delivery.raw, queue, tag))
+                envelope = self._envelope(delivery.raw, queue, tag)
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 self._drop(tag, delivery, error)
+            else:
+                self._deliver(queue, envelope)
+
+    def _deliver(self, queue: str, envelope: dict[str, Any]) -> None:
+        try:
+            self.connection._callbacks[queue](envelope)
+        except (RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the queue, nor lose the message
+            self.receipts.observer.count("transport.deliveries.failed")
+            logger.error("a delivery failed; the message stays unacknowledged: %s", cause_of(error))
+
+    def _envelope(self, raw: bytes, queue: str, tag: str) -> dict[str, Any]:
+        """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
+        envelope: dict[str, Any] = loads(raw.decode())
+        properties, headers = envelope["properties"], envelope["headers"]
+        if not isinstance(headers, dict) or not isinstance(headers.get("task", ""), str):
+            raise TypeError("headers")
+        self.decode_body(envelope["body"], properties.get("body_encoding"))
+        properties["delivery_tag"] = tag
+        properties["delivery_info"] = {"exchange": "", "routing_key": queue}
+        return envelope
 
     def _drop(self, tag: str, delivery: Delivery, error: Exception) -> None:
         """Remove a message that is not even an envelope: it has no id by which anybody could be told."""
@@ -244,17 +265,6 @@ class ShardChannel(kombu_redis.Channel):
             "dropped a message that is no envelope: %s, %d bytes", type(error).__name__, len(delivery.raw)
         )
         self.receipts.acknowledge(tag)
-
-
-def _envelope(raw: bytes, queue: str, tag: str) -> dict[str, Any]:
-    """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
-    envelope: dict[str, Any] = loads(raw.decode())
-    properties = envelope["properties"]
-    properties["delivery_tag"] = tag
-    properties["delivery_info"] = {"exchange": "", "routing_key": queue}
-    if not isinstance(envelope.get("headers"), dict):
-        raise TypeError("headers")
-    return envelope
 
 
 class ShardPoller(kombu_redis.MultiChannelPoller):
