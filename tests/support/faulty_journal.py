@@ -153,7 +153,16 @@ class Life:
         for request_id, (_, outcome) in self.answers.items():
             line = settled[request_id]
             assert _essence(outcome) == ((line.error and type(line.error).__name__) or _sha(line))
+        self.check_deleted_bytes_are_gone()
         self.check_with_stock_git()
+
+    def check_deleted_bytes_are_gone(self) -> None:
+        """Every delete was answered, so nothing below the newest seal may keep bytes."""
+        seals = [seq for seq, entry in enumerate(self.oracle.entries, start=1) if ends_repo(*entry)]
+        prefix = "acme/agent-1/repo.git/"
+        for item in self.oracle.list(f"{prefix}journal/") if seals else ():
+            seq = int(item.key.rpartition("/")[2].partition(".")[0])
+            assert seq >= seals[-1] or item.size == 0, f"entry {seq} outlived the seal {seals[-1]}"
 
     def check_with_stock_git(self) -> None:
         judge = self.open_writer(self.oracle)
