@@ -94,18 +94,45 @@ def accepted(check: object, *arguments: object) -> bool:
     return True
 
 
-@thorough
+@settings(thorough, max_examples=300)
 @given(candidates=st.lists(paths, min_size=1, max_size=6))
 @example(candidates=["a", "b/c.md", "ünïcode/файл.txt", "with space/x", "-n", "a~1", ".gitx", "x.git"])
 def test_git_checks_out_every_set_of_paths_that_we_accept(git: GitJudge, candidates: list[str]) -> None:
-    good = [path for path in dict.fromkeys(candidates) if accepted(check_path, path, Limits(), "path")]
-    together: list[str] = []
-    for path in good:
-        if accepted(check_paths_together, [*together, path], "paths"):
-            together.append(path)
+    together = accepted_together(candidates)
     assume(together)
 
     assert git.checks_out(together)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not LONG, reason="the long form of the test above")
+def test_git_checks_out_twenty_thousand_sets_of_paths_that_we_accept(git: GitJudge) -> None:
+    sets: list[list[str]] = []
+
+    @settings(thorough, database=None)
+    @given(candidates=st.lists(paths, min_size=1, max_size=6))
+    def collect(candidates: list[str]) -> None:
+        if together := accepted_together(candidates):
+            sets.append(together)
+
+    collect()
+    assert len(sets) > 5_000
+    for start in range(0, len(sets), 500):  # each set in a folder of its own: git checks names at any depth
+        some = sets[start : start + 500]
+        at_once = [f"{number}/{path}" for number, together in enumerate(some) for path in together]
+        if not git.checks_out(at_once):
+            assert [together for together in some if not git.checks_out(together)] == []
+
+
+def accepted_together(candidates: list[str]) -> list[str]:
+    """Return those of the paths that we accept, one after another, as one commit."""
+    together: list[str] = []
+    for path in dict.fromkeys(candidates):
+        if accepted(check_path, path, Limits(), "path") and accepted(
+            check_paths_together, [*together, path], "paths"
+        ):
+            together.append(path)
+    return together
 
 
 @thorough
