@@ -117,11 +117,6 @@ class Mailbox(Generic[AnyTicket]):
         """Whether the requests in memory weigh as much as they may; then nothing more should be taken in."""
         return self._bytes >= self._bounds.parked_bytes_max
 
-    @property
-    def stopping(self) -> bool:
-        """Whether no further turn begins."""
-        return self._stopping
-
     def park(self, ticket: AnyTicket) -> None:
         """Put a request behind the other requests of its agent."""
         agent = ticket.agent
