@@ -1,0 +1,105 @@
+"""Measure memrepo on this machine, as ratios in one run. Only targets are judged here, never tests.
+
+    python -m tests.benchmarks [--rows commit,read] [--out bench-results]
+
+LONG=1 in the environment adds what takes minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from memrepo.settings import environment
+from tests.benchmarks import (
+    bench_age,
+    bench_asyncio,
+    bench_commit,
+    bench_hot,
+    bench_put,
+    bench_read,
+    bench_seed,
+    picture,
+    report,
+)
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.lab import Lab, lab
+
+ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
+    "put": bench_put.put,
+    "commit": bench_commit.commit,
+    "throughput": bench_commit.throughput,
+    "read": bench_read.read,
+    "hot": bench_hot.hot,
+    "asyncio": bench_asyncio.asyncio_client,
+    "age": bench_age.age,
+    "footprint": bench_age.footprint,
+    "seed": bench_seed.seed,
+}
+
+
+def _chosen(_context: click.Context, _option: click.Parameter, text: str) -> Sequence[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(ROWS))
+    if unknown:
+        raise click.BadParameter(f"no such rows: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    return names or list(ROWS)
+
+
+@click.command()
+@click.option("--rows", default="", callback=_chosen, help=f"Some of {', '.join(ROWS)}.  [default: all]")
+@click.option(
+    "--out",
+    default="bench-results",
+    type=click.Path(path_type=Path),
+    help="Where bench.json and bench.svg go.",
+)
+def main(rows: Sequence[str], out: Path) -> None:
+    """Measure, and tell."""
+    machine, start = report.Machine.this(), time.monotonic()
+    print(machine)
+    if machine.is_busy:
+        print("This machine is busy with something else: only ratios are worth reading, and they vary.")
+    found, failed = _measure(rows, long=bool(environment().get("LONG")))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "bench.json").write_text(report.as_json(found, machine, failed))
+    figures = [figure for some in found.values() for figure in some]
+    (out / "bench.svg").write_text(picture.draw(figures, str(machine)))
+    print(
+        f"\n{_summary(figures)} Took {time.monotonic() - start:.0f} s. See {out}/bench.json and {out}/bench.svg."
+    )
+    if failed:
+        sys.exit(f"Could not be measured: {', '.join(failed)}.")
+
+
+def _measure(rows: Sequence[str], *, long: bool) -> tuple[report.Rows, list[str]]:
+    """Measure row by row, telling each as soon as it is known; a row that fails does not stop the others."""
+    found: dict[str, list[Figure]] = {}
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory() as folder, lab(Path(folder), long=long) as place:
+        print(f"\n{report.head()}", flush=True)
+        for row in rows:
+            found[row] = []
+            try:
+                for figure in ROWS[row](place):
+                    found[row].append(figure)
+                    print(report.lines(figure), flush=True)
+            except Exception:  # noqa: BLE001 - whatever it was, the other rows are worth having
+                failed.append(row)
+                traceback.print_exc()
+    return found, failed
+
+
+def _summary(figures: Sequence[Figure]) -> str:
+    bounded = [figure for figure in figures if figure.met is not None]
+    return f"{sum(figure.met is True for figure in bounded)} of {len(bounded)} targets reached."
+
+
+if __name__ == "__main__":
+    main()

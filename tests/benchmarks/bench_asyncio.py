@@ -1,0 +1,85 @@
+"""The asyncio client against the synchronous one, and how long it ever holds up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+from memrepo import AsyncMemoryRepos
+from tests.benchmarks.figures import Figure, at_most, p95, ratio
+from tests.benchmarks.lab import ORG, Bench, Lab
+from tests.benchmarks.plain import TIMEOUT_S
+from tests.benchmarks.texts import Texts
+from tests.benchmarks.timing import WARM_UP, timed, timed_async
+
+READS = 200
+JOBS, AGENTS = 1000, 100
+TICK_S = 0.001
+
+
+def asyncio_client(lab: Lab) -> Iterator[Figure]:
+    """Measure the smallest read through both clients in turns, then the loop with 1,000 commits under way."""
+    with lab.worker() as bench:
+        bench.repo("warm").create_repo(Texts().files(20)).result(TIMEOUT_S)
+        yield from asyncio.run(_measure(bench))
+
+
+async def _measure(bench: Bench) -> Iterator[Figure]:
+    async with bench.asynchronous() as repos:
+        ours, theirs = await _in_turns(bench, repos)
+        await _lateness(repos)  # the agents begin
+        late, burst_s = await _lateness(repos)
+    name = "async / sync, enqueue to result, p50"
+    parts = {"p95 ms": p95(late) * 1e3, "longest run of the loop's thread, CPU ms": burst_s * 1e3}
+    return iter(
+        (
+            ratio(name, ours, theirs, at_most(1.15), of=("async", "sync")),
+            Figure("longest loop stall, 1,000 jobs under way", max(late) * 1e3, "ms", at_most(10), parts),
+        )
+    )
+
+
+async def _in_turns(bench: Bench, repos: AsyncMemoryRepos) -> tuple[list[float], list[float]]:
+    """Return the seconds of reads by both clients."""
+    with_await, blocking = repos.repo(org_id=ORG, agent_id="warm"), bench.repo("warm")
+
+    async def read() -> None:
+        await with_await.get_head_sha()
+
+    ours, theirs = [], []
+    for _ in range(WARM_UP + READS):
+        ours.append(await timed_async(read))
+        theirs.append(timed(lambda: blocking.get_head_sha().result(TIMEOUT_S)))
+    return ours[WARM_UP:], theirs[WARM_UP:]
+
+
+async def _lateness(repos: AsyncMemoryRepos) -> tuple[list[float], float]:
+    """Send 1,000 commits and await them; return how late a timer was each time, and the loop's longest run.
+
+    A timer is also late when the machine has no core to spare; a run, in CPU seconds, is what the loop's own thread did
+    from one tick to the next.
+    """
+    changes = Texts().prepared(JOBS, 3)
+    late: list[float] = []
+    runs: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            start, cpu = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(TICK_S)
+            late.append(time.perf_counter() - start - TICK_S)
+            runs.append(time.thread_time() - cpu)
+
+    async def commit(number: int) -> None:
+        repo = repos.repo(org_id=ORG, agent_id=f"agent-{number % AGENTS}")
+        await repo.commit(next(changes), "Learn", create_repo_if_missing=True)
+
+    ticking = asyncio.create_task(tick())
+    commits = []
+    for number in range(JOBS):
+        commits.append(asyncio.create_task(commit(number)))
+        await asyncio.sleep(0)  # others have their turn, as in a server
+    await asyncio.gather(*commits)
+    ticking.cancel()
+    return late, max(runs)

@@ -1,0 +1,40 @@
+"""Taking times so that what drifts on the machine hits both sides alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+WARM_UP = 5
+
+Work = Callable[[], object]
+AsyncWork = Callable[[], Awaitable[object]]
+
+
+def timed(work: Work) -> float:
+    """Return how many seconds it took."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+async def timed_async(work: AsyncWork) -> float:
+    """Return how many seconds it took."""
+    start = time.perf_counter()
+    await work()
+    return time.perf_counter() - start
+
+
+def in_turns(number: int, one: Work, other: Work) -> tuple[list[float], list[float]]:
+    """Do both, one after the other, that many times, after ``WARM_UP`` times; return the seconds of each."""
+    for _ in range(WARM_UP):
+        one()
+        other()
+    pairs = [(timed(one), timed(other)) for _ in range(number)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+async def in_turns_async(number: int, one: AsyncWork, other: AsyncWork) -> tuple[list[float], list[float]]:
+    """Do both, one after the other, that many times; return the seconds of each."""
+    pairs = [(await timed_async(one), await timed_async(other)) for _ in range(number)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,0 +1,45 @@
+"""The entry of a worker process in benchmarks: the real one, with plain tasks beside, over a store as far as told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery.apps.worker import Worker
+from celery.signals import celeryd_init
+
+from memrepo_worker.app import run_worker
+from memrepo_worker.assembly import open_service
+from memrepo_worker.observe import Counters
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.delay import DelayedStore
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
+from tests.benchmarks.plain import QUEUE, register
+
+CONNECTIONS_MAX = 32
+
+
+def main() -> int:
+    """Run a worker as the JSON argument says: ``settings`` and ``delay_s``, by which the store is further away."""
+    job = json.loads(sys.argv[1])
+    values = job["settings"]
+    settings = WorkerSettings(**{**values, "cache_dir": Path(values["cache_dir"])})
+    store = open_store(settings.store_url, StoreOptions(connections_max=CONNECTIONS_MAX))
+    if job["delay_s"]:
+        store = DelayedStore(store, job["delay_s"])
+
+    @celeryd_init.connect(weak=False)
+    def add_plain_tasks(instance: Worker, conf: Any, **_: object) -> None:
+        conf.task_queues = [*conf.task_queues, QUEUE]
+        register(instance.app, store)
+
+    counters = Counters()
+    with open_service(settings, counters, store=store) as service:
+        return run_worker(settings, service, counters)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
