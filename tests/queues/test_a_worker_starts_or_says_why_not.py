@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
+import redis
+
+from memrepo_worker.app import build_app
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.shards import Shards
+from memrepo_worker.queues.tenures import Tenures
+from memrepo_worker.queues.transport import Receipts
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
 from tests.support.ports import free_port
@@ -34,3 +42,14 @@ def test_settings_come_from_the_environment_with_the_broker_also_keeping_results
     )
     assert (settings.broker_url, settings.result_url) == ("redis://b/1", "redis://b/1")
     assert (settings.concurrency, settings.cache_dir) == (3, Path("/c"))
+
+
+def test_a_rediss_address_is_spoken_to_over_tls_with_the_servers_proof() -> None:
+    tls = WorkerSettings(broker_url="rediss://h:1/0", result_url="rediss://h:1/0")
+    shards = Shards(redis.Redis(), "w", 1.0)
+    app = build_app(tls, Receipts(shards, Tenures(), Counters()))
+
+    with app.connection_for_read() as connection:
+        assert connection.ssl == {"ssl_cert_reqs": "required"}
+    assert app.backend.connparams["connection_class"] is redis.SSLConnection
+    assert app.backend.connparams["ssl_cert_reqs"] is ssl.CERT_REQUIRED

@@ -4,6 +4,7 @@ import json
 import threading
 from typing import Any
 
+import pytest
 import redis
 from celery import Celery
 
@@ -98,3 +99,12 @@ def test_a_revoked_request_is_not_run(send: Sender, broker: Valkey, effects: red
         "SUCCESS",
     ]
     assert effects.lrange("effects:acme/r", 0, -1) == [first, last]
+
+
+@pytest.mark.parametrize("question", ["conf", "stats", "active_queues", "registered", "reserved", "report"])
+def test_whatever_flower_asks_is_answered(send: Sender, broker: Valkey, question: str) -> None:
+    inspect = Celery(broker=broker.url, set_as_current=False).control.inspect(timeout=10, limit=1)
+
+    [answer] = getattr(inspect, question)().values()
+
+    assert "error" not in answer

@@ -23,7 +23,7 @@ from memrepo_worker.queues.scripts import Script
 from memrepo_worker.queues.shard_scripts import POP
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenures
-from memrepo_worker.queues.transport import Receipts, ShardTransport
+from memrepo_worker.queues.transport import Receipts, transport_for
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -109,8 +109,8 @@ class Scene:
         receipts = Receipts(shards, tenures, Counters())
 
         def connect() -> Client:
-            options = {"transport": ShardTransport, "transport_options": {"receipts": receipts}}
-            client = Client(self._stack.enter_context(self._connection(**options)))
+            connection = self._connection(transport=transport_for(receipts))
+            client = Client(self._stack.enter_context(connection))
             client.consume()
             return client
 

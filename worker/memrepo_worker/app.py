@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 from celery.apps.worker import Worker
 from kombu.entity import Queue
+from kombu.transport import TRANSPORT_ALIASES
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -28,9 +29,12 @@ from memrepo_worker.queues.ownership import Ownership
 from memrepo_worker.queues.results import URL_PREFIX
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenures
-from memrepo_worker.queues.transport import TRANSPORT, Receipts
+from memrepo_worker.queues.transport import Receipts, transport_for
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
+
+TRANSPORT = "memrepo"
+"""The name under which kombu knows our transport, in this process alone; others use its own on the same broker."""
 
 BROKER_SOCKET_OPTIONS: dict[str, Any] = {
     "socket_timeout": 30,
@@ -46,8 +50,9 @@ def build_app(settings: WorkerSettings, receipts: Receipts | None = None) -> Cel
     app = Celery("memrepo", set_as_current=False)
     app.conf.update(celery_settings(settings))
     if receipts is not None:
+        aliases: dict[str, Any] = TRANSPORT_ALIASES
+        aliases[TRANSPORT] = lambda: transport_for(receipts)
         app.conf.broker_transport = TRANSPORT
-        app.conf.broker_transport_options["receipts"] = receipts
     register_tasks(app)
     app.steps["consumer"].update((Intake, Ownership))
     return app
@@ -62,10 +67,12 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},
+        "broker_use_ssl": _tls(settings.broker_url),
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
         "result_backend": URL_PREFIX + settings.result_url,
         "result_backend_thread_safe": True,
+        "redis_backend_use_ssl": _tls(settings.result_url),
         "redis_socket_timeout": 30,
         "redis_socket_connect_timeout": 5,
         "redis_socket_keepalive": True,
@@ -94,6 +101,11 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         "worker_disable_rate_limits": True,
         "worker_state_db": None,
     }
+
+
+def _tls(url: str) -> dict[str, str] | None:
+    """Return what a ``rediss://`` URL means where it does not say: the server must prove who it is."""
+    return {"ssl_cert_reqs": "required"} if url.startswith("rediss://") else None
 
 
 def run_worker(

@@ -34,9 +34,6 @@ from memrepo_worker.queues.watch import WatchingConnection
 
 logger = logging.getLogger(__name__)
 
-TRANSPORT = "memrepo_worker.queues.transport:ShardTransport"
-"""The value of Celery's setting ``broker_transport``."""
-
 POP_MESSAGES_MAX = 256
 POP_BYTES_MAX = 4 * 1024 * 1024
 LOOK_AGAIN_S = 5.0
@@ -101,18 +98,14 @@ class ShardChannel(kombu_redis.Channel):
     """A channel that delivers the shards which the process owns, when it is told of new messages."""
 
     QoS = ShardQoS
-    from_transport_options = (  # type: ignore[assignment]  # one more than kombu's
-        *kombu_redis.Channel.from_transport_options,
-        "receipts",
-    )
-    receipts: Receipts
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+    def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+        self.receipts = transport.receipts
         self._watching: WatchingConnection | None = None
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
         self._rounds = 0
-        super().__init__(*args, **kwargs)
+        super().__init__(transport, **kwargs)
 
     @property
     def active_queues(self) -> list[str]:
@@ -319,9 +312,10 @@ class ShardPoller(kombu_redis.MultiChannelPoller):
 
 
 class ShardTransport(kombu_redis.Transport):
-    """kombu's Redis transport with our channel and poller."""
+    """kombu's Redis transport with our channel and poller; ``transport_for`` makes the one of a process."""
 
     Channel = ShardChannel
+    receipts: Receipts
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
         super().__init__(*args, **kwargs)
@@ -335,3 +329,11 @@ class ShardTransport(kombu_redis.Transport):
     def _look_again(self) -> None:
         for channel in list(self.channels or ()):
             channel.look_again()
+
+
+def transport_for(receipts: Receipts) -> type[ShardTransport]:
+    """Return the transport of one worker process.
+
+    A class of its own and not a transport option: ``celery inspect conf`` sends the options over the wire.
+    """
+    return type("ShardTransport", (ShardTransport,), {"receipts": receipts})
