@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
@@ -198,8 +199,25 @@ class Job(Generic[T]):
 
 
 async def _peek(future: Future[T]) -> T:
-    """Await a thread's future without handing it our cancellation."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    """Await a thread's future without handing it our cancellation.
+
+    (``asyncio.shield`` would complain of an error that comes after the await was cancelled.)
+    """
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def arrive() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    def tell(_: Future[T]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(arrive)
+
+    if not future.done():
+        future.add_done_callback(tell)
+        await arrived
+    return future.result()
 
 
 def late(job_id: str, timeout_s: float | None) -> JobTimeoutError:

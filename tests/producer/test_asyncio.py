@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -162,6 +163,29 @@ async def test_cancelling_an_await_leaves_the_job_running(broker: Valkey, worker
 
         worker.settle(worker.taken[0], SHA)
         assert await job == SHA
+
+
+@on_a_loop
+async def test_an_error_that_comes_after_the_await_was_cancelled_is_no_noise(
+    broker: Valkey, worker: StandIn
+) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        await job.enqueued()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await job
+        await until(lambda: worker.taken, "the message")
+        worker.settle(worker.taken[0], HeadMovedError("moved"))
+        await until(job.done, "the error")
+        await asyncio.sleep(0.01)  # a turn for what the loop was told meanwhile
+    del job, repos
+    gc.collect()
+
+    assert complaints == []
 
 
 @on_a_loop
