@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import redis
 
 from memrepo.clock import system_clock
+from memrepo.settings import masked
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
@@ -97,13 +98,3 @@ def check_cache(settings: WorkerSettings) -> str:
     except OSError as error:
         raise NotFitError(f"the cache folder {folder} cannot be written: {error.strerror}") from None
     return str(folder)
-
-
-def masked(url: str) -> str:
-    """Return a URL without its password."""
-    head, at, tail = url.rpartition("@")
-    if not at:
-        return url
-    scheme, _, credentials = head.partition("://")
-    user = credentials.partition(":")[0]
-    return f"{scheme}://{user}:***@{tail}"

@@ -10,7 +10,8 @@ from dataclasses import asdict
 import click
 import redis
 
-from memrepo_worker.commands.checks import BROKER_TIMEOUT_S, masked
+from memrepo.settings import masked
+from memrepo_worker.commands.checks import BROKER_TIMEOUT_S
 from memrepo_worker.queues.status import ShardStatus, read_shards
 from memrepo_worker.settings import WorkerSettings
 

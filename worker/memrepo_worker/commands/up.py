@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from memrepo.settings import environment
+from memrepo.settings import environment, masked
 from memrepo_worker.assembly import build_git
 from memrepo_worker.commands.checks import (
     NotFitError,
@@ -19,7 +19,6 @@ from memrepo_worker.commands.checks import (
     check_cache,
     check_git,
     check_store,
-    masked,
 )
 from memrepo_worker.local.ports import port_or_free
 from memrepo_worker.local.system import RunningSystem, SystemPlan, SystemStartError, running_system
@@ -128,7 +127,7 @@ def _in_words(system: RunningSystem, plan: SystemPlan) -> str:
 def _as_json(system: RunningSystem, plan: SystemPlan) -> str:
     return json.dumps(
         {
-            "broker_url": system.broker_url,
+            "broker_url": masked(system.broker_url),
             "store_url": system.store_url,
             "flower_url": system.flower_url,
             "flower_auth": plan.flower_auth,
