@@ -13,7 +13,9 @@ from memrepo_worker.git.objects import (
     GitObject,
     Kind,
     TreeEntry,
+    encode_ordered_tree,
     encode_tree,
+    in_git_order,
     object_id,
 )
 from memrepo_worker.git.reader import Reader
@@ -90,7 +92,12 @@ class TreeEditor:
         if entries == before:
             return sha
         _refuse_twins(before.keys(), entries.keys(), prefix)
-        return self._add(encode_tree(entries)) if entries else None
+        if not entries:
+            return None
+        ordered = in_git_order(entries)
+        made = self._add(encode_ordered_tree(ordered))
+        self._reader.remember_tree(made, ordered)
+        return made
 
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
         """Return what stands under one name after the edits at and below it."""

@@ -86,13 +86,28 @@ def decode_tree(data: bytes) -> dict[str, TreeEntry]:
 
 
 def encode_tree(entries: Mapping[str, TreeEntry]) -> GitObject:
-    """Return the tree object of these entries; git sorts folders as if their names ended with a slash."""
-    lines = []
-    for name, entry in entries.items():
-        raw = name.encode(errors="surrogateescape")
-        key = raw + b"/" if entry.is_tree else raw
-        lines.append((key, entry.mode.encode() + b" " + raw + b"\0" + bytes.fromhex(entry.sha)))
-    return GitObject(Kind.TREE, b"".join(line for _, line in sorted(lines)))
+    """Return the tree object of these entries."""
+    return encode_ordered_tree(in_git_order(entries))
+
+
+def in_git_order(entries: Mapping[str, TreeEntry]) -> dict[str, TreeEntry]:
+    """Return the entries sorted as git does: folders as if their names ended with a slash."""
+    return dict(sorted(entries.items(), key=_sort_key))
+
+
+def _sort_key(item: tuple[str, TreeEntry]) -> bytes:
+    name, entry = item
+    raw = name.encode(errors="surrogateescape")
+    return raw + b"/" if entry.is_tree else raw
+
+
+def encode_ordered_tree(entries: Mapping[str, TreeEntry]) -> GitObject:
+    """Return the tree object of entries that are in git's order already."""
+    lines = [
+        b"%b %b\0%b" % (entry.mode.encode(), name.encode(errors="surrogateescape"), bytes.fromhex(entry.sha))
+        for name, entry in entries.items()
+    ]
+    return GitObject(Kind.TREE, b"".join(lines))
 
 
 @dataclass(frozen=True, slots=True)

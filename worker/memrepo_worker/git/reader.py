@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pygit2
 
@@ -23,7 +23,10 @@ from memrepo_worker.git.objects import (
     decode_tree,
 )
 
+Decoded = TypeVar("Decoded")
+
 _TREES_CACHED_MAX = 32
+_COMMITS_CACHED_MAX = 8
 
 
 def limit_open_packs(packs_max: int) -> None:
@@ -108,17 +111,40 @@ def content_of(reader: Reader, entry: TreeEntry | None) -> bytes:
     return reader.blob(entry.sha)
 
 
+class _Recent(OrderedDict[str, Decoded]):
+    """What was used last, by id."""
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__()
+        self._count_max = count_max
+
+    def find(self, sha: str) -> Decoded | None:
+        """Return a value, or None."""
+        value = self.get(sha)
+        if value is not None:
+            self.move_to_end(sha)
+        return value
+
+    def remember(self, sha: str, value: Decoded) -> None:
+        """Keep a value, and let the least recently used go if that makes too many."""
+        self[sha] = value
+        if len(self) > self._count_max:
+            self.popitem(last=False)
+
+
 class Reader:
-    """Objects from several sources, the first that has one wins; keeps the last trees decoded."""
+    """Objects from several sources, the first that has one wins; keeps the last trees and commits decoded."""
 
     def __init__(self, *sources: ObjectSource) -> None:
         self._sources = sources
-        self._trees: OrderedDict[str, Mapping[str, TreeEntry]] = OrderedDict()
+        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_CACHED_MAX)
+        self._commits: _Recent[Commit] = _Recent(_COMMITS_CACHED_MAX)
 
     def layered(self, source: ObjectSource) -> Reader:
-        """Return a reader that asks ``source`` first; it shares this one's decoded trees."""
+        """Return a reader that asks ``source`` first; it shares what this one has decoded."""
         reader = Reader(source, *self._sources)
-        reader._trees = self._trees  # trees are immutable and named by content, so sharing is safe
+        # Objects are immutable and named by content, so sharing is safe.
+        reader._trees, reader._commits = self._trees, self._commits
         return reader
 
     def find(self, sha: str) -> GitObject | None:
@@ -154,16 +180,20 @@ class Reader:
 
     def commit(self, sha: str) -> Commit:
         """Return a commit."""
-        return decode_commit(self.read(sha, Kind.COMMIT))
+        commit = self._commits.find(sha)
+        if commit is None:
+            commit = decode_commit(self.read(sha, Kind.COMMIT))
+            self._commits.remember(sha, commit)
+        return commit
 
     def tree(self, sha: str) -> Mapping[str, TreeEntry]:
         """Return a tree's entries by name; the mapping is shared: do not change it."""
-        cached = self._trees.get(sha)
-        if cached is None:
-            cached = decode_tree(self.read(sha, Kind.TREE))
-            self._trees[sha] = cached
-            if len(self._trees) > _TREES_CACHED_MAX:
-                self._trees.popitem(last=False)
-        else:
-            self._trees.move_to_end(sha)
-        return cached
+        entries = self._trees.find(sha)
+        if entries is None:
+            entries = decode_tree(self.read(sha, Kind.TREE))
+            self.remember_tree(sha, entries)
+        return entries
+
+    def remember_tree(self, sha: str, entries: Mapping[str, TreeEntry]) -> None:
+        """Spare reading and decoding a tree that was just made; ``entries`` are in git's order."""
+        self._trees.remember(sha, entries)
