@@ -17,8 +17,12 @@ from memrepo_worker.git.objects import GitObject
 _HEADER = struct.Struct(">4sII")
 _HEADER_BYTES = _HEADER.size
 _TRAILER_BYTES = 20
-# Level 1 costs half of zlib's default on a tree of 200 files, whose ids do not compress anyway.
-_COMPRESSION_LEVEL = 1
+COMPRESSED = 1
+"""zlib's level for what travels: half the cost of its default on a tree of 200 files, whose ids do not compress."""
+
+STORED = 0
+"""zlib's level for what stays here: 200 files of 2 KB are read in 2.5 ms instead of 4.5."""
+
 _LARGE_OFFSET = 0x80000000
 
 
@@ -44,12 +48,12 @@ class Pack:
         return self.data[-_TRAILER_BYTES:].hex()
 
 
-def encode_pack(objects: Mapping[str, GitObject]) -> Pack:
-    """Return a pack of these objects, given by id."""
+def encode_pack(objects: Mapping[str, GitObject], level: int = COMPRESSED) -> Pack:
+    """Return a pack of these objects, given by id, compressed at one of zlib's levels."""
     body = bytearray(_HEADER.pack(b"PACK", 2, len(objects)))
     placed = []
     for sha, item in objects.items():
-        packed = _object_header(item) + zlib.compress(item.data, _COMPRESSION_LEVEL)
+        packed = _object_header(item) + zlib.compress(item.data, level)
         placed.append(PackedObject(sha, len(body), zlib.crc32(packed)))
         body += packed
     body += _sha1(body)

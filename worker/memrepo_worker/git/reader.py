@@ -27,14 +27,17 @@ Decoded = TypeVar("Decoded")
 
 _TREES_CACHED_MAX = 32
 _COMMITS_CACHED_MAX = 8
+_MAPPED_BYTES_MAX = 32 * 1024 * 1024
 
 
-def limit_open_packs(packs_max: int) -> None:
-    """Have libgit2 keep at most that many packs open in this process, closing the least recently used.
+def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) -> None:
+    """Have libgit2 keep at most that many packs open, and about so much of them in memory, in this process.
 
-    Without it thousands of warm repositories would not fit under the usual limit of 1,024 open files.
+    The least recently used go. Without it thousands of warm repositories would not fit under the usual limit of 1,024
+    open files, nor into memory.
     """
     pygit2.settings.mwindow_file_limit = packs_max
+    pygit2.settings.mwindow_mapped_limit = mapped_bytes_max
 
 
 class ObjectMissingError(Exception):

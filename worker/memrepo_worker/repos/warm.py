@@ -18,7 +18,7 @@ from pathlib import Path
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.compare import Comparison, compare, is_binary, lines_of, parse_patch
 from memrepo_worker.git.objects import GitObject, TreeEntry
-from memrepo_worker.git.packs import encode_index, encode_pack, join_packs
+from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
 from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
@@ -190,7 +190,7 @@ class WarmRepo:
 
     def _flush_pending(self) -> None:
         if self._pending:
-            pack = encode_pack(self._pending)
+            pack = encode_pack(self._pending, STORED)
             stem = self.path / "objects" / "pack" / f"pack-{pack.checksum}"
             _replace(stem.with_suffix(".pack"), pack.data)
             # The index makes the pack visible, so it comes second.
