@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 WARM_UP = 5
+REST_S = 0.01
+"""A worker acknowledges and sends events after its client has the result: no part of what is measured next."""
 
 Work = Callable[[], object]
 AsyncWork = Callable[[], Awaitable[object]]
@@ -30,8 +32,13 @@ def in_turns(number: int, one: Work, other: Work) -> tuple[list[float], list[flo
     for _ in range(WARM_UP):
         one()
         other()
-    pairs = [(timed(one), timed(other)) for _ in range(number)]
+    pairs = [(_timed_from_rest(one), _timed_from_rest(other)) for _ in range(number)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def _timed_from_rest(work: Work) -> float:
+    time.sleep(REST_S)
+    return timed(work)
 
 
 async def in_turns_async(number: int, one: AsyncWork, other: AsyncWork) -> tuple[list[float], list[float]]:
