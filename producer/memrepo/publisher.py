@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from memrepo.clock import Clock, steady_clock
+from memrepo.clock import Clock, give_way, steady_clock
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.requests import Request
 from memrepo.routing import queue_names, unacked_key
@@ -208,6 +208,8 @@ class _Link:
         with producer.batch() as batch:  # type: ignore[no-untyped-call]  # kombu ships few types
             held_bytes = 0
             for message in messages:
+                if message is not messages[0]:
+                    give_way()
                 send_task(app, producer, message)
                 held_bytes += message.request.content_bytes
                 if held_bytes > BATCH_BYTES_MAX:
