@@ -17,9 +17,11 @@ from memrepo.errors import MemoryRepoError
 from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.limits import Limits
-from memrepo.operations import Operation, result_from_json
-from memrepo.publisher import Message, Publisher
-from memrepo.replies import Pending, Replies
+from memrepo.link import Message
+from memrepo.operations import Operation, result_from_body
+from memrepo.pending import Pending
+from memrepo.publisher import Publisher
+from memrepo.replies import Replies
 from memrepo.requests import Request
 from memrepo.resend import Resends
 from memrepo.routing import route
@@ -45,9 +47,9 @@ class _Wire:
     def _on_poll(self) -> None:
         self.resends.check()
 
-    def close(self, timeout_s: float) -> None:
-        """Send what waits, for at most ``timeout_s``, and disconnect."""
-        self.publisher.close(timeout_s)
+    def close(self) -> None:
+        """Send what waits and disconnect."""
+        self.publisher.close()
         self.replies.close()
 
 
@@ -59,8 +61,6 @@ class QueueDesk:
         self._blocks = blocks
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
-        # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
-        self._sent_within_s = settings.enqueue_timeout_s + 0.5
         self._closed = False
 
     @property
@@ -85,20 +85,22 @@ class QueueDesk:
             MemoryRepoBusyError: the queue is too deep (likewise).
         """
         wire = self._connected()
-        pending = Pending(task_id, operation.result_from_json)
+        allowed_s = wire.publisher.allowance_s(request.size_bytes)
+        pending = Pending(task_id, operation.result_from_body)
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
             request=request,
             queue=route(request.org_id, request.agent_id, self.settings.shards),
             reply_to=wire.replies.channel,
-            give_up_at_s=steady_clock() + self.settings.enqueue_timeout_s,
+            give_up_at_s=steady_clock() + allowed_s,
         )
         wire.replies.watch(pending)
         wire.resends.track(message, pending)
         message.sent.add_done_callback(lambda sent: _unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
-        job = Job(self, pending, message.sent, request.request_id, self._sent_within_s)
+        # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
+        job = Job(self, pending, message.sent, request.request_id, allowed_s + 0.5)
         if self._blocks:
             job.wait_enqueued()
         return job
@@ -106,7 +108,7 @@ class QueueDesk:
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""
         check_request_id(job_id, "job_id")
-        return Job(self, Pending(job_id, result_from_json, foreign=True))
+        return Job(self, Pending(job_id, result_from_body, foreign=True))
 
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now."""
@@ -141,11 +143,11 @@ class QueueDesk:
             mark()
 
     def close(self) -> None:
-        """Send what waits, for at most the enqueue timeout, and disconnect."""
+        """Send what waits, for as long as that may take, and disconnect."""
         with self._lock:
             wire, self._wire, self._closed = self._wire, None, True
         if wire is not None and wire.pid == os.getpid():
-            wire.close(self.settings.enqueue_timeout_s)
+            wire.close()
 
     def _connected(self) -> _Wire:
         with self._lock:

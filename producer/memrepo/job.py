@@ -12,7 +12,7 @@ from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoEr
 from memrepo.limits import Limits
 from memrepo.meta import Status
 from memrepo.operations import Operation
-from memrepo.replies import Pending
+from memrepo.pending import Pending
 from memrepo.requests import Request
 
 T = TypeVar("T")

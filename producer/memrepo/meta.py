@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
+from memrepo.bodies import Claim
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
@@ -46,6 +49,17 @@ class Meta:
         return self.status in _FINAL
 
     @property
+    def claim(self) -> Claim | None:
+        """How to get the result, where it is a body of its own."""
+        match self.result:
+            case {"body": claim} if len(self.result) == 1 and self.status == "done":
+                try:
+                    return Claim.model_validate(claim)
+                except ValidationError:
+                    return None
+        return None
+
+    @property
     def error(self) -> MemoryRepoError:
         """The error that the record stands for; of use with ``failed`` and ``cancelled`` alone."""
         if self.status == "cancelled":
@@ -62,6 +76,11 @@ def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
         case [str(message), *_] | str(message):
             return message, {}
     return "the worker told no reason", {}
+
+
+def claiming(claim: Claim) -> dict[str, Any]:
+    """Return what a record has in place of a result that is a body of its own."""
+    return {"body": claim.model_dump()}
 
 
 def key_of(task_id: str) -> str:

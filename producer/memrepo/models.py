@@ -1,36 +1,51 @@
 """The values that cross the queue as results, and the parts that requests are made of.
 
 All are frozen pydantic models with a JSON form. File content is ``bytes``; its JSON form is
-``{"utf8": "…"}`` where it is text and ``{"base64": "…"}`` where it is not.
+``{"utf8": "…"}`` where it is text and ``{"base64": "…"}`` where it is not. Written with a ``ContentWriter`` as the
+context it is what that says, and read with contents as the context, ``{"attached": number}`` is one of them.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+)
 
+from memrepo.bodies import ContentWriter
 from memrepo.validation import check_ident
 
 AuthorType = Literal["agent", "user", "system"]
 ChangeType = Literal["add", "modify", "delete"]
 
 
-def _content_to_json(data: bytes | None) -> dict[str, str] | None:
+def _content_to_json(data: bytes | None, info: SerializationInfo) -> dict[str, Any] | None:
     if data is None:
         return None
+    if info.context is not None:
+        write: ContentWriter = info.context
+        return write(data)
     try:
         return {"utf8": data.decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def _content_from_json(value: Any) -> Any:  # noqa: ANN401 - what pydantic hands in
+def _content_from_json(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - what pydantic hands in
+    contents: Sequence[bytes] = info.context or ()
     match value:
+        case {"attached": int(number)} if len(value) == 1 and 0 <= number < len(contents):
+            return contents[number]
         case {"utf8": str(text)} if len(value) == 1:
             return text.encode()
         case {"base64": str(text)} if len(value) == 1:

@@ -5,13 +5,14 @@ The client's methods, the Celery tasks, the worker's service and the tests are a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from memrepo import models, requests
+from memrepo.bodies import Body, attaching
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 
@@ -39,7 +40,17 @@ class Operation(Generic[Result]):
 
     def result_from_json(self, value: Any) -> Result:  # noqa: ANN401 - any JSON value
         """Rebuild a result from its JSON form."""
-        return self.result.validate_python(value)
+        return self.result_from_body(Body(value))
+
+    def result_to_body(self, value: Result) -> Body:
+        """Return a result with its contents apart."""
+        contents: list[bytes] = []
+        written = self.result.dump_python(value, mode="json", context=attaching(contents))
+        return Body(written, tuple(contents))
+
+    def result_from_body(self, body: Body) -> Result:
+        """Rebuild a result; its JSON form is a body without contents apart."""
+        return self.result.validate_python(body.value, context=body.contents)
 
 
 CREATE_REPO = Operation("create_repo", requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
@@ -70,7 +81,7 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
 }
 
 
-def result_from_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value, any operation's result
+def result_from_body(body: Body) -> Any:  # noqa: ANN401 - any operation's result
     """Rebuild a result whose operation is not known: no two operations' results share a JSON form.
 
     (All lists look alike when they are empty, and then they are alike.)
@@ -80,7 +91,7 @@ def result_from_json(value: Any) -> Any:  # noqa: ANN401 - any JSON value, any o
     """
     for operation in OPERATIONS.values():
         try:
-            return operation.result_from_json(value)
+            return operation.result_from_body(body)
         except ValidationError:
             continue
     raise ValueError("no operation has such a result")
@@ -100,14 +111,26 @@ def validate(request: requests.Request, limits: Limits) -> None:
     request.check(limits)
 
 
-def build(request_type: type[requests.Request], **values: Any) -> requests.Request:  # noqa: ANN401
-    """Build a request from a caller's or a message's values.
+def request_to_body(request: requests.Request) -> Body:
+    """Return a request with its contents apart, without what its message says anyway (``HEAD_FIELDS``)."""
+    contents: list[bytes] = []
+    value = request.model_dump(mode="json", exclude=set(requests.HEAD_FIELDS), context=attaching(contents))
+    return Body(value, tuple(contents))
+
+
+def build(
+    request_type: type[requests.Request],
+    contents: Sequence[bytes] = (),
+    /,
+    **values: Any,  # noqa: ANN401
+) -> requests.Request:
+    """Build a request from a caller's or a message's values; ``contents`` are what they have attached.
 
     Raises:
         InvalidRequestError: naming the first field whose shape is wrong.
     """
     try:
-        return request_type.model_validate(values)
+        return request_type.model_validate(values, context=contents)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise InvalidRequestError.of(_field_of(first["loc"]), first["msg"]) from None

@@ -8,99 +8,34 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from memrepo import meta
+from memrepo.bodies import Body, Claim
+from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
 from memrepo.clock import Clock, steady_clock
-from memrepo.errors import BrokerUnavailableError, MemoryRepoError, ResultExpiredError
-from memrepo.meta import Meta, Status
+from memrepo.errors import BrokerUnavailableError
+from memrepo.meta import Meta
+from memrepo.pending import Pending, closed, expired
+from memrepo.result_store import connect, store_errors
 from memrepo.settings import Settings, masked
 
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
 
-T = TypeVar("T")
-
 CHANNEL_PREFIX = "memrepo.replies."
 TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
-LOOKUP_MAX = 50  # keys asked for at once: each may hold a large result
+LOOKUP_MAX = 50  # keys asked for at once
+
+Fetch = Callable[[Pending[Any], Claim], None]
 
 log = logging.getLogger(__name__)
-
-
-class Pending(Generic[T]):
-    """What this process knows of one job: its last state and a future of its result.
-
-    ``foreign`` says that another client sent it, so that no reply comes to us.
-    """
-
-    def __init__(self, task_id: str, decode: Callable[[Any], T], *, foreign: bool = False) -> None:
-        self.task_id = task_id
-        self.foreign = foreign
-        self.status: Status = "unknown" if foreign else "queued"
-        self.since_s = steady_clock()
-        self.future: Future[T] = Future()
-        self._decode = decode
-        self._follows = False
-
-    def has_no_record(self) -> None:
-        """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
-        if not self.foreign and not self.future.done():
-            self.status = "queued"
-
-    def settle(self, record: Meta) -> None:
-        """Take note of a record; the first final one wins."""
-        if self.future.done():
-            return
-        if not record.final:
-            self.status = record.status
-        elif record.status == "done":
-            self._finish(record)
-        else:
-            self.fail(record.error, record.status)
-
-    def _finish(self, record: Meta) -> None:
-        try:
-            value = self._decode(record.result)
-        except ValueError:
-            self.fail(
-                MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
-            )
-            return
-        self.status = "done"
-        with suppress(InvalidStateError):  # another thread was first
-            self.future.set_result(value)
-
-    def follow(self, other: Pending[T]) -> None:
-        """End as another one of the same job does."""
-        if self._follows:
-            return
-        self._follows = True
-
-        def copy(ended: Future[T]) -> None:
-            error = ended.exception()
-            self.status = other.status
-            with suppress(InvalidStateError):  # it was looked up meanwhile
-                if error is None:
-                    self.future.set_result(ended.result())
-                else:
-                    self.future.set_exception(error)
-
-        other.future.add_done_callback(copy)
-
-    def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
-        """End it with an error, unless it has ended."""
-        if self.future.done():
-            return
-        self.status = status
-        with suppress(InvalidStateError):  # another thread was first
-            self.future.set_exception(error)
 
 
 class Replies:
@@ -125,6 +60,7 @@ class Replies:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._client: Redis | None = None
+        self._fetcher: ThreadPoolExecutor | None = None
         self._polled_at = clock()
 
     def start(self) -> None:
@@ -166,7 +102,7 @@ class Replies:
             BrokerUnavailableError: the result store does not answer.
         """
         with store_errors(self._settings.result_url):
-            self._look_up([pending])
+            self._look_up([pending], self._fetch)
 
     def cancel(self, task_id: str, record: str) -> None:
         """Store and publish the record of a cancelled task, unless it has a record already.
@@ -185,6 +121,8 @@ class Replies:
         self._closing.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
+        if self._fetcher is not None:
+            self._fetcher.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
         with self._lock:
@@ -230,10 +168,43 @@ class Replies:
     def _settle(self, record: Meta) -> None:
         with self._lock:
             pending = self._pending.get(record.task_id)
-            if pending is not None and record.final:
-                del self._pending[record.task_id]
         if pending is not None:
-            pending.settle(record)
+            self._note(pending, record, self._fetch_later)
+
+    def _note(self, pending: Pending[Any], record: Meta, fetch: Fetch) -> None:
+        """Take note of a record; a result that is a body of its own has to be fetched first."""
+        claim = record.claim
+        if claim is not None:
+            fetch(pending, claim)
+            return
+        pending.settle(record)
+        if record.final:
+            self.forget(pending)
+
+    def _fetch_later(self, pending: Pending[Any], claim: Claim) -> None:
+        """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
+        if self._fetcher is None:
+            self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
+        with suppress(RuntimeError):  # closed meanwhile
+            self._fetcher.submit(self._fetch_quietly, pending, claim)
+
+    def _fetch_quietly(self, pending: Pending[Any], claim: Claim) -> None:
+        try:
+            self._fetch(pending, claim)
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
+            log.debug("fetching a result failed: %s", type(error).__name__)
+
+    def _fetch(self, pending: Pending[Any], claim: Claim) -> None:
+        chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)
+        name = result_body(pending.task_id)
+
+        def get() -> Body:
+            body = chunks.get(name, claim)
+            chunks.keep([name], FETCHED_KEPT_S)
+            return body
+
+        if not pending.future.done() and pending.fetch(get):
+            self.forget(pending)
 
     def _poll(self) -> None:
         """Look up the jobs of other clients at every tick, our own at every poll interval."""
@@ -247,68 +218,21 @@ class Replies:
             due = [pending for pending in self._pending.values() if all_due or pending.foreign]
         remaining = iter(due)
         while some := list(islice(remaining, LOOKUP_MAX)):
-            self._look_up(some)
+            self._look_up(some, self._fetch_later)
         if all_due:
             self._on_poll()
 
-    def _look_up(self, jobs: Sequence[Pending[Any]]) -> None:
+    def _look_up(self, jobs: Sequence[Pending[Any]], fetch: Fetch) -> None:
         ids = [pending.task_id for pending in jobs]
         for pending, data in zip(jobs, self._redis().mget([meta.key_of(one) for one in ids]), strict=True):
             record = meta.read(data) if data else None
             if record is None:
                 self._settle_absent(pending)
-                continue
-            pending.settle(record)
-            if record.final:
-                self.forget(pending)
+            else:
+                self._note(pending, record, fetch)
 
     def _settle_absent(self, pending: Pending[Any]) -> None:
         pending.has_no_record()
         if pending.foreign and self._clock() - pending.since_s > self._settings.result_expires_s:
             self.forget(pending)
             pending.fail(expired(pending.task_id), "unknown")
-
-
-def expired(job_id: str) -> ResultExpiredError:
-    """Return the error for a job of which there is no record, and none will come."""
-    return ResultExpiredError(
-        f"There is no record of job {job_id}: its result has expired, or it was never sent. Whether it was applied "
-        "is in the agent's history.",
-        {"job_id": job_id},
-    )
-
-
-def closed(job_id: str) -> MemoryRepoError:
-    """Return the error for waiting on a client that was closed."""
-    return MemoryRepoError(
-        f"The client was closed while job {job_id} was under way; it goes on. Find it by its id with another client.",
-        {"job_id": job_id},
-    )
-
-
-@contextmanager
-def store_errors(url: str) -> Iterator[None]:
-    """Turn the result store's faults into ``BrokerUnavailableError``."""
-    from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
-
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        reason = f"No answer from the result store {masked(url)}: {type(error).__name__}."
-        raise BrokerUnavailableError(reason) from error
-
-
-def connect(settings: Settings) -> Redis:
-    """Return a client of the result store that retries nothing by itself and waits for nothing without end."""
-    from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
-
-    return Redis.from_url(
-        settings.result_url.replace("redis+socket://", "unix://", 1),  # Celery's and redis-py's word for it
-        socket_connect_timeout=settings.connect_timeout_s,
-        socket_timeout=settings.enqueue_timeout_s,
-        socket_keepalive=True,
-        health_check_interval=10,
-        retry=Retry(NoBackoff(), 0),
-    )

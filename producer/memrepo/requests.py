@@ -49,7 +49,7 @@ class Request(Model):
     @property
     def digest(self) -> str:
         """A short fingerprint of the request without its id and time: 32 hexadecimal digits."""
-        body = self.model_dump(mode="json", exclude={"request_id", "enqueued_at"})
+        body = self.model_dump(mode="json", exclude={"request_id", "enqueued_at"}, context=_content_digest)
         text = json.dumps([type(self).__name__, body], sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -59,9 +59,23 @@ class Request(Model):
         return 0
 
     @property
+    def size_bytes(self) -> int:
+        """How many bytes it takes, roughly: contents, paths and message."""
+        return 0
+
+    @property
     def shape(self) -> str:
         """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
         return f"{self.org_id}/{self.agent_id}"
+
+
+HEAD_FIELDS = frozenset(Request.model_fields)
+"""What every request's message says, also where the rest travels as a body."""
+
+
+def _content_digest(data: bytes) -> dict[str, str]:
+    """Stand for a content in a fingerprint, so that large ones are not written as JSON for it."""
+    return {"sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _strip_slash(path: str) -> str:
@@ -142,6 +156,10 @@ class CreateRepoRequest(_WriteRequest):
         return _content_bytes(self.initial_files)
 
     @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _size_bytes(self.initial_files)
+
+    @property
     def shape(self) -> str:  # noqa: D102 - see Request
         return f"{super().shape} {len(self.initial_files)} files {self.content_bytes} bytes"
 
@@ -176,6 +194,10 @@ class CommitRequest(_WriteRequest):
         return _content_bytes(self.changes)
 
     @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _size_bytes(self.changes) + len(self.message)
+
+    @property
     def shape(self) -> str:  # noqa: D102 - see Request
         return f"{super().shape} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
 
@@ -189,6 +211,10 @@ class GetFilesRequest(_ReadRequest):
 
     def check_read(self, limits: Limits) -> None:  # noqa: D102 - see _ReadRequest
         check_path_list(self.paths, limits)
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _paths_bytes(self.paths)
 
 
 class GetFileRequest(_ReadRequest):
@@ -258,6 +284,10 @@ class DiffRequest(Request):
         validation.check_ref(self.target, "target")
         check_path_list(self.paths, limits)
 
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _paths_bytes(self.paths)
+
 
 class RestoreRequest(_WriteRequest):
     """Bring the content of an old commit back as a new one, all of it or some paths."""
@@ -274,6 +304,10 @@ class RestoreRequest(_WriteRequest):
         validation.check_branch(self.branch)
         check_path_list(self.paths, limits)
         self.author.check("author")
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _paths_bytes(self.paths)
 
 
 class ListBranchesRequest(Request):
@@ -318,8 +352,20 @@ def _content_bytes(changes: tuple[FileChange, ...]) -> int:
     return sum(len(change.content or b"") for change in changes)
 
 
+def _size_bytes(changes: tuple[FileChange, ...]) -> int:
+    return _content_bytes(changes) + sum(len(change.path) for change in changes)
+
+
+def _paths_bytes(paths: tuple[str, ...] | None) -> int:
+    return sum(map(len, paths or ()))
+
+
 def check_path_list(paths: tuple[str, ...] | None, limits: Limits) -> None:
     """Check the paths that a request is restricted to."""
+    if paths is not None and len(paths) > LIST_LIMIT_MAX:
+        raise TooLargeError.of(
+            "paths", f"{len(paths)} paths, over the {LIST_LIMIT_MAX} that one request may name"
+        )
     for index, path in enumerate(paths or ()):
         validation.check_path(path, limits, f"paths[{index}]")
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock
 from memrepo.errors import MemoryRepoError
-from memrepo.publisher import Message, Publisher
-from memrepo.replies import Pending, expired
+from memrepo.link import Message
+from memrepo.pending import Pending, expired
+from memrepo.publisher import Publisher
 from memrepo.routing import unacked_key
 from memrepo.settings import Settings
 
@@ -138,6 +139,7 @@ class Resends:
         if one.resends < RESENDS_MAX:
             one.resends += 1
             log.warning("request %s was lost by the broker: sent again", one.message.task_id)
-            self._publisher.send(one.message.again(self._clock() + self._settings.enqueue_timeout_s))
+            allowed_s = self._publisher.allowance_s(one.message.request.size_bytes)
+            self._publisher.send(one.message.again(self._clock() + allowed_s))
         elif self._clock() - one.sent_at_s > self._settings.result_expires_s:
             one.pending.fail(expired(one.message.task_id))

@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from memrepo.errors import InvalidRequestError
-from memrepo.limits import Limits
+from memrepo.limits import MIB, Limits
 from memrepo.routing import SHARDS_DEFAULT
 
 BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
+
+BODIES_BYTES_MAX_DEFAULT = 512 * MIB
+"""What large requests and results may take on the broker, all together."""
 
 URL_SCHEMES = ("redis://", "rediss://", "redis+socket://")
 
@@ -38,6 +41,7 @@ class Settings:
     poll_interval_s: float = 1.0
     max_queue_depth: int = 10_000
     resend_after_s: float = 30.0
+    bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -15,8 +15,9 @@ from celery import Celery
 from kombu import Producer, Queue
 
 from memrepo.ids import new_id
+from memrepo.pending import Pending
 from memrepo.publisher import Publisher
-from memrepo.replies import Pending, Replies
+from memrepo.replies import Replies
 from memrepo.settings import Settings
 from memrepo_worker.store.seam import ABSENT, Store
 
@@ -59,7 +60,7 @@ class PlainTasks:
 
     def send(self, name: str, calls: Sequence[Mapping[str, Any]]) -> list[Future[Any]]:
         """Send tasks, together; return the results to be."""
-        jobs = [Pending(new_id(), lambda value: value) for _ in calls]
+        jobs = [Pending(new_id(), lambda body: body.value) for _ in calls]
         for job in jobs:
             self._replies.watch(job)
 
@@ -84,5 +85,5 @@ class PlainTasks:
 
     def close(self) -> None:
         """Disconnect."""
-        self._publisher.close(TIMEOUT_S)
+        self._publisher.close()
         self._replies.close()

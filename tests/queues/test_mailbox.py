@@ -29,6 +29,10 @@ class Note:
     def id(self) -> str:
         return self.request.request_id
 
+    @property
+    def ends_group(self) -> bool:
+        return self.request.ENDS_GROUP
+
 
 @dataclass
 class Desk:

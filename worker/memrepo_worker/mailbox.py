@@ -31,7 +31,12 @@ class Ticket(Protocol):
 
     @property
     def request(self) -> Request:
-        """The request."""
+        """The request; only of tickets that ``Desk.begin`` has returned."""
+        ...
+
+    @property
+    def ends_group(self) -> bool:
+        """Whether nothing after it may share its journal entry."""
         ...
 
     @property
@@ -49,7 +54,7 @@ class Desk(Protocol[AnyTicket]):
     """Where tickets are answered: the mailbox tells it what becomes of them, a group at a time."""
 
     def begin(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
-        """Note that the requests are about to run; return those that still shall (not the cancelled)."""
+        """Note that the requests are about to run; return those that still shall (not the cancelled), opened."""
         ...
 
     def retrying(self, tickets: Sequence[AnyTicket]) -> None:
@@ -199,7 +204,7 @@ class Mailbox(Generic[AnyTicket]):
         waiting = self._waiting[agent]
         taken = [waiting.popleft()]
         size = taken[0].size_bytes
-        while waiting and len(taken) < self._bounds.group_requests_max and not taken[-1].request.ENDS_GROUP:
+        while waiting and len(taken) < self._bounds.group_requests_max and not taken[-1].ends_group:
             size += waiting[0].size_bytes
             if size > self._bounds.group_bytes_max:
                 break

@@ -9,7 +9,13 @@ from typing import Any
 
 from memrepo.limits import MIB, Limits
 from memrepo.routing import SHARDS_DEFAULT
-from memrepo.settings import BROKER_URL_DEFAULT, environment, limits_from_env, number
+from memrepo.settings import (
+    BODIES_BYTES_MAX_DEFAULT,
+    BROKER_URL_DEFAULT,
+    environment,
+    limits_from_env,
+    number,
+)
 
 SECRETS = frozenset({"flower_basic_auth"})
 """Fields that are never shown; passwords inside URLs are masked besides."""
@@ -34,6 +40,8 @@ class WorkerSettings:
     group_requests_max: int = 128
     group_bytes_max: int = 32 * MIB
     parked_bytes_max: int = 256 * MIB
+    bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
+    result_body_expires_s: int = 300
     flower_port: int = 5555
     flower_basic_auth: str = field(default="", repr=False)
     limits: Limits = field(default_factory=Limits)

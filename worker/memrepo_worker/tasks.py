@@ -13,7 +13,6 @@ from celery import Celery
 
 from memrepo.errors import MemoryRepoError
 from memrepo.operations import OPERATIONS, Operation
-from memrepo_worker.group import Outcome
 
 STRATEGY = "memrepo_worker.queues.intake:strategy"
 """How the consumer treats messages of our tasks: it parks them in the mailbox."""
@@ -33,11 +32,11 @@ def register_tasks(app: Celery) -> None:
         )
 
 
-def _body(operation: Operation[Any]) -> Callable[[Outcome], Any]:
-    def speak(outcome: Outcome) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(outcome, MemoryRepoError):
-            raise outcome
-        return operation.result_to_json(outcome.value)
+def _body(operation: Operation[Any]) -> Callable[[Any], Any]:
+    def speak(told: Any) -> Any:  # noqa: ANN401 - a JSON value or an error
+        if isinstance(told, MemoryRepoError):
+            raise told
+        return told
 
     speak.__name__ = operation.name
     speak.__doc__ = operation.request.__doc__

@@ -27,14 +27,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memrepo.bodies import decode, encode, size_of
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
 from memrepo.errors import MemoryRepoError, StoreUnavailableError
 from memrepo.job import Job
 from memrepo.limits import Limits
-from memrepo.operations import Operation, build, validate
-from memrepo.replies import Pending
-from memrepo.requests import Request
+from memrepo.operations import Operation, build, request_to_body, validate
+from memrepo.pending import Pending
+from memrepo.requests import HEAD_FIELDS, Request
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Success
 from memrepo_worker.observe import Counters
@@ -78,7 +79,7 @@ class InlineDesk:
         Raises:
             StoreUnavailableError: the store failed; a worker would try again, here the caller does.
         """
-        pending = Pending(task_id, operation.result_from_json)
+        pending = Pending(task_id, operation.result_from_body)
         sent: Future[None] = Future()
         sent.set_result(None)
         with self._lock:
@@ -94,14 +95,13 @@ class InlineDesk:
         return Job(self, pending, sent, request.request_id)
 
     def _execute(self, operation: Operation[T], request: Request, pending: Pending[T]) -> None:
-        arrived = build(operation.request, **json.loads(request.model_dump_json()))
+        arrived = _crossed(request)
         validate(arrived, self._limits)
         agent = Agent(arrived.org_id, arrived.agent_id)
         (outcome,) = self._handler(Group(agent, (arrived,), _LEASE))
         if isinstance(outcome, Success):
-            text = json.dumps(operation.result_to_json(outcome.value))
-            pending.future.set_result(operation.result_from_json(json.loads(text)))
-            pending.status = "done"
+            body = operation.result_to_body(outcome.value)
+            pending.finish(decode(encode(body), size_of(body)))
         else:
             pending.fail(outcome)
 
@@ -124,6 +124,14 @@ class InlineDesk:
 
     def close(self) -> None:
         """Do nothing: there is no connection."""
+
+
+def _crossed(request: Request) -> Request:
+    """Return a request as it would arrive over the queue."""
+    body = request_to_body(request)
+    arrived = decode(encode(body), size_of(body))
+    head = json.loads(request.model_dump_json(include=set(HEAD_FIELDS)))
+    return build(type(request), arrived.contents, **arrived.value, **head)
 
 
 def _unreadable(_: Any) -> Any:  # noqa: ANN401 - a result that never comes

@@ -16,7 +16,8 @@ from memrepo import (
     Snapshot,
     meta,
 )
-from memrepo.operations import OPERATIONS, Operation, result_from_json
+from memrepo.bodies import Body
+from memrepo.operations import OPERATIONS, Operation, result_from_body
 
 SHA = "a" * 40
 COMMIT = {
@@ -61,7 +62,7 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
     result = RESULTS[operation.name]
     carried = json.loads(json.dumps(operation.result_to_json(result)))
 
-    for rebuilt in (operation.result_from_json(carried), result_from_json(carried)):
+    for rebuilt in (operation.result_from_json(carried), result_from_body(Body(carried))):
         assert rebuilt == result
         assert type(rebuilt) is type(result)
         if isinstance(result, list):
@@ -71,7 +72,7 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
 @pytest.mark.parametrize("value", [7, {"a": 1}, [7], {"utf8": "x"}, True])
 def test_what_is_no_result_is_not_given_a_type(value: object) -> None:
     with pytest.raises(ValueError, match="no operation has such a result"):
-        result_from_json(value)
+        result_from_body(Body(value))
 
 
 def test_a_cancelled_record_reads_back() -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
+from memrepo.chunks import BodyMissingError
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import Observer
+from memrepo_worker.queues.bodies import Bodies
 from memrepo_worker.queues.jobs import Job, Parcel
 from memrepo_worker.queues.results import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenure
+
+logger = logging.getLogger(__name__)
 
 
 class Desk:
@@ -22,19 +30,30 @@ class Desk:
     """
 
     def __init__(
-        self, backend: ResultBackend, shards: Shards | None, worker: str, observer: Observer
+        self,
+        backend: ResultBackend,
+        bodies: Bodies,
+        limits: Limits,
+        shards: Shards | None,
+        worker: str,
+        observer: Observer,
     ) -> None:
         self._backend = backend
+        self._bodies = bodies
+        self._limits = limits
         self._shards = shards
         self._worker = worker
         self._observer = observer
         self._pid = os.getpid()
 
     def begin(self, parcels: Sequence[Parcel]) -> list[Parcel]:
-        """Mark the requests as started; drop those that were cancelled or have a final result already."""
+        """Mark the requests as started, and open them; drop those that were cancelled or have a final result."""
         wanted = [parcel for parcel in parcels if not parcel.job.revoked()]
-        if not wanted:
-            return []
+        running = self._start(wanted) if wanted else []
+        self._bodies.remove([parcel.job for parcel in parcels if parcel not in running])
+        return [opened for parcel in running if (opened := self._open(parcel)) is not None]
+
+    def _start(self, wanted: Sequence[Parcel]) -> list[Parcel]:
         shall_run = self._backend.store_started([_waiting(parcel) for parcel in wanted], self._worker)
         running = [parcel for parcel, runs in zip(wanted, shall_run, strict=True) if runs]
         for parcel, runs in zip(wanted, shall_run, strict=True):
@@ -44,6 +63,21 @@ class Desk:
                 parcel.job.drop()
         self._observer.count("desk.settled_before", len(wanted) - len(running))
         return running
+
+    def _open(self, parcel: Parcel) -> Parcel | None:
+        """Return a parcel with its request, or None when there is none to be had: then its job has ended."""
+        job = parcel.job
+        try:
+            return replace(parcel, opened=job.open(self._bodies.fetch(job), self._limits))
+        except InvalidRequestError as error:
+            self._observer.count("intake.refused")
+            self.answer([job], [error])
+        except BodyMissingError:
+            self._observer.count("desk.bodies_missing")
+            logger.warning("request %s has lost its body: its producer, if it waits, sends it again", job.id)
+            self._backend.forget_started(job.id)
+            job.drop()
+        return None
 
     def retrying(self, parcels: Sequence[Parcel]) -> None:
         """Mark the requests as waiting for the store."""
@@ -67,8 +101,9 @@ class Desk:
             settled = list(group)
             with self._backend.collecting() as results:
                 for job, outcome in settled:
-                    job.speak(outcome)
+                    job.speak(self._bodies.told(job, job.operation, outcome))
             if self._finish(tenure, [job.number for job, _ in settled], results):
+                self._bodies.remove([job for job, _ in settled])
                 for job, outcome in settled:
                     job.finish(outcome)
             else:

@@ -15,6 +15,7 @@ from memrepo_worker.attempts import Attempts
 from memrepo_worker.group import Agent, GroupHandler, Lease
 from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.bodies import Bodies
 from memrepo_worker.queues.desk import Desk
 from memrepo_worker.queues.jobs import Job, Parcel, parcel_of
 from memrepo_worker.queues.refusals import refuse
@@ -44,8 +45,22 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         self.counters = counters
         self.tenures = receipts.tenures
         together = settings.broker_url == settings.result_url
+        backend = consumer.app.backend
+        self.bodies = Bodies(
+            receipts.shards.client,
+            backend.client,
+            backend.until_done,
+            settings.limits,
+            bytes_max=settings.bodies_bytes_max,
+            result_kept_s=settings.result_body_expires_s,
+        )
         self.desk = Desk(
-            consumer.app.backend, None if together else receipts.shards, consumer.hostname, counters
+            backend,
+            self.bodies,
+            settings.limits,
+            None if together else receipts.shards,
+            consumer.hostname,
+            counters,
         )
         self.mailbox: Mailbox[Parcel] = Mailbox(
             handler,
@@ -73,6 +88,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
     def take(self, job: Job) -> None:
         """Park a request, or settle it at once if it is not a valid one."""
         if job.revoked():
+            self.bodies.remove_unread(job.id)
             return
         try:
             parcel = parcel_of(job, self.settings.limits, self.settings.shards)

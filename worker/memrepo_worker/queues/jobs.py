@@ -10,13 +10,16 @@ from celery.app.trace import fast_trace_task
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request as CeleryRequest
+from pydantic import ValidationError
 
-from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.bodies import Body, Claim
+from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.operations import OPERATIONS, TASK_PREFIX, build, validate
+from memrepo.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
 from memrepo.requests import Request
 from memrepo.routing import route
 from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.queues.bodies import size_bytes_max
 from memrepo_worker.queues.shapes import shape_of
 from memrepo_worker.queues.tenures import Tenure
 
@@ -55,27 +58,60 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         )
         self.tenure = tenure
         self.number = number
+        self.claim: Claim | None = None
         self._consumer = consumer
 
-    def read(self, limits: Limits, shards: int) -> Request:
-        """Return the memory request that the message carries.
+    def read(self, limits: Limits, shards: int) -> None:
+        """Take in what the message carries: who it is for, and the request or how to get it.
 
         Raises:
-            InvalidRequestError: it carries none, a wrong one, or lies in a queue that is not its agent's.
+            InvalidRequestError: it carries neither, or lies in a queue that is not its agent's.
         """
         kwargs = self.request_dict.get("kwargs")
         self._argsrepr, self._kwargsrepr = "()", ""
         try:
-            values = kwargs.get("request") if isinstance(kwargs, dict) else None
-            if not isinstance(values, dict) or self.request_dict.get("args"):
-                raise InvalidRequestError.of("request", "the task takes one keyword argument, request")
-            request = build(OPERATIONS[self.type.removeprefix(TASK_PREFIX)].request, **values)
-            validate(request, limits)
-            self._check_route(request, shards)
+            if not isinstance(kwargs, dict) or self.request_dict.get("args"):
+                raise InvalidRequestError.of("request", "the task takes keyword arguments, request and body")
+            self.claim = _claim_of(kwargs.get("body"), limits)
+            self.agent = self._read_request(kwargs.get("request"), limits, shards)
         finally:
             self._let_body_go()
-        self._kwargsrepr = request.shape
+
+    def open(self, body: Body, limits: Limits) -> Request:
+        """Return the request, with the body that belongs to it.
+
+        Raises:
+            InvalidRequestError: it is not a valid one.
+        """
+        if self.claim is None:
+            return self._request
+        if not isinstance(body.value, dict):
+            raise InvalidRequestError.of("body", "is no mapping")
+        request = build(self.operation.request, body.contents, **{**body.value, **self._head})
+        validate(request, limits)
         return request
+
+    @property
+    def operation(self) -> Operation[Any]:
+        """What is asked for."""
+        return OPERATIONS[self.type.removeprefix(TASK_PREFIX)]
+
+    def _read_request(self, values: Any, limits: Limits, shards: int) -> Agent:  # noqa: ANN401 - any JSON value
+        if not isinstance(values, dict):
+            raise InvalidRequestError.of("request", "the task takes one as keyword argument")
+        self._kwargsrepr = ""
+        if self.claim is None:
+            self._request = build(self.operation.request, **values)
+            validate(self._request, limits)
+            head: Request = self._request
+            self._kwargsrepr = self._request.shape
+        else:
+            head = build(Head, **values)
+            validate(head, limits)
+            self._head = head.model_dump()
+            self._kwargsrepr = f"{head.shape} {self.claim.size_bytes} bytes"
+        self._check_route(head, shards)
+        return Agent(head.org_id, head.agent_id)
 
     def _check_route(self, request: Request, shards: int) -> None:
         expected = route(request.org_id, request.agent_id, shards)
@@ -111,9 +147,9 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self.started_s = time.monotonic()
         self.on_accepted(pid, self.started_s)
 
-    def speak(self, outcome: Outcome) -> None:
-        """Send the outcome through Celery's tracer, which has the result backend store it."""
-        fast_trace_task(self.type, self.id, self.request_dict, ((outcome,), {}, NO_CANVAS), None, None)
+    def speak(self, told: object) -> None:
+        """Send a JSON value or an error through Celery's tracer, which has the result backend store it."""
+        fast_trace_task(self.type, self.id, self.request_dict, ((told,), {}, NO_CANVAS), None, None)
         self.request_dict["args"] = ()
 
     def finish(self, outcome: Outcome) -> None:
@@ -146,14 +182,33 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             dispatcher.send(type, uuid=self.id, **fields)
 
 
+class Head(Request):
+    """What a message says of a request whose body travels beside it."""
+
+    def check_body(self, limits: Limits) -> None:
+        """Nothing more to check."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Parcel:
-    """A ticket of the mailbox: a job, the request it carries, and its weight."""
+    """A ticket of the mailbox: a job and its weight, and once it is opened the request that it carries."""
 
     job: Job
-    request: Request
     agent: Agent
     size_bytes: int
+    opened: Request | None = None
+
+    @property
+    def ends_group(self) -> bool:
+        """Whether nothing after it may share its journal entry."""
+        return self.job.operation.request.ENDS_GROUP
+
+    @property
+    def request(self) -> Request:
+        """The request; only of an opened parcel."""
+        if self.opened is None:
+            raise LookupError("a parcel that is not opened")
+        return self.opened
 
 
 PARCEL_OVERHEAD_BYTES = 8 * 1024
@@ -161,11 +216,27 @@ PARCEL_OVERHEAD_BYTES = 8 * 1024
 
 
 def parcel_of(job: Job, limits: Limits, shards: int) -> Parcel:
-    """Read a job's request.
+    """Read a job's message.
 
     Raises:
         InvalidRequestError: see ``Job.read``.
     """
     size_bytes = len(job.body or b"") + PARCEL_OVERHEAD_BYTES
-    request = job.read(limits, shards)
-    return Parcel(job, request, Agent(request.org_id, request.agent_id), size_bytes)
+    job.read(limits, shards)
+    return Parcel(job, job.agent, size_bytes + (job.claim.size_bytes if job.claim else 0))
+
+
+def _claim_of(value: object, limits: Limits) -> Claim | None:
+    """Return what a message says of its body, if it has one."""
+    if value is None:
+        return None
+    try:
+        claim = Claim.model_validate(value)
+    except ValidationError:
+        raise InvalidRequestError.of("body", "does not say its chunks and size_bytes") from None
+    if claim.size_bytes > size_bytes_max(limits):
+        raise TooLargeError.of(
+            "body",
+            f"is {claim.size_bytes} bytes, more than request_bytes_max ({limits.request_bytes_max}) allows",
+        )
+    return claim

@@ -107,7 +107,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
 
     def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
-        return bool(self._until_done(shards.acknowledge, (tenure, numbers)))
+        return bool(self.until_done(shards.acknowledge, (tenure, numbers)))
 
     def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[bool]:
         """Mark tasks as started; return for each whether it shall run.
@@ -115,6 +115,10 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         One that has a final result already shall not; whoever waits for it is told that result again.
         """
         return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
+
+    def forget_started(self, task_id: str) -> None:
+        """Have it that nobody has begun with a task: its producer will look for it."""
+        self.until_done(self.client.delete, (self.get_key_for_task(task_id),))
 
     def store_retrying(self, waiting: Sequence[Waiting]) -> None:
         """Mark tasks as waiting for the store."""
@@ -135,9 +139,9 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         return self.encode(meta)
 
     def _run(self, script: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
-        return self._until_done(script.run, (self.client, keys, args))
+        return self.until_done(script.run, (self.client, keys, args))
 
-    def _until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    def until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
         on_error = partial(self.on_connection_error, None)
         return retry_over_time(  # type: ignore[no-untyped-call]

@@ -1,0 +1,127 @@
+"""What a client knows of one job on its way: its last state, and its result to be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from memrepo.bodies import Body, BrokenBodyError
+from memrepo.chunks import BodyMissingError
+from memrepo.clock import steady_clock
+from memrepo.errors import MemoryRepoError, ResultExpiredError
+from memrepo.meta import Meta, Status
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """What this process knows of one job: its last state and a future of its result.
+
+    ``foreign`` says that another client sent it, so that no reply comes to us.
+    """
+
+    def __init__(self, task_id: str, decode: Callable[[Body], T], *, foreign: bool = False) -> None:
+        self.task_id = task_id
+        self.foreign = foreign
+        self.status: Status = "unknown" if foreign else "queued"
+        self.since_s = steady_clock()
+        self.future: Future[T] = Future()
+        self._decode = decode
+        self._follows = False
+        self._fetching = threading.Lock()
+
+    def has_no_record(self) -> None:
+        """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
+        if not self.foreign and not self.future.done():
+            self.status = "queued"
+
+    def settle(self, record: Meta) -> None:
+        """Take note of a record; the first final one wins."""
+        if self.future.done():
+            return
+        if not record.final:
+            self.status = record.status
+        elif record.status == "done":
+            self.finish(Body(record.result))
+        else:
+            self.fail(record.error, record.status)
+
+    def fetch(self, get: Callable[[], Body]) -> bool:
+        """End with a result that is a body of its own; return False if it could not be fetched now.
+
+        ``get`` raises BodyMissingError, BrokenBodyError, or whatever else stands for "not now".
+        """
+        if not self._fetching.acquire(blocking=False):
+            return False  # another thread is at it
+        try:
+            self.status = "done"
+            self.finish(get())
+        except BodyMissingError:
+            self.fail(expired(self.task_id), "unknown")
+        except BrokenBodyError:
+            self.fail(_unreadable())
+        finally:
+            self._fetching.release()
+        return True
+
+    def finish(self, body: Body) -> None:
+        """End with a result, unless it has ended."""
+        if self.future.done():
+            return
+        try:
+            value = self._decode(body)
+        except ValueError:
+            self.fail(_unreadable())
+            return
+        self.status = "done"
+        with suppress(InvalidStateError):  # another thread was first
+            self.future.set_result(value)
+
+    def follow(self, other: Pending[T]) -> None:
+        """End as another one of the same job does."""
+        if self._follows:
+            return
+        self._follows = True
+
+        def copy(ended: Future[T]) -> None:
+            error = ended.exception()
+            self.status = other.status
+            with suppress(InvalidStateError):  # it was looked up meanwhile
+                if error is None:
+                    self.future.set_result(ended.result())
+                else:
+                    self.future.set_exception(error)
+
+        other.future.add_done_callback(copy)
+
+    def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
+        """End it with an error, unless it has ended."""
+        if self.future.done():
+            return
+        self.status = status
+        with suppress(InvalidStateError):  # another thread was first
+            self.future.set_exception(error)
+
+
+def _unreadable() -> MemoryRepoError:
+    return MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
+
+
+def expired(job_id: str) -> ResultExpiredError:
+    """Return the error for a job of which there is no record, and none will come."""
+    return ResultExpiredError(
+        f"There is no record of job {job_id}: its result has expired, or it was never sent. Whether it was applied "
+        "is in the agent's history.",
+        {"job_id": job_id},
+    )
+
+
+def closed(job_id: str) -> MemoryRepoError:
+    """Return the error for waiting on a client that was closed."""
+    return MemoryRepoError(
+        f"The client was closed while job {job_id} was under way; it goes on. Find it by its id with another client.",
+        {"job_id": job_id},
+    )
