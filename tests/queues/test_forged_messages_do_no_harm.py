@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from memrepo.limits import MIB
 from memrepo.routing import queue_name, shard_of, unacked_key
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
@@ -111,6 +115,53 @@ def test_a_message_that_is_no_request_is_counted_and_the_queue_goes_on(
     wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
     assert failure(send, task_id)[0] == "InvalidRequestError"
     assert "SECRET-CONTENT" not in workers.workers[0].output
+
+
+def memory_peak_bytes(pid: int) -> int:
+    """The most memory that a process ever had, as the kernel counts it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+
+
+@pytest.mark.parametrize("shape", ["an envelope", "no envelope"])
+def test_a_message_of_100_mib_takes_no_memory_of_the_worker(
+    send: Sender, broker: Valkey, workers: WorkerFleet, shape: str
+) -> None:
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"  # all that is loaded late is there
+    refused, peak = counter(broker, "intake.refused"), memory_peak_bytes(workers.workers[0].pid)
+    filler = "A" * (100 * MIB)
+    properties = '"properties": {"body_encoding": "base64", "correlation_id": "forged", "delivery_tag": "t"}'
+    envelope = (
+        f'{{"body": "{filler}", "headers": {{"task": "memrepo.commit", "id": "forged"}}, {properties}}}'
+    )
+    with broker.client() as client:
+        client.lpush(
+            queue_name(shard_of("acme", "a", SHARDS)), envelope if shape == "an envelope" else filler
+        )
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    wait_for(lambda: counter(broker, "intake.refused") == refused + 1, "the refusal to be counted")
+    assert memory_peak_bytes(workers.workers[0].pid) - peak < 16 * MIB
+
+
+def test_a_message_that_would_unpack_to_a_gigabyte_is_not_unpacked(
+    send: Sender, broker: Valkey, workers: WorkerFleet
+) -> None:
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    refused, peak = counter(broker, "intake.refused"), memory_peak_bytes(workers.workers[0].pid)
+    packer = zlib.compressobj()
+    bomb = b"".join(packer.compress(bytes(MIB)) for _ in range(1024)) + packer.flush()
+    send.producer.publish(
+        bomb,
+        routing_key=queue_name(shard_of("acme", "a", SHARDS)),
+        content_type="application/json",
+        content_encoding="binary",
+        headers={"task": "memrepo.commit", "id": "forged", "compression": "application/x-gzip"},
+    )
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    wait_for(lambda: counter(broker, "intake.refused") == refused + 1, "the refusal to be counted")
+    assert memory_peak_bytes(workers.workers[0].pid) - peak < 16 * MIB
 
 
 def test_a_forged_message_cannot_make_the_worker_send_others(send: Sender, broker: Valkey) -> None:

@@ -272,7 +272,7 @@ def _pop_and_die(scene: Scene, ours: Process) -> None:
     [tenure] = ours.tenures.all().values()
     keys = ["memrepo:owners", "memrepo:sequence", QUEUE, UNACKED]
     connection = scene.redis.connection_pool.get_connection()
-    connection.send_command(*_command(POP, keys, [10, 10_000, tenure.shard, tenure.token]))
+    connection.send_command(*_command(POP, keys, [10, 10_000, 10_000, tenure.shard, tenure.token]))
     wait_for(lambda: scene.queued() == [], "the server to have popped them")
     connection.disconnect()
     scene.redis.connection_pool.release(connection)

@@ -8,11 +8,15 @@ from typing import Any
 
 from redis import Redis
 
+from memrepo.limits import MIB
 from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo_worker.queues.keys import LEASES, OWNERS, SEQUENCE, WORKERS, unacked_key
 from memrepo_worker.queues.scripts import Argument, ScriptRunner
 from memrepo_worker.queues.shard_scripts import ACKNOWLEDGE, BEAT, MISSING, POP, RELEASE, TAKE
 from memrepo_worker.queues.tenures import Tenure
+
+MESSAGE_BYTES_MAX = 2 * MIB
+"""What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,12 @@ def pop(
 ) -> list[Popped]:
     """Deliver messages, oldest first; return for each shard in order what came of it.
 
-    ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all.
+    ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all. Of a
+    message over ``MESSAGE_BYTES_MAX`` only the end comes.
     """
     keys = [OWNERS, SEQUENCE, *_queues([tenure.shard for tenure in tenures])]
     held = _pairs((tenure.shard, tenure.token) for tenure in tenures)
-    answer = POP.run(runner, keys, [messages_max, bytes_max, *held])
+    answer = POP.run(runner, keys, [messages_max, bytes_max, MESSAGE_BYTES_MAX, *held])
     return [Popped(bool(owned), left, tuple(_deliveries(flat))) for owned, left, flat in answer]
 
 

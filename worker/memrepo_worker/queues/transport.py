@@ -246,6 +246,8 @@ class ShardChannel(kombu_redis.Channel):
         properties, headers = envelope["properties"], envelope["headers"]
         if not isinstance(headers, dict) or not isinstance(headers.get("task", ""), str):
             raise TypeError("headers")
+        if "compression" in headers:  # no producer of ours does, and kombu would unpack without a bound
+            raise TypeError("compression")
         self.decode_body(envelope["body"], properties.get("body_encoding"))
         properties["delivery_tag"] = tag
         properties["delivery_info"] = {"exchange": "", "routing_key": queue}
