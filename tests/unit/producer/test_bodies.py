@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memrepo.bodies import CHUNK_BYTES_MAX, Body, BrokenBodyError, decode, encode, size_of
+from memrepo.limits import KIB, MIB
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(values, st.lists(st.binary(max_size=3 * KIB), max_size=8))
+def test_a_body_comes_out_as_it_went_in(value: object, contents: list[bytes]) -> None:
+    body = Body(value, tuple(contents))
+
+    assert decode(encode(body), size_of(body)) == body
+
+
+def test_what_does_not_shrink_comes_in_chunks_of_the_size_that_is_allowed() -> None:
+    body = Body({}, (Random(1).randbytes(3 * MIB), b"", b"x" * (5 * MIB)))
+
+    chunks = list(encode(body))
+
+    assert len(chunks) > 3
+    assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK_BYTES_MAX}
+    assert 0 < len(chunks[-1]) <= CHUNK_BYTES_MAX
+    assert decode(chunks, size_of(body)) == body
+
+
+def test_equal_bodies_give_equal_chunks() -> None:
+    body = Body({"a": 1}, (b"x" * MIB,))
+
+    assert list(encode(body)) == list(encode(body))
+
+
+def packed(head: object, rest: bytes = b"") -> bytes:
+    text = json.dumps(head).encode()
+    return zlib.compress(len(text).to_bytes(8) + text + rest)
+
+
+GOOD = Body({"a": 1}, (b"content",))
+
+
+@pytest.mark.parametrize(
+    ("forge", "size_bytes"),
+    [
+        pytest.param(lambda good: [], size_of(GOOD), id="nothing"),
+        pytest.param(lambda good: [good[:-5]], size_of(GOOD), id="the end is missing"),
+        pytest.param(lambda good: [good[:8] + b"\0\0" + good[10:]], size_of(GOOD), id="changed on the way"),
+        pytest.param(lambda good: [b"not compressed"], 100, id="not compressed"),
+        pytest.param(lambda good: [good], size_of(GOOD) - 1, id="larger than it says"),
+        pytest.param(lambda good: [good], size_of(GOOD) + 1, id="smaller than it says"),
+        pytest.param(lambda _: [packed({"value": 1, "sizes": [-1]})], 1000, id="a negative size"),
+        pytest.param(lambda _: [packed({"value": 1, "sizes": [10**9]})], 1000, id="an enormous size"),
+        pytest.param(lambda _: [packed({"value": 1, "sizes": "x"})], 1000, id="sizes that are none"),
+        pytest.param(lambda _: [packed({"value": 1})], 1000, id="no sizes"),
+        pytest.param(lambda _: [packed([1])], 1000, id="no head"),
+        pytest.param(lambda _: [zlib.compress(b"\xff" * 8)], 1000, id="an enormous head"),
+        pytest.param(
+            lambda _: [zlib.compress((10).to_bytes(8) + b"\xff" * 10)], 18, id="a head that is no JSON"
+        ),
+        pytest.param(
+            lambda _: [zlib.compress((200_000).to_bytes(8) + b"[" * 200_000)],
+            200_008,
+            id="a head that nests too deep",
+        ),
+    ],
+)
+def test_what_is_no_body_is_refused(forge: Callable[[bytes], list[bytes]], size_bytes: int) -> None:
+    good = b"".join(encode(GOOD))
+    with pytest.raises(BrokenBodyError):
+        decode(forge(good), size_bytes)
+
+
+def test_no_more_is_unpacked_than_was_said() -> None:
+    taken = 0
+
+    def bomb() -> object:
+        nonlocal taken
+        packer = zlib.compressobj()
+        yield packer.compress((7 * MIB).to_bytes(8))
+        for _ in range(10_000):
+            taken += 1
+            yield packer.compress(bytes(MIB))
+
+    with pytest.raises(BrokenBodyError):
+        decode(bomb(), 8 * MIB)  # type: ignore[arg-type]
+    assert taken < 1000
