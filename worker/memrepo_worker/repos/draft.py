@@ -35,6 +35,7 @@ class Draft:
         self.refs: dict[str, str] = dict(state.refs)
         self.objects: dict[str, GitObject] = {}
         self.lines: dict[str, LedgerLine] = {}
+        self._set_aside: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
         self._ended = False
         self.reader = reader.layered(ObjectMap(self.objects))
@@ -59,8 +60,14 @@ class Draft:
         return self.lines.get(request_id) or self._state.ledger.find(request_id)
 
     def settle(self, line: LedgerLine) -> None:
-        """Note what became of a request."""
+        """Note what became of a request; what was set aside before it goes into the entry with it."""
+        self.lines |= self._set_aside
+        self._set_aside.clear()
         self.lines[line.request_id] = line
+
+    def set_aside(self, line: LedgerLine) -> None:
+        """Note a refusal that alone is worth no entry."""
+        self._set_aside.setdefault(line.request_id, line)
 
     def end(self) -> None:
         """Delete the repository: nothing of what this draft held may stay in its entry, which is kept for good."""
