@@ -17,9 +17,13 @@ from memrepo_worker.repos.state import RepoState
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The refs as one request found them: what a read between two commits of a group must see."""
+    """What one request found: the refs that a read between two commits of a group must see.
+
+    ``line`` is what was settled then of the request that the read asks about.
+    """
 
     refs: Mapping[str, str]
+    line: LedgerLine | None = None
 
     @property
     def exists(self) -> bool:
@@ -44,6 +48,10 @@ class Draft:
     def view(self) -> View:
         """The refs as they are at this point of the group."""
         return View(dict(self.refs))
+
+    def view_with(self, request_id: str) -> View:
+        """The view of a read that asks what became of a request."""
+        return View(dict(self.refs), self.settled(request_id))
 
     @property
     def begun(self) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.limits import Limits
-from memrepo.requests import Request
+from memrepo.requests import FindRequestRequest, Request
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
@@ -153,6 +153,8 @@ class Turn:
         return draft, [self._note(request, draft) for request in self._group.requests]
 
     def _note(self, request: Request, draft: Draft) -> Note:
+        if isinstance(request, FindRequestRequest):
+            return draft.view_with(request.wanted)
         if not request.MUTATES:
             return draft.view
         known = draft.settled(request.request_id)
