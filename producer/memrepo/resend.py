@@ -140,4 +140,4 @@ class Resends:
             log.warning("request %s was lost by the broker: sent again", one.message.task_id)
             self._publisher.send(one.message.again(self._clock() + self._settings.enqueue_timeout_s))
         elif self._clock() - one.sent_at_s > self._settings.result_expires_s:
-            one.pending.fail(expired(one.message.task_id))
+            one.pending.fail(expired(one.message.task_id, one.message.request.request_id))
