@@ -45,6 +45,7 @@ from memrepo.models import (
     FileInfo,
     MemoryCommit,
     MemoryFile,
+    RequestOutcome,
     Snapshot,
 )
 from memrepo.settings import Settings
@@ -79,6 +80,7 @@ __all__ = [
     "RepoNotAdoptedError",
     "RepoNotFoundError",
     "RequestExpiredError",
+    "RequestOutcome",
     "ResultExpiredError",
     "Settings",
     "Snapshot",

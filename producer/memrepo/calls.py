@@ -19,6 +19,7 @@ from memrepo.models import (
     FileInfo,
     MemoryCommit,
     MemoryFile,
+    RequestOutcome,
     Snapshot,
 )
 from memrepo.operations import Operation
@@ -153,6 +154,15 @@ class MemoryRepo:
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
         return self._ask(operations.LIST_BRANCHES)
+
+    def find_request(self, request_id: str) -> Job[RequestOutcome | None]:
+        """Ask what became of a request of this agent whose result has expired.
+
+        The answer comes from the ledger of the last 24 hours; an older commit is looked for in the history of all
+        branches and tags. None means that there is no trace: it was a read, was never applied, or was settled longer
+        ago without a commit that is still there. This call takes its place behind a request that is still queued.
+        """
+        return self._ask(operations.FIND_REQUEST, wanted=request_id)
 
     def create_branch(self, name: str, *, start_point: str = "main") -> Job[Branch]:
         """Begin a branch at ``start_point`` (branch, tag or sha).

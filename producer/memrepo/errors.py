@@ -14,7 +14,7 @@
     ├── RequestExpiredError          too old to be executed safely: send it anew
     ├── BrokerUnavailableError       nothing was enqueued: send again with the same request id
     ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
-    ├── ResultExpiredError           the result is gone; the commit, if any, is in the history
+    ├── ResultExpiredError           the result is gone: ``repo.find_request`` tells what became of it
     ├── JobTimeoutError              still running: wait again (also a TimeoutError)
     └── JobCancelledError            cancelled before it started
 
@@ -108,7 +108,7 @@ class StoreUnavailableError(MemoryRepoError):
 
 
 class ResultExpiredError(MemoryRepoError):
-    """The result is no longer kept. Whether the request was applied is in the agent's history."""
+    """The result is no longer kept. ``repo.find_request(request_id)`` tells what became of the request."""
 
 
 class JobTimeoutError(MemoryRepoError, TimeoutError):

@@ -23,10 +23,12 @@ from pydantic import (
 )
 
 from memrepo.bodies import ContentWriter
+from memrepo.errors import MemoryRepoError, from_wire
 from memrepo.validation import check_ident
 
 AuthorType = Literal["agent", "user", "system"]
 ChangeType = Literal["add", "modify", "delete"]
+Verdict = Literal["committed", "unchanged", "done", "deleted", "failed"]
 
 
 def _content_to_json(data: bytes | None, info: SerializationInfo) -> dict[str, Any] | None:
@@ -173,6 +175,29 @@ class CommitResult(MemoryCommit):
 
     branch: str
     created: bool
+
+
+class RequestOutcome(Model):
+    """What became of a request: ``done`` is said of branches, ``failed`` comes with the error that was given.
+
+    ``sha`` is the commit that it made or met, for ``deleted`` the last one of ``main``, and None where there was none;
+    ``commit`` describes it where it is still there.
+    """
+
+    request_id: str
+    verdict: Verdict
+    sha: str | None = None
+    commit: MemoryCommit | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    error_details: dict[str, Any] | None = None
+
+    @property
+    def error(self) -> MemoryRepoError | None:
+        """The error as the job raised it; None for a request that succeeded."""
+        if self.error_type is None:
+            return None
+        return from_wire(self.error_type, self.error_message or "", self.error_details)
 
 
 class FileDiff(Model):

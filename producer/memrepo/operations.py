@@ -63,6 +63,9 @@ GET_HEAD_SHA = Operation("get_head_sha", requests.GetHeadShaRequest, TypeAdapter
 DIFF = Operation("diff", requests.DiffRequest, TypeAdapter(models.Diff))
 RESTORE = Operation("restore", requests.RestoreRequest, TypeAdapter(models.CommitResult))
 LIST_BRANCHES = Operation("list_branches", requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
+FIND_REQUEST = Operation(
+    "find_request", requests.FindRequestRequest, TypeAdapter(models.RequestOutcome | None)
+)
 CREATE_BRANCH = Operation("create_branch", requests.CreateBranchRequest, TypeAdapter(models.Branch))
 DELETE_BRANCH = Operation("delete_branch", requests.DeleteBranchRequest, TypeAdapter(type(None)))
 DELETE_REPO = Operation("delete_repo", requests.DeleteRepoRequest, TypeAdapter(type(None)))
@@ -71,7 +74,7 @@ OPERATIONS: Mapping[str, Operation[Any]] = {
     operation.name: operation
     for operation in (
         CREATE_REPO, COMMIT, GET_FILES, GET_FILE, LIST_FILES, GET_HISTORY, GET_HEAD_SHA,
-        DIFF, RESTORE, LIST_BRANCHES, CREATE_BRANCH, DELETE_BRANCH, DELETE_REPO,
+        DIFF, RESTORE, LIST_BRANCHES, FIND_REQUEST, CREATE_BRANCH, DELETE_BRANCH, DELETE_REPO,
     )
 }  # fmt: skip
 """Every operation by its name."""
@@ -84,7 +87,7 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
 def result_from_body(body: Body) -> Any:  # noqa: ANN401 - any operation's result
     """Rebuild a result whose operation is not known: no two operations' results share a JSON form.
 
-    (All lists look alike when they are empty, and then they are alike.)
+    (All lists look alike when they are empty, and then they are alike; so are all that are None.)
 
     Raises:
         ValueError: it is no operation's result.

@@ -110,12 +110,17 @@ def _unreadable() -> MemoryRepoError:
     return MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
 
 
-def expired(job_id: str) -> ResultExpiredError:
-    """Return the error for a job of which there is no record, and none will come."""
+def expired(job_id: str, request_id: str | None = None) -> ResultExpiredError:
+    """Return the error for a job of which there is no record, and none will come.
+
+    ``request_id`` is None for a job that another client sent: then it is the job's, unless its caller chose one.
+    """
+    call = f'repo.find_request("{request_id or job_id}")'
+    or_else = "" if request_id else " (or the request id that you chose)"
     return ResultExpiredError(
-        f"There is no record of job {job_id}: its result has expired, or it was never sent. Whether it was applied "
-        "is in the agent's history.",
-        {"job_id": job_id},
+        f"There is no record of job {job_id}: its result has expired, or it was never sent. "
+        f"{call}{or_else} tells what became of it.",
+        {"job_id": job_id, "request_id": request_id},
     )
 
 

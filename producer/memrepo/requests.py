@@ -317,6 +317,15 @@ class ListBranchesRequest(Request):
         """Nothing to check."""
 
 
+class FindRequestRequest(Request):
+    """Ask what became of the request of the id ``wanted``, long after its result has expired."""
+
+    wanted: str
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        validation.check_request_id(self.wanted)  # callers know it as request_id
+
+
 class CreateBranchRequest(_WriteRequest):
     """Begin a branch at a commit."""
 

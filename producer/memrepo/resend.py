@@ -142,4 +142,4 @@ class Resends:
             allowed_s = self._publisher.allowance_s(one.message.request.size_bytes)
             self._publisher.send(one.message.again(self._clock() + allowed_s))
         elif self._clock() - one.sent_at_s > self._settings.result_expires_s:
-            one.pending.fail(expired(one.message.task_id))
+            one.pending.fail(expired(one.message.task_id, one.message.request.request_id))

@@ -83,9 +83,26 @@ def test_a_request_is_sent_again_three_times_at_most_and_then_expires(broker: Va
 
         wait_for(lose_it, "the job to be given up")
 
-        with pytest.raises(ResultExpiredError, match=job.id):
+        with pytest.raises(ResultExpiredError, match=f'repo.find_request\\("{job.id}"\\) tells'):
             job.result(timeout_s=0)
     assert len(sent) == 1 + 3
+
+
+def test_a_job_that_expired_names_the_request_id_that_its_caller_chose(broker: Valkey) -> None:
+    quick = settings(broker, resend_after_s=0.02, poll_interval_s=0.02, result_expires_s=1)
+    with MemoryRepos(settings=quick) as repos, broker.client() as client:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        job = repo.commit({"a": "x"}, "m", request_id="my-own-id-1")
+
+        def lose_it() -> bool:
+            client.delete(QUEUE)
+            return job.done()
+
+        wait_for(lose_it, "the job to be given up")
+
+        with pytest.raises(ResultExpiredError, match=r'repo\.find_request\("my-own-id-1"\) tells') as told:
+            job.result(timeout_s=0)
+    assert told.value.details == {"job_id": job.id, "request_id": "my-own-id-1"}
 
 
 def test_a_request_that_was_refused_is_not_sent_later(broker: Valkey) -> None:
@@ -122,7 +139,9 @@ def test_a_job_of_which_nothing_is_known_expires(broker: Valkey) -> None:
         job = repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f")
         assert job.status() == "unknown"
 
-        with pytest.raises(ResultExpiredError, match="history"):
+        with pytest.raises(
+            ResultExpiredError, match=r"find_request\(.*\) \(or the request id that you chose\)"
+        ):
             job.result(timeout_s=10)
         assert job.status() == "unknown"
 

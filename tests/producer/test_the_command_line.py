@@ -144,6 +144,77 @@ def test_a_job_is_cancelled(run: Run, worker: StandIn) -> None:
     assert "cancelled before a worker started it" in cancelled.output
 
 
+EXPIRED = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"
+FOUND = {"request_id": EXPIRED, "verdict": "committed", "sha": SHA, "commit": RESULTS["get_history"][0]}  # type: ignore[index]
+
+
+def test_of_a_job_that_has_expired_it_is_told_what_became_of_the_request(run: Run, worker: StandIn) -> None:
+    worker.answer = lambda _: FOUND
+
+    shown = run("job", EXPIRED, "--of", "acme", "agent-1")
+    as_json = json.loads(run("job", EXPIRED, "--of", "acme", "agent-1", "--json").output)
+
+    assert shown.exit_code == 0
+    assert shown.output.startswith(f"committed {SHA}\ncommit {SHA}\nAuthor: n <e> (agent)\n")
+    assert (as_json["id"], as_json["status"]) == (EXPIRED, "unknown")
+    assert as_json["outcome"] == {
+        **FOUND,
+        "error_type": None,
+        "error_message": None,
+        "error_details": None,
+    }
+    assert [(taken.headers["task"], taken.request["wanted"]) for taken in worker.taken] == [
+        ("memrepo.find_request", EXPIRED)
+    ] * 2
+
+
+def test_a_request_that_failed_gives_its_own_error_and_exit_code(run: Run, worker: StandIn) -> None:
+    error = {"error_type": "HeadMovedError", "error_message": "It moved.", "error_details": {"head": SHA}}
+    worker.answer = lambda _: {"request_id": EXPIRED, "verdict": "failed", **error}
+
+    told = run("job", EXPIRED, "--of", "acme", "agent-1")
+    as_json = run("job", EXPIRED, "--of", "acme", "agent-1", "--json")
+
+    assert (told.exit_code, told.stderr, told.stdout) == (4, "Error: It moved.\n", "")
+    assert as_json.exit_code == 4
+    assert json.loads(as_json.stderr)["error"] == {
+        "type": "HeadMovedError",
+        "message": "It moved.",
+        "details": {"head": SHA},
+    }
+
+
+def test_a_request_without_a_trace_ends_with_three(run: Run, worker: StandIn) -> None:
+    worker.answer = lambda taken: worker.settle(taken, None)
+
+    told = run("job", EXPIRED, "--wait", "--of", "acme", "agent-1")
+
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert f"no trace of request {EXPIRED}" in told.stderr
+
+
+def test_a_job_that_was_queued_still_when_the_question_was_put_gives_its_result(
+    run: Run, worker: StandIn
+) -> None:
+    def answer(taken: Taken) -> None:
+        worker.store(EXPIRED, "SUCCESS", SHA)
+        worker.settle(taken, None)
+
+    worker.answer = answer
+
+    shown = run("job", EXPIRED, "--of", "acme", "agent-1")
+
+    assert (shown.exit_code, shown.output) == (0, f'done\n"{SHA}"\n')
+
+
+def test_of_a_job_with_a_result_nobody_asks_what_became_of_it(run: Run, worker: StandIn) -> None:
+    worker.store(EXPIRED, "SUCCESS", SHA)
+
+    shown = run("job", EXPIRED, "--of", "acme", "agent-1")
+
+    assert (shown.output, worker.taken) == (f'done\n"{SHA}"\n', [])
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 
+from memrepo import MemoryCommit, RequestOutcome
+from memrepo_worker.group import Success
+from memrepo_worker.queues.shapes import shape_of
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -99,6 +103,31 @@ def test_a_revoked_request_is_not_run(send: Sender, broker: Valkey, effects: red
         "SUCCESS",
     ]
     assert effects.lrange("effects:acme/r", 0, -1) == [first, last]
+
+
+def test_what_became_of_a_request_is_shown_by_its_verdict_and_sha_only() -> None:
+    sha = "a" * 40
+    commit = MemoryCommit(
+        sha=sha,
+        parent_sha=None,
+        message="SECRET-CONTENT",
+        author_type="agent",
+        author_id=None,
+        author_name="n",
+        author_email="e",
+        timestamp=datetime.now(UTC),
+        files_changed=["secret-path"],
+        additions=1,
+        deletions=0,
+        request_id="request-1",
+    )
+    error = {"error_type": "ContentMovedError", "error_message": "secret-path", "error_details": {}}
+    found = [
+        RequestOutcome(request_id="request-1", verdict="committed", sha=sha, commit=commit),
+        RequestOutcome(request_id="request-1", verdict="failed", **error),
+    ]
+
+    assert [shape_of(Success(outcome)) for outcome in found] == [f"committed {sha}", "failed"]
 
 
 @pytest.mark.parametrize("question", ["conf", "stats", "active_queues", "registered", "reserved", "report"])

@@ -17,6 +17,7 @@ from memrepo.requests import (
     CommitRequest,
     CreateRepoRequest,
     DeleteRepoRequest,
+    FindRequestRequest,
     GetFilesRequest,
     GetHistoryRequest,
     Request,
@@ -115,6 +116,10 @@ def delete(request_id: str | None = None) -> DeleteRepoRequest:
 
 def files(ref: str = "HEAD") -> GetFilesRequest:
     return _request(GetFilesRequest, None, ref=ref)
+
+
+def find(request_id: str) -> FindRequestRequest:
+    return _request(FindRequestRequest, None, wanted=request_id)
 
 
 def history() -> GetHistoryRequest:

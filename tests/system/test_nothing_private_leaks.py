@@ -51,6 +51,7 @@ def do_everything(repos: MemoryRepos) -> list[str]:
         repo.diff("main", PLANTED["path"]),
         repo.restore("main", paths=[f"{PLANTED['path']}/never"]),
     ]
+    jobs += [repo.find_request(job.id) for job in jobs[:3]]
     for job in jobs:
         try:
             job.result(timeout_s=30)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from memrepo.commands.common import client, json_option, outcome_of, timeout_option
-from memrepo.commands.show import show_json, to_json
+from memrepo.commands.common import client, json_option, outcome_of, repo_of, timeout_option
+from memrepo.commands.show import show_json, show_outcome, to_json
+from memrepo.errors import ResultExpiredError
+from memrepo.models import RequestOutcome
 from memrepo.settings import Settings, shown
 
 
@@ -13,15 +15,29 @@ from memrepo.settings import Settings, shown
 @click.argument("job_id")
 @click.option("--wait", is_flag=True, help="Wait for the result.")
 @click.option("--cancel", is_flag=True, help="Ask that it not be started.")
+@click.option(
+    "--of",
+    nargs=2,
+    metavar="ORG AGENT",
+    help="When there is no result, ask what became of the request of that id at this agent.",
+)
 @timeout_option
 @json_option
-def job(job_id: str, wait: bool, cancel: bool, timeout_s: float, as_json: bool) -> None:
+def job(
+    job_id: str, wait: bool, cancel: bool, of: tuple[str, str] | None, timeout_s: float, as_json: bool
+) -> None:
     """Print a job's status and, once it is done, its result; a failed job gives its error and exit code."""
     with client() as repos:
         found = repos.job(job_id)
         if cancel:
             found.cancel()
         status = found.status()
+        if of and status == "unknown":
+            outcome = outcome_of(repo_of(repos, *of).find_request(job_id), timeout_s)
+            status = found.status()  # if it was queued still, this question came after it
+            if status == "unknown":
+                _print_outcome(job_id, outcome, as_json)
+                return
         if not wait and not found.done():
             show_json({"id": job_id, "status": status}) if as_json else click.echo(status)
             return
@@ -31,6 +47,22 @@ def job(job_id: str, wait: bool, cancel: bool, timeout_s: float, as_json: bool) 
     else:
         click.echo("done")
         show_json(result)
+
+
+def _print_outcome(request_id: str, outcome: RequestOutcome | None, as_json: bool) -> None:
+    """Print what became of a request that has no result any more; a failed one gives its error."""
+    if outcome is None:
+        raise ResultExpiredError(
+            f"There is no trace of request {request_id}: this agent settled none of that id within the last day, and "
+            "no branch or tag has its commit.",
+            {"request_id": request_id},
+        )
+    if outcome.error is not None:
+        raise outcome.error
+    if as_json:
+        show_json({"id": request_id, "status": "unknown", "outcome": to_json(outcome)})
+    else:
+        show_outcome(outcome)
 
 
 @click.command()

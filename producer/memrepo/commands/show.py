@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model
+from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -49,6 +49,13 @@ def show_commit(commit: MemoryCommit) -> None:
     click.echo(f"Date:   {commit.timestamp.isoformat()}")
     click.echo("".join(f"\n    {plain(line)}" for line in commit.message.splitlines()))
     click.echo(f"\n {len(commit.files_changed)} files changed, +{commit.additions} -{commit.deletions}\n")
+
+
+def show_outcome(outcome: RequestOutcome) -> None:
+    """Print what became of a request: its verdict and sha, and the commit if it is still there."""
+    click.echo(f"{outcome.verdict} {outcome.sha or ''}".rstrip())
+    if outcome.commit is not None:
+        show_commit(outcome.commit)
 
 
 def show_file_line(file: FileInfo) -> None:

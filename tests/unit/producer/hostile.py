@@ -29,6 +29,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "diff": {"base": "main", "target": "draft"},
     "restore": {"ref": "main"},
     "list_branches": {},
+    "find_request": {"wanted": ID},
     "create_branch": {"name": "draft"},
     "delete_branch": {"name": "draft"},
     "delete_repo": {},
@@ -244,6 +245,19 @@ IDS: Mapping[str, str] = {
 }
 """Names that no org or agent may have."""
 
+REQUEST_IDS = (
+    "",
+    "short",
+    "x" * 65,
+    "with space",
+    "a/b/c/d/e",
+    "line\nbreak",
+    "trailing\n",
+    "-abcdefg",
+    "ä" * 8,
+)
+"""Ids that no request may have."""
+
 
 def _paths() -> list[Hostile]:
     return [Hostile("commit", {"changes": [_change(path)]}, "changes[0].path", PATHS[path]) for path in PATHS]
@@ -353,18 +367,9 @@ def _identities() -> list[Hostile]:
         *[Hostile("get_head_sha", {"org_id": text}, "org_id", source) for text, source in IDS.items()],
         *[Hostile("get_head_sha", {"agent_id": text}, "agent_id", source) for text, source in IDS.items()],
         *[
-            Hostile("commit", {"request_id": text}, "request_id", short)
-            for text in (
-                "",
-                "short",
-                "x" * 65,
-                "with space",
-                "a/b/c/d/e",
-                "line\nbreak",
-                "trailing\n",
-                "-abcdefg",
-                "ä" * 8,
-            )
+            Hostile(operation, {field: text}, "request_id", short)
+            for text in REQUEST_IDS
+            for operation, field in (("commit", "request_id"), ("find_request", "wanted"))
         ],
     ]
 
@@ -491,6 +496,8 @@ def _types() -> list[Hostile]:
         Hostile("commit", {"enqueued_at": 1e30}, "enqueued_at", "git: a date that it cannot print"),
         Hostile("get_head_sha", {"surprise": 1}, "surprise", "types: a field that nobody knows"),
         Hostile("get_head_sha", {"branch": None}, "branch", forged),
+        Hostile("find_request", {"wanted": None}, "wanted", forged),
+        Hostile("find_request", {"wanted": [ID]}, "wanted", forged),
         Hostile("commit", {"changes": None}, "changes", forged),
         Hostile("commit", {"changes": "a"}, "changes", forged),
         Hostile("commit", {"changes": {"a": "b"}}, "changes", forged),

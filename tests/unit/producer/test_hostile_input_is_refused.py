@@ -9,7 +9,7 @@ import pytest
 from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo
 from memrepo.job import Job
 from memrepo.operations import OPERATIONS, build, validate
-from tests.unit.producer.hostile import BODIES, BRANCHES, HOSTILE, IDS, PATHS, Hostile
+from tests.unit.producer.hostile import BODIES, BRANCHES, HOSTILE, IDS, PATHS, REQUEST_IDS, Hostile
 
 
 class ClosedDesk:
@@ -86,6 +86,16 @@ def test_no_call_takes_a_hostile_branch(branch: str, repo: MemoryRepo) -> None:
         lambda: repo.get_head_sha(branch),
     ):
         with pytest.raises(InvalidRequestError, match="branch"):
+            call()
+
+
+@pytest.mark.parametrize("request_id", REQUEST_IDS, ids=ascii)
+def test_no_call_takes_a_hostile_request_id(request_id: str, repo: MemoryRepo) -> None:
+    for call in (
+        lambda: repo.commit({"a": "x"}, "m", request_id=request_id),
+        lambda: repo.find_request(request_id),
+    ):
+        with pytest.raises(InvalidRequestError, match="request_id"):
             call()
 
 

@@ -7,16 +7,20 @@ import pytest
 from memrepo import (
     Branch,
     CommitResult,
+    ContentMovedError,
     Diff,
     FileDiff,
     FileInfo,
     JobCancelledError,
     MemoryCommit,
     MemoryFile,
+    MemoryRepoError,
+    RequestOutcome,
     Snapshot,
     meta,
 )
 from memrepo.bodies import Body
+from memrepo.models import Verdict
 from memrepo.operations import OPERATIONS, Operation, result_from_body
 
 SHA = "a" * 40
@@ -51,6 +55,9 @@ RESULTS = {
     ),
     "restore": MADE,
     "list_branches": [Branch(name="main", sha=SHA)],
+    "find_request": RequestOutcome(
+        request_id="request-1", verdict="committed", sha=SHA, commit=MemoryCommit(**COMMIT)
+    ),
     "create_branch": Branch(name="main", sha=SHA),
     "delete_branch": None,
     "delete_repo": None,
@@ -67,6 +74,37 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
         assert type(rebuilt) is type(result)
         if isinstance(result, list):
             assert type(rebuilt[0]) is type(result[0])
+
+
+def failed(error_type: str) -> RequestOutcome:
+    return RequestOutcome(
+        request_id="request-1",
+        verdict="failed",
+        error_type=error_type,
+        error_message="What went wrong.",
+        error_details={"path": "a"},
+    )
+
+
+def test_a_failed_request_gives_its_error_back() -> None:
+    carried = json.loads(json.dumps(failed("ContentMovedError").model_dump(mode="json")))
+
+    error = result_from_body(Body(carried)).error
+
+    assert isinstance(error, ContentMovedError)
+    assert (error.message, error.details) == ("What went wrong.", {"path": "a"})
+
+
+def test_a_failed_requests_error_that_this_version_does_not_know_is_still_an_error() -> None:
+    error = failed("OddError").error
+
+    assert type(error) is MemoryRepoError
+    assert error.message == "OddError: What went wrong."
+
+
+@pytest.mark.parametrize("verdict", ["committed", "unchanged", "done", "deleted"])
+def test_a_request_that_succeeded_has_no_error(verdict: Verdict) -> None:
+    assert RequestOutcome(request_id="request-1", verdict=verdict).error is None
 
 
 @pytest.mark.parametrize("value", [7, {"a": 1}, [7], {"utf8": "x"}, True])

@@ -66,8 +66,8 @@ def _entries(reader: Reader, tree: str | None) -> Mapping[str, TreeEntry]:
     return {} if tree is None else reader.tree(tree)
 
 
-def ancestors(reader: Reader, start: str) -> Iterator[tuple[str, Commit]]:
-    """Yield a commit and those reachable from it, newest first by committer date, each once.
+def ancestors(reader: Reader, *starts: str) -> Iterator[tuple[str, Commit]]:
+    """Yield these commits and those reachable from them, newest first by committer date, each once.
 
     With equal dates the later-found comes later, so a line of commits keeps its order.
     """
@@ -83,7 +83,8 @@ def ancestors(reader: Reader, start: str) -> Iterator[tuple[str, Commit]]:
             heapq.heappush(queue, (-commit.committer.timestamp, serial, sha, commit))
             serial += 1
 
-    push(start)
+    for start in starts:
+        push(start)
     while queue:
         _, _, sha, commit = heapq.heappop(queue)
         yield sha, commit

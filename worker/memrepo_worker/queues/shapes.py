@@ -6,7 +6,7 @@ from collections.abc import Sized
 from typing import Any
 
 from memrepo.errors import MemoryRepoError
-from memrepo.models import CommitResult, Diff, MemoryFile, Snapshot
+from memrepo.models import CommitResult, Diff, MemoryFile, RequestOutcome, Snapshot
 from memrepo_worker.group import Outcome
 
 
@@ -28,10 +28,10 @@ def _value_shape(value: Any) -> str:  # noqa: ANN401 - any operation's result
             return f"{value.commit_sha} {len(value)} files {sum(f.size for f in value.files.values())} bytes"
         case MemoryFile():
             return f"{value.sha} {value.size} bytes"
+        case RequestOutcome():
+            return f"{value.verdict} {value.sha}" if value.sha else value.verdict
         case Diff():
             return f"{value.base_sha} {value.target_sha} {len(value.files)} files"
         case str():
             return value if len(value) == 40 and value.isalnum() else "text"
-        case Sized():
-            return f"{len(value)} items"
-    return type(value).__name__
+    return f"{len(value)} items" if isinstance(value, Sized) else type(value).__name__

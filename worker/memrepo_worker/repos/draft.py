@@ -17,9 +17,13 @@ from memrepo_worker.repos.state import RepoState
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The refs as one request found them: what a read between two commits of a group must see."""
+    """What one request found: the refs that a read between two commits of a group must see.
+
+    ``line`` is what was settled then of the request that the read asks about.
+    """
 
     refs: Mapping[str, str]
+    line: LedgerLine | None = None
 
     @property
     def exists(self) -> bool:
@@ -35,6 +39,7 @@ class Draft:
         self.refs: dict[str, str] = dict(state.refs)
         self.objects: dict[str, GitObject] = {}
         self.lines: dict[str, LedgerLine] = {}
+        self._set_aside: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
         self._ended = False
         self.reader = reader.layered(ObjectMap(self.objects))
@@ -43,6 +48,10 @@ class Draft:
     def view(self) -> View:
         """The refs as they are at this point of the group."""
         return View(dict(self.refs))
+
+    def view_with(self, request_id: str) -> View:
+        """The view of a read that asks what became of a request."""
+        return View(dict(self.refs), self.settled(request_id))
 
     @property
     def begun(self) -> bool:
@@ -59,8 +68,14 @@ class Draft:
         return self.lines.get(request_id) or self._state.ledger.find(request_id)
 
     def settle(self, line: LedgerLine) -> None:
-        """Note what became of a request."""
+        """Note what became of a request; what was set aside before it goes into the entry with it."""
+        self.lines |= self._set_aside
+        self._set_aside.clear()
         self.lines[line.request_id] = line
+
+    def set_aside(self, line: LedgerLine) -> None:
+        """Note a refusal that alone is worth no entry."""
+        self._set_aside.setdefault(line.request_id, line)
 
     def end(self) -> None:
         """Delete the repository: nothing of what this draft held may stay in its entry, which is kept for good."""

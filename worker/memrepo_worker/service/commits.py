@@ -71,6 +71,11 @@ def _split_trailers(message: str) -> tuple[str, dict[str, str]]:
     return body, {name: value for name, _, value in pairs}
 
 
+def request_id_of(commit: Commit) -> str | None:
+    """Return the id of the request that made a commit; None where it was made elsewhere."""
+    return _split_trailers(commit.message)[1].get(_REQUEST_ID)
+
+
 def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
     """Return what users are told of a commit: its text, its author, its files and line counts."""
     reader = repo.reader

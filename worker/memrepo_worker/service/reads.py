@@ -8,9 +8,10 @@ from typing import Any
 
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, Snapshot
+from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
 from memrepo.requests import (
     DiffRequest,
+    FindRequestRequest,
     GetFileRequest,
     GetFilesRequest,
     GetHeadShaRequest,
@@ -27,6 +28,7 @@ from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, describe_file, printable
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.revisions import is_at_or_below
+from memrepo_worker.service.traces import trace_of
 
 
 def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> Any:  # noqa: ANN401
@@ -35,7 +37,8 @@ def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: L
     Raises:
         MemoryRepoError: what the request asks for is not there, or too large.
     """
-    require_repo(view, agent)
+    if not isinstance(request, FindRequestRequest):  # a deleted memory has a ledger too
+        require_repo(view, agent)
     return _READS[type(request)](request, view, repo, limits)
 
 
@@ -161,6 +164,12 @@ def _list_branches(
     ]
 
 
+def _find_request(
+    request: FindRequestRequest, view: View, repo: WarmRepo, limits: Limits
+) -> RequestOutcome | None:
+    return trace_of(request.wanted, view, repo)
+
+
 def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:
     sha = view.refs.get(branch_ref(request.branch))
     if sha is None:
@@ -176,4 +185,5 @@ _READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
     GetHeadShaRequest: _get_head_sha,
     DiffRequest: _diff,
     ListBranchesRequest: _list_branches,
+    FindRequestRequest: _find_request,
 }

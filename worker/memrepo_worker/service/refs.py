@@ -41,6 +41,11 @@ def resolve(ref: str, view: View, reader: Reader) -> str:
     return commit
 
 
+def tips(view: View, reader: Reader) -> set[str]:
+    """Return the commits that branches and tags are at."""
+    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader))}
+
+
 def _lookup(ref: str, view: View) -> str | None:
     if ref == "HEAD":
         return view.refs.get(HEAD_BRANCH)

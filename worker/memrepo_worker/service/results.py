@@ -38,11 +38,15 @@ def _commit_result(
     line: LedgerLine,
     repo: WarmRepo,
 ) -> CommitResult:
-    if repo.state.seal and repo.reader.find(line.sha) is None:
-        commit = _from_request(request.author, changes, line)
-    else:
-        commit = describe(repo, line.sha)
+    commit = kept(line.sha, repo) or _from_request(request.author, changes, line)
     return CommitResult(**commit.model_dump(), branch=branch, created=line.verdict == COMMITTED)
+
+
+def kept(sha: str, repo: WarmRepo) -> MemoryCommit | None:
+    """Describe a commit, unless its repository was deleted after it."""
+    if repo.state.seal and repo.reader.find(sha) is None:
+        return None
+    return describe(repo, sha)
 
 
 def _from_request(author: Author, changes: tuple[FileChange, ...], line: LedgerLine) -> MemoryCommit:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.limits import Limits
-from memrepo.requests import Request
+from memrepo.requests import FindRequestRequest, Request
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
@@ -150,15 +150,11 @@ class Turn:
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
         draft = Draft(repo.state, repo.reader)
-        notes = [self._note(request, draft) for request in self._group.requests]
-        if draft.is_needed:
-            # Something begins the journal after all: then what failed before it must fail again when seen again.
-            for note in notes:
-                if isinstance(note, LedgerLine) and draft.settled(note.request_id) is None:
-                    draft.settle(note)
-        return draft, notes
+        return draft, [self._note(request, draft) for request in self._group.requests]
 
     def _note(self, request: Request, draft: Draft) -> Note:
+        if isinstance(request, FindRequestRequest):
+            return draft.view_with(request.wanted)
         if not request.MUTATES:
             return draft.view
         known = draft.settled(request.request_id)
@@ -169,9 +165,12 @@ class Turn:
             line = _expired(request, self._tools.horizon_s)
         else:
             line = settle(request, draft, self._agent)
-        begins = draft.begun or draft.is_needed or not isinstance(line.error, RepoNotFoundError)
-        if begins:  # a journal that was never begun is not begun by asking for it
+        if draft.begun or draft.is_needed or not isinstance(line.error, RepoNotFoundError):
             draft.settle(line)
+        else:
+            # A journal that was never begun is not begun by asking for it. If something later in the group begins it
+            # after all, then what failed before that must fail again when seen again.
+            draft.set_aside(line)
         return line
 
     # The append
