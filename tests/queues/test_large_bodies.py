@@ -1,0 +1,245 @@
+"""Requests whose body travels beside the message, as the worker meets them; and large results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import redis
+
+from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
+from memrepo.bodies import CHUNK_BYTES_MAX, Body, Claim
+from memrepo.chunks import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body
+from memrepo.limits import MIB
+from memrepo.operations import request_to_body
+from memrepo.requests import HEAD_FIELDS, CommitRequest
+from memrepo_worker.settings import WorkerSettings
+from tests.queues.conftest import SHARDS
+from tests.support.sending import Sender, commit_request
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_for
+from tests.support.workers import fleet
+
+REAL_SERVICE = "tests.support.real_service:real_service"
+
+
+@pytest.fixture
+def chunks(broker: Valkey) -> Chunks:
+    return Chunks(redis.Redis.from_url(broker.url), 512 * MIB)
+
+
+def large_commit(size: int = 3 * MIB) -> CommitRequest:
+    return commit_request("acme", "a", content=Random(1).randbytes(size))
+
+
+def send_large(send: Sender, chunks: Chunks, request: CommitRequest, claim: object = None) -> str:
+    """Enqueue a request as a producer does, or with another claim than its own."""
+    own = chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
+    head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+    kwargs: dict[str, Any] = {"request": head, "body": own.model_dump() if claim is None else claim}
+    return send.send(request, body=[[], kwargs, {}])
+
+
+def bodies_left(broker: Valkey) -> list[str]:
+    with broker.client() as client:
+        return client.keys(key_of("request:*"))
+
+
+def counted(broker: Valkey) -> dict[str, str]:
+    with broker.client() as client:
+        return client.hgetall(BYTES_KEY)
+
+
+def test_a_large_commit_is_applied_and_its_body_goes(
+    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+) -> None:
+    request = large_commit()
+
+    assert send.final(send_large(send, chunks, request))["status"] == "SUCCESS"
+
+    assert effects.lrange("effects:acme/a", 0, -1) == [request.request_id]
+    wait_for(lambda: bodies_left(broker) == [], "the body to go")
+    assert counted(broker) == {"total": "0"}
+
+
+def test_large_and_small_ones_keep_their_order(send: Sender, chunks: Chunks, effects: redis.Redis) -> None:
+    requests = [
+        large_commit(200_000) if number % 3 == 0 else commit_request("acme", "a") for number in range(12)
+    ]
+    for request in requests:
+        if request.size_bytes > 100_000:
+            send_large(send, chunks, request)
+        else:
+            send.send(request)
+
+    for request in requests:
+        assert send.final(request.request_id)["status"] == "SUCCESS"
+    assert effects.lrange("effects:acme/a", 0, -1) == [request.request_id for request in requests]
+
+
+def test_a_large_request_that_was_cancelled_leaves_no_body(
+    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+) -> None:
+    request = large_commit()
+    with MemoryRepos(settings=Settings(broker.url, broker.url, shards=SHARDS)) as repos:
+        repos.job(request.request_id).cancel()
+        send_large(send, chunks, request)
+
+        wait_for(lambda: bodies_left(broker) == [], "the body to go")
+    assert effects.exists("effects:acme/a") == 0
+    assert send.final(request.request_id)["status"] == "REVOKED"
+
+
+def test_one_that_was_settled_before_leaves_no_body_and_is_told_the_same(
+    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+) -> None:
+    request = large_commit()
+    first = send.final(send_large(send, chunks, request))
+
+    send_large(send, chunks, request)
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+
+    wait_for(lambda: bodies_left(broker) == [], "the second body to go")
+    assert send.meta(request.request_id) == first
+    assert effects.llen("effects:acme/a") == 2
+
+
+def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
+    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+) -> None:
+    request = large_commit()
+    effects.set("hold:acme/b", 1)
+    with broker.client() as client:
+        client.delete(key_of(request_body(request.request_id)))
+        own = chunks.put("request:other", request_to_body(request), 60)
+        head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+        send.send(request, body=[[], {"request": head, "body": own.model_dump()}, {}])
+        assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"  # the queue goes on
+
+        wait_for(lambda: send.meta(request.request_id) is None, "the record to be gone")
+        assert effects.llen("effects:acme/a") == 1
+        client.delete(key_of("request:other"), BYTES_KEY)
+    assert send.final(send_large(send, chunks, request))["status"] == "SUCCESS"  # sent again, with its body
+
+
+Forgery = Callable[[Claim], object]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda _: "text", id="no mapping"),
+        pytest.param(lambda _: {}, id="nothing"),
+        pytest.param(lambda own: {"chunks": "2", "size_bytes": own.size_bytes}, id="a text for a number"),
+        pytest.param(lambda own: {"chunks": -1, "size_bytes": own.size_bytes}, id="a negative number"),
+        pytest.param(lambda own: {**own.model_dump(), "key": "memrepo:owners"}, id="a key of its own"),
+        pytest.param(
+            lambda own: {"chunks": own.chunks, "size_bytes": own.size_bytes - 1}, id="too few bytes"
+        ),
+        pytest.param(
+            lambda own: {"chunks": own.chunks, "size_bytes": own.size_bytes + 1}, id="too many bytes"
+        ),
+        pytest.param(
+            lambda own: {"chunks": own.chunks - 1, "size_bytes": own.size_bytes}, id="too few chunks"
+        ),
+        pytest.param(lambda own: {"chunks": 10**9, "size_bytes": own.size_bytes}, id="too many chunks"),
+        pytest.param(lambda own: {"chunks": own.chunks, "size_bytes": 10**12}, id="a terabyte"),
+    ],
+)
+def test_a_forged_claim_fails_as_its_own_job(
+    send: Sender, chunks: Chunks, effects: redis.Redis, forge: Forgery
+) -> None:
+    request = large_commit()
+    own = chunks.put("request:measure", request_to_body(request), 60)
+    chunks.remove(["request:measure"])
+
+    meta = send.final(send_large(send, chunks, request, forge(own)))
+
+    assert meta["result"]["exc_type"] in {"InvalidRequestError", "TooLargeError"}
+    assert meta["result"]["exc_message"][1]["field"] == "body"
+    chunks.remove([request_body(request.request_id)])
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param(Body([1, 2]), "body", id="no mapping"),
+        pytest.param(Body({}), "changes", id="no changes"),
+        pytest.param(Body({"org_id": "other", "changes": [], "message": "m"}), None, id="another org inside"),
+        pytest.param(
+            Body({"changes": [{"path": "../x", "content": None}], "message": "m"}),
+            "changes[0].path",
+            id="path",
+        ),
+        pytest.param(
+            Body({"changes": [{"path": "x", "content": {"attached": 1}}], "message": "m"}, (b"x",)),
+            "changes[0].content",
+            id="a content that is not there",
+        ),
+        pytest.param(
+            Body({"changes": [{"path": "x", "content": {"attached": -1}}], "message": "m"}, (b"x",)),
+            "changes[0].content",
+            id="a content from behind",
+        ),
+        pytest.param(
+            Body({"changes": [{"path": "x", "content": {"attached": 0}}], "message": "m"}, (bytes(9 * MIB),)),
+            "changes[0].content",
+            id="a content that is too large",
+        ),
+    ],
+)
+def test_what_is_in_a_forged_body_is_checked(
+    send: Sender, chunks: Chunks, effects: redis.Redis, body: Body, field: str | None
+) -> None:
+    request = commit_request("acme", "a")
+    claim = chunks.put(request_body(request.request_id), body, 60)
+    head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+
+    meta = send.final(send.send(request, body=[[], {"request": head, "body": claim.model_dump()}, {}]))
+
+    if field is None:  # the head counts: it is what the queue was chosen by
+        assert meta["status"] == "SUCCESS"
+        assert effects.llen("effects:acme/a") == 1
+    else:
+        assert meta["result"]["exc_message"][1]["field"] == field
+
+
+def test_a_chunk_larger_than_any_is_not_even_fetched(
+    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+) -> None:
+    request = commit_request("acme", "a")
+    with broker.client() as client:
+        client.hset(key_of(request_body(request.request_id)), "0", "x" * (CHUNK_BYTES_MAX + 1))
+    head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+    claim = {"chunks": 1, "size_bytes": 1000}
+    send.send(request, body=[[], {"request": head, "body": claim}, {}])
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    assert request.request_id not in effects.lrange("effects:acme/a", 0, -1)
+
+
+def test_a_large_read_for_whose_result_there_is_no_room_says_so(broker: Valkey, tmp_path: Path) -> None:
+    """With the real service; the broker's other database is its own system."""
+    settings = WorkerSettings(
+        broker_url=broker.database(3),
+        result_url=broker.database(3),
+        bodies_bytes_max=1_000_000,
+    )
+    noise = {f"{number}.bin": Random(number).randbytes(400_000) for number in range(4)}
+    client = Settings(settings.broker_url, settings.result_url)
+    with (
+        fleet(tmp_path / "fleet", settings, REAL_SERVICE, {"folder": str(tmp_path), "delay_s": 0}) as running,
+        MemoryRepos(settings=client) as repos,
+    ):
+        running.start()
+        repo = repos.repo(org_id="acme", agent_id="a")
+        for path, data in noise.items():
+            repo.commit({path: data}, "m", create_repo_if_missing=True).result(timeout_s=30)
+
+        with pytest.raises(MemoryRepoBusyError, match="bodies_bytes_max"):
+            repo.get_files().result(timeout_s=30)
+        assert len(repo.get_files(paths=["0.bin", "1.bin"]).result(timeout_s=30)) == 2
