@@ -10,8 +10,9 @@ import pytest
 from memrepo.limits import Limits
 from memrepo.settings import Settings, environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes
+from memrepo_worker.processes import ProcessFailedError, Processes
 from memrepo_worker.settings import WorkerSettings
+from tests.support.commands import up
 from tests.support.systems import System
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,20 +33,24 @@ def test_the_python_of_the_readme_runs(system: System) -> None:
     assert "+1 -0 Note a wish" in said
 
 
-def test_the_agent_loop_runs_again_and_again(system: System) -> None:
-    for _ in range(2):
-        said = run_python(
-            str(ROOT / "examples" / "agent_loop.py"), "looping", env={"MEMREPO_BROKER_URL": system.broker_url}
-        )
-        assert "- learned thing 4" in said
+def test_a_hundred_agents_share_one_event_loop_that_nothing_blocks(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        for _ in range(2):  # the second time they have memories already
+            said = run_python(
+                "-m",
+                "tests.support.guarded_loop",
+                str(ROOT / "examples" / "agent_loop.py"),
+                env={"MEMREPO_BROKER_URL": running.broker_url, "PYTHONPATH": str(ROOT)},
+            )
+            assert said.startswith("100 agents made 1100 commits")
 
 
-def test_many_agents_share_one_event_loop(system: System) -> None:
-    said = run_python(
-        str(ROOT / "examples" / "many_agents.py"), "30", env={"MEMREPO_BROKER_URL": system.broker_url}
-    )
+def test_the_guard_ends_a_program_that_blocks_its_event_loop(tmp_path: Path) -> None:
+    program = tmp_path / "blocks.py"
+    program.write_text("import asyncio, time\n\nasync def main():\n    time.sleep(0.01)\n\nasyncio.run(main())\n")
 
-    assert said.startswith("30 agents made 300 commits")
+    with pytest.raises(ProcessFailedError, match="BlockingError"):
+        run_python("-m", "tests.support.guarded_loop", str(program), env={"PYTHONPATH": str(ROOT)})
 
 
 def test_the_demo_runs() -> None:
