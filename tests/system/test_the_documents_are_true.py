@@ -10,7 +10,7 @@ import pytest
 from memrepo.limits import Limits
 from memrepo.settings import Settings, environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import ProcessFailedError, Processes
+from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.settings import WorkerSettings
 from tests.support.commands import up
 from tests.support.systems import System
@@ -47,7 +47,9 @@ def test_a_hundred_agents_share_one_event_loop_that_nothing_blocks(tmp_path: Pat
 
 def test_the_guard_ends_a_program_that_blocks_its_event_loop(tmp_path: Path) -> None:
     program = tmp_path / "blocks.py"
-    program.write_text("import asyncio, time\n\nasync def main():\n    time.sleep(0.01)\n\nasyncio.run(main())\n")
+    program.write_text(
+        "import asyncio, time\n\nasync def main():\n    time.sleep(0.01)\n\nasyncio.run(main())\n"
+    )
 
     with pytest.raises(ProcessFailedError, match="BlockingError"):
         run_python("-m", "tests.support.guarded_loop", str(program), env={"PYTHONPATH": str(ROOT)})
