@@ -44,7 +44,7 @@ def made(repos: MemoryRepos, number: int) -> list[str | None]:
     "crash", [pytest.param(True, id="killed"), pytest.param(False, id="stopped", marks=pytest.mark.long)]
 )
 def test_no_commit_is_lost_or_doubled_and_no_call_passes_its_timeout(tmp_path: Path, crash: bool) -> None:
-    """A call that passes its timeout, or a commit that is not there once and in order, ends the example with an error."""
+    """A call past its timeout, or a commit that is not there once and in order, ends the example with an error."""
     with (
         valkey(tmp_path / "valkey", fsync="always") as broker,
         running_worker(tmp_path / "worker", broker, f"file://{tmp_path / 'store'}"),
