@@ -547,6 +547,12 @@ def _types() -> list[Hostile]:
         Hostile("create_repo", {"initial_files": 7}, "initial_files", forged),
         Hostile("get_file", {"path": None}, "path", forged),
         Hostile("get_file", {"path": ["a"]}, "path", forged),
+        Hostile(
+            "get_files",
+            {"paths": ["a"] * (LIST_LIMIT_MAX + 1)},
+            "paths",
+            "memory: a list of paths without an end",
+        ),
         Hostile("get_files", {"paths": "a.md"}, "paths", "types: one text is not a list of paths"),
         Hostile("get_files", {"paths": [7]}, "paths[0]", forged),
         Hostile("get_files", {"ref": 7}, "ref", forged),
