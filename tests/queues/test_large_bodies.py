@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
 from memrepo.bodies import CHUNK_BYTES_MAX, Body, Claim
-from memrepo.chunks import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body
-from memrepo.limits import MIB
-from memrepo.operations import request_to_body
+from memrepo.chunks import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body, result_body
+from memrepo.limits import MIB, Limits
+from memrepo.models import MemoryFile, Snapshot
+from memrepo.operations import GET_FILES, request_to_body
 from memrepo.requests import HEAD_FIELDS, CommitRequest
+from memrepo_worker.group import Success
+from memrepo_worker.queues.bodies import Bodies
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
@@ -220,6 +223,44 @@ def test_a_chunk_larger_than_any_is_not_even_fetched(
 
     assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
     assert request.request_id not in effects.lrange("effects:acme/a", 0, -1)
+
+
+def test_a_body_that_is_no_body_holds_nothing_up(send: Sender, broker: Valkey, effects: redis.Redis) -> None:
+    request = commit_request("acme", "a")
+    with broker.client() as client:
+        client.set(key_of(request_body(request.request_id)), "a text")
+    head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+    send.send(request, body=[[], {"request": head, "body": {"chunks": 1, "size_bytes": 1000}}, {}])
+
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
+    assert request.request_id not in effects.lrange("effects:acme/a", 0, -1)
+
+
+class Named(NamedTuple):
+    id: str
+    claim: None = None
+
+
+def test_a_result_that_an_earlier_owner_left_is_not_mixed_with_ones_own(
+    broker: Valkey, chunks: Chunks
+) -> None:
+    client = redis.Redis.from_url(broker.url)
+    bodies = Bodies(
+        client, client, lambda step, args: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
+    )
+    told = [
+        bodies.told(Named("a-job"), GET_FILES, Success(snapshot(Random(seed).randbytes(size))))
+        for seed, size in ((1, 3 * MIB), (2, 2 * MIB))
+    ]
+
+    body = chunks.get(result_body("a-job"), Claim(**told[1]["body"]))
+    assert GET_FILES.result_from_body(body) == snapshot(Random(2).randbytes(2 * MIB))
+
+
+def snapshot(data: bytes) -> Snapshot:
+    return Snapshot(
+        commit_sha="a" * 40, files={"a": MemoryFile(path="a", data=data, sha="b" * 40, size=len(data))}
+    )
 
 
 def test_a_large_read_for_whose_result_there_is_no_room_says_so(broker: Valkey, tmp_path: Path) -> None:

@@ -100,8 +100,12 @@ class Bodies:
         return self._told_apart(job, operation, outcome, body)
 
     def _told_apart(self, job: Sealed, operation: Operation[Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
+        name = result_body(job.id)
+        self._until_done(
+            self._results.remove, ([name],)
+        )  # of an earlier owner that was not the one to tell it
         try:
-            claim = self._until_done(self._results.put, (result_body(job.id), body, self._result_kept_s))
+            claim = self._until_done(self._results.put, (name, body, self._result_kept_s))
         except MemoryRepoBusyError as error:
             return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
         return claiming(claim)
