@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from memrepo import AsyncMemoryRepos
+from tests.benchmarks.bare_loop import TICK_S
 from tests.benchmarks.figures import Figure, at_most, p95, ratio
-from tests.benchmarks.lab import ORG, Bench, Lab
+from tests.benchmarks.lab import ORG, ROOT, Bench, Lab
 from tests.benchmarks.plain import TIMEOUT_S
 from tests.benchmarks.texts import Texts
 from tests.benchmarks.timing import WARM_UP, timed, timed_async
 
 READS = 200
 JOBS, AGENTS = 1000, 100
-TICK_S = 0.001
 
 
 def asyncio_client(lab: Lab) -> Iterator[Figure]:
@@ -32,9 +34,14 @@ async def _measure(bench: Bench) -> Iterator[Figure]:
         ours, theirs = await _in_turns(bench, repos)
         await _lateness(repos)  # the agents begin
         with _startup_left_to_rest():
-            late, burst_s = await _lateness(repos)
+            async with _bare_loop() as bare_late:
+                late, burst_s = await _lateness(repos)
     name = "async / sync, enqueue to result, p50"
-    parts = {"p95 ms": p95(late) * 1e3, "longest run of the loop's thread, CPU ms": burst_s * 1e3}
+    parts = {
+        "p95 ms": p95(late) * 1e3,
+        "longest run of the loop's thread, CPU ms": burst_s * 1e3,
+        "longest stall of a bare loop in another process meanwhile, ms": bare_late[0] * 1e3,
+    }
     return iter(
         (
             ratio(name, ours, theirs, at_most(1.15), of=("async", "sync")),
@@ -55,6 +62,22 @@ async def _in_turns(bench: Bench, repos: AsyncMemoryRepos) -> tuple[list[float],
         ours.append(await timed_async(read))
         theirs.append(timed(lambda: blocking.get_head_sha().result(TIMEOUT_S)))
     return ours[WARM_UP:], theirs[WARM_UP:]
+
+
+@asynccontextmanager
+async def _bare_loop() -> AsyncIterator[list[float]]:
+    """Run a loop that does nothing beside; its longest delay in seconds is in the list once the block has ended."""
+    found: list[float] = []
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.bare_loop", stdin=PIPE, stdout=PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None
+    try:
+        await process.stdout.readline()
+        yield found
+    finally:
+        said, _ = await process.communicate()
+    found.append(float(said))
 
 
 @contextmanager
