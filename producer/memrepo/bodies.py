@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -34,12 +36,23 @@ ContentWriter = Callable[[bytes], dict[str, Any]]
 """Says what stands for a content in the JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Body:
     """A JSON value, and the contents that ``{"attached": number}`` in it stands for."""
 
     value: Any
     contents: tuple[bytes, ...] = ()
+
+    @cached_property
+    def head(self) -> bytes:
+        """What is written before the contents."""
+        head = {"value": self.value, "sizes": [len(data) for data in self.contents]}
+        return json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has before it is compressed."""
+        return _LENGTH_BYTES + len(self.head) + sum(map(len, self.contents))
 
 
 class Claim(BaseModel):
@@ -55,6 +68,10 @@ class BrokenBodyError(ValueError):
     """The chunks are not what was written, or unpack to more than they may."""
 
 
+class _EndOfStreamError(BrokenBodyError):
+    """All is unpacked."""
+
+
 def attaching(contents: list[bytes]) -> ContentWriter:
     """Return a writer that collects contents and puts their numbers in their place."""
 
@@ -65,17 +82,14 @@ def attaching(contents: list[bytes]) -> ContentWriter:
     return attach
 
 
-def size_of(body: Body) -> int:
-    """Return how many bytes a body has before it is compressed."""
-    return _LENGTH_BYTES + len(_head(body)) + sum(map(len, body.contents))
+def encode(body: Body, *, compress: bool = True) -> Iterator[bytes]:
+    """Yield the chunks of a body; equal bodies give equal chunks with one build of zlib.
 
-
-def encode(body: Body) -> Iterator[bytes]:
-    """Yield the chunks of a body; equal bodies give equal chunks with one build of zlib."""
-    head = _head(body)
-    packer = zlib.compressobj(_LEVEL)
+    What is not to be compressed is stored in the same form, by zlib's level 0.
+    """
+    packer = zlib.compressobj(_LEVEL if compress else 0)
     waiting = bytearray()
-    for piece in chain((len(head).to_bytes(_LENGTH_BYTES), head), body.contents):
+    for piece in chain((len(body.head).to_bytes(_LENGTH_BYTES), body.head), body.contents):
         for start in range(0, len(piece), CHUNK_BYTES_MAX):
             waiting += packer.compress(memoryview(piece)[start : start + CHUNK_BYTES_MAX])
             yield from _full_chunks(waiting)
@@ -103,11 +117,6 @@ def decode(chunks: Iterable[bytes], size_bytes: int) -> Body:
     return body
 
 
-def _head(body: Body) -> bytes:
-    head = {"value": body.value, "sizes": [len(data) for data in body.contents]}
-    return json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
-
-
 def _full_chunks(waiting: bytearray) -> Iterator[bytes]:
     while len(waiting) >= CHUNK_BYTES_MAX:
         yield bytes(waiting[:CHUNK_BYTES_MAX])
@@ -115,43 +124,48 @@ def _full_chunks(waiting: bytearray) -> Iterator[bytes]:
 
 
 class _Stream:
-    """The unpacked bytes, read from the beginning to the end; never more than ``size_bytes`` of them."""
+    """The unpacked bytes, read from the beginning to the end; never more than a piece beyond ``size_bytes``."""
 
     def __init__(self, chunks: Iterable[bytes], size_bytes: int) -> None:
         self._chunks = iter(chunks)
         self._left = size_bytes
         self._unpacker = zlib.decompressobj()
         self._packed = b""
+        self._ready = memoryview(b"")
 
     def take(self, count: int) -> bytes:
         """Return the next ``count`` bytes."""
         if not 0 <= count <= self._left:
             raise BrokenBodyError("longer than it says")
         self._left -= count
-        taken = bytearray()
-        while len(taken) < count:
-            more = self._unpack(count - len(taken))
-            if not more:
-                raise BrokenBodyError("it breaks off")
-            taken += more
-        return bytes(taken)
+        parts = []
+        while count:
+            if not self._ready:
+                self._ready = self._unpacked()
+            parts.append(self._ready[:count])
+            self._ready = self._ready[count:]
+            count -= len(parts[-1])
+        return b"".join(parts)
 
     def end(self) -> None:
         """Make sure that nothing is left."""
-        if self._left or self._unpack(1) or not self._unpacker.eof:
+        if self._left or self._ready:
             raise BrokenBodyError("shorter or longer than it says")
+        with suppress(_EndOfStreamError):
+            self._unpacked()
+            raise BrokenBodyError("longer than it says")
 
-    def _unpack(self, count: int) -> bytes:
-        """Return up to ``count`` more bytes; none at the stream's proper end."""
+    def _unpacked(self) -> memoryview:
+        """Return the next piece, which is not empty."""
         while not self._unpacker.eof:
             packed = self._packed or next(self._chunks, b"")
             if not packed:
                 raise BrokenBodyError("it breaks off")
             try:
-                data = self._unpacker.decompress(packed, count)
+                data = self._unpacker.decompress(packed, CHUNK_BYTES_MAX)
             except zlib.error as error:
                 raise BrokenBodyError("not compressed as it should be") from error
             self._packed = self._unpacker.unconsumed_tail
             if data:
-                return data
-        return b""
+                return memoryview(data)
+        raise _EndOfStreamError("it breaks off")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from memrepo.bodies import CHUNK_BYTES_MAX, Body, BrokenBodyError, Claim, decode, encode, size_of
+from memrepo.bodies import CHUNK_BYTES_MAX, Body, BrokenBodyError, Claim, decode, encode
 from memrepo.errors import MemoryRepoBusyError
 
 if TYPE_CHECKING:
@@ -41,10 +41,15 @@ end
 _PUT = (
     _FORGET
     + """
--- KEYS: bytes, until, body. ARGV: name, number, chunk, bytes that all bodies may take, seconds to keep.
+-- KEYS: bytes, until, body. ARGV: name, number, chunk, bytes that all bodies may take, seconds to keep, and 1 if
+-- what there is of the body has to go first.
 -- Returns -1, or how many bytes are taken where there is no room.
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], '-inf', now_ms, 'BYSCORE')) do
     forget(name)
+end
+if ARGV[6] == '1' then
+    redis.call('DEL', KEYS[3])
+    forget(ARGV[1])
 end
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 0 then
     local total = tonumber(redis.call('HGET', KEYS[1], 'total') or '0')
@@ -110,21 +115,24 @@ class Chunks:
         self._bytes_max = bytes_max
         self._put, self._get, self._keep = map(client.register_script, (_PUT, _GET, _KEEP))
 
-    def put(self, name: str, body: Body, keep_s: int) -> Claim:
+    def put(self, name: str, body: Body, keep_s: int, *, compress: bool = True, anew: bool = False) -> Claim:
         """Store a body, and return how to claim it.
+
+        ``anew``: it may differ from one of the same name that is there.
 
         Raises:
             MemoryRepoBusyError: there is no room; nothing of it is left.
         """
         count = 0
-        for chunk in encode(body):
-            keys = (BYTES_KEY, UNTIL_KEY, key_of(name))
-            taken = int(self._put(keys=keys, args=(name, count, chunk, self._bytes_max, keep_s)))
+        keys = (BYTES_KEY, UNTIL_KEY, key_of(name))
+        for chunk in encode(body, compress=compress):
+            args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0))
+            taken = int(self._put(keys=keys, args=args))
             if taken >= 0:
                 self.remove([name])
                 raise _no_room(taken, self._bytes_max)
             count += 1
-        return Claim(chunks=count, size_bytes=size_of(body))
+        return Claim(chunks=count, size_bytes=body.size_bytes)
 
     def get(self, name: str, claim: Claim) -> Body:
         """Return a body.

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from memrepo import meta
-from memrepo.bodies import Body, Claim
+from memrepo.bodies import Claim
 from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
 from memrepo.clock import Clock, steady_clock
 from memrepo.errors import BrokerUnavailableError
@@ -198,13 +198,9 @@ class Replies:
         chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)
         name = result_body(pending.task_id)
 
-        def get() -> Body:
-            body = chunks.get(name, claim)
-            chunks.keep([name], FETCHED_KEPT_S)
-            return body
-
-        if not pending.future.done() and pending.fetch(get):
+        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim)):
             self.forget(pending)
+            chunks.keep([name], FETCHED_KEPT_S)
 
     def _poll(self) -> None:
         """Look up the jobs of other clients at every tick, our own at every poll interval."""

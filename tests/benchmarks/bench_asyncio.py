@@ -76,7 +76,7 @@ async def _bare_loop() -> AsyncIterator[list[float]]:
         await process.stdout.readline()
         yield found
     finally:
-        said, _ = await process.communicate()
+        said, _ = await process.communicate(b"")  # ends its standard input
     found.append(float(said))
 
 

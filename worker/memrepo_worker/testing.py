@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memrepo.bodies import decode, encode, size_of
+from memrepo.bodies import decode, encode
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
 from memrepo.errors import MemoryRepoError, StoreUnavailableError
@@ -101,7 +101,7 @@ class InlineDesk:
         (outcome,) = self._handler(Group(agent, (arrived,), _LEASE))
         if isinstance(outcome, Success):
             body = operation.result_to_body(outcome.value)
-            pending.finish(decode(encode(body), size_of(body)))
+            pending.finish(decode(encode(body, compress=False), body.size_bytes))
         else:
             pending.fail(outcome)
 
@@ -129,7 +129,7 @@ class InlineDesk:
 def _crossed(request: Request) -> Request:
     """Return a request as it would arrive over the queue."""
     body = request_to_body(request)
-    arrived = decode(encode(body), size_of(body))
+    arrived = decode(encode(body, compress=False), body.size_bytes)
     head = json.loads(request.model_dump_json(include=set(HEAD_FIELDS)))
     return build(type(request), arrived.contents, **arrived.value, **head)
 

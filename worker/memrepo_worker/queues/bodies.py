@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from redis import Redis
 
-from memrepo.bodies import LARGE_BYTES, Body, BrokenBodyError, Claim, size_of
+from memrepo.bodies import LARGE_BYTES, Body, BrokenBodyError, Claim
 from memrepo.chunks import Chunks, request_body, result_body
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
-from memrepo.limits import Limits
+from memrepo.limits import MIB, Limits
 from memrepo.meta import claiming
 from memrepo.operations import Operation
 from memrepo_worker.group import Outcome, Success
+
+COMPRESSED_FROM_BYTES = MIB
+"""A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
 
 UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 """Repeats a step while Redis is away."""
@@ -93,19 +97,16 @@ class Bodies:
         if isinstance(outcome, MemoryRepoError):
             return outcome
         body = operation.result_to_body(outcome.value)
-        if size_of(body) <= LARGE_BYTES:
+        if body.size_bytes <= LARGE_BYTES:
             return operation.result_to_json(outcome.value)
-        if size_of(body) > size_bytes_max(self._limits) and not operation.request.MUTATES:
+        if body.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
         return self._told_apart(job, operation, outcome, body)
 
     def _told_apart(self, job: Sealed, operation: Operation[Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
-        name = result_body(job.id)
-        self._until_done(
-            self._results.remove, ([name],)
-        )  # of an earlier owner that was not the one to tell it
+        put = partial(self._results.put, compress=body.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
-            claim = self._until_done(self._results.put, (name, body, self._result_kept_s))
+            claim = self._until_done(put, (result_body(job.id), body, self._result_kept_s))
         except MemoryRepoBusyError as error:
             return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
         return claiming(claim)
