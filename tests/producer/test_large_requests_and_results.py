@@ -6,7 +6,6 @@ import asyncio
 from random import Random
 
 import pytest
-import redis
 
 from memrepo import AsyncMemoryRepos, MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
 from memrepo.bodies import LARGE_BYTES, Body, Claim
@@ -25,7 +24,7 @@ TEXT = "A line of what an agent keeps in its memory, again and again.\n" * 40_00
 
 
 def chunks(broker: Valkey, bytes_max: int = 64 * MIB) -> Chunks:
-    return Chunks(redis.Redis.from_url(broker.url), bytes_max)
+    return Chunks(broker.raw_client(), bytes_max)
 
 
 def snapshot(data: bytes) -> Snapshot:

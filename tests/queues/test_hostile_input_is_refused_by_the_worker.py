@@ -43,7 +43,7 @@ def push(send: Sender, chunks: Chunks, case: Hostile) -> str:
 def test_each_case_ends_as_a_failed_job_that_names_the_field(
     send: Sender, broker: Valkey, effects: redis.Redis
 ) -> None:
-    chunks = Chunks(redis.Redis.from_url(broker.url), 512 * MIB)
+    chunks = Chunks(broker.raw_client(), 512 * MIB)
     pushed = [(case, push(send, chunks, case)) for case in HOSTILE]
 
     wrong = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import redis
@@ -31,19 +31,18 @@ REAL_SERVICE = "tests.support.real_service:real_service"
 
 @pytest.fixture
 def chunks(broker: Valkey) -> Chunks:
-    return Chunks(redis.Redis.from_url(broker.url), 512 * MIB)
+    return Chunks(broker.raw_client(), 512 * MIB)
 
 
 def large_commit(size: int = 3 * MIB) -> CommitRequest:
     return commit_request("acme", "a", content=Random(1).randbytes(size))
 
 
-def send_large(send: Sender, chunks: Chunks, request: CommitRequest, claim: object = None) -> str:
-    """Enqueue a request as a producer does, or with another claim than its own."""
-    own = chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
+def send_claiming(send: Sender, chunks: Chunks, request: CommitRequest, claim: object) -> str:
+    """Enqueue a large request with another claim than its own."""
+    chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
-    kwargs: dict[str, Any] = {"request": head, "body": own.model_dump() if claim is None else claim}
-    return send.send(request, body=[[], kwargs, {}])
+    return send.send(request, body=[[], {"request": head, "body": claim}, {}])
 
 
 def bodies_left(broker: Valkey) -> list[str]:
@@ -57,26 +56,23 @@ def counted(broker: Valkey) -> dict[str, str]:
 
 
 def test_a_large_commit_is_applied_and_its_body_goes(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+    send: Sender, broker: Valkey, effects: redis.Redis
 ) -> None:
     request = large_commit()
 
-    assert send.final(send_large(send, chunks, request))["status"] == "SUCCESS"
+    assert send.final(send.send(request))["status"] == "SUCCESS"
 
     assert effects.lrange("effects:acme/a", 0, -1) == [request.request_id]
     wait_for(lambda: bodies_left(broker) == [], "the body to go")
     assert counted(broker) == {"total": "0"}
 
 
-def test_large_and_small_ones_keep_their_order(send: Sender, chunks: Chunks, effects: redis.Redis) -> None:
+def test_large_and_small_ones_keep_their_order(send: Sender, effects: redis.Redis) -> None:
     requests = [
         large_commit(200_000) if number % 3 == 0 else commit_request("acme", "a") for number in range(12)
     ]
     for request in requests:
-        if request.size_bytes > 100_000:
-            send_large(send, chunks, request)
-        else:
-            send.send(request)
+        send.send(request)
 
     for request in requests:
         assert send.final(request.request_id)["status"] == "SUCCESS"
@@ -84,12 +80,12 @@ def test_large_and_small_ones_keep_their_order(send: Sender, chunks: Chunks, eff
 
 
 def test_a_large_request_that_was_cancelled_leaves_no_body(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+    send: Sender, broker: Valkey, effects: redis.Redis
 ) -> None:
     request = large_commit()
     with MemoryRepos(settings=Settings(broker.url, broker.url, shards=SHARDS)) as repos:
         repos.job(request.request_id).cancel()
-        send_large(send, chunks, request)
+        send.send(request)
 
         wait_for(lambda: bodies_left(broker) == [], "the body to go")
     assert effects.exists("effects:acme/a") == 0
@@ -97,12 +93,12 @@ def test_a_large_request_that_was_cancelled_leaves_no_body(
 
 
 def test_one_that_was_settled_before_leaves_no_body_and_is_told_the_same(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+    send: Sender, broker: Valkey, effects: redis.Redis
 ) -> None:
     request = large_commit()
-    first = send.final(send_large(send, chunks, request))
+    first = send.final(send.send(request))
 
-    send_large(send, chunks, request)
+    send.send(request)
     assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
 
     wait_for(lambda: bodies_left(broker) == [], "the second body to go")
@@ -125,7 +121,7 @@ def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
         wait_for(lambda: send.meta(request.request_id) is None, "the record to be gone")
         assert effects.llen("effects:acme/a") == 1
         client.delete(key_of("request:other"), BYTES_KEY)
-    assert send.final(send_large(send, chunks, request))["status"] == "SUCCESS"  # sent again, with its body
+    assert send.final(send.send(request))["status"] == "SUCCESS"  # sent again, with its body
 
 
 Forgery = Callable[[Claim], object]
@@ -159,7 +155,7 @@ def test_a_forged_claim_fails_as_its_own_job(
     own = chunks.put("request:measure", request_to_body(request), 60)
     chunks.remove(["request:measure"])
 
-    meta = send.final(send_large(send, chunks, request, forge(own)))
+    meta = send.final(send_claiming(send, chunks, request, forge(own)))
 
     assert meta["result"]["exc_type"] in {"InvalidRequestError", "TooLargeError"}
     assert meta["result"]["exc_message"][1]["field"] == "body"
@@ -244,7 +240,7 @@ class Named(NamedTuple):
 def test_a_result_that_an_earlier_owner_left_is_not_mixed_with_ones_own(
     broker: Valkey, chunks: Chunks
 ) -> None:
-    client = redis.Redis.from_url(broker.url)
+    client = broker.raw_client()
     bodies = Bodies(
         client, client, lambda step, args: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
     )

@@ -22,6 +22,9 @@ from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 
 RESEND_AFTER_S = 20.0
+LARGE_EVERY = 10
+"""So often a commit is too large for its message: its body travels beside it."""
+
 FINAL = ("SUCCESS", "FAILURE", "REVOKED")
 
 
@@ -53,7 +56,7 @@ class Load:
 
     def commit(self, number: int) -> None:
         """Send a commit of some agent."""
-        text = f"{number}: {self.random.random()}".encode()
+        text = f"{number}: {self.random.random()}\n".encode() * (5_000 if number % LARGE_EVERY == 0 else 1)
         change = FileChange(path=f"notes/{number % 50}.md", content=text)
         values = {"changes": (change,), "message": f"commit {number}", "create_repo_if_missing": True}
         self._send(Sent(CommitRequest(**self._names(self.random.choice(self.agents)), **values)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +11,13 @@ from uuid import uuid4
 
 from kombu import Connection, Producer
 
+from memrepo.bodies import LARGE_BYTES
+from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.clock import system_clock
+from memrepo.limits import MIB
 from memrepo.models import FileChange
-from memrepo.operations import operation_of
-from memrepo.requests import CommitRequest, GetHeadShaRequest, Request
+from memrepo.operations import operation_of, request_to_body
+from memrepo.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
 from memrepo.routing import route
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -43,7 +46,7 @@ class Sender:
         task_id = overrides.pop("task_id", request.request_id)
         queue = overrides.pop("queue", route(request.org_id, request.agent_id, self.shards))
         message = {
-            "body": [[], {"request": request.model_dump(mode="json")}, {}],
+            "body": [[], self._kwargs(request, overrides), {}],
             "headers": {
                 "lang": "py",
                 "task": operation_of(request).task_name,
@@ -63,6 +66,14 @@ class Sender:
             **message,
         )
         return task_id
+
+    def _kwargs(self, request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        if request.size_bytes <= LARGE_BYTES or "body" in overrides:
+            return {"request": request.model_dump(mode="json")}
+        chunks = Chunks(self.server.raw_client(), 512 * MIB)
+        claim = chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
+        head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
+        return {"request": head, "body": claim.model_dump()}
 
     def meta(self, task_id: str) -> dict[str, Any] | None:
         """Return the stored state of a job, if there is one."""

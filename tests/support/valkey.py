@@ -41,6 +41,10 @@ class Valkey:
             LOOPBACK, self.port, db=database, decode_responses=True, socket_timeout=10, retry=None
         )
 
+    def raw_client(self, database: int = 0) -> redis.Redis:
+        """Return a client that gives bytes, as memrepo's own do."""
+        return redis.Redis(LOOPBACK, self.port, db=database, socket_timeout=10, retry=None)
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
