@@ -40,6 +40,8 @@ def do_everything(repos: MemoryRepos) -> list[str]:
     path = f"{PLANTED['path']}/file.md"
     jobs = [
         repo.create_repo({path: PLANTED["content"]}, author=AUTHOR),
+        repo.commit({path: PLANTED["content"] * 10_000}, PLANTED["message"], author=AUTHOR),
+        repo.get_file(path),
         repo.commit({path: PLANTED["content"] * 3}, PLANTED["message"], author=AUTHOR),
         repo.commit({f"{path}/inside": "x"}, PLANTED["message"]),
         repo.commit({path: "x"}, PLANTED["message"], expected_head="a" * 40),
@@ -49,6 +51,7 @@ def do_everything(repos: MemoryRepos) -> list[str]:
         repo.list_files(PLANTED["path"]),
         repo.get_history(path),
         repo.diff("main", PLANTED["path"]),
+        repo.find_request("planted-request-id"),
         repo.restore("main", paths=[f"{PLANTED['path']}/never"]),
     ]
     jobs += [repo.find_request(job.id) for job in jobs[:3]]
