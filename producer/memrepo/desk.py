@@ -163,4 +163,4 @@ def _unless_sent(sent: Future[None], pending: Pending[Any], replies: Replies) ->
     error = None if sent.cancelled() else sent.exception()
     if isinstance(error, MemoryRepoError):
         replies.forget(pending)
-        pending.fail(error)
+        pending.give_up(error)

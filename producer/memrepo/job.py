@@ -171,7 +171,7 @@ class Job(Generic[T]):
         )
         if self._sent is not None:
             self._sent.cancel()
-        self._pending.fail(error)
+        self._pending.give_up(error)
         return error
 
     async def ended(self) -> None:

@@ -20,12 +20,14 @@ T = TypeVar("T")
 class Pending(Generic[T]):
     """What this process knows of one job: its last state and a future of its result.
 
-    ``foreign`` says that another client sent it, so that no reply comes to us.
+    ``foreign`` says that another client sent it, so that no reply comes to us; ``unsent``, that it was given up
+    before the broker held it, which says nothing of another attempt under the same id.
     """
 
     def __init__(self, task_id: str, decode: Callable[[Body], T], *, foreign: bool = False) -> None:
         self.task_id = task_id
         self.foreign = foreign
+        self.unsent = False
         self.status: Status = "unknown" if foreign else "queued"
         self.since_s = steady_clock()
         self.future: Future[T] = Future()
@@ -80,13 +82,17 @@ class Pending(Generic[T]):
         with suppress(InvalidStateError):  # another thread was first
             self.future.set_result(value)
 
-    def follow(self, other: Pending[T]) -> None:
-        """End as another one of the same job does."""
+    def follow(self, other: Pending[T], or_else: Callable[[], None] = lambda: None) -> None:
+        """End as another one of the same job does; call ``or_else`` if that one was never sent."""
         if self._follows:
             return
         self._follows = True
 
         def copy(ended: Future[T]) -> None:
+            if other.unsent:
+                self._follows = False
+                or_else()
+                return
             error = ended.exception()
             self.status = other.status
             with suppress(InvalidStateError):  # it was looked up meanwhile
@@ -96,6 +102,12 @@ class Pending(Generic[T]):
                     self.future.set_exception(error)
 
         other.future.add_done_callback(copy)
+
+    def give_up(self, error: MemoryRepoError) -> None:
+        """End it as one that was not sent, unless it has ended."""
+        if not self.future.done():
+            self.unsent = True
+            self.fail(error)
 
     def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
         """End it with an error, unless it has ended."""

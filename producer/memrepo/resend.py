@@ -87,7 +87,7 @@ class Resends:
         self._look = look
         self._clock = clock
         self._lock = threading.Lock()
-        self._tracked: dict[str, _Tracked] = {}
+        self._tracked: dict[Pending[Any], _Tracked] = {}  # by attempt: one id may be sent by several
 
     def track(self, message: Message, pending: Pending[Any]) -> None:
         """Watch over a request until its job has ended."""
@@ -95,9 +95,7 @@ class Resends:
         if pause_s:
             now = self._clock()
             with self._lock:
-                self._tracked.setdefault(
-                    message.task_id, _Tracked(message, pending, now, now + pause_s, pause_s)
-                )
+                self._tracked[pending] = _Tracked(message, pending, now, now + pause_s, pause_s)
 
     def check(self) -> None:
         """Have overdue requests looked for; called now and then, never waits."""
@@ -125,7 +123,7 @@ class Resends:
         for one in overdue:
             by_queue[one.message.queue].append(one)
         for queue, some in by_queue.items():
-            ids = [one.message.task_id for one in some]
+            ids = {one.message.task_id for one in some}
             answer = producer.channel.client.eval(FIND, 2, queue, unacked_key(queue), *ids)
             found = {task_id.decode() for task_id in answer}
             for one in some:

@@ -65,11 +65,23 @@ class Valkey:
         """End it in good order."""
         self._end(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """Let it answer nobody any more, its connections open, as a network that is cut would."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was frozen."""
+        self._signal(signal.SIGCONT)
+
     def cut_all_connections(self) -> None:
         """Close every client's socket but the one that asks."""
         with self.client() as client:
             for kind in ("normal", "pubsub"):
                 client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
