@@ -61,6 +61,7 @@ class Agent:
         self.memory = memory
         self.author = Author(name="Agent", email="agent@agents.example", id=memory.agent_id)
         self.commits: list[Job[CommitResult]] = []
+        self.most_under_way = 0
 
     async def commit(self, path: str, text: str, message: str, expected_head: str | None = None) -> None:
         """Have a commit on its way: the broker holds it, and nobody waits for its result."""
@@ -86,9 +87,12 @@ class Agent:
         for turn in range(turns):
             notes += f"- learned thing {turn}\n"
             await self.commit("notes.md", notes, f"Turn {turn} of life {life}")
+            under_way = sum(job.status() != "done" for job in self.commits)  # polled: nobody waits
+            self.most_under_way = max(self.most_under_way, under_way)
             if turn % READ_EVERY == READ_EVERY - 1:
                 seen = await answer(lambda: self.memory.get_file("notes.md"))  # sees every commit before it
-                assert seen.text == notes
+                if seen.text != notes:
+                    raise RuntimeError(f"{self.memory}: a read missed a commit before it")
             await asyncio.sleep(pause_s)
         await self.decide(f"Has lived life {life}.\n")
         await self.check()
@@ -109,10 +113,10 @@ class Agent:
         """Find each commit in the history, once, in order."""
         for job in self.commits:
             await result(job)
-            assert job.status() == "done"
         history = await answer(lambda: self.memory.get_history(limit=len(self.commits)))
         made = [commit.request_id for commit in reversed(history)]
-        assert made == [job.request_id for job in self.commits], "a commit is lost, doubled or out of order"
+        if made != [job.request_id for job in self.commits]:
+            raise RuntimeError(f"{self.memory}: a commit is lost, doubled or out of order")
 
 
 async def main(agents: int = 100, turns: int = 10, pause_s: float = 0.0) -> None:
@@ -122,7 +126,9 @@ async def main(agents: int = 100, turns: int = 10, pause_s: float = 0.0) -> None
         await asyncio.gather(*(agent.live(turns, pause_s) for agent in living))
         seconds = time.perf_counter() - begun
     commits = sum(len(agent.commits) for agent in living)
-    print(f"{agents} agents made {commits} commits in {seconds:.1f} s, each once and in order")
+    most = max(agent.most_under_way for agent in living)
+    print(f"{agents} agents made {commits} commits in {seconds:.1f} s, each once and in order;", end=" ")
+    print(f"at most {most} of one agent were under way at once")
 
 
 if __name__ == "__main__":

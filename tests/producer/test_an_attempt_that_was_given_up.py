@@ -37,7 +37,7 @@ async def sent_at_the_second_attempt(broker: Valkey, repos: AsyncMemoryRepos) ->
     return job
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["", "and was lost by the broker"])
+@pytest.mark.parametrize("lost", [False, True], ids=["kept", "lost by the broker"])
 def test_an_attempt_that_was_sent_after_one_that_was_not_has_its_own_result(
     tmp_path: Path, lost: bool
 ) -> None:
