@@ -94,6 +94,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
             parcel = parcel_of(job, self.settings.limits, self.settings.shards)
         except InvalidRequestError as error:
             self.counters.count("intake.refused")
+            self.bodies.remove_unread(job.id)
             job.announce()
             self.desk.answer([job], [error])
             return
