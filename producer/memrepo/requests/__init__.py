@@ -1,0 +1,48 @@
+"""The requests that cross the queue: one model each, which checks shape; ``check`` checks values.
+
+``digest`` covers everything that the caller asked for and no time, so that the same id with another body is
+noticed.
+"""
+
+from memrepo.requests.base import HEAD_FIELDS, Request
+from memrepo.requests.paths import LIST_LIMIT_MAX
+from memrepo.requests.reads import (
+    HISTORY_LIMIT_MAX,
+    DiffRequest,
+    FindRequestRequest,
+    GetFileRequest,
+    GetFilesRequest,
+    GetHeadShaRequest,
+    GetHistoryRequest,
+    ListBranchesRequest,
+    ListFilesRequest,
+)
+from memrepo.requests.writes import (
+    CommitRequest,
+    CreateBranchRequest,
+    CreateRepoRequest,
+    DeleteBranchRequest,
+    DeleteRepoRequest,
+    RestoreRequest,
+)
+
+__all__ = [
+    "HEAD_FIELDS",
+    "HISTORY_LIMIT_MAX",
+    "LIST_LIMIT_MAX",
+    "CommitRequest",
+    "CreateBranchRequest",
+    "CreateRepoRequest",
+    "DeleteBranchRequest",
+    "DeleteRepoRequest",
+    "DiffRequest",
+    "FindRequestRequest",
+    "GetFileRequest",
+    "GetFilesRequest",
+    "GetHeadShaRequest",
+    "GetHistoryRequest",
+    "ListBranchesRequest",
+    "ListFilesRequest",
+    "Request",
+    "RestoreRequest",
+]

@@ -1,0 +1,70 @@
+"""What every request is: who asks whom for what, checked, and known again by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from typing import ClassVar
+
+from pydantic import FiniteFloat
+
+from memrepo import validation
+from memrepo.limits import Limits
+from memrepo.models import Model
+
+
+class Request(Model):
+    """What every request carries. ``enqueued_at`` is in seconds since 1970-01-01 UTC."""
+
+    MUTATES: ClassVar[bool] = False
+    ENDS_GROUP: ClassVar[bool] = False
+    """Whether nothing after it may share its journal entry."""
+
+    org_id: str
+    agent_id: str
+    request_id: str
+    enqueued_at: FiniteFloat
+
+    def check(self, limits: Limits) -> None:
+        """Check every value; raises ``InvalidRequestError`` naming the field."""
+        validation.check_id(self.org_id, "org_id")
+        validation.check_id(self.agent_id, "agent_id")
+        validation.check_request_id(self.request_id)
+        validation.check_time(self.enqueued_at, "enqueued_at")
+        self.check_body(limits)
+
+    @abstractmethod
+    def check_body(self, limits: Limits) -> None:
+        """Check what this kind of request adds."""
+
+    @property
+    def digest(self) -> str:
+        """A short fingerprint of the request without its id and time: 32 hexadecimal digits."""
+        body = self.model_dump(mode="json", exclude={"request_id", "enqueued_at"}, context=_content_digest)
+        text = json.dumps([type(self).__name__, body], sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    @property
+    def content_bytes(self) -> int:
+        """How many bytes of file content it carries."""
+        return 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it takes, roughly: contents, paths and message."""
+        return 0
+
+    @property
+    def shape(self) -> str:
+        """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
+        return f"{self.org_id}/{self.agent_id}"
+
+
+HEAD_FIELDS = frozenset(Request.model_fields)
+"""What every request's message says, also where the rest travels as a body."""
+
+
+def _content_digest(data: bytes) -> dict[str, str]:
+    """Stand for a content in a fingerprint, so that large ones are not written as JSON for it."""
+    return {"sha256": hashlib.sha256(data).hexdigest()}
