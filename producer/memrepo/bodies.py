@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from memrepo.json_text import read_json
 from memrepo.limits import KIB, MIB
 
 LARGE_BYTES = 64 * KIB
@@ -108,10 +109,10 @@ def decode(chunks: Iterable[bytes], size_bytes: int) -> Body:
     stream = _Stream(chunks, size_bytes)
     head_bytes = int.from_bytes(stream.take(_LENGTH_BYTES))
     try:
-        head = json.loads(stream.take(head_bytes))
+        head = read_json(stream.take(head_bytes))
         sizes = [int(size) for size in head["sizes"]]
         body = Body(head["value"], tuple(stream.take(size) for size in sizes))
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         raise BrokenBodyError(f"no body: {type(error).__name__}") from error
     stream.end()
     return body

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from memrepo.bodies import Claim
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
+from memrepo.json_text import read_json
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
@@ -91,7 +92,7 @@ def key_of(task_id: str) -> str:
 def read(data: bytes | str) -> Meta | None:
     """Read a record; None if it is none."""
     try:
-        record = json.loads(data)
+        record = read_json(data)
         return Meta(record["task_id"], _STATUS.get(record["status"], "unknown"), record.get("result"))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

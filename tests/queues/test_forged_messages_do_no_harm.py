@@ -92,11 +92,17 @@ def an_unknown_task(headers: dict[str, object]) -> tuple[bytes, str, dict[str, o
     return b"[[], {}, {}]", "application/json", {**headers, "task": "os.system"}
 
 
+def nested_too_deeply(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
+    return b"[" * 100_000, "application/json", headers
+
+
 def no_task(headers: dict[str, object]) -> tuple[bytes, str, dict[str, object]]:
     return b'"SECRET-CONTENT"', "application/json", {"id": headers["id"]}
 
 
-@pytest.mark.parametrize("forge", [not_a_list, not_json, a_pickle, an_unknown_task, no_task])
+@pytest.mark.parametrize(
+    "forge", [not_a_list, not_json, a_pickle, an_unknown_task, nested_too_deeply, no_task]
+)
 def test_a_message_that_is_no_request_is_counted_and_the_queue_goes_on(
     send: Sender,
     broker: Valkey,
@@ -181,6 +187,10 @@ def test_a_forged_message_cannot_make_the_worker_send_others(send: Sender, broke
         "SECRET-CONTENT",
         "[]",
         "{}",
+        "[" * 1_000,
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"properties": {"body_encoding": "base64"}, "headers": ' + '{"a":' * 5_000 + "1" + "}" * 5_000 + "}",
         "\xff\xfe",
         '{"properties": {}, "headers": null, "body": ""}',
         '{"properties": {}, "headers": {"task": ["x"]}, "body": ""}',
@@ -188,6 +198,7 @@ def test_a_forged_message_cannot_make_the_worker_send_others(send: Sender, broke
         '{"properties": {"body_encoding": "rot13"}, "headers": {}, "body": "x"}',
         '{"properties": 7, "headers": {}, "body": "x"}',
     ],
+    ids=lambda raw: raw[:40],
 )
 def test_what_is_not_even_an_envelope_is_counted_and_dropped(
     send: Sender, broker: Valkey, workers: WorkerFleet, raw: str

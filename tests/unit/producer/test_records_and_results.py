@@ -140,3 +140,8 @@ def test_what_is_no_record_reads_as_none(noise: bytes) -> None:
 )
 def test_a_failure_of_any_form_has_a_message(fault: object, told: str) -> None:
     assert str(meta.Meta("id", "failed", fault).error) == told
+
+
+@pytest.mark.parametrize("text", ["[" * 1_000, "[" * 100_000, '{"a":' * 100_000])
+def test_a_record_that_is_nested_too_deeply_is_no_record(text: str) -> None:
+    assert meta.read(text) is None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memrepo.errors import MemoryRepoError, from_wire
+from memrepo.json_text import read_json
 from memrepo_worker.git.objects import NULL_SHA
 
 COMMITTED = "committed"
@@ -69,7 +70,7 @@ def decode_lines(data: bytes) -> tuple[LedgerLine, ...]:
 def _decode_line(text: str) -> LedgerLine:
     request_id, digest, verdict, sha, enqueued_at, *rest = text.split(" ", 5)
     return LedgerLine(
-        request_id, digest, verdict, float(enqueued_at), sha, json.loads(rest[0]) if rest else {}
+        request_id, digest, verdict, float(enqueued_at), sha, read_json(rest[0]) if rest else {}
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
+from memrepo.json_text import read_json
 from memrepo.routing import queue_name
 from memrepo_worker.queues.keys import LEASES, OWNERS, unacked_key
 from memrepo_worker.queues.shards import read_owners
@@ -83,7 +83,7 @@ def _status(
 def _enqueued_s(raw: bytes | str | None) -> float | None:
     """Return when a waiting message was enqueued, if it says so."""
     try:
-        body = json.loads(base64.b64decode(json.loads(raw or "")["body"]))
+        body = read_json(base64.b64decode(read_json(raw or "")["body"]))
         return float(body[1]["request"]["enqueued_at"])
     except (ValueError, TypeError, LookupError):
         return None

@@ -226,7 +226,7 @@ class ShardChannel(kombu_redis.Channel):
             tag = tag_of(tenure.shard, delivery.number)
             try:
                 envelope = self._envelope(delivery.raw, queue, tag)
-            except (ValueError, TypeError, LookupError, AttributeError) as error:
+            except Exception as error:  # noqa: BLE001 - e.g. RecursionError: no message may end a worker
                 self._drop(tag, delivery, error)
             else:
                 self._deliver(queue, envelope)

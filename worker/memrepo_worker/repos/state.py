@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memrepo.json_text import read_json
 from memrepo_worker.journal.ledger import Ledger, decode_lines, encode_lines
 
 _FORMAT = 1
@@ -61,7 +62,7 @@ class RepoState:
         digest, _, body = data.partition(b"\n")
         if digest.decode(errors="replace") != sha256_of(body):
             raise ValueError("damaged state")
-        value = json.loads(body)
+        value = read_json(body)
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise ValueError("state of another format")
         try:

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from memrepo.clock import Clock
+from memrepo.json_text import read_json
 from memrepo_worker.store.lifecycle import HasLifecycle
 from memrepo_worker.store.seam import (
     ABSENT,
@@ -177,7 +178,7 @@ def _keys(store: Store) -> Iterator[_Keys]:
 def _read_verdicts(path: Path) -> dict[str, float]:
     """Return when which store was found safe; a file that makes no sense counts as none."""
     try:
-        verdicts = json.loads(path.read_bytes())
+        verdicts = read_json(path.read_bytes())
         return {str(name): float(when) for name, when in verdicts.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
