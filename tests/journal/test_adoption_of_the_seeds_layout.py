@@ -37,13 +37,13 @@ def adopter(store):
         yield Adopter(store, stock_git(), executor, lambda: NOW_S)
 
 
-def seed_repository(store, commits, *, gc_auto=None, agent=AGENT, files_per_commit=1):
-    seed = SeedRepository(store, agent.org_id, agent.agent_id, gc_auto)
+def seed_repository(store, commits, *, gc_at=(), agent=AGENT, files_per_commit=1):
+    seed = SeedRepository(store, agent.org_id, agent.agent_id)
     seed.create({"human.md": b"begin\n", **ODD})
     rnd = Random(commits)
     for number in range(1, commits):
         changes = {f"notes/{rnd.randrange(60)}.md": rnd.randbytes(40) for _ in range(files_per_commit)}
-        seed.commit(changes, f"step {number}")
+        seed.commit(changes, f"step {number}", gc=number in gc_at)
     return seed
 
 
@@ -78,9 +78,10 @@ def test_an_adopted_memory_is_read_and_written_like_any_other(store, adopter, tm
 
 def test_commits_that_the_seed_lost_to_gc_are_back(store, adopter, tmp_path):
     """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
-    seed = seed_repository(store, 60, gc_auto=1, files_per_commit=20)
+    gc_at = (9, 20, 21, 22, 40, 59)
+    seed = seed_repository(store, 60, gc_at=gc_at, files_per_commit=20)
     lost = set(seed.acknowledged) - set(seed.log())
-    assert lost, "the fault did not show: gc did not run"
+    assert lost == {seed.acknowledged[number] for number in gc_at}
 
     report = adopter.adopt(AGENT)
 

@@ -26,7 +26,6 @@ class SeedRepository:
     store: Store
     org_id: str
     agent_id: str
-    gc_auto: int | None = None
     acknowledged: list[str] = field(default_factory=list)
     _uploaded: set[str] = field(default_factory=set)
 
@@ -38,18 +37,21 @@ class SeedRepository:
         self._folder = TemporaryDirectory()
         work = self.work
         self._git(work, "init", "--quiet", "-b", "main", str(work))
-        if self.gc_auto is not None:
-            self._git(work, "config", "gc.auto", str(self.gc_auto))
-            self._git(work, "config", "gc.autoDetach", "false")
+        # git versions differ in when they collect by themselves: here each commit says.
+        self._git(work, "config", "gc.auto", "0")
         self._commit(work, files, "Initial commit")
         self._upload(work, {})
 
-    def commit(self, changes: Mapping[str, bytes | None], message: str) -> str:
+    def commit(self, changes: Mapping[str, bytes | None], message: str, *, gc: bool = False) -> str:
+        """Commit as it did; with ``gc``, git packs objects and refs before the upload, as `git commit` may."""
         work = self.work
         self._make_like_the_store(work)
         before = _times(work)
         self._git(work, "reset", "--quiet", "--hard")
         sha = self._commit(work, changes, message)
+        if gc:
+            self._git(work, "gc", "--quiet")
+            self._git(work, "pack-refs", "--all", "--prune")
         self._upload(work, before)
         return sha
 
@@ -98,7 +100,7 @@ class SeedRepository:
 
 
 class _SeedGit(Git):
-    """git as the seed ran it: in a working folder, with the repository's own gc settings."""
+    """git as the seed ran it: in a working folder, with the repository's own settings."""
 
     work: Path
 

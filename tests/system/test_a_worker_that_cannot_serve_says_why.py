@@ -37,10 +37,10 @@ def test_without_git(env: dict[str, str], tmp_path: Path) -> None:
 def test_with_an_old_git(env: dict[str, str], tmp_path: Path) -> None:
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
-    git.write_text("#!/bin/sh\necho git version 2.37.9\n")
+    git.write_text("#!/bin/sh\necho git version 2.38.5\n")
     git.chmod(0o755)
 
-    assert "git 2.38 or newer is needed, this is: git version 2.37.9" in refusal(
+    assert "git 2.39 or newer is needed, this is: git version 2.38.5" in refusal(
         tmp_path, env | {"PATH": str(git.parent)}
     )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from memrepo.limits import Limits
 from memrepo.settings import Settings, environment
+from memrepo_worker.commands.worker import worker as worker_command
+from memrepo_worker.git.command import GIT_VERSION_MIN
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.settings import WorkerSettings
@@ -68,6 +71,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_oldest_python_and_git_are_named_alike_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    python = project["project"]["requires-python"].removeprefix(">=")
+    git = ".".join(map(str, GIT_VERSION_MIN))
+
+    assert f"Both need Python {python} or newer, git {git} or newer" in (ROOT / "README.md").read_text()
+    assert f"memrepo needs Python {python} or newer" in (ROOT / "Makefile").read_text()
+    assert f"Needs git {git} or newer" in str(worker_command.help)
 
 
 def test_every_setting_is_documented() -> None:

@@ -19,7 +19,7 @@ from memrepo_worker.store.seam import StoreError
 def worker(name: str | None) -> None:
     """Serve the shard queues until SIGTERM or Ctrl+C; a second one does not wait for what is running.
 
-    Needs git 2.38 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL. If it cannot serve, it says why in one line
+    Needs git 2.39 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL. If it cannot serve, it says why in one line
     and exits with 1.
     """
     settings, counters = WorkerSettings.from_env(), Counters()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memrepo_worker.processes import Processes, ProcessFailedError
 
-GIT_VERSION_MIN = (2, 38)
+GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
 _COMPARE_TIMEOUT_S = 5.0
 
@@ -89,8 +89,7 @@ class Git:
         """Return git's version.
 
         Raises:
-            GitError: git is not installed, or older than 2.38 (``cat-file --batch-command`` and multi-pack indexes
-                with bitmaps are dependable from there on).
+            GitError: git is not installed, or older than ``GIT_VERSION_MIN``.
         """
         text = self.run(["--version"]).decode(errors="replace").strip()
         match = re.search(r"(\d+)\.(\d+)", text)
