@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from memrepo.clock import system_clock
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
@@ -19,9 +20,11 @@ _OPEN = ExitStack()
 
 
 def real_service(argument: dict[str, Any]) -> GroupHandler:
-    """Build it from a JSON argument: ``folder`` and ``delay_s``."""
+    """Build it from a JSON argument: ``folder``, ``delay_s`` and, where time has to stand still, ``now_s``."""
     folder = Path(argument["folder"])
     store_url = (folder / "store").as_uri()
     settings = WorkerSettings(store_url=store_url, cache_dir=folder / "cache" / str(os.getpid()))
     store = DelayedStore(open_store(store_url), argument["delay_s"])
-    return _OPEN.enter_context(open_service(settings, Counters(), store=store))
+    now_s = argument.get("now_s")
+    clock = system_clock if now_s is None else lambda: float(now_s)
+    return _OPEN.enter_context(open_service(settings, Counters(), store=store, clock=clock))
