@@ -18,7 +18,7 @@ from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.limits import Limits
 from memrepo.link import Message
-from memrepo.operations import Operation, result_from_body
+from memrepo.operations import Operation, result_of_task
 from memrepo.pending import Pending
 from memrepo.publisher import Publisher
 from memrepo.replies import Replies
@@ -86,7 +86,7 @@ class QueueDesk:
         """
         wire = self._connected()
         allowed_s = wire.publisher.allowance_s(request.size_bytes)
-        pending = Pending(task_id, operation.result_from_body)
+        pending = Pending(task_id, lambda body, _: operation.result_from_body(body))
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
@@ -108,7 +108,7 @@ class QueueDesk:
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""
         check_request_id(job_id, "job_id")
-        return Job(self, Pending(job_id, result_from_body, foreign=True))
+        return Job(self, Pending(job_id, result_of_task, foreign=True))
 
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now."""

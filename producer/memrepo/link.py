@@ -15,7 +15,7 @@ from memrepo.bodies import LARGE_BYTES, Claim
 from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.clock import Clock, give_way
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
-from memrepo.operations import request_to_body
+from memrepo.operations import request_to_body, request_to_json
 from memrepo.requests import HEAD_FIELDS, Request
 from memrepo.routing import queue_names, unacked_key
 from memrepo.settings import Settings, masked
@@ -206,7 +206,7 @@ def send_task(app: Celery, producer: Producer, message: Message) -> None:
 def _kwargs(message: Message) -> dict[str, Any]:
     """Write what the task is called with: the request, or its head and where to find the rest."""
     if message.claim is None:
-        return {"request": message.request.model_dump(mode="json")}
+        return {"request": request_to_json(message.request)}
     head = message.request.model_dump(mode="json", include=set(HEAD_FIELDS))
     return {"request": head, "body": message.claim.model_dump()}
 

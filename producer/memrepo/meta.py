@@ -38,11 +38,16 @@ _CANCELLED = "The job was cancelled before a worker started it; nothing was chan
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """One record: which task, how far it is, and what came of it (a JSON value)."""
+    """One record: which task, how far it is, and what came of it (a JSON value).
+
+    ``task_name`` says which operation it is of; the record of a job that was cancelled before a worker saw it says
+    nothing of that.
+    """
 
     task_id: str
     status: Status
     result: Any
+    task_name: str | None = None
 
     @property
     def final(self) -> bool:
@@ -93,7 +98,9 @@ def read(data: bytes | str) -> Meta | None:
     """Read a record; None if it is none."""
     try:
         record = read_json(data)
-        return Meta(record["task_id"], _STATUS.get(record["status"], "unknown"), record.get("result"))
+        status = _STATUS.get(record["status"], "unknown")
+        name = record.get("name")
+        return Meta(record["task_id"], status, record.get("result"), name if isinstance(name, str) else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

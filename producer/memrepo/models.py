@@ -68,6 +68,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
+class ResultModel(Model):
+    """Base of what workers answer: fields that a later version has added are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class Author(Model):
     """Who wrote a commit: name and e-mail as git shows them, kind and id as trailers of the commit."""
 
@@ -108,7 +114,7 @@ class FileChange(Model):
         return self.content is None or self.change_type == "delete"
 
 
-class FileInfo(Model):
+class FileInfo(ResultModel):
     """A file's name and shape, without its content. ``size`` is in bytes, ``sha`` is git's blob id."""
 
     path: str
@@ -117,7 +123,7 @@ class FileInfo(Model):
     executable: bool = False
 
 
-class MemoryFile(Model):
+class MemoryFile(ResultModel):
     """One file at one commit. ``sha`` is git's blob id, ``size`` is in bytes."""
 
     path: str
@@ -137,7 +143,7 @@ class MemoryFile(Model):
         return hashlib.sha256(self.data).hexdigest()
 
 
-class Snapshot(Model, Mapping[str, MemoryFile]):
+class Snapshot(ResultModel, Mapping[str, MemoryFile]):
     """The files of one commit: a mapping from path to ``MemoryFile``."""
 
     commit_sha: str
@@ -153,7 +159,7 @@ class Snapshot(Model, Mapping[str, MemoryFile]):
         return len(self.files)
 
 
-class MemoryCommit(Model):
+class MemoryCommit(ResultModel):
     """One commit. ``additions`` and ``deletions`` count lines, as ``git diff --numstat`` does."""
 
     sha: str
@@ -177,7 +183,7 @@ class CommitResult(MemoryCommit):
     created: bool
 
 
-class RequestOutcome(Model):
+class RequestOutcome(ResultModel):
     """What became of a request: ``done`` is said of branches, ``failed`` comes with the error that was given.
 
     ``sha`` is the commit that it made or met, for ``deleted`` the last one of ``main``, and None where there was none;
@@ -200,7 +206,7 @@ class RequestOutcome(Model):
         return from_wire(self.error_type, self.error_message or "", self.error_details)
 
 
-class FileDiff(Model):
+class FileDiff(ResultModel):
     """What happened to one file between two commits; ``patch`` is empty for a binary file."""
 
     path: str
@@ -211,7 +217,7 @@ class FileDiff(Model):
     patch: str
 
 
-class Diff(Model):
+class Diff(ResultModel):
     """The difference between two commits."""
 
     base_sha: str
@@ -219,7 +225,7 @@ class Diff(Model):
     files: list[FileDiff]
 
 
-class Branch(Model):
+class Branch(ResultModel):
     """A branch and the commit that it points to."""
 
     name: str

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from memrepo import models, requests
 from memrepo.bodies import Body, attaching
@@ -23,11 +24,15 @@ TASK_PREFIX = "memrepo."
 
 @dataclass(frozen=True)
 class Operation(Generic[Result]):
-    """One row: a name, the model of the request, and the type of the result with its JSON form."""
+    """One row: the model of the request, which knows the operation's name, and the type of the result."""
 
-    name: str
     request: type[requests.Request]
     result: TypeAdapter[Result]
+
+    @property
+    def name(self) -> str:
+        """Its name, e.g. ``commit``."""
+        return self.request.OPERATION
 
     @property
     def task_name(self) -> str:
@@ -53,30 +58,32 @@ class Operation(Generic[Result]):
         return self.result.validate_python(body.value, context=body.contents)
 
 
-CREATE_REPO = Operation("create_repo", requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
-COMMIT = Operation("commit", requests.CommitRequest, TypeAdapter(models.CommitResult))
-GET_FILES = Operation("get_files", requests.GetFilesRequest, TypeAdapter(models.Snapshot))
-GET_FILE = Operation("get_file", requests.GetFileRequest, TypeAdapter(models.MemoryFile))
-LIST_FILES = Operation("list_files", requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
-GET_HISTORY = Operation("get_history", requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
-GET_HEAD_SHA = Operation("get_head_sha", requests.GetHeadShaRequest, TypeAdapter(str))
-DIFF = Operation("diff", requests.DiffRequest, TypeAdapter(models.Diff))
-RESTORE = Operation("restore", requests.RestoreRequest, TypeAdapter(models.CommitResult))
-LIST_BRANCHES = Operation("list_branches", requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
-FIND_REQUEST = Operation(
-    "find_request", requests.FindRequestRequest, TypeAdapter(models.RequestOutcome | None)
-)
-CREATE_BRANCH = Operation("create_branch", requests.CreateBranchRequest, TypeAdapter(models.Branch))
-DELETE_BRANCH = Operation("delete_branch", requests.DeleteBranchRequest, TypeAdapter(type(None)))
-DELETE_REPO = Operation("delete_repo", requests.DeleteRepoRequest, TypeAdapter(type(None)))
+_ROWS: list[Operation[Any]] = []
 
-OPERATIONS: Mapping[str, Operation[Any]] = {
-    operation.name: operation
-    for operation in (
-        CREATE_REPO, COMMIT, GET_FILES, GET_FILE, LIST_FILES, GET_HISTORY, GET_HEAD_SHA,
-        DIFF, RESTORE, LIST_BRANCHES, FIND_REQUEST, CREATE_BRANCH, DELETE_BRANCH, DELETE_REPO,
-    )
-}  # fmt: skip
+
+def _row(request: type[requests.Request], result: TypeAdapter[Result]) -> Operation[Result]:
+    """Make a row of the table, so that none can be made and left out."""
+    row = Operation(request, result)
+    _ROWS.append(row)
+    return row
+
+
+CREATE_REPO = _row(requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
+COMMIT = _row(requests.CommitRequest, TypeAdapter(models.CommitResult))
+GET_FILES = _row(requests.GetFilesRequest, TypeAdapter(models.Snapshot))
+GET_FILE = _row(requests.GetFileRequest, TypeAdapter(models.MemoryFile))
+LIST_FILES = _row(requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
+GET_HISTORY = _row(requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
+GET_HEAD_SHA = _row(requests.GetHeadShaRequest, TypeAdapter(str))
+DIFF = _row(requests.DiffRequest, TypeAdapter(models.Diff))
+RESTORE = _row(requests.RestoreRequest, TypeAdapter(models.CommitResult))
+LIST_BRANCHES = _row(requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
+FIND_REQUEST = _row(requests.FindRequestRequest, TypeAdapter(models.RequestOutcome | None))
+CREATE_BRANCH = _row(requests.CreateBranchRequest, TypeAdapter(models.Branch))
+DELETE_BRANCH = _row(requests.DeleteBranchRequest, TypeAdapter(type(None)))
+DELETE_REPO = _row(requests.DeleteRepoRequest, TypeAdapter(type(None)))
+
+OPERATIONS: Mapping[str, Operation[Any]] = {operation.name: operation for operation in _ROWS}
 """Every operation by its name."""
 
 _BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
@@ -84,20 +91,36 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
 }
 
 
-def result_from_body(body: Body) -> Any:  # noqa: ANN401 - any operation's result
-    """Rebuild a result whose operation is not known: no two operations' results share a JSON form.
-
-    (All lists look alike when they are empty, and then they are alike; so are all that are None.)
+def result_of_task(body: Body, task_name: str | None) -> Any:  # noqa: ANN401 - any operation's result
+    """Rebuild the result of a task, known by its name alone; None is a record's that names no task.
 
     Raises:
-        ValueError: it is no operation's result.
+        ValueError: it is no result of that task, or of any.
     """
+    if task_name is None:
+        return _result_by_form(body)
+    operation = OPERATIONS.get(task_name.removeprefix(TASK_PREFIX))
+    if operation is None:
+        raise ValueError(f"no operation has the task {task_name!r}")
+    return operation.result_from_body(body)
+
+
+def _result_by_form(body: Body) -> Any:  # noqa: ANN401 - any operation's result
+    """Rebuild a result by its form: that of the operation which has just its fields."""
     for operation in OPERATIONS.values():
         try:
-            return operation.result_from_body(body)
+            result = operation.result_from_body(body)
         except ValidationError:
             continue
+        if _fields_of(operation.result_to_json(result)) == _fields_of(body.value):
+            return result
     raise ValueError("no operation has such a result")
+
+
+def _fields_of(value: Any) -> frozenset[str] | None:  # noqa: ANN401 - any JSON value
+    """Return the names of the fields of a result, or of the first in a list; None where it has none."""
+    first = value[0] if isinstance(value, list) and value else value
+    return frozenset(first) if isinstance(first, dict) else None
 
 
 def operation_of(request: requests.Request) -> Operation[Any]:
@@ -114,10 +137,20 @@ def validate(request: requests.Request, limits: Limits) -> None:
     request.check(limits)
 
 
+def request_to_json(request: requests.Request) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a request as its message says it.
+
+    A field at its default is left out, so that a worker of an earlier version serves it, too.
+    """
+    return request.model_dump(mode="json", exclude_defaults=True)
+
+
 def request_to_body(request: requests.Request) -> Body:
     """Return a request with its contents apart, without what its message says anyway (``HEAD_FIELDS``)."""
     contents: list[bytes] = []
-    value = request.model_dump(mode="json", exclude=set(requests.HEAD_FIELDS), context=attaching(contents))
+    value = request.model_dump(
+        mode="json", exclude=set(requests.HEAD_FIELDS), exclude_defaults=True, context=attaching(contents)
+    )
     return Body(value, tuple(contents))
 
 
@@ -136,7 +169,14 @@ def build(
         return request_type.model_validate(values, context=contents)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise InvalidRequestError.of(_field_of(first["loc"]), first["msg"]) from None
+        raise InvalidRequestError.of(_field_of(first["loc"]), _reason(first)) from None
+
+
+def _reason(fault: ErrorDetails) -> str:
+    """Say what is wrong with a field; one that is not known here was added by a later version."""
+    if fault["type"] == "extra_forbidden":
+        return "is not known here: this worker is older than its producer, upgrade the workers first"
+    return fault["msg"]
 
 
 def _field_of(location: tuple[int | str, ...]) -> str:

@@ -16,6 +16,9 @@ from memrepo.meta import Meta, Status
 
 T = TypeVar("T")
 
+Decode = Callable[[Body, str | None], T]
+"""Rebuilds a result from its body and the name of its task, where the record says one; raises ValueError."""
+
 
 class Pending(Generic[T]):
     """What this process knows of one job: its last state and a future of its result.
@@ -24,7 +27,7 @@ class Pending(Generic[T]):
     before the broker held it, which says nothing of another attempt under the same id.
     """
 
-    def __init__(self, task_id: str, decode: Callable[[Body], T], *, foreign: bool = False) -> None:
+    def __init__(self, task_id: str, decode: Decode[T], *, foreign: bool = False) -> None:
         self.task_id = task_id
         self.foreign = foreign
         self.unsent = False
@@ -47,11 +50,11 @@ class Pending(Generic[T]):
         if not record.final:
             self.status = record.status
         elif record.status == "done":
-            self.finish(Body(record.result))
+            self.finish(Body(record.result), record.task_name)
         else:
             self.fail(record.error, record.status)
 
-    def fetch(self, get: Callable[[], Body]) -> bool:
+    def fetch(self, get: Callable[[], Body], task_name: str | None = None) -> bool:
         """End with a result that is a body of its own; return False if it could not be fetched now.
 
         ``get`` raises BodyMissingError, BrokenBodyError, or whatever else stands for "not now".
@@ -60,7 +63,7 @@ class Pending(Generic[T]):
             return False  # another thread is at it
         try:
             self.status = "done"
-            self.finish(get())
+            self.finish(get(), task_name)
         except BodyMissingError:
             self.fail(expired(self.task_id), "unknown")
         except BrokenBodyError:
@@ -69,13 +72,13 @@ class Pending(Generic[T]):
             self._fetching.release()
         return True
 
-    def finish(self, body: Body) -> None:
-        """End with a result, unless it has ended."""
+    def finish(self, body: Body, task_name: str | None = None) -> None:
+        """End with a result, unless it has ended; ``task_name`` is what the record says of its operation."""
         if self.future.done():
             return
         try:
-            value = self._decode(body)
-        except ValueError:
+            value = self._decode(body, task_name)
+        except (ValueError, RecursionError):
             self.fail(_unreadable())
             return
         self.status = "done"

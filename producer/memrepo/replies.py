@@ -33,7 +33,7 @@ TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
 LOOKUP_MAX = 50  # keys asked for at once
 
-Fetch = Callable[[Pending[Any], Claim], None]
+Fetch = Callable[[Pending[Any], Claim, str | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -177,30 +177,30 @@ class Replies:
         """Take note of a record; a result that is a body of its own has to be fetched first."""
         claim = record.claim
         if claim is not None:
-            fetch(pending, claim)
+            fetch(pending, claim, record.task_name)
             return
         pending.settle(record)
         if record.final:
             self.forget(pending)
 
-    def _fetch_later(self, pending: Pending[Any], claim: Claim) -> None:
+    def _fetch_later(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
         """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
         if self._fetcher is None:
             self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
         with suppress(RuntimeError):  # closed meanwhile
-            self._fetcher.submit(self._fetch_quietly, pending, claim)
+            self._fetcher.submit(self._fetch_quietly, pending, claim, task_name)
 
-    def _fetch_quietly(self, pending: Pending[Any], claim: Claim) -> None:
+    def _fetch_quietly(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
         try:
-            self._fetch(pending, claim)
+            self._fetch(pending, claim, task_name)
         except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
             log.debug("fetching a result failed: %s", type(error).__name__)
 
-    def _fetch(self, pending: Pending[Any], claim: Claim) -> None:
+    def _fetch(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
         chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)
         name = result_body(pending.task_id)
 
-        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim)):
+        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim), task_name):
             self.forget(pending)
             chunks.keep([name], FETCHED_KEPT_S)
 

@@ -16,7 +16,7 @@ from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.clock import system_clock
 from memrepo.limits import MIB
 from memrepo.models import FileChange
-from memrepo.operations import operation_of, request_to_body
+from memrepo.operations import operation_of, request_to_body, request_to_json
 from memrepo.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
 from memrepo.routing import route
 from tests.support.valkey import Valkey
@@ -69,7 +69,7 @@ class Sender:
 
     def _kwargs(self, request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
         if request.size_bytes <= LARGE_BYTES or "body" in overrides:
-            return {"request": request.model_dump(mode="json")}
+            return {"request": request_to_json(request)}
         chunks = Chunks(self.server.raw_client(), 512 * MIB)
         claim = chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
         head = request.model_dump(mode="json", include=set(HEAD_FIELDS))

@@ -79,7 +79,7 @@ class InlineDesk:
         Raises:
             StoreUnavailableError: the store failed; a worker would try again, here the caller does.
         """
-        pending = Pending(task_id, operation.result_from_body)
+        pending = Pending(task_id, lambda body, _: operation.result_from_body(body))
         sent: Future[None] = Future()
         sent.set_result(None)
         with self._lock:
@@ -134,7 +134,7 @@ def _crossed(request: Request) -> Request:
     return build(type(request), arrived.contents, **arrived.value, **head)
 
 
-def _unreadable(_: Any) -> Any:  # noqa: ANN401 - a result that never comes
+def _unreadable(*_: Any) -> Any:  # noqa: ANN401 - a result that never comes
     raise ValueError
 
 

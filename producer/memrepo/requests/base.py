@@ -17,6 +17,8 @@ from memrepo.models import Model
 class Request(Model):
     """What every request carries. ``enqueued_at`` is in seconds since 1970-01-01 UTC."""
 
+    OPERATION: ClassVar[str]
+    """The name of what is asked for: in the task's name, in the digest, and in ``OPERATIONS``."""
     MUTATES: ClassVar[bool] = False
     ENDS_GROUP: ClassVar[bool] = False
     """Whether nothing after it may share its journal entry."""
@@ -40,9 +42,16 @@ class Request(Model):
 
     @property
     def digest(self) -> str:
-        """A short fingerprint of the request without its id and time: 32 hexadecimal digits."""
-        body = self.model_dump(mode="json", exclude={"request_id", "enqueued_at"}, context=_content_digest)
-        text = json.dumps([type(self).__name__, body], sort_keys=True, separators=(",", ":"))
+        """A short fingerprint of what is asked for, without id and time: 32 hexadecimal digits.
+
+        It is kept in journals and compared for as long as the horizon, also across an upgrade. So it names the
+        operation, not a class, and leaves out every field that has its default: a later version may add fields, and
+        must never change a default.
+        """
+        body = self.model_dump(
+            mode="json", exclude={"request_id", "enqueued_at"}, exclude_defaults=True, context=_content_digest
+        )
+        text = json.dumps([self.OPERATION, body], sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import field_validator
 
 from memrepo import validation
@@ -28,6 +30,8 @@ class ReadRequest(Request):
 class GetFilesRequest(ReadRequest):
     """Read all files, or some, at one ref."""
 
+    OPERATION: ClassVar[str] = "get_files"
+
     paths: tuple[str, ...] | None = None
 
     _relative = field_validator("paths")(strip_slashes)
@@ -43,6 +47,8 @@ class GetFilesRequest(ReadRequest):
 class GetFileRequest(ReadRequest):
     """Read one file at one ref."""
 
+    OPERATION: ClassVar[str] = "get_file"
+
     path: str
 
     _relative = field_validator("path")(strip_slash)
@@ -53,6 +59,8 @@ class GetFileRequest(ReadRequest):
 
 class ListFilesRequest(ReadRequest):
     """List names and sizes, in git's order, from ``after`` (exclusive) on."""
+
+    OPERATION: ClassVar[str] = "list_files"
 
     prefix: str = ""
     limit: int = 1000
@@ -66,6 +74,8 @@ class ListFilesRequest(ReadRequest):
 
 class GetHistoryRequest(ReadRequest):
     """List commits, newest first, from ``after`` (a sha, exclusive) on."""
+
+    OPERATION: ClassVar[str] = "get_history"
 
     path: str | None = None
     limit: int = 50
@@ -87,6 +97,8 @@ class GetHistoryRequest(ReadRequest):
 class GetHeadShaRequest(Request):
     """Ask where a branch is."""
 
+    OPERATION: ClassVar[str] = "get_head_sha"
+
     branch: str = "main"
 
     def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
@@ -95,6 +107,8 @@ class GetHeadShaRequest(Request):
 
 class DiffRequest(Request):
     """Compare two refs, all files or some (a path names a file, or everything below a folder)."""
+
+    OPERATION: ClassVar[str] = "diff"
 
     base: str
     target: str
@@ -115,12 +129,16 @@ class DiffRequest(Request):
 class ListBranchesRequest(Request):
     """List all branches."""
 
+    OPERATION: ClassVar[str] = "list_branches"
+
     def check_body(self, limits: Limits) -> None:
         """Nothing to check."""
 
 
 class FindRequestRequest(Request):
     """Ask what became of the request of the id ``wanted``, long after its result has expired."""
+
+    OPERATION: ClassVar[str] = "find_request"
 
     wanted: str
 

@@ -23,6 +23,8 @@ class WriteRequest(Request):
 class CreateRepoRequest(WriteRequest):
     """Begin an agent's memory with its first commit."""
 
+    OPERATION: ClassVar[str] = "create_repo"
+
     initial_files: tuple[FileChange, ...] = ()
     author: Author = DEFAULT_AUTHOR
 
@@ -53,6 +55,8 @@ class CreateRepoRequest(WriteRequest):
 
 class CommitRequest(WriteRequest):
     """Change files on a branch, as one commit."""
+
+    OPERATION: ClassVar[str] = "commit"
 
     changes: tuple[FileChange, ...]
     message: str
@@ -92,6 +96,8 @@ class CommitRequest(WriteRequest):
 class RestoreRequest(WriteRequest):
     """Bring the content of an old commit back as a new one, all of it or some paths."""
 
+    OPERATION: ClassVar[str] = "restore"
+
     ref: str
     paths: tuple[str, ...] | None = None
     branch: str = "main"
@@ -113,6 +119,8 @@ class RestoreRequest(WriteRequest):
 class CreateBranchRequest(WriteRequest):
     """Begin a branch at a commit."""
 
+    OPERATION: ClassVar[str] = "create_branch"
+
     name: str
     start_point: str = "main"
 
@@ -123,6 +131,8 @@ class CreateBranchRequest(WriteRequest):
 
 class DeleteBranchRequest(WriteRequest):
     """Remove a branch; ``main`` stays."""
+
+    OPERATION: ClassVar[str] = "delete_branch"
 
     name: str
 
@@ -135,6 +145,7 @@ class DeleteBranchRequest(WriteRequest):
 class DeleteRepoRequest(WriteRequest):
     """Delete an agent's memory for good."""
 
+    OPERATION: ClassVar[str] = "delete_repo"
     ENDS_GROUP: ClassVar[bool] = True
 
     def check_body(self, limits: Limits) -> None:

@@ -21,7 +21,7 @@ from memrepo import (
 )
 from memrepo.bodies import Body
 from memrepo.models import Verdict
-from memrepo.operations import OPERATIONS, Operation, result_from_body
+from memrepo.operations import OPERATIONS, Operation, result_of_task
 
 SHA = "a" * 40
 COMMIT = {
@@ -69,7 +69,8 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
     result = RESULTS[operation.name]
     carried = json.loads(json.dumps(operation.result_to_json(result)))
 
-    for rebuilt in (operation.result_from_json(carried), result_from_body(Body(carried))):
+    by_form, by_name = (result_of_task(Body(carried), name) for name in (None, operation.task_name))
+    for rebuilt in (operation.result_from_json(carried), by_form, by_name):
         assert rebuilt == result
         assert type(rebuilt) is type(result)
         if isinstance(result, list):
@@ -89,7 +90,7 @@ def failed(error_type: str) -> RequestOutcome:
 def test_a_failed_request_gives_its_error_back() -> None:
     carried = json.loads(json.dumps(failed("ContentMovedError").model_dump(mode="json")))
 
-    error = result_from_body(Body(carried)).error
+    error = result_of_task(Body(carried), None).error
 
     assert isinstance(error, ContentMovedError)
     assert (error.message, error.details) == ("What went wrong.", {"path": "a"})
@@ -110,7 +111,37 @@ def test_a_request_that_succeeded_has_no_error(verdict: Verdict) -> None:
 @pytest.mark.parametrize("value", [7, {"a": 1}, [7], {"utf8": "x"}, True])
 def test_what_is_no_result_is_not_given_a_type(value: object) -> None:
     with pytest.raises(ValueError, match="no operation has such a result"):
-        result_from_body(Body(value))
+        result_of_task(Body(value), None)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_result_that_a_later_version_has_given_more_fields_is_read(operation: Operation[object]) -> None:
+    result = RESULTS[operation.name]
+    carried = grown(json.loads(json.dumps(operation.result_to_json(result))))
+
+    assert operation.result_from_json(carried) == result
+    assert result_of_task(Body(carried), operation.task_name) == result
+
+
+def grown(value: object) -> object:
+    """Add a field to every model in a result (files of a snapshot are a mapping by path, and no model)."""
+    match value:
+        case dict() if "commit_sha" in value:
+            return {
+                **value,
+                "files": {path: grown(file) for path, file in value["files"].items()},
+                "added": 1,
+            }
+        case dict() if not {"utf8", "base64"} & set(value):
+            return {**{key: grown(part) for key, part in value.items()}, "added": 1}
+        case list():
+            return [grown(part) for part in value]
+    return value
+
+
+def test_a_result_of_a_task_that_this_version_does_not_know_is_none() -> None:
+    with pytest.raises(ValueError, match="no operation has the task"):
+        result_of_task(Body("x"), "memrepo.added_later")
 
 
 def test_a_cancelled_record_reads_back() -> None:

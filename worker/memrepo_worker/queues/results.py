@@ -136,6 +136,11 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> Any:  # noqa: ANN401
         meta = self._get_result_meta(encoded, state, None, request)
         meta["task_id"] = task_id
+        task_name = getattr(request, "task", None)
+        if (
+            task_name is not None
+        ):  # as Celery's extended results do: who finds the job by its id knows its type
+            meta["name"] = task_name
         return self.encode(meta)
 
     def _run(self, script: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
