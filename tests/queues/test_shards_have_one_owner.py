@@ -253,6 +253,8 @@ def test_what_a_lost_answer_delivered_is_found_again_in_order(open_site: Callabl
     site = open_site()
     worker = site.workers.start()
     site.wait_for_shares(16)
+    site.commit(agents=1, rounds=1)
+    site.check()  # it consumes: paused while it starts, it would look for lost answers before there are any
     worker.pause()
     site.commit(agents=1, rounds=5)
     with site.server.client() as client:
