@@ -9,11 +9,11 @@ git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
+from memrepo.names import HFS_IGNORED, PathSet
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,127}\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
@@ -27,8 +27,6 @@ _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
 )
 _NTFS_SHORT_NAME = re.compile(r"(git|gitmod|gi7eba)~[0-9]+\Z")
-# Code points that HFS+ ignores when it compares names (next_hfs_char in git's utf8.c).
-_HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _RESERVED = {
     ".git": "is git's own directory",
     ".gitmodules": "would configure submodules, which memrepo does not keep",
@@ -81,7 +79,7 @@ def _check_component(component: str, limits: Limits, field: str) -> None:
 
 def _component_fault(component: str) -> str | None:
     """Say what is wrong with a name, or None."""
-    visible = component.translate(_HFS_IGNORED)
+    visible = component.translate(HFS_IGNORED)
     if visible in ("", ".", ".."):
         return "has an empty, '.' or '..' component"
     if _CONTROL.search(component):
@@ -100,31 +98,18 @@ def _component_fault(component: str) -> str | None:
     return None
 
 
-def folded(name: str) -> str:
-    """Return what is equal for two names that a file system of macOS or Windows takes for one.
-
-    They differ in case, in Unicode's ways to compose a letter, or in code points that HFS+ passes over.
-    """
-    plain = unicodedata.normalize("NFD", name.translate(_HFS_IGNORED)).casefold()
-    return unicodedata.normalize("NFD", plain)
-
-
 def check_paths_together(paths: Iterable[str], field: str) -> None:
     """Check that files do not collide: no path twice, none that is another's name elsewhere, none in another."""
-    files: dict[str, str] = {}
+    together = PathSet()
+    seen: set[str] = set()
     for path in paths:
-        other = files.setdefault(folded(path), path)
-        if other is not path:
-            what = "is there twice" if other == path else "is another path's name on macOS or Windows"
-            raise InvalidRequestError.of(field, f"{path!r} {what}", path=path)
-    for name, path in files.items():
-        parent = name.rpartition("/")[0]
-        while parent:
-            if parent in files:
-                raise InvalidRequestError.of(
-                    field, f"{files[parent]!r} cannot be a file and the folder of {path!r}", path=path
-                )
-            parent = parent.rpartition("/")[0]
+        if path in seen:
+            raise InvalidRequestError.of(field, f"{path!r} is there twice", path=path)
+        clash = together.clash(path)
+        if clash is not None:
+            raise InvalidRequestError.of(field, str(clash), path=path)
+        seen.add(path)
+        together.add(path)
 
 
 def check_branch(name: str, field: str = "branch") -> str:

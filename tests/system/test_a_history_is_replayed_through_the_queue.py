@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +10,7 @@ from memrepo.limits import Limits
 from memrepo_worker.replay.plan import Plan
 from memrepo_worker.replay.source import SourceRepository
 from memrepo_worker.replay.verify import Verifier
-from tests.support.commands import Ended, memrepo
+from tests.support.replaying import replay, report
 from tests.support.seeded_repository import LEFT_OUT, write_seeded_repository
 from tests.support.stock_git import empty_repository, git, restore, stock_git
 from tests.support.systems import System
@@ -39,17 +37,6 @@ def motley(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def agent() -> str:
     return f"replayed-{next(_NUMBERS)}"
-
-
-def replay(system: System, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> Ended:
-    return memrepo(
-        "replay", *arguments, folder=folder, env={"MEMREPO_BROKER_URL": system.broker_url, **(env or {})}
-    )
-
-
-def report(ended: Ended) -> dict[str, Any]:
-    assert ended.code == 0, ended.stdout + ended.stderr
-    return dict(json.loads(ended.stdout))
 
 
 def trees(repository: Path) -> list[str]:

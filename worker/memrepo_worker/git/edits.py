@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from memrepo.validation import folded
+from memrepo.names import find_twin
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
     MODE_FILE,
@@ -138,15 +138,9 @@ class TreeEditor:
         return sha
 
 
-def _refuse_twins(before: Iterable[str], after: Iterable[str], prefix: str) -> None:
-    """Refuse a new name that some file systems would take for a neighbour's (by case, or by composed letters)."""
-    new = set(after) - set(before)
-    if not new:
-        return
-    by_folded: dict[str, str] = {}
-    for name in after:
-        other = by_folded.setdefault(folded(name), name)
-        if other != name and (name in new or other in new):
-            twin = name if name in new else other
-            kept = other if twin is name else name
-            raise TreeConflictError(prefix + twin, f"is {prefix + kept!r} on macOS or Windows")
+def _refuse_twins(before: Collection[str], after: Collection[str], prefix: str) -> None:
+    """Refuse a new name that some file systems would take for a neighbour's."""
+    found = find_twin(after, set(after) - set(before))
+    if found is not None:
+        path, other = (prefix + name for name in found)
+        raise TreeConflictError(path, f"is {other!r} on macOS or Windows")

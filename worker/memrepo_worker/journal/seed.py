@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from memrepo.names import folded
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.seam import Store
@@ -111,7 +112,7 @@ def _prefixes() -> Iterator[str]:
 
 def _collide(prefix: str, name: str) -> bool:
     """Whether a branch of the user's own is, or is in, the folder that the recovered ones would go to."""
-    return f"{name.casefold()}/".startswith(prefix)
+    return f"{folded(name)}/".startswith(prefix)
 
 
 def _lost_tips(git: Git, repo: Path, reachable: list[str]) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from memrepo.errors import InvalidRequestError
+from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
+from memrepo.names import PathSet
 from memrepo.validation import check_path
 from memrepo_worker.git.objects import MODE_EXECUTABLE, MODE_FILE, TreeEntry
 from memrepo_worker.replay.source import SourceChange, SourceCommit
@@ -24,6 +24,15 @@ class PlannedChange:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """One file of one commit that was not sent, and why."""
+
+    path: str
+    commit: str
+    reason: str
+
+
 Part = tuple[PlannedChange, ...]
 """The changes of one request."""
 
@@ -33,18 +42,18 @@ class Plan:
     """The state of a replay, moved on commit by commit.
 
     ``files`` is the tree that memrepo must hold now; ``left_out`` says of each other path of the original why it
-    is not in it.
+    is not in it; ``omissions`` are all that there ever were, in order.
     """
 
     limits: Limits
     size_of: Callable[[str], int]
     files: dict[str, TreeEntry] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    reasons: Counter[str] = field(default_factory=Counter)
+    omissions: list[LeftOut] = field(default_factory=list)
     requests: int = 0
     old_modes: set[str] = field(default_factory=set)
-    _folded_files: dict[str, str] = field(default_factory=dict)
-    _folded_folders: Counter[str] = field(default_factory=Counter)
+    _names: PathSet = field(default_factory=PathSet)
+    _crowded_out: dict[str, TreeEntry] = field(default_factory=dict)  # left out for others' sake alone
 
     @property
     def exact(self) -> bool:
@@ -58,19 +67,19 @@ class Plan:
         # Deletes first: a file may become a folder, or change its name only in case.
         changes = [planned for change in gone for planned in self._forget(change.path)]
         changes += [planned for change in written for planned in self._forget_replaced(change)]
-        changes += [planned for change in written for planned in self._write(change)]
+        changes += [planned for change in written for planned in self._write(change, commit.sha)]
+        changes += self._write_where_there_is_room()
         parts = list(self._parts(changes))
         self.requests += len(parts)
         return parts
 
     def _forget(self, path: str) -> Iterator[PlannedChange]:
         self.left_out.pop(path, None)
+        self._crowded_out.pop(path, None)
         self.old_modes.discard(path)
         if self.files.pop(path, None) is None:
             return
-        folded = path.casefold()
-        del self._folded_files[folded]
-        self._folded_folders.subtract(_folders(folded))
+        self._names.remove(path)
         yield PlannedChange(path, None, 0)
 
     def _forget_replaced(self, change: SourceChange) -> Iterator[PlannedChange]:
@@ -78,52 +87,54 @@ class Plan:
         if self._fault_alone(change) is not None:
             yield from self._forget(change.path)
 
-    def _write(self, change: SourceChange) -> Iterator[PlannedChange]:
+    def _write(self, change: SourceChange, commit: str) -> Iterator[PlannedChange]:
         path, entry = change.path, change.entry
         assert entry is not None
-        fault = self._fault_alone(change) or self._fault_beside_others(path)
+        fault = self._fault_alone(change)
+        clash = self._names.clash(path) if fault is None else None
+        if clash is not None:
+            fault = clash.rule
+            self._crowded_out[path] = entry
         if fault is not None:
             self.left_out[path] = fault
-            self.reasons[fault] += 1
+            self.omissions.append(LeftOut(path, commit, fault))
             return
-        self.left_out.pop(path, None)
-        self._remember(path, entry)
-        yield PlannedChange(path, self.files[path], self.size_of(entry.sha))
+        yield self._take(path, entry)
 
-    def _remember(self, path: str, entry: TreeEntry) -> None:
-        folded = path.casefold()
-        if path not in self.files:
-            self._folded_files[folded] = path
-            self._folded_folders.update(_folders(folded))
+    def _write_where_there_is_room(self) -> Iterator[PlannedChange]:
+        """Write what was left out for the sake of files that have gone since."""
+        for path, entry in list(self._crowded_out.items()):
+            if self._names.clash(path) is None:
+                yield self._take(path, entry)
+
+    def _take(self, path: str, entry: TreeEntry) -> PlannedChange:
+        self.left_out.pop(path, None)
+        self._crowded_out.pop(path, None)
+        self._names.add(path)
         if entry.mode in (MODE_FILE, MODE_EXECUTABLE):
             self.old_modes.discard(path)
         else:  # 100664, which git wrote before 2005
             self.old_modes.add(path)
             entry = TreeEntry(MODE_FILE, entry.sha)
         self.files[path] = entry
+        return PlannedChange(path, entry, self.size_of(entry.sha))
 
     def _fault_alone(self, change: SourceChange) -> str | None:
-        """Say why memrepo does not keep such a file, or None."""
+        """Say why memrepo does not keep such a file, whatever is beside it, or None."""
         assert change.entry is not None
         if not change.entry.is_file:
             return _KINDS.get(change.entry.mode, f"has mode {change.entry.mode}")
         try:
             check_path(change.path, self.limits, "path")
+        except TooLargeError as error:  # without its own figure, so that equal reasons count as one
+            return f"is over {error.message.rpartition(' over ')[2]}"
         except InvalidRequestError as error:
             return error.message.removeprefix("path: ")
-        if self.size_of(change.entry.sha) > self.limits.file_bytes_max:
+        size = self.size_of(change.entry.sha)
+        if size > self.limits.file_bytes_max:
             return f"is over file_bytes_max ({self.limits.file_bytes_max} bytes)"
-        return None
-
-    def _fault_beside_others(self, path: str) -> str | None:
-        folded = path.casefold()
-        other = self._folded_files.get(folded, path)
-        if other != path:
-            return "differs from another path only in case"
-        if self._folded_folders[folded] > 0 or any(
-            folder in self._folded_files for folder in _folders(folded)
-        ):
-            return "is a file where another path, but for case, has a folder"
+        if size + len(change.path.encode()) > self.limits.request_bytes_max:
+            return f"is over request_bytes_max ({self.limits.request_bytes_max} bytes)"
         return None
 
     def _parts(self, changes: list[PlannedChange]) -> Iterator[Part]:
@@ -140,9 +151,3 @@ class Plan:
             part.append(change)
             size += weight
         yield tuple(part)
-
-
-def _folders(path: str) -> list[str]:
-    """Return every folder above a path."""
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

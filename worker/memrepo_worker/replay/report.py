@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from memrepo_worker.replay.plan import Plan
+from memrepo.commands.show import plain
+from memrepo_worker.replay.plan import LeftOut, Plan
 from memrepo_worker.replay.source import SourceCommit
 from memrepo_worker.replay.verify import Verdict
+from memrepo_worker.service.commits import printable
+
+NAMED_MAX = 3
+"""How many of the files that were left out for one reason are named; ``--json`` names all."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome. ``left_out`` counts, by reason, the changes that were not sent; ``seconds`` is the sending's."""
+    """The outcome; ``seconds`` is the sending's.
+
+    ``left_out`` counts, by reason, the changes that were not sent; ``left_out_files`` names each file that they were
+    to, with the first commit of the original in which it was left out.
+    """
 
     agent: str
     head: str
@@ -21,6 +30,7 @@ class Report:
     requests: int
     seconds: float
     left_out: dict[str, int]
+    left_out_files: tuple[LeftOut, ...]
     same_tree: int
     same_files: int
     first_different: str | None
@@ -46,7 +56,8 @@ def report_on(
         commits=len(history),
         requests=plan.requests,
         seconds=round(seconds, 3),
-        left_out=dict(plan.reasons.most_common()),
+        left_out=dict(Counter(omission.reason for omission in plan.omissions).most_common()),
+        left_out_files=tuple(_first_of_each(plan.omissions)),
         same_tree=counts["same tree"],
         same_files=counts["same files"],
         first_different=first_different,
@@ -67,7 +78,9 @@ def in_words(report: Report) -> str:
         )
     if report.left_out:
         lines.append("files that were left out:")
-        lines += [f"  {count:5}x {reason}" for reason, count in report.left_out.items()]
+        for reason, count in report.left_out.items():
+            lines.append(f"  {count:5}x {reason}")
+            lines += _named([file for file in report.left_out_files if file.reason == reason])
     if report.same_tree:
         lines.append(f"{report.same_tree} of {report.commits} trees are equal to the original's, to the bit")
     if report.same_files:
@@ -75,3 +88,23 @@ def in_words(report: Report) -> str:
     if report.first_different:
         lines.append(f"DIFFERENT from commit {report.first_different} on")
     return "\n".join(lines)
+
+
+def _first_of_each(omissions: Iterable[LeftOut]) -> Iterator[LeftOut]:
+    """Yield each file once for each reason, its path as JSON can carry it."""
+    seen = set()
+    for omission in omissions:
+        if (omission.path, omission.reason) not in seen:
+            seen.add((omission.path, omission.reason))
+            yield replace(omission, path=printable(omission.path))
+
+
+def _named(files: Sequence[LeftOut]) -> Iterator[str]:
+    for file in files[:NAMED_MAX]:
+        yield f"         {_on_one_line(file.path)}, from commit {file.commit[:12]} on"
+    if len(files) > NAMED_MAX:
+        yield f"         and {len(files) - NAMED_MAX} more: --json names them"
+
+
+def _on_one_line(path: str) -> str:
+    return plain(path.replace("\n", "\r"))  # what steers a terminal is replaced

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from memrepo.errors import MemoryRepoError
 from memrepo.job import Job
 
 T = TypeVar("T")
@@ -22,6 +23,15 @@ class Sent(Generic[T, Tag]):
     tag: Tag
 
 
+class JobFailedError(Exception, Generic[Tag]):
+    """A job of the window failed; ``tag`` is what its result belongs to, ``cause`` what the job raised."""
+
+    def __init__(self, tag: Tag, cause: MemoryRepoError) -> None:
+        super().__init__(str(cause))
+        self.tag = tag
+        self.cause = cause
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """How much may be under way at once, and how long one result may take."""
@@ -31,7 +41,11 @@ class Window:
     timeout_s: float
 
     def results(self, jobs: Iterable[Sent[T, Tag]]) -> Iterator[tuple[Tag, T]]:
-        """Yield every job's tag and result, in order; ``jobs`` is asked for more (and so sends) as there is room."""
+        """Yield every job's tag and result, in order; ``jobs`` is asked for more (and so sends) as there is room.
+
+        Raises:
+            JobFailedError: a job failed; those after it may go on.
+        """
         waiting: deque[Sent[T, Tag]] = deque()
         size = 0
         for sent in jobs:
@@ -45,4 +59,7 @@ class Window:
 
     def _oldest(self, waiting: deque[Sent[T, Tag]]) -> tuple[Tag, T]:
         sent = waiting.popleft()
-        return sent.tag, sent.job.result(self.timeout_s)
+        try:
+            return sent.tag, sent.job.result(self.timeout_s)
+        except MemoryRepoError as error:
+            raise JobFailedError(sent.tag, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
+from memrepo.names import folded
 from memrepo.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.walk import FileDelta, differences
@@ -93,11 +94,11 @@ def refuse_new_ref(name: str, refs: Collection[str], field: str) -> None:
         raise InvalidRequestError.of(
             field, f"there are {REFS_MAX} branches and tags already, the most there may be"
         )
-    folded = name.casefold()
+    new = folded(name)
     for other in refs:
-        there = other.casefold()
+        there = folded(other)
         # Loose refs are files: "a" and "a/b" exclude each other, and case may not tell two apart.
-        if folded == there or folded.startswith(f"{there}/") or there.startswith(f"{folded}/"):
+        if new == there or new.startswith(f"{there}/") or there.startswith(f"{new}/"):
             raise InvalidRequestError.of(
                 field, f"does not go beside {other}: git keeps refs as files and folders"
             )
