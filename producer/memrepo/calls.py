@@ -78,8 +78,8 @@ class MemoryRepo:
             message: the commit message.
             author: who wrote it.
             branch: where it goes; a branch that does not exist begins at ``start_point``.
-            start_point: a branch, tag or sha.
-            expected_head: refuse if the branch is elsewhere.
+            start_point: any ref, e.g. a branch, a tag, a sha or ``main~1``.
+            expected_head: a whole sha; refuse if the branch is elsewhere.
             create_repo_if_missing: begin the memory if there is none.
             request_id: makes the caller's own retries safe: the same id with the same body is applied once.
 
@@ -99,7 +99,9 @@ class MemoryRepo:
         )
 
     def get_files(self, ref: str = "HEAD", *, paths: Sequence[str] | None = None) -> Job[Snapshot]:
-        """Read all files, or those of ``paths`` that exist, as they were at ``ref`` (branch, tag or sha).
+        """Read all files, or those of ``paths`` that exist, as they were at ``ref``.
+
+        A ref is ``HEAD``, a branch, a tag, a sha or its first digits (at least 7), each with ``~n`` behind it or not.
 
         The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
         """
@@ -119,7 +121,7 @@ class MemoryRepo:
     def get_history(
         self, path: str | None = None, *, ref: str = "HEAD", limit: int = 50, after: str | None = None
     ) -> Job[list[MemoryCommit]]:
-        """List commits (that changed ``path``), newest first, at most ``limit``, those older than sha ``after``."""
+        """List commits (that changed ``path``), newest first, at most ``limit``, those older than the ref ``after``."""
         return self._ask(operations.GET_HISTORY, path=path, ref=ref, limit=limit, after=after)
 
     def get_head_sha(self, branch: str = "main") -> Job[str]:
@@ -127,7 +129,7 @@ class MemoryRepo:
         return self._ask(operations.GET_HEAD_SHA, branch=branch)
 
     def diff(self, base: str, target: str, *, paths: Sequence[str] | None = None) -> Job[Diff]:
-        """Compare two refs (branch, tag or sha), all files or those at and below ``paths``.
+        """Compare two refs, all files or those at and below ``paths``.
 
         Renames are shown as one file deleted and one added. The job raises ``RefNotFoundError``, or ``TooLargeError``
         when the patches do not fit into one reply.
@@ -165,7 +167,7 @@ class MemoryRepo:
         return self._ask(operations.FIND_REQUEST, wanted=request_id)
 
     def create_branch(self, name: str, *, start_point: str = "main") -> Job[Branch]:
-        """Begin a branch at ``start_point`` (branch, tag or sha).
+        """Begin a branch at ``start_point``, any ref.
 
         The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
         """

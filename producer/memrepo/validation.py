@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.names import HFS_IGNORED, PathSet
+from memrepo.refs import SHORT_SHA_MIN, Ref
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,127}\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
@@ -115,8 +116,14 @@ def check_paths_together(paths: Iterable[str], field: str) -> None:
 def check_branch(name: str, field: str = "branch") -> str:
     """Check a branch name by ``git check-ref-format --branch``; also refuses ``HEAD`` and a bare sha."""
     _utf8(name, field)
+    if not _is_branch_name(name):
+        raise InvalidRequestError.of(field, "is not a branch name that git accepts everywhere")
+    return name
+
+
+def _is_branch_name(name: str) -> bool:
     bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
-    if (
+    return not (
         bad_part
         or _REF_FORBIDDEN.search(name)
         or name in ("@", "HEAD")
@@ -124,20 +131,28 @@ def check_branch(name: str, field: str = "branch") -> str:
         or name.endswith(".")
         or len(name.encode()) > 200  # leaves room for "refs/heads/" and ".lock" in one file name
         or _SHA.match(name)
-    ):
-        raise InvalidRequestError.of(field, "is not a branch name that git accepts everywhere")
-    return name
+    )
 
 
 def check_ref(ref: str, field: str = "ref") -> str:
-    """Check what a read may name: ``HEAD``, a branch or tag (short or ``refs/…``), or a full commit sha."""
-    if ref == "HEAD" or _SHA.match(ref):
+    """Check what may name a commit: ``HEAD``, a branch or tag (short or ``refs/…``), a sha or the beginning of one.
+
+    ``~n`` may follow each. Whether there is exactly one such commit is for the worker to say.
+    """
+    _utf8(ref, field)
+    name = Ref.parse(ref).name
+    if name == "HEAD" or _SHA.match(name):
         return ref
-    for prefix in ("refs/heads/", "refs/tags/"):
-        if ref.startswith(prefix):
-            check_branch(ref.removeprefix(prefix), field)
-            return ref
-    return check_branch(ref, field)
+    branch = next(
+        (name.removeprefix(prefix) for prefix in ("refs/heads/", "refs/tags/") if name.startswith(prefix)),
+        name,
+    )
+    if not _is_branch_name(branch):
+        raise InvalidRequestError.of(
+            field,
+            f"must be HEAD, a branch, a tag or a commit sha (of at least {SHORT_SHA_MIN} digits); ~n may follow",
+        )
+    return ref
 
 
 def check_sha(value: str, field: str) -> str:

@@ -141,3 +141,15 @@ def test_a_branch_that_git_could_not_keep_beside_another_is_refused(repo, name):
         done(repo.create_branch(name))
     with pytest.raises(InvalidRequestError):
         done(repo.commit({"x": "1"}, "x", branch=name))
+
+
+def test_a_commit_is_found_by_the_beginning_of_its_sha_and_by_counting_back(repo):
+    first = done(repo.get_head_sha())
+    second = done(repo.commit({"human.md": "likes coffee\n"}, "second")).sha
+
+    for ref in (first[:7], "HEAD~1", "main~", f"{second[:12]}~1"):
+        assert done(repo.get_file("human.md", ref=ref)).text == "likes tea\n"
+    assert done(repo.diff("HEAD~1", second[:7])).base_sha == first
+    assert done(repo.create_branch("before", start_point="main~1")).sha == first
+    with pytest.raises(RefNotFoundError, match="there are 2 commits"):
+        done(repo.get_files("main~2"))

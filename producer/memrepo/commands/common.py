@@ -41,7 +41,10 @@ timeout_option = click.option(
     help="Seconds to wait for the result.",
 )
 ref_option = click.option(
-    "--ref", default="HEAD", show_default=True, help="A branch, tag or full commit sha."
+    "--ref",
+    default="HEAD",
+    show_default=True,
+    help="A branch, a tag, or a commit sha (7 digits will do); main~1 is the one before main.",
 )
 
 

@@ -73,7 +73,7 @@ class ListFilesRequest(ReadRequest):
 
 
 class GetHistoryRequest(ReadRequest):
-    """List commits, newest first, from ``after`` (a sha, exclusive) on."""
+    """List commits, newest first, from ``after`` (a ref, exclusive) on."""
 
     OPERATION: ClassVar[str] = "get_history"
 
@@ -91,7 +91,7 @@ class GetHistoryRequest(ReadRequest):
         if self.path is not None:
             validation.check_path(self.path, limits, "path")
         if self.after is not None:
-            validation.check_sha(self.after, "after")
+            validation.check_ref(self.after, "after")
 
 
 class GetHeadShaRequest(Request):

@@ -310,7 +310,13 @@ def _refs() -> list[Hostile]:
     reading = [
         "-x",
         "a..b",
-        "HEAD~1",
+        "HEAD~x",
+        "HEAD~-1",
+        "~1",
+        "-x~1",
+        "main~1^",
+        "main~1234567890",
+        "main" + "~" * 17,
         "main^{tree}",
         "main:a.md",
         "@{upstream}",
@@ -336,7 +342,7 @@ def _refs() -> list[Hostile]:
         ],
         *[
             Hostile(operation, {field: name}, field, "seed: refs become options")
-            for name in ("-x", "--output=x", "HEAD~1", "")
+            for name in ("-x", "--output=x", "HEAD^", "HEAD~1/x", "")
             for operation, field in (
                 ("diff", "base"),
                 ("diff", "target"),
@@ -378,8 +384,14 @@ def _values() -> list[Hostile]:
     """Shas, counts, messages, preconditions."""
     shas = ["", "abc", "A" * 40, "g" * 40, SHA + "\n", "-" * 40, "HEAD", SHA + "0"]
     return [
-        *[Hostile("commit", {"expected_head": sha}, "expected_head", "git: no full sha") for sha in shas],
-        *[Hostile("get_history", {"after": sha}, "after", "git: no full sha") for sha in shas],
+        *[
+            Hostile("commit", {"expected_head": sha}, "expected_head", "git: no full sha")
+            for sha in (*shas, SHA[:12], "main", "HEAD~1")
+        ],
+        *[
+            Hostile("get_history", {"after": ref}, "after", "git: not a ref")
+            for ref in ("", "-x", SHA + "\n")
+        ],
         *[
             Hostile(
                 "commit",

@@ -7,7 +7,7 @@ there is no process to keep, count and restart.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -55,6 +55,10 @@ class ObjectSource(Protocol):
         """Return an object's size in bytes without reading it whole, or None when it is not here."""
         ...
 
+    def ids_beginning(self, digits: str) -> Iterator[str]:
+        """Yield the ids of all objects here whose id begins with these hexadecimal digits."""
+        ...
+
 
 class PackDirectory:
     """The packs of a repository on disk."""
@@ -84,6 +88,18 @@ class PackDirectory:
         except pygit2.GitError as error:
             raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
 
+    def ids_beginning(self, digits: str) -> Iterator[str]:
+        """Yield the ids that begin so, by searching the packs' indexes: no list of all objects is made."""
+        try:
+            yield str(self._backend.exists_prefix(digits))
+        except KeyError:
+            return
+        except ValueError:  # several: libgit2 does not say which, so ask with a digit more
+            for digit in "0123456789abcdef":
+                yield from self.ids_beginning(digits + digit)
+        except pygit2.GitError as error:
+            raise ObjectMissingError(f"the packs' indexes cannot be read: {error}") from error
+
     def refresh(self) -> None:
         """Notice packs that were added since."""
         self._backend.refresh()
@@ -103,6 +119,10 @@ class ObjectMap:
         """Return an object's size in bytes, or None when it is not here."""
         item = self._objects.get(sha)
         return None if item is None else len(item.data)
+
+    def ids_beginning(self, digits: str) -> Iterator[str]:
+        """Yield the ids that begin so."""
+        return (sha for sha in list(self._objects) if sha.startswith(digits))
 
 
 def content_of(reader: Reader, entry: TreeEntry | None) -> bytes:
@@ -176,6 +196,10 @@ class Reader:
             if size is not None:
                 return size
         raise ObjectMissingError(f"object {sha} is not there")
+
+    def ids_beginning(self, digits: str) -> list[str]:
+        """Return the ids of all objects whose id begins with these hexadecimal digits, in order."""
+        return sorted({sha for source in self._sources for sha in source.ids_beginning(digits)})
 
     def blob(self, sha: str) -> bytes:
         """Return a file's content."""

@@ -124,7 +124,8 @@ def _get_history(
     else:
         shas = (sha for sha, _ in ancestors(repo.reader, start))
     # What was told before is passed over, since behind a merge older commits are not all ancestors of ``after``.
-    if request.after is not None and request.after not in shas:
+    after = None if request.after is None else resolve(request.after, view, repo.reader)
+    if after is not None and after not in shas:
         raise RefNotFoundError(
             f"{request.after!r} is not in that history: begin anew, without after", {"ref": request.after}
         )

@@ -1,17 +1,16 @@
-"""What a name means: from ``HEAD``, a branch, a tag or a sha to a commit."""
+"""What a ref means in a repository: which commit a branch, a tag, ``HEAD`` or a sha names, ``~n`` included."""
 
 from __future__ import annotations
 
-import re
-
 from memrepo.errors import RefNotFoundError, RepoNotFoundError
+from memrepo.refs import Ref
 from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.repos.draft import View
 
-_SHA = re.compile(r"[0-9a-f]{40}\Z")
+_CANDIDATES_MAX = 10
 
 
 def branch_ref(branch: str) -> str:
@@ -28,16 +27,27 @@ def require_repo(view: View, agent: Agent) -> None:
         )
 
 
-def resolve(ref: str, view: View, reader: Reader) -> str:
-    """Return the id of the commit that a ref names.
+def resolve(text: str, view: View, reader: Reader) -> str:
+    """Return the id of the commit that a ref names: a branch, tag, ``HEAD`` or sha, with ``~n`` behind it or not.
+
+    As in git a whole sha goes first, then branches and tags, then short shas. A sha, whole or short, finds every commit
+    of the repository, also one that no branch or tag leads to any more: who knows an id may read.
 
     Raises:
-        RefNotFoundError: there is none.
+        RefNotFoundError: there is none, or a short sha is the beginning of several; then the message lists them.
     """
-    sha = _lookup(ref, view)
-    commit = _peel(sha, reader) if sha else None
-    if commit is None:
-        raise RefNotFoundError(f"{ref!r} is no branch, tag or commit of this repository", {"ref": ref})
+    ref = Ref.parse(text)
+    start = _commit_of(ref, text, view, reader)
+    commit = start
+    for step in range(ref.generations):
+        parents = reader.commit(commit).parents
+        if not parents:
+            raise RefNotFoundError(
+                f"{text!r} goes past the first commit: from {ref.name!r} there are {step + 1} commits, "
+                f"the first is {ref.name}~{step}",
+                {"ref": text, "commits": step + 1},
+            )
+        commit = parents[0]
     return commit
 
 
@@ -46,15 +56,37 @@ def tips(view: View, reader: Reader) -> set[str]:
     return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader))}
 
 
-def _lookup(ref: str, view: View) -> str | None:
-    if ref == "HEAD":
+def _commit_of(ref: Ref, text: str, view: View, reader: Reader) -> str:
+    """Return the commit that a ref's name stands for."""
+    sha = ref.name if ref.is_sha else _named(ref.name, view)
+    if sha is None and ref.is_short_sha:
+        sha = _completed(ref.name, text, reader)
+    commit = _peel(sha, reader) if sha else None
+    if commit is None:
+        raise RefNotFoundError(f"{text!r} is no branch, tag or commit of this repository", {"ref": text})
+    return commit
+
+
+def _named(name: str, view: View) -> str | None:
+    """Return what a branch or tag is at."""
+    if name == "HEAD":
         return view.refs.get(HEAD_BRANCH)
-    if _SHA.match(ref):
-        return ref
-    for name in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
-        if name in view.refs:
-            return view.refs[name]
+    for full in (name, f"refs/heads/{name}", f"refs/tags/{name}"):
+        if full in view.refs:
+            return view.refs[full]
     return None
+
+
+def _completed(digits: str, text: str, reader: Reader) -> str | None:
+    """Return the id that begins so and leads to a commit; as in git, files and folders do not make it ambiguous."""
+    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader)]
+    if len(found) > 1:
+        raise RefNotFoundError(
+            f"{digits!r} is the beginning of {len(found)} commits: {', '.join(found[:_CANDIDATES_MAX])}. "
+            "Give more digits",
+            {"ref": text, "candidates": found[:_CANDIDATES_MAX]},
+        )
+    return found[0] if found else None
 
 
 def _peel(sha: str, reader: Reader) -> str | None:
