@@ -9,6 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import redis
+from celery import Celery
 
 from memrepo.limits import MIB
 from memrepo.routing import queue_name, shard_of, unacked_key
@@ -121,6 +123,24 @@ def test_a_message_that_is_no_request_is_counted_and_the_queue_goes_on(
     wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
     assert failure(send, task_id)[0] == "InvalidRequestError"
     assert "SECRET-CONTENT" not in workers.workers[0].output
+
+
+@pytest.mark.parametrize(
+    "task", sorted(name for name in Celery(set_as_current=False).tasks if name.startswith("celery."))
+)
+def test_a_task_of_celerys_own_is_refused(
+    send: Sender, broker: Valkey, task: str, effects: redis.Redis
+) -> None:
+    elsewhere = {"task": "memrepo.commit", "args": [], "kwargs": {}, "options": {"queue": "elsewhere"}}
+    forged = [[], {"task": elsewhere, "it": [[1], [2]], "kwargs": {}, "tasks": [elsewhere]}, {}]
+    headers = {"task": task, "id": str(uuid4())}
+
+    task_id = send.send(commit_request("acme", "a"), body=forged, headers=headers, task_id=headers["id"])
+
+    name, message = failure(send, task_id)
+    assert (name, message) == ("InvalidRequestError", "message: is not one of this worker's requests")
+    assert broker.client().llen("elsewhere") == 0
+    assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"
 
 
 def memory_peak_bytes(pid: int) -> int:

@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from memrepo.errors import InvalidRequestError
+from memrepo.operations import TASK_PREFIX
 from memrepo_worker.observe import Counters
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,12 @@ class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         )
         self.first_connection_attempt = False
         return conn
+
+    def update_strategies(self) -> None:
+        """Take only our own tasks: Celery's (``celery.chord_unlock``, ``celery.map``, …) would send further ones."""
+        super().update_strategies()
+        for name in [name for name in self.strategies if not name.startswith(TASK_PREFIX)]:
+            del self.strategies[name]
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ANN401, ARG002, D102
         refuse(self, message, None)
