@@ -49,7 +49,7 @@ def test_import_memrepo_loads_no_worker_git_or_cloud_library():
 
 
 def test_the_local_store_needs_no_cloud_library():
-    loaded = modules_after("from memrepo_worker.store.open import open_store; open_store('memory://')")
+    loaded = modules_after("import memrepo_worker.store.open, memrepo_worker.store.local")
 
     assert "memrepo_worker" in loaded
     assert loaded.isdisjoint({"boto3", "botocore", "google"})

@@ -12,6 +12,7 @@ from celery.signals import celeryd_init
 
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import open_service
+from memrepo_worker.logs import configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.delay import DelayedStore
@@ -27,6 +28,7 @@ def main() -> int:
     job = json.loads(sys.argv[1])
     values = job["settings"]
     settings = WorkerSettings(**{**values, "cache_dir": Path(values["cache_dir"])})
+    configure(settings.log)
     store = open_store(settings.store_url, StoreOptions(connections_max=CONNECTIONS_MAX))
     if job["delay_s"]:
         store = DelayedStore(store, job["delay_s"])

@@ -1,4 +1,4 @@
-"""The backends that must keep the seam's contract. A new one joins with an address and a line in ``BACKENDS``."""
+"""The backends that must keep the seam's contract. A new one joins with an address and a line in ``SHARED``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo_worker.store.memory import MemoryStore
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.seam import Store
@@ -53,22 +54,20 @@ def _local(request: pytest.FixtureRequest) -> Address:
     return lambda prefix: (folder / prefix).as_uri()
 
 
-def _memory(request: pytest.FixtureRequest) -> Address:
-    return lambda prefix: "memory://"
-
-
-BACKENDS = {"memory": _memory, "local": _local, "s3": _s3, "gcs": _gcs}
-SHARED = ("local", "s3", "gcs")
+MEMORY = "memory"
+SHARED = {"local": _local, "s3": _s3, "gcs": _gcs}
 """Those that several processes can open."""
 
 
 def _address(request: pytest.FixtureRequest) -> str:
-    return BACKENDS[request.param](request)(uuid.uuid4().hex)
+    return SHARED[request.param](request)(uuid.uuid4().hex)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=(MEMORY, *SHARED))
 def store(request: pytest.FixtureRequest) -> Store:
     """A new, empty store."""
+    if request.param == MEMORY:
+        return MemoryStore()
     return open_store(_address(request), OPTIONS)
 
 

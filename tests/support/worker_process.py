@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memrepo.limits import Limits
 from memrepo_worker.app import run_worker
+from memrepo_worker.logs import configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 
@@ -20,6 +21,7 @@ def main() -> int:
     settings = WorkerSettings(
         **{**values, "limits": Limits(**values["limits"]), "cache_dir": Path(values["cache_dir"])}
     )
+    configure(settings.log)
     module, _, name = job["handler"].partition(":")
     counters = Counters()
     handler = getattr(import_module(module), name)(job["argument"])

@@ -22,9 +22,9 @@ def env(system: System, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def refusal(folder: Path, env: dict[str, str]) -> str:
+def refusal(folder: Path, env: dict[str, str], code: int = 1) -> str:
     ended = memrepo("worker", folder=folder, env=env)
-    assert ended.code == 1
+    assert ended.code == code
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
     return ended.stderr
@@ -63,6 +63,41 @@ def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:
 
 def test_without_a_store(env: dict[str, str], tmp_path: Path) -> None:
     assert "the store cannot be used: no store at" in refusal(tmp_path, env | {"MEMREPO_STORE_URL": ""})
+
+
+@pytest.mark.parametrize("command", [("worker",), ("up", "--port", "0")])
+def test_with_a_store_in_memory(env: dict[str, str], tmp_path: Path, command: tuple[str, ...]) -> None:
+    ended = memrepo(*command, folder=tmp_path, env=env | {"MEMREPO_STORE_URL": "memory://"})
+
+    assert ended.code == 1
+    assert ended.stdout == ""
+    assert "would lose every commit when its process ends: use file://, s3://, gs://\n" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_doctor_finds_a_store_in_memory_unfit(env: dict[str, str], tmp_path: Path) -> None:
+    ended = memrepo("doctor", folder=tmp_path, env=env | {"MEMREPO_STORE_URL": "memory://"})
+
+    assert ended.code == 1
+    assert "FAIL  store" in ended.stdout
+
+
+def test_with_a_setting_that_makes_no_sense(env: dict[str, str], tmp_path: Path) -> None:
+    assert "MEMREPO_LEASE_S: must be between" in refusal(tmp_path, env | {"MEMREPO_LEASE_S": "0"}, code=2)
+
+
+def test_the_settings_that_it_would_serve_with_are_shown_without_secrets(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    secret = {"MEMREPO_BROKER_URL": "redis://:s3cr3t@h/0", "MEMREPO_FLOWER_BASIC_AUTH": "w:s3cr3t"}
+    ended = memrepo("worker", "--show-settings", "--log-level", "debug", folder=tmp_path, env=env | secret)
+
+    shown = dict(line.split("=", 1) for line in ended.stdout.splitlines())
+    assert (ended.code, ended.stderr) == (0, "")
+    assert shown["MEMREPO_BROKER_URL"] == "redis://:***@h/0"
+    assert shown["MEMREPO_STORE_URL"] == env["MEMREPO_STORE_URL"]
+    assert shown["MEMREPO_LOG_LEVEL"] == "DEBUG"
+    assert "s3cr3t" not in ended.stdout
 
 
 def test_with_an_unwritable_cache(env: dict[str, str], tmp_path: Path) -> None:

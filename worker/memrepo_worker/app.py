@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sys
+from importlib import metadata
 from random import Random  # noqa: TID251 - the composition root is where randomness comes from
 from typing import Any
 from uuid import uuid4
 
 import redis
 from celery import Celery
-from celery.apps.worker import Worker
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 from redis.backoff import NoBackoff
@@ -20,12 +19,14 @@ from redis.retry import Retry
 
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.routing import queue_names
+from memrepo.settings import masked
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues import control  # noqa: F401 - registers its commands
 from memrepo_worker.queues.agreement import agree_on_shards
 from memrepo_worker.queues.intake import Intake
 from memrepo_worker.queues.ownership import Ownership
+from memrepo_worker.queues.program import Program
 from memrepo_worker.queues.results import URL_PREFIX
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenures
@@ -109,11 +110,17 @@ def _tls(url: str) -> dict[str, str] | None:
 
 
 def run_worker(
-    settings: WorkerSettings, handler: GroupHandler, observer: Counters, *, name: str | None = None
+    settings: WorkerSettings,
+    handler: GroupHandler,
+    observer: Counters,
+    *,
+    name: str | None = None,
+    git: str = "",
 ) -> int:
     """Serve until a signal ends the worker, and return the exit code of the process.
 
     ``name`` is the worker's name in Flower; by default the process id. The host's name is added if it has none.
+    ``git`` is the version that the service works with. The log must be set up before (``logs.configure``).
     """
     name = name or f"memrepo-{os.getpid()}"
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
@@ -125,17 +132,17 @@ def run_worker(
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
-    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)  # its INFO lines would show results
     shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
     receipts = Receipts(shards, Tenures(), observer)
-    worker: Worker = build_app(settings, receipts).Worker(
+    worker = Program(
+        build_app(settings, receipts),
+        about=_about(settings, git),
         pool="threads",
         concurrency=settings.concurrency,
         hostname=name,
         task_events=True,
         without_gossip=True,
         without_mingle=True,
-        loglevel="WARNING",
         quiet=True,
         settings=settings,
         handler=handler,
@@ -147,6 +154,17 @@ def run_worker(
     )
     worker.start()
     return worker.exitcode or 0
+
+
+def _about(settings: WorkerSettings, git: str) -> dict[str, str]:
+    """Return what a worker tells of itself when it is ready."""
+    return {
+        "broker": masked(settings.broker_url),
+        "store": masked(settings.store_url),
+        "cache": str(settings.cache_dir.absolute()),
+        "version": metadata.version("memrepo"),
+        "git": git.removeprefix("git version "),
+    }
 
 
 def _meet(broker: redis.Redis, settings: WorkerSettings) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from random import Random  # noqa: TID251 - the type alone: the generator itself is passed in
 
 from memrepo.errors import MemoryRepoError
 from memrepo.requests import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
+from memrepo_worker.logs import cause_of
 from memrepo_worker.observe import Observer
 from memrepo_worker.store.seam import RefusedError, UnavailableError
 
@@ -110,13 +109,6 @@ class Attempts:
         self.observer.count(event)
         ids = ", ".join(request.request_id for request in requests[:3])
         logger.warning("%s: %s, %d requests (%s): %s", event, agent, len(requests), ids, cause_of(error))
-
-
-def cause_of(error: BaseException) -> str:
-    """Say where an error came from without what it says: a message may hold a path or content."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = " < ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
-    return f"{type(error).__name__} at {where}"
 
 
 def _gave_up(request: Request) -> MemoryRepoError:

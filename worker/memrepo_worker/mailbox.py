@@ -16,8 +16,9 @@ from typing import Generic, Protocol, TypeVar
 
 from memrepo.limits import MIB
 from memrepo.requests import Request
-from memrepo_worker.attempts import Attempts, StoppedError, cause_of
+from memrepo_worker.attempts import Attempts, StoppedError
 from memrepo_worker.group import Agent, GroupHandler, Outcome
+from memrepo_worker.logs import cause_of
 from memrepo_worker.observe import Observer
 
 

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
 from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import (
     BODIES_BYTES_MAX_DEFAULT,
     BROKER_URL_DEFAULT,
+    check_url,
     environment,
     limits_from_env,
+    masked,
     number,
 )
+from memrepo_worker.logs import FORMATS, LEVELS, Format, LogOptions
 
 SECRETS = frozenset({"flower_basic_auth"})
 """Fields that are never shown; passwords inside URLs are masked besides."""
 
+_SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+_MANY = 2**53
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "shards": (1, 100_000),
+    "concurrency": (1, 10_000),
+    "result_expires_s": (1, _MANY),
+    "soft_shutdown_timeout_s": (0, 86_400),
+    "lease_s": (0.1, 3600),
+    "group_requests_max": (1, _MANY),
+    "group_bytes_max": (1, _MANY),
+    "parked_bytes_max": (1, _MANY),
+    "bodies_bytes_max": (1, _MANY),
+    "result_body_expires_s": (1, _MANY),
+    "flower_port": (0, 65_535),
+}
+"""The least and the most of each number."""
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How a worker reaches queue and store, and how much it takes on.
+    """How a worker reaches queue and store, how much it takes on, and what it tells.
 
     Each field is read from ``MEMREPO_`` + its name in capitals. Durations are in seconds, sizes in bytes.
     """
 
-    broker_url: str = BROKER_URL_DEFAULT
-    result_url: str = BROKER_URL_DEFAULT
-    store_url: str = ""
+    broker_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
+    result_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
+    store_url: str = field(default="", repr=False)
     cache_dir: Path = Path("memrepo-data/cache")
     shards: int = SHARDS_DEFAULT
     concurrency: int = 16
@@ -44,14 +68,29 @@ class WorkerSettings:
     result_body_expires_s: int = 300
     flower_port: int = 5555
     flower_basic_auth: str = field(default="", repr=False)
+    log_level: str = "INFO"
+    log_format: str = "text"
+    log_requests: bool = False
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse what no worker can work with; the message names the variable."""
+        check_url(self.broker_url, "MEMREPO_BROKER_URL")
+        check_url(self.result_url, "MEMREPO_RESULT_URL")
+        for name in ("broker_url", "result_url", "store_url"):
+            if _SPACE.search(getattr(self, name)):
+                raise _wrong(name, "has white space in it: remove it, or write it as %20")
+        for name, (least, most) in _BOUNDS.items():
+            _check_number(name, getattr(self, name), least, most)
+        _check_choice("log_level", self.log_level, LEVELS)
+        _check_choice("log_format", self.log_format, FORMATS)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> WorkerSettings:
         """Read ``MEMREPO_…`` variables; what is not set keeps its default.
 
         Raises:
-            InvalidRequestError: a variable is not a number where one is needed; the message names it.
+            InvalidRequestError: a variable makes no sense; the message names it.
         """
         env = environment() if env is None else env
         values: dict[str, Any] = {
@@ -59,13 +98,56 @@ class WorkerSettings:
             for item in fields(cls)
             if item.name != "limits"
         }
+        values["log_level"] = values["log_level"].upper()
+        values["log_format"] = values["log_format"].lower()
         if not env.get("MEMREPO_RESULT_URL"):
             values["result_url"] = values["broker_url"]
         return cls(limits=limits_from_env(env), **values)
 
+    @property
+    def log(self) -> LogOptions:
+        """How much the worker tells, and in which form."""
+        return LogOptions(self.log_level, cast("Format", self.log_format), self.log_requests)
+
+
+def shown(settings: WorkerSettings) -> dict[str, str]:
+    """Return the settings as variables of the environment, secrets masked."""
+    plain = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "limits"}
+    plain |= {name: "***" for name in SECRETS if plain[name]}
+    plain |= asdict(settings.limits)
+    return {f"MEMREPO_{name.upper()}": _shown(value) for name, value in plain.items()}
+
+
+def _shown(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else masked(str(value))
+
 
 def _value(env: Mapping[str, str], name: str, default: str | Path | float) -> str | Path | float:
+    if isinstance(default, bool):
+        return _flag(env, name, default=default)
     if isinstance(default, (int, float)):
         return number(env, name, default)
     text = env.get(name)
     return type(default)(text) if text else default
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(name, "").lower()
+    if text and text not in (*_YES, *_NO):
+        raise InvalidRequestError.of(name, f"is none of {', '.join((*_YES, *_NO))}")
+    return text in _YES if text else default
+
+
+def _check_number(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # false of nan, too
+        bounds = f"from {least:g} to 2^53" if most == _MANY else f"between {least:g} and {most:g}"
+        raise _wrong(name, f"must be {bounds}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise _wrong(name, f"is {value!r}: it must be one of {', '.join(choices)}")
+
+
+def _wrong(name: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError.of(f"MEMREPO_{name.upper()}", reason)

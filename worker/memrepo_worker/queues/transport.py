@@ -26,7 +26,7 @@ from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 
 from memrepo.routing import queue_name
-from memrepo_worker.attempts import cause_of
+from memrepo_worker.logs import cause_of
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, read_tag, shard_of_queue, tag_of
 from memrepo_worker.queues.tenures import Tenure, Tenures

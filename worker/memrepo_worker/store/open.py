@@ -16,7 +16,6 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     """Open the store at an address. No request is made yet.
 
     * ``file:///folder``
-    * ``memory://``: a new, empty one in this process
     * ``s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=…&sse=…&sse_kms_key_id=…&storage_class=…``
     * ``gs://bucket/prefix?endpoint_url=…&project=…&kms_key_name=…&storage_class=…``
 
@@ -27,9 +26,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     address = urlsplit(url)
     opener = _OPENERS.get(address.scheme)
     if opener is None:
-        raise RefusedError(
-            f"no store at {address.scheme or url!r}: use {', '.join(f'{s}://' for s in _OPENERS)}"
-        )
+        raise RefusedError(_no_store(url, address.scheme))
     query = dict(parse_qsl(address.query, keep_blank_values=True))
     return opener(address, query, options or StoreOptions())
 
@@ -42,13 +39,6 @@ def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> S
     if address.netloc not in ("", "localhost") or not path.is_absolute():
         raise RefusedError("file:// needs three slashes and an absolute folder, e.g. file:///var/lib/memrepo")
     return LocalStore(path)
-
-
-def _open_memory(_address: SplitResult, query: Query, _options: StoreOptions) -> Store:
-    from memrepo_worker.store.memory import MemoryStore  # noqa: PLC0415 - only when asked for
-
-    _check_query("memory", query, ())
-    return MemoryStore()
 
 
 def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store:
@@ -70,7 +60,14 @@ def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Stor
     return GcsStore.connect(GcsPlace(*_bucket_and_prefix(address), **query), options)
 
 
-_OPENERS = {"file": _open_local, "memory": _open_memory, "s3": _open_s3, "gs": _open_gcs}
+_OPENERS = {"file": _open_local, "s3": _open_s3, "gs": _open_gcs}
+
+
+def _no_store(url: str, scheme: str) -> str:
+    known = ", ".join(f"{name}://" for name in _OPENERS)
+    if scheme == "memory":
+        return f"a store in memory would lose every commit when its process ends: use {known}"
+    return f"no store at {scheme or url!r}: use {known}"
 
 
 def _check_query(scheme: str, query: Query, known: tuple[str, ...]) -> None:

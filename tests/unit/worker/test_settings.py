@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+from memrepo_worker.settings import WorkerSettings, shown
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("MEMREPO_LEASE_S", "0", "must be between 0.1 and 3600"),
+        ("MEMREPO_LEASE_S", "nan", "must be between 0.1 and 3600"),
+        ("MEMREPO_LEASE_S", "inf", "must be between 0.1 and 3600"),
+        ("MEMREPO_LEASE_S", "soon", "'soon' is not a number"),
+        ("MEMREPO_SOFT_SHUTDOWN_TIMEOUT_S", "nan", "must be between 0 and 86400"),
+        ("MEMREPO_SOFT_SHUTDOWN_TIMEOUT_S", "-1", "must not be negative"),
+        ("MEMREPO_CONCURRENCY", "0", "must be between 1 and 10000"),
+        ("MEMREPO_CONCURRENCY", "1.5", "'1.5' is not a number"),
+        ("MEMREPO_SHARDS", "0", "must be between 1 and 100000"),
+        ("MEMREPO_GROUP_REQUESTS_MAX", "0", "must be from 1 to 2^53"),
+        ("MEMREPO_RESULT_EXPIRES_S", "0", "must be from 1 to 2^53"),
+        ("MEMREPO_RESULT_BODY_EXPIRES_S", "9" * 400, "must be from 1 to 2^53"),
+        ("MEMREPO_FLOWER_PORT", "70000", "must be between 0 and 65535"),
+        ("MEMREPO_STORE_URL", "file:///st ", "has white space in it"),
+        ("MEMREPO_STORE_URL", "file:///st\n", "has white space in it"),
+        ("MEMREPO_BROKER_URL", "redis://h:6379/0 ", "has white space in it"),
+        ("MEMREPO_BROKER_URL", "amqp://h", "does not begin with redis://"),
+        ("MEMREPO_RESULT_URL", "redis://h:port/0", "has no port that is a number"),
+        ("MEMREPO_LOG_LEVEL", "chatty", "is 'CHATTY': it must be one of DEBUG, INFO"),
+        ("MEMREPO_LOG_FORMAT", "xml", "is 'xml': it must be one of text, json"),
+        ("MEMREPO_LOG_REQUESTS", "maybe", "is none of 1, true, yes, on, 0, false, no, off"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_its_name(variable: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        WorkerSettings.from_env({variable: value})
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert said in str(refused.value)
+
+
+def test_settings_of_the_log_are_read_in_any_case() -> None:
+    env = {"MEMREPO_LOG_LEVEL": "debug", "MEMREPO_LOG_FORMAT": "JSON", "MEMREPO_LOG_REQUESTS": "Yes"}
+    options = WorkerSettings.from_env(env).log
+    assert (options.level, options.format, options.requests) == ("DEBUG", "json", True)
+    assert WorkerSettings.from_env({"MEMREPO_LOG_REQUESTS": "off"}).log.requests is False
+
+
+def test_every_setting_is_shown_and_no_secret() -> None:
+    settings = WorkerSettings(
+        broker_url=f"redis://u:{SECRET}@h/0",
+        result_url=f"rediss://:{SECRET}@h/0",
+        store_url=f"s3://b/p?endpoint_url=http://h&token={SECRET}",
+        cache_dir=Path("/c"),
+        flower_basic_auth=f"watcher:{SECRET}",
+        log_requests=True,
+    )
+    values = shown(settings)
+    wanted = {item.name for item in (*fields(WorkerSettings), *fields(Limits))} - {"limits"}
+    assert set(values) == {f"MEMREPO_{name.upper()}" for name in wanted}
+    assert values["MEMREPO_BROKER_URL"] == "redis://u:***@h/0"
+    assert values["MEMREPO_FLOWER_BASIC_AUTH"] == "***"
+    assert values["MEMREPO_LOG_REQUESTS"] == "1"
+    assert SECRET not in repr(values) + repr(settings)
+
+
+def test_what_is_shown_is_read_back_as_it_was() -> None:
+    settings = WorkerSettings(cache_dir=Path("/c"), lease_s=2.5, log_requests=True, log_format="json")
+    assert WorkerSettings.from_env(shown(settings)) == settings

@@ -1,0 +1,65 @@
+"""Celery's worker program without words and manners of its own: our log, our lines, our way to end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from celery import platforms, signals
+from celery.apps.worker import Worker
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from memrepo_worker.logs import log
+
+logger = logging.getLogger(__name__)
+
+_EXIT_CODES = {"SIGTERM": 0, "SIGINT": 1, "SIGQUIT": 1}
+
+
+class Program(Worker):  # type: ignore[misc]  # celery ships no types
+    """One worker process.
+
+    ``about`` is what the line that tells of its being ready says of it beside its name and shards.
+    """
+
+    def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401 - Celery's
+        """Note what only we know."""
+        self._about = about
+        self._was_ready = False
+        super().on_before_init(**options)
+
+    def setup_logging(self, colorize: bool | None = None) -> bool:  # noqa: ARG002, FBT001 - Celery's signature
+        """Leave the log as it was set up before Celery came to it."""
+        return True
+
+    def install_platform_tweaks(self, worker: Worker) -> None:
+        """End on each of its signals as on SIGTERM; Celery's own handlers print, sleep, and cancel threads."""
+        super().install_platform_tweaks(worker)
+        for name, code in _EXIT_CODES.items():
+            platforms.signals[name] = self._ending(name, code)
+
+    def on_consumer_ready(self, consumer: Consumer) -> None:
+        """Tell that requests are served now; Celery says so again after each reconnect."""
+        signals.worker_ready.send(sender=consumer)
+        intake = consumer.intake
+        owned = sum(tenure.is_open for tenure in intake.tenures.all().values())
+        total = intake.settings.shards
+        if self._was_ready:
+            return
+        self._was_ready = True
+        about = ", ".join(f"{name} {value}" for name, value in self._about.items())
+        message = f"ready: {self.hostname} serves {owned} of {total} shards; {about}"
+        fields = {"worker": self.hostname, "shards": owned, "shards_total": total, **self._about}
+        log(logger, logging.INFO, "worker.ready", message, fields)
+
+    def _ending(self, signal: str, exit_code: int) -> Callable[[int, FrameType | None], None]:
+        def end(_number: int, _frame: FrameType | None) -> None:
+            signals.worker_shutting_down.send(
+                sender=self.hostname, sig=signal, how="Warm", exitcode=exit_code
+            )
+            state.should_stop = exit_code
+
+        return end
