@@ -1,4 +1,4 @@
-"""Every test here runs on the whole system over each store, and on the service inline: one suite, one behaviour."""
+"""Every test here runs on the whole system over each store, and on both inline clients: one suite, one behaviour."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from itertools import count
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepos
-from memrepo_worker.testing import inline_repos
+from memrepo_worker.testing import async_inline_repos, inline_repos
 from tests.support.gcs_server import gcs_server
+from tests.support.loop_in_a_thread import as_if_blocking
 from tests.support.seaweedfs import seaweedfs
 from tests.support.systems import running_worker
 from tests.support.valkey import valkey
 
-SYSTEMS = ("inline", "local", "s3", "gcs")
+SYSTEMS = ("inline", "inline_asyncio", "local", "s3", "gcs")
 _AGENTS = count(1)
 
 
@@ -24,6 +25,9 @@ def repos(request, tmp_path_factory) -> Iterator[MemoryRepos]:
     with ExitStack() as stack:
         if request.param == "inline":
             yield stack.enter_context(inline_repos())
+            return
+        if request.param == "inline_asyncio":
+            yield stack.enter_context(as_if_blocking(stack.enter_context(async_inline_repos())))
             return
         folder = tmp_path_factory.mktemp(request.param)
         store_url, env = _store(request.param, folder, stack)

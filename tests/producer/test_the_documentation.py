@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import memrepo
 from memrepo import AsyncMemoryRepos, MemoryRepos
 from memrepo.cli import main
-from memrepo_worker.testing import inline_desk
+from memrepo_worker.testing import inline_worker
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 API = DOCS / "api.md"
@@ -28,9 +28,9 @@ COMMAND_LINE = DOCS / "command-line.md"
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let ``from_env`` give clients over the real service, inline."""
-    with inline_desk() as desk:
-        monkeypatch.setattr(MemoryRepos, "from_env", lambda: MemoryRepos.over(desk))
-        monkeypatch.setattr(AsyncMemoryRepos, "from_env", lambda: AsyncMemoryRepos.over(desk))
+    with inline_worker() as worker:
+        monkeypatch.setattr(MemoryRepos, "from_env", worker.repos)
+        monkeypatch.setattr(AsyncMemoryRepos, "from_env", worker.async_repos)
         yield
 
 

@@ -395,26 +395,6 @@ def test_reading_writes_nothing_into_the_cache(store, tmp_path):
     assert list((tmp_path / "two").rglob("memrepo.json")), "but a warm repository is kept over a restart"
 
 
-def test_the_inline_client_hides_that_the_store_failed():
-    from memrepo.errors import StoreUnavailableError
-    from memrepo_worker.store.memory import MemoryStore
-    from memrepo_worker.testing import inline_repos
-
-    store = HookedStore(MemoryStore())
-    with inline_repos(store=store) as repos:
-        repo = repos.repo(org_id="acme", agent_id="agent-1")
-        down = Standin(MemoryStore(), None)
-        down.list = lambda *_args: (_ for _ in ()).throw(UnavailableError("down"))
-        working, store._store = store._store, down
-        with pytest.raises(StoreUnavailableError):
-            repo.commit({"x": "1"}, "one", request_id="chosen-id-1", create_repo_if_missing=True)
-        store._store = working
-
-        again = repo.commit({"x": "1"}, "one", request_id="chosen-id-1", create_repo_if_missing=True)
-
-        assert again.result().created
-
-
 def test_a_proof_ends_with_the_lease(one):
     one.ask(create())
     repo = one.service.cache.find(AGENT)

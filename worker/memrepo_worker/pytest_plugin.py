@@ -1,4 +1,7 @@
-"""Fixtures for users' tests; pytest finds them by the entry point ``pytest11``."""
+"""Fixtures for users' tests; pytest finds them by the entry point ``pytest11``.
+
+It is loaded in every run of pytest where memrepo is installed, so it imports nothing before a fixture is asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from memrepo.client import MemoryRepos
+    from memrepo import AsyncMemoryRepos, MemoryRepos
+    from memrepo_worker.testing import InlineWorker
 
 
 @pytest.fixture
-def memrepo_repos() -> Iterator[MemoryRepos]:
-    """Give a client over the real service and an empty store in memory, inline; see ``memrepo_worker.testing``."""
-    from memrepo_worker.testing import inline_repos  # noqa: PLC0415 - only where the fixture is used
+def memrepo_inline_worker() -> Iterator[InlineWorker]:
+    """Run a worker in this process, over an empty store in memory, to make clients of; see docs/testing.md."""
+    try:
+        from memrepo_worker.testing import inline_worker  # noqa: PLC0415 - only where the fixture is used
+    except ModuleNotFoundError as error:
+        pytest.fail(
+            f"{error}. memrepo's fixtures run its worker: pip install 'memrepo[worker]'", pytrace=False
+        )
+    with inline_worker() as worker:
+        yield worker
 
-    with inline_repos() as repos:
-        yield repos
+
+@pytest.fixture
+def memrepo_repos(memrepo_inline_worker: InlineWorker) -> MemoryRepos:
+    """Give a client whose calls have been executed when they return; see docs/testing.md."""
+    return memrepo_inline_worker.repos()
+
+
+@pytest.fixture
+def async_memrepo_repos(memrepo_inline_worker: InlineWorker) -> AsyncMemoryRepos:
+    """Give a client for asyncio, with the same memories as ``memrepo_repos``, for any event loop."""
+    return memrepo_inline_worker.async_repos()

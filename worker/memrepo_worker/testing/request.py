@@ -1,0 +1,112 @@
+"""An inline worker's requests: tickets of its mailbox, and where the mailbox says what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from memrepo.bodies import decode, encode
+from memrepo.errors import InvalidRequestError, MemoryRepoError, from_wire
+from memrepo.limits import Limits
+from memrepo.meta import Meta, Status
+from memrepo.operations import Operation, build, request_to_body, validate
+from memrepo.pending import Pending, closed
+from memrepo.requests import HEAD_FIELDS, Request
+from memrepo_worker.group import Agent, Outcome
+
+
+class InlineRequest:
+    """A ticket of the mailbox: one request on its way, and what its clients know of it."""
+
+    def __init__(self, operation: Operation[Any], request: Request, task_id: str) -> None:
+        self.operation = operation
+        self.agent = Agent(request.org_id, request.agent_id)
+        self.ends_group = request.ENDS_GROUP
+        self.size_bytes = request.size_bytes
+        self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_body(body))
+        self.request = request
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._claimed = False
+
+    def claim(self) -> bool:
+        """Return whether the caller is the first who wants it: to run it, or to cancel it."""
+        with self._lock:
+            first, self._claimed = not self._claimed, True
+            return first
+
+    def open(self, limits: Limits) -> None:
+        """Have the request as it would arrive over the queue.
+
+        Raises:
+            InvalidRequestError: the worker's limits do not let it through.
+        """
+        body = request_to_body(self.request)
+        arrived = decode(encode(body, compress=False), body.size_bytes)
+        head = json.loads(self.request.model_dump_json(include=set(HEAD_FIELDS)))
+        self.request = build(type(self.request), arrived.contents, **arrived.value, **head)
+        validate(self.request, limits)
+
+    def note(self, status: Status) -> None:
+        """Take note of how far it is."""
+        self.pending.settle(Meta(self.pending.task_id, status, None))
+        if status == "cancelled":
+            self.ended.set()
+
+    def settle(self, outcome: Outcome) -> None:
+        """End it with an outcome as it would come back over the queue."""
+        if isinstance(outcome, MemoryRepoError):
+            details = json.loads(json.dumps(outcome.details))
+            self.pending.fail(from_wire(type(outcome).__name__, outcome.message, details))
+        else:
+            body = self.operation.result_to_body(outcome.value)
+            self.pending.finish(decode(encode(body, compress=False), body.size_bytes))
+        self.ended.set()
+
+    def abandon(self) -> None:
+        """End it without an outcome: the worker has ended."""
+        self.pending.fail(closed(self.pending.task_id), self.pending.status)
+        self.ended.set()
+
+
+class InlineDesk:
+    """Where the mailbox says what becomes of requests; see ``memrepo_worker.mailbox.Desk``.
+
+    ``unavailable`` are the agents whose requests wait for a store that fails.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.unavailable: set[Agent] = set()
+        self._limits = limits
+
+    def begin(self, tickets: Sequence[InlineRequest]) -> list[InlineRequest]:
+        """Return those that shall run: neither cancelled nor refused."""
+        return [ticket for ticket in tickets if ticket.claim() and self._open(ticket)]
+
+    def _open(self, ticket: InlineRequest) -> bool:
+        try:
+            ticket.open(self._limits)
+        except InvalidRequestError as error:
+            ticket.settle(error)
+            return False
+        ticket.note("running")
+        return True
+
+    def retrying(self, tickets: Sequence[InlineRequest]) -> None:
+        """Note that the store fails and the requests are tried again."""
+        self.unavailable.add(tickets[0].agent)
+        for ticket in tickets:
+            ticket.note("retrying")
+
+    def settle(self, tickets: Sequence[InlineRequest], outcomes: Sequence[Outcome]) -> None:
+        """Tell the clients the outcomes."""
+        self.unavailable.discard(tickets[0].agent)
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            ticket.settle(outcome)
+
+    def abandon(self, tickets: Sequence[InlineRequest]) -> None:
+        """Tell the clients that nothing will come."""
+        for ticket in tickets:
+            ticket.abandon()
