@@ -8,10 +8,12 @@ STAMP := .venv/installed-from
 FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | cksum
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check test demo bench soak lock
+.PHONY: help install install-now check test test-quick fresh-venv demo bench soak lock
+
+QUICK = tests/test_architecture.py tests/unit tests/git tests/functional tests/producer/test_the_documentation.py
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
 
 install:  ## set up .venv from the lock; does nothing when that is done already
 	@if [ "$$($(FINGERPRINT))" = "$$(cat $(STAMP) 2>/dev/null)" ]; \
@@ -42,6 +44,12 @@ check: install  ## format, lint, types, walls, and nothing of one machine in tra
 
 test: install  ## run the tests (LONG=1 for the long forms)
 	$(BIN)/python -m pytest
+
+test-quick: install  ## the tests that need no server, in half a minute
+	$(BIN)/python -m pytest $(QUICK) -k "not functional or inline"
+
+fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
+	$(BIN)/python -m pytest tests/fresh
 
 demo: install  ## the main job, end to end, on this machine, in under a minute
 	$(BIN)/python examples/demo.py

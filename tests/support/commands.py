@@ -30,11 +30,18 @@ class Ended:
 
 
 def memrepo(
-    *arguments: str, folder: Path, env: Mapping[str, str] | None = None, timeout_s: float = 90
+    *arguments: str,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = 90,
+    program: str = MEMREPO,
 ) -> Ended:
-    """Run a command to its end in ``folder``; of the environment it has only ``PATH``, and ``env``."""
+    """Run a command to its end in ``folder``; of the environment it has only ``PATH``, and ``env``.
+
+    ``program`` is another environment's command.
+    """
     out, err = folder / "stdout", folder / "stderr"
-    process = _start(arguments, folder, env, out, err)
+    process = _start((program, *arguments), folder, env, out, err)
     try:
         code = process.wait(timeout_s)
     finally:
@@ -79,11 +86,13 @@ def runs_now(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def up(folder: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Up]:
+def up(
+    folder: Path, *options: str, env: Mapping[str, str] | None = None, program: str = MEMREPO
+) -> Iterator[Up]:
     """Run ``memrepo up`` in ``folder`` until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / "up.stdout", folder / "up.stderr"
-    process = _start(("up", "--json", "--port", "0", *options), folder, env, out, err)
+    process = _start((program, "up", "--json", "--port", "0", *options), folder, env, out, err)
     tree: list[psutil.Process] = []
     try:
         line = wait_for(lambda: _first_line(process, out, err), "memrepo up to be ready", timeout_s=60)
@@ -107,7 +116,7 @@ def _start(
 ) -> Process:
     with out.open("wb") as stdout, err.open("wb") as stderr:
         return Processes(Counters()).start(
-            [MEMREPO, *arguments],
+            arguments,
             env={"PATH": environment()["PATH"], **(env or {})},
             cwd=folder,
             stdout=stdout,

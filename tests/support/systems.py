@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
+from tests.support.commands import MEMREPO
 from tests.support.started import started
 from tests.support.valkey import Valkey
 
@@ -26,9 +26,15 @@ class System:
 
 @contextmanager
 def running_worker(
-    folder: Path, valkey: Valkey, store_url: str, *, database: int = 0, env: Mapping[str, str] | None = None
+    folder: Path,
+    valkey: Valkey,
+    store_url: str,
+    *,
+    database: int = 0,
+    env: Mapping[str, str] | None = None,
+    program: str = MEMREPO,
 ) -> Iterator[System]:
-    """Run ``memrepo worker`` until the block ends."""
+    """Run ``memrepo worker``, this environment's or that of ``program``, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     broker_url = valkey.database(database)
     settings = {
@@ -38,9 +44,8 @@ def running_worker(
         "MEMREPO_CACHE_DIR": str(folder / "cache"),
         **(env or {}),
     }
-    memrepo = str(Path(sysconfig.get_path("scripts")) / "memrepo")
     with started(
-        [memrepo, "worker"], folder=folder, ready=lambda: _answers(broker_url), env=settings
+        [program, "worker"], folder=folder, ready=lambda: _answers(broker_url), env=settings
     ) as process:
         store_folder = Path(store_url.removeprefix("file://")) if store_url.startswith("file://") else None
         yield System(broker_url, store_url, store_folder, process.pid)
