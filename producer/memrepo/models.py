@@ -177,10 +177,15 @@ class MemoryCommit(ResultModel):
 
 
 class CommitResult(MemoryCommit):
-    """The commit that a request made; with ``created=False`` nothing changed and it is the present head."""
+    """The commit that a request made; with ``created=False`` nothing changed and it is the present head.
+
+    ``new_branch`` says that the branch was not there before, which a misspelt name shows. ``main``, which begins with
+    the memory itself, is never new.
+    """
 
     branch: str
     created: bool
+    new_branch: bool = False
 
 
 class RequestOutcome(ResultModel):

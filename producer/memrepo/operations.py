@@ -106,15 +106,25 @@ def result_of_task(body: Body, task_name: str | None) -> Any:  # noqa: ANN401 - 
 
 
 def _result_by_form(body: Body) -> Any:  # noqa: ANN401 - any operation's result
-    """Rebuild a result by its form: that of the operation which has just its fields."""
+    """Rebuild a result by its form: that of the operation which has its fields and the fewest others.
+
+    There are others where a result has grown since that record was written.
+    """
+    said = _fields_of(body.value)
+    fitting: list[tuple[int, Any]] = []
     for operation in OPERATIONS.values():
         try:
             result = operation.result_from_body(body)
         except ValidationError:
             continue
-        if _fields_of(operation.result_to_json(result)) == _fields_of(body.value):
+        fields = _fields_of(operation.result_to_json(result))
+        if fields == said:
             return result
-    raise ValueError("no operation has such a result")
+        if fields is not None and said is not None and said < fields:
+            fitting.append((len(fields - said), result))
+    if not fitting:
+        raise ValueError("no operation has such a result")
+    return min(fitting, key=lambda pair: pair[0])[1]
 
 
 def _fields_of(value: Any) -> frozenset[str] | None:  # noqa: ANN401 - any JSON value

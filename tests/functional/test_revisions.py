@@ -153,3 +153,18 @@ def test_a_commit_is_found_by_the_beginning_of_its_sha_and_by_counting_back(repo
     assert done(repo.create_branch("before", start_point="main~1")).sha == first
     with pytest.raises(RefNotFoundError, match="there are 2 commits"):
         done(repo.get_files("main~2"))
+
+
+def test_a_commit_tells_whether_it_began_its_branch_also_when_it_is_asked_again(repo):
+    on_main = done(repo.commit({"a": "1"}, "on main"))
+    misspelt = done(repo.commit({"a": "2"}, "misspelt", branch="mian", request_id="misspelt-1"))
+    second = done(repo.commit({"a": "3"}, "second", branch="mian"))
+    unchanged = done(repo.commit({}, "nothing", branch="other"))
+    again = done(repo.commit({"a": "2"}, "misspelt", branch="mian", request_id="misspelt-1"))
+
+    assert [result.new_branch for result in (on_main, misspelt, second, unchanged, again)] == [
+        *(False, True, False),
+        *(True, True),
+    ]
+    assert not unchanged.created
+    assert again.sha == misspelt.sha

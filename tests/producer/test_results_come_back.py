@@ -38,6 +38,7 @@ COMMIT = {
     "request_id": None,
     "branch": "main",
     "created": True,
+    "new_branch": False,
 }
 
 
@@ -234,7 +235,7 @@ def test_waiting_for_many_jobs_reports_progress(
     worker: StandIn, repos: MemoryRepos, repo: MemoryRepo
 ) -> None:
     def answer(taken: Taken) -> object:
-        return MemoryRepoError("no") if taken.request["branch"] == "bad" else SHA
+        return MemoryRepoError("no") if taken.request.get("branch") == "bad" else SHA
 
     worker.answer = answer
     jobs = [repo.get_head_sha("bad" if number == 3 else "main") for number in range(10)]

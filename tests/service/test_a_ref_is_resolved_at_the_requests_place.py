@@ -41,6 +41,9 @@ def test_a_request_that_comes_again_keeps_the_commit_that_it_began_at(store, tmp
         elsewhere = another.ask(request)
 
     assert made.sha == again.sha == elsewhere.sha
+    assert made.new_branch
+    assert again.new_branch
+    assert elsewhere.new_branch
 
 
 def test_a_write_that_lost_to_a_rival_is_resolved_anew_on_what_the_rival_left(store, tmp_path):

@@ -33,13 +33,15 @@ def to_json(value: Any) -> Any:  # noqa: ANN401 - any result
 
 
 def show_result(result: CommitResult) -> None:
-    """Print what a commit did, as git does: ``[main 1a2b3c4] message`` and its counts."""
+    """Print what a commit did, as git does: ``[main 1a2b3c4] message`` and its counts; a new branch is named."""
     if not result.created:
-        click.echo(f"nothing changed: {result.branch} is at {result.sha}")
+        click.echo(f"nothing changed: {'new branch ' * result.new_branch}{result.branch} is at {result.sha}")
         return
     where = click.style(f"[{result.branch} {result.sha[:12]}]", fg="yellow")
     click.echo(f"{where} {plain(result.message.partition(chr(10))[0])}")
-    click.echo(f" {len(result.files_changed)} files changed, +{result.additions} -{result.deletions}")
+    if result.new_branch:
+        click.echo(f" new branch {result.branch}")
+    click.echo(_counts(result))
 
 
 def show_commit(commit: MemoryCommit) -> None:
@@ -48,7 +50,12 @@ def show_commit(commit: MemoryCommit) -> None:
     click.echo(f"Author: {plain(commit.author_name)} <{plain(commit.author_email)}> ({commit.author_type})")
     click.echo(f"Date:   {commit.timestamp.isoformat()}")
     click.echo("".join(f"\n    {plain(line)}" for line in commit.message.splitlines()))
-    click.echo(f"\n {len(commit.files_changed)} files changed, +{commit.additions} -{commit.deletions}\n")
+    click.echo(f"\n{_counts(commit)}\n")
+
+
+def _counts(commit: MemoryCommit) -> str:
+    count = len(commit.files_changed)
+    return f" {count} {'file' if count == 1 else 'files'} changed, +{commit.additions} -{commit.deletions}"
 
 
 def show_outcome(outcome: RequestOutcome) -> None:

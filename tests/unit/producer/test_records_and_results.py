@@ -114,6 +114,12 @@ def test_what_is_no_result_is_not_given_a_type(value: object) -> None:
         result_of_task(Body(value), None)
 
 
+def test_a_result_of_before_it_grew_gets_its_type_back_without_its_operation_being_known() -> None:
+    earlier = {**COMMIT, "branch": "main", "created": True}  # new_branch came later
+
+    assert result_of_task(Body(earlier), None) == MADE
+
+
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_result_that_a_later_version_has_given_more_fields_is_read(operation: Operation[object]) -> None:
     result = RESULTS[operation.name]

@@ -23,6 +23,9 @@ DELETED = "deleted"
 DONE = "done"
 _SUCCESSES = {COMMITTED, UNCHANGED, DELETED, DONE}
 
+BRANCH_BEGUN: Mapping[str, Any] = {"new_branch": True}
+"""The detail of a commit that began its branch: no commit shows that later, and who asks again gets the same answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
@@ -47,6 +50,11 @@ class LedgerLine:
         if self.verdict in _SUCCESSES:
             return None
         return from_wire(self.verdict, self.detail.get("message", self.verdict), self.detail.get("details"))
+
+    @property
+    def new_branch(self) -> bool:
+        """Whether a commit began its branch."""
+        return self.verdict in _SUCCESSES and self.detail.get("new_branch") is True
 
     def __str__(self) -> str:
         head = f"{self.request_id} {self.digest} {self.verdict} {self.sha} {self.enqueued_at:.3f}"

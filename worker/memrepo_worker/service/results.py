@@ -39,7 +39,9 @@ def _commit_result(
     repo: WarmRepo,
 ) -> CommitResult:
     commit = kept(line.sha, repo) or _from_request(request.author, changes, line)
-    return CommitResult(**commit.model_dump(), branch=branch, created=line.verdict == COMMITTED)
+    return CommitResult(
+        **commit.model_dump(), branch=branch, created=line.verdict == COMMITTED, new_branch=line.new_branch
+    )
 
 
 def kept(sha: str, repo: WarmRepo) -> MemoryCommit | None:

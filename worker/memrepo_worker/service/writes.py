@@ -31,7 +31,7 @@ from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.git.walk import lookup
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
-from memrepo_worker.journal.ledger import COMMITTED, DELETED, UNCHANGED, LedgerLine
+from memrepo_worker.journal.ledger import BRANCH_BEGUN, COMMITTED, DELETED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.changes import commit_edits
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
@@ -46,11 +46,20 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
 
     The caller has checked that neither the group nor the ledger settled it before.
     """
+    detail = BRANCH_BEGUN if _begins_branch(request, draft) else {}
     try:
         verdict, sha = _WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
         return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, error)
-    return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha)
+    return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha, detail)
+
+
+def _begins_branch(request: Request, draft: Draft) -> bool:
+    """Whether a commit will begin a branch beside ``main``, as a misspelt name does."""
+    if not isinstance(request, CommitRequest):
+        return False
+    name = branch_ref(request.branch)
+    return name != HEAD_BRANCH and name not in draft.refs
 
 
 def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
