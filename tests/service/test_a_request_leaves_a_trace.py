@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -13,8 +14,8 @@ from memrepo_worker.store.local import LocalStore
 from tests.support.stock_git import empty_repository, git, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, find, writer
 
-LATER_S = NOW_S + 25 * 3600.0
-"""When the ledger has forgotten what was enqueued at ``NOW_S``."""
+LATER_S = NOW_S + 49 * 3600.0
+"""When the ledger forgets what was enqueued at ``NOW_S``, once a request of that time is in the journal."""
 
 
 @pytest.fixture
@@ -30,9 +31,15 @@ def one(store, tmp_path):
 
 @pytest.fixture
 def later(store, tmp_path):
-    """A writer on the next day, whose cache is empty."""
+    """A writer two days later, whose cache is empty."""
     with writer(store, tmp_path / "later", now_s=LATER_S) as later:
         yield later
+
+
+def pass_two_days(store, tmp_path):
+    """Have somebody commit two days later, so that those who open the journal after that forget the first day."""
+    with writer(store, tmp_path / "two-days", now_s=LATER_S) as somebody, suppress(RepoNotFoundError):
+        somebody.ask(commit("two days later", enqueued_at=LATER_S))
 
 
 def entries(store):
@@ -95,12 +102,13 @@ def test_asking_writes_nothing(one, store):
     assert entries(store) == 1
 
 
-def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(one, later):
+def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(one, later, store, tmp_path):
     one.ask(create())
     old, idle = commit("old"), commit("idle", {})
     made = one.ask(old)
     one.ask(idle)
     one.ask(commit("newer"))
+    pass_two_days(store, tmp_path)
 
     outcome = later.ask(find(old.request_id))
 
@@ -109,19 +117,21 @@ def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(one, later):
     assert (outcome.commit.message, outcome.commit.files_changed) == ("old", ["old"])
 
 
-def test_a_commit_on_any_branch_is_found_in_history(one, later):
+def test_a_commit_on_any_branch_is_found_in_history(one, later, store, tmp_path):
     one.ask(create())
     aside = commit("aside", branch="side")
     made = one.ask(aside)
+    pass_two_days(store, tmp_path)
 
     assert later.ask(find(aside.request_id)).sha == made.sha
 
 
-def test_nothing_of_a_deleted_repository_is_found_in_history(one, later):
+def test_nothing_of_a_deleted_repository_is_found_in_history(one, later, store, tmp_path):
     one.ask(create())
     old = commit("old")
     one.ask(old)
     one.ask(delete())
+    pass_two_days(store, tmp_path)
     assert later.ask(find(old.request_id)) is None
 
     one.ask(create(new="life"))
@@ -129,11 +139,12 @@ def test_nothing_of_a_deleted_repository_is_found_in_history(one, later):
     assert later.ask(find(old.request_id)) is None
 
 
-def test_a_commit_is_found_although_its_request_came_again_too_late(one, later):
+def test_a_commit_is_found_although_its_request_came_again_too_late(one, later, store, tmp_path):
     """That one was refused says nothing of the attempt before it, which was applied."""
     one.ask(create())
     old, never = commit("old"), commit("never")
     made = one.ask(old)
+    pass_two_days(store, tmp_path)
     for request in (old, never):
         with pytest.raises(RequestExpiredError):
             later.ask(request)

@@ -88,13 +88,13 @@ def writer(store: Store, cache_dir: Path, now_s: float = NOW_S) -> Iterator[Writ
 
 
 def _request(kind: type[Request], request_id: str | None, **body: Any) -> Any:
+    values = {"enqueued_at": NOW_S, **body}
     return build(
         kind,
         org_id=AGENT.org_id,
         agent_id=AGENT.agent_id,
         request_id=request_id or f"request-{next(_IDS):06d}",
-        enqueued_at=NOW_S,
-        **body,
+        **values,
     )
 
 

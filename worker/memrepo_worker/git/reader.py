@@ -22,6 +22,7 @@ from memrepo_worker.git.objects import (
     decode_commit,
     decode_tree,
 )
+from memrepo_worker.git.pack_files import PackFiles, Sizes
 
 Decoded = TypeVar("Decoded")
 
@@ -61,9 +62,14 @@ class ObjectSource(Protocol):
 
 
 class PackDirectory:
-    """The packs of a repository on disk."""
+    """The packs of a repository on disk.
 
-    def __init__(self, objects_path: Path) -> None:
+    That an object is not here is said only where every pack is in order; else ``ObjectMissingError`` is raised.
+    """
+
+    def __init__(self, objects_path: Path, expected: Mapping[str, Sizes] | None = None) -> None:
+        """``expected``: the packs that an earlier process left; None takes those that are there."""
+        self._files = PackFiles(objects_path, expected)
         # Files are closed by whoever owns the backend: standing alone it would keep every pack open for ever.
         self._owner = pygit2.Odb()
         self._backend = pygit2.OdbBackendPack(str(objects_path))
@@ -74,6 +80,7 @@ class PackDirectory:
         try:
             number, data = self._backend.read(sha)
         except KeyError:
+            self._refuse_if_damaged(sha)
             return None
         except pygit2.GitError as error:
             raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
@@ -84,25 +91,41 @@ class PackDirectory:
         try:
             return int(self._backend.read_header(sha)[1])
         except KeyError:
+            self._refuse_if_damaged(sha)
             return None
         except pygit2.GitError as error:
             raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
         """Yield the ids that begin so, by searching the packs' indexes: no list of all objects is made."""
+        self._refuse_if_damaged(digits)
+        return self._search(digits)
+
+    def _search(self, digits: str) -> Iterator[str]:
         try:
             yield str(self._backend.exists_prefix(digits))
         except KeyError:
             return
         except ValueError:  # several: libgit2 does not say which, so ask with a digit more
             for digit in "0123456789abcdef":
-                yield from self.ids_beginning(digits + digit)
+                yield from self._search(digits + digit)
         except pygit2.GitError as error:
             raise ObjectMissingError(f"the packs' indexes cannot be read: {error}") from error
 
     def refresh(self) -> None:
-        """Notice packs that were added since."""
+        """Notice packs that were added since, by the caller."""
         self._backend.refresh()
+        self._files.take_stock()
+
+    @property
+    def files(self) -> Mapping[str, Sizes]:
+        """The packs that there should be, and their sizes."""
+        return self._files.expected
+
+    def _refuse_if_damaged(self, sha: str) -> None:
+        fault = self._files.fault()
+        if fault is not None:
+            raise ObjectMissingError(f"{sha} is not found, and {fault}")
 
 
 class ObjectMap:
@@ -170,13 +193,27 @@ class Reader:
         reader._trees, reader._commits = self._trees, self._commits
         return reader
 
-    def find(self, sha: str) -> GitObject | None:
-        """Return an object, or None when no source has it."""
+    def maybe(self, sha: str) -> GitObject | None:
+        """Return an object that a caller named, or None when there is none: that is an answer.
+
+        Where our own refs, trees or commits name it, ask ``must``: there its absence is damage.
+        """
         for source in self._sources:
             item = source.find(sha)
             if item is not None:
                 return item
         return None
+
+    def must(self, sha: str) -> GitObject:
+        """Return an object that something we hold names.
+
+        Raises:
+            ObjectMissingError: it is not there, so the copy is damaged: never a verdict.
+        """
+        item = self.maybe(sha)
+        if item is None:
+            raise ObjectMissingError(f"object {sha} is not there")
+        return item
 
     def read(self, sha: str, kind: Kind) -> bytes:
         """Return the bytes of an object that must be there and of that kind.
@@ -184,9 +221,9 @@ class Reader:
         Raises:
             ObjectMissingError: it is not.
         """
-        item = self.find(sha)
-        if item is None or item.kind is not kind:
-            raise ObjectMissingError(f"{kind.word} {sha} is not there")
+        item = self.must(sha)
+        if item.kind is not kind:
+            raise ObjectMissingError(f"{sha} is a {item.kind.word}, not a {kind.word}")
         return item.data
 
     def size(self, sha: str) -> int:

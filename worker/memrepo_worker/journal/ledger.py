@@ -97,9 +97,22 @@ class Ledger:
         for line in lines:
             self._lines.setdefault(line.request_id, line)
 
-    def forget_before(self, enqueued_at: float) -> None:
-        """Drop the lines of requests enqueued earlier than that."""
-        self._lines = {key: line for key, line in self._lines.items() if line.enqueued_at >= enqueued_at}
+    def forget(self, now_s: float, horizon_s: float) -> None:
+        """Drop the lines of requests that no message can carry any more.
+
+        That is what is older than twice the horizon: a retry within it may itself be delivered at its own horizon's
+        end. Age is counted back from this machine's clock or from the newest request here, whichever is earlier, so
+        that no single clock that is wrong forgets a line early. The newest delete stays: it says which seal this is.
+        """
+        newest_s = max((line.enqueued_at for line in self._lines.values()), default=now_s)
+        oldest_s = min(now_s, newest_s) - 2 * horizon_s
+        seal = self._newest_delete()
+        self._lines = {
+            key: line for key, line in self._lines.items() if line.enqueued_at >= oldest_s or line is seal
+        }
+
+    def _newest_delete(self) -> LedgerLine | None:
+        return next((line for line in reversed(self._lines.values()) if line.verdict == DELETED), None)
 
     def lines(self) -> tuple[LedgerLine, ...]:
         """Return all lines, oldest first."""

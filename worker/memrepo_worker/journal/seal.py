@@ -27,8 +27,10 @@ def ends_repo(refs: Mapping[str, str], lines: Iterable[LedgerLine]) -> bool:
 def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], executor: Executor) -> None:
     """Write the seal's base, replace the entries below by markers, remove what else is below; until a list shows it.
 
-    The base carries the ledger on, so that an opener starts after the seal, and numbers go on. Markers keep numbers
-    taken: a paused writer that believes one to be free must go on losing.
+    Files of another server's layout go first, until none is listed; then the base is written. From then on nothing of
+    that kind is removed any more: it came after the delete. The base carries the ledger on, so that an opener starts
+    after the seal, and numbers go on. Markers keep numbers taken: a paused writer that believes one to be free must go
+    on losing.
 
     Raises:
         UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned.
@@ -38,6 +40,10 @@ def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], 
         listed = list(store.list(layout.prefix))
         done = True
         if all(item.key != base for item in listed):
+            foreign = [item.key for item in listed if layout.is_foreign(item.key)]
+            if foreign:
+                store.delete(foreign)
+                continue
             store.put(base, encode_entry({}, {}, (), lines), ALWAYS)
             done = False
         marked = [item.key for item in listed if _needs_marker(layout, item, seal)]
@@ -58,4 +64,4 @@ def _needs_marker(layout: Layout, item: ListedObject, seal: int) -> bool:
 
 def _is_doomed(layout: Layout, item: ListedObject, seal: int) -> bool:
     last = layout.accelerator_seq(item.key)
-    return (last is not None and last < seal) or layout.is_foreign(item.key)
+    return last is not None and last < seal

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +45,7 @@ class RepoCache:
         self._lock = threading.Condition()
         self._repos: OrderedDict[Agent, WarmRepo] = OrderedDict()
         self._held: set[Agent] = set()
+        self._generations = count(1 + max(map(_generation_of, self._slot.glob("*/*.git")), default=0))
         self._shrink()
 
     @contextmanager
@@ -67,16 +69,24 @@ class RepoCache:
             try:
                 repo.save()
             except OSError:
-                shutil.rmtree(repo.path, ignore_errors=True)
+                shutil.rmtree(repo.path.parent, ignore_errors=True)
         self._lock_file.close()
 
     def __len__(self) -> int:
         return len(self._repos)
 
-    def path_of(self, agent: Agent) -> Path:
-        """Return where an agent's repository lies: by digest, since ids may differ only in case."""
+    def path_of(self, agent: Agent) -> Path | None:
+        """Return where an agent's repository lies on disk, or None where there is none."""
+        return max(self._folder_of(agent).glob("*.git"), key=_generation_of, default=None)
+
+    def _folder_of(self, agent: Agent) -> Path:
+        """Return the folder of an agent's repositories: by digest, since ids may differ only in case.
+
+        Each repository that is made has a new name in it. libgit2 keeps packs open for the whole process, by path:
+        one made anew at a place where a damaged one was would be read from the damaged one's memory.
+        """
         name = f"{self._store_name}\0{agent.org_id}\0{agent.agent_id}"
-        return self._slot / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.git"
+        return self._slot / hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
     def find(self, agent: Agent) -> WarmRepo | None:
         """Return the repository from memory, or from disk, or None."""
@@ -85,12 +95,18 @@ class RepoCache:
             if repo is not None:
                 self._repos.move_to_end(agent)
                 return repo
-        return WarmRepo.load(self.path_of(agent), self._git)
+        path = self.path_of(agent)
+        found = None if path is None else WarmRepo.load(path, self._git)
+        if found is not None:
+            self._observer.count("cache.found")
+        return found
 
     def fresh(self, agent: Agent, state: RepoState | None) -> WarmRepo:
         """Make an empty repository in place of whatever there was."""
         self._observer.count("cache.fresh")
-        return WarmRepo.empty(self.path_of(agent), self._git, state)
+        folder = self._folder_of(agent)
+        shutil.rmtree(folder, ignore_errors=True)
+        return WarmRepo.empty(folder / f"{next(self._generations)}.git", self._git, state)
 
     def keep(self, agent: Agent, repo: WarmRepo) -> None:
         """Keep a repository warm."""
@@ -102,7 +118,7 @@ class RepoCache:
         """Throw a repository away, from memory and disk."""
         with self._lock:
             self._repos.pop(agent, None)
-        shutil.rmtree(self.path_of(agent), ignore_errors=True)
+        shutil.rmtree(self._folder_of(agent), ignore_errors=True)
         self._observer.count("cache.dropped")
 
     def _evict(self) -> None:
@@ -122,7 +138,9 @@ class RepoCache:
 
     def _shrink(self) -> None:
         """Remove the oldest of what an earlier process left, down to as many as this one keeps."""
-        left = sorted(self._slot.glob("*.git"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in self._slot.glob("*.git"):  # where a version before this kept them
+            shutil.rmtree(path, ignore_errors=True)
+        left = sorted(self._slot.glob("*/"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in left[self._repos_max :]:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -154,6 +172,10 @@ class HeldRepo:
     def drop(self) -> None:
         """Throw the repository away: something in it is wrong, or void."""
         self._cache.drop(self.agent)
+
+
+def _generation_of(path: Path) -> int:
+    return int(path.stem) if path.stem.isdigit() else 0
 
 
 def _take_slot(folder: Path) -> tuple[Path, IO[bytes]]:

@@ -19,11 +19,13 @@ from memrepo_worker.repos.state import RepoState
 class View:
     """What one request found: the refs that a read between two commits of a group must see.
 
-    ``line`` is what was settled then of the request that the read asks about.
+    ``line`` is what was settled then of the request that the read asks about. ``legacy``: there is no repository here,
+    and another server's lies beside the journal.
     """
 
     refs: Mapping[str, str]
     line: LedgerLine | None = None
+    legacy: bool = False
 
     @property
     def exists(self) -> bool:
@@ -34,8 +36,9 @@ class View:
 class Draft:
     """An entry on top of ``state``: new objects, the refs after it, and its ledger lines."""
 
-    def __init__(self, state: RepoState, reader: Reader) -> None:
+    def __init__(self, state: RepoState, reader: Reader, *, legacy: bool = False) -> None:
         self._state = state
+        self._legacy = legacy
         self.refs: dict[str, str] = dict(state.refs)
         self.objects: dict[str, GitObject] = {}
         self.lines: dict[str, LedgerLine] = {}
@@ -47,11 +50,11 @@ class Draft:
     @property
     def view(self) -> View:
         """The refs as they are at this point of the group."""
-        return View(dict(self.refs))
+        return View(dict(self.refs), legacy=self._legacy)
 
     def view_with(self, request_id: str) -> View:
         """The view of a read that asks what became of a request."""
-        return View(dict(self.refs), self.settled(request_id))
+        return View(dict(self.refs), self.settled(request_id), self._legacy)
 
     @property
     def begun(self) -> bool:

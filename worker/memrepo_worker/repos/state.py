@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memrepo.json_text import read_json
+from memrepo_worker.git.pack_files import Sizes
 from memrepo_worker.journal.ledger import Ledger, decode_lines, encode_lines
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class RepoState:
 
     ``refs`` maps full names of branches and tags to ids; empty means that there is no repository (never created, or
     deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised. ``seal``
-    is the number of the newest seal that is known, 0 for none.
+    is the number of the newest seal that is known, 0 for none. ``packs`` names the packs on disk when the state was
+    written, with their sizes: one that is gone or cut later is damage, and not an object that never was.
     """
 
     seq: int = 0
@@ -27,6 +29,7 @@ class RepoState:
     ledger: Ledger = field(default_factory=Ledger)
     tip_sha256: str = ""
     seal: int = 0
+    packs: Mapping[str, Sizes] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
@@ -47,6 +50,7 @@ class RepoState:
                 "refs": dict(self.refs),
                 "tip_sha256": self.tip_sha256,
                 "seal": self.seal,
+                "packs": dict(self.packs),
                 "ledger": encode_lines(self.ledger.lines()).decode(),
             }
         ).encode()
@@ -68,7 +72,8 @@ class RepoState:
         try:
             ledger = Ledger(decode_lines(value["ledger"].encode()))
             seq, seal = int(value["seq"]), int(value["seal"])
-            return cls(seq, dict(value["refs"]), ledger, str(value["tip_sha256"]), seal)
+            packs = {str(name): (int(pack), int(index)) for name, (pack, index) in value["packs"].items()}
+            return cls(seq, dict(value["refs"]), ledger, str(value["tip_sha256"]), seal, packs)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"state of another form: {error}") from error
 

@@ -63,7 +63,7 @@ class WarmRepo:
         self._pending_entries = 0
         self._pending_bytes = 0
         self._saved: RepoState | None = None
-        self._packs = PackDirectory(path / "objects")
+        self._packs = PackDirectory(path / "objects", state.packs)
         self.reader = Reader(ObjectMap(self._pending), self._packs)
 
     @classmethod
@@ -127,6 +127,16 @@ class WarmRepo:
         seal = seq if ends_repo(refs, settled) else self.state.seal
         self.state = replace(self.state, seq=seq, refs=dict(refs), tip_sha256=sha256_of(data), seal=seal)
 
+    def begin_from(self, base: Entry) -> None:
+        """Take in the base that a cold open starts from.
+
+        A base without branches is a seal's, whatever its ledger still remembers: nothing else without branches is
+        ever given a base.
+        """
+        self.absorb([base])
+        if not base.refs:
+            self.state = replace(self.state, seal=base.seq)
+
     def absorb(self, entries: Sequence[Entry]) -> None:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
 
@@ -153,11 +163,11 @@ class WarmRepo:
                 seal = entry.seq
         last = entries[-1]
         self._require(last.refs.values(), last.seq)
-        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data), seal)
+        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data), seal, self.state.packs)
 
     def _require(self, shas: Iterable[str], seq: int) -> None:
         for sha in shas:
-            if self.reader.find(sha) is None:
+            if self.reader.maybe(sha) is None:
                 raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has")
 
     # What goes to disk
@@ -185,6 +195,7 @@ class WarmRepo:
         self._flush_pending()
         lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
         _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
+        self.state = replace(self.state, packs=self._packs.files)
         _replace(self.path / _STATE_FILE, self.state.encode())
         self._saved = self.state
 

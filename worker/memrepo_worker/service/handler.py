@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memrepo.errors import RepoNotAdoptedError
 from memrepo_worker.git.reader import ObjectMissingError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.warm import WarmRepoDamagedError
-from memrepo_worker.service.turn import NotAdoptedError, Tools, Turn
+from memrepo_worker.service.turn import Tools, Turn
 from memrepo_worker.store.seam import UnavailableError
 
 
@@ -34,8 +33,6 @@ class Service:
         with self.cache.hold(group.agent) as held:
             try:
                 return Turn(self.tools, held, group).take()
-            except NotAdoptedError:
-                return [_not_adopted(group)] * len(group.requests)
             except (WarmRepoDamagedError, ObjectMissingError, JournalDamagedError):
                 self.tools.observer.count("repo.healed")
                 held.drop()
@@ -49,11 +46,3 @@ class Service:
     def close(self) -> None:
         """Write what waits in memory to the cache folder and let it go."""
         self.cache.close()
-
-
-def _not_adopted(group: Group) -> RepoNotAdoptedError:
-    agent = group.agent
-    return RepoNotAdoptedError(
-        f"{agent} is stored in the seed's layout: run `memrepo store adopt {agent.org_id} {agent.agent_id}` once",
-        {"org_id": agent.org_id, "agent_id": agent.agent_id},
-    )

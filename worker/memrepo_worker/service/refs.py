@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memrepo.errors import RefNotFoundError, RepoNotFoundError
+from memrepo.errors import RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.refs import Ref
-from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.objects import GitObject, Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
@@ -19,10 +19,21 @@ def branch_ref(branch: str) -> str:
 
 
 def require_repo(view: View, agent: Agent) -> None:
-    """Raise ``RepoNotFoundError`` if there is no repository."""
+    """Raise ``RepoNotFoundError`` if there is no repository, or ``RepoNotAdoptedError``."""
+    refuse_legacy(view, agent)
     if not view.exists:
         raise RepoNotFoundError(
             f"{agent} has no memory yet: call create_repo, or commit with create_repo_if_missing=True",
+            {"org_id": agent.org_id, "agent_id": agent.agent_id},
+        )
+
+
+def refuse_legacy(view: View, agent: Agent) -> None:
+    """Raise ``RepoNotAdoptedError`` if another server's repository lies where the journal has none."""
+    if view.legacy:
+        raise RepoNotAdoptedError(
+            f"{agent} is stored in the layout of a Letta server: run "
+            f"`memrepo store adopt {agent.org_id} {agent.agent_id}` once",
             {"org_id": agent.org_id, "agent_id": agent.agent_id},
         )
 
@@ -53,18 +64,30 @@ def resolve(text: str, view: View, reader: Reader) -> str:
 
 def tips(view: View, reader: Reader) -> set[str]:
     """Return the commits that branches and tags are at."""
-    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader))}
+    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader.must(sha), reader))}
 
 
 def _commit_of(ref: Ref, text: str, view: View, reader: Reader) -> str:
     """Return the commit that a ref's name stands for."""
-    sha = ref.name if ref.is_sha else _named(ref.name, view)
-    if sha is None and ref.is_short_sha:
-        sha = _completed(ref.name, text, reader)
-    commit = _peel(sha, reader) if sha else None
+    ours = None if ref.is_sha else _named(ref.name, view)
+    if ours is not None:
+        commit = _peel(
+            ours, reader.must(ours), reader
+        )  # our own ref names it: its absence is damage, no answer
+    else:
+        commit = _given(ref, text, reader)
     if commit is None:
         raise RefNotFoundError(f"{text!r} is no branch, tag or commit of this repository", {"ref": text})
     return commit
+
+
+def _given(ref: Ref, text: str, reader: Reader) -> str | None:
+    """Return the commit that a sha, whole or short, of the caller's leads to."""
+    sha: str | None = ref.name
+    if not ref.is_sha:
+        sha = _completed(ref.name, text, reader) if ref.is_short_sha else None
+    item = reader.maybe(sha) if sha else None
+    return _peel(sha, item, reader) if sha and item is not None else None
 
 
 def _named(name: str, view: View) -> str | None:
@@ -79,7 +102,7 @@ def _named(name: str, view: View) -> str | None:
 
 def _completed(digits: str, text: str, reader: Reader) -> str | None:
     """Return the id that begins so and leads to a commit; as in git, files and folders do not make it ambiguous."""
-    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader)]
+    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader.must(sha), reader)]
     if len(found) > 1:
         raise RefNotFoundError(
             f"{digits!r} is the beginning of {len(found)} commits: {', '.join(found[:_CANDIDATES_MAX])}. "
@@ -89,10 +112,9 @@ def _completed(digits: str, text: str, reader: Reader) -> str | None:
     return found[0] if found else None
 
 
-def _peel(sha: str, reader: Reader) -> str | None:
+def _peel(sha: str, item: GitObject, reader: Reader) -> str | None:
     """Follow annotated tags to their commit."""
-    item = reader.find(sha)
-    while item is not None and item.kind is Kind.TAG:
+    while item.kind is Kind.TAG:
         sha = item.data.split(b"\n", 1)[0].removeprefix(b"object ").decode()
-        item = reader.find(sha)
-    return sha if item is not None and item.kind is Kind.COMMIT else None
+        item = reader.must(sha)
+    return sha if item.kind is Kind.COMMIT else None

@@ -46,7 +46,7 @@ def _commit_result(
 
 def kept(sha: str, repo: WarmRepo) -> MemoryCommit | None:
     """Describe a commit, unless its repository was deleted after it."""
-    if repo.state.seal and repo.reader.find(sha) is None:
+    if repo.state.seal and repo.reader.maybe(sha) is None:
         return None
     return describe(repo, sha)
 

@@ -35,10 +35,6 @@ from memrepo_worker.store.seam import Store
 HORIZON_S_DEFAULT = 24 * 3600.0
 
 
-class NotAdoptedError(Exception):
-    """The agent's prefix holds a repository in the seed's layout."""
-
-
 @dataclass(frozen=True)
 class Tools:
     """What the service works with. ``monotonic`` is the clock that leases are measured by."""
@@ -68,11 +64,7 @@ class Turn:
         self._journal = JournalReader(tools.store, self._layout, tools.executor)
 
     def take(self) -> Sequence[Outcome]:
-        """Settle every request; see ``GroupHandler`` for what callers may rely on.
-
-        Raises:
-            NotAdoptedError: nothing was done; the repository is stored in the seed's layout.
-        """
+        """Settle every request; see ``GroupHandler`` for what callers may rely on."""
         repo = self._current()
         draft, notes = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft):
@@ -126,11 +118,9 @@ class Turn:
     def _open_cold(self) -> WarmRepo:
         self._tools.observer.count("repo.opened_cold")
         opening = self._journal.open()
-        if opening.seq == 0 and self._journal.has_seed_layout():
-            raise NotAdoptedError(str(self._agent))
         repo = self._held.fresh()
         if opening.base is not None:
-            repo.absorb([opening.base])
+            repo.begin_from(opening.base)
         repo.absorb(opening.entries)
         self._forget_old_lines(repo)
         repo.prove(self._group.lease)
@@ -149,7 +139,8 @@ class Turn:
     # The draft
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
-        draft = Draft(repo.state, repo.reader)
+        legacy = not repo.state.exists and self._journal.has_seed_layout()
+        draft = Draft(repo.state, repo.reader, legacy=legacy)
         return draft, [self._note(request, draft) for request in self._group.requests]
 
     def _note(self, request: Request, draft: Draft) -> Note:
@@ -225,7 +216,7 @@ class Turn:
             self._held.drop()
 
     def _forget_old_lines(self, repo: WarmRepo) -> None:
-        repo.state.ledger.forget_before(self._tools.clock() - self._tools.horizon_s)
+        repo.state.ledger.forget(self._tools.clock(), self._tools.horizon_s)
 
 
 def _another_body(request: Request) -> InvalidRequestError:

@@ -34,7 +34,7 @@ from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.journal.ledger import BRANCH_BEGUN, COMMITTED, DELETED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.changes import commit_edits
-from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
 from memrepo_worker.service.revisions import create_branch, delete_branch, refuse_new_ref, restore
 
 _FIRST_MESSAGE = "Initial commit"
@@ -63,6 +63,7 @@ def _begins_branch(request: Request, draft: Draft) -> bool:
 
 
 def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    refuse_legacy(draft.view, agent)
     if draft.view.exists:
         raise RepoExistsError(
             f"{agent} has a memory already: use commit", {"org_id": agent.org_id, "agent_id": agent.agent_id}
@@ -92,6 +93,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
 def _parent(request: CommitRequest, draft: Draft, agent: Agent) -> str | None:
     """Return the commit to build on; None begins a repository."""
     view = draft.view
+    refuse_legacy(view, agent)
     if not view.exists and request.create_repo_if_missing:
         return None
     require_repo(view, agent)

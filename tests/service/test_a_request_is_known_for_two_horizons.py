@@ -1,0 +1,102 @@
+"""A request is applied once, however late its messages come and whoever's clock is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from memrepo.errors import RequestExpiredError
+from memrepo_worker.store.local import LocalStore
+from tests.support.writers import NOW_S, Writer, commit, create, writer
+
+HOUR_S = 3600.0
+
+
+class Days:
+    """Writers over one store, each with an empty cache and a clock of its own."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._count = 0
+        self.store = LocalStore(folder / "store")
+
+    def writer_at(self, now_s: float) -> Writer:
+        self._count += 1
+        return self._stack.enter_context(
+            writer(self.store, self._folder / f"cache-{self._count}", now_s=now_s)
+        )
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[Days]:
+    with ExitStack() as stack:
+        yield Days(tmp_path, stack)
+
+
+def messages(one: Writer) -> list[str]:
+    return one.messages()
+
+
+def test_a_retry_within_the_horizon_that_is_delivered_again_at_its_own_end_is_applied_once(
+    days: Days,
+) -> None:
+    first = commit("once", request_id="the-same-id")
+    retry = first.model_copy(update={"enqueued_at": NOW_S + 23.9 * HOUR_S})
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+    assert days.writer_at(NOW_S + 23.9 * HOUR_S).ask(retry) == made
+
+    for hours in (24.1, 36.0, 47.8):
+        one = days.writer_at(NOW_S + hours * HOUR_S)
+        one.ask(commit(f"at {hours}", enqueued_at=NOW_S + hours * HOUR_S))
+
+        assert days.writer_at(NOW_S + hours * HOUR_S).ask(retry).sha == made.sha
+
+    assert messages(one).count("once") == 1
+
+
+@pytest.mark.parametrize("hours", [25, 49, 24 * 365])
+def test_a_worker_whose_clock_runs_ahead_forgets_no_request(days: Days, hours: int) -> None:
+    first = commit("once")
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+
+    ahead = days.writer_at(NOW_S + hours * HOUR_S)
+    with pytest.raises(RequestExpiredError):
+        ahead.ask(commit("refused by a wrong clock"))
+    ahead.service.close()  # what it remembers goes to disk
+
+    assert days.writer_at(NOW_S).ask(first) == made
+    assert ahead.ask(first).sha == made.sha
+
+
+@pytest.mark.parametrize("hours", [25, 49, 24 * 365])
+def test_a_producer_whose_clock_runs_ahead_has_no_request_forgotten(days: Days, hours: int) -> None:
+    first = commit("once")
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+    with pytest.raises(RequestExpiredError):
+        begun.ask(commit("from tomorrow", enqueued_at=NOW_S + hours * HOUR_S))
+
+    assert days.writer_at(NOW_S).ask(first) == made
+
+
+def test_what_no_message_can_carry_any_more_is_forgotten(days: Days) -> None:
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    begun.ask(commit("old"))
+    later_s = NOW_S + 49 * HOUR_S
+    days.writer_at(later_s).ask(commit("new", enqueued_at=later_s))
+
+    one = days.writer_at(later_s)
+    one.messages()
+
+    ledger = one.service.cache.find(one.agent).state.ledger
+    assert len(ledger) == 1

@@ -1,0 +1,76 @@
+"""Which packs a repository on disk should have, and whether they are all there with sound indexes.
+
+Looking an object up in a pack whose file or index is gone, cut or flipped finds nothing, just as for an object that
+never was. Only when every pack is in order does "nothing" mean that there is no such object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+Sizes = tuple[int, int]
+"""The bytes of a pack, and of its index."""
+
+_SHA1_BYTES = 20
+_HEADER = struct.Struct(">4sII")  # gitformat-pack: "PACK", version, number of objects
+_FANOUT_END = 8 + 256 * 4  # the last entry of an index's fan-out table is the number of objects, too
+
+
+class PackFiles:
+    """The packs below one ``objects`` folder. ``expected`` maps their names (``pack-…``) to their sizes."""
+
+    def __init__(self, objects_path: Path, expected: Mapping[str, Sizes] | None = None) -> None:
+        self._folder = objects_path / "pack"
+        self.expected: Mapping[str, Sizes] = self._listed() if expected is None else dict(expected)
+        self._sound: dict[str, tuple[int, int]] = {}
+
+    def take_stock(self) -> None:
+        """Expect from now on what is there; called by the one who has just written packs."""
+        self.expected = self._listed()
+
+    def fault(self) -> str | None:
+        """Say what is wrong with the packs, or None when nothing is.
+
+        Costs two file lookups per pack, and reading the index where that was not done since it was written.
+        """
+        for name, (pack_bytes, index_bytes) in self.expected.items():
+            try:
+                pack = (self._folder / f"{name}.pack").stat()
+                index = (self._folder / f"{name}.idx").stat()
+            except OSError as error:
+                return f"{name} cannot be read: {error.strerror}"
+            if (pack.st_size, index.st_size) != (pack_bytes, index_bytes):
+                return f"{name} has another size than it had"
+            seen = (pack.st_mtime_ns, index.st_mtime_ns)
+            if self._sound.get(name) != seen:
+                if not self._is_sound(name):
+                    return f"{name} is damaged"
+                self._sound[name] = seen
+        return None
+
+    def _is_sound(self, name: str) -> bool:
+        """Whether the index is what was written, and the pack begins and ends as the one that it is of.
+
+        libgit2 passes over a pack that does not. What is damaged between, it notices when it reads it.
+        """
+        index = (self._folder / f"{name}.idx").read_bytes()
+        with (self._folder / f"{name}.pack").open("rb") as pack:
+            first = pack.read(_HEADER.size)
+            pack.seek(-_SHA1_BYTES, os.SEEK_END)
+            last = pack.read()
+        objects = index[_FANOUT_END - 4 : _FANOUT_END]
+        return (
+            hashlib.sha1(index[:-_SHA1_BYTES], usedforsecurity=False).digest() == index[-_SHA1_BYTES:]
+            and first == _HEADER.pack(b"PACK", 2, int.from_bytes(objects))
+            and last == index[-2 * _SHA1_BYTES : -_SHA1_BYTES]
+        )
+
+    def _listed(self) -> dict[str, Sizes]:
+        return {
+            path.stem: (path.with_suffix(".pack").stat().st_size, path.stat().st_size)
+            for path in self._folder.glob("pack-*.idx")
+        }
