@@ -202,3 +202,45 @@ def test_the_old_files_stay_until_told_otherwise(store, adopter, tmp_path):
     assert not list(store.list(f"{seed.prefix}objects/"))
     with writer(store, tmp_path / "cache") as one:
         assert one.messages() == ["Initial commit", "step 1"]
+
+
+def test_what_the_old_server_commits_after_the_adoption_is_said_and_never_removed(store, adopter):
+    seed = seed_repository(store, 2)
+    adopter.adopt(AGENT)
+    late = seed.commit({"late.md": b"late\n"}, "after the adoption")
+    before = {item.key for item in store.list(seed.prefix)}
+
+    for again in (adopter.adopt, adopter.remove_old_files):
+        with pytest.raises(SeedBrokenError, match=late):
+            again(AGENT)
+
+    assert {item.key for item in store.list(seed.prefix)} == before
+
+
+@pytest.mark.parametrize("gc_at", [(), (3,), (3, 5)])
+def test_old_files_whose_commits_are_all_in_the_journal_are_removed(gc_at, store, adopter, tmp_path):
+    """Also where the adoption has moved a stale branch on, and where the journal has grown since."""
+    seed = seed_repository(store, 6, gc_at=gc_at)
+    adopter.adopt(AGENT)
+    with writer(store, tmp_path / "cache") as one:
+        one.ask(commit("later"))
+
+    assert adopter.adopt(AGENT).already
+    assert adopter.remove_old_files(AGENT) > 5
+    assert not list(store.list(f"{seed.prefix}objects/"))
+
+
+def test_a_repository_that_came_after_a_delete_is_adopted_on_top_of_it(store, adopter, tmp_path):
+    with writer(store, tmp_path / "cache") as one:
+        one.ask(create(ours="x"))
+        one.ask(delete())
+        seed = seed_repository(store, 3)
+        with pytest.raises(SeedBrokenError, match="not adopted yet"):
+            adopter.remove_old_files(AGENT)
+
+        report = adopter.adopt(AGENT)
+
+        assert (report.commits, report.already) == (3, False)
+        assert one.messages() == ["Initial commit", "step 1", "step 2"]
+        assert one.ask(commit("later")).parent_sha == seed.acknowledged[-1]
+    assert adopter.adopt(AGENT).already

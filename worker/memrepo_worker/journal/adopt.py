@@ -1,4 +1,4 @@
-"""Adoption: a repository in the seed's layout becomes entry 1 of a journal, its history and shas unchanged.
+"""Adoption: a repository in the seed's layout becomes an entry of a journal, its history and shas unchanged.
 
 Stock git checks everything before anything is written. The old files stay until somebody removes them.
 """
@@ -17,8 +17,16 @@ from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.seed import SeedBrokenError, download, settle_refs
-from memrepo_worker.journal.whole import entry_of, scratch_repository, set_refs, verify
+from memrepo_worker.journal.open import JournalReader, Opening
+from memrepo_worker.journal.seed import SeedBrokenError, download, read_refs, settle_refs
+from memrepo_worker.journal.whole import (
+    entry_of,
+    require_clean,
+    restored,
+    scratch_repository,
+    set_refs,
+    verify,
+)
 from memrepo_worker.store.seam import NotThereError, Store
 
 _DIGEST = "0" * 32
@@ -54,17 +62,43 @@ class Adopter:
                 yield Agent(org_id, agent_id)
 
     def adopt(self, agent: Agent) -> Adoption:
-        """Adopt one agent; done again, it says that it was done.
+        """Adopt one agent, also one whose journal's last repository was deleted; done again, it says that it was done.
 
         Raises:
             SeedBrokenError: it cannot be adopted as it is, and was left untouched; the message says what is wrong.
+            RepoExistsError: its journal's last repository is still being deleted.
             UnavailableError, RefusedError: call again.
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
-        if self._exists(layout.entry(1)) or next(iter(self.store.list(layout.bases)), None) is not None:
-            return Adoption(agent, already=True)
-        if not self._exists(layout.seed_head):
-            raise SeedBrokenError(f"{agent} has no repository in the seed's layout")
+        while True:
+            opening = JournalReader(self.store, layout, self.executor).open()
+            if opening.refs:
+                self._require_taken(agent, layout, opening)
+                return Adoption(agent, already=True)
+            if not self._exists(layout.seed_head):
+                raise SeedBrokenError(f"{agent} has no repository in the layout of a Letta server")
+            require_clean(self.store, layout, opening, self.executor)
+            data, adoption = self._taken_over(agent, layout, opening.seq)
+            if append(self.store, layout.entry(opening.seq + 1), data) is Append.DONE:
+                return adoption
+
+    def remove_old_files(self, agent: Agent) -> int:
+        """Remove the old files of an agent that was adopted; return how many there were.
+
+        Raises:
+            SeedBrokenError: they hold commits that the journal does not; nothing was removed.
+        """
+        layout = Layout.of(agent.org_id, agent.agent_id)
+        opening = JournalReader(self.store, layout, self.executor).open()
+        if not opening.refs:
+            raise SeedBrokenError(f"{agent} was not adopted yet: its old files are all there is")
+        self._require_taken(agent, layout, opening)
+        keys = [item.key for item in self.store.list(layout.prefix) if layout.is_foreign(item.key)]
+        self.store.delete(keys)
+        return len(keys)
+
+    def _taken_over(self, agent: Agent, layout: Layout, seq: int) -> tuple[bytes, Adoption]:
+        """Return the entry that holds the whole old repository, and what is told of it."""
         with scratch_repository(self.git) as repo:
             seed, bytes_read = download(self.store, layout, repo, self.executor)
             try:
@@ -74,24 +108,30 @@ class Adopter:
                 set_refs(self.git, repo, refs)
                 verify(self.git, repo)
                 commits = int(self.git.run(["rev-list", "--count", "--all"], repo=repo))
-                data = entry_of(self.git, repo, refs, self._line())
+                data = entry_of(self.git, repo, refs, self._line(seq))
             except GitError as error:
                 raise SeedBrokenError(f"{agent} cannot be adopted: {error}") from error
-        if append(self.store, layout.entry(1), data) is Append.LOST:
-            return Adoption(agent, already=True)
-        return Adoption(agent, commits, len(refs), bytes_read, recovered)
+        return data, Adoption(agent, commits, len(refs), bytes_read, recovered)
 
-    def remove_old_files(self, agent: Agent) -> int:
-        """Remove the seed's files of an agent that was adopted; return how many there were."""
-        layout = Layout.of(agent.org_id, agent.agent_id)
-        if not self._exists(layout.entry(1)):
-            raise SeedBrokenError(f"{agent} was not adopted yet: its old files are all there is")
-        keys = [item.key for item in self.store.list(layout.prefix) if layout.is_foreign(item.key)]
-        self.store.delete(keys)
-        return len(keys)
+    def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:
+        """Raise ``SeedBrokenError`` if the old refs lead to a commit that the journal does not have."""
+        tips = read_refs(self.store, layout, self.executor).tips
+        untold = tips - {sha for entry in opening.all for sha in entry.refs.values()}
+        if not untold:
+            return
+        with restored(self.git, opening) as repo:
+            asked = "".join(f"{sha}\n" for sha in sorted(untold)).encode()
+            told = self.git.run(["cat-file", "--batch-check"], repo=repo, stdin=asked).decode()
+        lacking = [line.split()[0] for line in told.splitlines() if line.endswith(" missing")]
+        if lacking:
+            raise SeedBrokenError(
+                f"{agent} was adopted before, and its old server committed after that ({', '.join(lacking)}): nothing "
+                f"was changed or removed. Stop that server, copy {layout.prefix} to the prefix of another agent "
+                "without its journal/, and adopt that one"
+            )
 
-    def _line(self) -> LedgerLine:
-        return LedgerLine("adoption-of-the-seed", _DIGEST, DONE, self.clock(), NULL_SHA)
+    def _line(self, seq: int) -> LedgerLine:
+        return LedgerLine(f"adoption-after-entry-{seq}", _DIGEST, DONE, self.clock(), NULL_SHA)
 
     def _exists(self, key: str) -> bool:
         try:

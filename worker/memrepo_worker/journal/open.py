@@ -6,7 +6,7 @@ entries at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,6 +38,18 @@ class Opening:
         if self.entries:
             return self.entries[-1].seq
         return self.base.seq if self.base else 0
+
+    @property
+    def refs(self) -> Mapping[str, str]:
+        """The branches and tags after the last entry; none where there is no repository."""
+        if self.entries:
+            return self.entries[-1].refs
+        return self.base.refs if self.base else {}
+
+    @property
+    def all(self) -> tuple[Entry, ...]:
+        """The base, if there is one, and the entries."""
+        return (self.base, *self.entries) if self.base else self.entries
 
 
 @dataclass(frozen=True)

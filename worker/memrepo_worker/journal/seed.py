@@ -36,6 +36,23 @@ class SeedRefs:
     packed: Mapping[str, str]
     head: str
 
+    @property
+    def tips(self) -> set[str]:
+        """Every commit that a ref is at, or was at when git packed it."""
+        return {*self.loose.values(), *self.packed.values()}
+
+
+def read_refs(store: Store, layout: Layout, executor: Executor) -> SeedRefs:
+    """Return the refs alone."""
+    keys = [item.key for item in store.list(layout.prefix) if _holds_refs(layout, item.key)]
+    found = executor.map(lambda key: store.get(key).data, keys)
+    return _refs({key.removeprefix(layout.prefix): data for key, data in zip(keys, found, strict=True)})
+
+
+def _holds_refs(layout: Layout, key: str) -> bool:
+    name = key.removeprefix(layout.prefix)
+    return layout.is_foreign(key) and (name in ("HEAD", "packed-refs") or name.startswith("refs/"))
+
 
 def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tuple[SeedRefs, int]:
     """Copy the objects into an empty repository; return the refs, and how many bytes were read."""
@@ -49,7 +66,7 @@ def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tu
             path = repo / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
-        elif name in ("HEAD", "packed-refs") or name.startswith("refs/"):
+        elif _holds_refs(layout, key):
             contents[name] = data
         return len(data)
 

@@ -15,16 +15,21 @@ from memrepo.validation import check_branch, check_path
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA, Kind
-from memrepo_worker.git.packs import join_packs
 from memrepo_worker.git.reader import PackDirectory, Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.open import JournalReader, Opening
-from memrepo_worker.journal.seal import clean
-from memrepo_worker.journal.whole import entry_of, scratch_repository, set_refs, verify
+from memrepo_worker.journal.open import JournalReader
+from memrepo_worker.journal.whole import (
+    entry_of,
+    require_clean,
+    restored,
+    scratch_repository,
+    set_refs,
+    verify,
+)
 from memrepo_worker.store.seam import Store
 
 _DIGEST = "0" * 32
@@ -68,16 +73,11 @@ class Transfer:
     def _restored(self, agent: Agent) -> Iterator[Path]:
         """Yield a repository with everything that the journal holds."""
         opening = self._journal(agent).open()
-        entries = [*([opening.base] if opening.base else []), *opening.entries]
-        if not entries or not entries[-1].refs:
+        if not opening.refs:
             raise RepoNotFoundError(
                 f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
             )
-        with scratch_repository(self.git) as repo:
-            pack = join_packs(entry.pack for entry in entries)
-            assert pack is not None
-            self.git.index_pack(repo, pack)
-            set_refs(self.git, repo, entries[-1].refs)
+        with restored(self.git, opening) as repo:
             yield repo
 
     def import_(self, agent: Agent, file: Path) -> int:
@@ -90,10 +90,9 @@ class Transfer:
         """
         journal = self._journal(agent)
         opening = journal.open()
-        last = opening.entries[-1] if opening.entries else opening.base
-        if (last is not None and last.refs) or (last is None and journal.has_seed_layout()):
+        if opening.refs or journal.has_seed_layout():
             raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
-        self._require_clean(agent, opening)
+        require_clean(self.store, self._layout(agent), opening, self.executor)
         with scratch_repository(self.git) as repo:
             try:
                 refs = self._unpack(repo, file)
@@ -110,17 +109,6 @@ class Transfer:
                 f"{agent} was begun by somebody else meanwhile", {"agent_id": agent.agent_id}
             )
         return len(commits)
-
-    def _require_clean(self, agent: Agent, opening: Opening) -> None:
-        """Finish freeing the bytes of a deleted memory, which nobody would do once a new one is there."""
-        if opening.seq == 0:
-            return
-        if opening.base is None or any(entry.refs for entry in opening.entries):
-            raise RepoExistsError(
-                f"{agent} is being deleted: ask a worker for it once (memrepo log), then import again",
-                {"agent_id": agent.agent_id},
-            )
-        clean(self.store, self._layout(agent), opening.base.seq, (), self.executor)
 
     def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
         """Put a bundle's objects and refs into an empty repository; return the refs."""

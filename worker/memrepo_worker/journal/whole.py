@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from memrepo.errors import RepoExistsError
 from memrepo_worker.git.bundles import encode_bundle
 from memrepo_worker.git.command import Git
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.journal.entry import HEAD_BRANCH, LEDGER_REF
+from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
+from memrepo_worker.journal.open import Opening
+from memrepo_worker.journal.seal import clean
+from memrepo_worker.store.seam import Store
 
 
 @contextmanager
@@ -22,6 +28,33 @@ def scratch_repository(git: Git) -> Iterator[Path]:
         path = Path(folder) / "scratch.git"
         git.run(["init", "--quiet", "--bare", "--initial-branch=main", str(path)])
         yield path
+
+
+@contextmanager
+def restored(git: Git, opening: Opening) -> Iterator[Path]:
+    """Yield a repository with everything that a journal holds; only where it has branches."""
+    with scratch_repository(git) as repo:
+        pack = join_packs(entry.pack for entry in opening.all)
+        assert pack is not None
+        git.index_pack(repo, pack)
+        set_refs(git, repo, opening.refs)
+        yield repo
+
+
+def require_clean(store: Store, layout: Layout, opening: Opening, executor: Executor) -> None:
+    """Finish freeing the bytes of a deleted memory, which nobody would do once a new one is there.
+
+    Raises:
+        RepoExistsError: its delete has not come far enough for that.
+    """
+    if opening.seq == 0:
+        return
+    if opening.base is None or any(entry.refs for entry in opening.entries):
+        raise RepoExistsError(
+            f"{layout.prefix} is being deleted: ask a worker for it once (memrepo log), then try again",
+            {"prefix": layout.prefix},
+        )
+    clean(store, layout, opening.base.seq, (), executor)
 
 
 def set_refs(git: Git, repo: Path, refs: Mapping[str, str]) -> None:

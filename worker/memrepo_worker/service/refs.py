@@ -70,12 +70,8 @@ def tips(view: View, reader: Reader) -> set[str]:
 def _commit_of(ref: Ref, text: str, view: View, reader: Reader) -> str:
     """Return the commit that a ref's name stands for."""
     ours = None if ref.is_sha else _named(ref.name, view)
-    if ours is not None:
-        commit = _peel(
-            ours, reader.must(ours), reader
-        )  # our own ref names it: its absence is damage, no answer
-    else:
-        commit = _given(ref, text, reader)
+    # What our own ref names must be there: its absence is damage, and no answer.
+    commit = _given(ref, text, reader) if ours is None else _peel(ours, reader.must(ours), reader)
     if commit is None:
         raise RefNotFoundError(f"{text!r} is no branch, tag or commit of this repository", {"ref": text})
     return commit
