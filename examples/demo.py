@@ -6,7 +6,6 @@ Everything happens in a temporary folder, and nothing is left running.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import re
 import sys
@@ -32,10 +31,7 @@ processes = Processes(Counters())
 
 
 def main() -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            line_buffering=True
-        )  # so that commands' output stays between ours in a log, too
+    sys.stdout.reconfigure(line_buffering=True)  # so that commands' output stays between ours in a log, too
     with tempfile.TemporaryDirectory(prefix="memrepo-demo-") as name:
         folder = Path(name)
         env = {**environment(), "HOME": name, "MEMREPO_STORE_URL": "", "MEMREPO_BROKER_URL": ""}

@@ -23,8 +23,9 @@ from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.transfer import Transfer
 from memrepo_worker.store.local import LocalStore
+from tests.support.histories import Scribe
 from tests.support.stock_git import empty_repository, git, stock_git
-from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer
+from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, history, writer
 
 OTHER = Agent("acme", "copy")
 
@@ -194,3 +195,18 @@ def test_a_bundle_made_by_stock_git_is_imported(transfer, tmp_path):
     git(repo, "bundle", "create", "--quiet", str(tmp_path / "stock.bundle"), "--all")
 
     assert transfer.import_(OTHER, tmp_path / "stock.bundle") == 1
+
+
+def test_imported_text_in_another_encoding_is_told_as_git_log_shows_it(transfer, store, tmp_path):
+    scribe = Scribe()
+    text = ("für", "Jörg <j@example.org>")
+    message, author = (each.encode("latin-1") for each in text)
+    sha = scribe.commit({"a.md": b""}, message=message, author=author, headers=[b"encoding ISO-8859-1"])
+    repo = scribe.write(tmp_path / "repo.git", {"refs/heads/main": sha})
+    git(repo, "bundle", "create", "--quiet", str(tmp_path / "latin.bundle"), "--all")
+
+    transfer.import_(AGENT, tmp_path / "latin.bundle")
+
+    with writer(store, tmp_path / "cache") as one:
+        (told,) = one.ask(history())
+    assert (told.message, told.author_name) == ("für", "Jörg")

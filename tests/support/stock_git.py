@@ -13,7 +13,7 @@ __all__ = ["GitError", "empty_repository", "git", "restore", "stock_git"]
 
 
 def stock_git() -> Git:
-    return Git(Processes(Counters()), environment()["PATH"])
+    return Git(Processes(Counters()), environment()["PATH"], protocols="file")
 
 
 def git(repo: Path, *arguments: str, stdin: bytes = b"") -> bytes:

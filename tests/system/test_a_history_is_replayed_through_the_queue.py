@@ -119,7 +119,7 @@ def test_an_agent_with_a_memory_is_not_replayed_into(
 
     ended = replay(system, tmp_path, str(seeded), "--agent", agent)
 
-    assert ended.code == 1
+    assert ended.code == 4
     assert ended.stderr == f"Error: replay/{agent} has a memory already; name another with --agent\n"
     assert repo.get_head_sha().result(timeout_s=20) == sha
 
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_repository_is_one_line(system: System, agent: str, 
     ended = replay(system, tmp_path, str(tmp_path), "--agent", agent)
 
     assert ended.code == 1
-    assert "not a git repository" in ended.stderr
+    assert ended.stderr == f"Error: {tmp_path} is not a git repository, nor inside one\n"
 
 
 def test_a_repository_without_a_commit_is_one_line(system: System, agent: str, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_difference_is_noticed(
     history = source.history(3)
 
     def verdicts(found: list[str]) -> list[str]:
-        return list(Verifier(repo, Plan(Limits(), source.size)).verify(history, found))
+        return list(Verifier(repo, Plan(Limits(), source.size), source).verify(history, found))
 
     assert verdicts(shas) == ["same tree"] * 3
     assert verdicts([shas[0], tampered, shas[2]]) == ["same tree", "different", "same tree"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.histories import Scribe
+from memrepo import MemoryRepos
+from tests.support.histories import FILE, FOLDER, GROUP_WRITABLE, PADDED_FOLDER, Scribe
 from tests.support.replaying import replay, report
 from tests.support.systems import System
+from tests.support.traps import TRAPS, Trap
 
 _NUMBERS = count(1)
 
@@ -98,3 +101,66 @@ def test_a_refusal_of_the_workers_names_the_commit_and_what_to_do(
     error = ended.stderr.splitlines()[-1]
     assert error.startswith(f"Error: commit {second} of the original was not taken: changes[0].content: ")
     assert error.endswith(f"to begin anew, run memrepo delete replay {agent}")
+
+
+def test_trees_that_only_spell_their_files_in_another_way_are_said_to_be_equal(
+    system: System, agent: str, tmp_path: Path
+) -> None:
+    scribe = Scribe(folder_mode=PADDED_FOLDER)
+    padded = scribe.commit({"a/b/c.md": b"1\n", "d.md": b"2\n"})
+    old_mode = scribe.commit({"c.md": (GROUP_WRITABLE, b"1\n")}, padded)
+    plain = scribe.commit({"c.md": b"1\n"}, old_mode)
+    hollow = scribe.tree({"e": (PADDED_FOLDER, scribe.tree({}))})
+    emptied = scribe.commit({"c.md": b"1\n", "empty": (FOLDER, hollow)}, plain)
+    unsorted = scribe.raw_tree([(FILE, b"d.md", scribe.blob(b"")), (FILE, b"c.md", scribe.blob(b"1\n"))])
+    last = scribe.commit(unsorted, emptied)
+    origin = scribe.write(tmp_path / "origin.git", {"refs/heads/main": last})
+
+    ended = replay(system, tmp_path, str(origin), "--agent", agent)
+
+    assert ended.code == 0
+    assert "1 of 5 trees are equal to the original's, to the bit\n" in ended.stdout
+    assert "4 of 5 trees hold equal files, but the original does not spell them as git does" in ended.stdout
+
+
+def test_text_in_another_encoding_is_replayed_as_git_log_shows_it(
+    system: System, memories: MemoryRepos, agent: str, tmp_path: Path
+) -> None:
+    scribe = Scribe()
+    only = scribe.commit(
+        {"a.md": b""},
+        message="f\u00fcr".encode("latin-1"),
+        author="J\u00f6rg <j@example.org>".encode("latin-1"),
+        headers=[b"encoding ISO-8859-1"],
+    )
+    origin = scribe.write(tmp_path / "origin.git", {"refs/heads/main": only})
+
+    assert report(replay(system, tmp_path, str(origin), "--agent", agent, "--json"))["same_tree"] == 1
+
+    (told,) = memories.repo(org_id="replay", agent_id=agent).get_history().result(timeout_s=20)
+    assert (told.author_name, told.message) == ("J\u00f6rg", "f\u00fcr")
+
+
+@pytest.mark.parametrize("trap", TRAPS[-4:], ids=lambda trap: trap.name)
+def test_a_repository_that_would_have_its_missing_files_fetched_is_one_line_and_runs_nothing(
+    trap: Trap, system: System, agent: str, tmp_path: Path
+) -> None:
+    armed = trap.arm(tmp_path / "repository")
+
+    ended = replay(system, tmp_path, str(armed.folder), "--agent", agent)
+
+    assert ended.code == 1
+    assert ended.stderr.startswith(f"Error: the history of {armed.folder} cannot be read whole: ")
+    assert ended.stderr.count("\n") == 1
+    assert not armed.sprung
+
+
+def test_trouble_with_the_repository_is_json_where_json_is_asked_for(
+    system: System, agent: str, tmp_path: Path
+) -> None:
+    ended = replay(system, tmp_path, str(tmp_path), "--agent", agent, "--json")
+
+    assert (ended.code, ended.stdout) == (1, "")
+    assert (
+        json.loads(ended.stderr)["error"]["message"] == f"{tmp_path} is not a git repository, nor inside one"
+    )

@@ -10,6 +10,7 @@ from random import Random  # noqa: TID251 - the composition root is where random
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
+from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
 from memrepo_worker.git.reader import limit_open_packs
 from memrepo_worker.observe import Observer
@@ -28,9 +29,10 @@ _FETCHERS_MAX = 16
 _OPEN_PACKS_MAX = 256
 
 
-def build_git(observer: Observer) -> Git:
+def build_git(observer: Observer, caps: GitCaps | None = None) -> Git:
     """Return the isolated git command line; it is found where ``PATH`` says."""
-    return Git(Processes(observer), environment().get("PATH", "/usr/local/bin:/usr/bin:/bin"))
+    path = environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return Git(Processes(observer), path, caps=caps or GitCaps())
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def open_service(
         CacheUnusableError: the cache folder cannot be used.
         GitError: git is missing or too old.
     """
-    git = build_git(observer)
+    git = build_git(observer, settings.git_caps)
     git.require_version()
     limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.

@@ -20,6 +20,7 @@ from memrepo.settings import (
     masked,
     number,
 )
+from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.logs import FORMATS, LEVELS, Format, LogOptions
 
 SECRETS = frozenset({"flower_basic_auth"})
@@ -40,6 +41,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "parked_bytes_max": (1, _MANY),
     "bodies_bytes_max": (1, _MANY),
     "result_body_expires_s": (1, _MANY),
+    "foreign_allocation_bytes_max": (MIB, _MANY),
+    "foreign_cpu_s_max": (1, _MANY),
+    "foreign_unpacked_bytes_max": (MIB, _MANY),
     "flower_port": (0, 65_535),
 }
 """The least and the most of each number."""
@@ -66,6 +70,9 @@ class WorkerSettings:
     parked_bytes_max: int = 256 * MIB
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     result_body_expires_s: int = 300
+    foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
+    foreign_cpu_s_max: int = GitCaps.cpu_s_max
+    foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
     flower_port: int = 5555
     flower_basic_auth: str = field(default="", repr=False)
     log_level: str = "INFO"
@@ -108,6 +115,16 @@ class WorkerSettings:
     def log(self) -> LogOptions:
         """How much the worker tells, and in which form."""
         return LogOptions(self.log_level, cast("Format", self.log_format), self.log_requests)
+
+    @property
+    def git_caps(self) -> GitCaps:
+        """What git may take on bytes that others wrote."""
+        return GitCaps(
+            self.foreign_allocation_bytes_max,
+            self.foreign_cpu_s_max,
+            self.foreign_unpacked_bytes_max,
+            self.limits.file_bytes_max,
+        )
 
 
 def shown(settings: WorkerSettings) -> dict[str, str]:

@@ -15,7 +15,8 @@ import click
 
 from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
-from memrepo.errors import RepoNotFoundError
+from memrepo.commands.common import json_option
+from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo.settings import Settings
 from memrepo_worker.assembly import build_git
@@ -26,6 +27,7 @@ from memrepo_worker.replay.report import Report, in_words, report_on
 from memrepo_worker.replay.send import Sender
 from memrepo_worker.replay.source import SourceRepository
 from memrepo_worker.replay.verify import Verifier
+from memrepo_worker.settings import WorkerSettings
 
 T = TypeVar("T")
 
@@ -35,23 +37,28 @@ T = TypeVar("T")
 @click.option("--org", default="replay", show_default=True, help="Whose agent.")
 @click.option("--agent", help="The agent, who must be new.  [default: the folder's name]")
 @click.option("--limit", type=click.IntRange(min=1), help="Replay only the first N commits.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: bool) -> None:
     """Replay the first-parent history of the git repository at PATH as one agent's memory.
 
     Commits go through the queue one by one, many under way at once. Then every commit's files are read back
-    through the queue and compared. Symbolic links, submodules and whatever memrepo refuses are left out and
-    counted; a commit over the limits is split.
+    through the queue and compared; the exit code is 1 if any differs. Symbolic links, submodules and whatever
+    memrepo refuses are left out, counted and named; a commit over the limits is split. Of the repository nothing
+    is run, obeyed or fetched.
     """
     settings = Settings.from_env()
     try:
-        source = SourceRepository.open(path, build_git(Counters()))
+        git = build_git(Counters(), WorkerSettings.from_env().git_caps)
+        git.require_version()
+        source = SourceRepository.open(path, git)
         with MemoryRepos(settings=settings) as repos:
             repo = repos.repo(org_id=org, agent_id=agent or agent_name(path))
             _require_new(repo)
             report = _replay(repo, source, settings.limits, limit, show=not as_json)
     except GitError as error:
-        raise click.ClickException(str(error)) from None
+        raise MemoryRepoError(
+            " ".join(str(error).split())
+        ) from error  # git's own words may take several lines
     click.echo(json.dumps(asdict(report)) if as_json else in_words(report))
     if not report.equal:
         raise SystemExit(1)
@@ -68,7 +75,7 @@ def _replay(
 ) -> Report:
     history = source.history(limit)
     sender = Sender(repo, source, Plan(limits, source.size))
-    verifier = Verifier(repo, Plan(limits, source.size))
+    verifier = Verifier(repo, Plan(limits, source.size), source)
     begun = time.monotonic()
     shas = list(_shown("replaying", sender.send(history), len(history), show=show))
     seconds = time.monotonic() - begun
@@ -82,9 +89,7 @@ def _require_new(repo: MemoryRepo) -> None:
         repo.get_head_sha().result(60)
     except RepoNotFoundError:
         return
-    raise click.ClickException(
-        f"{repo.org_id}/{repo.agent_id} has a memory already; name another with --agent"
-    )
+    raise RepoExistsError(f"{repo.org_id}/{repo.agent_id} has a memory already; name another with --agent")
 
 
 def _shown(label: str, items: Iterable[T], count: int, *, show: bool) -> Iterator[T]:

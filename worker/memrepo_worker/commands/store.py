@@ -46,7 +46,7 @@ def _tools() -> Iterator[_Tools]:
     """Open the store that the settings name; errors end the command with one line."""
     settings = WorkerSettings.from_env()
     try:
-        git = build_git(Counters())
+        git = build_git(Counters(), settings.git_caps)
         git.require_version()
         store = RetryingStore(open_store(settings.store_url), Random())  # noqa: S311 - jitter
         with ThreadPoolExecutor(_CONNECTIONS) as executor:

@@ -1,17 +1,31 @@
-"""The git command line, isolated: no user or system configuration, no hooks, no prompts, no gc behind our back."""
+"""The git command line, isolated: it obeys no configuration, runs no hook or other program, and fetches nothing.
+
+Git obeys the configuration of the repository that it runs in, and much of that names programs: a monitor of the file
+system, filters, a pager, what fetches an object that is missing. So git runs only in repositories that we have just
+made; objects that lie where others could write are read around a git directory of our own (``ObjectFolder``).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from memrepo_worker.processes import Processes, ProcessFailedError
+from memrepo_worker.git.bounds import GitBounds, GitCaps
+from memrepo_worker.processes import (
+    ProcessBounds,
+    Processes,
+    ProcessFailedError,
+    ProcessOverBoundsError,
+    ProcessOverCpuError,
+)
 
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
 _COMPARE_TIMEOUT_S = 5.0
+_OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit")
+_FRAME = Path(__file__).with_name("frame")
 
 _CONFIG = {
     "gc.auto": "0",
@@ -20,52 +34,87 @@ _CONFIG = {
     "core.fsmonitor": "false",
     "core.attributesFile": "/dev/null",
     "core.excludesFile": "/dev/null",
-    "protocol.allow": "never",
-    "protocol.file.allow": "always",
-    "safe.directory": "*",
     "init.defaultBranch": "main",
     "advice.detachedHead": "false",
 }
+_PLAIN_OBJECTS_ONLY = {"core.commitGraph": "false", "core.multiPackIndex": "false"}
 
 
 class GitError(Exception):
     """git is missing, too old, failed, or took too long."""
 
 
+class GitOverBoundsError(GitError):
+    """Git would have used more than its bounds allow; the message names the setting that moves them, if one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFolder:
+    """The objects of a repository, and nothing else of it: no configuration, no hooks, no refs.
+
+    ``shallow`` is a file that names commits whose parents are not there. Only where ``trusted`` are commit graphs and
+    multi-pack indexes believed, which may say other things than the objects do.
+    """
+
+    path: Path
+    shallow: Path | None = None
+    trusted: bool = True
+
+
 @dataclass(frozen=True)
 class Git:
-    """Runs git. ``search_path`` is where it is looked for, as in ``PATH``."""
+    """Runs git. ``search_path`` is where it is looked for, as in ``PATH``; ``protocols`` may be used to fetch."""
 
     processes: Processes
     search_path: str
     timeout_s: float = 60.0
+    caps: GitCaps = field(default_factory=GitCaps)
+    protocols: str = ""
 
     def run(
         self,
         arguments: Sequence[str],
         *,
-        repo: Path | None = None,
+        repo: Path | ObjectFolder | None = None,
         stdin: bytes = b"",
         timeout_s: float | None = None,
+        bounds: GitBounds | None = None,
+        output_bytes_max: int | None = None,
     ) -> bytes:
         """Run one git command and return its standard output; ``timeout_s`` stands in for the usual limit.
 
+        ``repo`` is a repository that we have just made, or the objects of any other.
+
         Raises:
-            GitError: it failed or took longer than the timeout.
+            GitOverBoundsError: it was over its bounds.
+            GitError: it failed, or took longer than the timeout.
         """
-        where = [] if repo is None else [f"--git-dir={repo}"]
+        bounds = bounds or self.caps.bounds
         try:
             return self.processes.run(
-                ["git", *where, *arguments],
-                env=self.environment(),
+                ["git", *arguments],
+                env={
+                    **self.environment(trusted=not isinstance(repo, ObjectFolder) or repo.trusted),
+                    **_place(repo),
+                    "GIT_ALLOC_LIMIT": str(bounds.allocation_bytes_max),
+                },
                 timeout_s=timeout_s or self.timeout_s,
                 stdin=stdin,
+                bounds=ProcessBounds(bounds.cpu_s_max, output_bytes_max),
             )
+        except ProcessOverCpuError as error:
+            raise GitOverBoundsError(f"{error}; MEMREPO_FOREIGN_CPU_S_MAX allows for more") from error
+        except ProcessOverBoundsError as error:
+            raise GitOverBoundsError(str(error)) from error
         except ProcessFailedError as error:
+            if _OVER_LIMIT.search(str(error)):
+                raise GitOverBoundsError(
+                    f"{error}; MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX allows for more"
+                ) from error
             raise GitError(str(error)) from error
 
-    def environment(self) -> dict[str, str]:
-        """Return the whole environment that git gets."""
+    def environment(self, *, trusted: bool = True) -> dict[str, str]:
+        """Return the environment that git gets wherever it runs."""
         env = {
             "PATH": self.search_path,
             "HOME": "/nonexistent",
@@ -77,10 +126,14 @@ class Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_OPTIONAL_LOCKS": "0",
             "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_ALLOW_PROTOCOL": self.protocols,
+            "GIT_LITERAL_PATHSPECS": "1",
             "GIT_TEMPLATE_DIR": "",
-            "GIT_CONFIG_COUNT": str(len(_CONFIG)),
         }
-        for index, (name, value) in enumerate(_CONFIG.items()):
+        config = _CONFIG if trusted else _CONFIG | _PLAIN_OBJECTS_ONLY
+        env["GIT_CONFIG_COUNT"] = str(len(config))
+        for index, (name, value) in enumerate(config.items()):
             env[f"GIT_CONFIG_KEY_{index}"] = name
             env[f"GIT_CONFIG_VALUE_{index}"] = value
         return env
@@ -101,13 +154,31 @@ class Git:
     def index_pack(self, repo: Path, pack: bytes, *, strict: bool = False) -> None:
         """Add a pack to a repository; objects that it refers to by delta are completed from the repository."""
         options = ["--strict"] if strict else []
-        self.run(["index-pack", "--stdin", "--fix-thin", *options], repo=repo, stdin=pack)
+        self.run(
+            ["index-pack", "--stdin", "--fix-thin", *options],
+            repo=ObjectFolder(repo / "objects"),
+            stdin=pack,
+            bounds=self.caps.bounds_for(len(pack)),
+        )
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
         """Return the patch from one blob to another; gives up after a few seconds."""
         arguments = ["diff", "--text", "--no-color", "--no-ext-diff", "--no-textconv", old, new]
-        return self.run(arguments, repo=repo, timeout_s=_COMPARE_TIMEOUT_S)
+        return self.run(arguments, repo=ObjectFolder(repo / "objects"), timeout_s=_COMPARE_TIMEOUT_S)
 
     def commits_touching(self, repo: Path, start: str, path: str) -> list[str]:
         """Return the commits reachable from ``start`` that changed a file, newest first (``git rev-list -- path``)."""
-        return self.run(["--literal-pathspecs", "rev-list", start, "--", path], repo=repo).decode().split()
+        listed = self.run(["rev-list", start, "--", path], repo=ObjectFolder(repo / "objects"))
+        return listed.decode().split()
+
+
+def _place(repo: Path | ObjectFolder | None) -> dict[str, str]:
+    """Return the variables that say where git runs."""
+    if repo is None:
+        return {}
+    if isinstance(repo, Path):
+        return {"GIT_DIR": str(repo.absolute())}
+    place = {"GIT_DIR": str(_FRAME), "GIT_OBJECT_DIRECTORY": str(repo.path.absolute())}
+    if repo.shallow is not None:
+        place["GIT_SHALLOW_FILE"] = str(repo.shallow.absolute())
+    return place

@@ -6,6 +6,7 @@ histories that were not written by memrepo) survive as surrogate escapes.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Mapping
@@ -123,7 +124,9 @@ class Ident:
         return f"{self.name} <{self.email}> {self.timestamp} {self.zone}"
 
 
-_IDENT = re.compile(r"(?P<name>.*?) ?<(?P<email>[^>]*)> (?P<timestamp>-?\d+) (?P<zone>[+-]\d+)", re.DOTALL)
+_IDENT = re.compile(
+    r"(?P<name>.*?) ?<(?P<email>[^>]*)> (?P<timestamp>-?\d{1,18}) (?P<zone>[+-]\d+)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +152,13 @@ def encode_commit(commit: Commit) -> GitObject:
 
 
 def decode_commit(data: bytes) -> Commit:
-    """Return a commit's parts; text that is not UTF-8 is shown with replacement characters."""
-    head, _, message = data.decode(errors="replace").partition("\n\n")
+    """Return a commit's parts, its text read by the encoding that it names, as ``git log`` does.
+
+    What is neither in that encoding nor UTF-8 is shown with replacement characters.
+    """
+    named = _ENCODING.search(data, 0, data.find(b"\n\n") + 1)
+    text = decode_text(data, named[1].decode()) if named else data.decode(errors="replace")
+    head, _, message = text.partition("\n\n")
     tree, parents = "", []
     idents: dict[str, Ident] = {}
     for line in head.split("\n"):
@@ -162,7 +170,28 @@ def decode_commit(data: bytes) -> Commit:
                 parents.append(value)
             case "author" | "committer":
                 idents[word] = _decode_ident(value)
-    return Commit(tree, tuple(parents), idents["author"], idents["committer"], message)
+    nobody = Ident("", "", 0)  # only in what git itself finds fault with
+    author, committer = idents.get("author", nobody), idents.get("committer", nobody)
+    return Commit(tree, tuple(parents), author, committer, message)
+
+
+_ENCODING = re.compile(rb"^encoding ([A-Za-z0-9._:-]{1,40})$", re.MULTILINE)
+_ENCODINGS = re.compile(
+    r"(utf_?8|ascii|latin_?1|iso8859_\d+|cp\d+|koi8_[rut]|mac_\w+|shift_jis\w*|euc_\w+|iso2022_\w+|gb2312|gbk|gb18030"
+    r"|big5\w*|hz|johab|ptcp154|kz1048|tis_620)\Z"
+)
+"""Those of Python's codecs that are encodings of text as git's iconv has them, in linear time."""
+
+
+def decode_text(data: bytes, encoding: str) -> str:
+    """Return bytes as text, by an encoding's name; by UTF-8 where that is unknown or does not fit."""
+    try:
+        codec = codecs.lookup(encoding).name.replace("-", "_")
+        if _ENCODINGS.match(codec):
+            return data.decode(codec)
+    except (LookupError, ValueError):
+        pass
+    return data.decode(errors="replace")
 
 
 def _decode_ident(text: str) -> Ident:

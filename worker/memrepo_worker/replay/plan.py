@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.names import PathSet
 from memrepo.validation import check_path
-from memrepo_worker.git.objects import MODE_EXECUTABLE, MODE_FILE, TreeEntry
+from memrepo_worker.git.objects import MODE_FILE, TreeEntry
 from memrepo_worker.replay.source import SourceChange, SourceCommit
 
 _KINDS = {"120000": "is a symbolic link", "160000": "is a submodule"}
@@ -51,14 +51,8 @@ class Plan:
     left_out: dict[str, str] = field(default_factory=dict)
     omissions: list[LeftOut] = field(default_factory=list)
     requests: int = 0
-    old_modes: set[str] = field(default_factory=set)
     _names: PathSet = field(default_factory=PathSet)
     _crowded_out: dict[str, TreeEntry] = field(default_factory=dict)  # left out for others' sake alone
-
-    @property
-    def exact(self) -> bool:
-        """Whether the tree must now be the original's to the bit."""
-        return not self.left_out and not self.old_modes
 
     def advance(self, commit: SourceCommit) -> list[Part]:
         """Take in the next commit; return what to send for it: at least one part, in order."""
@@ -69,14 +63,13 @@ class Plan:
         changes += [planned for change in written for planned in self._forget_replaced(change)]
         changes += [planned for change in written for planned in self._write(change, commit.sha)]
         changes += self._write_where_there_is_room()
-        parts = list(self._parts(changes))
+        parts = list(self._parts(_once_each(changes)))
         self.requests += len(parts)
         return parts
 
     def _forget(self, path: str) -> Iterator[PlannedChange]:
         self.left_out.pop(path, None)
         self._crowded_out.pop(path, None)
-        self.old_modes.discard(path)
         if self.files.pop(path, None) is None:
             return
         self._names.remove(path)
@@ -111,10 +104,7 @@ class Plan:
         self.left_out.pop(path, None)
         self._crowded_out.pop(path, None)
         self._names.add(path)
-        if entry.mode in (MODE_FILE, MODE_EXECUTABLE):
-            self.old_modes.discard(path)
-        else:  # 100664, which git wrote before 2005
-            self.old_modes.add(path)
+        if not entry.executable:  # also 100664, which git wrote before 2005
             entry = TreeEntry(MODE_FILE, entry.sha)
         self.files[path] = entry
         return PlannedChange(path, entry, self.size_of(entry.sha))
@@ -151,3 +141,12 @@ class Plan:
             part.append(change)
             size += weight
         yield tuple(part)
+
+
+def _once_each(changes: Iterable[PlannedChange]) -> list[PlannedChange]:
+    """Return the last change of each path: of a tree in another order than git's, files seem to go and come again."""
+    last: dict[str, PlannedChange] = {}
+    for change in changes:
+        last.pop(change.path, None)
+        last[change.path] = change
+    return list(last.values())

@@ -32,6 +32,7 @@ class Report:
     left_out: dict[str, int]
     left_out_files: tuple[LeftOut, ...]
     same_tree: int
+    same_but_for_spelling: int
     same_files: int
     first_different: str | None
     equal: bool
@@ -59,6 +60,7 @@ def report_on(
         left_out=dict(Counter(omission.reason for omission in plan.omissions).most_common()),
         left_out_files=tuple(_first_of_each(plan.omissions)),
         same_tree=counts["same tree"],
+        same_but_for_spelling=counts["same but for spelling"],
         same_files=counts["same files"],
         first_different=first_different,
         equal=first_different is None,
@@ -83,6 +85,11 @@ def in_words(report: Report) -> str:
             lines += _named([file for file in report.left_out_files if file.reason == reason])
     if report.same_tree:
         lines.append(f"{report.same_tree} of {report.commits} trees are equal to the original's, to the bit")
+    if report.same_but_for_spelling:
+        lines.append(
+            f"{report.same_but_for_spelling} of {report.commits} trees hold equal files, but the original does not "
+            "spell them as git does (old or padded modes, empty folders)"
+        )
     if report.same_files:
         lines.append(f"{report.same_files} of {report.commits} trees are equal but for what was left out")
     if report.first_different:

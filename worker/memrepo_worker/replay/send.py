@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memrepo.calls import MemoryRepo
@@ -10,7 +10,7 @@ from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB, Limits
 from memrepo.models import Author, CommitResult, FileChange
 from memrepo.validation import check_ident
-from memrepo_worker.replay.plan import Part, Plan
+from memrepo_worker.replay.plan import Part, Plan, PlannedChange
 from memrepo_worker.replay.source import SourceCommit, SourceRepository
 from memrepo_worker.replay.window import JobFailedError, Sent, Window
 
@@ -18,6 +18,10 @@ _Tag = tuple[SourceCommit, bool]
 """Which commit of the original a request is for, and whether it is the last for it."""
 
 WINDOW = Window(jobs_max=200, bytes_max=64 * MIB, timeout_s=120)
+
+
+_BATCH_MAX = 100
+_BATCH_BYTES_MAX = 8 * MIB
 
 
 @dataclass(frozen=True)
@@ -49,33 +53,63 @@ class Sender:
             ) from cause
 
     def _jobs(self, history: Sequence[SourceCommit]) -> Iterator[Sent[CommitResult, _Tag]]:
-        """Send one request after the other."""
-        for commit in history:
-            parts = self.plan.advance(commit)
-            for number, part in enumerate(parts, start=1):
-                tag = (commit, number == len(parts))
+        """Send one request after the other; the files of many are read at once."""
+        for batch in self._batches(history):
+            blobs = self.source.blobs({sha for request in batch for sha in request.blobs})
+            for request in batch:
                 try:
                     job = self.repo.commit(
-                        self._changes(part),
-                        message_of(commit, number, len(parts), self.plan.limits),
-                        author=author_of(commit),
+                        [change_of(change, blobs) for change in request.part],
+                        message_of(request.commit, request.number, request.parts, self.plan.limits),
+                        author=author_of(request.commit),
                         create_repo_if_missing=True,
                     )
                 except MemoryRepoError as error:
-                    raise JobFailedError(tag, error) from error
-                yield Sent(job, sum(change.size for change in part), tag)
+                    raise JobFailedError(request.tag, error) from error
+                yield Sent(job, request.size, request.tag)
 
-    def _changes(self, part: Part) -> list[FileChange]:
-        return [
-            FileChange(path=change.path)
-            if change.entry is None
-            else FileChange(
-                path=change.path,
-                content=self.source.blob(change.entry.sha),
-                executable=change.entry.executable,
-            )
-            for change in part
-        ]
+    def _batches(self, history: Sequence[SourceCommit]) -> Iterator[list[_Planned]]:
+        """Plan the requests, and yield them in groups of which the files fit into memory."""
+        batch: list[_Planned] = []
+        for commit in history:
+            parts = self.plan.advance(commit)
+            for number, part in enumerate(parts, start=1):
+                batch.append(_Planned(commit, part, number, len(parts)))
+                if len(batch) == _BATCH_MAX or sum(each.size for each in batch) > _BATCH_BYTES_MAX:
+                    yield batch
+                    batch = []
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """One request to be: a part of a commit."""
+
+    commit: SourceCommit
+    part: Part
+    number: int
+    parts: int
+
+    @property
+    def tag(self) -> _Tag:
+        return self.commit, self.number == self.parts
+
+    @property
+    def size(self) -> int:
+        """How many bytes of files it carries."""
+        return sum(change.size for change in self.part)
+
+    @property
+    def blobs(self) -> list[str]:
+        """The files that it carries, by id."""
+        return [change.entry.sha for change in self.part if change.entry is not None]
+
+
+def change_of(change: PlannedChange, blobs: Mapping[str, bytes]) -> FileChange:
+    """Return a change as it is sent."""
+    if change.entry is None:
+        return FileChange(path=change.path)
+    return FileChange(path=change.path, content=blobs[change.entry.sha], executable=change.entry.executable)
 
 
 def message_of(commit: SourceCommit, part: int, parts: int, limits: Limits) -> str:

@@ -1,21 +1,26 @@
-"""The repository that is replayed: its first-parent history, read by the git command line and libgit2."""
+"""The repository that is replayed: its first-parent history and its files, read by git around its objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import pygit2
-
-from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.git.objects import TreeEntry
+from memrepo.limits import MIB
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
+from memrepo_worker.git.foreign import ForeignRepository, find_repository
+from memrepo_worker.git.objects import MODE_SUBMODULE, TreeEntry
+from memrepo_worker.replay.batch import read_objects, sizes_of
+from memrepo_worker.replay.spelling import add_canonical_trees
 
 LOG_TIMEOUT_S = 600.0
+OUTPUT_BYTES_MAX = 512 * MIB
+"""How much one run of git may say; of ``git log`` it is about four million changes."""
+
 _HEADER = b"\x01"
 _FORMAT = "tformat:%x01%H%x00%T%x00%an%x00%ae%x00%B"
 _LOG = (
-    "log", "--first-parent", "--reverse", "--diff-merges=first-parent", "--root", "--raw", "-z", "--no-abbrev",
+    "log", "--stdin", "--no-walk=unsorted", "--diff-merges=first-parent", "--root", "--raw", "-z", "--no-abbrev",
     "--no-renames", "--no-show-signature", "--no-notes", "--no-mailmap", "--encoding=UTF-8", f"--format={_FORMAT}",
 )  # fmt: skip
 
@@ -45,45 +50,99 @@ class SourceCommit:
 
 @dataclass(frozen=True)
 class SourceRepository:
-    """A repository, or a folder inside a work tree of one. Nothing in it is changed, and nothing of it is run."""
+    """A repository, or a folder inside a work tree of one. Nothing in it is changed, run, obeyed or fetched."""
 
-    path: Path
+    found: ForeignRepository
     git: Git
-    _objects: pygit2.Odb
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _canonical: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, git: Git) -> SourceRepository:
         """Find the repository.
 
         Raises:
-            GitError: there is none.
+            GitError: there is none, or none that can be read; one line that says what to do.
         """
-        found = git.run(["-C", str(path), "rev-parse", "--absolute-git-dir", "--git-common-dir"]).decode()
-        git_dir, common_dir = (Path(path, line) for line in found.splitlines())
-        return cls(git_dir, replace(git, timeout_s=LOG_TIMEOUT_S), pygit2.Odb(str(common_dir / "objects")))
+        return cls(find_repository(path), git)
 
     def history(self, limit: int | None = None) -> list[SourceCommit]:
-        """Return the commits that led to ``HEAD`` by first parents, oldest first.
+        """Return the commits that led to ``HEAD`` by first parents, oldest first; all their files are there.
 
         Raises:
-            GitError: ``HEAD`` names no commit, or git failed.
+            GitError: ``HEAD`` names no commit, something is missing, or there is more than the caps allow.
         """
+        path, head = self.found.path, self.found.head
+        if head is None:
+            raise GitError(f"{path} has no commit to replay: its HEAD names none")
         try:
-            head = self.git.run(
-                ["rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"], repo=self.path
+            line = self._run(["rev-list", "--first-parent", head]).decode().split()[::-1]
+            shas = "".join(f"{sha}\n" for sha in line[:limit])
+            commits = list(_parse(self._run(_LOG, shas.encode())))
+        except GitError as error:
+            raise self._unreadable(error) from error
+        self._look_at(commits)
+        return commits
+
+    def _look_at(self, commits: Iterable[SourceCommit]) -> None:
+        """Ask for the size of every file, and so whether it is there, before anything is sent."""
+        blobs = {
+            change.entry.sha
+            for commit in commits
+            for change in commit.changes
+            if change.entry is not None and change.entry.mode != MODE_SUBMODULE
+        }
+        sizes = sizes_of(self._run, blobs, "blob")
+        missing = blobs - sizes.keys()
+        if missing:
+            raise self._unreadable(
+                GitError(f"{len(missing)} of {len(blobs)} files are not in it, {min(missing)} for one")
             )
-        except GitError:
-            raise GitError(f"{self.path} has no commit to replay: its HEAD names none") from None
-        commits = list(_parse(self.git.run([*_LOG, head.decode().strip()], repo=self.path)))
-        return commits if limit is None else commits[:limit]
+        unpacked, most = sum(sizes.values()), self.git.caps.unpacked_bytes_max
+        if unpacked > most:
+            what = f"{unpacked} bytes of files unpacked, over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX ({most})"
+            raise self._unreadable(GitOverBoundsError(what))
+        self._sizes.update(sizes)
 
     def size(self, blob_sha: str) -> int:
-        """Return a blob's size in bytes."""
-        return int(self._objects.read_header(blob_sha)[1])
+        """Return the size in bytes of a file of the history."""
+        return self._sizes[blob_sha]
 
-    def blob(self, blob_sha: str) -> bytes:
-        """Return a blob's bytes."""
-        return bytes(self._objects.read(blob_sha)[1])
+    def blobs(self, shas: Iterable[str]) -> dict[str, bytes]:
+        """Return files of the history by id."""
+        return dict(read_objects(self._run, {sha: self._sizes[sha] for sha in shas}, "blob"))
+
+    def canonical_tree(self, tree_sha: str, soon: Iterable[str]) -> str:
+        """Return the id of the tree that git itself would write of a tree's files.
+
+        ``soon`` are trees that will be asked for next: reading many at once starts fewer processes.
+        """
+        if tree_sha not in self._canonical:
+            add_canonical_trees(self._run, [tree_sha, *soon], self._canonical)
+        return self._canonical[tree_sha]
+
+    def _run(self, arguments: Sequence[str], stdin: bytes = b"") -> bytes:
+        return self.git.run(
+            arguments,
+            repo=self.found.objects,
+            stdin=stdin,
+            timeout_s=LOG_TIMEOUT_S,
+            bounds=self.git.caps.bounds_for(self.found.stored_bytes),
+            output_bytes_max=OUTPUT_BYTES_MAX,
+        )
+
+    def _unreadable(self, error: GitError) -> GitError:
+        """Say what is missing or too much, and what to do about it."""
+        path = self.found.path
+        if isinstance(error, GitOverBoundsError):
+            return GitError(f"{error}, reading the history of {path}. Or replay a part of it with --limit.")
+        what = str(error)
+        if self.found.is_partial:
+            return GitError(
+                f"{path} is a partial clone (git clone --filter), and memrepo fetches nothing: {what}. "
+                "Replay a full one, made by git clone without --filter."
+            )
+        return GitError(f"the history of {path} cannot be read whole: {what}. git fsck says more.")
 
 
 def _parse(log: bytes) -> Iterator[SourceCommit]:

@@ -19,13 +19,16 @@ from memrepo_worker.git.objects import (
     object_id,
 )
 from memrepo_worker.replay.plan import Plan
-from memrepo_worker.replay.source import SourceCommit
-from memrepo_worker.replay.window import Sent, Window
+from memrepo_worker.replay.source import SourceCommit, SourceRepository
+from memrepo_worker.replay.window import JobFailedError, Sent, Window
 
 WINDOW = Window(jobs_max=32, bytes_max=64 * MIB, timeout_s=120)
 
-Verdict = Literal["same tree", "same files", "different"]
-"""How a commit compares: to the bit; but for what was left out; or not at all."""
+Verdict = Literal["same tree", "same but for spelling", "same files", "different"]
+"""How a commit compares: to the bit; but for how the original spells its tree; but for what was left out; or not."""
+
+SOON = 200
+"""How many trees are read at once where the original spells them in its own way."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,39 @@ class Verifier:
 
     repo: MemoryRepo
     plan: Plan
+    source: SourceRepository
 
     def verify(self, history: Sequence[SourceCommit], shas: Sequence[str]) -> Iterator[Verdict]:
-        """Yield how each commit compares; ``shas`` says what each has become."""
-        for (commit, sha), first_page in WINDOW.results(self._first_pages(history, shas)):
-            self.plan.advance(commit)
-            yield _compare(self.plan, commit, self._files(sha, first_page))
+        """Yield how each commit compares; ``shas`` says what each has become.
 
-    def _first_pages(
-        self, history: Sequence[SourceCommit], shas: Sequence[str]
-    ) -> Iterator[Sent[list[FileInfo], tuple[SourceCommit, str]]]:
-        for commit, sha in zip(history, shas, strict=True):
-            yield Sent(self.repo.list_files(ref=sha, limit=LIST_LIMIT_MAX), 0, (commit, sha))
+        Raises:
+            MemoryRepoError: a read failed.
+            GitError: the original cannot be read any more.
+        """
+        try:
+            for (index, sha), first_page in WINDOW.results(self._first_pages(shas)):
+                self.plan.advance(history[index])
+                yield self._compare(history, index, self._files(sha, first_page))
+        except JobFailedError as failed:
+            raise failed.cause from None
+
+    def _compare(
+        self, history: Sequence[SourceCommit], index: int, files: Mapping[str, TreeEntry]
+    ) -> Verdict:
+        if files != self.plan.files:
+            return "different"
+        if self.plan.left_out:
+            return "same files"
+        original, ours = history[index].tree_sha, tree_sha(files)
+        if ours == original:
+            return "same tree"
+        soon = [commit.tree_sha for commit in history[index : index + SOON]]
+        same = ours == self.source.canonical_tree(original, soon)
+        return "same but for spelling" if same else "different"
+
+    def _first_pages(self, shas: Sequence[str]) -> Iterator[Sent[list[FileInfo], tuple[int, str]]]:
+        for index, sha in enumerate(shas):
+            yield Sent(self.repo.list_files(ref=sha, limit=LIST_LIMIT_MAX), 0, (index, sha))
 
     def _files(self, sha: str, first_page: list[FileInfo]) -> dict[str, TreeEntry]:
         """Read the remaining pages, and return all files by path."""
@@ -57,14 +81,6 @@ class Verifier:
             file.path: TreeEntry(MODE_EXECUTABLE if file.executable else MODE_FILE, file.sha)
             for file in files
         }
-
-
-def _compare(plan: Plan, commit: SourceCommit, files: Mapping[str, TreeEntry]) -> Verdict:
-    if files != plan.files:
-        return "different"
-    if not plan.exact:
-        return "same files"
-    return "same tree" if tree_sha(files) == commit.tree_sha else "different"
 
 
 def tree_sha(files: Mapping[str, TreeEntry]) -> str:
