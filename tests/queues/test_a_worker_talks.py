@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from memrepo.clock import system_clock
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
+from tests.support.http_answers import Answer, answering
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerFleet, WorkerProcess, fleet
@@ -84,3 +88,107 @@ def test_a_warning_level_leaves_a_healthy_worker_silent(talking: WorkerFleet, ow
     worker.process.wait(20)
 
     assert worker.output == ""
+
+
+def test_a_store_that_is_down_is_told_when_it_begins_and_when_it_is_over_and_the_record_says_why(
+    talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    effects = own_broker.client(1)
+    worker = talking.start("w1")
+    with sender(own_broker, SHARDS) as send:
+        effects.set("down", 1)
+        before_s = system_clock()
+        ids = [send.commit("acme", agent) for agent in ("ann", "bob", "cid")]
+        wait_for(lambda: all(retrying(send, one) for one in ids), "all to wait for the store")
+        wait_for(lambda: effects.llen("begun") >= 12, "many tries")
+        records_of_jobs = [retrying(send, one) for one in ids]
+        effects.delete("down")
+        assert [send.final(one)["status"] for one in ids] == ["SUCCESS"] * 3
+    effects.close()
+
+    for record in records_of_jobs:
+        assert record["result"]["exc_type"] == "StoreUnavailableError"
+        reason, details = record["result"]["exc_message"]
+        assert reason == "the test says so"
+        assert before_s <= details["since"] <= system_clock()
+    began, over = first(worker, "store.trouble"), first(worker, "store.trouble.over")
+    assert began["level"] == over["level"] == "WARNING"
+    assert began["message"].startswith("the test says so; ")
+    assert (began["error"], began["reason"]) == ("UnavailableError", "the test says so")
+    assert began["agent"] in ("acme/ann", "acme/bob", "acme/cid")
+    assert over["message"].startswith("over after ")
+    assert len(told(worker, "store.trouble")) == len(told(worker, "store.trouble.over")) == 1
+
+
+def retrying(send: Sender, task_id: str) -> dict[str, Any]:
+    """Return a job's record if it waits for the store."""
+    meta = send.meta(task_id) or {}
+    return meta if meta.get("status") == "RETRY" else {}
+
+
+def test_a_store_that_is_away_is_named_with_its_host_and_cause(
+    own_broker: Valkey, settings: WorkerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "s3cr3t")
+    own_broker.client().flushall()
+    values = replace(settings, broker_url=own_broker.url, result_url=own_broker.url, log_format="json")
+    port = free_port()
+    argument = {
+        "folder": str(tmp_path),
+        "delay_s": 0,
+        "store_url": f"s3://bucket?endpoint_url=http://{LOOPBACK}:{port}&region=x&addressing_style=path",
+    }
+    with (
+        fleet(tmp_path / "logs", values, "tests.support.real_service:real_service", argument) as workers,
+        sender(own_broker, SHARDS) as send,
+    ):
+        worker = workers.start()
+        one = send.commit("acme", "ann")
+        refused = wait_for(lambda: retrying(send, one), "the request to wait")["result"]["exc_message"]
+        with answering(Answer.of_s3(503, "SlowDown", "Please reduce your request rate."), port):
+            slow = wait_for(
+                lambda: "SlowDown" in (said := retrying(send, one)["result"]["exc_message"])[0] and said,
+                "the request to wait for another reason",
+            )
+        reasons = [record["reason"] for record in told(worker, "store.trouble")]
+
+    place = f"s3://bucket at {LOOPBACK}:{port}"
+    assert refused[0] == f"{place}: connection refused (ECONNREFUSED)"
+    assert slow == [f"{place}: SlowDown (503): Please reduce your request rate.", refused[1]]
+    assert reasons[0] == refused[0]
+    assert slow[0] in reasons
+    assert "s3cr3t" not in worker.output
+
+
+def test_a_request_that_fails_in_the_worker_is_found_in_its_log_by_the_id_in_the_verdict(
+    talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    worker = talking.start("w1")
+    with sender(own_broker, SHARDS) as send:
+        one = send.commit("acme", "ann", message="poison")
+        message, details = send.final(one)["result"]["exc_message"]
+
+    assert details["request_id"] == one
+    assert details["worker"].startswith("w1@")
+    assert f"look for {one} in the log of w1@" in message
+    faults = told(worker, "request.fault")
+    assert [fault["tries"] for fault in faults] == [1, 2, 3]
+    assert all(fault["request_ids"] == [one] and fault["agent"] == "acme/ann" for fault in faults)
+    assert all(fault["error"] == "ValueError" and "fake_service.py:" in fault["where"] for fault in faults)
+    assert not any("traceback" in fault for fault in faults)
+    assert [record["request_ids"] for record in told(worker, "request.given_up")] == [[one]]
+    assert "SECRET-CONTENT" not in worker.output
+
+
+def test_at_debug_the_fault_comes_with_its_traceback_without_what_it_says(
+    talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    worker = talking.start("w1", log_level="DEBUG")
+    with sender(own_broker, SHARDS) as send:
+        send.final(send.commit("acme", "ann", message="poison"))
+
+    fault = told(worker, "request.fault")[0]
+    assert fault["traceback"][-1] == "ValueError"
+    assert any(line.startswith("attempts.py:") for line in fault["traceback"])
+    assert "SECRET-CONTENT" not in worker.output

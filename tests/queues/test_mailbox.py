@@ -15,6 +15,7 @@ from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.seam import RefusedError, UnavailableError
+from memrepo_worker.trouble import WaitReason
 from tests.support.sending import commit_request
 from tests.support.waiting import wait_for
 
@@ -38,14 +39,16 @@ class Note:
 class Desk:
     told: dict[str, Outcome] = field(default_factory=dict)
     retried: list[str] = field(default_factory=list)
+    waited_for: list[WaitReason] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
 
     def begin(self, tickets: Sequence[Note]) -> list[Note]:
         return [ticket for ticket in tickets if ticket.id not in self.cancelled]
 
-    def retrying(self, tickets: Sequence[Note]) -> None:
+    def retrying(self, tickets: Sequence[Note], waiting: WaitReason) -> None:
         self.retried += [ticket.id for ticket in tickets]
+        self.waited_for.append(waiting)
 
     def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome]) -> None:
         self.told |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
@@ -102,7 +105,9 @@ def open_post() -> Iterator[Callable[..., Post]]:
 
     def build(turns_max: int = 2, **bounds: int) -> Post:
         handler, desk, threads = Handler(), Desk(), ThreadPoolExecutor(turns_max)
-        attempts = Attempts(lambda _: Lease("t", 1e9), Random(1), Counters(), Backoff(0.001, 0.01))
+        attempts = Attempts(
+            lambda _: Lease("t", 1e9), Random(1), Counters(), Backoff(0.001, 0.01), worker="w1@host"
+        )
         mailbox = Mailbox(
             handler,
             desk,
@@ -172,7 +177,7 @@ def test_parked_requests_hold_no_thread(open_post: Callable[..., Post]) -> None:
     post.finish()
 
 
-@pytest.mark.parametrize("error", [UnavailableError("x"), RefusedError("x")])
+@pytest.mark.parametrize("error", [UnavailableError("s3://b at h: away"), RefusedError("s3://b at h: away")])
 def test_while_the_store_is_away_the_same_requests_are_tried_again(
     open_post: Callable[..., Post], error: Exception
 ) -> None:
@@ -190,6 +195,8 @@ def test_while_the_store_is_away_the_same_requests_are_tried_again(
 
     assert [ids for _, ids in post.handler.groups] == [[first]] * 21
     assert post.desk.retried == [first] * 20
+    assert {waiting.reason for waiting in post.desk.waited_for} == {"s3://b at h: away"}
+    assert len({waiting.since_s for waiting in post.desk.waited_for}) == 1
     assert post.desk.told == {first: Success(first)}
 
 
@@ -212,7 +219,8 @@ def test_a_request_that_always_fails_gets_a_verdict_and_the_others_go_on(
 
     error = post.desk.told[ids[1]]
     assert type(error) is MemoryRepoError
-    assert error.details == {"request_id": ids[1]}
+    assert error.details == {"request_id": ids[1], "worker": "w1@host"}
+    assert f"look for {ids[1]} in the log of w1@host" in error.message
     assert [post.desk.told[ids[index]] for index in (0, 2)] == [Success(ids[0]), Success(ids[2])]
     tries = [group for _, group in post.handler.groups[1:]]
     assert tries == [ids] * 3 + [[ids[0]]] + [[ids[1]]] * 3 + [[ids[2]]]

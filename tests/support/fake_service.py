@@ -23,6 +23,8 @@ from memrepo.requests import CommitRequest, Request
 from memrepo_worker.group import Group, Outcome, Success
 from memrepo_worker.store.seam import UnavailableError
 
+_MESSAGE = "SECRET-CONTENT in a message of an exception"
+
 
 class FakeService:
     """Appends each commit's request id to ``effects:<agent>``, once."""
@@ -40,7 +42,7 @@ class FakeService:
         if self._redis.exists("down"):
             raise UnavailableError("the test says so")
         if any(getattr(request, "message", "").startswith("poison") for request in group.requests):
-            raise ValueError("SECRET-CONTENT in a message of an exception")
+            raise ValueError(_MESSAGE)
         outcomes = [self._settle(f"effects:{group.agent}", request) for request in group.requests]
         self._redis.rpush("done", json.dumps(entry))
         return outcomes

@@ -1,4 +1,4 @@
-"""The real service for worker processes of tests: a local folder as the store, as far away as the test says."""
+"""The real service for worker processes of tests: by default a local folder as the store, as far away as told."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _OPEN = ExitStack()
 
 
 def real_service(argument: dict[str, Any]) -> GroupHandler:
-    """Build it from a JSON argument: ``folder``, ``delay_s`` and, where time has to stand still, ``now_s``."""
+    """Build it from a JSON argument: ``folder``, ``delay_s``, ``store_url``; ``now_s`` where time stands still."""
     folder = Path(argument["folder"])
-    store_url = (folder / "store").as_uri()
+    store_url = argument.get("store_url") or (folder / "store").as_uri()
     settings = WorkerSettings(store_url=store_url, cache_dir=folder / "cache" / str(os.getpid()))
     store = DelayedStore(open_store(store_url), argument["delay_s"])
     now_s = argument.get("now_s")

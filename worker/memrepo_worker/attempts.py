@@ -11,13 +11,18 @@ from random import Random  # noqa: TID251 - the type alone: the generator itself
 from memrepo.errors import MemoryRepoError
 from memrepo.requests import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
-from memrepo_worker.logs import cause_of
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.store.seam import RefusedError, UnavailableError
+from memrepo_worker.trouble import StoreTrouble, WaitReason
 
 logger = logging.getLogger(__name__)
 
 Requests = tuple[Request, ...]
+OnRetry = Callable[[WaitReason], None]
+"""Is told, before each pause, what the requests wait for."""
+
+_IDS_TOLD_MAX = 10
 
 
 class StoppedError(Exception):
@@ -41,7 +46,8 @@ class Backoff:
 class Attempts:
     """Calls the handler until every request has an outcome.
 
-    ``lease_of`` is asked before each try, so that a try never runs on an old tenure's lease.
+    ``lease_of`` is asked before each try, so that a try never runs on an old tenure's lease. ``worker`` is the name
+    of the worker whose log says more of a fault.
     """
 
     lease_of: Callable[[Agent], Lease]
@@ -49,6 +55,8 @@ class Attempts:
     observer: Observer
     backoff: Backoff = field(default_factory=Backoff)
     tries_max: int = 3
+    worker: str = "the worker"
+    trouble: StoreTrouble = field(default_factory=lambda: StoreTrouble(logger))
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
@@ -56,7 +64,7 @@ class Attempts:
         self._stopped.set()
 
     def settle(
-        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: Callable[[], None]
+        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: OnRetry
     ) -> Sequence[Outcome]:
         """Return the outcome of each request, in order.
 
@@ -70,30 +78,39 @@ class Attempts:
         if outcomes is not None:
             return outcomes
         if len(requests) == 1:
-            return [_gave_up(requests[0])]
+            return [self._gave_up(agent, requests[0])]
         self.observer.count("mailbox.groups.split")
         return [
             outcome for request in requests for outcome in self.settle(handler, agent, (request,), on_retry)
         ]
 
     def _try(
-        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: Callable[[], None]
+        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: OnRetry
     ) -> Sequence[Outcome] | None:
         """Return the outcomes, or None after the last try allowed."""
         faults = unavailable = 0
-        while True:
-            try:
-                return self._call(handler, agent, requests)
-            except (UnavailableError, RefusedError) as error:
-                unavailable += 1
-                on_retry()
-                self._note("mailbox.store.unavailable", error, agent, requests)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
-                faults += 1
-                self._note("mailbox.faults", error, agent, requests)
-                if faults >= self.tries_max:
-                    return None
-            self._wait(faults + unavailable)
+        answered = False
+        try:
+            while True:
+                try:
+                    outcomes = self._call(handler, agent, requests)
+                    answered = True
+                    return outcomes
+                except (UnavailableError, RefusedError) as error:
+                    unavailable += 1
+                    pause_s = self.backoff.wait_s(faults + unavailable, self.random)
+                    self.observer.count("mailbox.store.unavailable")
+                    on_retry(self.trouble.met(agent, len(requests), error, pause_s))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
+                    faults += 1
+                    self._note_fault(error, agent, requests, faults)
+                    if faults >= self.tries_max:
+                        return None
+                    pause_s = self.backoff.wait_s(faults + unavailable, self.random)
+                if self._stopped.wait(pause_s):
+                    raise StoppedError
+        finally:
+            self.trouble.over(agent, answered=answered)
 
     def _call(self, handler: GroupHandler, agent: Agent, requests: Requests) -> Sequence[Outcome]:
         outcomes = handler(Group(agent, requests, self.lease_of(agent)))
@@ -101,18 +118,21 @@ class Attempts:
             raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
         return outcomes
 
-    def _wait(self, tries: int) -> None:
-        if self._stopped.wait(self.backoff.wait_s(tries, self.random)):
-            raise StoppedError
+    def _note_fault(self, error: Exception, agent: Agent, requests: Requests, faults: int) -> None:
+        self.observer.count("mailbox.faults")
+        ids = [request.request_id for request in requests[:_IDS_TOLD_MAX]]
+        more = f" and {len(requests) - len(ids)} more" if len(requests) > len(ids) else ""
+        message = f"try {faults} of {self.tries_max} failed for {agent}: {', '.join(ids)}{more}"
+        fields = {"agent": str(agent), "request_ids": ids, "requests": len(requests), "tries": faults}
+        log(logger, logging.WARNING, "request.fault", message, fields, error)
 
-    def _note(self, event: str, error: Exception, agent: Agent, requests: Requests) -> None:
-        self.observer.count(event)
-        ids = ", ".join(request.request_id for request in requests[:3])
-        logger.warning("%s: %s, %d requests (%s): %s", event, agent, len(requests), ids, cause_of(error))
-
-
-def _gave_up(request: Request) -> MemoryRepoError:
-    return MemoryRepoError(
-        f"request {request.request_id} failed inside the worker, again and again; its log says where",
-        {"request_id": request.request_id},
-    )
+    def _gave_up(self, agent: Agent, request: Request) -> MemoryRepoError:
+        """Return the verdict on a request that no try could execute; the id in it is what the log is searched for."""
+        request_id = request.request_id
+        fields = {"agent": str(agent), "request_ids": [request_id], "requests": 1}
+        log(logger, logging.ERROR, "request.given_up", f"gave up on {request_id} of {agent}", fields)
+        return MemoryRepoError(
+            f"request {request_id} failed inside the worker, {self.tries_max} times; look for {request_id} in the log "
+            f"of {self.worker}",
+            {"request_id": request_id, "worker": self.worker},
+        )

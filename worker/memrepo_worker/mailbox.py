@@ -18,12 +18,18 @@ from memrepo.limits import MIB
 from memrepo.requests import Request
 from memrepo_worker.attempts import Attempts, StoppedError
 from memrepo_worker.group import Agent, GroupHandler, Outcome
-from memrepo_worker.logs import cause_of
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
+from memrepo_worker.trouble import WaitReason
 
 
 class Ticket(Protocol):
     """A parked request. All methods but the properties are called from a borrowed thread."""
+
+    @property
+    def id(self) -> str:
+        """The name under which the log speaks of it."""
+        ...
 
     @property
     def agent(self) -> Agent:
@@ -58,8 +64,8 @@ class Desk(Protocol[AnyTicket]):
         """Note that the requests are about to run; return those that still shall (not the cancelled), opened."""
         ...
 
-    def retrying(self, tickets: Sequence[AnyTicket]) -> None:
-        """Note that the store is unavailable and the requests are tried again."""
+    def retrying(self, tickets: Sequence[AnyTicket], waiting: WaitReason) -> None:
+        """Note that the store is unavailable, for what reason, and that the requests are tried again."""
         ...
 
     def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome]) -> None:
@@ -179,7 +185,7 @@ class Mailbox(Generic[AnyTicket]):
                 self._serve(*turn)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
-                logger.error("a turn failed; its requests stay unacknowledged: %s", cause_of(error))
+                _tell_fault(error, *turn)
 
     def _serve(self, agent: Agent, tickets: list[AnyTicket]) -> None:
         try:
@@ -224,7 +230,7 @@ class Mailbox(Generic[AnyTicket]):
         self._observer.count("mailbox.requests", len(running))
         try:
             outcomes = self._attempts.settle(
-                self._handler, agent, requests, on_retry=lambda: self._desk.retrying(running)
+                self._handler, agent, requests, on_retry=lambda waiting: self._desk.retrying(running, waiting)
             )
         except StoppedError:
             return lambda: self._desk.abandon(running)
@@ -255,6 +261,13 @@ class Mailbox(Generic[AnyTicket]):
 
     def _count(self, agents: Callable[[Agent], bool]) -> int:
         return sum(count for agent, count in self._unsettled.items() if agents(agent))
+
+
+def _tell_fault(error: Exception, agent: Agent, tickets: Sequence[Ticket]) -> None:
+    ids = [ticket.id for ticket in tickets]
+    message = f"a turn of {agent} failed; its requests stay unacknowledged: {', '.join(ids)}"
+    fields = {"agent": str(agent), "request_ids": ids, "requests": len(ids)}
+    log(logger, logging.ERROR, "turn.fault", message, fields, error)
 
 
 def _nothing() -> None:

@@ -37,9 +37,9 @@ from memrepo_worker.store.seam import (
     ],
 )
 def test_every_answer_is_one_of_four(status: int, code: str, kind: type[StoreError]) -> None:
-    assert type(meaning_of("bucket", status, {"Code": code})) is kind
+    assert type(meaning_of("s3://bucket at h", status, {"Code": code})) is kind
 
 
 def test_a_refusal_says_what_to_mend() -> None:
-    refused = str(meaning_of("bucket", 404, {"Code": "NoSuchBucket", "Message": "None such"}))
-    assert refused == "s3://bucket: NoSuchBucket (404): None such; create the bucket"
+    refused = str(meaning_of("s3://bucket at h:9000", 404, {"Code": "NoSuchBucket", "Message": "None such"}))
+    assert refused == "s3://bucket at h:9000: NoSuchBucket (404): None such; create the bucket"

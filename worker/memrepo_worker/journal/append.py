@@ -13,6 +13,7 @@ from memrepo_worker.store.seam import (
     NotThereError,
     PreconditionFailedError,
     Store,
+    StoreError,
     UnavailableError,
 )
 
@@ -39,17 +40,19 @@ def append(store: Store, key: str, data: bytes) -> Append:
             look at the number, before anything is told to anybody.
         RefusedError: the store will not take it until somebody mends something.
     """
+    last: StoreError | None = None
     for _ in range(_ATTEMPTS_MAX):
         try:
             store.put(key, data, ABSENT)
-        except (PreconditionFailedError, UnavailableError):
+        except (PreconditionFailedError, UnavailableError) as error:
+            last = error
             # What is in the way may be our own earlier attempt: only the bytes tell.
             settled = _read_back(store, key, data)
             if settled is not None:
                 return settled
         else:
             return Append.DONE
-    raise UnavailableError(f"no certain answer about {key} in {_ATTEMPTS_MAX} attempts")
+    raise UnavailableError(f"no certain answer about {key} in {_ATTEMPTS_MAX} attempts: {last}") from last
 
 
 def _read_back(store: Store, key: str, data: bytes) -> Append | None:

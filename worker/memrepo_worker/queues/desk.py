@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from memrepo.chunks import BodyMissingError
-from memrepo.errors import InvalidRequestError
+from memrepo.errors import InvalidRequestError, StoreUnavailableError
 from memrepo.limits import Limits
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import Observer
@@ -18,6 +18,7 @@ from memrepo_worker.queues.jobs import Job, Parcel
 from memrepo_worker.queues.results import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenure
+from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +80,10 @@ class Desk:
             job.drop()
         return None
 
-    def retrying(self, parcels: Sequence[Parcel]) -> None:
-        """Mark the requests as waiting for the store."""
-        self._backend.store_retrying([_waiting(parcel) for parcel in parcels])
+    def retrying(self, parcels: Sequence[Parcel], why: WaitReason) -> None:
+        """Mark the requests as waiting for the store, with the reason and since when."""
+        error = StoreUnavailableError(why.reason, {"since": why.since_s})
+        self._backend.store_retrying([_waiting(parcel) for parcel in parcels], error)
         for parcel in parcels:
             parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
 

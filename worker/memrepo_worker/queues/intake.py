@@ -65,7 +65,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         self.mailbox: Mailbox[Parcel] = Mailbox(
             handler,
             self.desk,
-            attempts=Attempts(self._lease_of, random, counters),
+            attempts=Attempts(self._lease_of, random, counters, worker=consumer.hostname),
             submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
             observer=counters,
             bounds=MailboxBounds(

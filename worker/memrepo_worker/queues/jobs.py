@@ -199,6 +199,11 @@ class Parcel:
     opened: Request | None = None
 
     @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self.job.id)
+
+    @property
     def ends_group(self) -> bool:
         """Whether nothing after it may share its journal entry."""
         return self.job.operation.request.ENDS_GROUP

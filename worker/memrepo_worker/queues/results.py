@@ -120,9 +120,8 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         """Have it that nobody has begun with a task: its producer will look for it."""
         self.until_done(self.client.delete, (self.get_key_for_task(task_id),))
 
-    def store_retrying(self, waiting: Sequence[Waiting]) -> None:
-        """Mark tasks as waiting for the store."""
-        error = StoreUnavailableError("the object store cannot be reached; the worker tries again")
+    def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> None:
+        """Mark tasks as waiting for the store; ``error`` says why, its details since when."""
         self._store_progress(waiting, error, states.RETRY)
 
     def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[bool]:

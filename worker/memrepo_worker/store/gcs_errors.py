@@ -15,6 +15,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # n
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from memrepo_worker.store.causes import one_line, words_of
 from memrepo_worker.store.seam import (
     NotThereError,
     PreconditionFailedError,
@@ -25,27 +26,39 @@ from memrepo_worker.store.seam import (
 
 
 @contextmanager
-def told(bucket: str, *, missing_is_bucket: bool = False) -> Iterator[None]:
-    """Turn the SDK's errors into the seam's four; ``missing_is_bucket``: nothing but the bucket was asked for."""
+def told(place: str, *, missing_is_bucket: bool = False) -> Iterator[None]:
+    """Turn the SDK's errors into the seam's four; ``place`` names bucket and host in their messages.
+
+    ``missing_is_bucket``: nothing but the bucket was asked for.
+    """
     try:
         yield
     except GoogleAPICallError as error:
         status = error.code or 0
-        raise _meaning_of(bucket, status, error.message, missing_is_bucket=missing_is_bucket) from error
+        raise _meaning_of(place, status, error.message, missing_is_bucket=missing_is_bucket) from error
     except InvalidResponse as error:
         answer = error.response
         raise _meaning_of(
-            bucket, answer.status_code, answer.text, missing_is_bucket=missing_is_bucket
+            place, answer.status_code, answer.text, missing_is_bucket=missing_is_bucket
         ) from error
-    except (DefaultCredentialsError, RefreshError) as error:
+    except DefaultCredentialsError as error:
+        raise RefusedError(f"{place}: {one_line(str(error))}; check the credentials") from error
+    except RefreshError as error:
+        said = f"{place}: the credentials cannot be renewed: {_reason_of(error)}"
         kind = UnavailableError if error.retryable else RefusedError
-        raise kind(f"gs://{bucket}: {error}; check the credentials") from error
+        raise kind(f"{said}; check the credentials") from error
     except (GoogleAuthError, RequestException, HTTPError, DataCorruption, OSError) as error:
-        raise UnavailableError(f"gs://{bucket}: {error}") from error
+        raise UnavailableError(f"{place}: {words_of(error)}") from error
 
 
-def _meaning_of(bucket: str, status: int, text: str, *, missing_is_bucket: bool) -> StoreError:
-    said = f"gs://{bucket}: status {status}: {text.strip()[:300]}"
+def _reason_of(error: RefreshError) -> str:
+    """Return what the token server gave as reason; the rest of its answer may hold more than that."""
+    reason = error.args[0] if error.args else error
+    return words_of(reason) if isinstance(reason, BaseException) else one_line(str(reason))
+
+
+def _meaning_of(place: str, status: int, text: str, *, missing_is_bucket: bool) -> StoreError:
+    said = f"{place}: status {status}: {one_line(text)}"
     if status == 412:
         return PreconditionFailedError(said)
     if status in (408, 409, 429) or status >= 500 or "rateLimitExceeded" in text:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from memrepo_worker.store.causes import words_of_errno
 from memrepo_worker.store.file_names import path_of
 from memrepo_worker.store.file_tree import listed
 from memrepo_worker.store.seam import (
@@ -36,6 +37,11 @@ TEMPORARY = ".temporary"
 LOCK = ".lock"
 _NO_SUCH_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _UNAVAILABLE = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ESTALE}
+_ADVICE = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "raise the quota, or make room there",
+    errno.EROFS: "mount it so that it can be written",
+}
 _FOLDERS_REMEMBERED_MAX = 50_000
 
 
@@ -202,8 +208,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        said = f"{path}: {words_of_errno(error.errno or 0, error.strerror)}"
         if error.errno in _UNAVAILABLE:
-            raise UnavailableError(f"{path}: {error.strerror}") from error
-        raise RefusedError(
-            f"{path}: {error.strerror}; memrepo must be able to read and write there"
-        ) from error
+            raise UnavailableError(said) from error
+        advice = _ADVICE.get(error.errno or 0, "memrepo must be able to read and write there")
+        raise RefusedError(f"{said}; {advice}") from error

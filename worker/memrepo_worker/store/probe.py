@@ -46,7 +46,6 @@ class UnsafeStoreError(Exception):
 class _Won(Enum):
     YES = "yes"
     NO = "no"
-    UNKNOWN = "unknown"
 
 
 def probe(store: Store) -> None:
@@ -116,30 +115,33 @@ def _check_race(store: Store, key: str) -> None:
     start = threading.Barrier(RACERS)
     bodies = [f"racer {number}".encode() for number in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as threads:
-        outcomes = dict(
+        outcomes: dict[bytes, _Won | UnavailableError] = dict(
             zip(bodies, threads.map(lambda body: _create(store, key, body, start), bodies), strict=True)
         )
     stored = _read(store, key)
     winners = [body for body, won in outcomes.items() if won is _Won.YES]
-    possible = [body for body, won in outcomes.items() if won is _Won.UNKNOWN]
+    unknown = {body: error for body, error in outcomes.items() if isinstance(error, UnavailableError)}
+    possible = [*unknown]
     if len(winners) > 1:
         raise UnsafeStoreError(store, f"{len(winners)} of {RACERS} racing creates of one key succeeded")
     if stored is None and possible and not winners:
-        raise UnavailableError(f"{store.name}: no racing create came through; try again")
+        error = unknown[possible[0]]
+        raise UnavailableError(f"none of {RACERS} racing creates came through: {error}") from error
     if stored not in (winners or possible):
         raise UnsafeStoreError(
             store, "after racing creates of one key it keeps bytes of another than the winner"
         )
 
 
-def _create(store: Store, key: str, body: bytes, start: threading.Barrier) -> _Won:
+def _create(store: Store, key: str, body: bytes, start: threading.Barrier) -> _Won | UnavailableError:
+    """Try a create; an error says that it is not known who won."""
     start.wait()
     try:
         store.put(key, body, ABSENT)
     except PreconditionFailedError:
         return _Won.NO
-    except UnavailableError:
-        return _Won.UNKNOWN
+    except UnavailableError as error:
+        return error
     return _Won.YES
 
 

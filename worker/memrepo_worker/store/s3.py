@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3  # noqa: TID251 - its backend
 from botocore.config import Config
 
+from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.lifecycle import expiring_s3_rules
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.s3_errors import meaning_of, told
@@ -73,6 +74,7 @@ class S3Store:
         self._client = client
         self._place = place
         self._put_arguments = place.put_arguments
+        self._told = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
 
     @classmethod
     def connect(cls, place: S3Place, options: StoreOptions) -> S3Store:
@@ -82,7 +84,7 @@ class S3Store:
             RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
         """
         try:
-            with told(place.bucket):
+            with told(f"s3://{place.bucket}"):
                 return cls(_client(place, options), place)
         except ValueError as error:
             raise RefusedError(f"s3://{place.bucket}: {error}") from error
@@ -97,7 +99,7 @@ class S3Store:
 
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        with told(self._place.bucket):
+        with told(self._told):
             answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.prefix + key)
             return StoredObject(answer["Body"].read(), Version(answer["ETag"]))
 
@@ -105,7 +107,7 @@ class S3Store:
         """Write the object if the condition holds."""
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with told(self._place.bucket):
+            with told(self._told):
                 answer = self._client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
@@ -119,7 +121,7 @@ class S3Store:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
         pages = self._client.get_paginator("list_objects_v2")
-        with told(self._place.bucket):
+        with told(self._told):
             for page in pages.paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
             ):
@@ -138,15 +140,15 @@ class S3Store:
             "Objects": [{"Key": self._place.prefix + key} for key in keys],
             "Quiet": True,
         }
-        with told(self._place.bucket):
+        with told(self._told):
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
         for error in answer.get("Errors", ()):
-            raise meaning_of(self._place.bucket, 0, error)
+            raise meaning_of(self._told, 0, error)
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
-            with told(self._place.bucket):
+            with told(self._told):
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
         except NotThereError:
             return ()

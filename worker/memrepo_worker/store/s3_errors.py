@@ -14,6 +14,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from memrepo_worker.store.causes import one_line, words_of
 from memrepo_worker.store.seam import (
     NotThereError,
     PreconditionFailedError,
@@ -39,6 +40,9 @@ _NEVER_SENT = (
 )
 """Errors of the SDK before it sends anything; each says what to mend."""
 
+_TELL_TOO_MUCH = (sdk.CredentialRetrievalError, sdk.SSOError, sdk.TokenRetrievalError)
+"""Those of them that repeat what a program or a server said when it was asked for credentials."""
+
 _TRY_AGAIN = {
     "BadDigest",
     "IncompleteBody",
@@ -55,6 +59,8 @@ _ADVICE = {
     "InvalidAccessKeyId": "check the credentials",
     "SignatureDoesNotMatch": "check the credentials",
     "ExpiredToken": "renew the credentials",
+    "InvalidToken": "renew the credentials",
+    "TokenRefreshRequired": "renew the credentials",
     "RequestTimeTooSkewed": "set the clock of this machine",
     "PermanentRedirect": "name the bucket's region or endpoint in the address of the store",
     "QuotaExceeded": "raise the quota",
@@ -63,23 +69,29 @@ _ADVICE = {
 
 
 @contextmanager
-def told(bucket: str) -> Iterator[None]:
-    """Turn the SDK's errors into the seam's four."""
+def told(place: str) -> Iterator[None]:
+    """Turn the SDK's errors into the seam's four; ``place`` names bucket and host in their messages."""
     try:
         yield
     except sdk.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        raise meaning_of(bucket, status, error.response.get("Error", {})) from error
+        raise meaning_of(place, status, error.response.get("Error", {})) from error
+    except _TELL_TOO_MUCH as error:
+        raise RefusedError(
+            f"{place}: the credentials cannot be had ({type(error).__name__}); check their source"
+        ) from error
     except _NEVER_SENT as error:
-        raise RefusedError(f"s3://{bucket}: {error}") from error
+        raise RefusedError(f"{place}: {one_line(str(error))}") from error
     except (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
-        raise UnavailableError(f"s3://{bucket}: {error}") from error
+        raise UnavailableError(f"{place}: {words_of(error)}") from error
 
 
-def meaning_of(bucket: str, status: int, error: Mapping[str, Any]) -> StoreError:
+def meaning_of(place: str, status: int, error: Mapping[str, Any]) -> StoreError:
     """Return what an error answer means; ``status`` is 0 for one key's line in the answer to a request for many."""
     code = error.get("Code", "")
-    said = f"s3://{bucket}: {code or 'no code'} ({status or 'one key'}): {error.get('Message', '')}"
+    said = (
+        f"{place}: {code or 'no code'} ({status or 'one key'}): {one_line(str(error.get('Message') or ''))}"
+    )
     if status == 412 or code == "PreconditionFailed":
         return PreconditionFailedError(said)
     if status in (408, 409, 429) or (status >= 500 and status != 501) or code in _TRY_AGAIN:

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from memrepo.bodies import decode, encode
-from memrepo.errors import InvalidRequestError, MemoryRepoError, from_wire
+from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError, from_wire
 from memrepo.limits import Limits
 from memrepo.meta import Meta, Status
 from memrepo.operations import Operation, build, request_to_body, validate
 from memrepo.pending import Pending, closed
 from memrepo.requests import HEAD_FIELDS, Request
 from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.trouble import WaitReason
 
 
 class InlineRequest:
     """A ticket of the mailbox: one request on its way, and what its clients know of it."""
 
     def __init__(self, operation: Operation[Any], request: Request, task_id: str) -> None:
+        self.id = task_id
         self.operation = operation
         self.agent = Agent(request.org_id, request.agent_id)
         self.ends_group = request.ENDS_GROUP
@@ -49,9 +51,10 @@ class InlineRequest:
         self.request = build(type(self.request), arrived.contents, **arrived.value, **head)
         validate(self.request, limits)
 
-    def note(self, status: Status) -> None:
-        """Take note of how far it is."""
-        self.pending.settle(Meta(self.pending.task_id, status, None))
+    def note(self, status: Status, why: MemoryRepoError | None = None) -> None:
+        """Take note of how far it is, and why no further, as a worker's record of it says."""
+        result = None if why is None else {"exc_type": type(why).__name__, "exc_message": [*why.args]}
+        self.pending.settle(Meta(self.pending.task_id, status, result))
         if status == "cancelled":
             self.ended.set()
 
@@ -94,11 +97,12 @@ class InlineDesk:
         ticket.note("running")
         return True
 
-    def retrying(self, tickets: Sequence[InlineRequest]) -> None:
-        """Note that the store fails and the requests are tried again."""
+    def retrying(self, tickets: Sequence[InlineRequest], waiting: WaitReason) -> None:
+        """Note that the store fails, for what reason, and that the requests are tried again."""
+        why = StoreUnavailableError(waiting.reason, {"since": waiting.since_s})
         self.unavailable.add(tickets[0].agent)
         for ticket in tickets:
-            ticket.note("retrying")
+            ticket.note("retrying", why)
 
     def settle(self, tickets: Sequence[InlineRequest], outcomes: Sequence[Outcome]) -> None:
         """Tell the clients the outcomes."""
