@@ -6,6 +6,7 @@ Everything happens in a temporary folder, and nothing is left running.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 import sys
@@ -31,7 +32,10 @@ processes = Processes(Counters())
 
 
 def main() -> None:
-    sys.stdout.reconfigure(line_buffering=True)  # so that commands' output stays between ours in a log, too
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            line_buffering=True
+        )  # so that commands' output stays between ours in a log, too
     with tempfile.TemporaryDirectory(prefix="memrepo-demo-") as name:
         folder = Path(name)
         env = {**environment(), "HOME": name, "MEMREPO_STORE_URL": "", "MEMREPO_BROKER_URL": ""}

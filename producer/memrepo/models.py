@@ -11,7 +11,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,7 @@ from pydantic import (
     SerializationInfo,
     ValidationInfo,
 )
+from pydantic_core import PydanticCustomError
 
 from memrepo.bodies import ContentWriter
 from memrepo.errors import MemoryRepoError, from_wire
@@ -43,7 +44,7 @@ def _content_to_json(data: bytes | None, info: SerializationInfo) -> dict[str, A
         return {"base64": base64.b64encode(data).decode()}
 
 
-def _content_from_json(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - what pydantic hands in
+def _content_from_json(value: Any, info: ValidationInfo) -> bytes | None:  # noqa: ANN401 - what pydantic hands in
     contents: Sequence[bytes] = info.context or ()
     match value:
         case {"attached": int(number)} if len(value) == 1 and 0 <= number < len(contents):
@@ -54,7 +55,14 @@ def _content_from_json(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
             return base64.b64decode(text, validate=True)
         case str():
             return value.encode()
-    return value
+        case bytes() | None:
+            return value
+        case bytearray() | memoryview():
+            return bytes(value)
+    kind = type(value).__name__
+    raise PydanticCustomError(
+        "content", "must be str, bytes or None (which deletes), not {kind}", {"kind": kind}
+    )
 
 
 Content = Annotated[
@@ -107,6 +115,18 @@ class FileChange(Model):
     change_type: ChangeType | None = None
     executable: bool | None = None
     expected_sha256: str | None = None
+
+    if TYPE_CHECKING:  # so that type checkers let text through as content, which is bytes once it is in
+
+        def __init__(
+            self,
+            *,
+            path: str,
+            content: str | bytes | None = None,
+            change_type: ChangeType | None = None,
+            executable: bool | None = None,
+            expected_sha256: str | None = None,
+        ) -> None: ...
 
     @property
     def deletes(self) -> bool:

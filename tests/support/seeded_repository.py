@@ -7,7 +7,7 @@ change nothing, and merges whose other side lives on its second parent. On wish 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -73,7 +73,7 @@ class _Author:
             last = yield from self._commit("refs/heads/main", changes, number, parent=last, merged=merged)
         yield b"done\n"
 
-    def _side_branch(self, base: int) -> Iterator[bytes]:
+    def _side_branch(self, base: int) -> Generator[bytes, None, int]:
         """Write two commits that main's next commit merges; their files are never on main itself."""
         side = base
         for step in range(2):
@@ -81,7 +81,15 @@ class _Author:
             side = yield from self._commit("refs/heads/side", [change], step, parent=side)
         return side
 
-    def _commit(self, branch, changes, number, *, parent, merged=None):
+    def _commit(
+        self,
+        branch: str,
+        changes: Sequence[tuple[str, str, bytes | None]],
+        number: int,
+        *,
+        parent: int | None,
+        merged: int | None = None,
+    ) -> Generator[bytes, None, int]:
         self.marks += 1
         self.clock_s += self.random.randrange(1, 5000)
         yield b"commit %s\nmark :%d\n" % (branch.encode(), self.marks)
