@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from memrepo.face import Face, no_report
-from memrepo.job import Job, late
+from memrepo.job import Job, late_of
+from memrepo.waiting import Progress, check_on_asyncio
 
 
 class AsyncMemoryRepos(Face):
@@ -29,7 +30,7 @@ class AsyncMemoryRepos(Face):
         jobs: Sequence[Job[Any]],
         *,
         timeout_s: float | None = None,
-        on_progress: Callable[[int, int], None] = no_report,
+        on_progress: Progress = no_report,
     ) -> None:
         """Return when all jobs have ended, well or not; then ``await job`` does not wait.
 
@@ -38,28 +39,67 @@ class AsyncMemoryRepos(Face):
         Raises:
             JobTimeoutError: some have not ended within ``timeout_s``; they go on.
         """
-        on_progress(0, len(jobs))
-        ends = [asyncio.ensure_future(job.ended()) for job in jobs]
+        check_on_asyncio()
+        jobs = list(dict.fromkeys(jobs))
+        ends: asyncio.Queue[asyncio.Task[None] | None] = asyncio.Queue()
+        tasks = _telling(jobs, ends)
         try:
-            async with asyncio.timeout(timeout_s):
-                for ended, end in enumerate(asyncio.as_completed(ends), start=1):
-                    await end
-                    on_progress(ended, len(jobs))
-        except TimeoutError:
-            unended = next(job for job in jobs if not job.done())
-            raise late(unended.id, timeout_s) from None
+            if not await _all_ended(ends, jobs, timeout_s, on_progress):
+                raise late_of(jobs, timeout_s)
         finally:
-            for waiting in ends:
-                waiting.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""
+        check_on_asyncio()
         await asyncio.to_thread(self._desk.close)
 
     async def __aenter__(self) -> Self:
+        check_on_asyncio()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _telling(
+    jobs: Sequence[Job[Any]], ends: asyncio.Queue[asyncio.Task[None] | None]
+) -> list[asyncio.Task[None]]:
+    """Have each job's end put into a queue, at once for those that have ended; return the tasks that do it."""
+    tasks = []
+    for job in jobs:
+        if job.done():
+            ends.put_nowait(None)
+        else:
+            tasks.append(asyncio.ensure_future(job.ended()))
+            tasks[-1].add_done_callback(ends.put_nowait)
+    return tasks
+
+
+async def _all_ended(
+    ends: asyncio.Queue[asyncio.Task[None] | None],
+    jobs: Sequence[Job[Any]],
+    timeout_s: float | None,
+    on_progress: Progress,
+) -> bool:
+    """Return whether all have ended in time: also in none, if they have already."""
+    count, ended = len(jobs), 0
+    on_progress(ended, count)
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            while ended < count:
+                if (task := await ends.get()) is not None:
+                    task.result()
+                ended += 1
+                on_progress(ended, count)
+    except TimeoutError:
+        if not limit.expired():
+            raise  # it is on_progress that says so
+        if not all(job.done() for job in jobs):
+            return False
+        for number in range(ended + 1, count + 1):  # they ended at the last moment
+            on_progress(number, count)
+    return True

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from memrepo import operations
 from memrepo.errors import InvalidRequestError
-from memrepo.ids import new_id, task_id_of
+from memrepo.ids import new_id
 from memrepo.job import Desk, Job
 from memrepo.models import (
     DEFAULT_AUTHOR,
@@ -182,17 +182,21 @@ class MemoryRepo:
         return self._ask(operations.DELETE_REPO)
 
     def _ask(self, operation: Operation[T], request_id: str | None = None, **body: Any) -> Job[T]:  # noqa: ANN401
-        """Build, check and send one request."""
+        """Build, check and send one request.
+
+        The task's id is always a new one: whoever knows it may read the result and cancel the task, and a caller's
+        request id may be known to others, or be used by two agents.
+        """
+        task_id = new_id()
         request = operations.build(
             operation.request,
             org_id=self.org_id,
             agent_id=self.agent_id,
-            request_id=new_id() if request_id is None else request_id,
+            request_id=task_id if request_id is None else request_id,
             enqueued_at=self._desk.now_s(),
             **body,
         )
         operations.validate(request, self._desk.limits)
-        task_id = request.request_id if request_id is None else task_id_of(request)
         return self._desk.submit(operation, request, task_id)
 
 

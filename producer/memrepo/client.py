@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from memrepo.face import Face, no_report
-from memrepo.job import Job, late
+from memrepo.job import Job, late_of
+from memrepo.waiting import Progress, until_all_ended
 
 
 class MemoryRepos(Face):
@@ -25,7 +25,7 @@ class MemoryRepos(Face):
         jobs: Sequence[Job[Any]],
         *,
         timeout_s: float | None = None,
-        on_progress: Callable[[int, int], None] = no_report,
+        on_progress: Progress = no_report,
     ) -> None:
         """Return when all jobs have ended, well or not; then ``job.result()`` does not wait.
 
@@ -36,14 +36,8 @@ class MemoryRepos(Face):
         """
         for job in jobs:
             job.attend()
-        futures = {job.future for job in jobs}
-        on_progress(0, len(futures))
-        try:
-            for ended, _ in enumerate(concurrent.futures.as_completed(futures, timeout_s), start=1):
-                on_progress(ended, len(futures))
-        except TimeoutError:
-            unended = next(job for job in jobs if not job.done())
-            raise late(unended.id, timeout_s) from None
+        if not until_all_ended({job.pending for job in jobs}, timeout_s, on_progress):
+            raise late_of(jobs, timeout_s)
 
     def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""

@@ -10,6 +10,7 @@ import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from memrepo import meta
 from memrepo.clock import steady_clock, system_clock
@@ -61,6 +62,7 @@ class QueueDesk:
         self._blocks = blocks
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
+        self._jobs: WeakValueDictionary[str, Pending[Any]] = WeakValueDictionary()
         self._closed = False
 
     @property
@@ -87,6 +89,7 @@ class QueueDesk:
         wire = self._connected()
         allowed_s = wire.publisher.allowance_s(request.size_bytes)
         pending = Pending(task_id, lambda body, _: operation.result_from_body(body))
+        self._jobs[task_id] = pending
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
@@ -97,7 +100,7 @@ class QueueDesk:
         )
         wire.replies.watch(pending)
         wire.resends.track(message, pending)
-        message.sent.add_done_callback(lambda sent: _unless_sent(sent, pending, wire.replies))
+        message.sent.add_done_callback(lambda sent: self._unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
         job = Job(self, pending, message.sent, request.request_id, allowed_s + 0.5)
@@ -108,7 +111,11 @@ class QueueDesk:
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""
         check_request_id(job_id, "job_id")
-        return Job(self, Pending(job_id, result_of_task, foreign=True))
+        with self._lock:  # one id has one entry in all tables, however often it is asked for
+            pending = self._jobs.get(job_id)
+            if pending is None:
+                pending = self._jobs[job_id] = Pending(job_id, result_of_task, foreign=True)
+        return Job(self, pending)
 
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now."""
@@ -149,6 +156,15 @@ class QueueDesk:
         if wire is not None and wire.pid == os.getpid():
             wire.close()
 
+    def _unless_sent(self, sent: Future[None], pending: Pending[Any], replies: Replies) -> None:
+        """End the job of a request that was not sent; who asks for it by its id later is told by its record."""
+        error = None if sent.cancelled() else sent.exception()
+        if sent.cancelled() or isinstance(error, MemoryRepoError):
+            replies.forget(pending)
+            self._jobs.pop(pending.task_id, None)
+        if isinstance(error, MemoryRepoError):
+            pending.fail(error)
+
     def _connected(self) -> _Wire:
         with self._lock:
             if self._closed:
@@ -156,11 +172,3 @@ class QueueDesk:
             if self._wire is None or self._wire.pid != os.getpid():
                 self._wire = _Wire(self.settings)
             return self._wire
-
-
-def _unless_sent(sent: Future[None], pending: Pending[Any], replies: Replies) -> None:
-    """End the job of a request that was not sent."""
-    error = None if sent.cancelled() else sent.exception()
-    if isinstance(error, MemoryRepoError):
-        replies.forget(pending)
-        pending.give_up(error)

@@ -24,8 +24,9 @@ queue as itself.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 Details = Mapping[str, Any]
 
@@ -44,6 +45,16 @@ class MemoryRepoError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def again(self) -> Self:
+        """Return a new error that says the same.
+
+        What is kept and raised many times, as a job's error is, would grow its traceback with each.
+        """
+        new = type(self)(self.message, self.details)
+        if self.__cause__ is not None:
+            new.__cause__ = self.__cause__
+        return new
 
     def __repr__(self) -> str:
         """Name the class alone: a repr may end in logs and in Flower, where no path or text belongs."""
@@ -65,6 +76,11 @@ class TooLargeError(InvalidRequestError):
 
 class RepoNotFoundError(MemoryRepoError, FileNotFoundError):
     """The agent has no memory yet. Call ``create_repo`` or commit with ``create_repo_if_missing=True``."""
+
+    def __init__(self, message: str, details: Details | None = None) -> None:
+        super().__init__(message, details)
+        # OSError took the two arguments for these.
+        self.errno, self.strerror = errno.ENOENT, message
 
 
 class RepoNotAdoptedError(RepoNotFoundError):
@@ -113,6 +129,10 @@ class ResultExpiredError(MemoryRepoError):
 
 class JobTimeoutError(MemoryRepoError, TimeoutError):
     """The result was not there in time; the job goes on. Wait again, or poll ``job.status()``."""
+
+    def __init__(self, message: str, details: Details | None = None) -> None:
+        super().__init__(message, details)
+        self.errno, self.strerror = errno.ETIMEDOUT, message  # as above
 
 
 class JobCancelledError(MemoryRepoError):

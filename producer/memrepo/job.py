@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from concurrent.futures import Future
+from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
 from memrepo.limits import Limits
@@ -14,6 +14,7 @@ from memrepo.meta import Status
 from memrepo.operations import Operation
 from memrepo.pending import Pending
 from memrepo.requests import Request
+from memrepo.waiting import check_on_asyncio, outcome_of, until_ended
 
 T = TypeVar("T")
 
@@ -88,7 +89,9 @@ class Job(Generic[T]):
         self._sent = sent
 
     def __repr__(self) -> str:
-        return f"Job({self.id!r}, {self._pending.status})"
+        """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
+        usage = "" if self._desk.blocks else ", to be awaited; job.wait() is a coroutine"
+        return f"Job({self.id!r}, {self._pending.status}{usage})"
 
     def status(self) -> Status:
         """Return ``queued``, ``running``, ``retrying`` (the store is down), ``done``, ``failed`` or ``cancelled``.
@@ -114,14 +117,15 @@ class Job(Generic[T]):
             MemoryRepoError: what became of the request, as its own class.
         """
         if not self.done() and not self._desk.blocks:
-            raise MemoryRepoError("result() would block the event loop: await the job.")
+            raise MemoryRepoError(
+                "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
+            )
         self.attend()
-        try:
-            return self.future.result(timeout_s)
-        except TimeoutError:
-            if self.done():
-                return self.future.result()
-            raise late(self.id, timeout_s) from None
+        with suppress(TimeoutError):
+            self.future.exception(timeout_s)
+        if not self.done():
+            raise late(self.id, timeout_s)
+        return outcome_of(self.future)
 
     def cancel(self) -> None:
         """Ask that the job not be started; ``status()`` and the result tell whether that came in time.
@@ -136,7 +140,34 @@ class Job(Generic[T]):
 
     def __await__(self) -> Generator[object, None, T]:
         """Give the result, or raise the job's own error."""
+        check_on_asyncio()
         return self._result().__await__()
+
+    async def wait(self, timeout_s: float | None = None) -> T:
+        """Give the result as ``await job`` does, within ``timeout_s`` (None: as long as it takes); for asyncio.
+
+        Raises:
+            JobTimeoutError: it is not there yet; the job goes on.
+            MemoryRepoError: what became of the request, as its own class.
+        """
+        check_on_asyncio()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.ended()
+        if not self.done():
+            raise late(self.id, timeout_s)
+        return outcome_of(self.future)
+
+    def add_done_callback(self, *_: object, **__: object) -> NoReturn:
+        """Refuse ``asyncio.wait([job])``, which takes whatever has this method, and say what to use.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "A job is no asyncio future: use `await repos.wait([job])`, or hand asyncio.wait "
+            "asyncio.ensure_future(job)."
+        )
 
     async def enqueued(self) -> None:
         """Return when the broker holds the request.
@@ -149,18 +180,26 @@ class Job(Generic[T]):
             return
         try:
             async with asyncio.timeout(self._sent_within_s):
-                await _peek(self._sent)
+                await _until_done(self._sent)
         except TimeoutError:
             raise self._not_sent() from None
+        self._check_sent(self._sent)
 
     def wait_enqueued(self) -> None:
         """Return when the broker holds the request, as ``enqueued``; for a thread that may block."""
         if self._sent is None:
             return
         try:
-            self._sent.result(self._sent_within_s)
+            with suppress(CancelledError):
+                self._sent.exception(self._sent_within_s)
         except TimeoutError:
             raise self._not_sent() from None
+        self._check_sent(self._sent)
+
+    def _check_sent(self, sent: Future[None]) -> None:
+        if sent.cancelled():  # somebody else waited for it, too, and gave it up
+            raise self._not_sent()
+        outcome_of(sent)
 
     def _not_sent(self) -> BrokerUnavailableError:
         """Give the request up; if it is on its way at this moment it may still be applied, once."""
@@ -171,21 +210,20 @@ class Job(Generic[T]):
         )
         if self._sent is not None:
             self._sent.cancel()
-        self._pending.give_up(error)
+        self._pending.fail(error)
         return error
 
     async def ended(self) -> None:
         """Return when the job has ended, well or not."""
-        try:
-            await self
-        except MemoryRepoError:
-            return
+        if not self.done():
+            with suppress(MemoryRepoError):  # one that was not sent has ended
+                await self.enqueued()
+            self.attend()
+            await until_ended(self._pending)
 
     async def _result(self) -> T:
-        if not self.done():
-            await self.enqueued()
-            self.attend()
-        return await _peek(self.future)
+        await self.ended()
+        return outcome_of(self.future)
 
     def attend(self) -> None:
         """See to it that ``future`` resolves."""
@@ -193,31 +231,31 @@ class Job(Generic[T]):
             self._desk.attend(self._pending)
 
     @property
+    def pending(self) -> Pending[T]:
+        """What this process knows of it; for memrepo's own use."""
+        return self._pending
+
+    @property
     def future(self) -> Future[T]:
-        """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``."""
+        """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``.
+
+        It cannot be cancelled: ``cancel`` of the job is another thing.
+        """
         return self._pending.future
 
 
-async def _peek(future: Future[T]) -> T:
-    """Await a thread's future without handing it our cancellation.
-
-    (``asyncio.shield`` would complain of an error that comes after the await was cancelled.)
-    """
+async def _until_done(future: Future[None]) -> None:
+    """Await a thread's future without handing it our cancellation."""
     loop = asyncio.get_running_loop()
-    arrived = loop.create_future()
+    arrived = asyncio.Event()
 
-    def arrive() -> None:
-        if not arrived.done():
-            arrived.set_result(None)
-
-    def tell(_: Future[T]) -> None:
+    def tell(_: Future[None]) -> None:
         with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(arrive)
+            loop.call_soon_threadsafe(arrived.set)
 
     if not future.done():
         future.add_done_callback(tell)
-        await arrived
-    return future.result()
+        await arrived.wait()
 
 
 def late(job_id: str, timeout_s: float | None) -> JobTimeoutError:
@@ -226,3 +264,9 @@ def late(job_id: str, timeout_s: float | None) -> JobTimeoutError:
         f"Job {job_id} has not ended within {timeout_s or 0:g} s; it goes on. Wait again, or poll job.status().",
         {"job_id": job_id},
     )
+
+
+def late_of(jobs: Sequence[Job[Any]], timeout_s: float | None) -> JobTimeoutError:
+    """Return the error for jobs of which some have not ended in time."""
+    unended = [job for job in jobs if not job.done()]
+    return late((unended or jobs)[0].id, timeout_s)

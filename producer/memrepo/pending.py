@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from memrepo.bodies import Body, BrokenBodyError
@@ -23,32 +23,32 @@ Decode = Callable[[Body, str | None], T]
 class Pending(Generic[T]):
     """What this process knows of one job: its last state and a future of its result.
 
-    ``foreign`` says that another client sent it, so that no reply comes to us; ``unsent``, that it was given up
-    before the broker held it, which says nothing of another attempt under the same id.
+    ``foreign`` says that another client sent it, so that no reply comes to us. It ends once: whatever comes later
+    is passed over.
     """
 
     def __init__(self, task_id: str, decode: Decode[T], *, foreign: bool = False) -> None:
         self.task_id = task_id
         self.foreign = foreign
-        self.unsent = False
         self.status: Status = "unknown" if foreign else "queued"
         self.since_s = steady_clock()
         self.future: Future[T] = Future()
+        self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
         self._decode = decode
-        self._follows = False
+        self._ended = False
+        self._ending = threading.Lock()
         self._fetching = threading.Lock()
+        self._listeners: dict[object, Callable[[], None]] = {}
 
     def has_no_record(self) -> None:
         """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
-        if not self.foreign and not self.future.done():
-            self.status = "queued"
+        if not self.foreign:
+            self._go_on("queued")
 
     def settle(self, record: Meta) -> None:
         """Take note of a record; the first final one wins."""
-        if self.future.done():
-            return
         if not record.final:
-            self.status = record.status
+            self._go_on(record.status)
         elif record.status == "done":
             self.finish(Body(record.result), record.task_name)
         else:
@@ -62,66 +62,74 @@ class Pending(Generic[T]):
         if not self._fetching.acquire(blocking=False):
             return False  # another thread is at it
         try:
-            self.status = "done"
+            self._go_on("done")
             self.finish(get(), task_name)
         except BodyMissingError:
             self.fail(expired(self.task_id), "unknown")
         except BrokenBodyError:
-            self.fail(_unreadable())
+            self.fail(unreadable())
         finally:
             self._fetching.release()
         return True
 
     def finish(self, body: Body, task_name: str | None = None) -> None:
         """End with a result, unless it has ended; ``task_name`` is what the record says of its operation."""
-        if self.future.done():
+        if self._ended:
             return
         try:
             value = self._decode(body, task_name)
         except (ValueError, RecursionError):
-            self.fail(_unreadable())
+            self.fail(unreadable())
             return
-        self.status = "done"
-        with suppress(InvalidStateError):  # another thread was first
+        self.succeed(value)
+
+    def succeed(self, value: T) -> None:
+        """End it with a result that is decoded, unless it has ended."""
+        if self._end("done"):
             self.future.set_result(value)
-
-    def follow(self, other: Pending[T], or_else: Callable[[], None] = lambda: None) -> None:
-        """End as another one of the same job does; call ``or_else`` if that one was never sent."""
-        if self._follows:
-            return
-        self._follows = True
-
-        def copy(ended: Future[T]) -> None:
-            if other.unsent:
-                self._follows = False
-                or_else()
-                return
-            error = ended.exception()
-            self.status = other.status
-            with suppress(InvalidStateError):  # it was looked up meanwhile
-                if error is None:
-                    self.future.set_result(ended.result())
-                else:
-                    self.future.set_exception(error)
-
-        other.future.add_done_callback(copy)
-
-    def give_up(self, error: MemoryRepoError) -> None:
-        """End it as one that was not sent, unless it has ended."""
-        if not self.future.done():
-            self.unsent = True
-            self.fail(error)
+            self._tell_listeners()
 
     def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
         """End it with an error, unless it has ended."""
-        if self.future.done():
-            return
-        self.status = status
-        with suppress(InvalidStateError):  # another thread was first
+        if self._end(status):
             self.future.set_exception(error)
+            self._tell_listeners()
+
+    def _go_on(self, status: Status) -> None:
+        with self._ending:
+            if not self._ended:
+                self.status = status
+
+    def _end(self, status: Status) -> bool:
+        """Return whether the caller is the one that ends it."""
+        with self._ending:
+            first, self._ended = not self._ended, True
+            if first:
+                self.status = status
+            return first
+
+    @contextmanager
+    def listening(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have ``tell`` called, in any thread, when the job ends within the block; at once if it has ended.
+
+        The future itself would never forget a callback, and one job may be waited for ten thousand times.
+        """
+        key = object()
+        self._listeners[key] = tell
+        try:
+            if self.future.done():
+                tell()
+            yield
+        finally:
+            self._listeners.pop(key, None)
+
+    def _tell_listeners(self) -> None:
+        for tell in list(self._listeners.values()):
+            tell()
 
 
-def _unreadable() -> MemoryRepoError:
+def unreadable() -> MemoryRepoError:
+    """Return the error for a result that is none."""
     return MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
 
 

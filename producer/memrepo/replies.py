@@ -85,11 +85,7 @@ class Replies:
     def watch(self, pending: Pending[Any]) -> None:
         """Resolve this job from now on, until it is final."""
         with self._lock:
-            first = self._pending.get(pending.task_id)
-            if first is None or first.unsent:
-                first = self._pending[pending.task_id] = pending
-        if first is not pending:
-            pending.follow(first, lambda: self.watch(pending))
+            self._pending[pending.task_id] = pending
 
     def forget(self, pending: Pending[Any]) -> None:
         """Resolve this job no longer."""

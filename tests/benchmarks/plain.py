@@ -60,7 +60,7 @@ class PlainTasks:
 
     def send(self, name: str, calls: Sequence[Mapping[str, Any]]) -> list[Future[Any]]:
         """Send tasks, together; return the results to be."""
-        jobs = [Pending(new_id(), lambda body: body.value) for _ in calls]
+        jobs = [Pending(new_id(), lambda body, _: body.value) for _ in calls]
         for job in jobs:
             self._replies.watch(job)
 

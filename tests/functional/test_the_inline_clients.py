@@ -248,7 +248,7 @@ def test_nothing_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
             await jobs[0].enqueued()
             jobs[0].cancel()
             assert (jobs[0].status(), await jobs[0]) == ("done", await repos.job(jobs[0].id))
-            with pytest.raises(MemoryRepoError, match="await the job"):
+            with pytest.raises(MemoryRepoError, match="await job"):
                 repo.get_head_sha().result()
             await repo.delete_repo()
 

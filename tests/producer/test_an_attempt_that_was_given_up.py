@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 
 from memrepo import AsyncMemoryRepos, BrokerUnavailableError, CommitResult, HeadMovedError, Job, Settings
-from memrepo.ids import new_id
-from memrepo.pending import Pending
-from memrepo.replies import Replies
 from memrepo.routing import route
-from tests.producer.stand_in import SHA, StandIn
+from tests.producer.stand_in import StandIn
 from tests.support.valkey import Valkey, valkey
 
 
@@ -51,23 +48,3 @@ def test_an_attempt_that_was_sent_after_one_that_was_not_has_its_own_result(
 
     with valkey(tmp_path) as broker:
         asyncio.run(attempts(broker))
-
-
-@pytest.mark.parametrize("overlapping", [False, True])
-def test_a_job_does_not_end_with_an_attempt_of_the_same_id_that_was_not_sent(
-    broker: Valkey, worker: StandIn, overlapping: bool
-) -> None:
-    task_id = new_id()
-    first, second = (Pending(task_id, lambda body: body.value) for _ in range(2))
-    replies = Replies(settings(broker), new_id())
-    replies.watch(first)
-    if overlapping:
-        replies.watch(second)
-    first.give_up(BrokerUnavailableError("not in time"))
-    replies.watch(second)
-
-    replies.start()
-    worker.store(task_id, "SUCCESS", SHA)
-
-    assert second.future.result(timeout=5) == SHA
-    replies.close()

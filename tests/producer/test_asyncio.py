@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -124,7 +127,7 @@ def test_nothing_blocks_the_loop(broker: Valkey, worker: StandIn, monkeypatch: p
                 await found
             repo.get_head_sha("silent").cancel()
             await repos.wait([repo.get_head_sha() for _ in range(5)])
-            with pytest.raises(MemoryRepoError, match="await the job"):
+            with pytest.raises(MemoryRepoError, match="await job"):
                 repo.get_head_sha("silent").result(timeout_s=1)
 
     async def guarded() -> list[str]:
@@ -257,7 +260,7 @@ async def test_a_broker_that_restarts_loses_no_job(tmp_path: Path) -> None:
 @on_a_loop
 async def test_waiting_for_many_jobs_reports_progress(broker: Valkey, worker: StandIn) -> None:
     def answer(taken: Taken) -> object:
-        return MemoryRepoError("no") if taken.request["branch"] == "bad" else SHA
+        return MemoryRepoError("no") if taken.request.get("branch") == "bad" else SHA
 
     worker.answer = answer
     async with a_client(broker) as repos:
@@ -275,8 +278,10 @@ async def test_waiting_longer_than_allowed_leaves_the_jobs_running(broker: Valke
     worker.answer = lambda _: None
     async with a_client(broker) as repos:
         job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
-        with pytest.raises(JobTimeoutError, match=job.id):
+        with pytest.raises(JobTimeoutError, match=f"{job.id} has not ended within 0.05 s"):
             await repos.wait([job], timeout_s=0.05)
+        with pytest.raises(JobTimeoutError, match=f"{job.id} has not ended within 0.05 s"):
+            await job.wait(timeout_s=0.05)
 
         await until(lambda: worker.taken, "the message")
         worker.settle(worker.taken[0], SHA)
@@ -295,3 +300,102 @@ async def test_a_job_of_another_client_is_awaited_by_its_id(broker: Valkey, work
 
         assert await found == SHA
         later.join()
+
+
+@on_a_loop
+async def test_waiting_no_time_for_what_has_ended_returns(broker: Valkey, worker: StandIn) -> None:
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        await job
+        progress: list[tuple[int, int]] = []
+
+        await repos.wait([job, job], timeout_s=0, on_progress=lambda ended, of: progress.append((ended, of)))
+
+        assert progress == [(0, 1), (1, 1)]
+
+
+@on_a_loop
+async def test_a_job_is_waited_for_in_hundreds_of_short_waits(broker: Valkey, worker: StandIn) -> None:
+    async with a_client(broker) as repos:
+        repo = repos.repo(org_id="acme", agent_id="a")
+        for _ in range(300):
+            job = repo.get_head_sha()
+            with suppress(JobTimeoutError):
+                await repos.wait([job], timeout_s=Random(job.id).uniform(0.0015, 0.0045))
+
+
+@on_a_loop
+async def test_what_on_progress_raises_is_the_callers(broker: Valkey, worker: StandIn) -> None:
+    def stop(ended: int, _: int) -> None:
+        if ended:
+            raise TimeoutError("enough")
+
+    async with a_client(broker) as repos:
+        with pytest.raises(TimeoutError, match="enough"):
+            await repos.wait(
+                [repos.repo(org_id="acme", agent_id="a").get_head_sha()], timeout_s=10, on_progress=stop
+            )
+
+
+@on_a_loop
+async def test_waiting_again_and_again_for_a_job_that_goes_on_takes_no_memory(
+    broker: Valkey, worker: StandIn
+) -> None:
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        await job.enqueued()
+        for _ in range(50):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await job
+
+        assert not [one for one in gc.get_referrers(job) if inspect.iscoroutine(one)]
+        assert job.future._done_callbacks == []  # type: ignore[attr-defined]
+
+
+@on_a_loop
+async def test_an_error_is_a_new_one_each_time_so_that_its_traceback_does_not_grow(
+    broker: Valkey, worker: StandIn
+) -> None:
+    worker.answer = lambda _: HeadMovedError("moved", {"head": SHA})
+    errors = []
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        for _ in range(20):
+            with pytest.raises(HeadMovedError) as caught:
+                await job
+            errors.append(caught.value)
+
+    assert len({id(one) for one in errors}) == 20
+    assert len({len(traceback.extract_tb(one.__traceback__)) for one in errors[1:]}) == 1
+
+
+@on_a_loop
+async def test_where_asyncio_wants_something_else_than_a_job_the_error_says_what_to_use(
+    broker: Valkey, worker: StandIn
+) -> None:
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+
+        with pytest.raises(TypeError, match=r"use `await repos\.wait\(\[job\]\)`"):
+            await asyncio.wait([job])  # type: ignore[type-var]
+        with pytest.raises(TypeError, match=r"job\.wait\(\) is a coroutine"):
+            await asyncio.create_task(job)  # type: ignore[arg-type]
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(job.wait())
+        assert task.result() == SHA
+
+
+def test_a_job_awaited_elsewhere_than_on_asyncio_says_what_to_use(broker: Valkey, worker: StandIn) -> None:
+    repos = AsyncMemoryRepos(broker_url=broker.url)
+    job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+
+    async def run_as_trio_does() -> None:
+        await job
+
+    for waiting in (run_as_trio_does(), repos.wait([job]), repos.__aenter__(), repos.close()):
+        with pytest.raises(MemoryRepoError, match=r"trio\.to_thread\.run_sync\(job\.result\)"):
+            waiting.send(None)
+
+    asyncio.run(repos.close())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_request_is_the_message_that_the_protocol_fixes(worker: StandIn, repo:
     args, kwargs, _ = taken.body
     assert args == []
     assert list(kwargs) == ["request"]
-    assert [(change["path"], change["content"]) for change in taken.request["changes"]] == [
+    assert [(change["path"], change.get("content")) for change in taken.request["changes"]] == [
         ("secret.md", {"utf8": "tea\n"}),
         ("b.bin", {"base64": "/w=="}),
         ("old.md", None),
@@ -132,17 +133,17 @@ def test_a_depth_of_nought_means_no_bound(broker: Valkey) -> None:
     assert broker.client().llen(route("acme", "agent-1")) == 5
 
 
-def test_the_same_request_id_and_body_make_one_job(broker: Valkey, repos: MemoryRepos) -> None:
-    one, other = repos.repo(org_id="acme", agent_id="one"), repos.repo(org_id="acme", agent_id="other")
+def test_each_call_has_a_task_id_of_its_own_whatever_request_id_its_caller_chose(
+    worker: StandIn, repo: MemoryRepo
+) -> None:
+    jobs = [repo.commit({"a": "1"}, "m", request_id="my-own-request") for _ in range(2)]
 
-    first = one.commit({"a": "1"}, "m", request_id="my-own-request")
-    again = one.commit({"a": "1"}, "m", request_id="my-own-request")
-    another_body = one.commit({"a": "2"}, "m", request_id="my-own-request")
-    another_agent = other.commit({"a": "1"}, "m", request_id="my-own-request")
-
-    assert first.request_id == "my-own-request"
-    assert first.id == again.id
-    assert len({first.id, another_body.id, another_agent.id}) == 3
+    taken = worker.wait_taken(2)
+    assert [one.id for one in taken] == [job.id for job in jobs]
+    assert jobs[0].id != jobs[1].id
+    assert all(uuid.UUID(job.id).version == 4 for job in jobs)  # a random one: nobody can compute it
+    assert [one.request["request_id"] for one in taken] == ["my-own-request"] * 2
+    assert [job.request_id for job in jobs] == ["my-own-request"] * 2
 
 
 def test_a_refused_request_is_not_enqueued(broker: Valkey, repo: MemoryRepo) -> None:

@@ -5,6 +5,9 @@ import json
 import subprocess
 import sys
 import threading
+import traceback
+from contextlib import suppress
+from random import Random
 
 import pytest
 
@@ -178,7 +181,7 @@ def test_another_client_waits_for_a_job_that_has_not_ended(
         later.join()
 
 
-def test_two_jobs_of_one_id_end_alike(worker: StandIn, repo: MemoryRepo) -> None:
+def test_two_jobs_of_one_request_id_each_have_their_own_answer(worker: StandIn, repo: MemoryRepo) -> None:
     worker.answer = lambda _: COMMIT
 
     jobs = [repo.commit({"a": "1"}, "m", request_id="my-own-request") for _ in range(2)]
@@ -297,3 +300,67 @@ def test_a_client_works_on_in_a_process_that_was_forked_off(worker: StandIn, bro
     subprocess.run([sys.executable, "-c", FORKED, broker.url], check=True, timeout=60)
 
     assert len(worker.taken) == 3
+
+
+def test_an_error_is_a_new_one_each_time_so_that_its_traceback_does_not_grow(
+    worker: StandIn, repo: MemoryRepo
+) -> None:
+    worker.answer = lambda _: MemoryRepoError("no")
+    job = repo.get_head_sha()
+
+    def error() -> MemoryRepoError:
+        with pytest.raises(MemoryRepoError) as caught:
+            job.result(timeout_s=5)
+        return caught.value
+
+    errors = [error() for _ in range(20)]
+
+    assert len({id(one) for one in errors}) == 20
+    assert len({len(traceback.extract_tb(one.__traceback__)) for one in errors}) == 1
+
+
+def test_waiting_no_time_for_what_has_ended_returns(
+    worker: StandIn, repos: MemoryRepos, repo: MemoryRepo
+) -> None:
+    jobs = [repo.get_head_sha() for _ in range(3)]
+    repos.wait(jobs, timeout_s=10)
+    progress: list[tuple[int, int]] = []
+
+    repos.wait([*jobs, jobs[0]], timeout_s=0, on_progress=lambda ended, of: progress.append((ended, of)))
+
+    assert progress == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert jobs[0].result(timeout_s=0) == SHA
+
+
+def test_a_job_is_waited_for_in_hundreds_of_short_waits(
+    broker: Valkey, worker: StandIn, repos: MemoryRepos
+) -> None:
+    def wait(repo: MemoryRepo) -> None:
+        job = repo.get_head_sha()
+        with suppress(JobTimeoutError):
+            repos.wait([job], timeout_s=Random(job.id).uniform(0.0, 0.004))
+
+    repo = repos.repo(org_id="acme", agent_id="agent-1")
+    for _ in range(300):
+        wait(repo)
+
+
+def test_what_on_progress_raises_is_the_callers(
+    worker: StandIn, repos: MemoryRepos, repo: MemoryRepo
+) -> None:
+    def stop(ended: int, _: int) -> None:
+        if ended:
+            raise TimeoutError("enough")
+
+    with pytest.raises(TimeoutError, match="enough"):
+        repos.wait([repo.get_head_sha()], timeout_s=10, on_progress=stop)
+
+
+def test_nobody_but_memrepo_ends_a_job(worker: StandIn, repo: MemoryRepo) -> None:
+    worker.answer = lambda _: None
+    job = repo.get_head_sha()
+
+    assert not job.future.cancel()
+
+    worker.settle(*worker.wait_taken(1), SHA)
+    assert job.result(timeout_s=5) == SHA

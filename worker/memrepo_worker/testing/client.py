@@ -97,8 +97,18 @@ class InlineClient:
             pending.fail(closed(pending.task_id), pending.status)
 
     def _follow(self, pending: Pending[Any], ticket: InlineRequest) -> None:
-        pending.follow(ticket.pending)
+        if pending in self._followed:
+            return
         self._followed.add(pending)
+
+        def end(ended: Future[Any]) -> None:
+            error = ended.exception()
+            if isinstance(error, MemoryRepoError):
+                pending.fail(error, ticket.pending.status)
+            else:
+                pending.succeed(ended.result())
+
+        ticket.pending.future.add_done_callback(end)
 
     def _require_open(self) -> None:
         if self._closed:
