@@ -12,7 +12,7 @@
     │   └── ContentMovedError        the same, for one file
     ├── MemoryRepoBusyError          the queue is too deep: wait, then send again
     ├── RequestExpiredError          too old to be executed safely: send it anew
-    ├── BrokerUnavailableError       nothing was enqueued: send again with the same request id
+    ├── BrokerUnavailableError       broker or result store cannot be reached or used: the message says why
     ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
     ├── ResultExpiredError           the result is gone: ``repo.find_request`` tells what became of it
     ├── JobTimeoutError              still running: wait again (also a TimeoutError)
@@ -34,8 +34,8 @@ Details = Mapping[str, Any]
 class MemoryRepoError(Exception):
     """Something went wrong; the message says what to do next.
 
-    Raised directly only for a fault inside memrepo: the details hold the request id under which the worker's
-    log keeps the cause.
+    Raised directly only for a fault inside memrepo (the details hold the request id under which the worker's log
+    keeps the cause), for a client that was closed, and for a library that is missing or does not fit.
     """
 
     def __init__(self, message: str, details: Details | None = None) -> None:
@@ -116,7 +116,11 @@ class RequestExpiredError(MemoryRepoError):
 
 
 class BrokerUnavailableError(MemoryRepoError):
-    """The broker did not take the request in time. Sending it again with the same request id is safe."""
+    """The broker, or the result store, did not take the request in time, or refuses us.
+
+    The message says which one, where, and why; ``__cause__`` is its own error. Sending a write again with the same
+    request id is safe.
+    """
 
 
 class StoreUnavailableError(MemoryRepoError):

@@ -24,7 +24,7 @@ class Face:
     ) -> None:
         """Connect at first use.
 
-        Addresses are ``redis://``, ``rediss://`` or ``redis+socket://``; ``result_url`` defaults to the broker's.
+        Addresses are ``redis://``, ``rediss://`` or ``unix://``; ``result_url`` defaults to the broker's.
 
         Raises:
             InvalidRequestError: an address is none of these.

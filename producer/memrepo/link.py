@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 from memrepo.bodies import LARGE_BYTES, Claim
 from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.clock import Clock, give_way
-from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
+from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.operations import request_to_body, request_to_json
+from memrepo.redis_client import refuse_plain_port
+from memrepo.redis_errors import refuse_cluster
 from memrepo.requests import HEAD_FIELDS, Request
 from memrepo.routing import queue_names, unacked_key
-from memrepo.settings import Settings, masked
+from memrepo.settings import Settings
 
 if TYPE_CHECKING:
     from celery import Celery
     from kombu.connection import Connection
     from kombu.messaging import Producer
+    from redis import Redis
 
 SHARDS_KEY = "memrepo:shards"
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
@@ -64,15 +67,25 @@ class Link:
         self._producer: Producer | None = None
         self._depths: dict[str, tuple[float, int]] = {}
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._producer is not None
+
     def open(self) -> tuple[Celery, Producer]:
-        """Return the app and a producer that is connected, to a broker with the same number of shards."""
+        """Return the app and a producer that is connected, to a broker with the same number of shards.
+
+        It tries once: how often and for how long is the publisher's.
+        """
         if self._app is None:
             self._app = make_app(self._settings)
         if self._producer is None:
+            refuse_plain_port(self._settings.broker)
             connection = self._app.connection_for_write()
             try:
+                connection.ensure_connection(errback=_try_once)
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
-                check_shards(producer.channel.client.get(SHARDS_KEY), self._settings)
+                _look_at_server(producer.channel.client, self._settings)
             except Exception:
                 _collect(connection)
                 raise
@@ -151,6 +164,23 @@ class Link:
         self._depths |= {queue: (now, depth) for queue, depth in zip(due, depths, strict=True)}
 
 
+def _try_once(error: Exception, _pause_s: float) -> None:
+    """End kombu's tries at the first, which would be followed by a pause of two seconds."""
+    raise error
+
+
+def _look_at_server(client: Redis, settings: Settings) -> None:
+    """Check that a server is one that serves us, and that its workers have as many shards."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("HELLO")  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    pipeline.get(SHARDS_KEY)
+    hello, recorded = pipeline.execute(raise_on_error=False)
+    refuse_cluster(hello)
+    if isinstance(recorded, Exception):
+        raise recorded
+    check_shards(recorded, settings)
+
+
 def _collect(connection: Connection) -> None:
     """Close a connection of which nothing more is expected."""
     try:
@@ -164,8 +194,10 @@ def make_app(settings: Settings) -> Celery:
     from celery import Celery  # noqa: PLC0415 - `import memrepo` stays light
     from kombu.entity import Queue  # noqa: PLC0415
 
-    app = Celery("memrepo", broker=settings.broker_url, backend="disabled://", set_as_current=False)
+    broker = settings.broker
+    app = Celery("memrepo", broker=broker.for_celery, backend="disabled://", set_as_current=False)
     app.conf.update(
+        broker_use_ssl=dict(broker.tls) if broker.tls else None,
         task_serializer="json",
         accept_content=["json"],
         task_queues=[Queue(name) for name in queue_names(settings.shards)],  # type: ignore[no-untyped-call]  # as above
@@ -221,15 +253,6 @@ def check_shards(recorded: bytes | None, settings: Settings) -> None:
         raise InvalidRequestError.of(
             "MEMREPO_SHARDS", f"is {settings.shards} here, but the workers of this broker use {int(recorded)}"
         )
-
-
-def unavailable(url: str, timeout_s: float, request_id: str) -> BrokerUnavailableError:
-    """Return the error for a server that did not take a request in time."""
-    return BrokerUnavailableError(
-        f"{masked(url)} did not take the request within {timeout_s:g} s. Sending it again with the same request id, "
-        f"{request_id}, is safe.",
-        {"request_id": request_id},
-    )
 
 
 def busy(depth: int, limit: int) -> MemoryRepoBusyError:

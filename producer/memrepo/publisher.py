@@ -14,10 +14,14 @@ from queue import Empty, SimpleQueue
 
 from memrepo.bodies import LARGE_BYTES
 from memrepo.clock import Clock, steady_clock
-from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
+from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
-from memrepo.link import Command, Link, Message, fail, unavailable
+from memrepo.link import Command, Link, Message, fail
+from memrepo.redis_client import understand
+from memrepo.redis_errors import Action
+from memrepo.result_store import met
 from memrepo.settings import Settings
+from memrepo.trouble import Server, Trouble, no_answer
 
 BATCH_MAX = 100  # messages that share a round trip
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 0.5
@@ -32,7 +36,10 @@ class Publisher:
     def __init__(
         self, settings: Settings, prepare: Callable[[float], None], clock: Clock = steady_clock
     ) -> None:
-        """``prepare`` runs before the first message and gets the seconds it may take (replies subscribe there)."""
+        """``prepare`` runs before messages are sent and gets the seconds it may take: replies subscribe there.
+
+        What it raises is the result store's.
+        """
         self._settings = settings
         self._prepare = prepare
         self._clock = clock
@@ -51,8 +58,9 @@ class Publisher:
     def send(self, item: Message | Command) -> None:
         """Take a message on; its ``sent`` tells what became of it. Never blocks.
 
-        ``sent`` fails with BrokerUnavailableError (down, or not in time), MemoryRepoBusyError (queue too deep) or
-        InvalidRequestError (another number of shards).
+        ``sent`` fails with BrokerUnavailableError (not in time; or at once, where no waiting mends what was met),
+        MemoryRepoBusyError (queue too deep), InvalidRequestError (another number of shards), or plain MemoryRepoError
+        (a library is missing).
         """
         if isinstance(item, Message) and item.request.size_bytes > LARGE_BYTES:
             self._count(item)
@@ -119,38 +127,54 @@ class Publisher:
                 self._command(item)
 
     def _send_until_done(self, waiting: list[Message]) -> None:
-        """Try until the broker holds all, or each message's time is up."""
-        pause_s = PAUSE_FIRST_S
-        where, tried = self._settings.broker_url, False
-        while waiting := self._give_up_late(waiting, where):
-            try:
-                self._prepare(max(0.0, waiting[0].give_up_at_s - self._clock()))
-                if not tried:  # later some may be in the queue already
-                    waiting = self._link.refuse_where_deep(waiting)
-                tried = True
-                waiting = self._link.put_bodies(waiting)
-                self._link.publish(waiting)
-            except InvalidRequestError as error:
-                return fail(waiting, error)
-            except Exception as error:  # noqa: BLE001 - whatever the transport raises, the thread must live
-                self._link.drop()
-                if isinstance(error, BrokerUnavailableError):  # it was the store of results
-                    where = self._settings.result_url
-                log.debug("publishing failed: %s", type(error).__name__)
-                threading.Event().wait(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
-            else:
-                for message in waiting:
-                    message.sent.set_result(None)
-                return None
+        """Try until the broker holds all, each message's time is up, or no waiting helps."""
+        pause_s, tried = PAUSE_FIRST_S, False
+        trouble: Trouble | None = None
+        while waiting := self._give_up_late(waiting, trouble):
+            trouble = self._prepare_for(waiting[0])
+            fresh = trouble is not None or not self._link.connected
+            if trouble is None:
+                try:
+                    if not tried:  # later some may be in the queue already
+                        waiting = self._link.refuse_where_deep(waiting)
+                    tried = True
+                    waiting = self._link.put_bodies(waiting)
+                    self._link.publish(waiting)
+                except InvalidRequestError as error:
+                    return fail(waiting, error)
+                except Exception as error:  # noqa: BLE001 - whatever the transport raises, the thread must live
+                    self._link.drop()
+                    trouble = self._met(error)
+                else:
+                    return _sent(waiting)
+            log.debug("publishing failed: %s", trouble.meaning.reason)
+            if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to
+                return _refused(waiting, trouble)
+            threading.Event().wait(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
         return None
 
-    def _give_up_late(self, waiting: list[Message], where: str) -> list[Message]:
+    def _prepare_for(self, message: Message) -> Trouble | None:
+        """See to it that the reply will be heard; return what stands in the way."""
+        try:
+            self._prepare(max(0.0, message.give_up_at_s - self._clock()))
+        except Exception as error:  # noqa: BLE001 - as below
+            return met(self._settings, error)
+        return None
+
+    def _met(self, error: Exception) -> Trouble:
+        url = self._settings.broker
+        return Trouble(Server("broker", url), understand(error, url), error)
+
+    def _give_up_late(self, waiting: list[Message], trouble: Trouble | None) -> list[Message]:
         now = self._clock()
+        timeout_s = self._settings.enqueue_timeout_s
         for message in waiting:
             if message.give_up_at_s <= now:
                 message.sent.set_exception(
-                    unavailable(where, self._settings.enqueue_timeout_s, message.request.request_id)
+                    trouble.too_late(message.request, timeout_s)
+                    if trouble is not None
+                    else no_answer(Server("broker", self._settings.broker), message.request, timeout_s)
                 )
         return [message for message in waiting if message.give_up_at_s > now]
 
@@ -159,4 +183,14 @@ class Publisher:
             command(*self._link.open())
         except Exception as error:  # noqa: BLE001 - as above; a broadcast is best effort
             self._link.drop()
-            log.debug("command failed: %s", type(error).__name__)
+            log.debug("command failed: %s", self._met(error).meaning.reason)
+
+
+def _sent(messages: Sequence[Message]) -> None:
+    for message in messages:
+        message.sent.set_result(None)
+
+
+def _refused(messages: Sequence[Message], trouble: Trouble) -> None:
+    for message in messages:
+        message.sent.set_exception(trouble.error(message.request))

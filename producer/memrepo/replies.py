@@ -18,11 +18,11 @@ from memrepo import meta
 from memrepo.bodies import Claim
 from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
 from memrepo.clock import Clock, steady_clock
-from memrepo.errors import BrokerUnavailableError
 from memrepo.meta import Meta
 from memrepo.pending import Pending, closed, expired
-from memrepo.result_store import connect, store_errors
-from memrepo.settings import Settings, masked
+from memrepo.redis_errors import Action, meaning_of
+from memrepo.result_store import connect, met, store_errors
+from memrepo.settings import Settings
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -57,6 +57,8 @@ class Replies:
         self._lock = threading.Lock()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._subscribed = threading.Event()
+        self._tried = threading.Event()  # to subscribe, well or not, since somebody looked
+        self._trouble: Exception | None = None  # what the last try met
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._client: Redis | None = None
@@ -74,13 +76,21 @@ class Replies:
         """Return when replies will be heard.
 
         Raises:
-            BrokerUnavailableError: that took longer than ``timeout_s``.
+            Exception: what the last try to subscribe met, if that took longer than ``timeout_s``; at once if no waiting
+                mends it.
         """
         self.start()
-        if not self._subscribed.wait(timeout_s):
-            raise BrokerUnavailableError(
-                f"No answer from the result store {masked(self._settings.result_url)}."
-            )
+        deadline = self._clock() + timeout_s
+        while not self._subscribed.is_set():
+            error, left_s = self._trouble, deadline - self._clock()
+            if error is not None and (
+                left_s <= 0 or met(self._settings, error).meaning.action is Action.REFUSE
+            ):
+                raise error
+            if left_s <= 0:
+                raise TimeoutError("no answer yet")
+            self._tried.wait(left_s)
+            self._tried.clear()
 
     def watch(self, pending: Pending[Any]) -> None:
         """Resolve this job from now on, until it is final."""
@@ -99,7 +109,7 @@ class Replies:
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
-        with store_errors(self._settings.result_url):
+        with store_errors(self._settings):
             self._look_up([pending], self._fetch)
 
     def cancel(self, task_id: str, record: str) -> None:
@@ -108,7 +118,7 @@ class Replies:
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
-        with store_errors(self._settings.result_url):
+        with store_errors(self._settings):
             key = meta.key_of(task_id)
             if self._redis().set(key, record, nx=True, ex=self._settings.result_expires_s):
                 self._redis().publish(key, record)
@@ -139,9 +149,13 @@ class Replies:
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 - whatever redis-py raises, the thread must live
-                log.debug("replies interrupted: %s", type(error).__name__)
+                log.debug("replies interrupted: %s", meaning_of(error).reason)
+                self._trouble = (
+                    None if self._subscribed.is_set() else error
+                )  # an old connection's end says little
             finally:
                 self._subscribed.clear()
+                self._tried.set()
             self._closing.wait(RECONNECT_PAUSE_S)
 
     def _listen(self) -> None:
@@ -156,7 +170,9 @@ class Replies:
         if message is None:
             return
         if message["type"] == "subscribe":
+            self._trouble = None
             self._subscribed.set()
+            self._tried.set()
             self._polled_at = float("-inf")  # what was said meanwhile is at the keys
         elif message["type"] == "message":
             record = meta.read(message["data"])
@@ -190,7 +206,7 @@ class Replies:
         try:
             self._fetch(pending, claim, task_name)
         except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
-            log.debug("fetching a result failed: %s", type(error).__name__)
+            log.debug("fetching a result failed: %s", meaning_of(error).reason)
 
     def _fetch(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
         chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)

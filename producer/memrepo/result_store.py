@@ -6,36 +6,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from memrepo.errors import BrokerUnavailableError
-from memrepo.settings import Settings, masked
+from memrepo.errors import MemoryRepoError
+from memrepo.redis_client import connect as connect_to
+from memrepo.redis_client import understand
+from memrepo.redis_errors import Action
+from memrepo.settings import Settings
+from memrepo.trouble import Server, Trouble
 
 if TYPE_CHECKING:
     from redis import Redis
 
 
 @contextmanager
-def store_errors(url: str) -> Iterator[None]:
-    """Turn the result store's faults into ``BrokerUnavailableError``."""
-    from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
-
+def store_errors(settings: Settings) -> Iterator[None]:
+    """Turn what the result store meets us with into our errors: BrokerUnavailableError, or one of what is installed."""
     try:
         yield
-    except (RedisError, OSError) as error:
-        reason = f"No answer from the result store {masked(url)}: {type(error).__name__}."
-        raise BrokerUnavailableError(reason) from error
+    except MemoryRepoError:
+        raise
+    except Exception as error:
+        trouble = met(settings, error)
+        if trouble.meaning.action is Action.REPORT:
+            raise
+        raise trouble.error() from error
+
+
+def met(settings: Settings, error: BaseException) -> Trouble:
+    """Return what an error of the result store means."""
+    url = settings.results
+    return Trouble(Server("result store", url), understand(error, url), error)
 
 
 def connect(settings: Settings) -> Redis:
     """Return a client of the result store that retries nothing by itself and waits for nothing without end."""
-    from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
-
-    return Redis.from_url(
-        settings.result_url.replace("redis+socket://", "unix://", 1),  # Celery's and redis-py's word for it
-        socket_connect_timeout=settings.connect_timeout_s,
-        socket_timeout=settings.enqueue_timeout_s,
-        socket_keepalive=True,
-        health_check_interval=10,
-        retry=Retry(NoBackoff(), 0),
+    return connect_to(
+        settings.results,
+        connect_timeout_s=settings.connect_timeout_s,
+        timeout_s=settings.enqueue_timeout_s,
     )

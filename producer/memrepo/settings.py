@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
+from memrepo.redis_url import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 
 BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
@@ -18,7 +18,21 @@ BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"
 BODIES_BYTES_MAX_DEFAULT = 512 * MIB
 """What large requests and results may take on the broker, all together."""
 
-URL_SCHEMES = ("redis://", "rediss://", "redis+socket://")
+MANY = 2**53
+"""The most of what has no other bound: Redis' scripts count exactly up to there."""
+
+_DAY_S = 86_400
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "shards": (1, 100_000),
+    "connect_timeout_s": (0.001, _DAY_S),
+    "enqueue_timeout_s": (0.001, _DAY_S),
+    "result_expires_s": (1, MANY),
+    "poll_interval_s": (0.001, _DAY_S),
+    "max_queue_depth": (0, MANY),
+    "resend_after_s": (0, 365 * _DAY_S),
+    "bodies_bytes_max": (1, MANY),
+}
+"""The least and the most of each number; those of the limits are 1 and ``MANY``."""
 
 Number = TypeVar("Number", int, float)
 
@@ -28,7 +42,7 @@ def environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 - this is the door
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """How a producer reaches the queue and what it lets through. Durations are in seconds."""
 
@@ -45,18 +59,26 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Refuse an address of something else than Redis, and timeouts of nothing."""
-        check_url(self.broker_url, "MEMREPO_BROKER_URL")
-        check_url(self.result_url, "MEMREPO_RESULT_URL")
-        for name in (
-            "shards",
-            "connect_timeout_s",
-            "enqueue_timeout_s",
-            "result_expires_s",
-            "poll_interval_s",
-        ):
-            if not getattr(self, name) > 0:
-                raise InvalidRequestError.of(f"MEMREPO_{name.upper()}", "must be above 0")
+        """Refuse an address of something else than Redis, and numbers that make no sense; the error names which."""
+        _ = self.broker, self.results
+        for name, (least, most) in _BOUNDS.items():
+            check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
+        for name, value in asdict(self.limits).items():
+            check_range(f"MEMREPO_{name.upper()}", value, 1, MANY)
+
+    def __repr__(self) -> str:
+        """Write the settings without their passwords."""
+        return f"Settings({', '.join(f'{name}={value}' for name, value in shown(self).items())})"
+
+    @cached_property
+    def broker(self) -> RedisUrl:
+        """Where requests go."""
+        return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
+
+    @cached_property
+    def results(self) -> RedisUrl:
+        """Where results are kept."""
+        return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -66,13 +88,13 @@ class Settings:
             InvalidRequestError: a variable is not a number where one is needed; the message names it.
         """
         env = environment() if env is None else env
-        broker_url = env.get("MEMREPO_BROKER_URL") or BROKER_URL_DEFAULT
+        broker_url = text_of(env, "MEMREPO_BROKER_URL") or BROKER_URL_DEFAULT
         numbers: dict[str, Any] = {
             item.name: number(env, f"MEMREPO_{item.name.upper()}", item.default)
             for item in fields(cls)
             if isinstance(item.default, int | float)
         }
-        result_url = env.get("MEMREPO_RESULT_URL") or broker_url
+        result_url = text_of(env, "MEMREPO_RESULT_URL") or broker_url
         return cls(broker_url=broker_url, result_url=result_url, limits=limits_from_env(env), **numbers)
 
     def at(self, broker_url: str | None, result_url: str | None) -> Settings:
@@ -94,9 +116,14 @@ def limits_from_env(env: Mapping[str, str]) -> Limits:
     )
 
 
+def text_of(env: Mapping[str, str], name: str) -> str:
+    """Return a variable without the blanks around it: files that hold secrets end in a line break."""
+    return env.get(name, "").strip()
+
+
 def number(env: Mapping[str, str], name: str, default: Number) -> Number:
     """Return a variable as a non-negative number of the default's type."""
-    text = env.get(name)
+    text = text_of(env, name)
     if not text:
         return default
     try:
@@ -108,24 +135,15 @@ def number(env: Mapping[str, str], name: str, default: Number) -> Number:
     return value
 
 
-def check_url(url: str, field: str) -> None:
-    """Check that an address names a Redis-compatible server.
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Check that a setting's number is within its bounds, which may themselves be had.
 
     Raises:
-        InvalidRequestError: it does not; the message shows the address without its password.
+        InvalidRequestError: it is not, or is no number at all.
     """
-    if not url.startswith(URL_SCHEMES):
-        raise InvalidRequestError.of(field, f"{masked(url)} does not begin with {', '.join(URL_SCHEMES)}")
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it checks it
-    except ValueError:
-        raise InvalidRequestError.of(field, f"{masked(url)} has no port that is a number") from None
-
-
-def masked(url: str) -> str:
-    """Return a URL with its password, and secrets in its query, replaced by ``***``."""
-    without_password = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", without_password)
+    if not least <= value <= most:  # false of nan, too
+        bounds = f"from {least:g} to 2^53" if most == MANY else f"between {least:g} and {most:g}"
+        raise InvalidRequestError.of(name, f"must be {bounds}")
 
 
 def shown(settings: Settings) -> dict[str, str]:

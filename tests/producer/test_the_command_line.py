@@ -284,15 +284,12 @@ def test_what_an_agent_wrote_cannot_steer_the_terminal(run: Run, worker: StandIn
 
 
 def test_settings_are_shown_without_secrets() -> None:
-    url = "redis://user:pa@ss:word@host/0?ssl_keyfile_password=hidden&ssl_cert_reqs=required"
+    url = "rediss://user:pa@ss:word@host/0?ssl_cert_reqs=none"
     shown = CliRunner(env={"MEMREPO_BROKER_URL": url, "MEMREPO_SHARDS": "8"}).invoke(main, ["config"])
 
-    assert "MEMREPO_BROKER_URL=redis://user:***@host/0?ssl_keyfile_password=***&ssl_cert_reqs=required" in (
-        shown.output
-    )
+    assert "MEMREPO_BROKER_URL=rediss://user:***@host/0?ssl_cert_reqs=none\n" in shown.output
     assert "MEMREPO_SHARDS=8\n" in shown.output
-    assert "word" not in shown.output.replace("password", "")
-    assert "hidden" not in shown.output
+    assert "word" not in shown.output
 
 
 def test_a_setting_that_makes_no_sense_is_named() -> None:

@@ -23,7 +23,10 @@ def test_an_unreachable_broker_is_one_line_and_exit_code_1(settings: WorkerSetti
     with fleet(tmp_path, replace(settings, broker_url=nowhere), HANDLER, nowhere) as workers:
         worker = workers.start()
         assert worker.process.wait(20) == 1
-    assert worker.output.startswith("memrepo worker: the broker cannot be reached")
+    assert (
+        worker.output
+        == f"memrepo worker: The broker at {nowhere} cannot be reached: nobody listens there: Connection refused.\n"
+    )
     assert worker.output.count("\n") == 1
 
 

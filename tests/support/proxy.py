@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,14 +86,17 @@ class _Connection:
 
 
 @contextmanager
-def proxy(server_url: str, delay_s: float = 0.0) -> Iterator[Proxy]:
-    """Run a proxy before a server, in a thread, until the block ends; ``delay_s`` is added each way."""
+def proxy(server_url: str, delay_s: float = 0.0, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """Run a proxy before a server, in a thread, until the block ends; ``delay_s`` is added each way.
+
+    With ``tls`` it speaks TLS to clients, not to the server.
+    """
     address = urlsplit(server_url)
     assert address.hostname is not None
     assert address.port is not None
     one = Proxy(address.hostname, address.port, delay_s)
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0))
+    server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0, ssl=tls))
     one.port = server.sockets[0].getsockname()[1]
     thread = threading.Thread(target=loop.run_forever, name="proxy")
     thread.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ class Valkey:
     folder: Path
     port: int = field(default_factory=free_port)
     fsync: str = "everysec"
+    options: Sequence[str] = ()
+    """More of the server's own options, e.g. ``("--maxmemory", "1")``."""
     _process: Process | None = None
 
     @property
@@ -53,6 +55,7 @@ class Valkey:
             *(str(get_binary_path()), "--port", str(self.port), "--bind", LOOPBACK),
             *("--dir", str(self.folder), "--logfile", str(log), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", self.fsync, "--maxmemory-policy", "noeviction"),
+            *self.options,
         ]
         self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin"})
         self._wait_until_ready(log)
@@ -97,6 +100,8 @@ class Valkey:
                 with self.client() as client:
                     client.ping()
                 return
+            except (redis.AuthenticationError, redis.ResponseError):
+                return  # it asks for a password, or is what the options made of it
             except redis.RedisError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"valkey did not get ready:\n{log.read_text()[-2000:]}") from None
@@ -104,9 +109,9 @@ class Valkey:
 
 
 @contextmanager
-def valkey(folder: Path, fsync: str = "everysec") -> Iterator[Valkey]:
+def valkey(folder: Path, fsync: str = "everysec", *options: str) -> Iterator[Valkey]:
     """Run a server with its data in ``folder`` until the block ends."""
-    server = Valkey(folder, fsync=fsync)
+    server = Valkey(folder, fsync=fsync, options=options)
     server.start()
     try:
         yield server

@@ -49,8 +49,8 @@ def test_with_an_unreachable_broker(env: dict[str, str], tmp_path: Path) -> None
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
     said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url})
 
-    assert "the broker at redis://:***@127.0.0.1" in said
-    assert "cannot be reached" in said
+    assert "The broker at redis://:***@127.0.0.1" in said
+    assert "cannot be reached: nobody listens there: Connection refused" in said
 
 
 def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:

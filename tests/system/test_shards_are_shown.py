@@ -51,6 +51,6 @@ def test_a_broker_that_is_away_is_one_line(tmp_path: Path) -> None:
         "shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
     )
 
-    assert ended.code == 1
+    assert ended.code == 5
     assert ended.stderr.count("\n") == 1
-    assert "cannot be reached" in ended.stderr
+    assert "cannot be reached: nobody listens there" in ended.stderr

@@ -10,16 +10,14 @@ from random import Random  # noqa: TID251 - the composition root is where random
 from typing import Any
 from uuid import uuid4
 
-import redis
 from celery import Celery
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from memrepo.errors import BrokerUnavailableError, MemoryRepoError
+from memrepo.errors import MemoryRepoError
+from memrepo.redis_client import connect
+from memrepo.redis_url import masked
 from memrepo.routing import queue_names
-from memrepo.settings import masked
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues import control  # noqa: F401 - registers its commands
@@ -27,6 +25,7 @@ from memrepo_worker.queues.agreement import agree_on_shards
 from memrepo_worker.queues.intake import Intake
 from memrepo_worker.queues.ownership import Ownership
 from memrepo_worker.queues.program import Program
+from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results import URL_PREFIX
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenures
@@ -66,14 +65,14 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         for name in queue_names(settings.shards)
     ]
     return {
-        "broker_url": settings.broker_url,
+        "broker_url": settings.broker.for_celery,
         "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},
-        "broker_use_ssl": _tls(settings.broker_url),
+        "broker_use_ssl": dict(settings.broker.tls) if settings.broker.tls else None,
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
-        "result_backend": URL_PREFIX + settings.result_url,
+        "result_backend": URL_PREFIX + settings.results.for_celery,
         "result_backend_thread_safe": True,
-        "redis_backend_use_ssl": _tls(settings.result_url),
+        "redis_backend_use_ssl": dict(settings.results.tls) if settings.results.tls else None,
         "redis_socket_timeout": 30,
         "redis_socket_connect_timeout": 5,
         "redis_socket_keepalive": True,
@@ -104,11 +103,6 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
-def _tls(url: str) -> dict[str, str] | None:
-    """Return what a ``rediss://`` URL means where it does not say: the server must prove who it is."""
-    return {"ssl_cert_reqs": "required"} if url.startswith("rediss://") else None
-
-
 def run_worker(
     settings: WorkerSettings,
     handler: GroupHandler,
@@ -124,14 +118,13 @@ def run_worker(
     """
     name = name or f"memrepo-{os.getpid()}"
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
-    broker = redis.Redis.from_url(
-        settings.broker_url, **{**BROKER_SOCKET_OPTIONS, "socket_timeout": 5}, retry=Retry(NoBackoff(), 1)
-    )
     try:
-        _meet(broker, settings)
+        with reaching(settings.broker, "broker") as client:
+            agree_on_shards(client, settings.shards)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
+    broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
     receipts = Receipts(shards, Tenures(), observer)
     worker = Program(
@@ -165,11 +158,3 @@ def _about(settings: WorkerSettings, git: str) -> dict[str, str]:
         "version": metadata.version("memrepo"),
         "git": git.removeprefix("git version "),
     }
-
-
-def _meet(broker: redis.Redis, settings: WorkerSettings) -> None:
-    """Find the broker there, and agreeing with us."""
-    try:
-        agree_on_shards(broker, settings.shards)
-    except redis.RedisError as error:
-        raise BrokerUnavailableError(f"the broker cannot be reached: {error}") from error

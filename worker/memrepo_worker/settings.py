@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
+from memrepo.redis_url import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import (
     BODIES_BYTES_MAX_DEFAULT,
     BROKER_URL_DEFAULT,
-    check_url,
+    MANY,
+    check_range,
     environment,
     limits_from_env,
-    masked,
     number,
+    text_of,
 )
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.logs import FORMATS, LEVELS, Format, LogOptions
@@ -29,21 +32,20 @@ SECRETS = frozenset({"flower_basic_auth"})
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
-_MANY = 2**53
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "shards": (1, 100_000),
     "concurrency": (1, 10_000),
-    "result_expires_s": (1, _MANY),
+    "result_expires_s": (1, MANY),
     "soft_shutdown_timeout_s": (0, 86_400),
     "lease_s": (0.1, 3600),
-    "group_requests_max": (1, _MANY),
-    "group_bytes_max": (1, _MANY),
-    "parked_bytes_max": (1, _MANY),
-    "bodies_bytes_max": (1, _MANY),
-    "result_body_expires_s": (1, _MANY),
-    "foreign_allocation_bytes_max": (MIB, _MANY),
-    "foreign_cpu_s_max": (1, _MANY),
-    "foreign_unpacked_bytes_max": (MIB, _MANY),
+    "group_requests_max": (1, MANY),
+    "group_bytes_max": (1, MANY),
+    "parked_bytes_max": (1, MANY),
+    "bodies_bytes_max": (1, MANY),
+    "result_body_expires_s": (1, MANY),
+    "foreign_allocation_bytes_max": (MIB, MANY),
+    "foreign_cpu_s_max": (1, MANY),
+    "foreign_unpacked_bytes_max": (MIB, MANY),
     "flower_port": (0, 65_535),
 }
 """The least and the most of each number."""
@@ -82,15 +84,23 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no worker can work with; the message names the variable."""
-        check_url(self.broker_url, "MEMREPO_BROKER_URL")
-        check_url(self.result_url, "MEMREPO_RESULT_URL")
-        for name in ("broker_url", "result_url", "store_url"):
-            if _SPACE.search(getattr(self, name)):
-                raise _wrong(name, "has white space in it: remove it, or write it as %20")
+        _ = self.broker, self.results
+        if _SPACE.search(self.store_url):
+            raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
-            _check_number(name, getattr(self, name), least, most)
+            check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
         _check_choice("log_level", self.log_level, LEVELS)
         _check_choice("log_format", self.log_format, FORMATS)
+
+    @cached_property
+    def broker(self) -> RedisUrl:
+        """Where requests come from."""
+        return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
+
+    @cached_property
+    def results(self) -> RedisUrl:
+        """Where results are kept."""
+        return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -107,7 +117,7 @@ class WorkerSettings:
         }
         values["log_level"] = values["log_level"].upper()
         values["log_format"] = values["log_format"].lower()
-        if not env.get("MEMREPO_RESULT_URL"):
+        if not text_of(env, "MEMREPO_RESULT_URL"):
             values["result_url"] = values["broker_url"]
         return cls(limits=limits_from_env(env), **values)
 
@@ -144,7 +154,7 @@ def _value(env: Mapping[str, str], name: str, default: str | Path | float) -> st
         return _flag(env, name, default=default)
     if isinstance(default, (int, float)):
         return number(env, name, default)
-    text = env.get(name)
+    text = text_of(env, name)
     return type(default)(text) if text else default
 
 
@@ -153,12 +163,6 @@ def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text and text not in (*_YES, *_NO):
         raise InvalidRequestError.of(name, f"is none of {', '.join((*_YES, *_NO))}")
     return text in _YES if text else default
-
-
-def _check_number(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:  # false of nan, too
-        bounds = f"from {least:g} to 2^53" if most == _MANY else f"between {least:g} and {most:g}"
-        raise _wrong(name, f"must be {bounds}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

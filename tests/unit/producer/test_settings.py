@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 import pytest
 
 from memrepo import InvalidRequestError, Limits, Settings
-from memrepo.settings import masked, shown
+from memrepo.redis_url import masked
+from memrepo.settings import shown
+from memrepo_worker.settings import WorkerSettings
 
 
 def test_every_setting_is_read_from_the_variable_that_shows_it() -> None:
@@ -40,6 +43,15 @@ def test_results_are_kept_at_the_broker_unless_told_otherwise() -> None:
         ("MEMREPO_SHARDS", "1.5"),
         ("MEMREPO_POLL_INTERVAL_S", "nan"),
         ("MEMREPO_ENQUEUE_TIMEOUT_S", "soon"),
+        ("MEMREPO_ENQUEUE_TIMEOUT_S", "inf"),
+        ("MEMREPO_ENQUEUE_TIMEOUT_S", "1e9"),
+        ("MEMREPO_CONNECT_TIMEOUT_S", "0"),
+        ("MEMREPO_RESEND_AFTER_S", "nan"),
+        ("MEMREPO_RESEND_AFTER_S", "-inf"),
+        ("MEMREPO_RESULT_EXPIRES_S", "0"),
+        ("MEMREPO_MAX_QUEUE_DEPTH", "-1"),
+        ("MEMREPO_BODIES_BYTES_MAX", "99999999999999999999"),
+        ("MEMREPO_CHANGES_MAX", "0"),
         ("MEMREPO_BROKER_URL", "amqp://u:secret@host"),
         ("MEMREPO_RESULT_URL", "/run/redis/socket"),
         ("MEMREPO_FILE_BYTES_MAX", "8 MiB"),
@@ -51,6 +63,28 @@ def test_a_setting_that_makes_no_sense_is_named_without_its_secrets(name: str, v
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0, -1, 1e12])
+def test_a_number_that_makes_no_sense_is_named_when_it_does_not_come_from_the_environment(
+    value: float,
+) -> None:
+    with pytest.raises(InvalidRequestError, match="MEMREPO_ENQUEUE_TIMEOUT_S"):
+        Settings(enqueue_timeout_s=value)
+
+
+def test_blanks_around_a_value_are_none_of_it() -> None:
+    settings = Settings.from_env({"MEMREPO_BROKER_URL": " redis://:pw@host/1\n", "MEMREPO_SHARDS": "8\n"})
+
+    assert (settings.broker.host, settings.broker.database, settings.broker.password) == ("host", 1, "pw")
+    assert settings.shards == 8
+
+
+def test_no_repr_shows_a_password() -> None:
+    url = "redis://user:s3cr3t@host/0"
+
+    for settings in (Settings(url, url), WorkerSettings(url, url)):
+        assert "s3cr3t" not in repr((settings, settings.broker, vars(settings)["broker"]))
+
+
 @pytest.mark.parametrize(
     ("url", "shown_as"),
     [
@@ -59,6 +93,16 @@ def test_a_setting_that_makes_no_sense_is_named_without_its_secrets(name: str, v
         ("redis://user:pw@host/0", "redis://user:***@host/0"),
         ("redis://user:p/w@x@host/0", "redis://user:***@host/0"),
         ("redis+socket://:pw@/run/redis.sock", "redis+socket://:***@/run/redis.sock"),
+        ("unix://u:pw@/run/redis.sock?db=1", "unix://u:***@/run/redis.sock?db=1"),
+        ("redis://pw@host/0", "redis://***@host/0"),
+        ("u:pw@host:6379/0", "***@host:6379/0"),
+        ("redis://user:p#w@host/0", "redis://user:***@host/0"),
+        ("redis://user:p?w@host/0", "redis://***"),
+        ("redis://user:pw", "redis://***"),
+        ("redis://:p/w", "redis://***"),
+        ("redis://host/0?x=p@w", "redis://***"),
+        ("redis://host/0?unheard=pw", "redis://host/0?unheard=***"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
         ("rediss://host/0?password=pw&db=1", "rediss://host/0?password=***&db=1"),
         ("s3://bucket?access_key=pw", "s3://bucket?access_key=***"),
     ],

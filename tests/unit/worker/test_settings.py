@@ -28,11 +28,11 @@ SECRET = "s3cr3t"
         ("MEMREPO_RESULT_EXPIRES_S", "0", "must be from 1 to 2^53"),
         ("MEMREPO_RESULT_BODY_EXPIRES_S", "9" * 400, "must be from 1 to 2^53"),
         ("MEMREPO_FLOWER_PORT", "70000", "must be between 0 and 65535"),
-        ("MEMREPO_STORE_URL", "file:///st ", "has white space in it"),
-        ("MEMREPO_STORE_URL", "file:///st\n", "has white space in it"),
-        ("MEMREPO_BROKER_URL", "redis://h:6379/0 ", "has white space in it"),
-        ("MEMREPO_BROKER_URL", "amqp://h", "does not begin with redis://"),
-        ("MEMREPO_RESULT_URL", "redis://h:port/0", "has no port that is a number"),
+        ("MEMREPO_STORE_URL", "file:///s t", "has white space in it"),
+        ("MEMREPO_STORE_URL", "file:///s\nt", "has white space in it"),
+        ("MEMREPO_BROKER_URL", "redis://h :6379/0", "holds a blank"),
+        ("MEMREPO_BROKER_URL", "amqp://h", "must begin with redis://"),
+        ("MEMREPO_RESULT_URL", "redis://h:port/0", "has no port from 1 to 65535"),
         ("MEMREPO_LOG_LEVEL", "chatty", "is 'CHATTY': it must be one of DEBUG, INFO"),
         ("MEMREPO_LOG_FORMAT", "xml", "is 'xml': it must be one of text, json"),
         ("MEMREPO_LOG_REQUESTS", "maybe", "is none of 1, true, yes, on, 0, false, no, off"),
@@ -73,3 +73,11 @@ def test_every_setting_is_shown_and_no_secret() -> None:
 def test_what_is_shown_is_read_back_as_it_was() -> None:
     settings = WorkerSettings(cache_dir=Path("/c"), lease_s=2.5, log_requests=True, log_format="json")
     assert WorkerSettings.from_env(shown(settings)) == settings
+
+
+def test_blanks_around_a_value_are_none_of_it() -> None:
+    settings = WorkerSettings.from_env(
+        {"MEMREPO_STORE_URL": "file:///st\n", "MEMREPO_BROKER_URL": " redis://h/0 "}
+    )
+
+    assert (settings.store_url, settings.broker_url) == ("file:///st", "redis://h/0")

@@ -6,17 +6,15 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import redis
-
 from memrepo.clock import system_clock
-from memrepo.settings import masked
+from memrepo.errors import MemoryRepoError
 from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.queues.agreement import check_shards
+from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
 from memrepo_worker.store.seam import StoreError
-
-BROKER_TIMEOUT_S = 5.0
 
 
 class NotFitError(Exception):
@@ -33,10 +31,12 @@ class Check:
 
 def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]:
     """Return all checks, the quickest first; ``anew`` tries the store out even if it was found safe today."""
+    apart = settings.results != settings.broker
     return (
         Check("git", lambda: check_git(git)),
         Check("cache", lambda: check_cache(settings)),
         Check("broker", lambda: check_broker(settings)),
+        *([Check("results", lambda: check_results(settings))] if apart else []),
         Check("store", lambda: check_store(settings, anew=anew)),
     )
 
@@ -56,21 +56,30 @@ def check_git(git: Git) -> str:
 
 
 def check_broker(settings: WorkerSettings) -> str:
-    """Check that the broker answers, and keeps what it is given."""
-    shown = masked(settings.broker_url)
+    """Check that the broker serves us, keeps what it is given, and is used by others with as many shards."""
     try:
-        with redis.Redis.from_url(
-            settings.broker_url, socket_timeout=BROKER_TIMEOUT_S, socket_connect_timeout=BROKER_TIMEOUT_S
-        ) as broker:
+        with reaching(settings.broker, "broker") as broker:
+            try_out(broker)
+            check_shards(broker, settings.shards)
             memory, persistence = broker.info("memory"), broker.info("persistence")
-    except (redis.RedisError, ValueError) as error:
-        raise NotFitError(f"the broker at {shown} cannot be reached: {error}") from None
-    found = [shown]
+    except MemoryRepoError as error:
+        raise NotFitError(error.message) from error
+    found = [str(settings.broker)]
     if not persistence.get("aof_enabled"):
         found.append("WARNING: appendonly is off, so a restart of it loses what is queued")
     if memory.get("maxmemory_policy") != "noeviction":
         found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
     return "; ".join(found)
+
+
+def check_results(settings: WorkerSettings) -> str:
+    """Check that the result store takes results."""
+    try:
+        with reaching(settings.results, "result store") as results:
+            try_out(results)
+    except MemoryRepoError as error:
+        raise NotFitError(error.message) from error
+    return str(settings.results)
 
 
 def check_store(settings: WorkerSettings, *, anew: bool) -> str:

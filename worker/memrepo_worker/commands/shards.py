@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
-import redis
 
-from memrepo.settings import masked
-from memrepo_worker.commands.checks import BROKER_TIMEOUT_S
+from memrepo_worker.queues.agreement import check_shards
+from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.status import ShardStatus, read_shards
 from memrepo_worker.settings import WorkerSettings
 
@@ -27,15 +26,9 @@ def shards(show_all: bool, as_json: bool) -> None:
     A shard that is busy, or that nobody owns, has a line of its own.
     """
     settings = WorkerSettings.from_env()
-    try:
-        with redis.Redis.from_url(
-            settings.broker_url, socket_timeout=BROKER_TIMEOUT_S, socket_connect_timeout=BROKER_TIMEOUT_S
-        ) as broker:
-            found = read_shards(broker, settings.shards)
-    except (redis.RedisError, ValueError) as error:
-        raise click.ClickException(
-            f"the broker at {masked(settings.broker_url)} cannot be reached: {error}"
-        ) from None
+    with reaching(settings.broker, "broker") as broker:
+        check_shards(broker, settings.shards)
+        found = read_shards(broker, settings.shards)
     click.echo(
         json.dumps([asdict(shard) for shard in found]) if as_json else in_words(found, show_all=show_all)
     )

@@ -11,7 +11,8 @@ from types import FrameType
 
 import click
 
-from memrepo.settings import environment, masked
+from memrepo.redis_url import masked
+from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
 from memrepo_worker.commands.checks import (
     NotFitError,

@@ -16,7 +16,16 @@ def agree_on_shards(broker: Redis, shards: int) -> None:
         InvalidRequestError: the broker's number is another one.
     """
     broker.set(SHARDS_KEY, shards, nx=True)
-    recorded = int(broker.get(SHARDS_KEY) or 0)
+    check_shards(broker, shards)
+
+
+def check_shards(broker: Redis, shards: int) -> None:
+    """Compare the number of shards with the broker's, if it has one.
+
+    Raises:
+        InvalidRequestError: the broker's number is another one.
+    """
+    recorded = int(broker.get(SHARDS_KEY) or shards)
     if recorded != shards:
         raise InvalidRequestError.of(
             "MEMREPO_SHARDS",

@@ -1,0 +1,48 @@
+"""Reaching a Redis when a worker starts, and when ``doctor`` looks: it must do what a worker needs, or say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+from redis import Redis, RedisError
+
+from memrepo.redis_client import connect, understand
+from memrepo.redis_errors import ClusterModeError, refuse_cluster
+from memrepo.redis_url import RedisUrl
+from memrepo.trouble import Role, Server, Trouble
+
+REACH_TIMEOUT_S = 5.0
+
+_TRY_WRITE = """
+redis.call('SET', KEYS[1], 1, 'PX', 1000)
+redis.call('PUBLISH', KEYS[1], '')
+return redis.call('DEL', KEYS[1])
+"""
+
+
+@contextmanager
+def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
+    """Give a client of a Redis for the block.
+
+    Raises:
+        BrokerUnavailableError: it cannot be reached or used; the message says which one, and why.
+    """
+    try:
+        with connect(url, connect_timeout_s=REACH_TIMEOUT_S, timeout_s=REACH_TIMEOUT_S, retries=1) as client:
+            yield client
+    except (RedisError, ClusterModeError, OSError) as error:
+        raise Trouble(Server(role, url), understand(error, url), error).error() from error
+
+
+def try_out(client: Redis) -> None:
+    """Do in small what a worker does: write and publish in a script, and ask to be told of changes.
+
+    Raises:
+        ClusterModeError: it is a node of a cluster.
+        redis.RedisError: it does not do one of these.
+    """
+    refuse_cluster(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    client.eval(_TRY_WRITE, 1, f"memrepo:probe:{uuid4().hex}")
+    client.execute_command("CLIENT", "TRACKING", "OFF")  # type: ignore[no-untyped-call]  # who may not, may not turn it on
