@@ -15,6 +15,7 @@ from celery import Celery
 from kombu import Producer, Queue
 
 from memrepo.ids import new_id
+from memrepo.operations import TASK_PREFIX
 from memrepo.pending import Pending
 from memrepo.publisher import Publisher
 from memrepo.replies import Replies
@@ -22,7 +23,7 @@ from memrepo.settings import Settings
 from memrepo_worker.store.seam import ABSENT, Store
 
 QUEUE = Queue("plain", routing_key="plain", no_declare=True)
-BARE, ECHO, KEEP, NOTHING = "plain.bare", "plain.echo", "plain.keep", "plain.nothing"
+BARE, ECHO, KEEP, NOTHING = (f"{TASK_PREFIX}plain.{name}" for name in ("bare", "echo", "keep", "nothing"))
 TIMEOUT_S = 60.0
 
 
