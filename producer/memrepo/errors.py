@@ -4,7 +4,7 @@
     ├── InvalidRequestError          fix the request: the message names the field
     │   └── TooLargeError            over a limit: the message names the limit and its setting
     ├── RepoNotFoundError            create it first (also a FileNotFoundError)
-    │   └── RepoNotAdoptedError      it is stored in the seed's layout: adopt it first
+    │   └── RepoNotAdoptedError      it is stored in the legacy layout: adopt it first
     ├── RepoExistsError              it is there already: commit to it
     ├── RefNotFoundError             no such branch, tag or commit
     ├── PathNotFoundError            no such file at that ref
@@ -84,7 +84,7 @@ class RepoNotFoundError(MemoryRepoError, FileNotFoundError):
 
 
 class RepoNotAdoptedError(RepoNotFoundError):
-    """The agent's memory is stored in the seed's layout. Run ``memrepo store adopt ORG AGENT`` once."""
+    """The agent's memory is stored in the legacy layout. Run ``memrepo store adopt ORG AGENT`` once."""
 
 
 class RepoExistsError(MemoryRepoError):

@@ -40,7 +40,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "asyncio": bench_asyncio.asyncio_client,
     "age": bench_age.age,
     "footprint": bench_age.footprint,
-    "seed": bench_seed.seed,
+    "legacy": bench_seed.seed,
 }
 
 

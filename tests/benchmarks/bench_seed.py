@@ -1,4 +1,4 @@
-"""The seed's way against ours, on the same server 30 ms away, at growing age."""
+"""A Letta server's way of a commit against ours, on the same server 30 ms away, at growing age."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def seed(lab: Lab) -> Iterator[Figure]:
         for age, bound in (BOUNDS_LONG if lab.long else BOUNDS).items():
             theirs, requests = _seed(lab, far, age)
             ours = _ours(bench, age)
-            parts = {"seed p50 ms": theirs * 1e3, "ours p50 ms": ours * 1e3, "seed's requests": requests}
+            parts = {"Letta server p50 ms": theirs * 1e3, "ours p50 ms": ours * 1e3, "its requests": requests}
             yield Figure(
-                f"commit p50 at age {age:,}: the seed's way / ours", theirs / ours, "x", bound, parts
+                f"commit p50 at age {age:,}: a Letta server's way / ours", theirs / ours, "x", bound, parts
             )
             if age == SUSTAINED_AGE:
                 yield _sustained(bench, theirs)
 
 
 def _seed(lab: Lab, far: str, age: int) -> tuple[float, float]:
-    """Return the seed's p50 in seconds, and its requests to the store per commit."""
+    """Return the other way's p50 in seconds, and its requests to the store per commit."""
     prefix, texts = f"seed-{age}/agent", Texts()
     with seed_way(lab.seaweedfs.endpoint_url, prefix) as near:
         near.create(texts.files(FILES), [texts.changes(3) for _ in range(age - 1)])
@@ -64,8 +64,8 @@ def _ours(bench: Bench, age: int) -> float:
 
 def _sustained(bench: Bench, seed_s: float) -> Figure:
     rate = SUSTAINED / asyncio.run(_commit_often(bench))
-    name = f"commits/s on one agent at age {SUSTAINED_AGE}: ours / the seed's way"
-    parts = {"ours commits/s": rate, "seed's commits/s": 1 / seed_s}
+    name = f"commits/s on one agent at age {SUSTAINED_AGE}: ours / a Letta server's way"
+    parts = {"ours commits/s": rate, "Letta server's commits/s": 1 / seed_s}
     return Figure(name, rate * seed_s, "x", at_least(500), parts)
 
 

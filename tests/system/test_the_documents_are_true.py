@@ -16,24 +16,12 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.settings import WorkerSettings
 from tests.support.commands import up
-from tests.support.systems import System
-
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+from tests.support.documents import DOCUMENTS, ROOT
 
 
 def run_python(*arguments: str, env: dict[str, str]) -> str:
     whole = {"PATH": environment()["PATH"], **env}
     return Processes(Counters()).run([sys.executable, *arguments], env=whole, timeout_s=100).decode()
-
-
-def test_the_python_of_the_readme_runs(system: System) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-
-    said = run_python("-c", code, env={"MEMREPO_BROKER_URL": system.broker_url})
-
-    assert "likes tea" in said
-    assert "+1 -0 Note a wish" in said
 
 
 def test_a_hundred_agents_share_one_event_loop_that_nothing_blocks(tmp_path: Path) -> None:

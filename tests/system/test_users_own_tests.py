@@ -10,6 +10,7 @@ from pathlib import Path
 from memrepo.settings import environment
 from tests.support.documents import ROOT, blocks
 
+README = ROOT / "README.md"
 TESTING = ROOT / "docs" / "testing.md"
 SCRIPTS = Path(sys.executable).parent
 
@@ -49,10 +50,10 @@ def run_pytest(folder: Path, test: str = "", *, conftest: str = "") -> str:
     return run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder=folder)
 
 
-def test_the_tests_of_the_document_pass_as_they_stand(tmp_path: Path) -> None:
-    shown = blocks(TESTING, "python")
+def test_the_tests_that_are_shown_pass_as_they_stand(tmp_path: Path) -> None:
+    shown = [*blocks(TESTING, "python"), *blocks(README, "python")[1:]]  # its first block is no test
     for block in shown:
-        (tmp_path / f"test_line_{block.line}.py").write_text(block.padded)
+        (tmp_path / f"test_{block.document.stem}_line_{block.line}.py").write_text(block.padded)
 
     said = run_pytest(tmp_path)
 

@@ -10,7 +10,7 @@ LIST_LIMIT_MAX = 10_000
 
 
 def strip_slash(path: str) -> str:
-    """Strip one leading slash, as the seed does."""
+    """Strip one leading slash, as a Letta server does."""
     return path.removeprefix("/")
 
 

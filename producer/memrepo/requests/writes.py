@@ -193,7 +193,7 @@ def _size_bytes(changes: tuple[FileChange, ...]) -> int:
 
 
 def relative(change: FileChange) -> FileChange:
-    """Strip one leading slash, as the seed does."""
+    """Strip one leading slash, as a Letta server does."""
     if not change.path.startswith("/"):
         return change
     return change.model_copy(update={"path": strip_slash(change.path)})

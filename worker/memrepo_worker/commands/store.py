@@ -1,4 +1,4 @@
-"""``memrepo store …``: whole memories in the store: verify, export, import, and adopt from the seed's layout.
+"""``memrepo store …``: whole memories in the store: verify, export, import, and adopt from the legacy layout.
 
 These speak to the store directly, beside the workers: what they write is an entry like any other.
 """
@@ -109,7 +109,7 @@ def import_(org: str, agent: str, file: Path) -> None:
 @click.option("--remove-old-files", is_flag=True, help="Remove the old files of agents that are adopted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per agent.")
 def adopt(org: str | None, agent: str | None, everyone: bool, remove_old_files: bool, as_json: bool) -> None:
-    """Take over memories in the layout of loose git files, history and shas unchanged.
+    """Take over memories that a Letta server left behind, history and shas unchanged.
 
     What is too broken is reported and left untouched; then the exit code is 1.
     """

@@ -1,4 +1,4 @@
-"""Adoption: a repository in the seed's layout becomes an entry of a journal, its history and shas unchanged.
+"""Adoption: a repository in the legacy layout becomes an entry of a journal, its history and shas unchanged.
 
 Stock git checks everything before anything is written. The old files stay until somebody removes them.
 """
@@ -54,7 +54,7 @@ class Adopter:
     clock: Clock
 
     def agents(self) -> Iterator[Agent]:
-        """Yield every agent that has a repository in the seed's layout, adopted or not, by one listing of the store."""
+        """Yield every agent that has a repository in the legacy layout, adopted or not, by one listing of the store."""
         for item in self.store.list(""):
             org_id, _, rest = item.key.partition("/")
             agent_id, _, name = rest.partition("/")

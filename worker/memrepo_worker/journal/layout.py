@@ -18,7 +18,7 @@ class Layout:
 
     @classmethod
     def of(cls, org_id: str, agent_id: str) -> Layout:
-        """Return the layout of an agent, under the seed's own prefix."""
+        """Return the layout of an agent, under the prefix that the legacy layout has."""
         return cls(f"{org_id}/{agent_id}/repo.git/")
 
     @property
@@ -33,7 +33,7 @@ class Layout:
 
     @property
     def seed_head(self) -> str:
-        """A file that every repository in the seed's layout has, and no journal."""
+        """A file that every repository in the legacy layout has, and no journal."""
         return f"{self.prefix}HEAD"
 
     @property
@@ -62,7 +62,7 @@ class Layout:
         return self._number(_ACCELERATOR, key)
 
     def is_foreign(self, key: str) -> bool:
-        """Whether a key under the prefix is none of the journal's: a file of the seed's layout."""
+        """Whether a key under the prefix is none of the journal's: a file of the legacy layout."""
         return not key.startswith((self.journal, self.bases, self.segments))
 
     def _number(self, pattern: re.Pattern[str], key: str) -> int | None:

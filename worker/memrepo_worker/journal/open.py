@@ -102,7 +102,7 @@ class JournalReader:
             return False
 
     def has_seed_layout(self) -> bool:
-        """Whether the agent's prefix holds a repository in the seed's layout."""
+        """Whether the agent's prefix holds a repository in the legacy layout."""
         try:
             self.store.get(self.layout.seed_head)
         except NotThereError:

@@ -1,4 +1,4 @@
-"""Reading a repository that is stored in the seed's layout: loose files of a ``.git`` folder under the agent's prefix.
+"""Reading a repository that is stored in the legacy layout: loose files of a ``.git`` folder under the agent's prefix.
 
 Nothing of it is trusted: only refs and objects are taken, its configuration and hooks are not.
 """
@@ -30,7 +30,7 @@ class SeedBrokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SeedRefs:
-    """What the seed's files say of refs: the loose ones win in git, also where they are stale."""
+    """What the legacy layout's files say of refs: the loose ones win in git, also where they are stale."""
 
     loose: Mapping[str, str]
     packed: Mapping[str, str]
