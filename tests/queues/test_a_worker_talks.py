@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from memrepo.clock import system_clock
+from memrepo.routing import queue_name, shard_of
+from memrepo_worker.queues.keys import unacked_key
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.http_answers import Answer, answering
@@ -192,3 +195,107 @@ def test_at_debug_the_fault_comes_with_its_traceback_without_what_it_says(
     assert fault["traceback"][-1] == "ValueError"
     assert any(line.startswith("attempts.py:") for line in fault["traceback"])
     assert "SECRET-CONTENT" not in worker.output
+
+
+def test_what_changes_hands_is_one_line_on_each_side_with_who_it_is_for(talking: WorkerFleet) -> None:
+    one = talking.start("w1")
+    first(one, "worker.ready")
+    two = talking.start("w2")
+    gave, took = first(one, "shards.moved"), first(two, "shards.moved")
+
+    assert (gave["given"], gave["taken"], gave["shards"]) == (SHARDS // 2, 0, SHARDS // 2)
+    assert gave["message"].startswith(f"gave {SHARDS // 2} shards up for w2@")
+    assert (took["taken"], took["given"], took["shards"]) == (SHARDS // 2, 0, SHARDS // 2)
+    assert first(two, "worker.ready")["shards"] in (0, SHARDS // 2)
+
+    two.kill()
+    over = wait_for(lambda: told(one, "shards.moved")[1:], "the shards of the dead worker to be taken over")[
+        0
+    ]
+
+    assert over["level"] == "WARNING"
+    assert sum(over["taken_over"].values()) == over["taken"] == SHARDS // 2
+    assert "over from w2@" in over["message"]
+    assert len(told(one, "shards.moved")) == 2
+
+
+def test_a_lost_broker_is_told_once_by_each_part_that_misses_it_and_so_is_its_return(
+    talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    worker = talking.start("w1")
+    first(worker, "worker.ready")
+    own_broker.kill()
+    first(worker, "broker.trouble")
+    first(worker, "broker.heartbeat")
+    wait_for(lambda: "broker" in worker.output, "it to be told")
+    own_broker.start()
+    first(worker, "broker.trouble.over")
+    first(worker, "broker.heartbeat.over")
+
+    events = [record["event"] for record in records(worker) if record["event"] != "shards.moved"]
+    assert sorted(event for event in events if event) == [
+        "broker.heartbeat",
+        "broker.heartbeat.over",
+        "broker.trouble",
+        "broker.trouble.over",
+        "worker.ready",
+    ]
+    with sender(own_broker, SHARDS) as send:
+        assert send.final(send.commit("acme", "ann"))["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_an_end_is_told_when_it_begins_and_with_what_was_handed_over(
+    talking: WorkerFleet, own_broker: Valkey, name: str
+) -> None:
+    worker = talking.start("w1")
+    with own_broker.client(1) as effects, sender(own_broker, SHARDS) as send:
+        effects.set("hold:acme/ann", 1)
+        send.commit("acme", "ann")
+        wait_for(lambda: effects.llen("begun"), "the first request to begin")
+        for _ in range(3):
+            send.commit("acme", "ann")
+        wait_for(
+            lambda: own_broker.client().hlen(unacked_key(shard_of("acme", "ann", SHARDS))) == 4,
+            "all to be taken",
+        )
+        worker.process.send_signal(signal.Signals[name])
+        stopping = first(worker, "worker.stopping")
+        effects.delete("hold:acme/ann")
+        worker.process.wait(20)
+
+    assert (stopping["reason"], stopping["running"]) == (name, 1)
+    stopped = first(worker, "worker.stopped")
+    assert (stopped["handed_over"], stopped["cut_off"], stopped["shards"]) == (3, 0, SHARDS)
+    assert stopped["level"] == "INFO"
+
+
+def test_what_a_hurried_end_cuts_off_is_told(talking: WorkerFleet, own_broker: Valkey) -> None:
+    worker = talking.start("w1")
+    with own_broker.client(1) as effects, sender(own_broker, SHARDS) as send:
+        effects.set("hold:acme/ann", 1)
+        send.commit("acme", "ann")
+        wait_for(lambda: effects.llen("begun"), "the request to begin")
+        worker.terminate()
+        first(worker, "worker.stopping")
+        worker.terminate()
+        assert worker.process.wait(20) == 1
+
+    stopped = first(worker, "worker.stopped")
+    assert (stopped["level"], stopped["cut_off"]) == ("WARNING", 1)
+
+
+def test_what_a_message_says_of_itself_cannot_forge_a_line(talking: WorkerFleet, own_broker: Valkey) -> None:
+    worker = talking.start("w1", log_format="text")
+    with sender(own_broker, SHARDS) as send:
+        forged = "application/json\n2026-11-26T00:00:00.000Z ERROR forged\x1b[31m"
+        send.producer.publish(
+            b"x", exchange="", routing_key=queue_name(0), content_type=forged, serializer=None
+        )
+        wait_for(lambda: "refused a message" in worker.output, "it to be refused")
+
+    assert all(line.isprintable() for line in worker.output.splitlines())
+    assert not [
+        line for line in worker.output.splitlines() if "ERROR forged" in line and "refused" not in line
+    ]
+    assert r"\n2026-11-26T00:00:00.000Z ERROR forged\x1b[31m" in worker.output

@@ -109,6 +109,6 @@ def test_one_request_that_always_fails_fails_alone_and_names_its_id(
 
     assert [meta["status"] for meta in states.values()] == ["SUCCESS", "SUCCESS", "FAILURE", "SUCCESS"]
     assert states[poison]["result"]["exc_type"] == "MemoryRepoError"
-    assert states[poison]["result"]["exc_message"][1] == {"request_id": poison}
+    assert states[poison]["result"]["exc_message"][1]["request_id"] == poison
     assert "SECRET-CONTENT" not in json.dumps(states[poison])
     assert effects.lrange("effects:acme/p", 0, -1) == [first, before, after]

@@ -30,6 +30,8 @@ _OURS = ("memrepo", "memrepo_worker")
 _FRAMEWORK = ("celery", "kombu")
 _NEVER_VERBOSE = ("celery.app.trace", "celery.pool", "celery.utils.functional")
 """Loggers of the framework whose lines below WARNING hold results, arguments, or source code: never shown."""
+_TOLD_BY_US = ("celery.worker.consumer.consumer",)
+"""Loggers of the framework whose warnings repeat what our own lines say."""
 
 _FRAMES_MAX = 4
 # Control characters, line and paragraph separators, what turns the direction of text, and halves of characters.
@@ -68,6 +70,8 @@ def configure(options: LogOptions, stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(level)
     for name in _FRAMEWORK:
         logging.getLogger(name).setLevel(level if verbose else logging.NOTSET)
+    for name in _TOLD_BY_US:
+        logging.getLogger(name).setLevel(level if verbose else logging.ERROR)
     for name in _NEVER_VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger(REQUESTS_LOGGER).setLevel(logging.INFO if options.tells_requests else logging.WARNING)
@@ -87,6 +91,11 @@ def log(
     ``cause`` adds its class and where it was raised, and at level DEBUG the traceback.
     """
     logger.log(level, "%s", message, extra={"event": event, "fields": fields or {}}, exc_info=cause)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: ``1 shard``, ``2 shards``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def escaped(text: str) -> str:

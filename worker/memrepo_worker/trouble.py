@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo_worker.group import Agent
-from memrepo_worker.logs import escaped, log
+from memrepo_worker.logs import counted, escaped, log
 
 TELL_EVERY_S = 30.0
 _AGENTS_NAMED_MAX = 3
@@ -17,19 +17,23 @@ _AGENTS_NAMED_MAX = 3
 
 @dataclass
 class LastingTrouble:
-    """One kind of trouble. Not thread-safe.
+    """One kind of trouble. Thread-safe.
 
     Its lines are warnings, the last one too: who heard of the beginning hears of the end. In JSON they are ``event``
-    and, at the end, ``event`` + ``.over``, with ``reason`` and ``lasted_s``.
+    and, at the end, ``event`` + ``.over``, with ``reason`` and ``lasted_s``. A ``fault`` of ours is an error, and told
+    with where it came from; of other trouble that is told at level DEBUG alone.
     """
 
     logger: logging.Logger
     event: str
     every_s: float = TELL_EVERY_S
     clock: Clock = steady_clock
+    fault: bool = False
     _reason: str = ""
-    _began_s: float | None = None
+    _is_there: bool = False
+    _began_s: float = 0.0
     _told_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def met(
         self,
@@ -38,39 +42,49 @@ class LastingTrouble:
         fields: Mapping[str, object] | None = None,
         cause: BaseException | None = None,
     ) -> None:
-        """Note that it is there (still); ``cause`` is told of at level DEBUG alone.
+        """Note that it is there (still).
 
         ``reason`` is what it is, and what is told again at its end; ``detail`` what it means just now.
         """
-        now_s = self.clock()
-        began, self._reason = self._began_s is None, reason
-        if self._began_s is None:
-            self._began_s = now_s
-        elif now_s - self._told_s < self.every_s:
+        lasted_s = self._due(reason)
+        if lasted_s is None:
             return
-        self._told_s = now_s
-        lasted_s = round(now_s - self._began_s, 3)
-        message = reason if began else f"{reason} (for {lasted_s:.0f} s now)"
+        message = reason if not lasted_s else f"{reason} (for {lasted_s:.0f} s now)"
         whole = {"reason": reason, "lasted_s": lasted_s, **(fields or {})}
-        cause = cause if self.logger.isEnabledFor(logging.DEBUG) else None
-        log(
-            self.logger,
-            logging.WARNING,
-            self.event,
-            f"{message}; {detail}" if detail else message,
-            whole,
-            cause,
-        )
+        cause = cause if self.fault or self.logger.isEnabledFor(logging.DEBUG) else None
+        self._tell(self.event, f"{message}; {detail}" if detail else message, whole, cause)
 
     def over(self) -> None:
         """Note that it is not there, or not any more."""
-        if self._began_s is None:
+        if not self._is_there or not self._ends():  # mostly the former: no need to wait for others
             return
         lasted_s = round(self.clock() - self._began_s, 3)
-        self._began_s = None
         message = f"over after {lasted_s:.1f} s: {self._reason}"
         fields = {"reason": self._reason, "lasted_s": lasted_s}
-        log(self.logger, logging.WARNING, f"{self.event}.over", message, fields)
+        self._tell(f"{self.event}.over", message, fields, None)
+
+    def _ends(self) -> bool:
+        """Note that it is over, and return whether it was there."""
+        with self._lock:
+            was_there, self._is_there = self._is_there, False
+            return was_there
+
+    def _due(self, reason: str) -> float | None:
+        """Note the time, and return how long it has lasted if that is to be told now: 0 at its beginning."""
+        now_s = self.clock()
+        with self._lock:
+            self._reason = reason
+            if not self._is_there:
+                self._is_there, self._began_s = True, now_s
+            elif now_s - self._told_s < self.every_s:
+                return None
+            self._told_s = now_s
+            return round(now_s - self._began_s, 3)
+
+    def _tell(
+        self, event: str, message: str, fields: Mapping[str, object], cause: BaseException | None
+    ) -> None:
+        log(self.logger, logging.ERROR if self.fault else logging.WARNING, event, message, fields, cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +109,8 @@ class _Waiters:
         named = ", ".join(map(str, (agent, *others[: _AGENTS_NAMED_MAX - 1])))
         more = len(others) - _AGENTS_NAMED_MAX + 1
         whose = f"{named} and {more} more" if more > 0 else named
-        requests = "1 request" if count == 1 else f"{count} requests"
-        return f"{requests} of {whose} {'waits' if count == 1 else 'wait'}, next try in {next_try_s:.1f} s"
+        wait = "waits" if count == 1 else "wait"
+        return f"{counted(count, 'request')} of {whose} {wait}, next try in {next_try_s:.1f} s"
 
 
 class StoreTrouble:

@@ -93,6 +93,7 @@ class Desk:
 
     def abandon(self, parcels: Sequence[Parcel]) -> None:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
+        self._observer.count("requests.given_back", len(parcels))
         for parcel in parcels:
             parcel.job.forget()
 

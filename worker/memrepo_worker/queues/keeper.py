@@ -11,10 +11,13 @@ from typing import Protocol
 
 from redis import RedisError
 
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.balance import plan
+from memrepo_worker.queues.moves import Moves
 from memrepo_worker.queues.shards import Overview, Shards
 from memrepo_worker.queues.tenures import Tenures
+from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,11 @@ class Keeper:
     new_token: Callable[[], str]
     observer: Observer
     monotonic: Monotonic = time.monotonic
+    _moves: Moves = field(default_factory=Moves)
+    _away: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "broker.heartbeat"))
+    _fault: LastingTrouble = field(
+        default_factory=lambda: LastingTrouble(logger, "heartbeat.fault", fault=True)
+    )
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -80,7 +88,8 @@ class Keeper:
         try:
             self.shards.release(list(tenures.values()), leaving=True)
         except RedisError as error:
-            logger.warning("could not give the shards up; their leases run out: %s", type(error).__name__)
+            message = f"could not give {len(tenures)} shards up; their leases run out: {type(error).__name__}"
+            log(logger, logging.WARNING, "shards.kept", message, {"shards": len(tenures)}, error)
         self.tenures.end(tenures)
 
     def _run(self) -> None:
@@ -95,29 +104,46 @@ class Keeper:
             self._look_around()
         except RedisError as error:
             self.observer.count("keeper.beats.failed")
-            logger.warning("the broker did not take the heartbeat: %s", type(error).__name__)
-        except Exception:  # whatever it was: no heartbeat means no shards
+            self._away.met(f"the broker does not take the heartbeat: {type(error).__name__}", cause=error)
+        except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
             self.observer.count("keeper.faults")
-            logger.exception("a heartbeat failed")
+            self._fault.met(f"a heartbeat fails: {type(error).__name__}", cause=error)
+        else:
+            self._away.over()
+            self._fault.over()
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
         overview = self.shards.beat(self.tenures.all())
-        self._lose(overview.lost)
+        self._moves = Moves()
+        try:
+            self._move(overview, asked_s)
+        finally:
+            if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
+                others = [worker for worker in overview.workers if worker != self.shards.worker]
+                self._moves.tell(logger, len(self._open()), self.count, others)
+
+    def _move(self, overview: Overview, asked_s: float) -> None:
+        self._lose(overview)
         self.tenures.extend(self.tenures.all(), asked_s + self.shards.lease_s)
         self._release_clear()
         moves = plan(
             self.shards.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
         )
         self._give(moves.give)
-        self._take(self._takeable(moves.take, overview), asked_s)
+        self._take(self._takeable(moves.take, overview), overview, asked_s)
+
+    def _open(self) -> list[int]:
+        return [shard for shard, tenure in self.tenures.all().items() if tenure.is_open]
 
     def _leaving(self) -> list[int]:
         return [shard for shard, tenure in self.tenures.all().items() if not tenure.is_open]
 
-    def _lose(self, shards: Collection[int]) -> None:
-        """Somebody took these: our lease had run out."""
+    def _lose(self, overview: Overview) -> None:
+        """Note what somebody took: our lease had run out."""
+        shards = overview.lost
         if shards:
+            self._moves.lose(shards, {**overview.expired, **overview.owners})
             self.observer.count("shards.lost", len(shards))
             self.tenures.end(shards)
             self.holder.hand_over(shards)
@@ -135,24 +161,26 @@ class Keeper:
         if clear:
             self.shards.release([tenures[shard] for shard in clear])
             self.tenures.end(clear)
+            self._moves.given += len(clear)
             self.observer.count("shards.released", len(clear))
             self.holder.changed()
 
     def _takeable(self, shards: Collection[int], overview: Overview) -> list[int]:
         """Leave out expired ones while the broker is younger than a lease: their owners could not beat."""
-        if overview.expired.isdisjoint(shards) or self._broker_age_s() > self.shards.lease_s:
+        if overview.expired.keys().isdisjoint(shards) or self._broker_age_s() > self.shards.lease_s:
             return list(shards)
         return [shard for shard in shards if shard not in overview.expired]
 
     def _broker_age_s(self) -> float:
         return float(self.shards.client.info("server")["uptime_in_seconds"])
 
-    def _take(self, shards: Collection[int], asked_s: float) -> None:
+    def _take(self, shards: Collection[int], overview: Overview, asked_s: float) -> None:
         if not shards:
             return
         taken = self.shards.take(list(shards), self.new_token)
         for shard, token in taken.items():
             self.tenures.begin(shard, token, asked_s + self.shards.lease_s)
         if taken:
+            self._moves.take(taken, overview.expired)
             self.observer.count("shards.taken", len(taken))
             self.holder.changed()

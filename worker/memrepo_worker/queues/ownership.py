@@ -13,6 +13,7 @@ from celery.worker.consumer import Consumer
 
 from memrepo.routing import queue_name, shard_of
 from memrepo_worker.group import Agent
+from memrepo_worker.logs import counted, log
 from memrepo_worker.queues.intake import Intake
 from memrepo_worker.queues.keeper import Keeper
 from memrepo_worker.queues.shards import shard_of_queue
@@ -42,7 +43,7 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         self._settings = settings
         self._tenures = receipts.tenures
         self._exit_now = exit_now
-        self._signals = 0
+        self._signals: list[str] = []
         self._hurry = threading.Event()
         signals.worker_shutting_down.connect(self._count_signal)
         consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
@@ -78,12 +79,35 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         everything = self._tenures.all()
         self._tenures.close(everything)
         self._mailbox.stop()
+        given_back = self._given_back()
         self.hand_over(everything)
+        self._tell_begin(len(everything))
         done = self._wait_until_clear()
+        running = self._mailbox.unsettled(lambda _: True)
         self.keeper.leave()
+        self._tell_end(len(everything), self._given_back() - given_back, running)
         if not done:
-            logger.warning("ended while requests were running; their next owner settles them")
             self._exit_now(1)
+
+    def _given_back(self) -> int:
+        return int(self._consumer.intake.counters.snapshot().get("requests.given_back", 0))
+
+    def _tell_begin(self, shards: int) -> None:
+        running = self._mailbox.unsettled(lambda _: True)
+        why = self._signals[0] if self._signals else "remote control"
+        message = f"stopping on {why}: {counted(running, 'request')} still running, the rest is handed over"
+        fields = {"reason": why, "shards": shards, "running": running}
+        log(logger, logging.INFO, "worker.stopping", message, fields)
+
+    def _tell_end(self, shards: int, given_back: int, running: int) -> None:
+        """Tell what was handed over: what had not begun, and what waited for the store."""
+        over = f"{counted(shards, 'shard')} and {counted(given_back, 'request')} handed over"
+        fields = {"shards": shards, "handed_over": given_back, "cut_off": running}
+        if running:
+            message = f"stopped: {over}; {counted(running, 'request')} cut off: their next owner settles them"
+            log(logger, logging.WARNING, "worker.stopped", message, fields)
+        else:
+            log(logger, logging.INFO, "worker.stopped", f"stopped: {over}", fields)
 
     def hand_over(self, shards: Collection[int]) -> None:
         """Let go of the parked requests of these shards."""
@@ -119,10 +143,10 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
                 return False
         return True
 
-    def _count_signal(self, **_: object) -> None:
+    def _count_signal(self, sig: str, **_: object) -> None:
         """Notice the second signal also when it comes before the end has begun."""
-        self._signals += 1
-        if self._signals > 1:
+        self._signals.append(sig)
+        if len(self._signals) > 1:
             self._hurry.set()
 
     def _listen_for_hurry(self) -> None:

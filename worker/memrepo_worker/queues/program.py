@@ -28,7 +28,6 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
     def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401 - Celery's
         """Note what only we know."""
         self._about = about
-        self._was_ready = False
         super().on_before_init(**options)
 
     def setup_logging(self, colorize: bool | None = None) -> bool:  # noqa: ARG002, FBT001 - Celery's signature
@@ -42,14 +41,11 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
             platforms.signals[name] = self._ending(name, code)
 
     def on_consumer_ready(self, consumer: Consumer) -> None:
-        """Tell that requests are served now; Celery says so again after each reconnect."""
+        """Tell that requests are served now."""
         signals.worker_ready.send(sender=consumer)
         intake = consumer.intake
         owned = sum(tenure.is_open for tenure in intake.tenures.all().values())
         total = intake.settings.shards
-        if self._was_ready:
-            return
-        self._was_ready = True
         about = ", ".join(f"{name} {value}" for name, value in self._about.items())
         message = f"ready: {self.hostname} serves {owned} of {total} shards; {about}"
         fields = {"worker": self.hostname, "shards": owned, "shards_total": total, **self._about}

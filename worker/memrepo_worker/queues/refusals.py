@@ -16,6 +16,7 @@ from celery.worker.state import maybe_shutdown
 from memrepo.errors import InvalidRequestError
 from memrepo.operations import TASK_PREFIX
 from memrepo_worker.observe import Counters
+from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -55,23 +56,33 @@ class _ReplyTo:
         self.reply_to = reply_to if isinstance(reply_to, str) else None
 
 
-def _note_broker_away(error: BaseException, interval_s: float) -> None:
-    logger.warning("the broker is away (%s); trying again in %.1f s", type(error).__name__, interval_s)
-
-
 class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
 
     It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+        self._away = LastingTrouble(logger, "broker.trouble")
+        super().__init__(*args, **kwargs)
+
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
         """Connect, however long it takes, unless the worker is told to end."""
         conn.ensure_connection(
-            _note_broker_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
+            self._note_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
         )
+        self._away.over()
         self.first_connection_attempt = False
         return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Tell that the connection was lost; Celery's own line of it is not shown."""
+        self._away.met(f"the connection to the broker was lost: {type(exc).__name__}", cause=exc)
+        super().on_connection_error_after_connected(exc)
+
+    def _note_away(self, error: BaseException, interval_s: float) -> None:
+        reason = f"the broker is away: {type(error).__name__}"
+        self._away.met(reason, f"next try in {interval_s:.1f} s", {"next_try_s": interval_s}, error)
 
     def update_strategies(self) -> None:
         """Take only our own tasks: Celery's (``celery.chord_unlock``, ``celery.map``, …) would send further ones."""

@@ -5,6 +5,7 @@ Select it with ``memrepo_worker.queues.results:ResultBackend+redis://…``.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from memrepo_worker.queues.keys import OWNERS, unacked_key
 from memrepo_worker.queues.result_scripts import FINISH, STORE_PROGRESS, STORE_RESULTS
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenure
+from memrepo_worker.trouble import LastingTrouble
+
+logger = logging.getLogger(__name__)
 
 URL_PREFIX = "memrepo_worker.queues.results:ResultBackend+"
 """Put before a ``redis://`` URL, it makes Celery use this backend."""
@@ -57,6 +61,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
         super().__init__(*args, **kwargs)
         self._thread = threading.local()
+        self._away = LastingTrouble(logger, "results.trouble")
 
     def store_result(
         self,
@@ -148,9 +153,20 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
         on_error = partial(self.on_connection_error, None)
-        return retry_over_time(  # type: ignore[no-untyped-call]
+        answer = retry_over_time(  # type: ignore[no-untyped-call]
             step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING
         )
+        self._away.over()
+        return answer
+
+    def on_connection_error(
+        self, _max_retries: int | None, exc: Exception, intervals: Iterator[float], _retries: int
+    ) -> float:
+        """Tell of it calmly (Celery does for each try of each thread), and return how long to wait."""
+        pause_s = next(intervals)
+        reason = f"the result store does not answer: {type(exc).__name__}"
+        self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
+        return pause_s
 
     @property
     def _keep_s(self) -> int:

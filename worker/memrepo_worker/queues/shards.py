@@ -38,12 +38,12 @@ class Popped:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a heartbeat learns. ``owners`` has only shards whose owner's lease holds."""
+    """What a heartbeat learns. ``owners`` has only shards whose owner's lease holds, ``expired`` the others' owners."""
 
     lost: tuple[int, ...] = ()
     workers: tuple[str, ...] = ()
     owners: Mapping[int, str] = field(default_factory=dict)
-    expired: frozenset[int] = frozenset()
+    expired: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ class Shards:
         held = _pairs((shard, tenure.token) for shard, tenure in tenures.items())
         answer = BEAT.run(self.client, [OWNERS, LEASES, WORKERS], [self.worker, self._lease_ms, *held])
         lost, workers, owners, expired = answer
-        gone = frozenset(int(shard) for shard in expired)
+        late = frozenset(int(shard) for shard in expired)
+        by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
         return Overview(
             lost=tuple(int(shard) for shard in lost),
             workers=tuple(_text(worker) for worker in workers),
-            owners={shard: worker for shard, (_, worker) in read_owners(owners).items() if shard not in gone},
-            expired=gone,
+            owners={shard: worker for shard, worker in by_shard.items() if shard not in late},
+            expired={shard: by_shard.get(shard, "nobody") for shard in late},
         )
 
     def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:

@@ -26,11 +26,12 @@ from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 
 from memrepo.routing import queue_name
-from memrepo_worker.logs import cause_of
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.shards import Delivery, Popped, Shards, pop, read_tag, shard_of_queue, tag_of
 from memrepo_worker.queues.tenures import Tenure, Tenures
 from memrepo_worker.queues.watch import WatchingConnection
+from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class ShardChannel(kombu_redis.Channel):
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
         self._rounds = 0
+        self._refused = LastingTrouble(logger, "broker.refuses")
         super().__init__(transport, **kwargs)
 
     @property
@@ -136,8 +138,9 @@ class ShardChannel(kombu_redis.Channel):
             except ResponseError as error:
                 # The server is full or read-only. Nothing moved; another occasion comes within a second.
                 self.receipts.observer.count("transport.pops.refused")
-                logger.warning("the broker refuses to deliver: %s", type(error).__name__)
+                self._refused.met(f"the broker refuses to deliver: {type(error).__name__}", cause=error)
             else:
+                self._refused.over()
                 if self._waiting:
                     self.connection.cycle.nudge()
 
@@ -238,7 +241,8 @@ class ShardChannel(kombu_redis.Channel):
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the queue, nor lose the message
             self.receipts.observer.count("transport.deliveries.failed")
-            logger.error("a delivery failed; the message stays unacknowledged: %s", cause_of(error))
+            message = f"a delivery from {queue} failed; the message stays unacknowledged"
+            log(logger, logging.ERROR, "delivery.fault", message, {"queue": queue}, error)
 
     def _envelope(self, raw: bytes, queue: str, tag: str) -> dict[str, Any]:
         """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
