@@ -8,9 +8,9 @@ STAMP := .venv/installed-from
 FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | cksum
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check test test-quick fresh-venv demo bench soak lock
+.PHONY: help install install-now check test test-quick fresh-venv fresh demo bench soak lock
 
-QUICK = tests/test_architecture.py tests/unit tests/git tests/functional tests/producer/test_the_documentation.py
+QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/functional tests/producer/test_the_documentation.py
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -46,10 +46,13 @@ test: install  ## run the tests (LONG=1 for the long forms)
 	$(BIN)/python -m pytest
 
 test-quick: install  ## the tests that need no server, in half a minute
-	$(BIN)/python -m pytest $(QUICK) -k "not functional or inline"
+	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline"
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh
+
+fresh: install  ## root, Debian: the README on new Debians, then the Dockerfile (QUICK=1: one, and its quick tests)
+	$(BIN)/python -m pytest tests/fresh/debian
 
 demo: install  ## the main job, end to end, on this machine, in under a minute
 	$(BIN)/python examples/demo.py

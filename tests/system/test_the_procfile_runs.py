@@ -45,7 +45,7 @@ def test_worker_and_flower_start_by_it_and_end_together_while_the_broker_stays(t
             honcho.terminate()
 
             honcho.wait(60)
-            assert [part for part in parts if runs_now(part)] == []
+            wait_for(lambda: not [part for part in parts if runs_now(part)], "all its processes to end")
             assert broker.client().ping()
         finally:
             if honcho.poll() is None:
