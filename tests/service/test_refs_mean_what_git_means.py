@@ -16,6 +16,7 @@ from memrepo_worker.store.local import LocalStore
 from memrepo_worker.testing import inline_repos
 from tests.support.histories import Scribe
 from tests.support.stock_git import GitError, git, stock_git
+from tests.support.writers import commit, create, files, writer
 
 TWINS = ("3428", "18307")
 """Messages of two commits whose ids have the first seven digits in common."""
@@ -196,12 +197,15 @@ def test_a_commit_that_no_branch_leads_to_is_found_by_its_beginning_as_by_its_wh
     assert repo.get_files(made.sha[:9]).result()["left.md"].text == "x"
 
 
-def test_no_process_is_started_and_the_store_is_not_asked(repo: MemoryRepo, counters: Counters) -> None:
-    sha = repo.get_head_sha().result()
-    before = counters.snapshot()
+def test_no_process_is_started_and_the_store_is_not_asked(tmp_path: Path) -> None:
+    with writer(LocalStore(tmp_path / "store"), tmp_path / "cache") as worker:
+        worker.ask(create(a="1"))
+        for text in ("2", "3"):
+            sha = worker.ask(commit(text, {"a": text})).sha
+        before = worker.counters.snapshot()
 
-    repo.get_files(f"{sha[:7]}~1").result()
-    repo.diff("HEAD~2", sha[:8]).result()
+        for ref in (f"{sha[:7]}~1", "HEAD~2", sha[:8]):
+            assert worker.ask(files(ref=ref)).commit_sha
 
-    spent = {name for name, count in counters.snapshot().items() if count != before.get(name, 0)}
-    assert {name for name in spent if name.startswith(("process.", "store."))} == set()
+        spent = {name for name, count in worker.counters.snapshot().items() if count != before.get(name, 0)}
+        assert {name for name in spent if name.startswith(("process.", "store."))} == set()
