@@ -33,6 +33,7 @@ from memrepo.errors import (
     TooLargeError,
 )
 from memrepo.job import Job
+from memrepo.job_state import JobState
 from memrepo.limits import Limits
 from memrepo.meta import Status
 from memrepo.models import (
@@ -66,6 +67,7 @@ __all__ = [
     "InvalidRequestError",
     "Job",
     "JobCancelledError",
+    "JobState",
     "JobTimeoutError",
     "Limits",
     "MemoryCommit",

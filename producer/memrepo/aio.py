@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from memrepo.face import Face, no_report
-from memrepo.job import Job, late_of
-from memrepo.waiting import Progress, check_on_asyncio
+from memrepo.job import Job, inquire_of, late_of
+from memrepo.waiting import Progress, check_on_asyncio, parts
 
 
 class AsyncMemoryRepos(Face):
@@ -88,6 +88,8 @@ async def _all_ended(
     """Return whether all have ended in time: also in none, if they have already."""
     count, ended = len(jobs), 0
     on_progress(ended, count)
+    first_s, _ = parts(timeout_s)
+    asking = None if first_s is None else asyncio.get_running_loop().call_later(first_s, inquire_of, jobs)
     try:
         async with asyncio.timeout(timeout_s) as limit:
             while ended < count:
@@ -102,4 +104,7 @@ async def _all_ended(
             return False
         for number in range(ended + 1, count + 1):  # they ended at the last moment
             on_progress(number, count)
+    finally:
+        if asking is not None:
+            asking.cancel()
     return True

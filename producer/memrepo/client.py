@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from memrepo.face import Face, no_report
-from memrepo.job import Job, late_of
+from memrepo.job import Job, inquire_of, late_of
 from memrepo.waiting import Progress, until_all_ended
 
 
@@ -36,7 +36,8 @@ class MemoryRepos(Face):
         """
         for job in jobs:
             job.attend()
-        if not until_all_ended({job.pending for job in jobs}, timeout_s, on_progress):
+        pendings = {job.pending for job in jobs}
+        if not until_all_ended(pendings, timeout_s, on_progress, lambda: inquire_of(jobs)):
             raise late_of(jobs, timeout_s)
 
     def close(self) -> None:

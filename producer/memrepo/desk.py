@@ -26,6 +26,7 @@ from memrepo.replies import Replies
 from memrepo.requests import Request
 from memrepo.resend import Resends
 from memrepo.routing import route
+from memrepo.serving import Serving
 from memrepo.settings import Settings
 from memrepo.validation import check_request_id
 
@@ -44,8 +45,11 @@ class _Wire:
         self.replies = Replies(settings, new_id(), on_poll=self._on_poll)
         self.publisher = Publisher(settings, self.replies.wait_subscribed)
         self.resends = Resends(settings, self.publisher, self.replies.look)
+        self.serving = Serving(self.publisher)
 
     def _on_poll(self) -> None:
+        if self.replies.some_wait_long():
+            self.serving.ask()
         self.resends.check()
 
     def close(self) -> None:
@@ -88,8 +92,6 @@ class QueueDesk:
         """
         wire = self._connected()
         allowed_s = wire.publisher.allowance_s(request.size_bytes)
-        pending = Pending(task_id, lambda body, _: operation.result_from_body(body))
-        self._jobs[task_id] = pending
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
@@ -98,12 +100,19 @@ class QueueDesk:
             reply_to=wire.replies.channel,
             give_up_at_s=steady_clock() + allowed_s,
         )
+        pending: Pending[T] = Pending(
+            task_id,
+            lambda body, _: operation.result_from_body(body),
+            queue=message.queue,
+            sent=message.sent,
+        )
+        self._jobs[task_id] = pending
         wire.replies.watch(pending)
         wire.resends.track(message, pending)
         message.sent.add_done_callback(lambda sent: self._unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
-        job = Job(self, pending, message.sent, request.request_id, allowed_s + 0.5)
+        job = Job(self, pending, request.request_id, allowed_s + 0.5)
         if self._blocks:
             job.wait_enqueued()
         return job
@@ -120,6 +129,19 @@ class QueueDesk:
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now."""
         self._connected().replies.look(pending)
+
+    def is_served(self, pending: Pending[Any]) -> bool | None:
+        """Return whether a worker serves a job's queue, as far as is known."""
+        wire = self._wire
+        if wire is None or wire.pid != os.getpid() or pending.queue is None:
+            return None
+        return wire.serving.is_served(pending.queue)
+
+    def inquire(self, pending: Pending[Any]) -> Future[None]:
+        """Have looked up how far a job is and whether its queue is served, in the background."""
+        wire = self._connected()
+        wire.replies.look_soon(pending)
+        return wire.serving.ask()
 
     def attend(self, pending: Pending[Any]) -> None:
         """Resolve a job as soon as its result is there."""

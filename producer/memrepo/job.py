@@ -9,14 +9,17 @@ from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
+from memrepo.job_state import JobState, late
 from memrepo.limits import Limits
 from memrepo.meta import Status
 from memrepo.operations import Operation
 from memrepo.pending import Pending
 from memrepo.requests import Request
-from memrepo.waiting import check_on_asyncio, outcome_of, until_ended
+from memrepo.waiting import check_on_asyncio, outcome_of, parts, settled, until_ended, until_one_ended
 
 T = TypeVar("T")
+
+BROKER_ANSWERS_S = 1.0  # how long ``describe`` waits for the broker to say whether the queue is served
 
 
 class Desk(Protocol):
@@ -52,6 +55,17 @@ class Desk(Protocol):
         """See to it that a job is resolved as soon as its result is there."""
         ...
 
+    def is_served(self, pending: Pending[Any]) -> bool | None:
+        """Return whether a worker serves a job's queue, as far as is known; None where it is not."""
+        ...
+
+    def inquire(self, pending: Pending[Any]) -> Future[None]:
+        """Have looked up how far a job is and whether its queue is served, without blocking.
+
+        What comes back is done when that is known, or never, where nobody answers.
+        """
+        ...
+
     def cancel(self, pending: Pending[Any]) -> None:
         """Ask that a job not be started."""
         ...
@@ -76,17 +90,16 @@ class Job(Generic[T]):
         self,
         desk: Desk,
         pending: Pending[T],
-        sent: Future[None] | None = None,
         request_id: str | None = None,
         sent_within_s: float | None = None,
     ) -> None:
-        """Made by a client; ``sent`` resolves when the broker holds the request, or it fails ``sent_within_s``."""
+        """Made by a client; the broker holds the request ``sent_within_s``, or it is given up."""
         self._sent_within_s = sent_within_s
         self.id = pending.task_id
         self.request_id = request_id
         self._desk = desk
         self._pending = pending
-        self._sent = sent
+        self._sent = pending.sent
 
     def __repr__(self) -> str:
         """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
@@ -105,6 +118,23 @@ class Job(Generic[T]):
             self._desk.look(self._pending) if self._desk.blocks else self._desk.attend(self._pending)
         return self._pending.status
 
+    def describe(self) -> JobState:
+        """Return how far the job is and why no further: status, reason in words, since when, and whether served.
+
+        With ``AsyncMemoryRepos`` it tells what is known, and has asked for what is not: the next call, a moment later,
+        knows. Without, it takes up to a second where the broker does not answer.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        self.status()
+        if not self.done():
+            asked = self.inquire()
+            if self._desk.blocks:
+                with suppress(TimeoutError):
+                    asked.exception(BROKER_ANSWERS_S)
+        return self._state()
+
     def done(self) -> bool:
         """Return whether the job has ended, as far as this process knows; asks nobody."""
         return self.future.done()
@@ -121,10 +151,8 @@ class Job(Generic[T]):
                 "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
             )
         self.attend()
-        with suppress(TimeoutError):
-            self.future.exception(timeout_s)
-        if not self.done():
-            raise late(self.id, timeout_s)
+        if not until_one_ended(self.future, timeout_s, self.inquire):
+            raise self.late(timeout_s)
         return outcome_of(self.future)
 
     def cancel(self) -> None:
@@ -151,12 +179,14 @@ class Job(Generic[T]):
             MemoryRepoError: what became of the request, as its own class.
         """
         check_on_asyncio()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.ended()
-        if not self.done():
-            raise late(self.id, timeout_s)
-        return outcome_of(self.future)
+        for part_s in parts(timeout_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(part_s):
+                    await self.ended()
+            if self.done():
+                return outcome_of(self.future)
+            self.inquire()
+        raise self.late(timeout_s)
 
     def add_done_callback(self, *_: object, **__: object) -> NoReturn:
         """Refuse ``asyncio.wait([job])``, which takes whatever has this method, and say what to use.
@@ -230,6 +260,19 @@ class Job(Generic[T]):
         if not self.done():
             self._desk.attend(self._pending)
 
+    def inquire(self) -> Future[None]:
+        """Have looked up how far the job is, in the background."""
+        with suppress(MemoryRepoError):  # the client was closed: nothing more will be known
+            return self._desk.inquire(self._pending)
+        return settled()
+
+    def late(self, timeout_s: float | None, *, of: int = 1, unended: int = 1) -> JobTimeoutError:
+        """Return the error for a wait of that length, with what is known: for who waits in parts, or for many jobs."""
+        return late(self.id, timeout_s, self._state(), of=of, unended=unended)
+
+    def _state(self) -> JobState:
+        return self._pending.state(served=self._desk.is_served(self._pending))
+
     @property
     def pending(self) -> Pending[T]:
         """What this process knows of it; for memrepo's own use."""
@@ -258,15 +301,15 @@ async def _until_done(future: Future[None]) -> None:
         await arrived.wait()
 
 
-def late(job_id: str, timeout_s: float | None) -> JobTimeoutError:
-    """Return the error for a result that is not there in time."""
-    return JobTimeoutError(
-        f"Job {job_id} has not ended within {timeout_s or 0:g} s; it goes on. Wait again, or poll job.status().",
-        {"job_id": job_id},
-    )
-
-
 def late_of(jobs: Sequence[Job[Any]], timeout_s: float | None) -> JobTimeoutError:
     """Return the error for jobs of which some have not ended in time."""
     unended = [job for job in jobs if not job.done()]
-    return late((unended or jobs)[0].id, timeout_s)
+    return (unended or jobs)[0].late(timeout_s, of=len(jobs), unended=len(unended))
+
+
+def inquire_of(jobs: Sequence[Job[Any]]) -> None:
+    """Have looked up how far the first of them is that has not ended: the one that a time-out names."""
+    for job in jobs:
+        if not job.done():
+            job.inquire()
+            return

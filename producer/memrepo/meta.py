@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from memrepo.json_text import read_json
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
 KEY_PREFIX = "celery-task-meta-"
+TIME_MAX_S = 253_402_300_800  # the end of the year 9999: what a date can say
 
 _STATUS: Mapping[str, Status] = {
     "PENDING": "queued",
@@ -66,12 +67,29 @@ class Meta:
         return None
 
     @property
+    def reason(self) -> str:
+        """Why it is no further, where the record says: of use with ``retrying`` alone."""
+        return _message_and_details(self.result)[0] if _is_fault(self.result) else ""
+
+    @property
+    def since_s(self) -> float | None:
+        """Since when the reason holds (since 1970-01-01 UTC), where the record says."""
+        value = _message_and_details(self.result)[1].get("since") if _is_fault(self.result) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return float(value) if 0 <= value < TIME_MAX_S else None
+
+    @property
     def error(self) -> MemoryRepoError:
         """The error that the record stands for; of use with ``failed`` and ``cancelled`` alone."""
         if self.status == "cancelled":
             return JobCancelledError(_CANCELLED, {"job_id": self.task_id})
         fault = self.result if isinstance(self.result, dict) else {}
         return from_wire(str(fault.get("exc_type", "MemoryRepoError")), *_message_and_details(fault))
+
+
+def _is_fault(result: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(result, dict) and "exc_message" in result
 
 
 def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

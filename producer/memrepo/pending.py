@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 from memrepo.bodies import Body, BrokenBodyError
 from memrepo.chunks import BodyMissingError
-from memrepo.clock import steady_clock
+from memrepo.clock import steady_clock, system_clock
 from memrepo.errors import MemoryRepoError, ResultExpiredError
+from memrepo.job_state import UNSENT, JobState, state_of
 from memrepo.meta import Meta, Status
 
 T = TypeVar("T")
@@ -23,15 +24,28 @@ Decode = Callable[[Body, str | None], T]
 class Pending(Generic[T]):
     """What this process knows of one job: its last state and a future of its result.
 
-    ``foreign`` says that another client sent it, so that no reply comes to us. It ends once: whatever comes later
-    is passed over.
+    ``foreign`` says that another client sent it, so that no reply comes to us. ``queue`` is where it was sent, and
+    ``sent`` tells whether the broker holds it; None where that is not known. It ends once: whatever comes later is
+    passed over.
     """
 
-    def __init__(self, task_id: str, decode: Decode[T], *, foreign: bool = False) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        decode: Decode[T],
+        *,
+        foreign: bool = False,
+        queue: str | None = None,
+        sent: Future[None] | None = None,
+    ) -> None:
         self.task_id = task_id
         self.foreign = foreign
+        self.queue = queue
+        self.sent = sent
         self.status: Status = "unknown" if foreign else "queued"
-        self.since_s = steady_clock()
+        self.known_since_s = steady_clock()
+        self._since_s = None if foreign else system_clock()
+        self._words = ""
         self.future: Future[T] = Future()
         self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
         self._decode = decode
@@ -39,6 +53,15 @@ class Pending(Generic[T]):
         self._ending = threading.Lock()
         self._fetching = threading.Lock()
         self._listeners: dict[object, Callable[[], None]] = {}
+
+    def state(self, *, served: bool | None) -> JobState:
+        """Say how far it is; ``served`` tells whether a worker serves its queue."""
+        if self.future.done():
+            served = None
+        words = self._words
+        if self.status == "queued" and self.sent is not None and not self.sent.done():
+            words = UNSENT
+        return state_of(self.status, words, self._since_s, served=served)
 
     def has_no_record(self) -> None:
         """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
@@ -48,7 +71,7 @@ class Pending(Generic[T]):
     def settle(self, record: Meta) -> None:
         """Take note of a record; the first final one wins."""
         if not record.final:
-            self._go_on(record.status)
+            self._go_on(record.status, record.reason, record.since_s)
         elif record.status == "done":
             self.finish(Body(record.result), record.task_name)
         else:
@@ -91,22 +114,29 @@ class Pending(Generic[T]):
 
     def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
         """End it with an error, unless it has ended."""
-        if self._end(status):
+        if self._end(status, error.message):
             self.future.set_exception(error)
             self._tell_listeners()
 
-    def _go_on(self, status: Status) -> None:
+    def _go_on(self, status: Status, words: str = "", since_s: float | None = None) -> None:
         with self._ending:
             if not self._ended:
-                self.status = status
+                self._note(status, words, since_s)
 
-    def _end(self, status: Status) -> bool:
+    def _end(self, status: Status, words: str = "") -> bool:
         """Return whether the caller is the one that ends it."""
         with self._ending:
             first, self._ended = not self._ended, True
             if first:
-                self.status = status
+                self._note(status, words, None)
             return first
+
+    def _note(self, status: Status, words: str, since_s: float | None) -> None:
+        if since_s is not None:
+            self._since_s = since_s
+        elif status != self.status and (self._since_s is not None or not self.foreign):
+            self._since_s = system_clock()  # of a job of another client the first news may be old
+        self.status, self._words = status, words
 
     @contextmanager
     def listening(self, tell: Callable[[], None]) -> Iterator[None]:

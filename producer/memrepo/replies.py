@@ -54,6 +54,7 @@ class Replies:
         self._on_poll = on_poll
         self._clock = clock
         self._pending: dict[str, Pending[Any]] = {}
+        self._asked_for: set[Pending[Any]] = set()
         self._lock = threading.Lock()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._subscribed = threading.Event()
@@ -102,6 +103,19 @@ class Replies:
         with self._lock:
             if self._pending.get(pending.task_id) is pending:
                 del self._pending[pending.task_id]
+
+    def look_soon(self, pending: Pending[Any]) -> None:
+        """Have a watched job looked up by the thread that listens, within a tick. Never blocks."""
+        with self._lock:
+            self._asked_for.add(pending)
+
+    def some_wait_long(self) -> bool:
+        """Return whether a job of ours is still queued after more than a poll interval."""
+        before_s = self._clock() - self._settings.poll_interval_s
+        with self._lock:
+            return any(
+                one.status == "queued" and one.known_since_s < before_s for one in self._pending.values()
+            )
 
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now, in the caller's thread.
@@ -217,7 +231,7 @@ class Replies:
             chunks.keep([name], FETCHED_KEPT_S)
 
     def _poll(self) -> None:
-        """Look up the jobs of other clients at every tick, our own at every poll interval."""
+        """Look up the jobs of other clients and those asked for at every tick, all at every poll interval."""
         now = self._clock()
         all_due = now - self._polled_at >= self._settings.poll_interval_s
         if all_due:
@@ -225,7 +239,8 @@ class Replies:
         with self._lock:
             if all_due:  # also what ended otherwise than by a record
                 self._pending = {key: one for key, one in self._pending.items() if not one.future.done()}
-            due = [pending for pending in self._pending.values() if all_due or pending.foreign]
+            asked, self._asked_for = self._asked_for, set()
+            due = [one for one in self._pending.values() if all_due or one.foreign or one in asked]
         remaining = iter(due)
         while some := list(islice(remaining, LOOKUP_MAX)):
             self._look_up(some, self._fetch_later)
@@ -243,6 +258,6 @@ class Replies:
 
     def _settle_absent(self, pending: Pending[Any]) -> None:
         pending.has_no_record()
-        if pending.foreign and self._clock() - pending.since_s > self._settings.result_expires_s:
+        if pending.foreign and self._clock() - pending.known_since_s > self._settings.result_expires_s:
             self.forget(pending)
             pending.fail(expired(pending.task_id), "unknown")

@@ -11,6 +11,12 @@ import hashlib
 QUEUE_PREFIX = "memrepo."
 SHARDS_DEFAULT = 64
 
+OWNERS_KEY = "memrepo:owners"
+"""A hash: shard → who owns it (the token of the tenure, and the worker's name)."""
+
+LEASES_KEY = "memrepo:leases"
+"""A sorted set: shard → until when its owner may go on without a heartbeat, in ms by Redis' own clock."""
+
 
 def shard_of(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> int:
     """Return the shard (0 to ``shards`` - 1) that serializes this agent's requests."""

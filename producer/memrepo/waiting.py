@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, as_completed
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -13,8 +13,17 @@ from memrepo.pending import Pending
 
 T = TypeVar("T")
 
+ASKING_S = 0.3
+
 Progress = Callable[[int, int], None]
 """Is told how many have ended, and of how many."""
+
+
+def settled() -> Future[None]:
+    """Return a future of something that is done."""
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
 
 
 def outcome_of(future: Future[T]) -> T:
@@ -25,22 +34,65 @@ def outcome_of(future: Future[T]) -> T:
     return future.result()
 
 
-def until_all_ended(jobs: Collection[Pending[Any]], timeout_s: float | None, on_progress: Progress) -> bool:
-    """Return whether all have ended in time; for a thread that may block."""
+def parts(timeout_s: float | None) -> tuple[float | None, float]:
+    """Part a wait: what comes first, and its end, before which there is time to ask how far the job is.
+
+    So the error of a time-out tells the present state, and asking for it takes no time beyond the caller's limit.
+    """
+    if timeout_s is None:
+        return None, 0.0
+    last_s = max(0.0, min(ASKING_S, timeout_s / 2))
+    return timeout_s - last_s, last_s
+
+
+def until_one_ended(future: Future[Any], timeout_s: float | None, ask: Callable[[], object]) -> bool:
+    """Return whether it has ended in time, having called ``ask`` shortly before the end of that time."""
+    first_s, last_s = parts(timeout_s)
+    with suppress(TimeoutError):
+        future.exception(first_s)
+        return True
+    ask()
+    with suppress(TimeoutError):
+        future.exception(last_s)
+    return future.done()
+
+
+def until_all_ended(
+    jobs: Collection[Pending[Any]],
+    timeout_s: float | None,
+    on_progress: Progress,
+    ask: Callable[[], object],
+) -> bool:
+    """Return whether all have ended in time, having called ``ask`` shortly before the end of that time."""
     left = {job.future for job in jobs}
     count = len(left)
     on_progress(0, count)
-    ends = as_completed(left, timeout_s)
-    while left:
-        try:
-            left.discard(next(ends))
-        except TimeoutError:
-            if not all(future.done() for future in left):
-                return False
-            ends = as_completed(left)  # they ended at the last moment
-        else:
+    for part_s in parts(timeout_s):
+        for future in _as_completed(left, part_s):
+            left.discard(future)
             on_progress(count - len(left), count)
+        if all(future.done() for future in left):
+            break
+        ask()
+    else:
+        return False
+    for number in range(count - len(left) + 1, count + 1):  # they ended at the last moment
+        on_progress(number, count)
     return True
+
+
+def _as_completed(futures: Collection[Future[Any]], timeout_s: float | None) -> Iterator[Future[Any]]:
+    """Yield futures as they end; stop where the time is over."""
+    ends = as_completed(list(futures), timeout_s)
+    while (ended := _next_of(ends)) is not None:
+        yield ended
+
+
+def _next_of(ends: Iterator[Future[Any]]) -> Future[Any] | None:
+    try:
+        return next(ends, None)
+    except TimeoutError:
+        return None
 
 
 async def until_ended(job: Pending[Any]) -> None:

@@ -49,6 +49,26 @@ def test_requests_wait_for_a_store_that_is_away_and_are_done_after_it() -> None:
         assert first.status() == "done"
 
 
+def test_a_job_says_why_it_waits() -> None:
+    with inline_worker() as worker:
+        repo = worker.repos().repo(**NAME)
+        with worker.store_outage():
+            retrying = repo.create_repo()
+            with pytest.raises(
+                JobTimeoutError, match=r"within 0\.01 s: retrying, memory://: a test has taken it away"
+            ):
+                retrying.result(timeout_s=0.01)
+            assert retrying.describe().reason.startswith("memory://: a test has")
+        with worker.pause():
+            queued = repo.get_head_sha()
+            assert (queued.describe().reason, queued.describe().served) == (
+                "no worker serves its queue",
+                False,
+            )
+
+        assert retrying.result(timeout_s=20).created
+
+
 def test_with_asyncio_they_wait_too() -> None:
     async def main() -> None:
         async with async_inline_repos() as repos:

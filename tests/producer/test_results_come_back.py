@@ -258,7 +258,7 @@ def test_waiting_longer_than_allowed_names_a_job(
 
     with pytest.raises(JobTimeoutError) as caught:
         repos.wait([job], timeout_s=0.05)
-    assert caught.value.details == {"job_id": job.id}
+    assert caught.value.details["job_id"] == job.id
 
 
 def test_closing_a_client_tells_whoever_waits_for_its_jobs(worker: StandIn, settings: Settings) -> None:

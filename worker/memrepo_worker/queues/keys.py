@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from memrepo import routing
 
-OWNERS = "memrepo:owners"
-LEASES = "memrepo:leases"
+OWNERS = routing.OWNERS_KEY
+LEASES = routing.LEASES_KEY
 WORKERS = "memrepo:workers"
 SEQUENCE = "memrepo:sequence"
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from memrepo.errors import MemoryRepoError
 from memrepo.job import Job
 from memrepo.limits import Limits
-from memrepo.meta import Meta
 from memrepo.operations import Operation, result_of_task
 from memrepo.pending import Pending, closed, expired
 from memrepo.requests import Request
 from memrepo.validation import check_request_id
+from memrepo.waiting import settled
 
 if TYPE_CHECKING:
     from memrepo_worker.testing.request import InlineRequest
@@ -52,13 +52,13 @@ class InlineClient:
         """Hand a checked request over; the worker holds it at once."""
         self._require_open()
         ticket = self._worker.take(operation, request, task_id)
-        pending: Pending[T] = Pending(task_id, lambda body, _: operation.result_from_body(body))
+        pending: Pending[T] = Pending(
+            task_id, lambda body, _: operation.result_from_body(body), sent=settled()
+        )
         self._follow(pending, ticket)
         if self._blocks:
             self._worker.wait(ticket)
-        sent: Future[None] = Future()
-        sent.set_result(None)
-        return Job(self, pending, sent, request.request_id)
+        return Job(self, pending, request.request_id)
 
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client of the worker has sent."""
@@ -71,11 +71,18 @@ class InlineClient:
         ticket = self._worker.find(pending.task_id)
         if ticket is not None:
             self._follow(pending, ticket)
-            record = Meta(pending.task_id, ticket.pending.status, None)
+            record = ticket.record
             if not record.final:  # a final one comes with its result, to whoever follows
                 pending.settle(record)
-            if pending.future.done():  # meanwhile
-                pending.status = ticket.pending.status
+
+    def is_served(self, pending: Pending[Any]) -> bool | None:  # noqa: ARG002 - one worker serves all
+        """Return whether the worker begins requests now: not while it is paused."""
+        return not self._worker.is_paused
+
+    def inquire(self, pending: Pending[Any]) -> Future[None]:
+        """Take note of how far a job is."""
+        self.look(pending)
+        return settled()
 
     def attend(self, pending: Pending[Any]) -> None:
         """Resolve a job as soon as its result is there; at once if no client has sent it, as nothing would come."""

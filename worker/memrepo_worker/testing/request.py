@@ -29,6 +29,7 @@ class InlineRequest:
         self.size_bytes = request.size_bytes
         self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_body(body))
         self.request = request
+        self.record = Meta(task_id, "queued", None)
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self._claimed = False
@@ -54,7 +55,8 @@ class InlineRequest:
     def note(self, status: Status, why: MemoryRepoError | None = None) -> None:
         """Take note of how far it is, and why no further, as a worker's record of it says."""
         result = None if why is None else {"exc_type": type(why).__name__, "exc_message": [*why.args]}
-        self.pending.settle(Meta(self.pending.task_id, status, result))
+        self.record = Meta(self.pending.task_id, status, result)
+        self.pending.settle(self.record)
         if status == "cancelled":
             self.ended.set()
 

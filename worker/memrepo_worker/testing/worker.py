@@ -86,6 +86,11 @@ class InlineWorker:
         """Return a client for asyncio. Its calls are executed in threads; it belongs to no event loop."""
         return AsyncMemoryRepos.over(self._client(blocks=False))
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it begins nothing now."""
+        return self._held_back is not None
+
     @contextmanager
     def store_outage(self) -> Iterator[None]:
         """Have the store fail while the block runs: requests are ``retrying``, and done after it."""
