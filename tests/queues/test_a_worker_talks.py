@@ -181,6 +181,7 @@ def test_a_request_that_fails_in_the_worker_is_found_in_its_log_by_the_id_in_the
     assert all(fault["error"] == "ValueError" and "fake_service.py:" in fault["where"] for fault in faults)
     assert not any("traceback" in fault for fault in faults)
     assert [record["request_ids"] for record in told(worker, "request.given_up")] == [[one]]
+    assert told(worker, "request") == [], "lines of requests are for who asks for them"
     assert "SECRET-CONTENT" not in worker.output
 
 
@@ -191,6 +192,7 @@ def test_at_debug_the_fault_comes_with_its_traceback_without_what_it_says(
     with sender(own_broker, SHARDS) as send:
         send.final(send.commit("acme", "ann", message="poison"))
 
+    assert first(worker, "request")["error"] == "MemoryRepoError"
     fault = told(worker, "request.fault")[0]
     assert fault["traceback"][-1] == "ValueError"
     assert any(line.startswith("attempts.py:") for line in fault["traceback"])

@@ -13,7 +13,7 @@ from memrepo.requests import Request
 from memrepo_worker.attempts import Attempts, Backoff
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.mailbox import Mailbox, MailboxBounds
-from memrepo_worker.observe import Counters
+from memrepo_worker.observe import Counters, TurnTimes
 from memrepo_worker.store.seam import RefusedError, UnavailableError
 from memrepo_worker.trouble import WaitReason
 from tests.support.sending import commit_request
@@ -50,7 +50,7 @@ class Desk:
         self.retried += [ticket.id for ticket in tickets]
         self.waited_for.append(waiting)
 
-    def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome]) -> None:
+    def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
         self.told |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
 
     def abandon(self, tickets: Sequence[Note]) -> None:

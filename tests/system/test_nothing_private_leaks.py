@@ -1,12 +1,14 @@
 """What is planted in requests, and the broker's password, must show up nowhere but in the store and in results.
 
 Searched: all of Flower's pages and its API, every event, everything that broker, worker, Flower and ``memrepo up``
-write, and what ``memrepo config``, ``doctor`` and ``shards`` print.
+write, and what ``memrepo config``, ``doctor``, ``shards`` and ``worker --show-settings`` print. The worker tells all
+that it can: level DEBUG, lines of requests, as JSON.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -102,9 +104,10 @@ def test_what_is_planted_shows_up_nowhere(tmp_path: Path) -> None:
             client.config_set("requirepass", PASSWORD)
         url = f"redis://:{PASSWORD}@127.0.0.1:{broker.port}/0"
         env = {"MEMREPO_BROKER_URL": url, "MEMREPO_FLOWER_BASIC_AUTH": AUTH}
+        talking = {"MEMREPO_LOG_LEVEL": "DEBUG", "MEMREPO_LOG_FORMAT": "json"}
         folder = tmp_path / "up"
         with (
-            up(folder, env=env) as running,
+            up(folder, env=env | talking) as running,
             MemoryRepos(broker_url=url) as repos,
             Listener(SimpleNamespace(url=url)) as listener,
         ):
@@ -118,7 +121,7 @@ def test_what_is_planted_shows_up_nowhere(tmp_path: Path) -> None:
             )
             wait_for(lambda: all(task in flower(running, "/api/tasks") for task in ids), "Flower to see all")
             shown = pages_of(running, ids)
-            for command in (("config",), ("doctor",), ("shards",)):
+            for command in (("config",), ("doctor",), ("shards",), ("worker", "--show-settings")):
                 ended = memrepo(
                     *command, folder=tmp_path, env={**env, "MEMREPO_STORE_URL": f"file://{tmp_path}/s"}
                 )
@@ -130,6 +133,9 @@ def test_what_is_planted_shows_up_nowhere(tmp_path: Path) -> None:
 
     assert ids[0] in shown["/api/tasks"], "Flower saw nothing: the search would prove nothing"
     assert "acme/agent-42" in shown["events"]
+    records = [json.loads(line) for line in shown["log worker.log"].splitlines()]
+    told = [record for record in records if record["event"] == "request"]
+    assert {record["job_id"] for record in told} >= set(ids), "the worker told little: likewise"
     found = {
         (what, place) for place, text in shown.items() for what, secret in PLANTED.items() if secret in text
     }

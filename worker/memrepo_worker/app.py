@@ -30,6 +30,7 @@ from memrepo_worker.queues.results import URL_PREFIX
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenures
 from memrepo_worker.queues.transport import Receipts, transport_for
+from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
 
@@ -127,6 +128,8 @@ def run_worker(
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
     receipts = Receipts(shards, Tenures(), observer)
+    if settings.log.tells_requests:
+        observer.listen(tell_request)
     worker = Program(
         build_app(settings, receipts),
         about=_about(settings, git),

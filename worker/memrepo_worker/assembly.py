@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from random import Random  # noqa: TID251 - the composition root is where randomness comes from
+from typing import ParamSpec, TypeVar
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
@@ -25,8 +28,19 @@ from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.retry import RetryingStore, RetryPolicy
 from memrepo_worker.store.seam import Store
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _FETCHERS_MAX = 16
 _OPEN_PACKS_MAX = 256
+
+
+class _ContextThreads(ThreadPoolExecutor):
+    """Threads that work in the context of who asked them to: what they wait for is his waiting."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have it called in a copy of the caller's context."""
+        return super().submit(partial(copy_context().run, partial(fn, *args, **kwargs)))
 
 
 def build_git(observer: Observer, caps: GitCaps | None = None) -> Git:
@@ -60,7 +74,7 @@ def open_service(
     metered = MeteredStore(store or _store(settings), observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
-    with ThreadPoolExecutor(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
+    with _ContextThreads(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
         service = Service(Tools(retrying, executor, observer, clock, time.monotonic, settings.limits), cache)
         try:
             yield service

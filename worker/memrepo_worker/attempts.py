@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random  # noqa: TID251 - the type alone: the generator itself is passed in
 
@@ -12,7 +13,7 @@ from memrepo.errors import MemoryRepoError
 from memrepo.requests import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer
+from memrepo_worker.observe import Observer, store_wait
 from memrepo_worker.store.seam import RefusedError, UnavailableError
 from memrepo_worker.trouble import StoreTrouble, WaitReason
 
@@ -98,19 +99,25 @@ class Attempts:
                     return outcomes
                 except (UnavailableError, RefusedError) as error:
                     unavailable += 1
+                    failed_by_store = True
                     pause_s = self.backoff.wait_s(faults + unavailable, self.random)
                     self.observer.count("mailbox.store.unavailable")
                     on_retry(self.trouble.met(agent, len(requests), error, pause_s))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
                     faults += 1
+                    failed_by_store = False
                     self._note_fault(error, agent, requests, faults)
                     if faults >= self.tries_max:
                         return None
                     pause_s = self.backoff.wait_s(faults + unavailable, self.random)
-                if self._stopped.wait(pause_s):
-                    raise StoppedError
+                self._pause(pause_s, for_store=failed_by_store)
         finally:
             self.trouble.over(agent, answered=answered)
+
+    def _pause(self, pause_s: float, *, for_store: bool) -> None:
+        with store_wait() if for_store else nullcontext():
+            if self._stopped.wait(pause_s):
+                raise StoppedError
 
     def _call(self, handler: GroupHandler, agent: Agent, requests: Requests) -> Sequence[Outcome]:
         outcomes = handler(Group(agent, requests, self.lease_of(agent)))

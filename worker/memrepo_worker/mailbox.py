@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from memrepo.clock import steady_clock
 from memrepo.limits import MIB
 from memrepo.requests import Request
 from memrepo_worker.attempts import Attempts, StoppedError
 from memrepo_worker.group import Agent, GroupHandler, Outcome
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer
+from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits
 from memrepo_worker.trouble import WaitReason
 
 
@@ -68,8 +69,8 @@ class Desk(Protocol[AnyTicket]):
         """Note that the store is unavailable, for what reason, and that the requests are tried again."""
         ...
 
-    def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome]) -> None:
-        """Tell the producers the outcomes. The mailbox forgets the tickets."""
+    def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
+        """Tell the producers the outcomes, which took so long. The mailbox forgets the tickets."""
         ...
 
     def abandon(self, tickets: Sequence[AnyTicket]) -> None:
@@ -229,12 +230,17 @@ class Mailbox(Generic[AnyTicket]):
         self._observer.count("mailbox.groups")
         self._observer.count("mailbox.requests", len(running))
         try:
-            outcomes = self._attempts.settle(
-                self._handler, agent, requests, on_retry=lambda waiting: self._desk.retrying(running, waiting)
-            )
+            with measuring_store_waits() as waited:
+                outcomes = self._attempts.settle(
+                    self._handler,
+                    agent,
+                    requests,
+                    on_retry=lambda waiting: self._desk.retrying(running, waiting),
+                )
         except StoppedError:
             return lambda: self._desk.abandon(running)
-        return lambda: self._desk.settle(running, outcomes)
+        times = TurnTimes(steady_clock(), waited.seconds)
+        return lambda: self._desk.settle(running, outcomes, times)
 
     def _leave(self, agent: Agent) -> None:
         """Let the agent have another turn, at the end of the line."""

@@ -12,8 +12,9 @@ from memrepo.chunks import BodyMissingError
 from memrepo.errors import InvalidRequestError, StoreUnavailableError
 from memrepo.limits import Limits
 from memrepo_worker.group import Outcome
-from memrepo_worker.observe import Observer
+from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.bodies import Bodies
+from memrepo_worker.queues.ended import request_ended
 from memrepo_worker.queues.jobs import Job, Parcel
 from memrepo_worker.queues.results import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.shards import Shards
@@ -87,9 +88,9 @@ class Desk:
         for parcel in parcels:
             parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
 
-    def settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome]) -> None:
+    def settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
         """Store the outcomes as the tasks' results and acknowledge the messages."""
-        self.answer([parcel.job for parcel in parcels], outcomes)
+        self.answer([parcel.job for parcel in parcels], outcomes, times)
 
     def abandon(self, parcels: Sequence[Parcel]) -> None:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
@@ -97,7 +98,9 @@ class Desk:
         for parcel in parcels:
             parcel.job.forget()
 
-    def answer(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def answer(
+        self, jobs: Sequence[Job], outcomes: Sequence[Outcome], times: TurnTimes | None = None
+    ) -> None:
         """Settle jobs; what is not ours any more is left to its new owner."""
         pairs = zip(jobs, outcomes, strict=True)
         for tenure, group in groupby(pairs, key=lambda pair: pair[0].tenure):
@@ -109,6 +112,8 @@ class Desk:
                 self._bodies.remove([job for job, _ in settled])
                 for job, outcome in settled:
                     job.finish(outcome)
+                    if self._observer.hears_requests:
+                        self._observer.request_ended(request_ended(job, outcome, times, len(jobs)))
             else:
                 self._observer.count("desk.lost", len(settled))
                 for job, _ in settled:

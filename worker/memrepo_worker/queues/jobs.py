@@ -13,6 +13,7 @@ from celery.worker.request import Request as CeleryRequest
 from pydantic import ValidationError
 
 from memrepo.bodies import Body, Claim
+from memrepo.clock import system_clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
@@ -40,6 +41,11 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
     """
 
     started_s: float | None = None
+    agent: Agent | None = None
+    request_id: str | None = None
+    """Whose request it is and its id, once the message was read."""
+    queue_s: float = 0.0
+    """How long it had waited when it was taken; by its producer's clock and ours."""
 
     def __init__(
         self,
@@ -59,10 +65,11 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self.tenure = tenure
         self.number = number
         self.claim: Claim | None = None
+        self.taken_s = time.monotonic()
         self._consumer = consumer
 
-    def read(self, limits: Limits, shards: int) -> None:
-        """Take in what the message carries: who it is for, and the request or how to get it.
+    def read(self, limits: Limits, shards: int) -> Agent:
+        """Take in what the message carries: the request or how to get it; return who it is for.
 
         Raises:
             InvalidRequestError: it carries neither, or lies in a queue that is not its agent's.
@@ -73,7 +80,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             if not isinstance(kwargs, dict) or self.request_dict.get("args"):
                 raise InvalidRequestError.of("request", "the task takes keyword arguments, request and body")
             self.claim = _claim_of(kwargs.get("body"), limits)
-            self.agent = self._read_request(kwargs.get("request"), limits, shards)
+            return self._read_request(kwargs.get("request"), limits, shards)
         finally:
             self._let_body_go()
 
@@ -111,7 +118,10 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             self._head = head.model_dump()
             self._kwargsrepr = f"{head.shape} {self.claim.size_bytes} bytes"
         self._check_route(head, shards)
-        return Agent(head.org_id, head.agent_id)
+        self.agent = Agent(head.org_id, head.agent_id)
+        self.request_id = head.request_id
+        self.queue_s = max(0.0, system_clock() - head.enqueued_at)
+        return self.agent
 
     def _check_route(self, request: Request, shards: int) -> None:
         expected = route(request.org_id, request.agent_id, shards)
@@ -227,8 +237,8 @@ def parcel_of(job: Job, limits: Limits, shards: int) -> Parcel:
         InvalidRequestError: see ``Job.read``.
     """
     size_bytes = len(job.body or b"") + PARCEL_OVERHEAD_BYTES
-    job.read(limits, shards)
-    return Parcel(job, job.agent, size_bytes + (job.claim.size_bytes if job.claim else 0))
+    agent = job.read(limits, shards)
+    return Parcel(job, agent, size_bytes + (job.claim.size_bytes if job.claim else 0))
 
 
 def _claim_of(value: object, limits: Limits) -> Claim | None:

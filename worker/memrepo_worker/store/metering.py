@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from memrepo_worker.observe import Observer
+from memrepo_worker.observe import Observer, store_wait
 from memrepo_worker.store.seam import ListedObject, Store, StoredObject, Version, When
 
 LISTED_PER_REQUEST = 1000
@@ -71,7 +71,8 @@ class MeteredStore:
                 self._observer.count("store.rounds")
             self._under_way += 1
         try:
-            yield
+            with store_wait():
+                yield
         finally:
             with self._lock:
                 self._under_way -= 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random  # noqa: TID251 - the type of an argument
 from typing import TypeVar
 
+from memrepo_worker.observe import store_wait
 from memrepo_worker.store.decorator import StoreDecorator
 from memrepo_worker.store.seam import (
     ALWAYS,
@@ -79,5 +80,6 @@ class RetryingStore(StoreDecorator):
             try:
                 return ask()
             except UnavailableError:
-                self._sleep(self._policy.delay_s(attempt, self._random))
+                with store_wait():
+                    self._sleep(self._policy.delay_s(attempt, self._random))
         return ask()

@@ -15,6 +15,7 @@ from memrepo.operations import Operation, build, request_to_body, validate
 from memrepo.pending import Pending, closed
 from memrepo.requests import HEAD_FIELDS, Request
 from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.observe import TurnTimes
 from memrepo_worker.trouble import WaitReason
 
 
@@ -106,7 +107,12 @@ class InlineDesk:
         for ticket in tickets:
             ticket.note("retrying", why)
 
-    def settle(self, tickets: Sequence[InlineRequest], outcomes: Sequence[Outcome]) -> None:
+    def settle(
+        self,
+        tickets: Sequence[InlineRequest],
+        outcomes: Sequence[Outcome],
+        times: TurnTimes,  # noqa: ARG002 - the mailbox's signature; nobody asks how long a test took
+    ) -> None:
         """Tell the clients the outcomes."""
         self.unavailable.discard(tickets[0].agent)
         for ticket, outcome in zip(tickets, outcomes, strict=True):

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from memrepo_worker.assembly import _ContextThreads
+from memrepo_worker.observe import Stopwatch, measuring_store_waits, store_wait
+
+
+@dataclass
+class Clock:
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_steps_that_overlap_count_once() -> None:
+    clock = Clock()
+    watch = Stopwatch(clock)
+    with ExitStack() as first:
+        first.enter_context(watch)
+        clock.now_s = 1.0
+        with watch:
+            clock.now_s = 3.0
+        clock.now_s = 4.0
+    clock.now_s = 10.0
+    with watch:
+        clock.now_s = 10.5
+    assert watch.seconds == 4.5
+
+
+def test_a_step_that_fails_counts_too() -> None:
+    clock = Clock()
+    watch = Stopwatch(clock)
+    with suppress(ValueError), watch:
+        clock.now_s = 2.0
+        raise ValueError
+    assert watch.seconds == 2.0
+
+
+def test_what_nobody_measures_is_not_kept() -> None:
+    with store_wait():
+        pass
+    with measuring_store_waits() as waited:
+        pass
+    assert waited.seconds == 0.0
+
+
+@pytest.mark.parametrize(("threads", "is_mine"), [(_ContextThreads, True), (ThreadPoolExecutor, False)])
+def test_what_threads_wait_for_counts_as_the_waiting_of_who_asked_them(
+    threads: type[ThreadPoolExecutor], is_mine: bool
+) -> None:
+    with threads(2) as executor, measuring_store_waits() as mine:
+        others = list(executor.map(lambda _: store_wait(), range(2)))
+    assert [other is mine for other in others] == [is_mine] * 2
