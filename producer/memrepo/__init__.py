@@ -7,49 +7,13 @@ r"""memrepo: each agent's memory is a git repository, kept in object storage and
         job = repo.commit({"human.md": "likes tea\n", "old.md": None}, "learned a preference")
         print(job.result(timeout_s=10).sha)
 
-This module is the API; what is not in ``__all__`` may change. Importing it loads neither Celery nor redis.
+This module is the API; what is not in ``__all__`` may change. Importing it loads nothing, the first use of a name
+loads the API, and neither loads Celery or redis.
 """
 
-from memrepo.aio import AsyncMemoryRepos
-from memrepo.calls import Changes, MemoryRepo
-from memrepo.client import MemoryRepos
-from memrepo.errors import (
-    BrokerUnavailableError,
-    ContentMovedError,
-    HeadMovedError,
-    InvalidRequestError,
-    JobCancelledError,
-    JobTimeoutError,
-    MemoryRepoBusyError,
-    MemoryRepoError,
-    PathNotFoundError,
-    RefNotFoundError,
-    RepoExistsError,
-    RepoNotAdoptedError,
-    RepoNotFoundError,
-    RequestExpiredError,
-    ResultExpiredError,
-    StoreUnavailableError,
-    TooLargeError,
-)
-from memrepo.job import Job
-from memrepo.job_state import JobState
-from memrepo.limits import Limits
-from memrepo.meta import Status
-from memrepo.models import (
-    Author,
-    Branch,
-    CommitResult,
-    Diff,
-    FileChange,
-    FileDiff,
-    FileInfo,
-    MemoryCommit,
-    MemoryFile,
-    RequestOutcome,
-    Snapshot,
-)
-from memrepo.settings import Settings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __all__ = [
     "AsyncMemoryRepos",
@@ -90,3 +54,73 @@ __all__ = [
     "StoreUnavailableError",
     "TooLargeError",
 ]
+
+if TYPE_CHECKING:
+    from memrepo.aio import AsyncMemoryRepos
+    from memrepo.calls import Changes, MemoryRepo
+    from memrepo.client import MemoryRepos
+    from memrepo.errors import (
+        BrokerUnavailableError,
+        ContentMovedError,
+        HeadMovedError,
+        InvalidRequestError,
+        JobCancelledError,
+        JobTimeoutError,
+        MemoryRepoBusyError,
+        MemoryRepoError,
+        PathNotFoundError,
+        RefNotFoundError,
+        RepoExistsError,
+        RepoNotAdoptedError,
+        RepoNotFoundError,
+        RequestExpiredError,
+        ResultExpiredError,
+        StoreUnavailableError,
+        TooLargeError,
+    )
+    from memrepo.job import Job
+    from memrepo.job_state import JobState
+    from memrepo.limits import Limits
+    from memrepo.meta import Status
+    from memrepo.models import (
+        Author,
+        Branch,
+        CommitResult,
+        Diff,
+        FileChange,
+        FileDiff,
+        FileInfo,
+        MemoryCommit,
+        MemoryFile,
+        RequestOutcome,
+        Snapshot,
+    )
+    from memrepo.settings import Settings
+else:
+    # The command line comes in through here, too: it shows its help, and hears Ctrl+C, before it has loaded the API.
+
+    def __getattr__(name):  # noqa: ANN001, ANN202 - type checkers read the imports above
+        """Load the API when one of its names is used for the first time."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415
+
+        for module in (
+            "errors",
+            "limits",
+            "settings",
+            "models",
+            "meta",
+            "job_state",
+            "job",
+            "calls",
+            "client",
+            "aio",
+        ):
+            loaded = vars(import_module(f"{__name__}.{module}"))
+            globals().update({public: loaded[public] for public in __all__ if public in loaded})
+        return globals()[name]
+
+    def __dir__():  # noqa: ANN202
+        """List the API, loaded or not."""
+        return sorted({*globals(), *__all__})

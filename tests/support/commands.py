@@ -90,14 +90,30 @@ def up(
     folder: Path, *options: str, env: Mapping[str, str] | None = None, program: str = MEMREPO
 ) -> Iterator[Up]:
     """Run ``memrepo up`` in ``folder`` until the block ends."""
+    arguments = (program, "up", "--json", "--port", "0", *options)
+    with _running(arguments, folder, env) as (process, line, tree):
+        yield Up(process, json.loads(line), tree, folder / "up.stderr")
+
+
+@contextmanager
+def up_in_words(folder: Path) -> Iterator[str]:
+    """Run ``memrepo up`` in ``folder``, at the usual ports if they are free; yield what it tells a person."""
+    with _running((MEMREPO, "up"), folder, None) as (_, told, _):
+        yield told
+
+
+@contextmanager
+def _running(
+    arguments: tuple[str, ...], folder: Path, env: Mapping[str, str] | None
+) -> Iterator[tuple[Process, str, list[psutil.Process]]]:
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / "up.stdout", folder / "up.stderr"
-    process = _start((program, "up", "--json", "--port", "0", *options), folder, env, out, err)
+    process = _start(arguments, folder, env, out, err)
     tree: list[psutil.Process] = []
     try:
-        line = wait_for(lambda: _first_line(process, out, err), "memrepo up to be ready", timeout_s=60)
+        told = wait_for(lambda: _told(process, out, err), "memrepo up to be ready", timeout_s=60)
         tree = psutil.Process(process.pid).children(recursive=True)
-        yield Up(process, json.loads(line), tree, err)
+        yield process, told, tree
     finally:
         for running in [*tree, psutil.Process(process.pid)] if process.poll() is None else tree:
             if running.is_running():
@@ -105,7 +121,7 @@ def up(
         process.wait()
 
 
-def _first_line(process: Process, out: Path, err: Path) -> str | None:
+def _told(process: Process, out: Path, err: Path) -> str | None:
     text = out.read_text()
     assert text.endswith("\n") or process.poll() is None, err.read_text()
     return text if text.endswith("\n") else None

@@ -1,4 +1,4 @@
-"""One line on standard error, exit code 1: what a person, a supervisor and a log each need."""
+"""One line on standard error and an exit code that says what kind: what a person, a supervisor and a log each need."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_with_an_old_git(env: dict[str, str], tmp_path: Path) -> None:
 
 def test_with_an_unreachable_broker(env: dict[str, str], tmp_path: Path) -> None:
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
-    said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url})
+    said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url}, code=5)
 
     assert "The broker at redis://:***@127.0.0.1" in said
     assert "cannot be reached: nobody listens there: Connection refused" in said
@@ -57,19 +57,21 @@ def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert "the store cannot be used" in refusal(
-        tmp_path, env | {"MEMREPO_STORE_URL": (tmp_path / "file" / "store").as_uri()}
+        tmp_path, env | {"MEMREPO_STORE_URL": (tmp_path / "file" / "store").as_uri()}, code=5
     )
 
 
 def test_without_a_store(env: dict[str, str], tmp_path: Path) -> None:
-    assert "the store cannot be used: no store at" in refusal(tmp_path, env | {"MEMREPO_STORE_URL": ""})
+    said = refusal(tmp_path, env | {"MEMREPO_STORE_URL": ""}, code=2)
+
+    assert "the store cannot be used: MEMREPO_STORE_URL is not set: use file://, s3://, gs://" in said
 
 
 @pytest.mark.parametrize("command", [("worker",), ("up", "--port", "0")])
 def test_with_a_store_in_memory(env: dict[str, str], tmp_path: Path, command: tuple[str, ...]) -> None:
     ended = memrepo(*command, folder=tmp_path, env=env | {"MEMREPO_STORE_URL": "memory://"})
 
-    assert ended.code == 1
+    assert ended.code == 2
     assert ended.stdout == ""
     assert "would lose every commit when its process ends: use file://, s3://, gs://\n" in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -78,7 +80,7 @@ def test_with_a_store_in_memory(env: dict[str, str], tmp_path: Path, command: tu
 def test_doctor_finds_a_store_in_memory_unfit(env: dict[str, str], tmp_path: Path) -> None:
     ended = memrepo("doctor", folder=tmp_path, env=env | {"MEMREPO_STORE_URL": "memory://"})
 
-    assert ended.code == 1
+    assert ended.code == 2
     assert "FAIL  store" in ended.stdout
 
 
@@ -115,6 +117,7 @@ def test_doctor_names_everything_that_is_wrong_at_once(env: dict[str, str], tmp_
 
     assert ended.code == 1
     assert {finding["check"]: finding["ok"] for finding in json.loads(ended.stdout)} == {
+        "settings": True,
         "git": False,
         "cache": True,
         "broker": True,
@@ -126,5 +129,5 @@ def test_doctor_is_content_where_a_worker_can_serve(env: dict[str, str], tmp_pat
     ended = memrepo("doctor", folder=tmp_path, env=env)
 
     assert ended.code == 0
-    assert ended.stdout.count("ok ") == 4
+    assert ended.stdout.count("ok ") == 5
     assert list((tmp_path / "store").rglob("*probe*/*")) == []

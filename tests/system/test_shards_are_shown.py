@@ -54,3 +54,18 @@ def test_a_broker_that_is_away_is_one_line(tmp_path: Path) -> None:
     assert ended.code == 5
     assert ended.stderr.count("\n") == 1
     assert "cannot be reached: nobody listens there" in ended.stderr
+
+
+def test_without_a_worker_it_is_one_line_not_one_per_shard(system: System, tmp_path: Path) -> None:
+    env = {"MEMREPO_BROKER_URL": system.broker_url.removesuffix("/0") + "/7"}  # where nobody ever served
+    idle = memrepo("shards", folder=tmp_path, env=env)
+    with MemoryRepos(broker_url=env["MEMREPO_BROKER_URL"]) as repos:
+        repos.repo(org_id="acme", agent_id="waits").list_files()
+    waiting = memrepo("shards", folder=tmp_path, env=env)
+
+    assert (idle.code, waiting.code) == (0, 0)
+    assert idle.stdout == "No worker serves the 64 shards; nothing waits. Start one: memrepo worker\n"
+    first, _, head, row = waiting.stdout.splitlines()
+    assert first == "No worker serves the 64 shards; 1 request waits. Start one: memrepo worker"
+    assert head.startswith("queue")
+    assert row.startswith(route("acme", "waits"))

@@ -52,8 +52,8 @@ def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, s
     first = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
     second = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
 
-    assert [(item["agent"], item["commits"], item["already"]) for item in first] == [
-        (f"acme/{name}", 2, False) for name in "abc"
+    assert [(item["org_id"], item["agent_id"], item["commits"], item["already"]) for item in first] == [
+        ("acme", name, 2, False) for name in "abc"
     ]
     assert [item["already"] for item in second] == [True] * 3
 

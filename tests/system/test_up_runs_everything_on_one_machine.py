@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import signal
+import socket
 import urllib.error
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from memrepo import MemoryRepos
-from tests.support.commands import Up, memrepo, up
+from tests.support.commands import Up, memrepo, up, up_in_words
 from tests.support.ports import free_port
 from tests.support.valkey import valkey
 from tests.support.waiting import wait_for
@@ -74,7 +78,7 @@ def test_what_was_queued_while_the_worker_was_away_is_done_the_next_time(tmp_pat
             )
         for _ in range(2):  # the second signal does not wait for the worker, which does not hear
             first.process.send_signal(signal.SIGINT)
-            wait_for(lambda: "Stopping" in first.stderr.read_text(), "the stop to begin")
+            wait_for(lambda: "stopping" in first.stderr.read_text(), "the stop to begin")
         assert first.process.wait(40) == 0
         assert first.left_running() == []
 
@@ -97,7 +101,7 @@ def test_a_second_one_on_the_same_data_is_refused_in_one_line(tmp_path: Path) ->
     with up(tmp_path) as running:
         second = memrepo("up", "--port", "0", folder=tmp_path)
 
-        assert second.code == 1
+        assert second.code == 4
         assert second.stderr == f"Error: {tmp_path}/memrepo-data is in use by another `memrepo up`\n"
         assert remember(running, "still here\n") == head(running)
 
@@ -109,7 +113,8 @@ def test_a_part_that_dies_takes_the_rest_along_and_is_named(tmp_path: Path, name
 
         assert running.process.wait(40) == 1
         assert running.left_running() == []
-        assert f"Error: the {name} ended by itself" in running.stderr.read_text()
+        told = json.loads(running.stderr.read_text())["error"]
+        assert told["message"].startswith(f"the {name} ended by itself")
 
 
 def test_when_it_is_killed_itself_its_parts_end_too_and_the_data_can_be_used_again(tmp_path: Path) -> None:
@@ -135,19 +140,71 @@ def test_a_redis_that_is_there_already_is_used_and_stays(tmp_path: Path) -> None
         assert broker.client().ping()
 
 
-def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
-    with valkey(tmp_path / "valkey") as broker:
-        ended = memrepo("up", "--port", str(broker.port), folder=tmp_path)
+@pytest.mark.parametrize("what", ["--port", "MEMREPO_FLOWER_PORT"])
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(tmp_path: Path, what: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = ["--port", port if what == "--port" else "0"]
+        env = {} if what == "--port" else {what: port}
+        ended = memrepo("up", *options, folder=tmp_path, env=env)
 
-    assert ended.code == 1
-    assert ended.stderr.startswith("Error: the broker ended at once")
+    assert ended.code == 4
+    assert ended.stderr == (
+        f"Error: port {port} cannot be used (Address already in use): give another with {what}, or 0 for any\n"
+    )
+
+
+def test_usual_ports_that_are_taken_are_left_to_others_and_it_is_said(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for port in (6379, 5555):
+            with suppress(OSError):  # somebody else has it: just as well
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        with up_in_words(tmp_path) as told:
+            pass
+
+    assert "(embedded Valkey; port 6379 is taken)" in told
+    assert "shown once; port 5555 is taken)" in told
+
+
+def test_it_says_what_another_terminal_needs(tmp_path: Path) -> None:
+    with up_in_words(tmp_path) as told:
+        exports = dict(re.findall(r"^  export (\w+)=(.*)$", told, re.MULTILINE))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+
+        assert set(exports) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
+        assert memrepo("create", "acme", "ann", folder=elsewhere, env=exports).code == 0
+        assert memrepo("doctor", folder=elsewhere, env=exports).code == 0
+        assert "sound" in memrepo("store", "verify", "acme", "ann", folder=elsewhere, env=exports).stdout
+
+
+def test_commands_in_the_same_folder_find_what_runs_there(tmp_path: Path) -> None:
+    env = {"MEMREPO_SHARDS": "8"}  # in the first terminal alone
+    with up(tmp_path, env=env) as running:
+        assert running.told["env"]["MEMREPO_BROKER_URL"] == running.broker_url
+        assert set(running.told["env"]) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
+
+        assert memrepo("create", "acme", "ann", folder=tmp_path).code == 0
+        for command in (("doctor",), ("store", "verify", "acme", "ann"), ("shards",), ("config",)):
+            ended = memrepo(*command, folder=tmp_path)
+            assert ended.code == 0, ended.stderr
+            assert "the running `memrepo up`, memrepo-data/run/up.json" in ended.stdout + ended.stderr
+            as_json = memrepo(*command, "--json", folder=tmp_path)
+            assert as_json.stderr == ""
+            assert json.loads(as_json.stdout)
+
+        other = memrepo("shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": "redis://127.0.0.1:1/0"})
+        assert other.code == 5  # what the environment says goes first
+    after = memrepo("store", "verify", "acme", "ann", folder=tmp_path)
+    assert (after.code, after.stdout) == (2, "")
+    assert "MEMREPO_STORE_URL: is not set, and no `memrepo up` runs on ./memrepo-data" in after.stderr
 
 
 def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> None:
     nowhere = f"redis://user:hidden@127.0.0.1:{free_port()}/0"
     ended = memrepo("up", folder=tmp_path, env={"MEMREPO_BROKER_URL": nowhere})
 
-    assert ended.code == 1
+    assert ended.code == 5
     assert ended.stderr.count("\n") == 1
     assert "cannot be reached" in ended.stderr
     assert "hidden" not in ended.stderr

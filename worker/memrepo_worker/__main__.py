@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import click
-
-from memrepo_worker.cli import commands
+from memrepo.cli import Commands
+from memrepo_worker.cli import ROWS
 
 if __name__ == "__main__":
-    click.Group("memrepo-worker", {command.name or "": command for command in commands()})()
+    Commands("memrepo-worker", rows=ROWS)(prog_name="memrepo-worker")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import click
+from collections.abc import Mapping
+
+from memrepo.commands.table import Row
+
+_COMMANDS = "memrepo_worker.commands"
+
+ROWS: Mapping[str, Row] = {
+    "doctor": Row(
+        f"{_COMMANDS}.doctor:doctor", "Check git, cache, broker and store as a worker does.", "pygit2"
+    ),
+    "replay": Row(f"{_COMMANDS}.replay:replay", "Replay a git repository's history as one memory.", "pygit2"),
+    "shards": Row(f"{_COMMANDS}.shards:shards", "Show who owns the shard queues and what waits.", "pygit2"),
+    "store": Row(f"{_COMMANDS}.store:store", "Verify, export, import and adopt whole memories.", "pygit2"),
+    "up": Row(f"{_COMMANDS}.up:up", "Run everything on this machine, in one command.", "pygit2"),
+    "worker": Row(f"{_COMMANDS}.worker:worker", "Serve the shard queues until it is told to stop.", "pygit2"),
+}
 
 
-def commands() -> list[click.Command]:
-    """Return the commands; the entry point ``memrepo.commands`` names this function."""
-    from memrepo_worker.commands.doctor import doctor  # noqa: PLC0415 - `memrepo log` need not load all of this
-    from memrepo_worker.commands.replay import replay  # noqa: PLC0415
-    from memrepo_worker.commands.shards import shards  # noqa: PLC0415
-    from memrepo_worker.commands.store import store  # noqa: PLC0415
-    from memrepo_worker.commands.up import up  # noqa: PLC0415
-    from memrepo_worker.commands.worker import worker  # noqa: PLC0415
-
-    return [up, worker, replay, doctor, shards, store]
+def commands() -> Mapping[str, Row]:
+    """Return the rows; the entry point ``memrepo.commands`` names this function."""
+    return ROWS

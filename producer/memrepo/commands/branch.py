@@ -27,7 +27,10 @@ from memrepo.models import DEFAULT_AUTHOR, Author
 def diff(
     org: str, agent: str, base: str, target: str, paths: tuple[str, ...], timeout_s: float, as_json: bool
 ) -> None:
-    """Show what changed from BASE to TARGET (branches, tags or shas), in all files or those of PATHS."""
+    """Show what changed from BASE to TARGET, in all files or those of PATHS.
+
+    Both are branches, tags or shas (7 digits will do); main~1 is the commit before main.
+    """
     with client() as repos:
         difference = outcome_of(repo_of(repos, org, agent).diff(base, target, paths=paths or None), timeout_s)
     show_json(difference) if as_json else show_diff(difference)
@@ -37,7 +40,7 @@ def diff(
 @of_agent
 @click.argument("ref")
 @click.argument("paths", nargs=-1)
-@click.option("--branch", default="main", show_default=True)
+@click.option("--branch", default="main", show_default=True, help="Where the new commit goes.")
 @click.option(
     "--author",
     type=author_of,
@@ -58,7 +61,10 @@ def restore(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """Bring back what was at REF as a new commit: all files, or those of PATHS."""
+    """Bring back what was at REF as a new commit: all files, or those of PATHS.
+
+    REF is a branch, a tag or a sha (7 digits will do); main~1 is the commit before main.
+    """
     with client() as repos:
         job = repo_of(repos, org, agent).restore(ref, paths=paths or None, branch=branch, author=author)
         result = outcome_of(job, timeout_s)
@@ -68,7 +74,7 @@ def restore(
 @click.command()
 @of_agent
 @click.option("--create", metavar="NAME", help="Begin a branch.")
-@click.option("--start-point", default="main", show_default=True, help="Where --create begins it.")
+@click.option("--start-point", default="main", show_default=True, help="Where --create begins it: any ref.")
 @click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
 @timeout_option
 @json_option

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -12,9 +15,13 @@ import click
 from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
 from memrepo.clock import steady_clock
-from memrepo.errors import JobTimeoutError
+from memrepo.commands.ending import JSON_ASKED, CommandError
+from memrepo.commands.interrupt import INTERRUPTED
+from memrepo.errors import MemoryRepoError
 from memrepo.job import Job
 from memrepo.models import Author
+from memrepo.settings import Settings, environment
+from memrepo.up_state import UpState, completed
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -22,29 +29,42 @@ Command = Callable[..., Any]
 SIGN_OF_LIFE_S = 1.0
 _IDENT = re.compile(r"\s*([^<>]+?)\s*<([^<>]*)>\s*\Z")
 
-JSON_ASKED = "memrepo.json"
-"""Set in a context's ``meta`` when errors are wanted as JSON too."""
-
 
 def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
     ctx.meta[JSON_ASKED] = value
     return value
 
 
+class Seconds(click.FloatRange):
+    """A duration: a number of 0 or more. Click's own takes nan, which no wait ends with."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0, threading.TIMEOUT_MAX)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the number."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
+
 json_option = click.option("--json", "as_json", is_flag=True, callback=_note_json, help="Print JSON.")
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
-    type=float,
+    type=Seconds(),
     default=60.0,
     show_default=True,
-    help="Seconds to wait for the result.",
+    help="How long to wait for the result.",
 )
 ref_option = click.option(
     "--ref",
     default="HEAD",
     show_default=True,
-    help="A branch, a tag, or a commit sha (7 digits will do); main~1 is the one before main.",
+    help="A branch, a tag, or a commit's sha (7 digits will do); main~1 is the commit before main.",
 )
 
 
@@ -54,8 +74,15 @@ def of_agent(command: Command) -> Command:
 
 
 def client() -> MemoryRepos:
-    """Return a client by the environment."""
-    return MemoryRepos.from_env()
+    """Return a client by the environment, and by the ``memrepo up`` that runs in this folder."""
+    env, found = completed(environment())
+    return MemoryRepos(settings=Settings.from_env(env)) if found else MemoryRepos.from_env()
+
+
+def say_where_from(found: UpState | None, *, as_json: bool) -> None:
+    """Tell a person, if so, that it is a running ``memrepo up`` which says where to look."""
+    if found is not None and not as_json:
+        click.echo(f"Settings of {found}.", err=True)
 
 
 def repo_of(repos: MemoryRepos, org: str, agent: str) -> MemoryRepo:
@@ -63,23 +90,69 @@ def repo_of(repos: MemoryRepos, org: str, agent: str) -> MemoryRepo:
     return repos.repo(org_id=org, agent_id=agent)
 
 
+@contextmanager
+def sending(request_id: str, org: str, agent: str) -> Iterator[None]:
+    """Have Ctrl+C, while a write is on its way to the broker, name the id under which it may have arrived."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandError(
+            "Interrupted",
+            "Interrupted before the broker said that it holds the request. Whether it was applied is told by "
+            f"`memrepo job {request_id} --of {org} {agent}`.",
+            INTERRUPTED,
+            {"request_id": request_id},
+        ) from None
+
+
 def outcome_of(job: Job[T], timeout_s: float) -> T:
     """Wait for a result; on a terminal say now and then what the job is doing.
 
     Raises:
         MemoryRepoError: what became of the job; ``JobTimeoutError`` names the id by which it can be found again.
+        CommandError: Ctrl+C; it names the id, too.
     """
-    ends_at = steady_clock() + timeout_s
-    tell = sys.stderr.isatty()
-    while (left_s := ends_at - steady_clock()) > SIGN_OF_LIFE_S:
+    try:
+        with _signs_of_life(job):
+            return job.result(timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        raise CommandError(
+            "Interrupted",
+            f"Interrupted. Job {job.id} goes on: `memrepo job {job.id} --wait` waits for its result.",
+            INTERRUPTED,
+            {"job_id": job.id},
+        ) from None
+
+
+@contextmanager
+def _signs_of_life(job: Job[Any]) -> Iterator[None]:
+    """Show on a terminal what a job is doing; the line is gone in the end."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    ended = threading.Event()
+    thread = threading.Thread(target=_show_status, args=(job, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(SIGN_OF_LIFE_S)  # it may be asking a broker that does not answer
+
+
+def _show_status(job: Job[Any], ended: threading.Event) -> None:
+    begun_s = steady_clock()
+    shown = ""
+    while not ended.wait(SIGN_OF_LIFE_S):
         try:
-            return job.result(timeout_s=SIGN_OF_LIFE_S)
-        except JobTimeoutError:
-            if tell:
-                click.secho(
-                    f"\r{job.status()}, waiting for {timeout_s - left_s:.0f} s ", err=True, nl=False, dim=True
-                )
-    return job.result(timeout_s=max(left_s, 0))
+            status: str = job.status()
+        except MemoryRepoError:
+            status = "no answer from the broker"
+        text = f"{status}, waiting for {steady_clock() - begun_s:.0f} s"
+        click.secho("\r" + text.ljust(len(shown)), err=True, nl=False, dim=True)
+        shown = text
+    if shown:
+        click.echo("\r" + " " * len(shown) + "\r", err=True, nl=False)
 
 
 def author_of(text: str | Author) -> Author:
@@ -89,4 +162,7 @@ def author_of(text: str | Author) -> Author:
     match = _IDENT.match(text)
     if match is None:
         raise click.BadParameter("must have the form 'NAME <EMAIL>'")
-    return Author(name=match[1], email=match[2], type="user")
+    try:
+        return Author(name=match[1], email=match[2], type="user")
+    except ValueError:  # bytes that are no UTF-8
+        raise click.BadParameter("is not valid Unicode") from None

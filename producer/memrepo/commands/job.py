@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from memrepo.commands.common import client, json_option, outcome_of, repo_of, timeout_option
+from memrepo.commands.common import client, json_option, outcome_of, repo_of, say_where_from, timeout_option
 from memrepo.commands.show import show_json, show_outcome, to_json
 from memrepo.errors import ResultExpiredError
 from memrepo.models import RequestOutcome
-from memrepo.settings import Settings, shown
+from memrepo.settings import Settings, environment, shown
+from memrepo.up_state import completed
 
 
 @click.command()
@@ -38,6 +39,8 @@ def job(
             if status == "unknown":
                 _print_outcome(job_id, outcome, as_json)
                 return
+        if status == "unknown" and not wait:
+            raise _unknown(job_id)
         if not wait and not found.done():
             show_json({"id": job_id, "status": status}) if as_json else click.echo(status)
             return
@@ -47,6 +50,14 @@ def job(
     else:
         click.echo("done")
         show_json(result)
+
+
+def _unknown(job_id: str) -> ResultExpiredError:
+    return ResultExpiredError(
+        f"There is no record of job {job_id}: no worker has begun it, its result has expired, or it was never sent. "
+        f"`memrepo job {job_id} --of ORG AGENT` asks that agent's memory.",
+        {"job_id": job_id, "status": "unknown"},
+    )
 
 
 def _print_outcome(request_id: str, outcome: RequestOutcome | None, as_json: bool) -> None:
@@ -68,8 +79,10 @@ def _print_outcome(request_id: str, outcome: RequestOutcome | None, as_json: boo
 @click.command()
 @json_option
 def config(as_json: bool) -> None:
-    """Print the settings as the environment gives them, secrets masked."""
-    values = shown(Settings.from_env())
+    """Print the settings, secrets masked: of the environment and, where it says nothing, of the `memrepo up` here."""
+    env, found = completed(environment())
+    say_where_from(found, as_json=as_json)
+    values = shown(Settings.from_env(env))
     if as_json:
         show_json(values)
         return

@@ -37,7 +37,13 @@ def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bo
 @of_agent
 @click.argument("prefix", default="")
 @ref_option
-@click.option("--limit", type=click.IntRange(1, LIST_LIMIT_MAX), default=1000, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, LIST_LIMIT_MAX),
+    default=1000,
+    show_default=True,
+    help="At most so many.",
+)
 @click.option("--after", metavar="PATH", help="Begin after this path.")
 @timeout_option
 @json_option
@@ -66,8 +72,15 @@ def ls(
 @of_agent
 @click.argument("path", required=False)
 @ref_option
-@click.option("-n", "--limit", type=click.IntRange(1, HISTORY_LIMIT_MAX), default=50, show_default=True)
-@click.option("--after", metavar="SHA", help="Begin after this commit.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, HISTORY_LIMIT_MAX),
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
+@click.option("--after", metavar="REF", help="Begin after this commit.")
 @timeout_option
 @json_option
 def log(

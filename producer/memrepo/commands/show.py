@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import click
 
+from memrepo.commands.ending import plain
 from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def plain(text: str) -> str:
-    """Return text without control characters: what an agent wrote must not steer a person's terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def show_json(value: Any) -> None:  # noqa: ANN401 - any result

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from typing import IO
 
 import click
@@ -13,11 +16,15 @@ from memrepo.commands.common import (
     of_agent,
     outcome_of,
     repo_of,
+    sending,
     timeout_option,
 )
 from memrepo.commands.show import show_json, show_result
+from memrepo.errors import TooLargeError
+from memrepo.ids import new_id
 from memrepo.job import Job
-from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult
+from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult, FileChange
+from memrepo.settings import Settings
 
 put_option = click.option(
     "--put",
@@ -43,6 +50,53 @@ no_wait_option = click.option(
 Files = tuple[tuple[str, IO[bytes]], ...]
 
 
+def read_files(files: Files) -> list[FileChange]:
+    """Read what ``--put`` names; no more of each than a file may hold.
+
+    Raises:
+        UsageError: standard input is named twice, or a file cannot be read to its end.
+    """
+    sources = [_source(file) for _, file in files]
+    if len(set(sources)) < len(sources):
+        raise click.UsageError("--put: standard input can be read once only.")
+    return [FileChange(path=_unicode(path), content=_content(path, file)) for path, file in files]
+
+
+def _source(file: IO[bytes]) -> object:
+    """Return what is equal for two names of one stream, which only the first of them could read."""
+    with suppress(OSError, AttributeError):  # a test's standard input has no number
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return status.st_dev, status.st_ino
+    return id(file)
+
+
+def _content(path: str, file: IO[bytes]) -> bytes:
+    bytes_max = Settings.from_env().limits.file_bytes_max
+    try:
+        content = file.read(bytes_max + 1)
+    except OSError as error:
+        raise click.UsageError(
+            f"--put: what is meant for {path} cannot be read: {error.strerror}."
+        ) from error
+    if len(content) > bytes_max:
+        raise TooLargeError.of("--put", f"{path!r} would be over file_bytes_max ({bytes_max} bytes)")
+    return content
+
+
+def _unicode(path: str) -> str:
+    """Return a path that a request can carry.
+
+    Raises:
+        UsageError: it has bytes that are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{path!r} is not valid Unicode.") from None
+    return path
+
+
 @click.command()
 @of_agent
 @put_option
@@ -55,8 +109,8 @@ def create(
 ) -> None:
     """Begin an agent's memory with a first commit."""
     with client() as repos:
-        contents: dict[str, str | bytes | None] = {path: file.read() for path, file in files}
-        _settle(repo_of(repos, org, agent).create_repo(contents, author=author), no_wait, timeout_s, as_json)
+        job = repo_of(repos, org, agent).create_repo(read_files(files), author=author)
+        _settle(job, no_wait, timeout_s, as_json)
 
 
 @click.command()
@@ -66,9 +120,9 @@ def create(
 @click.option("--text", "texts", nargs=2, multiple=True, metavar="PATH TEXT", help="Write TEXT at PATH.")
 @click.option("--delete", "deleted", multiple=True, metavar="PATH", help="Delete PATH.")
 @author_option
-@click.option("--branch", default="main", show_default=True)
-@click.option("--start-point", default="main", show_default=True, help="Where a new branch begins.")
-@click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere.")
+@click.option("--branch", default="main", show_default=True, help="Where it goes; a new one is begun.")
+@click.option("--start-point", default="main", show_default=True, help="Where a new branch begins: any ref.")
+@click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
 @click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
 @click.option("--request-id", help="Sending the same request again under the same id applies it once.")
 @no_wait_option
@@ -92,19 +146,24 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
     as_json: bool,
 ) -> None:
     """Change files of an agent's memory as one commit."""
-    changes: dict[str, str | bytes | None] = {path: file.read() for path, file in files}
-    changes |= dict(texts) | dict.fromkeys(deleted)
+    changes = [
+        *read_files(files),
+        *(FileChange(path=_unicode(path), content=os.fsencode(text)) for path, text in texts),
+        *(FileChange(path=_unicode(path)) for path in deleted),
+    ]
+    request_id = request_id or new_id()
     with client() as repos:
-        job = repo_of(repos, org, agent).commit(
-            changes,
-            message,
-            author=author,
-            branch=branch,
-            start_point=start_point,
-            expected_head=expected_head,
-            create_repo_if_missing=create_repo_if_missing,
-            request_id=request_id,
-        )
+        with sending(request_id, org, agent):
+            job = repo_of(repos, org, agent).commit(
+                changes,
+                message,
+                author=author,
+                branch=branch,
+                start_point=start_point,
+                expected_head=expected_head,
+                create_repo_if_missing=create_repo_if_missing,
+                request_id=request_id,
+            )
         _settle(job, no_wait, timeout_s, as_json)
 
 
@@ -120,7 +179,7 @@ def delete(org: str, agent: str, yes: bool, timeout_s: float, as_json: bool) -> 
     with client() as repos:
         outcome_of(repo_of(repos, org, agent).delete_repo(), timeout_s)
     if as_json:
-        show_json(None)
+        show_json({"org_id": org, "agent_id": agent, "deleted": True})
     else:
         click.echo(f"deleted {org}/{agent}")
 

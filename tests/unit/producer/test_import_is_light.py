@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import memrepo
 
@@ -37,13 +41,24 @@ def test_importing_the_command_line_loads_no_worker_and_no_celery() -> None:
     assert loaded_by("memrepo.cli") & (HEAVY - {"click"}) == set()
 
 
+def test_importing_memrepo_loads_the_api_only_when_it_is_used() -> None:
+    assert "pydantic" not in loaded_by("memrepo")
+    assert "pydantic" not in loaded_by("memrepo.cli")
+    assert "pydantic" in loaded_by("memrepo; memrepo.MemoryRepos")
+
+
 def test_the_api_is_listed_completely_and_in_order() -> None:
-    public = {
-        name for name, value in vars(memrepo).items() if not name.startswith("_") and not is_module(value)
+    source = ast.parse(Path(memrepo.__file__).read_text())
+    (checked,) = [node for node in source.body if isinstance(node, ast.If)]
+    read_by_type_checkers = {
+        alias.name for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
 
-    assert memrepo.__all__ == sorted(public)
+    assert memrepo.__all__ == sorted(read_by_type_checkers)
+    assert set(memrepo.__all__) <= set(dir(memrepo))
+    assert all(getattr(memrepo, name) is not None for name in memrepo.__all__)
 
 
-def is_module(value: object) -> bool:
-    return type(value).__name__ == "module"
+def test_a_name_that_the_api_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'MemoryRepoz'"):
+        _ = memrepo.MemoryRepoz  # type: ignore[attr-defined]

@@ -52,7 +52,7 @@ def check_git(git: Git) -> str:
     try:
         return git.require_version()
     except GitError as error:
-        raise NotFitError(str(error)) from None
+        raise NotFitError(str(error)) from error
 
 
 def check_broker(settings: WorkerSettings) -> str:
@@ -92,7 +92,7 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
         else:
             probe_daily(store, settings.cache_dir, system_clock)
     except (StoreError, UnsafeStoreError) as error:
-        raise NotFitError(f"the store cannot be used: {error}") from None
+        raise NotFitError(f"the store cannot be used: {error}") from error
     return store.name
 
 
@@ -105,5 +105,5 @@ def check_cache(settings: WorkerSettings) -> str:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise NotFitError(f"the cache folder {folder} cannot be written: {error.strerror}") from None
+        raise NotFitError(f"the cache folder {folder} cannot be written: {error.strerror}") from error
     return str(folder)

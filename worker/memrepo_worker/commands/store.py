@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,20 +17,20 @@ from random import Random  # noqa: TID251 - the composition root of a command
 import click
 
 from memrepo.clock import system_clock
+from memrepo.commands.common import json_option, of_agent, say_where_from
+from memrepo.commands.show import show_json
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.validation import check_id
 from memrepo_worker.assembly import build_git
-from memrepo_worker.git.command import GitError
+from memrepo_worker.commands.failures import told_failures
+from memrepo_worker.commands.here import require_store, settings_here
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.adopt import Adopter, Adoption
-from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.seed import SeedBrokenError
 from memrepo_worker.journal.transfer import Transfer
 from memrepo_worker.observe import Counters
-from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.retry import RetryingStore
-from memrepo_worker.store.seam import StoreError
 
 _CONNECTIONS = 16
 
@@ -42,25 +42,27 @@ class _Tools:
 
 
 @contextmanager
-def _tools() -> Iterator[_Tools]:
-    """Open the store that the settings name; errors end the command with one line."""
-    settings = WorkerSettings.from_env()
-    try:
+def _tools(*, as_json: bool) -> Iterator[_Tools]:
+    """Open the store that the settings name, or the running ``memrepo up`` of this folder."""
+    settings, up = settings_here()
+    url = require_store(settings)
+    say_where_from(up, as_json=as_json)
+    with told_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
         git = build_git(Counters(), settings.git_caps)
         git.require_version()
-        store = RetryingStore(open_store(settings.store_url), Random())  # noqa: S311 - jitter
-        with ThreadPoolExecutor(_CONNECTIONS) as executor:
-            yield _Tools(
-                Adopter(store, git, executor, system_clock),
-                Transfer(store, git, executor, system_clock, settings.limits),
-            )
-    except (MemoryRepoError, StoreError, GitError, JournalDamagedError, SeedBrokenError) as error:
-        raise click.ClickException(str(error)) from None
+        store = RetryingStore(open_store(url), Random())  # noqa: S311 - jitter
+        yield _Tools(
+            Adopter(store, git, executor, system_clock),
+            Transfer(store, git, executor, system_clock, settings.limits),
+        )
 
 
 @click.group()
 def store() -> None:
-    """Verify, export, import and adopt whole memories, directly in the store (MEMREPO_STORE_URL)."""
+    """Verify, export, import and adopt whole memories, directly in the store.
+
+    The store is that of MEMREPO_STORE_URL or, where that is not set, of the `memrepo up` that runs in this folder.
+    """
 
 
 def _agent(org: str, agent: str) -> Agent:
@@ -70,78 +72,99 @@ def _agent(org: str, agent: str) -> Agent:
         raise click.UsageError(str(error)) from None
 
 
-@store.command()
-@click.argument("org")
-@click.argument("agent")
-def verify(org: str, agent: str) -> None:
+@store.command(short_help="Have stock git check every object of a memory.")
+@of_agent
+@json_option
+def verify(org: str, agent: str, as_json: bool) -> None:
     """Read an agent's whole journal and have stock git check every object of it."""
-    with _tools() as tools:
-        commits = tools.transfer.verify(_agent(org, agent))
-    click.echo(f"{org}/{agent}: {commits} commits, sound")
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        commits = tools.transfer.verify(whose)
+    _show(whose, f"{commits} commits, sound", {"commits": commits, "sound": True}, as_json=as_json)
 
 
-@store.command()
-@click.argument("org")
-@click.argument("agent")
+@store.command(short_help="Write a memory to a bundle that git can clone.")
+@of_agent
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def export(org: str, agent: str, file: Path) -> None:
+@json_option
+def export(org: str, agent: str, file: Path, as_json: bool) -> None:
     """Write an agent's memory to FILE, a bundle that `git clone FILE` takes."""
-    with _tools() as tools:
-        size = tools.transfer.export(_agent(org, agent), file.absolute())
-    click.echo(f"{org}/{agent}: {size} bytes written to {file}")
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        size = tools.transfer.export(whose, file.absolute())
+    _show(whose, f"{size} bytes written to {file}", {"file": str(file), "bytes": size}, as_json=as_json)
 
 
-@store.command("import")
-@click.argument("org")
-@click.argument("agent")
+@store.command("import", short_help="Begin a memory from a bundle made by git.")
+@of_agent
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_(org: str, agent: str, file: Path) -> None:
+@json_option
+def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
     """Begin an agent's memory from FILE, a bundle made with `git bundle create FILE --all`; it is checked first."""
-    with _tools() as tools:
-        commits = tools.transfer.import_(_agent(org, agent), file)
-    click.echo(f"{org}/{agent}: {commits} commits imported")
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        commits = tools.transfer.import_(whose, file)
+    _show(whose, f"{commits} commits imported", {"commits": commits}, as_json=as_json)
 
 
-@store.command()
+def _show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        show_json({"org_id": agent.org_id, "agent_id": agent.agent_id, **values})
+    else:
+        click.echo(f"{agent}: {words}")
+
+
+@store.command(short_help="Take over memories that a Letta server left behind.")
 @click.argument("org", required=False)
 @click.argument("agent", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Adopt every agent; those done before are passed over.")
 @click.option("--remove-old-files", is_flag=True, help="Remove the old files of agents that are adopted.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per agent.")
+@json_option
 def adopt(org: str | None, agent: str | None, everyone: bool, remove_old_files: bool, as_json: bool) -> None:
     """Take over memories that a Letta server left behind, history and shas unchanged.
 
-    What is too broken is reported and left untouched; then the exit code is 1.
+    What is too broken is reported and left untouched; then the exit code is 1. With --json there is one line, and one
+    JSON object, for each agent.
     """
     if everyone == bool(org and agent):
         raise click.UsageError("Name ORG and AGENT, or give --all.")
+    if everyone:
+        _adopt_all(remove_old_files=remove_old_files, as_json=as_json)
+        return
+    whose = _agent(org or "", agent or "")
+    with _tools(as_json=as_json) as tools:
+        _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+
+
+def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
     broken = 0
-    with _tools() as tools:
-        agents = list(tools.adopter.agents()) if everyone else [_agent(org or "", agent or "")]
-        with click.progressbar(
-            agents, label="adopting", hidden=not everyone or as_json, file=sys.stderr
-        ) as bar:
-            for each in bar:
-                broken += not _adopt_one(
-                    tools.adopter, each, remove_old_files=remove_old_files, as_json=as_json
-                )
+    with _tools(as_json=as_json) as tools:
+        agents = list(tools.adopter.agents())
+        with click.progressbar(agents, label="adopting", hidden=as_json, file=sys.stderr) as bar:
+            for whose in bar:
+                try:
+                    _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+                except (SeedBrokenError, MemoryRepoError) as error:
+                    broken += 1
+                    _tell(whose, f"BROKEN  {error}", {"error": str(error)}, as_json=as_json)
     if broken:
-        click.echo(f"{broken} of {len(agents)} could not be adopted", err=True)
-        raise SystemExit(1)
+        raise MemoryRepoError(
+            f"{broken} of {len(agents)} could not be adopted.", {"agents": len(agents), "broken": broken}
+        )
 
 
-def _adopt_one(adopter: Adopter, agent: Agent, *, remove_old_files: bool, as_json: bool) -> bool:
-    try:
-        report = adopter.adopt(agent)
-        removed = adopter.remove_old_files(agent) if remove_old_files else 0
-    except SeedBrokenError as error:
-        click.echo(json.dumps({"agent": str(agent), "error": str(error)}) if as_json else f"BROKEN  {error}")
-        return False
-    if as_json:
-        click.echo(json.dumps({**asdict(report), "agent": str(agent), "files_removed": removed}))
-    else:
-        click.echo(_line(report) + (f", {removed} old files removed" if removed else ""))
-    return True
+def _adopt_one(adopter: Adopter, agent: Agent, *, remove_old_files: bool, as_json: bool) -> None:
+    report = adopter.adopt(agent)
+    removed = adopter.remove_old_files(agent) if remove_old_files else 0
+    values = {name: value for name, value in asdict(report).items() if name != "agent"}
+    words = _line(report) + (f", {removed} old files removed" if removed else "")
+    _tell(agent, words, {**values, "files_removed": removed}, as_json=as_json)
+
+
+def _tell(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    """Print a line, or an object on a line, of one agent among many."""
+    whole = {"org_id": agent.org_id, "agent_id": agent.agent_id, **values}
+    click.echo(json.dumps(whole, ensure_ascii=False) if as_json else words)
 
 
 def _line(report: Adoption) -> str:

@@ -8,13 +8,11 @@ import click
 
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import build_git, open_service
-from memrepo_worker.commands.checks import NotFitError, require
-from memrepo_worker.git.command import GitError
+from memrepo_worker.commands.checks import require
+from memrepo_worker.commands.failures import told_failures
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
-from memrepo_worker.repos.cache import CacheUnusableError
 from memrepo_worker.settings import WorkerSettings, shown
-from memrepo_worker.store.seam import StoreError
 
 
 @click.command()
@@ -41,7 +39,7 @@ def worker(
     """Serve the shard queues until SIGTERM or Ctrl+C; a second one does not wait for what is running.
 
     Needs git 2.39 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL. If it cannot serve, it says why in one line
-    and exits with 1.
+    and ends: with 5 for a broker or store that cannot be used, with 2 for a setting, else with 1.
     """
     settings = WorkerSettings.from_env()
     settings = replace(
@@ -61,9 +59,7 @@ def _serve(settings: WorkerSettings, name: str | None) -> int:
     configure(settings.log)
     counters = Counters()
     git = build_git(counters)
-    try:
+    with told_failures():
         require(settings, git)
         with open_service(settings, counters) as service:
             return run_worker(settings, service, counters, name=name, git=git.require_version())
-    except (NotFitError, GitError, StoreError, CacheUnusableError) as error:
-        raise click.ClickException(str(error)) from None

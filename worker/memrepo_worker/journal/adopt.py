@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from memrepo.clock import Clock
+from memrepo.errors import RepoNotFoundError
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.group import Agent
@@ -65,6 +66,7 @@ class Adopter:
         """Adopt one agent, also one whose journal's last repository was deleted; done again, it says that it was done.
 
         Raises:
+            RepoNotFoundError: there is nothing to adopt.
             SeedBrokenError: it cannot be adopted as it is, and was left untouched; the message says what is wrong.
             RepoExistsError: its journal's last repository is still being deleted.
             UnavailableError, RefusedError: call again.
@@ -76,7 +78,10 @@ class Adopter:
                 self._require_taken(agent, layout, opening)
                 return Adoption(agent, already=True)
             if not self._exists(layout.seed_head):
-                raise SeedBrokenError(f"{agent} has no repository in the layout of a Letta server")
+                raise RepoNotFoundError(
+                    f"{agent} has no repository in the layout of a Letta server",
+                    {"org_id": agent.org_id, "agent_id": agent.agent_id},
+                )
             require_clean(self.store, layout, opening, self.executor)
             data, adoption = self._taken_over(agent, layout, opening.seq)
             if append(self.store, layout.entry(opening.seq + 1), data) is Append.DONE:

@@ -15,10 +15,11 @@ from pathlib import Path
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from memrepo.up_state import announced
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK
-from memrepo_worker.local.ports import HOST
+from memrepo_worker.local.ports import HOST, PortTakenError, PortWish
 from memrepo_worker.processes import Processes
 
 WORKER, FLOWER, GUARD = "worker", "flower", "guard"
@@ -38,6 +39,10 @@ class SystemStartError(Exception):
     """The system did not start; nothing of it is left running. The message says why."""
 
 
+class SystemConflictError(SystemStartError):
+    """Another system runs on the same data, or somebody has a port that was asked for."""
+
+
 @dataclass(frozen=True)
 class SystemPlan:
     """What shall run, and where it keeps its data.
@@ -49,20 +54,29 @@ class SystemPlan:
     data: Path
     store_url: str
     broker_url: str
-    broker_port: int
-    flower_port: int
+    broker_port: PortWish
+    flower_port: PortWish
     flower_auth: str
     env: Mapping[str, str]
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where the worker keeps its warm repositories."""
+        return self.data / "cache"
 
 
 @dataclass(frozen=True)
 class RunningSystem:
-    """What runs where. ``flower_url`` is empty when Flower is not installed."""
+    """What runs where. ``flower_url`` is empty when Flower is not installed.
+
+    ``variables`` are the settings that lead others here, as variables of the environment.
+    """
 
     broker_url: str
     store_url: str
     flower_url: str
     children: Children
+    variables: Mapping[str, str]
 
     def wait(self, stopped: Question) -> Child | None:
         """Wait until ``stopped`` or until a child ended by itself; return that child."""
@@ -83,13 +97,18 @@ def running_system(
     ``stopped`` ends the start early, ``hurried`` ends the waiting for a child that was asked to end.
 
     Raises:
-        SystemStartError: something did not start, or another system runs on the same data.
+        SystemStartError: something did not start.
+        SystemConflictError: another system runs on the same data, or a port that was asked for is taken.
     """
     children = Children(processes, plan.data / "run")
     children.folder.mkdir(parents=True, exist_ok=True)
     with _alone(children.folder):
         try:
-            yield _Start(plan, children, stopped).all()
+            system = _Start(plan, children, stopped).all()
+            with announced(plan.data, system.variables):
+                yield system
+        except PortTakenError as error:
+            raise SystemConflictError(str(error)) from error
         finally:
             for names in ((FLOWER, WORKER), (BROKER,), (GUARD,)):
                 children.stop(names, STOP_GRACE_S, hurried)
@@ -106,14 +125,17 @@ class _Start:
         broker_url = self.plan.broker_url or self._broker()
         worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
         worker = self._worker(broker_url, worker_name)
-        flower = self._flower(broker_url)
+        flower_port = self.plan.flower_port.take()
+        flower = self._flower(broker_url, flower_port)
         with Celery(broker=broker_url, set_as_current=False) as celery:
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""
         if flower is not None:
-            self._wait(flower, lambda: _listens(self.plan.flower_port))
-            flower_url = f"http://{HOST}:{self.plan.flower_port}"
-        return RunningSystem(broker_url, self.plan.store_url, flower_url, self.children)
+            self._wait(flower, lambda: _listens(flower_port))
+            flower_url = f"http://{HOST}:{flower_port}"
+        return RunningSystem(
+            broker_url, self.plan.store_url, flower_url, self.children, self._variables(broker_url)
+        )
 
     def _guard(self) -> None:
         self.children.forget_earlier()
@@ -123,7 +145,7 @@ class _Start:
     def _broker(self) -> str:
         folder = self.plan.data / "broker"
         folder.mkdir(exist_ok=True)
-        port = self.plan.broker_port
+        port = self.plan.broker_port.take()
         broker = self.children.start(BROKER, broker_arguments(folder, port), self.plan.env)
         self._wait(broker, lambda: answering_pid(port) == broker.process.pid)
         return f"redis://{HOST}:{port}/0"
@@ -132,20 +154,29 @@ class _Start:
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
         return self.children.start(WORKER, arguments, self._worker_env(broker_url))
 
-    def _flower(self, broker_url: str) -> Child | None:
+    def _flower(self, broker_url: str, port: int) -> Child | None:
         if importlib.util.find_spec("flower") is None:
             return None
         env = {**self._worker_env(broker_url), "FLOWER_BASIC_AUTH": self.plan.flower_auth}
-        options = (f"--address={HOST}", f"--port={self.plan.flower_port}", *FLOWER_OPTIONS)
+        options = (f"--address={HOST}", f"--port={port}", *FLOWER_OPTIONS)
         arguments = [*PYTHON, "-m", "celery", "-A", "memrepo_worker", "flower", *options]
         return self.children.start(FLOWER, arguments, env)
 
     def _worker_env(self, broker_url: str) -> dict[str, str]:
+        return {**self.plan.env, **self._variables(broker_url)}
+
+    def _variables(self, broker_url: str) -> dict[str, str]:
+        """Return what leads others here: the addresses, and all else that was set for memrepo but Flower's."""
+        set_here = {
+            name: value
+            for name, value in self.plan.env.items()
+            if name.startswith("MEMREPO_") and not name.startswith("MEMREPO_FLOWER_") and value
+        }
         return {
-            **self.plan.env,
+            **set_here,
             "MEMREPO_BROKER_URL": broker_url,
             "MEMREPO_STORE_URL": self.plan.store_url,
-            "MEMREPO_CACHE_DIR": str(self.plan.data / "cache"),
+            "MEMREPO_CACHE_DIR": str(self.plan.cache_dir),
         }
 
     def _wait(self, child: Child, ready: Question) -> None:
@@ -180,7 +211,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SystemStartError(f"{folder.parent} is in use by another `memrepo up`") from None
+            raise SystemConflictError(f"{folder.parent} is in use by another `memrepo up`") from None
         fcntl.flock(guard, fcntl.LOCK_EX)
         fcntl.flock(guard, fcntl.LOCK_UN)
         yield

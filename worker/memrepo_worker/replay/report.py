@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from memrepo.commands.show import plain
+from memrepo.commands.ending import plain
 from memrepo_worker.replay.plan import LeftOut, Plan
 from memrepo_worker.replay.source import SourceCommit
 from memrepo_worker.replay.verify import Verdict

@@ -12,6 +12,10 @@ from memrepo_worker.store.seam import RefusedError, Store
 Query = Mapping[str, str]
 
 
+class StoreUrlError(RefusedError):
+    """The address of a store makes no sense; the message says what would."""
+
+
 def open_store(url: str, options: StoreOptions | None = None) -> Store:
     """Open the store at an address. No request is made yet.
 
@@ -20,13 +24,13 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     * ``gs://bucket/prefix?endpoint_url=…&project=…&kms_key_name=…&storage_class=…``
 
     Raises:
-        RefusedError: the address makes no sense, a package is missing, or a local folder cannot be written; the
-            message says what to do.
+        StoreUrlError: the address makes no sense.
+        RefusedError: a package is missing, or a local folder cannot be written; the message says what to do.
     """
     address = urlsplit(url)
     opener = _OPENERS.get(address.scheme)
     if opener is None:
-        raise RefusedError(_no_store(url, address.scheme))
+        raise StoreUrlError(_no_store(url, address.scheme))
     query = dict(parse_qsl(address.query, keep_blank_values=True))
     return opener(address, query, options or StoreOptions())
 
@@ -37,7 +41,9 @@ def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> S
     _check_query("file", query, ())
     path = Path(unquote(address.path))
     if address.netloc not in ("", "localhost") or not path.is_absolute():
-        raise RefusedError("file:// needs three slashes and an absolute folder, e.g. file:///var/lib/memrepo")
+        raise StoreUrlError(
+            "file:// needs three slashes and an absolute folder, e.g. file:///var/lib/memrepo"
+        )
     return LocalStore(path)
 
 
@@ -45,7 +51,7 @@ def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store
     try:
         from memrepo_worker.store.s3 import S3Place, S3Store  # noqa: PLC0415 - needs boto3
     except ModuleNotFoundError as error:
-        raise _missing(error, "s3") from error
+        raise _missing("s3") from error
     known = ("endpoint_url", "region", "addressing_style", "sse", "sse_kms_key_id", "storage_class")
     _check_query("s3", query, known)
     return S3Store.connect(S3Place(*_bucket_and_prefix(address), **query), options)
@@ -55,7 +61,7 @@ def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Stor
     try:
         from memrepo_worker.store.gcs import GcsPlace, GcsStore  # noqa: PLC0415 - needs google-cloud-storage
     except ModuleNotFoundError as error:
-        raise _missing(error, "gcs") from error
+        raise _missing("gcs") from error
     _check_query("gs", query, ("endpoint_url", "project", "kms_key_name", "storage_class"))
     return GcsStore.connect(GcsPlace(*_bucket_and_prefix(address), **query), options)
 
@@ -67,13 +73,15 @@ def _no_store(url: str, scheme: str) -> str:
     known = ", ".join(f"{name}://" for name in _OPENERS)
     if scheme == "memory":
         return f"a store in memory would lose every commit when its process ends: use {known}"
+    if not url:
+        return f"MEMREPO_STORE_URL is not set: use {known}"
     return f"no store at {scheme or url!r}: use {known}"
 
 
 def _check_query(scheme: str, query: Query, known: tuple[str, ...]) -> None:
     unknown = sorted(set(query) - set(known))
     if unknown:
-        raise RefusedError(
+        raise StoreUrlError(
             f"{scheme}:// does not know {', '.join(unknown)}; it knows {', '.join(known) or 'no options'}"
         )
 
@@ -81,10 +89,13 @@ def _check_query(scheme: str, query: Query, known: tuple[str, ...]) -> None:
 def _bucket_and_prefix(address: SplitResult) -> tuple[str, str]:
     """Return the bucket and the prefix of all keys, which is empty or ends in ``/``."""
     if not address.netloc:
-        raise RefusedError(f"{address.scheme}:// needs a bucket, e.g. {address.scheme}://bucket/prefix")
+        raise StoreUrlError(f"{address.scheme}:// needs a bucket, e.g. {address.scheme}://bucket/prefix")
     prefix = unquote(address.path).strip("/")
     return address.netloc, f"{prefix}/" if prefix else ""
 
 
-def _missing(error: ModuleNotFoundError, extra: str) -> RefusedError:
-    return RefusedError(f"{error.name} is not installed: pip install 'memrepo[{extra}]'")
+_PACKAGES = {"s3": "boto3", "gcs": "google-cloud-storage"}
+
+
+def _missing(extra: str) -> RefusedError:
+    return RefusedError(f"the package {_PACKAGES[extra]} is not installed: pip install 'memrepo[{extra}]'")

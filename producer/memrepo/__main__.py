@@ -1,0 +1,16 @@
+"""``memrepo``, and ``python -m memrepo``: Ctrl+C is one line also while the command is still being loaded."""
+
+from __future__ import annotations
+
+from memrepo.commands.interrupt import ending_at_once
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    with ending_at_once():
+        from memrepo.cli import main as command  # noqa: PLC0415 - loading is what may be interrupted
+    command(prog_name="memrepo")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""How commands end that are interrupted, cannot write, or cannot read: in one line, with an exit code of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from memrepo.cli import main
+from tests.producer.stand_in import StandIn
+from tests.support.ports import LOOPBACK
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_for
+
+COMMIT = ("commit", "acme", "agent-1", "-m", "m", "--text", "a.md", "x")
+
+
+@contextmanager
+def started(
+    *arguments: str, stdout: int = subprocess.PIPE, prelude: str = "", **env: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a command in a process of its own, as ``python -m memrepo`` does."""
+    code = f"{prelude}\nimport runpy; runpy.run_module('memrepo', run_name='__main__')"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_while_a_commit_waits_names_the_id_and_how_to_ask_for_it(
+    broker: Valkey, worker: StandIn, as_json: bool
+) -> None:
+    worker.answer = lambda _: None
+    options = ("--request-id", "my-own-id-1", *(["--json"] if as_json else []))
+    with started(*COMMIT, *options, MEMREPO_BROKER_URL=broker.url) as process:
+        (taken,) = worker.wait_taken(1)
+        process.send_signal(signal.SIGINT)
+        code, stderr = ended(process)
+
+    # The broker holds it, but whether the command has heard of that already is a matter of moments.
+    waits, sends = f"`memrepo job {taken.id} --wait`", "`memrepo job my-own-id-1 --of acme agent-1`"
+    assert code == 130
+    assert stderr.count("\n") == 1
+    assert waits in stderr or sends in stderr
+    if as_json:
+        told = json.loads(stderr)["error"]
+        assert told["type"] == "Interrupted"
+        assert told["details"] in ({"job_id": taken.id}, {"request_id": "my-own-id-1"})
+
+
+def test_ctrl_c_before_the_broker_has_answered_names_the_request() -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
+        with started(*COMMIT, MEMREPO_BROKER_URL=url, MEMREPO_CONNECT_TIMEOUT_S="60") as process:
+            silent.accept()
+            process.send_signal(signal.SIGINT)
+            code, stderr = ended(process)
+
+    assert code == 130
+    assert re.fullmatch(r"Interrupted before .* `memrepo job [0-9a-f-]{36} --of acme agent-1`\.\n", stderr)
+
+
+@pytest.mark.parametrize("module", ["click", "memrepo.cli", "memrepo.commands.write", "pydantic"])
+def test_ctrl_c_while_the_command_is_still_loading_is_one_line(module: str) -> None:
+    prelude = f"""
+import os, signal, sys, time
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+sys.meta_path.insert(0, Interrupting())
+"""
+    with started(*COMMIT, prelude=prelude) as process:
+        assert ended(process) == (130, "Interrupted.\n")
+
+
+def test_output_that_does_not_fit_on_the_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full, started("config", stdout=full.fileno()) as process:
+        code, stderr = ended(process)
+
+    assert code == 1
+    assert stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with started("config", stdout=writing) as process:
+            assert ended(process) == (141, "")
+    finally:
+        os.close(writing)
+
+
+def test_standard_input_is_read_once_only() -> None:
+    result = CliRunner().invoke(main, [*COMMIT, "--put", "a", "-", "--put", "b", "-"], input="x")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --put: standard input can be read once only.")
+
+
+def test_standard_input_under_another_name_is_read_once_only_as_well() -> None:
+    with started(*COMMIT, "--put", "a", "-", "--put", "b", "/dev/stdin") as process:
+        code, stderr = ended(process)
+
+    assert code == 2
+    assert "standard input can be read once only" in stderr
+
+
+@pytest.mark.parametrize(("name", "reason"), [("nowhere.md", "No such file"), (".", "directory")])
+def test_a_file_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, name: str, reason: str) -> None:
+    result = CliRunner().invoke(main, [*COMMIT, "--put", "a", str(tmp_path / name)])
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert str(tmp_path / name) in result.stderr
+    assert reason in result.stderr
+
+
+def test_a_file_that_has_no_end_is_not_read_to_it() -> None:
+    result = CliRunner().invoke(main, [*COMMIT, "--put", "a", "/dev/zero"])
+
+    assert result.exit_code == 2
+    assert "file_bytes_max" in result.stderr
+
+
+def test_a_path_that_is_given_twice_is_refused() -> None:
+    result = CliRunner().invoke(main, [*COMMIT, "--delete", "/a.md"])
+
+    assert result.exit_code == 2
+    assert "'a.md' is there twice" in result.stderr
+
+
+def test_bytes_that_are_no_text_are_kept_in_content_and_refused_in_names(
+    broker: Valkey, worker: StandIn
+) -> None:
+    with started(
+        *("commit", "acme", "agent-1", "--no-wait", "-m", "m", "--text", "a.md", "\udcff"),
+        MEMREPO_BROKER_URL=broker.url,
+    ) as process:
+        assert ended(process) == (0, "")
+    (taken,) = worker.wait_taken(1)
+    assert taken.request["changes"] == [{"path": "a.md", "content": {"base64": "/w=="}}]
+
+    for arguments in (
+        ("commit", "acme", "agent-1", "-m", "\udcff"),
+        ("commit", "acme", "agent-1", "-m", "m", "--text", "\udcff", "x"),
+        ("commit", "acme", "agent-1", "-m", "m", "--author", "\udcff <e>"),
+        ("ls", "acme", "agent-1", "\udcff"),
+        ("head", "acme", "\udcff"),
+    ):
+        with started(*arguments, MEMREPO_BROKER_URL=broker.url) as process:
+            code, stderr = ended(process)
+        assert code == 2, stderr
+        assert stderr.count("\n") == 1, stderr
+
+
+def test_a_delete_that_nobody_confirms_says_that_nothing_was_done() -> None:
+    with started("delete", "acme", "agent-1") as process:
+        code, stderr = ended(process)
+
+    assert code == 1
+    assert stderr.endswith("Aborted: nothing was done.\n")
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "inf", "soon", "1e300"])
+def test_a_timeout_that_is_no_duration_is_refused(text: str) -> None:
+    result = CliRunner().invoke(main, ["head", "acme", "agent-1", "--timeout", text])
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_is_wrong_with_the_command_line_itself_is_json_too() -> None:
+    for arguments in (["ls", "--json"], ["no-such-command", "--json"], ["--no-such-option", "--json"]):
+        result = CliRunner().invoke(main, arguments)
+
+        assert result.exit_code == 2
+        assert json.loads(result.stderr)["error"]["type"] == "UsageError"
+        assert result.stdout == ""
+
+
+def test_a_message_that_reads_like_the_option_is_no_wish_for_json() -> None:
+    result = CliRunner().invoke(main, ["commit", "acme", "agent-1", "-m", "--json", "--text", "../x", "y"])
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: changes[0].path")
+
+
+def test_no_arguments_at_all_show_the_help() -> None:
+    result = CliRunner().invoke(main, [])
+
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_help_fits_its_lines_and_cuts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (["--help"], ["store", "--help"]):
+        shown = CliRunner().invoke(main, arguments, terminal_width=80)
+
+        assert shown.exit_code == 0
+        assert "..." not in shown.output.replace("[ARGS]...", "").replace("COMMAND [ARGS]", "")
+        commands = shown.output.partition("Commands:\n")[2]
+        assert all(
+            line.startswith("  ") and line[2] != " " for line in commands.splitlines() if line.startswith(" ")
+        )
+
+
+def test_nothing_is_shown_on_a_terminal_that_is_none(broker: Valkey, worker: StandIn) -> None:
+    with started("head", "acme", "agent-1", MEMREPO_BROKER_URL=broker.url) as process:
+        wait_for(lambda: process.poll() is not None, "the end")
+        stdout, stderr = process.communicate()
+
+    assert stderr == ""
+    assert "\x1b" not in stdout
