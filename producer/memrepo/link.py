@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 SHARDS_KEY = "memrepo:shards"
+NAMES_KEY = "memrepo:portable_names"
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
 DEPTH_TRUSTED_S = 0.1  # how long a look at a queue's depth holds
 
@@ -170,15 +171,19 @@ def _try_once(error: Exception, _pause_s: float) -> None:
 
 
 def _look_at_server(client: Redis, settings: Settings) -> None:
-    """Check that a server is one that serves us, and that its workers have as many shards."""
+    """Check that a server is one that serves us, and that its workers have as many shards, and our rule for names."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("HELLO")  # type: ignore[no-untyped-call]  # redis-py left it untyped
     pipeline.get(SHARDS_KEY)
-    hello, recorded = pipeline.execute(raise_on_error=False)
+    pipeline.get(NAMES_KEY)
+    hello, *recorded = pipeline.execute(raise_on_error=False)
     refuse_cluster(hello)
-    if isinstance(recorded, Exception):
-        raise recorded
-    check_shards(recorded, settings)
+    for found in recorded:
+        if isinstance(found, Exception):
+            raise found
+    shards, names = recorded
+    check_shards(shards, settings)
+    check_names(names, settings)
 
 
 def _collect(connection: Connection) -> None:
@@ -252,6 +257,19 @@ def check_shards(recorded: bytes | None, settings: Settings) -> None:
     if recorded is not None and int(recorded) != settings.shards:
         raise InvalidRequestError.of(
             "MEMREPO_SHARDS", f"is {settings.shards} here, but the workers of this broker use {int(recorded)}"
+        )
+
+
+def check_names(recorded: bytes | None, settings: Settings) -> None:
+    """Compare which names are taken with what the first worker recorded, if any has.
+
+    Raises:
+        InvalidRequestError: they differ, so that workers would refuse what is taken here, or the other way round.
+    """
+    ours, theirs = settings.limits.portable_names, (recorded or b"").decode(errors="replace")
+    if theirs and theirs != ours:
+        raise InvalidRequestError.of(
+            "MEMREPO_PORTABLE_NAMES", f"is {ours} here, but the workers of this broker use {theirs}"
         )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from memrepo.errors import InvalidRequestError
-from memrepo.limits import MIB, Limits
+from memrepo.limits import MIB, PORTABLE_NAMES, Limits, PortableNames
 from memrepo.redis_url import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 
@@ -63,8 +63,7 @@ class Settings:
         _ = self.broker, self.results
         for name, (least, most) in _BOUNDS.items():
             check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
-        for name, value in asdict(self.limits).items():
-            check_range(f"MEMREPO_{name.upper()}", value, 1, MANY)
+        check_limits(self.limits)
 
     def __repr__(self) -> str:
         """Write the settings without their passwords."""
@@ -108,12 +107,31 @@ class Settings:
 def limits_from_env(env: Mapping[str, str]) -> Limits:
     """Read the limits, e.g. ``MEMREPO_FILE_BYTES_MAX``."""
     default = Limits()
-    return Limits(
-        **{
-            item.name: number(env, f"MEMREPO_{item.name.upper()}", getattr(default, item.name))
-            for item in fields(Limits)
-        }
-    )
+    sizes: dict[str, Any] = {
+        item.name: number(env, f"MEMREPO_{item.name.upper()}", getattr(default, item.name))
+        for item in fields(Limits)
+        if item.name != "portable_names"
+    }
+    return Limits(**sizes, portable_names=_portable_names(env, default.portable_names))
+
+
+def _portable_names(env: Mapping[str, str], default: PortableNames) -> PortableNames:
+    text = text_of(env, "MEMREPO_PORTABLE_NAMES").lower()
+    for choice in PORTABLE_NAMES:
+        if text == choice:
+            return choice
+    if text:
+        raise InvalidRequestError.of(
+            "MEMREPO_PORTABLE_NAMES", f"is {text!r}: it must be one of {', '.join(PORTABLE_NAMES)}"
+        )
+    return default
+
+
+def check_limits(limits: Limits) -> None:
+    """Check that every size is above nothing."""
+    for name, value in asdict(limits).items():
+        if name != "portable_names":
+            check_range(f"MEMREPO_{name.upper()}", value, 1, MANY)
 
 
 def text_of(env: Mapping[str, str], name: str) -> str:

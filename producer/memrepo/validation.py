@@ -2,7 +2,8 @@
 
 Git itself checks little when objects are written directly, so the rules stand here. A path must be one that
 git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``read-cache.c`` with
-``core.protectNTFS`` and ``core.protectHFS``, and Git for Windows' ``is_valid_win32_path``). A ref follows
+``core.protectNTFS`` and ``core.protectHFS``, and, unless ``portable_names`` is ``posix``, Git for Windows'
+``is_valid_win32_path``). A ref follows
 ``git check-ref-format --branch``. Every function raises ``InvalidRequestError`` naming the field.
 """
 
@@ -23,7 +24,7 @@ _SHA256 = re.compile(r"([0-9a-f]{64})?\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENT_FORBIDDEN = re.compile(r"[<>\x00-\x1f\x7f]")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
-_WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|\\]')
+_WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|]')
 _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
 )
@@ -68,8 +69,10 @@ def check_path(path: str, limits: Limits, field: str) -> str:
 
 
 def _check_component(component: str, limits: Limits, field: str) -> None:
-    """Check one name of a path by git's rules for all platforms."""
-    reason = _component_fault(component)
+    """Check one name of a path by git's rules for the platforms that memories must go to."""
+    reason = _fault_anywhere(component)
+    if reason is None and limits.portable_names == "everywhere":
+        reason = _fault_on_windows(component)
     if reason is not None:
         raise InvalidRequestError.of(field, reason)
     if len(component.encode()) > limits.component_bytes_max:
@@ -78,25 +81,35 @@ def _check_component(component: str, limits: Limits, field: str) -> None:
         )
 
 
-def _component_fault(component: str) -> str | None:
-    """Say what is wrong with a name, or None."""
+def _fault_anywhere(component: str) -> str | None:
+    """Say what is wrong with a name on every platform, or None."""
     visible = component.translate(HFS_IGNORED)
     if visible in ("", ".", ".."):
         return "has an empty, '.' or '..' component"
     if _CONTROL.search(component):
         return "has a control character"
-    if _WINDOWS_FORBIDDEN.search(component):
-        return 'has one of : " * < > ? | \\, which Windows cannot store'
-    if component[-1] in ". ":
-        return "has a component that ends with a dot or space, which Windows drops"
-    if _WINDOWS_DEVICE.match(component):
-        return "has a component that Windows reserves for a device"
-    plain = visible.casefold()
+    if "\\" in component:
+        return "has a backslash, which separates names on Windows"
+    # NTFS passes over dots and spaces at the end, and over the name of a stream.
+    plain = visible.casefold().partition(":")[0].rstrip(". ")
     if plain in _RESERVED:
         return f"{plain} {_RESERVED[plain]}"
     if _NTFS_SHORT_NAME.match(plain):
         return "has a component that NTFS takes for the short name of a git file"
     return None
+
+
+def _fault_on_windows(component: str) -> str | None:
+    """Say what is wrong with a name on Windows alone, and how to take it all the same, or None."""
+    if _WINDOWS_FORBIDDEN.search(component):
+        reason = 'has one of : " * < > ? |, which Windows cannot store'
+    elif component[-1] in ". ":
+        reason = "has a component that ends with a dot or space, which Windows drops"
+    elif _WINDOWS_DEVICE.match(component):
+        reason = "has a component that Windows reserves for a device"
+    else:
+        return None
+    return f"{reason} (MEMREPO_PORTABLE_NAMES=posix takes it)"
 
 
 def check_paths_together(paths: Iterable[str], field: str) -> None:

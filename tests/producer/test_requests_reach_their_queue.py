@@ -95,6 +95,14 @@ def test_another_number_of_shards_than_the_workers_is_refused_by_name(
     assert broker.client().keys("memrepo.0*") == []
 
 
+def test_another_rule_for_names_than_the_workers_is_refused_by_name(broker: Valkey, repo: MemoryRepo) -> None:
+    broker.client().set("memrepo:portable_names", "posix")
+
+    with pytest.raises(InvalidRequestError, match=r"MEMREPO_PORTABLE_NAMES: is everywhere .* use posix"):
+        repo.get_head_sha()
+    assert broker.client().keys("memrepo.0*") == []
+
+
 def test_refusals_leave_no_connection_behind(broker: Valkey, repo: MemoryRepo) -> None:
     broker.client().set("memrepo:shards", 8)
     for _ in range(20):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import redis
 
+from memrepo.limits import Limits
 from memrepo_worker.app import build_app
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.shards import Shards
@@ -37,6 +38,14 @@ def test_another_number_of_shards_is_refused(send: Sender, settings: WorkerSetti
         worker = workers.start()
         assert worker.process.wait(20) == 1
     assert "MEMREPO_SHARDS: is 5 here and 4 on this broker" in worker.output
+
+
+def test_another_rule_for_names_is_refused(send: Sender, settings: WorkerSettings, tmp_path: Path) -> None:
+    other = replace(settings, limits=Limits(portable_names="posix"))
+    with fleet(tmp_path, other, HANDLER, settings.broker_url) as workers:
+        worker = workers.start()
+        assert worker.process.wait(20) == 1
+    assert "MEMREPO_PORTABLE_NAMES: is posix here and everywhere on this broker" in worker.output
 
 
 def test_settings_come_from_the_environment_with_the_broker_also_keeping_results() -> None:

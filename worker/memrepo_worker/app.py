@@ -21,7 +21,7 @@ from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues import control  # noqa: F401 - registers its commands
-from memrepo_worker.queues.agreement import agree_on_shards
+from memrepo_worker.queues.agreement import agree_on_names, agree_on_shards
 from memrepo_worker.queues.intake import Intake
 from memrepo_worker.queues.ownership import Ownership
 from memrepo_worker.queues.program import Program
@@ -122,6 +122,7 @@ def run_worker(
     try:
         with reaching(settings.broker, "broker") as client:
             agree_on_shards(client, settings.shards)
+            agree_on_names(client, settings.limits.portable_names)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1

@@ -99,7 +99,9 @@ def accepted(check: object, *arguments: object) -> bool:
 @given(candidates=st.lists(paths, min_size=1, max_size=6))
 @example(candidates=["a", "b/c.md", "ünïcode/файл.txt", "with space/x", "-n", "a~1", ".gitx", "x.git"])
 def test_git_checks_out_every_set_of_paths_that_we_accept(git: GitJudge, candidates: list[str]) -> None:
-    together = accepted_together(candidates)
+    together = accepted_together(
+        candidates, Limits(portable_names="posix")
+    )  # takes what the other rule does, too
     assume(together)
 
     assert git.checks_out(together)
@@ -113,7 +115,7 @@ def test_git_checks_out_twenty_thousand_sets_of_paths_that_we_accept(git: GitJud
     @settings(thorough, database=None)
     @given(candidates=st.lists(paths, min_size=1, max_size=6))
     def collect(candidates: list[str]) -> None:
-        if together := accepted_together(candidates):
+        if together := accepted_together(candidates, Limits(portable_names="posix")):
             sets.append(together)
 
     collect()
@@ -125,11 +127,11 @@ def test_git_checks_out_twenty_thousand_sets_of_paths_that_we_accept(git: GitJud
             assert [together for together in some if not git.checks_out(together)] == []
 
 
-def accepted_together(candidates: list[str]) -> list[str]:
+def accepted_together(candidates: list[str], limits: Limits) -> list[str]:
     """Return those of the paths that we accept, one after another, as one commit."""
     together: list[str] = []
     for path in dict.fromkeys(candidates):
-        if accepted(check_path, path, Limits(), "path") and accepted(
+        if accepted(check_path, path, limits, "path") and accepted(
             check_paths_together, [*together, path], "paths"
         ):
             together.append(path)

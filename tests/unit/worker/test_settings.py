@@ -34,6 +34,8 @@ SECRET = "s3cr3t"
         ("MEMREPO_BROKER_URL", "amqp://h", "must begin with redis://"),
         ("MEMREPO_RESULT_URL", "redis://h:port/0", "has no port from 1 to 65535"),
         ("MEMREPO_LOG_LEVEL", "chatty", "is 'CHATTY': it must be one of DEBUG, INFO"),
+        ("MEMREPO_PORTABLE_NAMES", "linux", "is 'linux': it must be one of everywhere, posix"),
+        ("MEMREPO_FOREIGN_CPU_S_MAX", "0", "must be from 1 to 2^53"),
         ("MEMREPO_LOG_FORMAT", "xml", "is 'xml': it must be one of text, json"),
         ("MEMREPO_LOG_REQUESTS", "maybe", "is none of 1, true, yes, on, 0, false, no, off"),
     ],

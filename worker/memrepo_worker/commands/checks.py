@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.queues.agreement import check_shards
+from memrepo_worker.queues.agreement import check_names, check_shards
 from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
@@ -56,11 +56,12 @@ def check_git(git: Git) -> str:
 
 
 def check_broker(settings: WorkerSettings) -> str:
-    """Check that the broker serves us, keeps what it is given, and is used by others with as many shards."""
+    """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
     try:
         with reaching(settings.broker, "broker") as broker:
             try_out(broker)
             check_shards(broker, settings.shards)
+            check_names(broker, settings.limits.portable_names)
             memory, persistence = broker.info("memory"), broker.info("persistence")
     except MemoryRepoError as error:
         raise NotFitError(error.message) from error

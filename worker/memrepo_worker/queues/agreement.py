@@ -1,4 +1,4 @@
-"""The number of shards: recorded on the broker by the first worker, and the same for everybody after that."""
+"""What all that use one broker must have alike: recorded there by the first worker, and the same after that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from redis import Redis
 from memrepo.errors import InvalidRequestError
 
 SHARDS_KEY = "memrepo:shards"
+NAMES_KEY = "memrepo:portable_names"
 
 
 def agree_on_shards(broker: Redis, shards: int) -> None:
@@ -31,5 +32,32 @@ def check_shards(broker: Redis, shards: int) -> None:
             "MEMREPO_SHARDS",
             f"is {shards} here and {recorded} on this broker; to change it, empty all queues, stop all workers "
             f"and delete the key {SHARDS_KEY}",
+            recorded=recorded,
+        )
+
+
+def agree_on_names(broker: Redis, portable_names: str) -> None:
+    """Record which names of files are taken if nobody has yet.
+
+    Raises:
+        InvalidRequestError: the broker's rule is another one.
+    """
+    broker.set(NAMES_KEY, portable_names, nx=True)
+    check_names(broker, portable_names)
+
+
+def check_names(broker: Redis, portable_names: str) -> None:
+    """Compare which names of files are taken with the broker's rule, if it has one.
+
+    Raises:
+        InvalidRequestError: it is another one, so that workers would refuse what is taken here, or the other way round.
+    """
+    found = broker.get(NAMES_KEY) or portable_names
+    recorded = found.decode(errors="replace") if isinstance(found, bytes) else found
+    if recorded != portable_names:
+        raise InvalidRequestError.of(
+            "MEMREPO_PORTABLE_NAMES",
+            f"is {portable_names} here and {recorded} on this broker; to change it, stop all producers and workers "
+            f"and delete the key {NAMES_KEY}",
             recorded=recorded,
         )
