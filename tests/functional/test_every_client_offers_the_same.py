@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +15,14 @@ from memrepo import (
     AsyncMemoryRepos,
     HeadMovedError,
     InvalidRequestError,
+    Job,
     MemoryRepo,
     MemoryRepoError,
     MemoryRepos,
     PathNotFoundError,
 )
 from memrepo_worker.testing import inline_worker
+from tests.support import loop_in_a_thread
 from tests.support.loop_in_a_thread import as_if_blocking
 from tests.support.systems import System
 from tests.support.waiting import wait_for
@@ -72,8 +76,8 @@ def test_a_job_that_has_ended_says_so_in_every_way(repo: MemoryRepo) -> None:
     job.wait_enqueued()
     job.cancel()  # too late, and no error
 
-    assert (job.status(), job.done(), job.request_id) == ("done", True, job.id)
-    assert job.result() == result
+    assert (job.status(), job.describe().status, job.done()) == ("done", "done", True)
+    assert job.result() == job.future.result(timeout=0) == result
     assert repo.get_head_sha().result(timeout_s=WAIT_S) == result.sha
 
 
@@ -150,3 +154,12 @@ def test_a_client_that_was_closed_takes_no_call(connect: Connect) -> None:
             repo.get_head_sha()
         with pytest.raises(MemoryRepoError, match="The client is closed"):
             repos.job("00000000-0000-0000-0000-000000000000").status()
+
+
+def test_no_way_to_ask_a_client_or_a_job_is_left_out_above() -> None:
+    here = ast.parse(Path(__file__).read_text() + Path(loop_in_a_thread.__file__).read_text())
+    asked = {node.attr for node in ast.walk(here) if isinstance(node, ast.Attribute)}
+    public = {name for kind in (Job, MemoryRepos, AsyncMemoryRepos) for name in vars(kind)}
+    own_use = {"add_done_callback", "attend", "ended", "inquire", "late", "pending", "BLOCKS"}
+
+    assert {name for name in public if not name.startswith("_")} - asked - own_use == set()

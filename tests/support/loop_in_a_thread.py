@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from memrepo import AsyncMemoryRepos, Job, JobTimeoutError, MemoryRepo, MemoryRepos, Status
+from memrepo import AsyncMemoryRepos, Job, JobState, MemoryRepo, MemoryRepos, Status
 
 T = TypeVar("T")
 
@@ -46,14 +47,14 @@ class BlockingJob:
         self.id, self.request_id = job.id, job.request_id
 
     def result(self, timeout_s: float | None = None) -> Any:
-        async def awaited() -> Any:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self.job
-            except TimeoutError as error:  # what `result` of the other client raises
-                raise JobTimeoutError(f"job {self.id} has not ended") from error
+        return self._loop.run(self.job.wait(timeout_s))
 
-        return self._loop.run(awaited())
+    def describe(self) -> JobState:
+        return self._loop.call(self.job.describe)
+
+    @property
+    def future(self) -> Future[Any]:
+        return self.job.future
 
     def status(self) -> Status:
         return self._loop.call(self.job.status)
