@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from memrepo.bodies import CHUNK_BYTES_MAX, Body, BrokenBodyError, Claim, decode, encode
 from memrepo.errors import MemoryRepoBusyError
+from memrepo.limits import HORIZON_S
 
 if TYPE_CHECKING:
     from redis import Redis
 
-REQUEST_KEPT_S = 24 * 3600
+REQUEST_KEPT_S = HORIZON_S
 """As long as a request may wait: an older one is not executed."""
 
 FETCHED_KEPT_S = 60

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from memrepo import meta
 from memrepo.clock import steady_clock, system_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.ids import new_id
@@ -29,10 +28,6 @@ from memrepo.routing import route
 from memrepo.serving import Serving
 from memrepo.settings import Settings
 from memrepo.validation import check_request_id
-
-if TYPE_CHECKING:
-    from celery import Celery
-    from kombu.messaging import Producer
 
 T = TypeVar("T")
 
@@ -155,21 +150,13 @@ class QueueDesk:
             replies.watch(pending)
 
     def cancel(self, pending: Pending[Any]) -> None:
-        """Ask that a job not be started: at its record, and by a broadcast to the workers that may hold it."""
-        wire = self._connected()
-
-        def mark() -> None:
-            wire.replies.cancel(pending.task_id, meta.cancelled(pending.task_id, self.now_s()))
-            wire.replies.look(pending)
-
-        def tell(app: Celery, producer: Producer) -> None:
-            if not self._blocks:
-                mark()
-            app.control.revoke(pending.task_id, connection=producer.connection)
-
-        wire.publisher.send(tell)
+        """Ask that a job not be started: its record decides, and every worker looks there before it begins."""
+        replies = self._connected().replies
         if self._blocks:
-            mark()
+            replies.cancel(pending.task_id)
+            replies.look(pending)
+        else:
+            replies.cancel_soon(pending.task_id)
 
     def close(self) -> None:
         """Send what waits, for as long as that may take, and disconnect."""

@@ -8,6 +8,9 @@ from typing import Literal
 KIB = 1024
 MIB = 1024 * KIB
 
+HORIZON_S = 24 * 3600
+"""How old a request may be when it is executed, and for how long it is known what became of it."""
+
 
 PortableNames = Literal["everywhere", "posix"]
 """Where the names of files must be storable: on Windows too, or on Linux and macOS alone."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo import meta
 from memrepo.bodies import Claim
+from memrepo.cancellation import cancel
 from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
-from memrepo.clock import Clock, steady_clock
+from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.meta import Meta
 from memrepo.pending import Pending, closed, expired
 from memrepo.redis_errors import Action, meaning_of
@@ -55,6 +57,7 @@ class Replies:
         self._clock = clock
         self._pending: dict[str, Pending[Any]] = {}
         self._asked_for: set[Pending[Any]] = set()
+        self._to_cancel: deque[str] = deque()
         self._lock = threading.Lock()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._subscribed = threading.Event()
@@ -126,17 +129,19 @@ class Replies:
         with store_errors(self._settings):
             self._look_up([pending], self._fetch)
 
-    def cancel(self, task_id: str, record: str) -> None:
-        """Store and publish the record of a cancelled task, unless it has a record already.
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task unless it was started; who watches its job is told.
 
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
         with store_errors(self._settings):
-            key = meta.key_of(task_id)
-            if self._redis().set(key, record, nx=True, ex=self._settings.result_expires_s):
-                self._redis().publish(key, record)
-                self._redis().publish(self.channel, record)
+            cancel(self._redis(), task_id, system_clock(), self.channel)
+
+    def cancel_soon(self, task_id: str) -> None:
+        """Cancel a task likewise from the thread that listens, once the result store answers. Never blocks."""
+        self._to_cancel.append(task_id)
+        self.start()
 
     def close(self) -> None:
         """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
@@ -151,6 +156,8 @@ class Replies:
             unended, self._pending = self._pending, {}
         for pending in unended.values():
             pending.fail(closed(pending.task_id), pending.status)
+        for task_id in self._to_cancel:
+            log.warning("job %s was not cancelled: the result store did not answer until the end", task_id)
 
     def _redis(self) -> Redis:
         with self._client_lock:
@@ -177,7 +184,17 @@ class Replies:
             pubsub.subscribe(self.channel)
             while not self._closing.is_set():
                 self._hear(pubsub)
+                self._cancel_waiting()
                 self._poll()
+            self._cancel_waiting()
+
+    def _cancel_waiting(self) -> None:
+        try:
+            while self._to_cancel:
+                self.cancel(self._to_cancel[0])
+                self._to_cancel.popleft()
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next tick tries again
+            log.debug("a cancel waits: %s", error)
 
     def _hear(self, pubsub: PubSub) -> None:
         message = pubsub.get_message(timeout=TICK_S)

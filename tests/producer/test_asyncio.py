@@ -404,3 +404,43 @@ def test_a_job_awaited_elsewhere_than_on_asyncio_says_what_to_use(broker: Valkey
             waiting.send(None)
 
     asyncio.run(repos.close())
+
+
+@on_a_loop
+async def test_a_cancel_that_finds_the_result_store_away_is_done_when_it_answers(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server:
+        async with a_client(server, connect_timeout_s=0.5) as repos:
+            job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+            await job.enqueued()
+            server.kill()
+
+            job.cancel()
+            await asyncio.sleep(0)
+            server.start()
+
+            with pytest.raises(JobCancelledError):
+                await job
+
+
+@on_a_loop
+async def test_a_cancel_reaches_the_record_before_its_client_is_gone(broker: Valkey) -> None:
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        await job.enqueued()
+        job.cancel()
+
+    assert '"REVOKED"' in broker.client().get(f"celery-task-meta-{job.id}")
+
+
+@on_a_loop
+async def test_a_cancel_that_never_reached_the_record_is_said_to_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with valkey(tmp_path) as server:
+        async with a_client(server, connect_timeout_s=0.5) as repos:
+            job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+            await job.enqueued()
+            server.kill()
+            job.cancel()
+
+    assert f"job {job.id} was not cancelled" in caplog.text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,24 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.delay import DelayedStore
 from memrepo_worker.store.open import open_store
+from tests.support.hooked_store import HookedStore
 
 _OPEN = ExitStack()
 """What stays open until the process ends."""
 
 
 def real_service(argument: dict[str, Any]) -> GroupHandler:
-    """Build it from a JSON argument: ``folder``, ``delay_s``, ``store_url``; ``now_s`` where time stands still."""
+    """Build it from a JSON argument.
+
+    ``folder``, ``store_url``; ``delay_s`` of every request to the store; of the first entry alone, how long it is on
+    its way there (``way_s``) and how long its answer (``answer_s``); ``now_s`` where time stands still.
+    """
     folder = Path(argument["folder"])
     store_url = argument.get("store_url") or (folder / "store").as_uri()
     settings = WorkerSettings(store_url=store_url, cache_dir=folder / "cache" / str(os.getpid()))
-    store = DelayedStore(open_store(store_url), argument["delay_s"])
+    store = HookedStore(DelayedStore(open_store(store_url), argument["delay_s"]))
+    store.before_put = partial(time.sleep, argument.get("way_s", 0))
+    store.after_put = partial(time.sleep, argument.get("answer_s", 0))
     now_s = argument.get("now_s")
     clock = system_clock if now_s is None else lambda: float(now_s)
     return _OPEN.enter_context(open_service(settings, Counters(), store=store, clock=clock))

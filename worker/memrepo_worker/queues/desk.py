@@ -7,9 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
+
+from celery.states import READY_STATES
 
 from memrepo.chunks import BodyMissingError
-from memrepo.errors import InvalidRequestError, StoreUnavailableError
+from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError
 from memrepo.limits import Limits
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import Observer, TurnTimes
@@ -49,22 +52,48 @@ class Desk:
         self._pid = os.getpid()
 
     def begin(self, parcels: Sequence[Parcel]) -> list[Parcel]:
-        """Mark the requests as started, and open them; drop those that were cancelled or have a final result."""
-        wanted = [parcel for parcel in parcels if not parcel.job.revoked()]
-        running = self._start(wanted) if wanted else []
-        self._bodies.remove([parcel.job for parcel in parcels if parcel not in running])
-        return [opened for parcel in running if (opened := self._open(parcel)) is not None]
+        """Mark the requests as started, and open them; drop those that were cancelled or have a result.
 
-    def _start(self, wanted: Sequence[Parcel]) -> list[Parcel]:
-        shall_run = self._backend.store_started([_waiting(parcel) for parcel in wanted], self._worker)
-        running = [parcel for parcel, runs in zip(wanted, shall_run, strict=True) if runs]
-        for parcel, runs in zip(wanted, shall_run, strict=True):
-            if runs:
-                parcel.job.start(self._pid)
+        Nothing is executed that was not marked: the mark and the look at what the record said are one step in Redis.
+        """
+        running = self._start([parcel.job for parcel in parcels])
+        return [
+            opened
+            for parcel in parcels
+            if parcel.job in running and (opened := self._open(parcel)) is not None
+        ]
+
+    def refuse(self, job: Job, error: MemoryRepoError) -> None:
+        """Fail a job whose message is no valid request, unless it was cancelled or has a result."""
+        self._bodies.remove_unread(job.id)
+        if self._start([job]):
+            self.answer([job], [error])
+
+    def _start(self, jobs: Sequence[Job]) -> set[Job]:
+        """Mark jobs as started; return those that were not over before, and have done with the others."""
+        for job in jobs:
+            if job.is_overdue:
+                self._backend.until_done(self._backend.cancel, (job.id,))
+        before = self._backend.store_started([_waiting(job) for job in jobs], self._worker)
+        over: list[Job] = []
+        for job, found in zip(jobs, before, strict=True):
+            job.before = found
+            if found in READY_STATES:
+                over.append(job)
             else:
-                parcel.job.drop()
-        self._observer.count("desk.settled_before", len(wanted) - len(running))
-        return running
+                job.start(self._pid)
+        self._observer.count("desk.settled_before", len(over))
+        self._drop(over)
+        return set(jobs).difference(over)
+
+    def _drop(self, jobs: Sequence[Job]) -> None:
+        """Have done with jobs whose record says how they ended, or that their producer sends again."""
+        self._bodies.remove(jobs)
+        for tenure, group in groupby(jobs, key=attrgetter("tenure")):
+            dropped = list(group)
+            finished = self._finish(tenure, [job.number for job in dropped], ())
+            for job in dropped:
+                job.drop() if finished else job.forget()
 
     def _open(self, parcel: Parcel) -> Parcel | None:
         """Return a parcel with its request, or None when there is none to be had: then its job has ended."""
@@ -77,14 +106,14 @@ class Desk:
         except BodyMissingError:
             self._observer.count("desk.bodies_missing")
             logger.warning("request %s has lost its body: its producer, if it waits, sends it again", job.id)
-            self._backend.forget_started(job.id)
-            job.drop()
+            self._backend.take_back_started(_waiting(job), self._worker, job.before)
+            self._drop([job])
         return None
 
     def retrying(self, parcels: Sequence[Parcel], why: WaitReason) -> None:
         """Mark the requests as waiting for the store, with the reason and since when."""
         error = StoreUnavailableError(why.reason, {"since": why.since_s})
-        self._backend.store_retrying([_waiting(parcel) for parcel in parcels], error)
+        self._backend.store_retrying([_waiting(parcel.job) for parcel in parcels], error)
         for parcel in parcels:
             parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
 
@@ -129,5 +158,5 @@ class Desk:
         return finished
 
 
-def _waiting(parcel: Parcel) -> Waiting:
-    return Waiting(parcel.job.id, parcel.job.reply_to)
+def _waiting(job: Job) -> Waiting:
+    return Waiting(job.id, job.reply_to)

@@ -87,16 +87,12 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
 
     def take(self, job: Job) -> None:
         """Park a request, or settle it at once if it is not a valid one."""
-        if job.revoked():
-            self.bodies.remove_unread(job.id)
-            return
         try:
             parcel = parcel_of(job, self.settings.limits, self.settings.shards)
         except InvalidRequestError as error:
             self.counters.count("intake.refused")
-            self.bodies.remove_unread(job.id)
             job.announce()
-            self.desk.answer([job], [error])
+            self.desk.refuse(job, error)
             return
         job.announce()
         self.mailbox.park(parcel)

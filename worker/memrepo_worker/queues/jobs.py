@@ -46,6 +46,8 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
     """Whose request it is and its id, once the message was read."""
     queue_s: float = 0.0
     """How long it had waited when it was taken; by its producer's clock and ours."""
+    before: str = ""
+    """The state that the job's record had when this worker began with it; "" for none."""
 
     def __init__(
         self,
@@ -174,9 +176,9 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             self.send_event("task-succeeded", result=shape_of(outcome), runtime=took_s)
 
     def drop(self) -> None:
-        """Acknowledge without an outcome of our own: a final result was there already."""
+        """Tell nothing more: its record had a final state already, and its message is acknowledged."""
+        self.acknowledged = True
         state.task_ready(self)
-        self.acknowledge()
 
     def forget(self) -> None:
         """Leave the message to its shard's next owner: it stays unacknowledged."""
@@ -184,6 +186,18 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
 
     def cancel(self, *_: object, **__: object) -> None:
         """Ignore Celery's wish to cancel what runs: a thread cannot be, and its message is safe."""
+
+    def terminate(self, *_: object, **__: object) -> None:
+        """Ignore Celery's wish to terminate what runs, likewise."""
+
+    def revoked(self) -> bool:
+        """Ignore what this worker remembers of revoked tasks: the job's record decides (``desk.begin``)."""
+        return False
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its sender set an end to its waiting (Celery's ``expires``), and that is over."""
+        return self.expires is not None and bool(self.expires.timestamp() < system_clock())
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
         """Send an event over the connection that the consumer has now, not the one of the delivery."""

@@ -16,6 +16,7 @@ from celery.worker.state import maybe_shutdown
 from memrepo.errors import InvalidRequestError
 from memrepo.operations import TASK_PREFIX
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.results import Waiting
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> Non
     task_id = _task_id(message)
     if task_id is not None:
         error = InvalidRequestError.of("message", "is not one of this worker's requests")
-        consumer.app.backend.store_result(task_id, error, states.FAILURE, request=_ReplyTo(message))
+        backend, reply_to = consumer.app.backend, _ReplyTo(message)
+        [before] = backend.store_started([Waiting(task_id, reply_to.reply_to)], consumer.hostname)
+        if before not in states.READY_STATES:
+            backend.store_result(task_id, error, states.FAILURE, request=reply_to)
         if consumer.event_dispatcher:
             consumer.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
     message.reject_log_error(logger, consumer.connection_errors)

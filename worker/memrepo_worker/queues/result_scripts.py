@@ -1,19 +1,21 @@
-"""The steps of results inside Redis. A meta key holds Celery's JSON form of one task's state."""
+"""The steps of results inside Redis: the worker's part of a record's states, which ``memrepo.cancellation`` lists.
+
+A record's key holds Celery's JSON form of one task's state.
+"""
 
 from __future__ import annotations
 
+from memrepo.cancellation import STATUS_OF
 from memrepo_worker.queues.scripts import OWNED, Script
 
-_STORE = """
-local function is_final(key)
-    -- The meta JSON begins with its status: no need to fetch a large result.
-    local status = string.match(redis.call('GETRANGE', key, 0, 40), '"status"%s*:%s*"(%u+)"')
-    return status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED'
-end
-
+_STORE = (
+    STATUS_OF
+    + """
 local function store_result(key, value, reply_to, keep_s)
-    -- The first final result stays; whoever asks again is told that one.
-    if is_final(key) then
+    -- The first result stays; whoever asks again is told that one. REVOKED is no result: it is found here only if the
+    -- server has lost that the task was started, and then what happened wins.
+    local status = status_of(key)
+    if status == 'SUCCESS' or status == 'FAILURE' then
         value = redis.call('GET', key)
     else
         redis.call('SET', key, value, 'EX', keep_s)
@@ -23,15 +25,33 @@ local function store_result(key, value, reply_to, keep_s)
         redis.call('PUBLISH', reply_to, value)
     end
 end
+
+local function store_results(first_key, first, keep_s, marks_key, span_s, marks_kept_s)
+    -- From KEYS[first_key] and ARGV[first] on: of each result its key; its value, reply channel and mark.
+    local span = math.floor(redis.call('TIME')[1] / span_s)
+    for index = first_key, #KEYS do
+        local value, reply_to, mark = unpack(ARGV, first, first + 2)
+        store_result(KEYS[index], value, reply_to, keep_s)
+        local set, number = string.match(mark, '(:%d+):(%d+)')
+        if set then
+            set = marks_key .. span .. set
+            redis.call('SADD', set, number)
+            if redis.call('TTL', set) < 0 then
+                redis.call('EXPIRE', set, marks_kept_s + span_s)
+            end
+        end
+        first = first + 3
+    end
+end
 """
+)
 
 STORE_RESULTS = Script(
     _STORE
     + """
--- KEYS: one meta key per result. ARGV: seconds to keep, then value and reply channel ('' = none) per key.
-for index, key in ipairs(KEYS) do
-    store_result(key, ARGV[2 * index], ARGV[2 * index + 1], ARGV[1])
-end
+-- KEYS: one record per result. ARGV: seconds to keep, what the sets of marks are called, seconds that each spans,
+-- seconds that they are kept, then value, reply channel ('' = none) and mark ('' = none) per key.
+store_results(1, 5, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 return 1
 """
 )
@@ -40,19 +60,15 @@ FINISH = Script(
     OWNED
     + _STORE
     + """
--- KEYS: owners, unacked, then one meta key per result. ARGV: shard, token, how many messages, their numbers,
--- seconds to keep, then value and reply channel per key. Stores results and acknowledges messages, or does nothing
+-- KEYS: owners, unacked, then one record per result. ARGV: shard, token, how many messages, their numbers,
+-- then as for STORE_RESULTS. Stores results and acknowledges messages, or does nothing
 -- and returns 0 if the shard has another owner by now: that one will settle them.
 if not owned(KEYS[1], ARGV[1], ARGV[2]) then
     return 0
 end
-local messages = tonumber(ARGV[3])
-local keep_s = ARGV[4 + messages]
-for index = 3, #KEYS do
-    local place = 4 + messages + 2 * (index - 2)
-    store_result(KEYS[index], ARGV[place - 1], ARGV[place], keep_s)
-end
-for index = 4, 3 + messages do
+local last = 3 + tonumber(ARGV[3])
+store_results(3, last + 5, ARGV[last + 1], ARGV[last + 2], ARGV[last + 3], ARGV[last + 4])
+for index = 4, last do
     redis.call('HDEL', KEYS[2], ARGV[index])
 end
 return 1
@@ -60,23 +76,31 @@ return 1
 )
 
 STORE_PROGRESS = Script(
-    _STORE
+    STATUS_OF
     + """
--- KEYS: one meta key per request. ARGV: seconds to keep, then value and reply channel ('' = none) per key.
--- Returns for each key 1 if the value was written, 0 if a final result is there; who asked again is told that.
-local answers = {}
+-- KEYS: one record per request. ARGV: seconds to keep, then value and reply channel ('' = none) per key.
+-- Returns for each key the state that was found ('' = no record). The value was written unless that is a final one;
+-- then who asked again is told that.
+local found = {}
 for index, key in ipairs(KEYS) do
     local value, reply_to = ARGV[2 * index], ARGV[2 * index + 1]
-    if is_final(key) then
-        answers[index] = 0
+    local status = status_of(key)
+    if status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' then
         if reply_to ~= '' then
             redis.call('PUBLISH', reply_to, redis.call('GET', key))
         end
     else
         redis.call('SET', key, value, 'EX', ARGV[1])
-        answers[index] = 1
     end
+    found[index] = status
 end
-return answers
+return found
+"""
+)
+
+TAKE_BACK = Script(
+    """
+-- KEYS: a record. ARGV: what it must still be. Removes it, as if nobody had begun with the task.
+return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0
 """
 )

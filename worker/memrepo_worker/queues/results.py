@@ -18,9 +18,13 @@ from celery.backends.redis import RedisBackend
 from kombu.utils.functional import retry_over_time
 from redis import RedisError
 
+from memrepo.cancellation import MARKS_KEY, MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
+from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
+from memrepo.limits import HORIZON_S
+from memrepo.operations import OPERATIONS, TASK_PREFIX
 from memrepo_worker.queues.keys import OWNERS, unacked_key
-from memrepo_worker.queues.result_scripts import FINISH, STORE_PROGRESS, STORE_RESULTS
+from memrepo_worker.queues.result_scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
 from memrepo_worker.queues.shards import Shards
 from memrepo_worker.queues.tenures import Tenure
 from memrepo_worker.trouble import LastingTrouble
@@ -49,13 +53,15 @@ class StoredResult:
     key: bytes
     meta: bytes | str
     reply_to: str
+    mark: str = ""
+    """What remembers that the task was executed, when the result has expired (see ``memrepo.cancellation``)."""
 
 
 class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types
     """Stores what became of requests, in Celery's own form, and tells whoever waits.
 
-    A final result (SUCCESS, FAILURE, REVOKED) stays: a second one is dropped, and a progress state never
-    overwrites it. No traceback is stored. All methods wait until Redis takes the write.
+    The first result (SUCCESS, FAILURE) stays, and no progress state overwrites it or REVOKED. No traceback is stored.
+    All methods but ``cancel`` wait until Redis takes the write.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
@@ -72,14 +78,26 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         request: Any = None,  # noqa: ANN401 - celery's Context
         **_: object,
     ) -> Any:  # noqa: ANN401 - as stored
-        """Store one state of a task; a final one is published on its own and on the request's reply channel."""
+        """Store one state of a task; a result is published on its own and on the request's reply channel.
+
+        REVOKED is a wish, whoever in Celery has it: the record decides.
+        """
         encoded = self.encode_result(result, state)
-        meta = self._meta(task_id, encoded, state, request)
-        stored = StoredResult(self.get_key_for_task(task_id), meta, getattr(request, "reply_to", None) or "")
-        outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
+        reply_to = getattr(request, "reply_to", None) or ""
+        if state == states.REVOKED:
+            self.until_done(self.cancel, (task_id, reply_to))
+            return encoded
         if state not in states.READY_STATES:
-            self._run(STORE_PROGRESS, [stored.key], [self._keep_s, stored.meta, stored.reply_to])
-        elif outbox is not None:
+            self._store_progress([Waiting(task_id, reply_to)], result, state)
+            return encoded
+        stored = StoredResult(
+            self.get_key_for_task(task_id),
+            self._meta(task_id, encoded, state, request),
+            reply_to,
+            mark_of(task_id) if _writes(request) else "",
+        )
+        outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
+        if outbox is not None:
             outbox.append(stored)
         else:
             self.store_all([stored])
@@ -98,7 +116,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def store_all(self, results: Sequence[StoredResult]) -> None:
         """Store and publish results."""
         if results:
-            self._run(STORE_RESULTS, [one.key for one in results], [self._keep_s, *_values(results)])
+            self._run(STORE_RESULTS, [one.key for one in results], self._values(results))
 
     def finish(self, results: Sequence[StoredResult], tenure: Tenure, numbers: Sequence[str]) -> bool:
         """Store and publish results and acknowledge their messages, all or nothing.
@@ -108,34 +126,49 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         """
         keys = [OWNERS, unacked_key(tenure.shard), *(one.key for one in results)]
         fence = [tenure.shard, tenure.token, len(numbers), *numbers]
-        return bool(self._run(FINISH, keys, [*fence, self._keep_s, *_values(results)]))
+        return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
     def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
         return bool(self.until_done(shards.acknowledge, (tenure, numbers)))
 
-    def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[bool]:
-        """Mark tasks as started; return for each whether it shall run.
+    def cancel(self, task_id: str, reply_to: str = "") -> bool:
+        """Cancel a task unless it was started; see ``memrepo.cancellation.cancel``. One try."""
+        return cancel(self.client, task_id, system_clock(), reply_to)
 
-        One that has a final result already shall not; whoever waits for it is told that result again.
+    def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[str]:
+        """Mark tasks as started; return for each the state that it had before, "" for none.
+
+        One that has ended (SUCCESS, FAILURE, REVOKED) keeps its state and must not run; whoever waits for it is told
+        that again.
         """
         return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
 
-    def forget_started(self, task_id: str) -> None:
-        """Have it that nobody has begun with a task: its producer will look for it."""
-        self.until_done(self.client.delete, (self.get_key_for_task(task_id),))
+    def take_back_started(self, one: Waiting, worker: str, before: str) -> None:
+        """Have it that a task waits to be sent again by its producer, which finds it neither started nor queued.
+
+        ``before`` is the state that ``store_started`` has found. A task that was started before then stays one that
+        cannot be cancelled: that attempt may have been executed.
+        """
+        if before:
+            self._store_progress([one], None, states.RECEIVED)
+        else:
+            started = self._meta(
+                one.task_id, self.encode_result({"hostname": worker}, states.STARTED), states.STARTED, None
+            )
+            self._run(TAKE_BACK, [self.get_key_for_task(one.task_id)], [started])
 
     def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> None:
         """Mark tasks as waiting for the store; ``error`` says why, its details since when."""
         self._store_progress(waiting, error, states.RETRY)
 
-    def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[bool]:
+    def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
         encoded = self.encode_result(result, state)
         keys = [self.get_key_for_task(one.task_id) for one in waiting]
-        args: list[Any] = [self._keep_s]
+        args: list[Any] = [max(RECORD_KEPT_S, self._keep_s)]
         for one in waiting:
             args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
-        return [answer == 1 for answer in self._run(STORE_PROGRESS, keys, args)]
+        return [found.decode() for found in self._run(STORE_PROGRESS, keys, args)]
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> Any:  # noqa: ANN401
         meta = self._get_result_meta(encoded, state, None, request)
@@ -168,10 +201,18 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
         return pause_s
 
+    def _values(self, results: Sequence[StoredResult]) -> list[Any]:
+        values: list[Any] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
+        for one in results:
+            values += (one.meta, one.reply_to, one.mark)
+        return values
+
     @property
     def _keep_s(self) -> int:
         return int(self.expires or 3600)
 
 
-def _values(results: Sequence[StoredResult]) -> list[Any]:
-    return [part for one in results for part in (one.meta, one.reply_to)]
+def _writes(request: Any) -> bool:  # noqa: ANN401 - celery's Context
+    """Tell whether a task is one that may change something: its cancelling must never be told after the fact."""
+    operation = OPERATIONS.get(str(getattr(request, "task", "")).removeprefix(TASK_PREFIX))
+    return operation is not None and operation.request.MUTATES

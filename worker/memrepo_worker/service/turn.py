@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
-from memrepo.limits import Limits
+from memrepo.limits import HORIZON_S, Limits
 from memrepo.requests import FindRequestRequest, Request
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
@@ -32,8 +32,6 @@ from memrepo_worker.service.results import result_of
 from memrepo_worker.service.writes import settle
 from memrepo_worker.store.seam import Store
 
-HORIZON_S_DEFAULT = 24 * 3600.0
-
 
 @dataclass(frozen=True)
 class Tools:
@@ -45,7 +43,7 @@ class Tools:
     clock: Clock
     monotonic: Clock
     limits: Limits
-    horizon_s: float = HORIZON_S_DEFAULT
+    horizon_s: float = HORIZON_S
 
 
 Note = LedgerLine | View | MemoryRepoError
