@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from memrepo.settings import environment
@@ -55,7 +56,9 @@ def lend_to(root: Path) -> dict[str, str]:
     asked = run("apt-config", "dump", "Acquire::http", "Acquire::https", "Acquire::Check-Date")
     (root / "etc" / "apt" / "apt.conf.d" / "90of-this-machine").write_text(asked)
     env = {name: value for name, value in environment().items() if name.lower() in _PROXIES}
-    settings = dict(line.split("=", 1) for line in run("pip", "config", "list").splitlines())
+    settings = dict(
+        line.split("=", 1) for line in run(sys.executable, "-m", "pip", "config", "list").splitlines()
+    )
     for place, quoted in settings.items():
         name, value = place.rpartition(".")[2], quoted.strip("'")
         if name == "cert":
