@@ -112,7 +112,7 @@ def decode(chunks: Iterable[bytes], size_bytes: int) -> Body:
         head = read_json(stream.take(head_bytes))
         sizes = [int(size) for size in head["sizes"]]
         body = Body(head["value"], tuple(stream.take(size) for size in sizes))
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise BrokenBodyError(f"no body: {type(error).__name__}") from error
     stream.end()
     return body

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,14 @@ class Message:
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
         return replace(self, give_up_at_s=give_up_at_s, claim=None, sent=Future())
+
+    def settle(self, error: MemoryRepoError | None = None) -> None:
+        """Tell whoever waits that the broker holds it, or why it does not; what is told first stays."""
+        with suppress(InvalidStateError):
+            if error is None:
+                self.sent.set_result(None)
+            else:
+                self.sent.set_exception(error)
 
 
 Command = Callable[["Celery", "Producer"], None]
@@ -284,4 +293,4 @@ def busy(depth: int, limit: int) -> MemoryRepoBusyError:
 def fail(messages: Sequence[Message], error: MemoryRepoError) -> None:
     """Tell whoever waits that these were not sent."""
     for message in messages:
-        message.sent.set_exception(error)
+        message.settle(error)

@@ -116,9 +116,14 @@ def read(data: bytes | str) -> Meta | None:
     """Read a record; None if it is none."""
     try:
         record = read_json(data)
-        status = _STATUS.get(record["status"], "unknown")
-        name = record.get("name")
-        return Meta(record["task_id"], status, record.get("result"), name if isinstance(name, str) else None)
+        task_id, status, name = (
+            record["task_id"],
+            _STATUS.get(record["status"], "unknown"),
+            record.get("name"),
+        )
+        if not isinstance(task_id, str):
+            return None
+        return Meta(task_id, status, record.get("result"), name if isinstance(name, str) else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -96,7 +96,11 @@ class Publisher:
     def _run(self) -> None:
         try:
             while (items := self._next_items()) is not None:
-                self._serve(items)
+                try:
+                    self._serve(items)
+                except Exception as error:  # noqa: BLE001 - a fault of ours is these requests' end, not the thread's
+                    log.error("publishing failed by a fault of memrepo itself: %s", type(error).__name__)
+                    fail([item for item in items if isinstance(item, Message)], _fault(error))
         finally:
             self._link.drop()
 
@@ -167,16 +171,17 @@ class Publisher:
         return Trouble(Server("broker", url), understand(error, url), error)
 
     def _give_up_late(self, waiting: list[Message], trouble: Trouble | None) -> list[Message]:
+        """Give up what is too late; return what is left to do, without what was settled before something failed."""
         now = self._clock()
         timeout_s = self._settings.enqueue_timeout_s
         for message in waiting:
             if message.give_up_at_s <= now:
-                message.sent.set_exception(
+                message.settle(
                     trouble.too_late(message.request, timeout_s)
                     if trouble is not None
                     else no_answer(Server("broker", self._settings.broker), message.request, timeout_s)
                 )
-        return [message for message in waiting if message.give_up_at_s > now]
+        return [message for message in waiting if not message.sent.done()]
 
     def _command(self, command: Command) -> None:
         try:
@@ -188,9 +193,18 @@ class Publisher:
 
 def _sent(messages: Sequence[Message]) -> None:
     for message in messages:
-        message.sent.set_result(None)
+        message.settle()
 
 
 def _refused(messages: Sequence[Message], trouble: Trouble) -> None:
     for message in messages:
-        message.sent.set_exception(trouble.error(message.request))
+        message.settle(trouble.error(message.request))
+
+
+def _fault(error: Exception) -> MemoryRepoError:
+    fault = MemoryRepoError(
+        f"The request was not sent, or nobody knows: a fault of memrepo itself, {type(error).__name__}. "
+        "Please report it; sending a write again with the same request id is safe."
+    )
+    fault.__cause__ = error
+    return fault

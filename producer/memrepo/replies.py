@@ -21,7 +21,7 @@ from memrepo.cancellation import cancel
 from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.meta import Meta
-from memrepo.pending import Pending, closed, expired
+from memrepo.pending import Pending, closed, expired, unreadable
 from memrepo.redis_errors import Action, meaning_of
 from memrepo.result_store import connect, met, store_errors
 from memrepo.settings import Settings
@@ -217,13 +217,21 @@ class Replies:
             self._note(pending, record, self._fetch_later)
 
     def _note(self, pending: Pending[Any], record: Meta, fetch: Fetch) -> None:
-        """Take note of a record; a result that is a body of its own has to be fetched first."""
-        claim = record.claim
+        """Take note of a record: what is wrong with it is the end of its own job, and of no other.
+
+        A result that is a body of its own has to be fetched first; that may fail as the connection does.
+        """
+        try:
+            claim = record.claim
+            if claim is None:
+                pending.settle(record)
+        except Exception as error:  # noqa: BLE001 - whatever a forged record makes our code raise
+            log.warning("the record of job %s is none: %s", pending.task_id, type(error).__name__)
+            pending.fail(unreadable())
+            claim = None
         if claim is not None:
             fetch(pending, claim, record.task_name)
-            return
-        pending.settle(record)
-        if record.final:
+        elif pending.future.done():
             self.forget(pending)
 
     def _fetch_later(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
