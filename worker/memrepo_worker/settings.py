@@ -17,6 +17,7 @@ from memrepo.settings import (
     BODIES_BYTES_MAX_DEFAULT,
     BROKER_URL_DEFAULT,
     MANY,
+    check_limits,
     check_range,
     environment,
     limits_from_env,
@@ -89,6 +90,7 @@ class WorkerSettings:
             raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
             check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
+        check_limits(self.limits)
         _check_choice("log_level", self.log_level, LEVELS)
         _check_choice("log_format", self.log_format, FORMATS)
 

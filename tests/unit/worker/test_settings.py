@@ -24,6 +24,7 @@ SECRET = "s3cr3t"
         ("MEMREPO_CONCURRENCY", "0", "must be between 1 and 10000"),
         ("MEMREPO_CONCURRENCY", "1.5", "'1.5' is not a number"),
         ("MEMREPO_SHARDS", "0", "must be between 1 and 100000"),
+        ("MEMREPO_FILE_BYTES_MAX", "0", "must be from 1 to 2^53"),
         ("MEMREPO_GROUP_REQUESTS_MAX", "0", "must be from 1 to 2^53"),
         ("MEMREPO_RESULT_EXPIRES_S", "0", "must be from 1 to 2^53"),
         ("MEMREPO_RESULT_BODY_EXPIRES_S", "9" * 400, "must be from 1 to 2^53"),

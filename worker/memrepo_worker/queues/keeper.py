@@ -11,7 +11,8 @@ from typing import Protocol
 
 from redis import RedisError
 
-from memrepo_worker.logs import log
+from memrepo.redis_errors import meaning_of
+from memrepo_worker.logs import counted, log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.balance import plan
 from memrepo_worker.queues.moves import Moves
@@ -88,7 +89,8 @@ class Keeper:
         try:
             self.shards.release(list(tenures.values()), leaving=True)
         except RedisError as error:
-            message = f"could not give {len(tenures)} shards up; their leases run out: {type(error).__name__}"
+            reason = meaning_of(error).reason
+            message = f"could not give {counted(len(tenures), 'shard')} up; the leases run out: {reason}"
             log(logger, logging.WARNING, "shards.kept", message, {"shards": len(tenures)}, error)
         self.tenures.end(tenures)
 
@@ -104,7 +106,7 @@ class Keeper:
             self._look_around()
         except RedisError as error:
             self.observer.count("keeper.beats.failed")
-            self._away.met(f"the broker does not take the heartbeat: {type(error).__name__}", cause=error)
+            self._away.met(f"the broker does not take the heartbeat: {meaning_of(error).reason}", cause=error)
         except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
             self.observer.count("keeper.faults")
             self._fault.met(f"a heartbeat fails: {type(error).__name__}", cause=error)

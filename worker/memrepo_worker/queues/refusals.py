@@ -15,6 +15,8 @@ from celery.worker.state import maybe_shutdown
 
 from memrepo.errors import InvalidRequestError
 from memrepo.operations import TASK_PREFIX
+from memrepo.redis_errors import meaning_of
+from memrepo.redis_url import masked
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.results import Waiting
 from memrepo_worker.trouble import LastingTrouble
@@ -70,6 +72,10 @@ class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         self._away = LastingTrouble(logger, "broker.trouble")
         super().__init__(*args, **kwargs)
 
+    @property
+    def _broker(self) -> str:
+        return f"the broker at {masked(self.app.conf.broker_url)}"
+
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
         """Connect, however long it takes, unless the worker is told to end."""
         conn.ensure_connection(
@@ -81,11 +87,11 @@ class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Tell that the connection was lost; Celery's own line of it is not shown."""
-        self._away.met(f"the connection to the broker was lost: {type(exc).__name__}", cause=exc)
+        self._away.met(f"{self._broker} is away: {meaning_of(exc).reason}", cause=exc)
         super().on_connection_error_after_connected(exc)
 
     def _note_away(self, error: BaseException, interval_s: float) -> None:
-        reason = f"the broker is away: {type(error).__name__}"
+        reason = f"{self._broker} is away: {meaning_of(error).reason}"
         self._away.met(reason, f"next try in {interval_s:.1f} s", {"next_try_s": interval_s}, error)
 
     def update_strategies(self) -> None:

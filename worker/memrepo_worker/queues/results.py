@@ -23,6 +23,8 @@ from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.operations import OPERATIONS, TASK_PREFIX
+from memrepo.redis_errors import meaning_of
+from memrepo.redis_url import masked
 from memrepo_worker.queues.keys import OWNERS, unacked_key
 from memrepo_worker.queues.result_scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
 from memrepo_worker.queues.shards import Shards
@@ -197,7 +199,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     ) -> float:
         """Tell of it calmly (Celery does for each try of each thread), and return how long to wait."""
         pause_s = next(intervals)
-        reason = f"the result store does not answer: {type(exc).__name__}"
+        reason = f"the result store at {masked(self.url)} takes nothing: {meaning_of(exc).reason}"
         self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
         return pause_s
 

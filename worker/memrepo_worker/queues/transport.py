@@ -25,6 +25,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 
+from memrepo.redis_errors import meaning_of
 from memrepo.routing import queue_name
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
@@ -138,7 +139,7 @@ class ShardChannel(kombu_redis.Channel):
             except ResponseError as error:
                 # The server is full or read-only. Nothing moved; another occasion comes within a second.
                 self.receipts.observer.count("transport.pops.refused")
-                self._refused.met(f"the broker refuses to deliver: {type(error).__name__}", cause=error)
+                self._refused.met(f"the broker refuses to deliver: {meaning_of(error).reason}", cause=error)
             else:
                 self._refused.over()
                 if self._waiting:
