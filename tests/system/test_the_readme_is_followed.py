@@ -116,7 +116,8 @@ def test_what_production_needs_is_checked_by_doctor(place: Path, running: Up) ->
 
     said = follow(PRODUCTION, place, ours)
 
-    assert re.findall(r"^(\w+) ", said, re.MULTILINE) == ["ok"] * 4
+    assert re.findall(r"^(\w+) ", said, re.MULTILINE).count("ok") >= 4  # git, cache, broker, store
+    assert "FAIL" not in said
 
 
 def test_every_line_of_shell_is_run_here_or_proven_elsewhere() -> None:
