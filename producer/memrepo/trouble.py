@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
+from memrepo.installed import install_command
 from memrepo.redis_errors import LIBRARY, Action, Meaning
 from memrepo.redis_url import RedisUrl
 from memrepo.requests import Request
@@ -38,7 +39,7 @@ class Trouble:
         error: MemoryRepoError
         if self.meaning.says == LIBRARY.says:
             reason = (
-                f"{self.meaning.reason}. Install memrepo anew, with what it asks for: pip install memrepo"
+                f"{self.meaning.reason}. Install memrepo anew, with what it asks for: {install_command()}"
             )
             error = MemoryRepoError(f"{reason[0].upper()}{reason[1:]}.", details)
         else:

@@ -23,6 +23,7 @@ from memrepo import (
     TooLargeError,
 )
 from memrepo.cli import main
+from memrepo.installed import install_command
 from tests.producer.stand_in import SHA, StandIn, Taken
 from tests.producer.test_results_come_back import COMMIT
 from tests.support.ports import LOOPBACK, free_port
@@ -332,7 +333,7 @@ def test_without_the_workers_libraries_its_commands_say_how_to_install_them(comm
     told = as_users_run_it(command, "--anything", prelude="import sys; sys.modules['pygit2'] = None")
 
     assert told.returncode == 1
-    assert "pip install 'memrepo[worker]'" in told.stderr
+    assert install_command("worker") in told.stderr
     assert "Traceback" not in told.stderr
 
 
@@ -356,4 +357,4 @@ cli.main.add_command(broken)
     told = as_users_run_it("broken", prelude=prelude)
 
     assert told.returncode == 1
-    assert "pip install 'memrepo[worker]'" in told.stderr
+    assert install_command("worker") in told.stderr

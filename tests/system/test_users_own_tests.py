@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from memrepo.installed import install_command
 from memrepo.settings import environment
 from tests.support.documents import ROOT, blocks
 
@@ -154,5 +155,5 @@ def test_a_fixture_that_lacks_its_libraries_says_what_to_install(tmp_path: Path)
         tmp_path, "def test_of_a_worker(memrepo_repos): pass", conftest=WITHOUT_THE_WORKERS_LIBRARIES
     )
 
-    assert "pip install 'memrepo[worker]'" in said
+    assert install_command("worker") in said
     assert "1 error" in said

@@ -18,6 +18,7 @@ from click.exceptions import Exit
 from memrepo import errors
 from memrepo.commands.interrupt import INTERRUPTED
 from memrepo.commands.table import EXTRAS
+from memrepo.installed import install_command
 
 EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.InvalidRequestError: 2,
@@ -139,6 +140,4 @@ def _missing(error: ModuleNotFoundError) -> CommandError:
     extra = EXTRAS.get((error.name or "").partition(".")[0])
     if extra is None:
         raise error
-    return CommandError(
-        "NotInstalled", f"This needs more than the producer. Run: pip install 'memrepo[{extra}]'"
-    )
+    return CommandError("NotInstalled", f"This needs more than the producer. Run: {install_command(extra)}")

@@ -36,9 +36,9 @@ class Row:
 
     @property
     def help_line(self) -> str:
-        """The line in the help: what the command does, or how to get it."""
+        """The line in the help: what the command does, or what it lacks."""
         if self.is_missing:
-            return f"Not installed: pip install 'memrepo[{EXTRAS[self.library]}]'"
+            return f"Not installed: needs the extra {EXTRAS[self.library]!r}."
         return self.help
 
     def load(self) -> click.Command:

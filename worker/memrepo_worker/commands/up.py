@@ -15,6 +15,7 @@ import click
 from memrepo.commands.common import json_option
 from memrepo.commands.ending import CommandError
 from memrepo.errors import MemoryRepoError
+from memrepo.installed import install_command
 from memrepo.redis_url import masked
 from memrepo.settings import environment
 from memrepo.up_state import DATA_DIR_DEFAULT
@@ -127,7 +128,7 @@ def in_words(system: RunningSystem, plan: SystemPlan) -> str:
     broker = masked(system.broker_url)
     if not plan.broker_url:
         broker += f"  (embedded Valkey{_moved(system.broker_url, plan.broker_port)})"
-    flower = "not installed: pip install 'memrepo[flower]'"
+    flower = f"not installed: {install_command('flower')}"
     if system.flower_url:
         moved = _moved(system.flower_url, plan.flower_port)
         flower = f"{system.flower_url}  (user {user}, password {password}, shown once{moved})"

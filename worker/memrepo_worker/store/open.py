@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from memrepo.installed import install_command
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.seam import RefusedError, Store
 
@@ -98,4 +99,4 @@ _PACKAGES = {"s3": "boto3", "gcs": "google-cloud-storage"}
 
 
 def _missing(extra: str) -> RefusedError:
-    return RefusedError(f"the package {_PACKAGES[extra]} is not installed: pip install 'memrepo[{extra}]'")
+    return RefusedError(f"the package {_PACKAGES[extra]} is not installed: {install_command(extra)}")
