@@ -38,6 +38,9 @@ class MemoryRepo:
     returns when the broker holds the request, and raises ``BrokerUnavailableError`` within 5 s, or
     ``MemoryRepoBusyError``; with ``AsyncMemoryRepos`` it returns at once, and the job tells. Calls made by one
     client for one agent are applied in the order of the calls, and a read sees all commits before it.
+
+    Every write takes a ``request_id``, which makes the caller's own retries safe: the same id with the same call is
+    applied once, and answered alike, for 24 hours. A read needs none.
     """
 
     def __init__(self, desk: Desk, *, org_id: str, agent_id: str) -> None:
@@ -50,14 +53,18 @@ class MemoryRepo:
         return f"MemoryRepo({self.org_id}/{self.agent_id})"
 
     def create_repo(
-        self, initial_files: Changes | None = None, *, author: Author = DEFAULT_AUTHOR
+        self,
+        initial_files: Changes | None = None,
+        *,
+        author: Author = DEFAULT_AUTHOR,
+        request_id: str | None = None,
     ) -> Job[CommitResult]:
         """Begin the memory with a first commit, "Initial commit".
 
         Without files it holds ``.memrepo/config.json``. The job raises ``RepoExistsError`` if there is one already.
         """
         files = _changes({} if initial_files is None else initial_files, "initial_files")
-        return self._ask(operations.CREATE_REPO, initial_files=files, author=author)
+        return self._ask(operations.CREATE_REPO, request_id, initial_files=files, author=author)
 
     def commit(
         self,
@@ -81,7 +88,7 @@ class MemoryRepo:
             start_point: any ref, e.g. a branch, a tag, a sha or ``main~1``.
             expected_head: a whole sha; refuse if the branch is elsewhere.
             create_repo_if_missing: begin the memory if there is none.
-            request_id: makes the caller's own retries safe: the same id with the same body is applied once.
+            request_id: the same id with the same call is applied once; see the class.
 
         The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
         ``expected_sha256`` is not what is there. A commit that changes nothing gives ``created=False``.
@@ -144,6 +151,7 @@ class MemoryRepo:
         paths: Sequence[str] | None = None,
         branch: str = "main",
         author: Author = DEFAULT_AUTHOR,
+        request_id: str | None = None,
     ) -> Job[CommitResult]:
         """Make what was at ``ref`` the content again, as a new commit; all files, or those at and below ``paths``.
 
@@ -151,7 +159,7 @@ class MemoryRepo:
         neither there nor here. If nothing differs, the result says ``created=False``.
         """
         _no_text(paths, "paths")
-        return self._ask(operations.RESTORE, ref=ref, paths=paths, branch=branch, author=author)
+        return self._ask(operations.RESTORE, request_id, ref=ref, paths=paths, branch=branch, author=author)
 
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
@@ -166,20 +174,22 @@ class MemoryRepo:
         """
         return self._ask(operations.FIND_REQUEST, wanted=request_id)
 
-    def create_branch(self, name: str, *, start_point: str = "main") -> Job[Branch]:
+    def create_branch(
+        self, name: str, *, start_point: str = "main", request_id: str | None = None
+    ) -> Job[Branch]:
         """Begin a branch at ``start_point``, any ref.
 
         The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
         """
-        return self._ask(operations.CREATE_BRANCH, name=name, start_point=start_point)
+        return self._ask(operations.CREATE_BRANCH, request_id, name=name, start_point=start_point)
 
-    def delete_branch(self, name: str) -> Job[None]:
+    def delete_branch(self, name: str, *, request_id: str | None = None) -> Job[None]:
         """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
-        return self._ask(operations.DELETE_BRANCH, name=name)
+        return self._ask(operations.DELETE_BRANCH, request_id, name=name)
 
-    def delete_repo(self) -> Job[None]:
+    def delete_repo(self, *, request_id: str | None = None) -> Job[None]:
         """Delete the memory with all its history, for good."""
-        return self._ask(operations.DELETE_REPO)
+        return self._ask(operations.DELETE_REPO, request_id)
 
     def _ask(self, operation: Operation[T], request_id: str | None = None, **body: Any) -> Job[T]:  # noqa: ANN401
         """Build, check and send one request.

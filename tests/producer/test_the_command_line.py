@@ -40,6 +40,11 @@ RESULTS: dict[str, object] = {
         {key: value for key, value in COMMIT.items() if key not in ("branch", "created", "new_branch")}
     ],
     "get_head_sha": SHA,
+    "restore": COMMIT,
+    "create_branch": {"name": "draft", "sha": SHA},
+    "list_branches": [{"name": "main", "sha": SHA}],
+    "delete_branch": None,  # no answer
+    "delete_repo": None,
 }
 
 
@@ -96,6 +101,37 @@ def test_every_reading_command_prints_for_people(run: Run) -> None:
     log = run("log", "acme", "agent-1").output
     assert f"commit {SHA}" in log
     assert "Author: n <e> (agent)" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (("create",), "create_repo"),
+        (("commit", "-m", "m", "--text", "a", "b"), "commit"),
+        (("restore", "HEAD~1"), "restore"),
+        (("delete", "--yes"), "delete_repo"),
+        (("branches", "--create", "draft"), "create_branch"),
+        (("branches", "--delete", "draft"), "delete_branch"),
+    ],
+)
+def test_every_command_that_changes_something_takes_a_request_id(
+    run: Run, worker: StandIn, arguments: tuple[str, ...], operation: str
+) -> None:
+    run(arguments[0], "acme", "agent-1", *arguments[1:], "--request-id", "my-own-id-1", "--timeout", "0.5")
+
+    assert [
+        taken.request["request_id"]
+        for taken in worker.taken
+        if taken.headers["task"] == f"memrepo.{operation}"
+    ] == ["my-own-id-1"]
+
+
+def test_one_request_id_is_not_taken_for_two_requests(run: Run, worker: StandIn) -> None:
+    result = run(
+        "branches", "acme", "agent-1", "--create", "a", "--delete", "b", "--request-id", "my-own-id-1"
+    )
+
+    assert (result.exit_code, worker.taken) == (2, [])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from memrepo.commands.common import (
     of_agent,
     outcome_of,
     repo_of,
+    request_id_option,
     timeout_option,
 )
 from memrepo.commands.show import show_diff, show_json, show_result
@@ -49,15 +50,17 @@ def diff(
     show_default="memrepo",
     help="Who restores it.",
 )
+@request_id_option
 @timeout_option
 @json_option
-def restore(
+def restore(  # noqa: PLR0913, PLR0917 - one argument per option
     org: str,
     agent: str,
     ref: str,
     paths: tuple[str, ...],
     branch: str,
     author: Author,
+    request_id: str | None,
     timeout_s: float,
     as_json: bool,
 ) -> None:
@@ -66,7 +69,9 @@ def restore(
     REF is a branch, a tag or a sha (7 digits will do); main~1 is the commit before main.
     """
     with client() as repos:
-        job = repo_of(repos, org, agent).restore(ref, paths=paths or None, branch=branch, author=author)
+        job = repo_of(repos, org, agent).restore(
+            ref, paths=paths or None, branch=branch, author=author, request_id=request_id
+        )
         result = outcome_of(job, timeout_s)
     show_json(result) if as_json else show_result(result)
 
@@ -76,6 +81,7 @@ def restore(
 @click.option("--create", metavar="NAME", help="Begin a branch.")
 @click.option("--start-point", default="main", show_default=True, help="Where --create begins it: any ref.")
 @click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
+@request_id_option
 @timeout_option
 @json_option
 def branches(
@@ -84,16 +90,19 @@ def branches(
     create: str | None,
     start_point: str,
     delete: str | None,
+    request_id: str | None,
     timeout_s: float,
     as_json: bool,
 ) -> None:
     """List the branches and their commits, after creating or deleting one."""
+    if request_id is not None and (create is None) == (delete is None):
+        raise click.UsageError("--request-id is of one request: give either --create or --delete with it.")
     with client() as repos:
         repo = repo_of(repos, org, agent)
         if create is not None:
-            outcome_of(repo.create_branch(create, start_point=start_point), timeout_s)
+            outcome_of(repo.create_branch(create, start_point=start_point, request_id=request_id), timeout_s)
         if delete is not None:
-            outcome_of(repo.delete_branch(delete), timeout_s)
+            outcome_of(repo.delete_branch(delete, request_id=request_id), timeout_s)
         listed = outcome_of(repo.list_branches(), timeout_s)
     if as_json:
         show_json(listed)

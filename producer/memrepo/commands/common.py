@@ -60,6 +60,9 @@ timeout_option = click.option(
     show_default=True,
     help="How long to wait for the result.",
 )
+request_id_option = click.option(
+    "--request-id", metavar="ID", help="Sending the same request again under the same id applies it once."
+)
 ref_option = click.option(
     "--ref",
     default="HEAD",

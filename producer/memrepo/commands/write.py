@@ -16,6 +16,7 @@ from memrepo.commands.common import (
     of_agent,
     outcome_of,
     repo_of,
+    request_id_option,
     sending,
     timeout_option,
 )
@@ -101,15 +102,23 @@ def _unicode(path: str) -> str:
 @of_agent
 @put_option
 @author_option
+@request_id_option
 @no_wait_option
 @timeout_option
 @json_option
 def create(
-    org: str, agent: str, files: Files, author: Author, no_wait: bool, timeout_s: float, as_json: bool
+    org: str,
+    agent: str,
+    files: Files,
+    author: Author,
+    request_id: str | None,
+    no_wait: bool,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Begin an agent's memory with a first commit."""
     with client() as repos:
-        job = repo_of(repos, org, agent).create_repo(read_files(files), author=author)
+        job = repo_of(repos, org, agent).create_repo(read_files(files), author=author, request_id=request_id)
         _settle(job, no_wait, timeout_s, as_json)
 
 
@@ -124,7 +133,7 @@ def create(
 @click.option("--start-point", default="main", show_default=True, help="Where a new branch begins: any ref.")
 @click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
 @click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
-@click.option("--request-id", help="Sending the same request again under the same id applies it once.")
+@request_id_option
 @no_wait_option
 @timeout_option
 @json_option
@@ -170,14 +179,15 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
 @click.command()
 @of_agent
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@request_id_option
 @timeout_option
 @json_option
-def delete(org: str, agent: str, yes: bool, timeout_s: float, as_json: bool) -> None:
+def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: float, as_json: bool) -> None:
     """Delete an agent's memory with all its history, for good."""
     if not yes:
         click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True)
     with client() as repos:
-        outcome_of(repo_of(repos, org, agent).delete_repo(), timeout_s)
+        outcome_of(repo_of(repos, org, agent).delete_repo(request_id=request_id), timeout_s)
     if as_json:
         show_json({"org_id": org, "agent_id": agent, "deleted": True})
     else:

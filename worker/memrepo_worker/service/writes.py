@@ -15,6 +15,7 @@ from memrepo.errors import (
     HeadMovedError,
     MemoryRepoError,
     RepoExistsError,
+    RepoNotFoundError,
 )
 from memrepo.models import FileChange
 from memrepo.requests import (
@@ -50,8 +51,19 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
     try:
         verdict, sha = _WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
-        return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, error)
+        told = _for_good(error, request) if draft.begun or draft.is_needed else error
+        return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
     return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha, detail)
+
+
+def _for_good(error: MemoryRepoError, request: Request) -> MemoryRepoError:
+    """Say of a memory that is not there that making one does not change what this request id is answered with."""
+    if not isinstance(error, RepoNotFoundError):
+        return error
+    return type(error)(
+        f"{error.message}. Then send this under a new request id: {request.request_id} has its answer",
+        error.details,
+    )
 
 
 def _begins_branch(request: Request, draft: Draft) -> bool:
