@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
+from memrepo.cli import main
 from memrepo.limits import Limits
 from memrepo.settings import Settings, environment
 from memrepo_worker.commands.worker import worker as worker_command
@@ -69,6 +74,26 @@ def test_the_oldest_python_and_git_are_named_alike_everywhere() -> None:
     assert f"Both need Python {python} or newer, git {git} or newer" in (ROOT / "README.md").read_text()
     assert f"memrepo needs Python {python} or newer" in (ROOT / "Makefile").read_text()
     assert f"Needs git {git} or newer" in str(worker_command.help)
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Yield each use of the command: in a line of code, or between backticks."""
+    for used in re.findall(r"`(memrepo [^`\n]+)`|^(?:    |\$ )(memrepo [^#|>&\n`]+)", text, re.MULTILINE):
+        with suppress(ValueError):  # a quote that is no quote: prose
+            yield shlex.split(used[0] or used[1])[1:]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_options_that_are_named_are_there(document: Path) -> None:
+    for words in commands_in(document.read_text()):
+        command, context = main, click.Context(main)
+        named = [word for word in words if re.fullmatch("[a-z|]+", word)]
+        while isinstance(command, click.Group) and named:
+            found = [command.get_command(context, name) for name in named.pop(0).split("|")]
+            assert all(found), words
+            command = found[0]
+        options = {name for option in command.params for name in option.opts} | {"--help", "--version"}
+        assert {word for word in words if re.match("--?[a-z]", word)} <= options, words
 
 
 def test_every_setting_is_documented() -> None:
