@@ -96,6 +96,25 @@ def test_commands_and_options_that_are_named_are_there(document: Path) -> None:
         assert {word for word in words if re.match("--?[a-z]", word)} <= options, words
 
 
+def helps(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Yield the help of a command and of all below it."""
+    yield command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from helps(below, click.Context(below, context, name))
+
+
+def test_users_read_of_a_letta_server_and_its_legacy_layout_by_these_names() -> None:
+    """The name that its developers gave it says nothing to others."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    shown = [*(page.read_text() for page in pages), *helps(main, click.Context(main, info_name="memrepo"))]
+
+    assert [text for text in shown if re.search(r"\bseed\b|\bseed's\b", text, re.IGNORECASE)] == []
+    assert "Letta server" in (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_every_setting_is_documented() -> None:
     names = {item.name for kind in (Settings, WorkerSettings, Limits) for item in fields(kind)} - {"limits"}
     text = (ROOT / "docs" / "operations.md").read_text()
