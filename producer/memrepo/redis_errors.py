@@ -175,6 +175,7 @@ _FIRST_WORD = re.compile(r"\A-?([A-Z]{2,})\b")
 _INNER_WORD = re.compile(
     r"-([A-Z]{3,}) "
 )  # a server older than 7 wraps what a script met in an error of its own
+_NO_LOGIN = "Authentication required"  # redis-py before 8 has one class for it and for a wrong password
 _TLS_ALERT = "\\x15\\x03"
 _WORDS_MAX = 200
 
@@ -283,6 +284,7 @@ def _code_of(error: BaseException) -> str | None:
     candidates = [
         getattr(error, "status_code", None),  # of redis-py 8
         first and first[1],
+        "NOAUTH" if text.startswith(_NO_LOGIN) else None,
         *(_CODE_OF_CLASS.get(name) for name in names),
         inner and inner[1],
     ]

@@ -141,6 +141,7 @@ def wrapped(inner: Exception, outer: Exception) -> Exception:
         ),
         (redis.exceptions.ResponseError("SELECT is not allowed in cluster mode"), REFUSE, "Redis Cluster"),
         (redis.exceptions.AuthenticationError("invalid password"), REFUSE, "check user and password"),
+        (redis.exceptions.AuthenticationError("Authentication required."), REFUSE, "NOAUTH Authentication"),
         (redis.exceptions.ResponseError("DENIED Redis is running in protected mode"), REFUSE, "DENIED"),
         (
             redis.exceptions.InvalidResponse("Protocol Error: b'\\x15\\x03\\x01\\x00\\x02'"),

@@ -30,6 +30,14 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.timeout(400)
 
 AUTH = "watcher:secret"
+INLINE = """
+from memrepo_worker.testing import inline_repos
+
+with inline_repos() as repos:
+    repo = repos.repo(org_id="acme", agent_id="agent-1")
+    repo.commit({"human.md": "likes tea"}, "learned", create_repo_if_missing=True)
+    print(repo.get_file("human.md").result().text)
+"""
 
 
 def says(environment: Environment, *arguments: str, folder: Path, env: dict[str, str] | None = None) -> str:
@@ -73,6 +81,13 @@ def test_where_the_worker_is_missing_its_commands_say_what_to_install(
     assert ended.code == 1
     assert re.search(r"pip install '/\S+\.whl\[worker\]'", ended.stderr), "from where this one came"
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("versions", VERSIONS)
+def test_users_own_tests_have_the_service_inline(versions: str, environments: Environments) -> None:
+    said = environments("worker", versions).python("-c", INLINE)
+
+    assert said == "likes tea\n"
 
 
 @pytest.mark.parametrize("versions", VERSIONS)
