@@ -78,9 +78,13 @@ class Valkey:
 
     def cut_all_connections(self) -> None:
         """Close every client's socket but the one that asks."""
+        for kind in ("normal", "pubsub"):
+            self.cut_connections(kind)
+
+    def cut_connections(self, kind: str) -> None:
+        """Close the sockets of one kind, ``normal`` or ``pubsub``, but the one that asks."""
         with self.client() as client:
-            for kind in ("normal", "pubsub"):
-                client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -9,15 +9,20 @@ from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 
-from celery.states import READY_STATES
+from celery.states import READY_STATES, REVOKED
 
 from memrepo.chunks import BodyMissingError
-from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError
+from memrepo.errors import (
+    InvalidRequestError,
+    JobCancelledError,
+    MemoryRepoError,
+    StoreUnavailableError,
+)
 from memrepo.limits import Limits
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.bodies import Bodies
-from memrepo_worker.queues.ended import request_ended
+from memrepo_worker.queues.ended import request_ended, share_s
 from memrepo_worker.queues.jobs import Job, Parcel
 from memrepo_worker.queues.results import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.shards import Shards
@@ -82,18 +87,22 @@ class Desk:
                 over.append(job)
             else:
                 job.start(self._pid)
-        self._observer.count("desk.settled_before", len(over))
         self._drop(over)
         return set(jobs).difference(over)
 
     def _drop(self, jobs: Sequence[Job]) -> None:
-        """Have done with jobs whose record says how they ended, or that their producer sends again."""
+        """Have done with jobs whose record says how they ended."""
+        self._observer.count("desk.settled_before", len(jobs))
         self._bodies.remove(jobs)
         for tenure, group in groupby(jobs, key=attrgetter("tenure")):
             dropped = list(group)
-            finished = self._finish(tenure, [job.number for job in dropped], ())
-            for job in dropped:
-                job.drop() if finished else job.forget()
+            if self._finish(tenure, [job.number for job in dropped], ()):
+                for job in dropped:
+                    job.drop()
+                    if job.before == REVOKED:
+                        self._tell_ended(job, JobCancelledError("cancelled"))
+            else:
+                self._leave_to_owner(dropped)
 
     def _open(self, parcel: Parcel) -> Parcel | None:
         """Return a parcel with its request, or None when there is none to be had: then its job has ended."""
@@ -107,15 +116,20 @@ class Desk:
             self._observer.count("desk.bodies_missing")
             logger.warning("request %s has lost its body: its producer, if it waits, sends it again", job.id)
             self._backend.take_back_started(_waiting(job), self._worker, job.before)
-            self._drop([job])
+            if self._finish(job.tenure, [job.number], ()):
+                job.send_back()
+            else:
+                self._leave_to_owner([job])
         return None
 
     def retrying(self, parcels: Sequence[Parcel], why: WaitReason) -> None:
         """Mark the requests as waiting for the store, with the reason and since when."""
         error = StoreUnavailableError(why.reason, {"since": why.since_s})
-        self._backend.store_retrying([_waiting(parcel.job) for parcel in parcels], error)
-        for parcel in parcels:
-            parcel.job.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
+        jobs = [parcel.job for parcel in parcels]
+        before = self._backend.store_retrying([_waiting(job) for job in jobs], error)
+        for job, found in zip(jobs, before, strict=True):
+            if found not in READY_STATES:  # else another owner has settled it meanwhile
+                job.retry()
 
     def settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
         """Store the outcomes as the tasks' results and acknowledge the messages."""
@@ -125,7 +139,7 @@ class Desk:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
         self._observer.count("requests.given_back", len(parcels))
         for parcel in parcels:
-            parcel.job.forget()
+            parcel.job.give_back()
 
     def answer(
         self, jobs: Sequence[Job], outcomes: Sequence[Outcome], times: TurnTimes | None = None
@@ -140,13 +154,19 @@ class Desk:
             if self._finish(tenure, [job.number for job, _ in settled], results):
                 self._bodies.remove([job for job, _ in settled])
                 for job, outcome in settled:
-                    job.finish(outcome)
-                    if self._observer.hears_requests:
-                        self._observer.request_ended(request_ended(job, outcome, times, len(jobs)))
+                    job.finish(outcome, share_s(job, times, len(jobs)))
+                    self._tell_ended(job, outcome, times, len(jobs))
             else:
-                self._observer.count("desk.lost", len(settled))
-                for job, _ in settled:
-                    job.forget()
+                self._leave_to_owner([job for job, _ in settled])
+
+    def _tell_ended(self, job: Job, outcome: Outcome, times: TurnTimes | None = None, group: int = 1) -> None:
+        if self._observer.hears_requests:
+            self._observer.request_ended(request_ended(job, outcome, times, group))
+
+    def _leave_to_owner(self, jobs: Sequence[Job]) -> None:
+        self._observer.count("desk.lost", len(jobs))
+        for job in jobs:
+            job.forget()
 
     def _finish(self, tenure: Tenure, numbers: Sequence[str], results: Sequence[StoredResult]) -> bool:
         if self._shards is None:

@@ -17,6 +17,7 @@ from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.bodies import Bodies
 from memrepo_worker.queues.desk import Desk
+from memrepo_worker.queues.events import TaskEvents
 from memrepo_worker.queues.jobs import Job, Parcel, parcel_of
 from memrepo_worker.queues.refusals import refuse
 from memrepo_worker.queues.shards import read_tag
@@ -44,6 +45,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         self.settings = settings
         self.counters = counters
         self.tenures = receipts.tenures
+        self.events = TaskEvents(consumer)
         together = settings.broker_url == settings.result_url
         backend = consumer.app.backend
         self.bodies = Bodies(
@@ -81,6 +83,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
     def start(self, consumer: Consumer) -> None:
         """Have the broker's channel deliver only while there is room."""
         consumer.task_consumer.channel.qos.may_take = lambda: not self.mailbox.full
+        self.events.resume()
 
     def stop(self, consumer: Consumer) -> None:
         """Nothing: what is parked stays parked over a reconnect."""

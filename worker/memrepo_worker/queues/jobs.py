@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from celery import signals, states
 from celery.app.trace import fast_trace_task
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -77,7 +78,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             InvalidRequestError: it carries neither, or lies in a queue that is not its agent's.
         """
         kwargs = self.request_dict.get("kwargs")
-        self._argsrepr, self._kwargsrepr = "()", ""
+        self._argsrepr, self._kwargsrepr = "()", f"{len(self.body or b'')} bytes"
         try:
             if not isinstance(kwargs, dict) or self.request_dict.get("args"):
                 raise InvalidRequestError.of("request", "the task takes keyword arguments, request and body")
@@ -108,7 +109,6 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
     def _read_request(self, values: Any, limits: Limits, shards: int) -> Agent:  # noqa: ANN401 - any JSON value
         if not isinstance(values, dict):
             raise InvalidRequestError.of("request", "the task takes one as keyword argument")
-        self._kwargsrepr = ""
         if self.claim is None:
             self._request = build(self.operation.request, **values)
             validate(self._request, limits)
@@ -164,24 +164,48 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         fast_trace_task(self.type, self.id, self.request_dict, ((told,), {}, NO_CANVAS), None, None)
         self.request_dict["args"] = ()
 
-    def finish(self, outcome: Outcome) -> None:
+    def retry(self) -> None:
+        """Tell that it waits for the store."""
+        self.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
+
+    def finish(self, outcome: Outcome, runtime_s: float) -> None:
         """Tell that it is over: its result is stored and its message acknowledged."""
         self.acknowledged = True
         failed = isinstance(outcome, MemoryRepoError)
         state.task_ready(self, successful=not failed)
         if failed:
-            self.send_event("task-failed", exception=shape_of(outcome), traceback="")
+            self.send_event("task-failed", exception=shape_of(outcome), traceback="", runtime=runtime_s)
         else:
-            took_s = time.monotonic() - self.started_s if self.started_s is not None else 0.0
-            self.send_event("task-succeeded", result=shape_of(outcome), runtime=took_s)
+            self.send_event("task-succeeded", result=shape_of(outcome), runtime=runtime_s)
 
     def drop(self) -> None:
-        """Tell nothing more: its record had a final state already, and its message is acknowledged."""
+        """Tell how it is over: by what its record said before. Its message is acknowledged."""
         self.acknowledged = True
         state.task_ready(self)
+        if self.before == states.REVOKED:
+            how = {"terminated": False, "signum": None, "expired": self.is_overdue}
+            self.send_event("task-revoked", **how)
+            signals.task_revoked.send(sender=self.task, request=self._context, **how)
+        else:  # whoever stored that result may have died before it could tell
+            self.send_event("task-started")
+            self.send_event("task-succeeded" if self.before == states.SUCCESS else "task-failed")
+
+    def send_back(self) -> None:
+        """Tell that its body is lost: it waits to be sent again. Its message is acknowledged."""
+        self.acknowledged = True
+        state.task_ready(self)
+        self.send_event("task-retried", exception="BodyMissingError()", traceback="")
+
+    def give_back(self) -> None:
+        """Tell that it goes back to its queue: its message stays unacknowledged, for the shard's next owner."""
+        state.task_ready(self)
+        if self.started_s is None:
+            self.send_event("task-rejected", requeue=True)
+        else:
+            self.send_event("task-retried", exception="StoppedError()", traceback="")
 
     def forget(self) -> None:
-        """Leave the message to its shard's next owner: it stays unacknowledged."""
+        """Leave message and record to the shard's owner, who is another one by now and tells the rest."""
         state.task_ready(self)
 
     def cancel(self, *_: object, **__: object) -> None:
@@ -201,9 +225,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
         """Send an event over the connection that the consumer has now, not the one of the delivery."""
-        dispatcher = self._consumer.event_dispatcher
-        if dispatcher is not None and dispatcher.enabled:
-            dispatcher.send(type, uuid=self.id, **fields)
+        self._consumer.intake.events.send(type, self.id, **fields)
 
 
 class Head(Request):

@@ -81,10 +81,12 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         self._mailbox.stop()
         given_back = self._given_back()
         self.hand_over(everything)
+        self._consumer.intake.events.flush()
         self._tell_begin(len(everything))
         done = self._wait_until_clear()
         running = self._mailbox.unsettled(lambda _: True)
         self.keeper.leave()
+        self._consumer.intake.events.flush()
         self._tell_end(len(everything), self._given_back() - given_back, running)
         if not done:
             self._exit_now(1)

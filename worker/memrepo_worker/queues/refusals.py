@@ -7,6 +7,7 @@ line that says their shape.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from celery import states
@@ -36,14 +37,30 @@ def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> Non
     )
     task_id = _task_id(message)
     if task_id is not None:
-        error = InvalidRequestError.of("message", "is not one of this worker's requests")
-        backend, reply_to = consumer.app.backend, _ReplyTo(message)
-        [before] = backend.store_started([Waiting(task_id, reply_to.reply_to)], consumer.hostname)
-        if before not in states.READY_STATES:
-            backend.store_result(task_id, error, states.FAILURE, request=reply_to)
-        if consumer.event_dispatcher:
-            consumer.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(error), traceback="")
+        _fail(consumer, message, task_id)
     message.reject_log_error(logger, consumer.connection_errors)
+
+
+def _fail(consumer: Consumer, message: Any, task_id: str) -> None:  # noqa: ANN401 - kombu's
+    """Fail a job, and tell it, unless it is over: the id may be one that somebody has used before."""
+    error = InvalidRequestError.of("message", "is not one of this worker's requests")
+    backend, reply_to = consumer.app.backend, _ReplyTo(message)
+    [before] = backend.store_started([Waiting(task_id, reply_to.reply_to)], consumer.hostname)
+    if before in states.READY_STATES:
+        return
+    backend.store_result(task_id, error, states.FAILURE, request=reply_to)
+    events = consumer.intake.events
+    shape = f"{len(message.body or '')} bytes"
+    events.send("task-received", task_id, name=_task_name(message), args="()", kwargs=shape, retries=0)
+    events.send("task-started", task_id)
+    events.send("task-failed", task_id, exception=repr(error), traceback="", runtime=0.0)
+
+
+def _task_name(message: Any) -> str:  # noqa: ANN401 - kombu's
+    """Return the name of a task as a message has it, where it looks like one: it may hold anything."""
+    headers = message.headers
+    name = headers.get("task") if isinstance(headers, dict) else None
+    return name if isinstance(name, str) and re.fullmatch(r"[\w.]{1,100}", name, re.ASCII) else "unknown"
 
 
 def _task_id(message: Any) -> str | None:  # noqa: ANN401 - kombu's

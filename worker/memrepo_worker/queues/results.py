@@ -160,9 +160,12 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
             )
             self._run(TAKE_BACK, [self.get_key_for_task(one.task_id)], [started])
 
-    def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> None:
-        """Mark tasks as waiting for the store; ``error`` says why, its details since when."""
-        self._store_progress(waiting, error, states.RETRY)
+    def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> list[str]:
+        """Mark tasks as waiting for the store; ``error`` says why, its details since when.
+
+        Returns for each the state that it had before; one that has ended keeps it.
+        """
+        return self._store_progress(waiting, error, states.RETRY)
 
     def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
         encoded = self.encode_result(result, state)
