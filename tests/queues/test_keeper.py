@@ -117,6 +117,24 @@ def test_a_dead_workers_shards_are_taken_when_its_lease_is_over(server: Valkey) 
     assert sorted(dead.holder.let_go) == list(range(SHARDS))
 
 
+def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_and_when_it_is_over(
+    server: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = keeper(server, "one", 60)
+    with monkeypatch.context() as broken:
+        broken.setattr("memrepo_worker.queues.keeper.plan", lambda *_, **__: 1 / 0)
+        for _ in range(3):
+            one._step()
+    one._step()
+
+    faults = [record for record in caplog.records if "heartbeat" in record.getMessage()]
+    assert [record.__dict__["event"] for record in faults] == ["heartbeat.fault", "heartbeat.fault.over"]
+    assert [record.levelname for record in faults] == ["ERROR", "ERROR"]
+    assert faults[0].exc_info is not None
+    assert faults[0].exc_info[0] is ZeroDivisionError
+    assert owned(one) == set(range(SHARDS))
+
+
 def _after(seconds: float):
     import time
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,11 @@ class Desk:
     waited_for: list[WaitReason] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
+    broken: bool = False
 
     def begin(self, tickets: Sequence[Note]) -> list[Note]:
+        if self.broken:
+            raise ZeroDivisionError("SECRET-CONTENT")
         return [ticket for ticket in tickets if ticket.id not in self.cancelled]
 
     def retrying(self, tickets: Sequence[Note], waiting: WaitReason) -> None:
@@ -284,3 +288,23 @@ def test_stopping_begins_no_group_and_abandons_what_waits_for_the_store(
     assert post.desk.abandoned == [stuck]
     assert post.mailbox.unsettled(lambda _: True) == 1
     assert {agent for agent, _ in post.handler.groups} == {"a"}
+
+
+def test_a_turn_that_fails_by_a_fault_of_ours_is_found_in_the_log_by_its_requests(
+    open_post: Callable[..., Post], caplog: pytest.LogCaptureFixture
+) -> None:
+    post = open_post(turns_max=1)
+    post.desk.broken = True
+    first = post.send("a")
+    post.finish()
+
+    def told() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "memrepo_worker.mailbox"]
+
+    (record,) = wait_for(told, "the fault to be told")
+    assert record.levelname == "ERROR"
+    assert record.__dict__["event"] == "turn.fault"
+    assert record.__dict__["fields"] == {"agent": "acme/a", "request_ids": [first], "requests": 1}
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "SECRET-CONTENT" not in record.getMessage()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.seam import ABSENT, RefusedError, Store, StoreError, UnavailableError
 from tests.support.http_answers import Answer, answering
 from tests.support.ports import LOOPBACK, free_port
+from tests.support.tls import certificate_for, tls_before
 
 SECRET = "s3cr3t-key"
 CONTENT = b"planted-content"
@@ -83,6 +85,16 @@ def _speaks_no_tls() -> Iterator[str]:
 
 
 @contextmanager
+def _vouches_for_itself() -> Iterator[str]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        answering(Answer(200)) as port,
+        tls_before(port, certificate_for(LOOPBACK, Path(folder))) as secured,
+    ):
+        yield f"https://{LOOPBACK}:{secured}"
+
+
+@contextmanager
 def _hangs_up() -> Iterator[str]:
     with answering(Answer(0)) as port:
         yield f"http://{LOOPBACK}:{port}"
@@ -99,6 +111,7 @@ Endpoint = Callable[[], AbstractContextManager[str]]
         (_no_such_host, "no address for this name"),
         (_says_nothing, "no answer within the time-out"),
         (_speaks_no_tls, "TLS: "),
+        (_vouches_for_itself, "TLS: the certificate cannot be verified: "),
         (_hangs_up, "the connection was closed before the answer"),
     ],
 )

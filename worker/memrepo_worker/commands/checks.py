@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError
+from memrepo.redis_url import masked
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.queues.agreement import check_names, check_shards
 from memrepo_worker.queues.reach import reaching, try_out
@@ -94,7 +95,7 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
             probe_daily(store, settings.cache_dir, system_clock)
     except (StoreError, UnsafeStoreError) as error:
         raise NotFitError(f"the store cannot be used: {error}") from error
-    return store.name
+    return masked(store.name)
 
 
 def check_cache(settings: WorkerSettings) -> str:
