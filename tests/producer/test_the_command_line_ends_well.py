@@ -72,10 +72,20 @@ def test_ctrl_c_while_a_commit_waits_names_the_id_and_how_to_ask_for_it(
         assert told["details"] in ({"job_id": taken.id}, {"request_id": "my-own-id-1"})
 
 
-def test_ctrl_c_before_the_broker_has_answered_names_the_request() -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        COMMIT,
+        ("create", "acme", "agent-1"),
+        ("restore", "acme", "agent-1", "main~1"),
+        ("branches", "acme", "agent-1", "--delete", "draft"),
+        ("delete", "acme", "agent-1", "--yes"),
+    ],
+)
+def test_ctrl_c_before_the_broker_has_answered_names_the_request(write: tuple[str, ...]) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
-        with started(*COMMIT, MEMREPO_BROKER_URL=url, MEMREPO_CONNECT_TIMEOUT_S="60") as process:
+        with started(*write, MEMREPO_BROKER_URL=url, MEMREPO_CONNECT_TIMEOUT_S="60") as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
             code, stderr = ended(process)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from memrepo import MemoryRepos
+from tests.commands.table import TABLE
 from tests.support.commands import Up, memrepo, up, up_in_words
 from tests.support.ports import free_port
 from tests.support.valkey import valkey
@@ -57,6 +58,7 @@ def status(url: str, auth: str = "", *, post: bool = False) -> int:
 
 def test_it_serves_and_when_asked_to_stop_leaves_nothing_running(tmp_path: Path) -> None:
     with up(tmp_path) as running:
+        assert set(running.told) == set((TABLE["up"].keys or "").split())
         assert set(running.told["pids"]) == {"guard", "broker", "worker", "flower"}
         sha = remember(running, "likes tea\n")
         assert head(running) == sha

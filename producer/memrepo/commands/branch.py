@@ -12,6 +12,7 @@ from memrepo.commands.common import (
     outcome_of,
     repo_of,
     request_id_option,
+    sending,
     timeout_option,
 )
 from memrepo.commands.show import show_diff, show_json, show_result
@@ -41,7 +42,9 @@ def diff(
 @of_agent
 @click.argument("ref")
 @click.argument("paths", nargs=-1)
-@click.option("--branch", default="main", show_default=True, help="Where the new commit goes.")
+@click.option(
+    "--branch", metavar="NAME", default="main", show_default=True, help="Where the new commit goes."
+)
 @click.option(
     "--author",
     type=author_of,
@@ -69,9 +72,9 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
     REF is a branch, a tag or a sha (7 digits will do); main~1 is the commit before main.
     """
     with client() as repos:
-        job = repo_of(repos, org, agent).restore(
-            ref, paths=paths or None, branch=branch, author=author, request_id=request_id
-        )
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.restore(ref, paths=paths or None, branch=branch, author=author, request_id=sent_as)
         result = outcome_of(job, timeout_s)
     show_json(result) if as_json else show_result(result)
 
@@ -79,7 +82,9 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
 @click.command()
 @of_agent
 @click.option("--create", metavar="NAME", help="Begin a branch.")
-@click.option("--start-point", default="main", show_default=True, help="Where --create begins it: any ref.")
+@click.option(
+    "--start-point", metavar="REF", default="main", show_default=True, help="Where --create begins it."
+)
 @click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
 @request_id_option
 @timeout_option
@@ -100,9 +105,13 @@ def branches(
     with client() as repos:
         repo = repo_of(repos, org, agent)
         if create is not None:
-            outcome_of(repo.create_branch(create, start_point=start_point, request_id=request_id), timeout_s)
+            with sending(repo, request_id) as sent_as:
+                begun = repo.create_branch(create, start_point=start_point, request_id=sent_as)
+            outcome_of(begun, timeout_s)
         if delete is not None:
-            outcome_of(repo.delete_branch(delete, request_id=request_id), timeout_s)
+            with sending(repo, request_id) as sent_as:
+                removed = repo.delete_branch(delete, request_id=sent_as)
+            outcome_of(removed, timeout_s)
         listed = outcome_of(repo.list_branches(), timeout_s)
     if as_json:
         show_json(listed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +15,10 @@ import click
 from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
 from memrepo.clock import steady_clock
-from memrepo.commands.ending import JSON_ASKED, CommandError
+from memrepo.commands.ending import JSON_ASKED, CommandError, plain
 from memrepo.commands.interrupt import INTERRUPTED
 from memrepo.errors import MemoryRepoError
+from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.models import Author
 from memrepo.settings import Settings, environment
@@ -35,18 +36,15 @@ def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool
     return value
 
 
-class Seconds(click.FloatRange):
+class Seconds(click.types.FloatParamType):
     """A duration: a number of 0 or more. Click's own takes nan, which no wait ends with."""
 
     name = "seconds"
 
-    def __init__(self) -> None:
-        super().__init__(0, threading.TIMEOUT_MAX)
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
         """Return the number."""
         seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         return seconds
 
@@ -56,7 +54,7 @@ timeout_option = click.option(
     "--timeout",
     "timeout_s",
     type=Seconds(),
-    default=60.0,
+    default=60,
     show_default=True,
     help="How long to wait for the result.",
 )
@@ -65,6 +63,7 @@ request_id_option = click.option(
 )
 ref_option = click.option(
     "--ref",
+    metavar="REF",
     default="HEAD",
     show_default=True,
     help="A branch, a tag, or a commit's sha (7 digits will do); main~1 is the commit before main.",
@@ -76,10 +75,16 @@ def of_agent(command: Command) -> Command:
     return click.argument("org")(click.argument("agent")(command))
 
 
+def settings_here() -> Settings:
+    """Return the settings of the environment and, where it says nothing, of the ``memrepo up`` of this folder."""
+    env, _ = completed(environment())
+    return Settings.from_env(env)
+
+
 def client() -> MemoryRepos:
-    """Return a client by the environment, and by the ``memrepo up`` that runs in this folder."""
-    env, found = completed(environment())
-    return MemoryRepos(settings=Settings.from_env(env)) if found else MemoryRepos.from_env()
+    """Return a client by the same."""
+    _, found = completed(environment())
+    return MemoryRepos(settings=settings_here()) if found else MemoryRepos.from_env()
 
 
 def say_where_from(found: UpState | None, *, as_json: bool) -> None:
@@ -94,17 +99,18 @@ def repo_of(repos: MemoryRepos, org: str, agent: str) -> MemoryRepo:
 
 
 @contextmanager
-def sending(request_id: str, org: str, agent: str) -> Iterator[None]:
-    """Have Ctrl+C, while a write is on its way to the broker, name the id under which it may have arrived."""
+def sending(repo: MemoryRepo, request_id: str | None) -> Iterator[str]:
+    """Give the id to send a write under; Ctrl+C meanwhile names it, since the write may have arrived."""
+    sent_as = request_id or new_id()
     try:
-        yield
+        yield sent_as
     except KeyboardInterrupt:
         raise CommandError(
             "Interrupted",
             "Interrupted before the broker said that it holds the request. Whether it was applied is told by "
-            f"`memrepo job {request_id} --of {org} {agent}`.",
+            f"`memrepo job {sent_as} --of {repo.org_id} {repo.agent_id}`.",
             INTERRUPTED,
-            {"request_id": request_id},
+            {"request_id": sent_as},
         ) from None
 
 
@@ -148,14 +154,18 @@ def _show_status(job: Job[Any], ended: threading.Event) -> None:
     shown = ""
     while not ended.wait(SIGN_OF_LIFE_S):
         try:
-            status: str = job.status()
+            state = str(job.describe())
         except MemoryRepoError:
-            status = "no answer from the broker"
-        text = f"{status}, waiting for {steady_clock() - begun_s:.0f} s"
+            state = "no answer from the broker"
+        text = f"{plain(state)}, waiting for {steady_clock() - begun_s:.0f} s"[: _columns() - 1]
         click.secho("\r" + text.ljust(len(shown)), err=True, nl=False, dim=True)
         shown = text
     if shown:
         click.echo("\r" + " " * len(shown) + "\r", err=True, nl=False)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def author_of(text: str | Author) -> Author:

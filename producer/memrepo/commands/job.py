@@ -7,6 +7,7 @@ import click
 from memrepo.commands.common import client, json_option, outcome_of, repo_of, say_where_from, timeout_option
 from memrepo.commands.show import show_json, show_outcome, to_json
 from memrepo.errors import ResultExpiredError
+from memrepo.job_state import JobState
 from memrepo.models import RequestOutcome
 from memrepo.settings import Settings, environment, shown
 from memrepo.up_state import completed
@@ -27,29 +28,45 @@ from memrepo.up_state import completed
 def job(
     job_id: str, wait: bool, cancel: bool, of: tuple[str, str] | None, timeout_s: float, as_json: bool
 ) -> None:
-    """Print a job's status and, once it is done, its result; a failed job gives its error and exit code."""
+    """Print how far a job is and, once it is done, its result; a failed job gives its error and exit code.
+
+    JOB_ID is what --no-wait printed, and what a time-out and Ctrl+C name.
+    """
     with client() as repos:
         found = repos.job(job_id)
         if cancel:
             found.cancel()
-        status = found.status()
-        if of and status == "unknown":
+        state = found.describe()
+        if of and state.status == "unknown":
             outcome = outcome_of(repo_of(repos, *of).find_request(job_id), timeout_s)
-            status = found.status()  # if it was queued still, this question came after it
-            if status == "unknown":
+            state = found.describe()  # if it was queued still, this question came after it
+            if state.status == "unknown":
                 _print_outcome(job_id, outcome, as_json)
                 return
-        if status == "unknown" and not wait:
-            raise _unknown(job_id)
         if not wait and not found.done():
-            show_json({"id": job_id, "status": status}) if as_json else click.echo(status)
+            if state.status == "unknown":
+                raise _unknown(job_id)
+            show_json(_told(job_id, state)) if as_json else click.echo(str(state))
             return
         result = outcome_of(found, timeout_s)
+        state = found.describe()
     if as_json:
-        show_json({"id": job_id, "status": "done", "result": to_json(result)})
+        show_json({**_told(job_id, state), "result": to_json(result)})
     else:
         click.echo("done")
         show_json(result)
+
+
+def _told(job_id: str, state: JobState) -> dict[str, object]:
+    """Return a job's state for programs."""
+    since = None if state.since is None else state.since.isoformat()
+    return {
+        "id": job_id,
+        "status": state.status,
+        "reason": state.reason,
+        "since": since,
+        "served": state.served,
+    }
 
 
 def _unknown(job_id: str) -> ResultExpiredError:

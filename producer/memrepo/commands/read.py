@@ -39,10 +39,11 @@ def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bo
 @ref_option
 @click.option(
     "--limit",
+    metavar="N",
     type=click.IntRange(1, LIST_LIMIT_MAX),
     default=1000,
     show_default=True,
-    help="At most so many.",
+    help="How many at most.",
 )
 @click.option("--after", metavar="PATH", help="Begin after this path.")
 @timeout_option
@@ -75,10 +76,11 @@ def ls(
 @click.option(
     "-n",
     "--limit",
+    metavar="N",
     type=click.IntRange(1, HISTORY_LIMIT_MAX),
     default=50,
     show_default=True,
-    help="At most so many.",
+    help="How many at most.",
 )
 @click.option("--after", metavar="REF", help="Begin after this commit.")
 @timeout_option

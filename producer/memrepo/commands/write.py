@@ -18,14 +18,13 @@ from memrepo.commands.common import (
     repo_of,
     request_id_option,
     sending,
+    settings_here,
     timeout_option,
 )
 from memrepo.commands.show import show_json, show_result
 from memrepo.errors import TooLargeError
-from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult, FileChange
-from memrepo.settings import Settings
 
 put_option = click.option(
     "--put",
@@ -73,7 +72,7 @@ def _source(file: IO[bytes]) -> object:
 
 
 def _content(path: str, file: IO[bytes]) -> bytes:
-    bytes_max = Settings.from_env().limits.file_bytes_max
+    bytes_max = settings_here().limits.file_bytes_max
     try:
         content = file.read(bytes_max + 1)
     except OSError as error:
@@ -117,8 +116,11 @@ def create(
     as_json: bool,
 ) -> None:
     """Begin an agent's memory with a first commit."""
+    contents = read_files(files)
     with client() as repos:
-        job = repo_of(repos, org, agent).create_repo(read_files(files), author=author, request_id=request_id)
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.create_repo(contents, author=author, request_id=sent_as)
         _settle(job, no_wait, timeout_s, as_json)
 
 
@@ -129,8 +131,12 @@ def create(
 @click.option("--text", "texts", nargs=2, multiple=True, metavar="PATH TEXT", help="Write TEXT at PATH.")
 @click.option("--delete", "deleted", multiple=True, metavar="PATH", help="Delete PATH.")
 @author_option
-@click.option("--branch", default="main", show_default=True, help="Where it goes; a new one is begun.")
-@click.option("--start-point", default="main", show_default=True, help="Where a new branch begins: any ref.")
+@click.option(
+    "--branch", metavar="NAME", default="main", show_default=True, help="Where it goes; a new one is begun."
+)
+@click.option(
+    "--start-point", metavar="REF", default="main", show_default=True, help="Where a new branch begins."
+)
 @click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
 @click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
 @request_id_option
@@ -160,10 +166,11 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
         *(FileChange(path=_unicode(path), content=os.fsencode(text)) for path, text in texts),
         *(FileChange(path=_unicode(path)) for path in deleted),
     ]
-    request_id = request_id or new_id()
+
     with client() as repos:
-        with sending(request_id, org, agent):
-            job = repo_of(repos, org, agent).commit(
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.commit(
                 changes,
                 message,
                 author=author,
@@ -171,7 +178,7 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
                 start_point=start_point,
                 expected_head=expected_head,
                 create_repo_if_missing=create_repo_if_missing,
-                request_id=request_id,
+                request_id=sent_as,
             )
         _settle(job, no_wait, timeout_s, as_json)
 
@@ -187,7 +194,10 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
     if not yes:
         click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True)
     with client() as repos:
-        outcome_of(repo_of(repos, org, agent).delete_repo(request_id=request_id), timeout_s)
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.delete_repo(request_id=sent_as)
+        outcome_of(job, timeout_s)
     if as_json:
         show_json({"org_id": org, "agent_id": agent, "deleted": True})
     else:

@@ -15,10 +15,9 @@ import click
 
 from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
-from memrepo.commands.common import json_option
+from memrepo.commands.common import json_option, settings_here
 from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
-from memrepo.settings import Settings
 from memrepo_worker.assembly import build_git
 from memrepo_worker.git.command import GitError
 from memrepo_worker.observe import Counters
@@ -34,9 +33,9 @@ T = TypeVar("T")
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--org", default="replay", show_default=True, help="Whose agent.")
-@click.option("--agent", help="The agent, who must be new.  [default: the folder's name]")
-@click.option("--limit", type=click.IntRange(min=1), help="Replay only the first N commits.")
+@click.option("--org", metavar="ORG", default="replay", show_default=True, help="Whose agent.")
+@click.option("--agent", metavar="AGENT", help="The agent, who must be new.  [default: the folder's name]")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Replay only the first N commits.")
 @json_option
 def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: bool) -> None:
     """Replay the first-parent history of the git repository at PATH as one agent's memory.
@@ -46,7 +45,7 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
     memrepo refuses are left out, counted and named; a commit over the limits is split. Of the repository nothing
     is run, obeyed or fetched.
     """
-    settings = Settings.from_env()
+    settings = settings_here()
     try:
         git = build_git(Counters(), WorkerSettings.from_env().git_caps)
         git.require_version()

@@ -65,7 +65,10 @@ class StopSignals:
     help="The folder that keeps everything.",
 )  # fmt: skip
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="The broker's port.  [default: 6379 if free, else any]"
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="The broker's port; 0 is any.  [default: 6379 if free, else any]",
 )
 @json_option
 def up(data: Path, port: int | None, as_json: bool) -> None:

@@ -121,12 +121,14 @@ class _Start:
     stopped: Question
 
     def all(self) -> RunningSystem:
+        # Ports first: nothing has been started yet where one cannot be had.
+        broker_port = 0 if self.plan.broker_url else self.plan.broker_port.take()
+        flower_port = self.plan.flower_port.take() if _flower_is_installed() else 0
         self._guard()
-        broker_url = self.plan.broker_url or self._broker()
+        broker_url = self.plan.broker_url or self._broker(broker_port)
         worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
         worker = self._worker(broker_url, worker_name)
-        flower_port = self.plan.flower_port.take()
-        flower = self._flower(broker_url, flower_port)
+        flower = self._flower(broker_url, flower_port) if flower_port else None
         with Celery(broker=broker_url, set_as_current=False) as celery:
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""
@@ -142,10 +144,9 @@ class _Start:
         arguments = [*PYTHON, "-m", "memrepo_worker.local.guard", str(os.getpid()), str(self.children.folder)]
         self.children.start(GUARD, arguments, self.plan.env)
 
-    def _broker(self) -> str:
+    def _broker(self, port: int) -> str:
         folder = self.plan.data / "broker"
         folder.mkdir(exist_ok=True)
-        port = self.plan.broker_port.take()
         broker = self.children.start(BROKER, broker_arguments(folder, port), self.plan.env)
         self._wait(broker, lambda: answering_pid(port) == broker.process.pid)
         return f"redis://{HOST}:{port}/0"
@@ -154,9 +155,7 @@ class _Start:
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
         return self.children.start(WORKER, arguments, self._worker_env(broker_url))
 
-    def _flower(self, broker_url: str, port: int) -> Child | None:
-        if importlib.util.find_spec("flower") is None:
-            return None
+    def _flower(self, broker_url: str, port: int) -> Child:
         env = {**self._worker_env(broker_url), "FLOWER_BASIC_AUTH": self.plan.flower_auth}
         options = (f"--address={HOST}", f"--port={port}", *FLOWER_OPTIONS)
         arguments = [*PYTHON, "-m", "celery", "-A", "memrepo_worker", "flower", *options]
@@ -190,6 +189,10 @@ class _Start:
             if time.monotonic() > deadline:
                 raise SystemStartError(f"the {child.name} was not ready within {START_TIMEOUT_S:.0f} s")
             time.sleep(0.02)
+
+
+def _flower_is_installed() -> bool:
+    return importlib.util.find_spec("flower") is not None
 
 
 def _answers(celery: Celery, worker_name: str) -> bool:

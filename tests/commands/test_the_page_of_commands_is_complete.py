@@ -1,0 +1,66 @@
+"""docs/command-line.md names every command, every option, and what each prints as JSON."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from memrepo.cli import main
+from memrepo.commands.ending import EXIT_CODES, PIPE_CLOSED
+from memrepo.commands.interrupt import INTERRUPTED
+from tests.commands.table import TABLE
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text()
+TOLD_ONCE = {"--json", "--timeout", "--help"}
+"""Options of many commands, told in the page's text."""
+
+
+def command(name: str) -> click.Command:
+    found: click.Command = main
+    for part in name.split():
+        assert isinstance(found, click.Group)
+        inside = found.get_command(click.Context(found), part)
+        assert inside is not None
+        found = inside
+    return found
+
+
+def row_of(name: str) -> str:
+    """Return the line of the page that is about a command."""
+    (row,) = re.findall(rf"^\| `memrepo {name}(?:`| [A-Z\[][^`]*`).*$", PAGE, re.MULTILINE)
+    return str(row)
+
+
+def keys_of(name: str) -> set[str]:
+    """Return the keys that the page gives to a command's JSON."""
+    (keys,) = re.findall(rf"^\| (?:`[a-z ]+` )*`{name}`(?: `[a-z ]+`)* \| (.*) \|$", PAGE, re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", keys))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_it_names_every_command_its_arguments_and_options(name: str) -> None:
+    row = row_of(name)
+    for param in command(name).params:
+        if isinstance(param, click.Argument):
+            assert (param.name or "").upper().removeprefix("JOB_") in row
+        elif (option := max(param.opts, key=len)) not in TOLD_ONCE:
+            assert f"`{option}" in row, option
+
+
+@pytest.mark.parametrize("option", sorted(TOLD_ONCE))
+def test_it_tells_once_of_options_that_many_commands_have(option: str) -> None:
+    assert f"{option}`" in PAGE
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.keys is not None])
+def test_it_gives_every_command_the_keys_of_its_json(name: str) -> None:
+    assert keys_of(name) == set((TABLE[name].keys or "").split())
+
+
+def test_it_tells_every_exit_code() -> None:
+    told = {int(code) for code in re.findall(r"^\| (\d+) \| ", PAGE, re.MULTILINE)}
+
+    assert told == {0, *EXIT_CODES.values(), INTERRUPTED, PIPE_CLOSED}
