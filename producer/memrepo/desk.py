@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -101,13 +102,20 @@ class QueueDesk:
             queue=message.queue,
             sent=message.sent,
         )
+        message = replace(message, on_trouble=pending.not_sent_yet)
         self._jobs[task_id] = pending
         wire.replies.watch(pending)
         wire.resends.track(message, pending)
         message.sent.add_done_callback(lambda sent: self._unless_sent(sent, pending, wire.replies))
         wire.publisher.send(message)
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
-        job = Job(self, pending, request.request_id, allowed_s + 0.5)
+        job = Job(
+            self,
+            pending,
+            request.request_id,
+            allowed_s + 0.5,
+            too_late=lambda: wire.publisher.too_late(request),
+        )
         if self._blocks:
             job.wait_enqueued()
         return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -92,9 +92,11 @@ class Job(Generic[T]):
         pending: Pending[T],
         request_id: str | None = None,
         sent_within_s: float | None = None,
+        too_late: Callable[[], BrokerUnavailableError] | None = None,
     ) -> None:
-        """Made by a client; the broker holds the request ``sent_within_s``, or it is given up."""
+        """Made by a client; the broker holds the request ``sent_within_s``, or it is given up as ``too_late``."""
         self._sent_within_s = sent_within_s
+        self._too_late = too_late
         self.id = pending.task_id
         self.request_id = request_id
         self._desk = desk
@@ -233,10 +235,10 @@ class Job(Generic[T]):
 
     def _not_sent(self) -> BrokerUnavailableError:
         """Give the request up; if it is on its way at this moment it may still be applied, once."""
-        error = BrokerUnavailableError(
-            "The broker did not take the request in time. Sending it again with the same request id, "
-            f"{self.request_id}, is safe.",
-            {"request_id": self.request_id},
+        error = (
+            BrokerUnavailableError("The broker did not take the request in time.")
+            if self._too_late is None
+            else self._too_late()
         )
         if self._sent is not None:
             self._sent.cancel()

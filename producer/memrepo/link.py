@@ -49,6 +49,7 @@ class Message:
     give_up_at_s: float  # on the steady clock
     claim: Claim | None = None  # where the body is, if it travels beside
     sent: Future[None] = field(default_factory=Future)
+    on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
@@ -93,7 +94,7 @@ class Link:
             refuse_plain_port(self._settings.broker)
             connection = self._app.connection_for_write()
             try:
-                connection.ensure_connection(errback=_try_once)
+                connection.ensure_connection(errback=_try_once, reraise_as_library_errors=False)
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
             except Exception:

@@ -46,6 +46,7 @@ class Pending(Generic[T]):
         self.known_since_s = steady_clock()
         self._since_s = None if foreign else system_clock()
         self._words = ""
+        self._in_the_way = ""
         self.future: Future[T] = Future()
         self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
         self._decode = decode
@@ -60,8 +61,12 @@ class Pending(Generic[T]):
             served = None
         words = self._words
         if self.status == "queued" and self.sent is not None and not self.sent.done():
-            words = UNSENT
+            words = f"{UNSENT}: {self._in_the_way}" if self._in_the_way else UNSENT
         return state_of(self.status, words, self._since_s, served=served)
+
+    def not_sent_yet(self, reason: str) -> None:
+        """Take note of why the broker does not hold it yet."""
+        self._in_the_way = reason
 
     def has_no_record(self) -> None:
         """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
@@ -88,7 +93,7 @@ class Pending(Generic[T]):
             self._go_on("done")
             self.finish(get(), task_name)
         except BodyMissingError:
-            self.fail(expired(self.task_id), "unknown")
+            self.fail(gone(self.task_id), "unknown")
         except BrokenBodyError:
             self.fail(unreadable())
         finally:
@@ -174,6 +179,16 @@ def expired(job_id: str, request_id: str | None = None) -> ResultExpiredError:
         f"There is no record of job {job_id}: its result has expired, or it was never sent. "
         f"{call}{or_else} tells what became of it.",
         {"job_id": job_id, "request_id": request_id},
+    )
+
+
+def gone(job_id: str) -> ResultExpiredError:
+    """Return the error for a job of which there is a record, and whose large result is not where it should be."""
+    return ResultExpiredError(
+        f"The result of job {job_id} is not at the result store any more: it was fetched before, or has expired. "
+        "If that cannot be, the workers keep results elsewhere: MEMREPO_RESULT_URL must be the same for workers and "
+        f'producers. repo.find_request("{job_id}") (or the request id that you chose) tells what became of it.',
+        {"job_id": job_id, "request_id": None},
     )
 
 

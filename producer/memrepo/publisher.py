@@ -14,17 +14,19 @@ from queue import Empty, SimpleQueue
 
 from memrepo.bodies import LARGE_BYTES
 from memrepo.clock import Clock, steady_clock
-from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
 from memrepo.link import Command, Link, Message, fail
 from memrepo.redis_client import understand
 from memrepo.redis_errors import Action
+from memrepo.requests import Request
 from memrepo.result_store import met
 from memrepo.settings import Settings
 from memrepo.trouble import Server, Trouble, no_answer
 
 BATCH_MAX = 100  # messages that share a round trip
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 0.5
+PREPARE_MAX_S = 0.3  # at a time, so that who asks meanwhile is told what is in the way
 BODY_BYTES_PER_S_MIN = 4 * MIB  # how fast large requests must get to the broker
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Publisher:
         self._closed = False
         self._link = Link(settings, clock)
         self._large_bytes = 0
+        self._trouble: Trouble | None = None  # what the last try for the messages under way has met
 
     def allowance_s(self, size_bytes: int = 0) -> float:
         """Return how long a request of that size may take to be sent: longer where large ones are ahead of it."""
@@ -130,11 +133,18 @@ class Publisher:
             if not isinstance(item, Message):
                 self._command(item)
 
+    def too_late(self, request: Request) -> BrokerUnavailableError:
+        """Return the error for a request that was not taken in time, with what the last try has met."""
+        timeout_s, trouble = self._settings.enqueue_timeout_s, self._trouble
+        if trouble is None:
+            return no_answer(Server("broker", self._settings.broker), request, timeout_s)
+        return trouble.too_late(request, timeout_s)
+
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, each message's time is up, or no waiting helps."""
         pause_s, tried = PAUSE_FIRST_S, False
-        trouble: Trouble | None = None
-        while waiting := self._give_up_late(waiting, trouble):
+        self._trouble = None
+        while waiting := self._give_up_late(waiting):
             trouble = self._prepare_for(waiting[0])
             fresh = trouble is not None or not self._link.connected
             if trouble is None:
@@ -152,6 +162,9 @@ class Publisher:
                 else:
                     return _sent(waiting)
             log.debug("publishing failed: %s", trouble.meaning.reason)
+            self._trouble = trouble
+            for message in waiting:
+                message.on_trouble(trouble.meaning.reason)
             if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to
                 return _refused(waiting, trouble)
             threading.Event().wait(pause_s)
@@ -161,26 +174,22 @@ class Publisher:
     def _prepare_for(self, message: Message) -> Trouble | None:
         """See to it that the reply will be heard; return what stands in the way."""
         try:
-            self._prepare(max(0.0, message.give_up_at_s - self._clock()))
+            self._prepare(max(0.0, min(PREPARE_MAX_S, message.give_up_at_s - self._clock())))
         except Exception as error:  # noqa: BLE001 - as below
-            return met(self._settings, error)
+            together = self._settings.results == self._settings.broker  # its owner knows it as the broker
+            return self._met(error) if together else met(self._settings, error)
         return None
 
     def _met(self, error: Exception) -> Trouble:
         url = self._settings.broker
         return Trouble(Server("broker", url), understand(error, url), error)
 
-    def _give_up_late(self, waiting: list[Message], trouble: Trouble | None) -> list[Message]:
+    def _give_up_late(self, waiting: list[Message]) -> list[Message]:
         """Give up what is too late; return what is left to do, without what was settled before something failed."""
         now = self._clock()
-        timeout_s = self._settings.enqueue_timeout_s
         for message in waiting:
             if message.give_up_at_s <= now:
-                message.settle(
-                    trouble.too_late(message.request, timeout_s)
-                    if trouble is not None
-                    else no_answer(Server("broker", self._settings.broker), message.request, timeout_s)
-                )
+                message.settle(self.too_late(message.request))
         return [message for message in waiting if not message.sent.done()]
 
     def _command(self, command: Command) -> None:

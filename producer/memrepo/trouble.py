@@ -71,7 +71,8 @@ def no_answer(server: Server, request: Request, timeout_s: float) -> BrokerUnava
 
 
 def _too_late(server: Server, request: Request, timeout_s: float, reason: str) -> BrokerUnavailableError:
-    text = f"{server} did not take the request within {timeout_s:g} s: {_stopped(reason)}{_advice(request)}"
+    missed = "take the request" if server.role == "broker" else "answer"
+    text = f"{server} did not {missed} within {timeout_s:g} s: {_stopped(reason)}{_advice(request)}"
     return BrokerUnavailableError(text, {"request_id": request.request_id})
 
 

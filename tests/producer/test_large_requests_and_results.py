@@ -152,7 +152,9 @@ def test_a_large_result_that_has_expired_is_told_as_expired(broker: Valkey, work
         store_large(broker, worker, job.id, snapshot(TEXT.encode()))
         chunks(broker).remove([result_body(job.id)])
 
-        with pytest.raises(ResultExpiredError):
+        with pytest.raises(
+            ResultExpiredError, match="MEMREPO_RESULT_URL must be the same for workers and producers"
+        ):
             job.result(timeout_s=10)
 
 

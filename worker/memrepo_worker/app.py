@@ -54,6 +54,8 @@ def build_app(settings: WorkerSettings, receipts: Receipts | None = None) -> Cel
         aliases: dict[str, Any] = TRANSPORT_ALIASES
         aliases[TRANSPORT] = lambda: transport_for(receipts)
         app.conf.broker_transport = TRANSPORT
+        if settings.broker.path:  # there the transport is named by the URL itself
+            app.conf.broker_url = TRANSPORT + settings.broker.for_celery.removeprefix("redis")
     register_tasks(app)
     app.steps["consumer"].update((Intake, Ownership))
     return app
@@ -71,12 +73,12 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         "broker_use_ssl": dict(settings.broker.tls) if settings.broker.tls else None,
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
-        "result_backend": URL_PREFIX + settings.results.for_celery,
+        "result_backend": URL_PREFIX + settings.results.for_celery.removeprefix("redis+"),
         "result_backend_thread_safe": True,
         "redis_backend_use_ssl": dict(settings.results.tls) if settings.results.tls else None,
         "redis_socket_timeout": 30,
         "redis_socket_connect_timeout": 5,
-        "redis_socket_keepalive": True,
+        "redis_socket_keepalive": not settings.results.path,  # which a Unix socket does not take
         "result_expires": settings.result_expires_s,
         "result_extended": False,
         "task_queues": queues,

@@ -1,0 +1,213 @@
+"""What is wrong with the broker or the result store is said in its own words: at once where no waiting mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+
+from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings
+from memrepo.redis_errors import Action, meaning_of
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.valkey import Valkey
+
+ID = "my-own-id-1"
+
+
+def nowhere() -> str:
+    return f"redis://u:s3cr3t@{LOOPBACK}:{free_port()}/0"
+
+
+def a_write(settings: Settings) -> MemoryRepoError:
+    with MemoryRepos(settings=settings) as repos, pytest.raises(MemoryRepoError) as caught:
+        repos.repo(org_id="acme", agent_id="agent-1").commit({"a": "x"}, "m", request_id=ID)
+    return caught.value
+
+
+def a_read(settings: Settings) -> MemoryRepoError:
+    with MemoryRepos(settings=settings) as repos, pytest.raises(MemoryRepoError) as caught:
+        repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+    return caught.value
+
+
+def test_what_may_pass_is_tried_until_the_time_is_up_and_then_told_with_what_the_last_try_met() -> None:
+    url = nowhere()
+
+    error = a_write(Settings(url, url, enqueue_timeout_s=0.6))
+
+    assert type(error) is BrokerUnavailableError
+    assert str(error) == (
+        f"The broker at {url.replace('s3cr3t', '***')} did not take the request within 0.6 s: nobody listens there: "
+        f"Connection refused. Sending it again with the same request id, {ID}, is safe."
+    )
+    assert isinstance(error.__cause__, redis.ConnectionError)
+    assert error.details == {"request_id": ID}
+
+
+def test_a_read_is_not_advised_to_be_sent_with_the_same_id() -> None:
+    url = nowhere()
+
+    error = a_read(Settings(url, url, enqueue_timeout_s=0.2))
+
+    assert str(error).endswith("nobody listens there: Connection refused.")
+
+
+def test_the_result_store_is_named_where_it_is_what_fails(broker: Valkey) -> None:
+    url = nowhere()
+
+    error = a_write(Settings(broker.url, url, enqueue_timeout_s=0.6))
+
+    assert str(error).startswith(
+        f"The result store at {url.replace('s3cr3t', '***')} did not answer within 0.6 s: nobody"
+    )
+
+
+def test_the_broker_is_named_where_the_result_store_is_well(broker: Valkey) -> None:
+    url = nowhere()
+
+    error = a_write(Settings(url, broker.url, enqueue_timeout_s=0.6))
+
+    assert str(error).startswith("The broker at redis://u:***@")
+
+
+@pytest.mark.parametrize("which", ["broker", "result store"])
+def test_what_no_waiting_mends_is_told_long_before_the_time_is_up(broker: Valkey, which: str) -> None:
+    wrong = f"redis://nobody:s3cr3t@{LOOPBACK}:{broker.port}/0"
+    urls = (wrong, broker.url) if which == "broker" else (broker.url, wrong)
+    a_write_that_takes_part_in_imports(broker)
+
+    began = time.monotonic()
+    error = a_write(Settings(*urls, enqueue_timeout_s=30))
+
+    assert time.monotonic() - began < 1
+    assert str(error) == (
+        f"The {which} at redis://nobody:***@{LOOPBACK}:{broker.port}/0 cannot be used: check user and password in its "
+        "URL: WRONGPASS invalid username-password pair or user is disabled. No waiting mends that. Sending it again "
+        f"with the same request id, {ID}, is safe."
+    )
+    assert isinstance(error.__cause__, redis.AuthenticationError)
+
+
+def a_write_that_takes_part_in_imports(broker: Valkey) -> None:
+    """Load the libraries, which takes long and is no part of what is measured."""
+    with MemoryRepos(broker_url=broker.url) as repos:
+        repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+
+
+def test_a_client_that_works_is_told_at_once_when_its_password_is_changed(broker: Valkey) -> None:
+    with broker.client() as admin:
+        admin.acl_setuser(
+            "changing", enabled=True, passwords=["+old"], keys=["*"], channels=["*"], commands=["+@all"]
+        )
+        url = f"redis://changing:old@{LOOPBACK}:{broker.port}/0"
+        with MemoryRepos(settings=Settings(url, broker.url, enqueue_timeout_s=30)) as repos:
+            repo = repos.repo(org_id="acme", agent_id="agent-1")
+            repo.get_head_sha()
+            admin.execute_command("ACL", "SETUSER", "changing", ">new", "<old")
+            broker.cut_all_connections()
+
+            with pytest.raises(BrokerUnavailableError, match="WRONGPASS"):
+                repo.get_head_sha()
+
+            admin.execute_command("ACL", "SETUSER", "changing", ">old")
+            repo.get_head_sha()
+
+
+def test_a_missing_library_is_no_broker_that_is_away(monkeypatch: pytest.MonkeyPatch, broker: Valkey) -> None:
+    import kombu.transport.redis
+
+    monkeypatch.setattr(
+        kombu.transport.redis, "redis", None
+    )  # as kombu has it where redis-py is not installed
+
+    error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=30))
+
+    assert type(error) is MemoryRepoError
+    assert "A library that memrepo needs is missing here, or unfit: Missing redis library" in str(error)
+    assert isinstance(error.__cause__, ImportError)
+
+
+def test_an_unfit_library_is_no_broker_that_is_away(monkeypatch: pytest.MonkeyPatch, broker: Valkey) -> None:
+    monkeypatch.setattr(redis, "VERSION", (3, 0, 0))
+
+    error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=30))
+
+    assert type(error) is MemoryRepoError
+    assert "unfit: Redis transport requires redis-py versions" in str(error)
+
+
+def test_a_fault_that_the_table_does_not_know_is_tried_again_and_told_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, broker: Valkey
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("something of ours")
+
+    monkeypatch.setattr("memrepo.link.send_task", broken)
+
+    error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=0.3))
+
+    assert "within 0.3 s: a fault of memrepo itself: RuntimeError: something of ours." in str(error)
+    assert isinstance(error.__cause__, RuntimeError)
+    assert meaning_of(error.__cause__).action is Action.REPORT
+
+
+def test_asyncio_is_told_alike() -> None:
+    async def run() -> None:
+        url = nowhere()
+        async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=0.5)) as repos:
+            job = repos.repo(org_id="acme", agent_id="agent-1").commit({"a": "x"}, "m", request_id=ID)
+            with pytest.raises(
+                BrokerUnavailableError, match="nobody listens there: Connection refused"
+            ) as caught:
+                await job
+        assert isinstance(caught.value.__cause__, redis.ConnectionError)
+
+    asyncio.run(run())
+
+
+def test_who_asks_a_job_that_the_broker_has_not_taken_is_told_why() -> None:
+    async def run() -> None:
+        url = nowhere()
+        async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=1)) as repos:
+            job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+            while "refused" not in job.describe().reason:
+                await asyncio.sleep(0.02)
+            assert (
+                job.describe().reason
+                == "the broker has not taken it yet: nobody listens there: Connection refused"
+            )
+            with pytest.raises(BrokerUnavailableError):
+                await job
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_question_to_a_result_store_that_is_away_is_told_with_its_cause(broker: Valkey) -> None:
+    url = nowhere()
+    with (
+        MemoryRepos(settings=Settings(broker.url, url)) as repos,
+        pytest.raises(
+            BrokerUnavailableError, match=r"result store at .* cannot be reached: nobody listens"
+        ) as caught,
+    ):
+        repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f").status()
+    assert isinstance(caught.value.__cause__, redis.ConnectionError)
+
+
+def test_a_replica_is_waited_for_until_it_is_the_primary(broker: Valkey) -> None:
+    with (
+        broker.client() as admin,
+        MemoryRepos(settings=Settings(broker.url, broker.url, enqueue_timeout_s=20)) as repos,
+    ):
+        admin.replicaof(LOOPBACK, str(free_port()))
+        promotion = threading.Timer(0.5, admin.replicaof, ("NO", "ONE"))
+        promotion.start()
+        try:
+            job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        finally:
+            promotion.join()
+
+        assert job.status() == "queued"
