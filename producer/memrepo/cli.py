@@ -44,7 +44,12 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name."""
         row = self._find(cmd_name)
-        return super().get_command(ctx, cmd_name) or (row.load() if row else None)
+        try:
+            return super().get_command(ctx, cmd_name) or (row.load() if row else None)
+        except ModuleNotFoundError:
+            if ctx.resilient_parsing:  # a shell that completes is told nothing
+                return None
+            raise
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name, without loading any; an option's as click does."""

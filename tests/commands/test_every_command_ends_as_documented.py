@@ -18,6 +18,7 @@ from tests.commands.conftest import Places
 from tests.commands.table import SITUATIONS, TABLE, Case
 from tests.support.commands import MEMREPO, Ended, memrepo
 from tests.support.started import started
+from tests.support.waiting import wait_for
 
 Fill = Callable[[str], str]
 
@@ -153,6 +154,25 @@ def env_of(case: Case, situation: str, places: Places, filled_in: Fill) -> dict[
         "MEMREPO_CACHE_DIR": "cache",
         **{name: filled_in(value) for name, value in case.env.items()},
     }
+
+
+def test_a_time_out_names_its_own_limit_and_what_the_store_said(
+    places: Places, filled_in: Fill, tmp_path: Path
+) -> None:
+    env = places.env("store away")
+    job_id = run(
+        "commit", filled_in("commit acme {new} -m m --text a x --no-wait"), tmp_path, env
+    ).stdout.strip()
+
+    def retrying() -> bool:
+        return run("job", f"job {job_id}", tmp_path, env).stdout.startswith("retrying, ")
+
+    wait_for(retrying, "the worker to have tried")
+    told = run("job", f"job {job_id} --wait --timeout 0.2", tmp_path, env)
+
+    assert told.code == 5
+    assert f"Job {job_id} has not ended within 0.2 s: retrying, " in told.stderr
+    assert "not a directory (ENOTDIR)" in told.stderr
 
 
 def test_a_worker_ends_with_nought_when_it_is_told_to_stop(tmp_path: Path, places: Places) -> None:

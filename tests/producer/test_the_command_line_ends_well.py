@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from memrepo.cli import main
-from tests.producer.stand_in import StandIn
+from tests.producer.stand_in import SHA, StandIn
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -27,7 +27,11 @@ COMMIT = ("commit", "acme", "agent-1", "-m", "m", "--text", "a.md", "x")
 
 @contextmanager
 def started(
-    *arguments: str, stdout: int = subprocess.PIPE, prelude: str = "", **env: str
+    *arguments: str,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    prelude: str = "",
+    **env: str,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a process of its own, as ``python -m memrepo`` does."""
     code = f"{prelude}\nimport runpy; runpy.run_module('memrepo', run_name='__main__')"
@@ -35,7 +39,7 @@ def started(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, **env},
     ) as process:
@@ -239,6 +243,32 @@ def test_help_fits_its_lines_and_cuts_none(monkeypatch: pytest.MonkeyPatch) -> N
         assert all(
             line.startswith("  ") and line[2] != " " for line in commands.splitlines() if line.startswith(" ")
         )
+
+
+def test_a_shell_that_completes_is_not_told_what_is_missing() -> None:
+    completing = {"_MEMREPO_COMPLETE": "bash_complete", "COMP_WORDS": "memrepo up --", "COMP_CWORD": "2"}
+    with started(prelude="import sys; sys.modules['pygit2'] = None", **completing) as process:
+        assert ended(process) == (0, "")
+
+
+def test_on_a_terminal_it_is_shown_how_far_the_job_is_and_then_nothing_is_left_of_that(
+    broker: Valkey, worker: StandIn
+) -> None:
+    worker.answer = lambda _: None
+    reading, writing = os.openpty()
+    with started("head", "acme", "agent-1", stderr=writing, MEMREPO_BROKER_URL=broker.url) as process:
+        (taken,) = worker.wait_taken(1)
+        shown = os.read(reading, 1000).decode()
+        worker.settle(taken, SHA)
+        stdout, _ = process.communicate(timeout=60)
+        while not shown.endswith("\r"):
+            shown += os.read(reading, 1000).decode()
+    os.close(reading)
+    os.close(writing)
+
+    assert "queued, no worker serves its queue, waiting for" in shown
+    assert re.search(r"\r +\r$", shown)
+    assert stdout == f"{SHA}\n"
 
 
 def test_nothing_is_shown_on_a_terminal_that_is_none(broker: Valkey, worker: StandIn) -> None:
