@@ -89,9 +89,9 @@ def runs_now(process: psutil.Process) -> bool:
 def up(
     folder: Path, *options: str, env: Mapping[str, str] | None = None, program: str = MEMREPO
 ) -> Iterator[Up]:
-    """Run ``memrepo up`` in ``folder`` until the block ends."""
+    """Run ``memrepo up`` in ``folder`` until the block ends, at ports that nobody else asks for."""
     arguments = (program, "up", "--json", "--port", "0", *options)
-    with _running(arguments, folder, env) as (process, line, tree):
+    with _running(arguments, folder, {"MEMREPO_FLOWER_PORT": "0", **(env or {})}) as (process, line, tree):
         yield Up(process, json.loads(line), tree, folder / "up.stderr")
 
 
