@@ -164,3 +164,18 @@ def test_trouble_with_the_repository_is_json_where_json_is_asked_for(
     assert (
         json.loads(ended.stderr)["error"]["message"] == f"{tmp_path} is not a git repository, nor inside one"
     )
+
+
+def test_a_history_that_unpacks_to_more_than_the_caps_allow_is_one_line(
+    system: System, agent: str, tmp_path: Path
+) -> None:
+    scribe = Scribe()
+    only = scribe.commit({"a": bytes(800_000), "b": bytes(900_000)})
+    origin = scribe.write(tmp_path / "origin.git", {"refs/heads/main": only})
+
+    small = {"MEMREPO_FOREIGN_UNPACKED_BYTES_MAX": str(1024 * 1024)}
+    ended = replay(system, tmp_path, str(origin), "--agent", agent, env=small)
+
+    assert ended.code == 1
+    assert "over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX (1048576), reading the history of" in ended.stderr
+    assert "--limit" in ended.stderr

@@ -5,20 +5,23 @@ Every process runs from an argument list (never a shell), with an environment th
 
 from __future__ import annotations
 
+import os
 import resource
+import selectors
 import signal
 import subprocess  # noqa: TID251 - this is the door
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from threading import Event, Thread, Timer
-from typing import IO
+from typing import IO, cast
 
 from memrepo_worker.observe import Observer
 
 Process = subprocess.Popen[bytes]
+
+_PIECE_BYTES = 64 * 1024
 
 
 class ProcessFailedError(Exception):
@@ -70,25 +73,34 @@ class Processes:
                 (then it was killed).
         """
         self.observer.count("process.started")
-        with TemporaryFile() as said:  # a file cannot fill up unread, as a pipe does
+        try:
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(env),
+                cwd=cwd,
+            )
+        except OSError as error:
+            raise ProcessFailedError(f"{arguments[0]} cannot be started: {error.strerror}") from error
+        _limit_cpu(process.pid, bounds.cpu_s)
+        name = arguments[0]
+        with process:
+            conversation = _Conversation(process, stdin, bounds.output_bytes_max)
             try:
-                process = subprocess.Popen(
-                    list(arguments),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=said,
-                    env=dict(env),
-                    cwd=cwd,
-                )
-            except OSError as error:
-                raise ProcessFailedError(f"{arguments[0]} cannot be started: {error.strerror}") from error
-            with process:
-                _limit_cpu(process.pid, bounds.cpu_s)
-                output = _Conversation(process, arguments[0], stdin).end(timeout_s, bounds.output_bytes_max)
-            if process.returncode != 0:
-                said.seek(0)
-                raise _failure(arguments, process.returncode, said.read(), bounds)
-        return output
+                conversation.hold(timeout_s)
+            except TimeoutError:
+                raise ProcessFailedError(f"{name} took longer than {timeout_s} s and was killed") from None
+            except OverflowError:
+                raise ProcessOverBoundsError(
+                    f"{name} wrote more than {bounds.output_bytes_max} bytes and was killed"
+                ) from None
+            finally:
+                process.kill()
+        if process.returncode != 0:
+            raise _failure(arguments, process.returncode, bytes(conversation.said), bounds)
+        return bytes(conversation.output)
 
     def start(
         self,
@@ -116,55 +128,61 @@ class Processes:
 
 
 class _Conversation:
-    """Feeds a process and reads it at the same time, until it ends or has to be ended."""
+    """Feeds a process and reads it at the same time; ``output`` and ``said`` are what it wrote to its two ends."""
 
-    def __init__(self, process: Process, name: str, stdin: bytes) -> None:
+    def __init__(self, process: Process, stdin: bytes, output_bytes_max: int | None) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         self._process = process
-        self._name = name
-        self._stdin = stdin
-        self._late = Event()
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._left = memoryview(stdin)
+        self._output_bytes_max = output_bytes_max
+        self.output = bytearray()
+        self.said = bytearray()
 
-    def end(self, timeout_s: float, output_bytes_max: int | None) -> bytes:
-        """Return what the process wrote, once it is over."""
-        feeder = Thread(target=self._feed, daemon=True)
-        timer = Timer(timeout_s, self._give_up)
-        feeder.start()
-        timer.start()
+    def hold(self, timeout_s: float) -> None:
+        """Go on until the process is over.
+
+        Raises:
+            TimeoutError, OverflowError: it took too long, or wrote too much.
+        """
+        deadline = time.monotonic() + timeout_s
+        os.set_blocking(self._stdin.fileno(), False)
+        with selectors.DefaultSelector() as ends:
+            ends.register(self._stdout, selectors.EVENT_READ, lambda: self._read(self._stdout, self.output))
+            ends.register(self._stderr, selectors.EVENT_READ, lambda: self._read(self._stderr, self.said))
+            ends.register(self._stdin, selectors.EVENT_WRITE, self._write)
+            while ends.get_map():
+                if time.monotonic() >= deadline:
+                    raise TimeoutError
+                for end, _ in ends.select(deadline - time.monotonic()):
+                    if not end.data():
+                        ends.unregister(
+                            end.fileobj
+                        )  # before it is closed: its number may be another's at once
+                        cast("IO[bytes]", end.fileobj).close()
         try:
-            output = self._read(output_bytes_max)
-            self._process.wait()
-        finally:
-            timer.cancel()
-            self._process.kill()
-            feeder.join()
-        if self._late.is_set():
-            raise ProcessFailedError(f"{self._name} took longer than {timeout_s} s and was killed")
-        return output
+            self._process.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
 
-    def _feed(self) -> None:
-        assert self._process.stdin is not None
-        with suppress(
-            BrokenPipeError
-        ):  # it ended without reading all: its exit code says whether that is a fault
-            try:
-                self._process.stdin.write(self._stdin)
-            finally:
-                self._process.stdin.close()
+    def _read(self, end: IO[bytes], into: bytearray) -> bool:
+        """Read what is there; return whether more may come."""
+        data = os.read(end.fileno(), _PIECE_BYTES)
+        into += data
+        if self._output_bytes_max is not None and len(into) > self._output_bytes_max:
+            raise OverflowError
+        return data != b""
 
-    def _give_up(self) -> None:
-        self._late.set()
-        self._process.kill()
-
-    def _read(self, output_bytes_max: int | None) -> bytes:
-        assert self._process.stdout is not None
-        if output_bytes_max is None:
-            return self._process.stdout.read()
-        output = self._process.stdout.read(output_bytes_max + 1)
-        if len(output) > output_bytes_max:
-            raise ProcessOverBoundsError(
-                f"{self._name} wrote more than {output_bytes_max} bytes and was killed"
-            )
-        return output
+    def _write(self) -> bool:
+        """Write as much as is taken; return whether more is to come."""
+        try:
+            if self._left:
+                self._left = self._left[os.write(self._stdin.fileno(), self._left[:_PIECE_BYTES]) :]
+        except BrokenPipeError:  # it ended without reading all: its exit code says whether that is a fault
+            self._left = self._left[:0]
+        return len(self._left) > 0
 
 
 def _limit_cpu(pid: int, cpu_s: int | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +18,7 @@ import click
 
 from memrepo.clock import system_clock
 from memrepo.commands.common import json_option, of_agent, say_where_from
+from memrepo.commands.ending import plain
 from memrepo.commands.show import show_json
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.validation import check_id
@@ -26,6 +27,7 @@ from memrepo_worker.commands.failures import told_failures
 from memrepo_worker.commands.here import require_store, settings_here
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.adopt import Adopter, Adoption
+from memrepo_worker.journal.contents import RefusedNames
 from memrepo_worker.journal.seed import SeedBrokenError
 from memrepo_worker.journal.transfer import Transfer
 from memrepo_worker.observe import Counters
@@ -52,7 +54,7 @@ def _tools(*, as_json: bool) -> Iterator[_Tools]:
         git.require_version()
         store = RetryingStore(open_store(url), Random())  # noqa: S311 - jitter
         yield _Tools(
-            Adopter(store, git, executor, system_clock),
+            Adopter(store, git, executor, system_clock, settings.limits),
             Transfer(store, git, executor, system_clock, settings.limits),
         )
 
@@ -103,8 +105,10 @@ def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
     """Begin an agent's memory from FILE, a bundle made with `git bundle create FILE --all`; it is checked first."""
     whose = _agent(org, agent)
     with _tools(as_json=as_json) as tools:
-        commits = tools.transfer.import_(whose, file)
-    _show(whose, f"{commits} commits imported", {"commits": commits}, as_json=as_json)
+        refused: list[RefusedNames] = []
+        commits = tools.transfer.import_(whose, file, refused.extend)
+    values = {"commits": commits, "refused_names": [asdict(names) for names in refused]}
+    _show(whose, f"{commits} commits imported{_told(refused)}", values, as_json=as_json)
 
 
 def _show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
@@ -172,4 +176,8 @@ def _line(report: Adoption) -> str:
         return f"{report.agent}: was adopted before"
     recovered = "".join(f", {count} recovered on {name}" for name, count in report.recovered.items())
     size = f"{report.commits} commits, {report.branches} branches, {report.bytes_read} bytes"
-    return f"{report.agent}: {size}{recovered}"
+    return f"{report.agent}: {size}{recovered}{_told(report.refused_names)}"
+
+
+def _told(refused: Iterable[RefusedNames]) -> str:
+    return "".join(f"\n  {plain(str(names))}" for names in refused)

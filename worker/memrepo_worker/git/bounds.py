@@ -15,6 +15,8 @@ _ALLOCATION_BYTES_LEAST = 64 * MIB
 _ALLOCATION_PER_BYTE = 32
 _CPU_S_LEAST = 20
 _CPU_S_PER_MIB = 1
+_INFLATED_BYTES_LEAST = 256 * MIB
+_INFLATED_PER_BYTE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class GitCaps:
             _under(self.allocation_bytes_max, usual.allocation_bytes_max, allocation),
             _under(self.cpu_s_max, usual.cpu_s_max, cpu_s),
         )
+
+    def inflated_bytes_max(self, stored_bytes: int) -> int:
+        """Return how much a pack of so many bytes may be decompressed, its deltas as they travel."""
+        wanted = max(_INFLATED_BYTES_LEAST, _INFLATED_PER_BYTE * stored_bytes)
+        return _under(self.unpacked_bytes_max, GitCaps().unpacked_bytes_max, wanted)
 
 
 def _under(cap: int, usual_cap: int, wanted: float) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from memrepo_worker.git.bounds import GitBounds, GitCaps
+from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.processes import (
     ProcessBounds,
     Processes,
@@ -69,7 +70,12 @@ class Git:
     search_path: str
     timeout_s: float = 60.0
     caps: GitCaps = field(default_factory=GitCaps)
+    bounds: GitBounds | None = None
     protocols: str = ""
+
+    def for_foreign(self, stored_bytes: int) -> Git:
+        """Return a git whose bounds are those for others' objects of so many bytes, as they are stored."""
+        return replace(self, bounds=self.caps.bounds_for(stored_bytes))
 
     def run(
         self,
@@ -89,7 +95,7 @@ class Git:
             GitOverBoundsError: it was over its bounds.
             GitError: it failed, or took longer than the timeout.
         """
-        bounds = bounds or self.caps.bounds
+        bounds = bounds or self.bounds or self.caps.bounds
         try:
             return self.processes.run(
                 ["git", *arguments],
@@ -160,6 +166,22 @@ class Git:
             stdin=pack,
             bounds=self.caps.bounds_for(len(pack)),
         )
+
+    def index_foreign_pack(self, repo: Path, pack: bytes) -> None:
+        """Add a pack that others made, once it is known that it stands for no more than the caps allow.
+
+        Raises:
+            GitOverBoundsError: it stands for more.
+            GitError: git finds fault with it.
+            ValueError: it is no pack.
+        """
+        try:
+            check_unpacked(pack, self.caps.unpacked_bytes_max, self.caps.inflated_bytes_max(len(pack)))
+        except PackTooLargeError as error:
+            raise GitOverBoundsError(
+                f"{error}; MEMREPO_FOREIGN_UNPACKED_BYTES_MAX allows for more"
+            ) from error
+        self.index_pack(repo, pack, strict=True)
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
         """Return the patch from one blob to another; gives up after a few seconds."""

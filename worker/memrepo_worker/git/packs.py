@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from memrepo_worker.git.objects import GitObject
 
 _HEADER = struct.Struct(">4sII")
-_HEADER_BYTES = _HEADER.size
-_TRAILER_BYTES = 20
+HEADER_BYTES = _HEADER.size
+TRAILER_BYTES = 20
 COMPRESSED = 1
 """zlib's level for what travels: half the cost of its default on a tree of 200 files, whose ids do not compress."""
 
@@ -45,7 +45,7 @@ class Pack:
     @property
     def checksum(self) -> str:
         """The pack's trailer in hexadecimal, which also names its files."""
-        return self.data[-_TRAILER_BYTES:].hex()
+        return self.data[-TRAILER_BYTES:].hex()
 
 
 def encode_pack(objects: Mapping[str, GitObject], level: int = COMPRESSED) -> Pack:
@@ -88,7 +88,7 @@ def encode_index(pack: Pack) -> bytes:
             *(item.crc32.to_bytes(4) for item in ordered),
             *offsets,
             *large,
-            pack.data[-_TRAILER_BYTES:],
+            pack.data[-TRAILER_BYTES:],
         ]
     )
     return body + _sha1(body)
@@ -130,7 +130,7 @@ def join_packs(packs: Iterable[bytes]) -> bytes | None:
     bodies = []
     for pack in packs:
         total += object_count(pack)
-        bodies.append(memoryview(pack)[_HEADER_BYTES:-_TRAILER_BYTES])
+        bodies.append(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES])
     if total == 0:
         return None
     body = b"".join([_HEADER.pack(b"PACK", 2, total), *bodies])
@@ -143,7 +143,7 @@ def object_count(pack: bytes) -> int:
     Raises:
         ValueError: it is no pack of version 2 or 3.
     """
-    if len(pack) < _HEADER_BYTES + _TRAILER_BYTES:
+    if len(pack) < HEADER_BYTES + TRAILER_BYTES:
         raise ValueError("a pack of fewer than 32 bytes")
     magic, version, count = _HEADER.unpack_from(pack)
     if magic != b"PACK" or version not in (2, 3):

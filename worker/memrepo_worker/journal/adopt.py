@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from memrepo.clock import Clock
 from memrepo.errors import RepoNotFoundError
+from memrepo.limits import Limits
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.contents import RefusedNames, look_at, require_unpacked
 from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
@@ -35,7 +37,10 @@ _DIGEST = "0" * 32
 
 @dataclass(frozen=True)
 class Adoption:
-    """What became of one agent. ``recovered`` maps branches to the number of commits that came back with them."""
+    """What became of one agent. ``recovered`` maps branches to the number of commits that came back with them.
+
+    ``refused_names`` are in the history and stay readable, but commits with such names are refused.
+    """
 
     agent: Agent
     commits: int = 0
@@ -43,6 +48,7 @@ class Adoption:
     bytes_read: int = 0
     recovered: Mapping[str, int] = field(default_factory=dict)
     already: bool = False
+    refused_names: tuple[RefusedNames, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Adopter:
     git: Git
     executor: Executor
     clock: Clock
+    limits: Limits = field(default_factory=Limits)
 
     def agents(self) -> Iterator[Agent]:
         """Yield every agent that has a repository in the legacy layout, adopted or not, by one listing of the store."""
@@ -106,17 +113,21 @@ class Adopter:
         """Return the entry that holds the whole old repository, and what is told of it."""
         with scratch_repository(self.git) as repo:
             seed, bytes_read = download(self.store, layout, repo, self.executor)
+            git = self.git.for_foreign(bytes_read)
             try:
-                refs, recovered = settle_refs(self.git, repo, seed)
+                require_unpacked(git, repo)
+                refs, recovered = settle_refs(git, repo, seed)
                 if len(refs) > REFS_MAX:
                     raise SeedBrokenError(f"{agent} has {len(refs)} branches and lost tips, over {REFS_MAX}")
-                set_refs(self.git, repo, refs)
-                verify(self.git, repo)
-                commits = int(self.git.run(["rev-list", "--count", "--all"], repo=repo))
-                data = entry_of(self.git, repo, refs, self._line(seq))
+                set_refs(git, repo, refs)
+                verify(git, repo)
+                commits = int(git.run(["rev-list", "--count", "--all"], repo=repo))
+                contents = look_at(git, repo, self.limits)
+                data = entry_of(git, repo, refs, self._line(seq))
             except GitError as error:
                 raise SeedBrokenError(f"{agent} cannot be adopted: {error}") from error
-        return data, Adoption(agent, commits, len(refs), bytes_read, recovered)
+        refused = (*contents.refused, *contents.refused_elsewhere)
+        return data, Adoption(agent, commits, len(refs), bytes_read, recovered, refused_names=refused)
 
     def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:
         """Raise ``SeedBrokenError`` if the old refs lead to a commit that the journal does not have."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from pathlib import Path
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
-from memrepo.validation import check_branch, check_path
+from memrepo.validation import check_branch
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.git.objects import NULL_SHA, Kind
-from memrepo_worker.git.reader import PackDirectory, Reader
+from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.contents import Contents, RefusedNames, look_at
 from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
@@ -80,8 +80,12 @@ class Transfer:
         with restored(self.git, opening) as repo:
             yield repo
 
-    def import_(self, agent: Agent, file: Path) -> int:
+    def import_(
+        self, agent: Agent, file: Path, tell: Callable[[Sequence[RefusedNames]], None] = lambda _: None
+    ) -> int:
         """Begin an agent's memory from a bundle, which need not be trusted; return the number of its commits.
+
+        ``tell`` hears of the names that were taken, and that a stricter setting would refuse.
 
         Raises:
             RepoExistsError: the agent has a memory already.
@@ -93,13 +97,15 @@ class Transfer:
         if opening.refs or journal.has_seed_layout():
             raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
         require_clean(self.store, self._layout(agent), opening, self.executor)
-        with scratch_repository(self.git) as repo:
+        git = self.git.for_foreign(file.stat().st_size)
+        with scratch_repository(git) as repo:
             try:
                 refs = self._unpack(repo, file)
-                verify(self.git, repo)
-                commits = self.git.run(["rev-list", "--all"], repo=repo).decode().split()
-                self._check_contents(repo, commits)
-                data = entry_of(self.git, repo, refs, self._line(opening.seq))
+                verify(git, repo)
+                commits = git.run(["rev-list", "--all"], repo=repo).decode().split()
+                contents = look_at(git, repo, self.limits)
+                _require_names(contents)
+                data = entry_of(git, repo, refs, self._line(opening.seq))
             except (GitError, NotABundleError, ValueError) as error:
                 raise InvalidRequestError.of(
                     "file", f"is not a bundle that can be imported: {error}"
@@ -108,6 +114,7 @@ class Transfer:
             raise RepoExistsError(
                 f"{agent} was begun by somebody else meanwhile", {"agent_id": agent.agent_id}
             )
+        tell(contents.refused_elsewhere)
         return len(commits)
 
     def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
@@ -121,30 +128,9 @@ class Transfer:
             if "HEAD" not in bundle.refs:
                 raise NotABundleError("it has neither a branch main nor HEAD")
             refs[HEAD_BRANCH] = bundle.refs["HEAD"]
-        self.git.index_pack(repo, bundle.pack, strict=True)
+        self.git.index_foreign_pack(repo, bundle.pack)
         set_refs(self.git, repo, refs)
         return refs
-
-    def _check_contents(self, repo: Path, commits: list[str]) -> None:
-        """Hold every name in every tree against the rules for paths."""
-        reader = Reader(PackDirectory(repo / "objects"))
-        seen: set[str] = set()
-        for sha in commits:
-            self._check_tree(reader, reader.commit(sha).tree, "", seen)
-
-    def _check_tree(self, reader: Reader, tree: str, prefix: str, seen: set[str]) -> None:
-        if tree in seen:
-            return
-        seen.add(tree)
-        for name, entry in reader.tree(tree).items():
-            path = prefix + name
-            check_path(path, self.limits, "file")
-            if entry.is_tree:
-                self._check_tree(reader, entry.sha, f"{path}/", seen)
-            elif not entry.is_file:
-                raise ValueError(f"{path!r} is a link or a submodule, which memrepo does not keep")
-            else:
-                reader.read(entry.sha, Kind.BLOB)
 
     def _line(self, seq: int) -> LedgerLine:
         return LedgerLine(f"import-after-entry-{seq}", _DIGEST, DONE, self.clock(), NULL_SHA)
@@ -161,3 +147,10 @@ def _check_names(refs: Mapping[str, str]) -> None:
         raise ValueError(f"it has {len(refs)} branches and tags, over {REFS_MAX}")
     for name in refs:
         check_branch(name.split("/", 2)[2], "file")
+
+
+def _require_names(contents: Contents) -> None:
+    for found in contents.refused:
+        raise InvalidRequestError.of("file", f"holds {found}", path=found.first)
+    if contents.no_file is not None:
+        raise ValueError(f"{contents.no_file!r} is a link or a submodule, which memrepo does not keep")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memrepo.limits import MIB
+from memrepo_worker.git.batch import read_objects, sizes_of
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.foreign import ForeignRepository, find_repository
 from memrepo_worker.git.objects import MODE_SUBMODULE, TreeEntry
-from memrepo_worker.replay.batch import read_objects, sizes_of
 from memrepo_worker.replay.spelling import add_canonical_trees
 
 LOG_TIMEOUT_S = 600.0

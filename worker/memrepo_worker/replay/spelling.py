@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Mapping, MutableMapping
 
+from memrepo_worker.git.batch import Run, read_objects, sizes_of
 from memrepo_worker.git.command import GitError
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
@@ -19,7 +20,6 @@ from memrepo_worker.git.objects import (
     encode_tree,
     object_id,
 )
-from memrepo_worker.replay.batch import Run, read_objects, sizes_of
 
 _Tree = Mapping[str, TreeEntry]
 EMPTY_TREE = object_id(encode_tree({}))

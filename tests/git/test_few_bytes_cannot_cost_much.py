@@ -1,0 +1,153 @@
+"""Packs of a few bytes that stand for gigabytes: refused for little, with the setting that would take them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo.settings import environment
+from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
+from memrepo_worker.git.packs import encode_pack
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import ProcessBounds, Processes, ProcessFailedError
+from tests.support.bombs import MIB, bundle, nested_deltas, zeros
+from tests.support.plain_git import plain_git
+from tests.support.stock_git import git
+
+ROOT = Path(__file__).resolve().parents[2]
+
+IMPORT = """
+import json, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.transfer import Transfer
+from memrepo_worker.store.memory import MemoryStore
+from tests.support.stock_git import stock_git
+
+with ThreadPoolExecutor(1) as executor:
+    try:
+        transfer = Transfer(MemoryStore(), stock_git(), executor, lambda: 1.0, Limits())
+        transfer.import_(Agent("a", "b"), Path(sys.argv[1]))
+    except InvalidRequestError as error:
+        told = str(error)
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps([told, [each.ru_maxrss / 1024 for each in used], sum(each.ru_utime for each in used)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "setting"),
+    [
+        (lambda: nested_deltas([255, 50]), "MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX"),
+        (lambda: nested_deltas([255, 255, 255]), "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX"),
+        (lambda: zeros(100, 8 * MIB), "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX"),
+    ],
+    ids=["deltas to 800 MB", "deltas to 1 TB", "zeros to 800 MB"],
+)
+def test_a_bundle_that_stands_for_far_more_is_refused_for_little(
+    made: Callable[[], bytes], setting: str, tmp_path: Path
+) -> None:
+    pack = made()
+    assert len(pack) < 1 * MIB
+    (tmp_path / "bomb.bundle").write_bytes(bundle(pack))
+
+    said = Processes(Counters()).run(
+        [sys.executable, "-c", IMPORT, str(tmp_path / "bomb.bundle")],
+        env={"PATH": environment()["PATH"], "PYTHONPATH": str(ROOT)},
+        timeout_s=60,
+    )
+
+    told, (ours_mib, gits_mib), seconds = json.loads(said)
+    assert told.startswith("file: is not a bundle that can be imported: ")
+    assert setting in told
+    assert ours_mib < 200
+    assert gits_mib < 200
+    assert seconds < 10  # of processor time, starting included
+
+
+def test_what_a_pack_stands_for_is_what_its_objects_are(tmp_path: Path) -> None:
+    """Also of deltas, which stock git makes of texts that grow."""
+    plain_git(tmp_path, "init", "--quiet", "-b", "main", ".")
+    random = Random(7)
+    lines = [b"%030d\n" % random.randrange(10**30) for _ in range(3000)]
+    for number in range(20):
+        (tmp_path / "notes.md").write_bytes(b"".join(lines[: 1000 + 100 * number]))
+        plain_git(tmp_path, "add", ".")
+        plain_git(tmp_path, "commit", "--quiet", "-m", f"{number}")
+    for options in ((), ("--delta-base-offset",)):
+        pack = git(
+            tmp_path / ".git", "pack-objects", "--revs", "--stdout", "--quiet", *options, stdin=b"main\n"
+        )
+        sizes = git(tmp_path / ".git", "cat-file", "--batch-all-objects", "--batch-check=%(objectsize)")
+        total = sum(map(int, sizes.split()))
+        assert len(pack) < total / 4
+
+        assert check_unpacked(pack, total, total) == total
+        with pytest.raises(PackTooLargeError):
+            check_unpacked(pack, total - 1, total)
+
+
+def _packs() -> bytes:
+    blobs = [GitObject(Kind.BLOB, bytes([number]) * 3000) for number in range(20)]
+    return encode_pack({object_id(blob): blob for blob in blobs}).data
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_damaged_pack_is_a_value_error_whatever_was_damaged(seed: int) -> None:
+    random = Random(seed)
+    pack = bytearray(_packs())
+    for _ in range(3):
+        pack[random.randrange(12, len(pack))] = random.randrange(256)
+    cut = bytes(pack[: random.randrange(40, len(pack))])
+
+    for damaged in (bytes(pack), cut):
+        try:
+            check_unpacked(damaged, 10 * MIB, 10 * MIB)
+        except ValueError:
+            continue
+        assert damaged is not cut, "a pack that ends early was taken"
+
+
+@pytest.mark.parametrize(
+    ("script", "bounds", "said"),
+    [
+        ("while :; do :; done", ProcessBounds(cpu_s=1), "used more than 1 s of processor time"),
+        (
+            "while :; do echo more; done",
+            ProcessBounds(output_bytes_max=100_000),
+            "wrote more than 100000 bytes",
+        ),
+        (
+            "while :; do echo more >&2; done",
+            ProcessBounds(output_bytes_max=100_000),
+            "wrote more than 100000 bytes",
+        ),
+    ],
+)
+def test_a_process_over_its_bounds_is_ended_and_says_which(
+    script: str, bounds: ProcessBounds, said: str
+) -> None:
+    with pytest.raises(ProcessFailedError, match=said):
+        Processes(Counters()).run(["sh", "-c", script], env={}, timeout_s=100, bounds=bounds)
+
+
+def test_a_process_is_fed_and_read_at_the_same_time() -> None:
+    data = bytes(range(256)) * 40_000
+
+    output = Processes(Counters()).run(
+        ["sh", "-c", "cat; head -c 200000 /dev/zero >&2"],
+        env={"PATH": "/usr/bin:/bin"},
+        timeout_s=60,
+        stdin=data,
+    )
+
+    assert output == data

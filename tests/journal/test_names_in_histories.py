@@ -1,0 +1,152 @@
+"""Names in histories that began elsewhere: an import keeps the rules of commits, an adoption says what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+from memrepo.names import SAME_NAME
+from memrepo_worker.git.bounds import GitCaps
+from memrepo_worker.journal.adopt import Adopter
+from memrepo_worker.journal.contents import EVERYWHERE, RefusedNames
+from memrepo_worker.journal.seed import SeedBrokenError
+from memrepo_worker.journal.transfer import Transfer
+from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.seam import ALWAYS, Store
+from tests.support.histories import LINK, Files, Scribe
+from tests.support.stock_git import git, stock_git
+from tests.support.writers import AGENT, NOW_S, files, writer
+
+EVERY, POSIX = Limits(), Limits(portable_names="posix")
+COLON = 'has one of : " * < > ? |, which Windows cannot store (MEMREPO_PORTABLE_NAMES=posix takes it)'
+DEVICE = "has a component that Windows reserves for a device (MEMREPO_PORTABLE_NAMES=posix takes it)"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as running:
+        yield running
+
+
+def origin(folder: Path, *states: Files) -> Path:
+    """Write a history in which each commit holds these files."""
+    scribe = Scribe()
+    commits: list[str] = []
+    for state in states:
+        commits.append(scribe.commit(state, *commits[-1:]))
+    return scribe.write(folder, {"refs/heads/main": commits[-1]})
+
+
+def bundle(folder: Path, *states: Files) -> Path:
+    git(
+        origin(folder / "origin.git", *states),
+        "bundle",
+        "create",
+        "--quiet",
+        str(folder / "x.bundle"),
+        "--all",
+    )
+    return folder / "x.bundle"
+
+
+def leave_behind(store: Store, repository: Path) -> None:
+    """Put a repository into the store as a Letta server would."""
+    for file in repository.rglob("*"):
+        if file.is_file():
+            store.put(f"acme/agent-1/repo.git/{file.relative_to(repository)}", file.read_bytes(), ALWAYS)
+
+
+@pytest.mark.parametrize(
+    ("state", "limits", "said"),
+    [
+        ({"notes/a:b.md": b""}, EVERY, f"'notes/a:b.md' {COLON}"),
+        ({"notes/aux.md": b""}, EVERY, f"'notes/aux.md' {DEVICE}"),
+        ({"a.md": b"", "A.md": b""}, EVERY, f" {SAME_NAME}"),
+        ({"x/a/1": b"", "x/A/2": b""}, POSIX, f" {SAME_NAME}"),
+        ({"x/\u00e9": b"", "x/e\u0301": b""}, POSIX, f" {SAME_NAME}"),
+        ({"bell\x07": b""}, POSIX, "'bell\\x07' has a control character"),
+    ],
+)
+def test_an_import_refuses_what_a_commit_is_refused_and_names_it(
+    state: Files, limits: Limits, said: str, store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    transfer = Transfer(store, stock_git(), executor, lambda: NOW_S, limits)
+
+    with pytest.raises(InvalidRequestError) as refused:
+        transfer.import_(
+            AGENT, bundle(tmp_path, {"first.md": b""}, {"first.md": b"", **state}, {"last.md": b""})
+        )
+
+    assert str(refused.value).startswith(
+        f"file: holds 1 name that MEMREPO_PORTABLE_NAMES={limits.portable_names}"
+    )
+    assert said in str(refused.value)
+    assert not list(store.list(""))
+
+
+def test_an_import_tells_what_the_stricter_setting_would_refuse(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    told: list[RefusedNames] = []
+    names = {"a:b.md": b"1", "deep/c:d.md": b"2", "aux": b"3", "plain.md": b"4"}
+
+    Transfer(store, stock_git(), executor, lambda: NOW_S, POSIX).import_(
+        AGENT, bundle(tmp_path, names, {**names, "plain.md": b"5"}), told.extend
+    )
+
+    assert sorted(told, key=lambda each: each.count) == [
+        RefusedNames(EVERYWHERE, DEVICE, 1, "aux"),
+        RefusedNames(EVERYWHERE, COLON, 2, "a:b.md"),
+    ]
+    with writer(store, tmp_path / "cache") as one:
+        assert set(one.ask(files())) == names.keys()
+
+
+def test_an_adoption_takes_every_name_and_tells_what_commits_are_refused(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    names: Files = {"a:b.md": b"1", "A": b"2", "a": b"3", "link": (LINK, b"A")}
+    leave_behind(store, origin(tmp_path / "origin.git", names))
+
+    here = Adopter(store, stock_git(), executor, lambda: NOW_S, EVERY).adopt(AGENT)
+
+    assert set(here.refused_names) == {
+        RefusedNames(EVERYWHERE, COLON, 1, "a:b.md"),
+        RefusedNames(EVERYWHERE, SAME_NAME, 1, "a"),
+    }
+    with writer(store, tmp_path / "cache") as one:
+        assert set(one.ask(files())) == {"a:b.md", "A", "a"}
+
+
+def test_an_adoption_under_the_lenient_setting_tells_which_setting_refuses_what(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    leave_behind(store, origin(tmp_path / "origin.git", {"a:b.md": b"1", "A": b"2", "a": b"3"}))
+
+    told = Adopter(store, stock_git(), executor, lambda: NOW_S, POSIX).adopt(AGENT).refused_names
+
+    assert told == (
+        RefusedNames("MEMREPO_PORTABLE_NAMES=posix", SAME_NAME, 1, "a"),
+        RefusedNames(EVERYWHERE, COLON, 1, "a:b.md"),
+    )
+
+
+def test_a_repository_that_unpacks_to_more_than_the_caps_allow_is_not_adopted(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    leave_behind(store, origin(tmp_path / "origin.git", {"zeros": bytes(3_000_000)}))
+    small = replace(stock_git(), caps=GitCaps(unpacked_bytes_max=2_000_000))
+
+    with pytest.raises(SeedBrokenError, match="over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX \\(2000000\\)"):
+        Adopter(store, small, executor, lambda: NOW_S).adopt(AGENT)

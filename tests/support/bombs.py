@@ -1,0 +1,68 @@
+"""Packs that stand for far more than they are."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+
+from memrepo_worker.git.bundles import encode_bundle
+from memrepo_worker.git.objects import Kind
+
+MIB = 1024 * 1024
+_COPIED_MAX = 0xFFFFFF  # by one instruction of a delta
+
+
+def zeros(count: int, size: int) -> bytes:
+    """A pack of so many blobs, each of so many zeros."""
+    return _pack([_header(Kind.BLOB.value, size) + zlib.compress(bytes(size), 9)] * count)
+
+
+def nested_deltas(factors: Iterable[int]) -> bytes:
+    """A pack of a blob of 64 KiB, and deltas each of which repeats what the one before it makes, so many times."""
+    base = bytes(64 * 1024)
+    objects = [_header(Kind.BLOB.value, len(base)) + zlib.compress(base, 9)]
+    size = len(base)
+    for factor in factors:
+        delta = _number(size) + _number(size * factor) + b"".join(_copies(size)) * factor
+        objects.append(_header(6, len(delta)) + _distance(len(objects[-1])) + zlib.compress(delta, 9))
+        size *= factor
+    return _pack(objects)
+
+
+def bundle(pack: bytes) -> bytes:
+    return encode_bundle((), {"refs/heads/main": "1" * 40}, pack)
+
+
+def _pack(objects: list[bytes]) -> bytes:
+    data = b"PACK" + (2).to_bytes(4) + len(objects).to_bytes(4) + b"".join(objects)
+    return data + hashlib.sha1(data).digest()
+
+
+def _header(kind: int, size: int) -> bytes:
+    first, rest = kind << 4 | size & 0x0F, size >> 4
+    return bytes([first | 0x80]) + _number(rest) if rest else bytes([first])
+
+
+def _number(value: int) -> bytes:
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
+
+
+def _distance(value: int) -> bytes:
+    made = [value & 0x7F]
+    while value := value >> 7:
+        value -= 1
+        made.append(value & 0x7F | 0x80)
+    return bytes(reversed(made))
+
+
+def _copies(size: int) -> Iterable[bytes]:
+    """Copy a whole base, in as many instructions as that takes."""
+    for offset in range(0, size, _COPIED_MAX):
+        length = min(_COPIED_MAX, size - offset)
+        yield b"\xff" + offset.to_bytes(4, "little") + length.to_bytes(3, "little")

@@ -1,0 +1,123 @@
+"""How much a pack stands for, found without building any of it (gitformat-pack, version 2).
+
+Few bytes can stand for many: zeros compress a thousandfold, and a delta of 20 bytes may copy megabytes. Each object's
+header says how long it is, and each delta how long what it makes will be; only what travels is inflated here, in
+pieces, and no further than the bounds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count
+
+_OFFSET_DELTA, _REF_DELTA = 6, 7
+_DELTA_HEAD_BYTES = 20
+_FED_BYTES_FIRST = 512
+_INFLATED_BYTES_MAX = 1 << 20
+
+
+class PackTooLargeError(ValueError):
+    """A pack stands for more than it may."""
+
+
+def check_unpacked(pack: bytes, unpacked_bytes_max: int, inflated_bytes_max: int) -> int:
+    """Return how many bytes the objects of a pack are, all together.
+
+    ``unpacked_bytes_max`` bounds that; ``inflated_bytes_max`` what decompressing alone makes, deltas as they travel.
+
+    Raises:
+        PackTooLargeError: it would be more.
+        ValueError: it is no pack, or a damaged one.
+    """
+    count = object_count(pack)
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], inflated_bytes_max)
+    total = 0
+    for _ in range(count):
+        total += walk.next_size()
+        if total > unpacked_bytes_max:
+            raise PackTooLargeError(f"its objects are more than {unpacked_bytes_max} bytes unpacked")
+    return total
+
+
+class _Walk:
+    """Goes through a pack, object by object."""
+
+    def __init__(self, pack: memoryview, inflated_bytes_max: int) -> None:
+        self._pack = pack
+        self._position = HEADER_BYTES
+        self._left = inflated_bytes_max
+
+    def next_size(self) -> int:
+        """Return the size of the next object, as its header or its delta tells."""
+        try:
+            kind, size = self._header()
+            if kind not in (_OFFSET_DELTA, _REF_DELTA):
+                self._inflate(size, 0)
+                return size
+            if kind == _REF_DELTA:
+                self._position += 20
+            else:
+                while self._byte() & 0x80:
+                    pass
+            return _result_size(self._inflate(size, _DELTA_HEAD_BYTES))
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"a damaged pack: {error}") from error
+
+    def _byte(self) -> int:
+        byte = self._pack[self._position]
+        self._position += 1
+        return byte
+
+    def _header(self) -> tuple[int, int]:
+        byte = self._byte()
+        kind, size, shift = byte >> 4 & 7, byte & 0x0F, 4
+        while byte & 0x80:
+            byte = self._byte()
+            size |= (byte & 0x7F) << shift
+            shift += 7
+        return kind, size
+
+    def _inflate(self, size: int, wanted: int) -> bytes:
+        """Pass over one object's stream of ``size`` bytes, and return its first ``wanted`` bytes."""
+        self._left -= size
+        if self._left < 0:
+            raise PackTooLargeError("decompressing it makes far more bytes than it has")
+        head, made = b"", 0
+        stream = zlib.decompressobj()
+        fed = _FED_BYTES_FIRST
+        while not stream.eof:
+            piece = self._pack[self._position : self._position + fed]
+            if not piece:
+                raise IndexError("it ends too early")
+            for data in _pieces(stream, piece):
+                made += len(data)
+                if made > size:
+                    raise ValueError("a damaged pack: an object is longer than it says")
+                if len(head) < wanted:
+                    head += data[: wanted - len(head)]
+            self._position += len(piece) - len(stream.unused_data)
+            fed *= 2  # small at first: what was fed too much is copied
+        return head
+
+
+def _pieces(stream: zlib._Decompress, data: memoryview) -> Iterator[bytes]:
+    """Inflate in pieces, so that little is in memory at once."""
+    yield stream.decompress(data, _INFLATED_BYTES_MAX)
+    while stream.unconsumed_tail:
+        yield stream.decompress(stream.unconsumed_tail, _INFLATED_BYTES_MAX)
+
+
+def _result_size(head: bytes) -> int:
+    """Return what a delta says that it makes: the second of the two numbers that it begins with."""
+    position = 0
+    while head[position] & 0x80:
+        position += 1
+    size = shift = 0
+    while True:
+        position += 1
+        size |= (head[position] & 0x7F) << shift
+        shift += 7
+        if not head[position] & 0x80:
+            return size

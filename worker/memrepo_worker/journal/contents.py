@@ -1,0 +1,135 @@
+"""What is in a history that began elsewhere, held against the rules for what is committed here.
+
+Every tree is looked at once, wherever it stands: few bytes can stand for any number of paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from memrepo.errors import InvalidRequestError
+from memrepo.limits import Limits
+from memrepo.names import SAME_NAME, find_twin
+from memrepo.validation import check_path
+from memrepo_worker.git.batch import read_objects, sizes_of
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
+from memrepo_worker.git.objects import TreeEntry, decode_tree
+
+EVERYWHERE = "MEMREPO_PORTABLE_NAMES=everywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedNames:
+    """Names in a history that ``rule`` refuses in commits, for one reason; ``first`` is one of their paths."""
+
+    rule: str
+    reason: str
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        names = "1 name" if self.count == 1 else f"{self.count} names"
+        return f"{names} that {self.rule} refuses in commits: {self.first!r} {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found. ``refused`` by the setting that holds here, ``refused_elsewhere`` only by the stricter one.
+
+    ``no_file`` is the path of something that is no regular file.
+    """
+
+    refused: tuple[RefusedNames, ...]
+    refused_elsewhere: tuple[RefusedNames, ...]
+    no_file: str | None
+
+
+def require_unpacked(git: Git, repo: Path) -> None:
+    """Check that all objects of a repository together are not larger than the caps allow, as they say themselves.
+
+    Raises:
+        GitOverBoundsError: they are.
+    """
+    listed = git.run(
+        ["cat-file", "--batch-all-objects", "--batch-check=%(objectsize)", "--unordered"], repo=repo
+    )
+    sizes = (
+        int(word) for word in listed.split(b"\n") if word.isdigit()
+    )  # what is damaged, git finds fault with
+    total, most = sum(sizes), git.caps.unpacked_bytes_max
+    if total > most:
+        raise GitOverBoundsError(
+            f"its objects are {total} bytes unpacked, over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX ({most})"
+        )
+
+
+def trees_of(git: Git, repo: Path) -> Iterator[tuple[str, Mapping[str, TreeEntry]]]:
+    """Yield every tree of the history of all refs once, with the path at which it was met first (ending in a slash).
+
+    Raises:
+        GitError: one is not there.
+    """
+
+    def run(arguments: Sequence[str], stdin: bytes) -> bytes:
+        return git.run(arguments, repo=repo, stdin=stdin)
+
+    level = dict.fromkeys(run(["log", "--all", "--format=%T"], b"").decode().split(), "")
+    seen: set[str] = set()
+    while level:
+        seen |= level.keys()
+        sizes = sizes_of(run, level, "tree")
+        if missing := level.keys() - sizes.keys():
+            raise GitError(f"tree {min(missing)} is not there")
+        below: dict[str, str] = {}
+        for sha, data in read_objects(run, sizes, "tree"):
+            entries = decode_tree(data)
+            yield level[sha], entries
+            for name, entry in entries.items():
+                if entry.is_tree and entry.sha not in seen:
+                    below.setdefault(entry.sha, f"{level[sha]}{name}/")
+        level = below
+
+
+def faults_of(prefix: str, entries: Mapping[str, TreeEntry], limits: Limits) -> Iterator[tuple[str, str]]:
+    """Yield each name of a tree that a commit would be refused, as its path, and why."""
+    for name in entries:
+        try:
+            check_path(prefix + name, limits, "")
+        except InvalidRequestError as error:
+            yield prefix + name, error.message.removeprefix(": ")
+    twins = find_twin(entries, entries.keys())
+    if twins is not None:
+        yield prefix + twins[0], SAME_NAME
+
+
+def look_at(git: Git, repo: Path, limits: Limits) -> Contents:
+    """Hold everything that the refs of a repository lead to against the rules.
+
+    Raises:
+        GitError: a tree is not there.
+    """
+    strict = replace(limits, portable_names="everywhere")
+    here: dict[str, set[str]] = {}
+    elsewhere: dict[str, set[str]] = {}
+    no_file = None
+    for prefix, entries in trees_of(git, repo):
+        ours = set(faults_of(prefix, entries, limits))
+        for path, reason in ours:
+            here.setdefault(reason, set()).add(path)
+        for path, reason in set(faults_of(prefix, entries, strict)) - ours:
+            elsewhere.setdefault(reason, set()).add(path)
+        others = [name for name, entry in entries.items() if not entry.is_tree and not entry.is_file]
+        no_file = no_file or (prefix + others[0] if others else None)
+    ours_by = f"MEMREPO_PORTABLE_NAMES={limits.portable_names}"
+    return Contents(_summed(ours_by, here), _summed(EVERYWHERE, elsewhere), no_file)
+
+
+def _summed(rule: str, found: Mapping[str, set[str]]) -> tuple[RefusedNames, ...]:
+    return tuple(RefusedNames(rule, reason, len(paths), _text(min(paths))) for reason, paths in found.items())
+
+
+def _text(path: str) -> str:
+    """Return a path without the bytes that are not UTF-8, which no answer could carry."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
