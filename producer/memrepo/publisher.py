@@ -162,7 +162,8 @@ class Publisher:
                 else:
                     return _sent(waiting)
             log.debug("publishing failed: %s", trouble.meaning.reason)
-            self._trouble = trouble
+            if self._trouble is None or not isinstance(trouble.cause, TimeoutError):  # silence says less
+                self._trouble = trouble
             for message in waiting:
                 message.on_trouble(trouble.meaning.reason)
             if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to

@@ -64,7 +64,7 @@ _NO_RESOLVER = Row(Action.CONNECT_ANEW, "its name cannot be looked up now")
 _NO_SOCKET = Row(Action.CONNECT_ANEW, "there is no such socket")
 _CONNECT_TIMEOUT = Row(Action.CONNECT_ANEW, "no connection was made in time")
 
-_NO_ANSWER = Row(Action.WAIT, "it is connected and does not answer in time")
+_NO_ANSWER = Row(Action.WAIT, "it does not answer in time")
 _FULL = Row(Action.WAIT, "its memory is full")
 _BUSY = Row(Action.WAIT, "it is busy with a script")
 _CANNOT_SAVE = Row(Action.WAIT, "it takes no writes, as it cannot save them")
@@ -249,7 +249,8 @@ def _system_row(error: OSError) -> Row | None:
         return _tls_row(error)
     if isinstance(error, socket.gaierror):
         return _NO_RESOLVER if error.errno == socket.EAI_AGAIN else _NO_HOST
-    return _CONNECT_TIMEOUT if isinstance(error, TimeoutError) else _BY_ERRNO.get(error.errno or 0)
+    row = _BY_ERRNO.get(error.errno or 0)
+    return _NO_ANSWER if row is None and isinstance(error, TimeoutError) else row
 
 
 def _server_row(error: BaseException) -> Row | None:

@@ -66,7 +66,7 @@ class Trouble:
 def no_answer(server: Server, request: Request, timeout_s: float) -> BrokerUnavailableError:
     """Return the error for a request that was not taken in time by a server that has said nothing yet."""
     return _too_late(
-        server, request, timeout_s, "no answer yet, neither to a connection nor to its name's look-up"
+        server, request, timeout_s, "no answer yet, to a connection or to the look-up of its name"
     )
 
 

@@ -27,6 +27,7 @@ class Servers:
     folder: Path
     stack: ExitStack
     made: dict[str, str] = field(default_factory=dict)
+    certificates: dict[tuple[str, str], Certificate] = field(default_factory=dict)
 
     def url(self, cause: str) -> str:
         """Return the address of a server that has this wrong about it: the name of a method below."""
@@ -46,7 +47,9 @@ class Servers:
         """One that lacks nothing; its users ``reader`` and ``stranger`` may do less."""
         server = self.run("healthy", "--repl-diskless-sync-delay", "0")
         with server.client() as client:
-            client.execute_command(*f"ACL SETUSER reader on >{PASSWORD} ~* &* +@all -set -eval".split())
+            client.execute_command(
+                *f"ACL SETUSER reader on >{PASSWORD} ~* &* +@all -set -eval -lpush".split()
+            )
             client.execute_command(*f"ACL SETUSER untold on >{PASSWORD} ~* &* +@all -client|tracking".split())
             client.execute_command(*f"ACL SETUSER stranger on >{PASSWORD} ~other* &* +@all".split())
         return server.url
@@ -84,11 +87,16 @@ class Servers:
     def tls_to_a_plain_port(self) -> str:
         return f"rediss://{LOOPBACK}:{self.port_of('healthy')}/0"
 
-    def certificate(self, name: str) -> Certificate:
-        return certificate_for(name, self.folder / "certificates")
+    def certificate(self, name: str, of: str = "trusted") -> Certificate:
+        """Return a certificate for a host; the same each time it is asked for."""
+        if (name, of) not in self.certificates:
+            self.certificates[name, of] = certificate_for(name, self.folder / of)
+        return self.certificates[name, of]
 
     def plain_to_a_tls_port(self) -> str:
-        port = self.stack.enter_context(tls_before(self.port_of("healthy"), self.certificate(LOOPBACK)))
+        port = self.stack.enter_context(
+            tls_before(self.port_of("healthy"), self.certificate(LOOPBACK, "unknown"))
+        )
         return f"redis://{LOOPBACK}:{port}/0"
 
     def verified(self) -> str:
