@@ -56,16 +56,15 @@ end
 _CANCEL = (
     STATUS_OF
     + """
--- KEYS: the record. ARGV: a cancelled task's record, seconds to keep it, a reply channel ('' = none), the task's mark,
--- what the sets of marks are called, seconds that each spans, seconds that they are kept.
+-- KEYS: the record. ARGV: a cancelled task's record, seconds to keep it, a reply channel ('' = none), set and number of
+-- the task's mark, what the sets of marks are called, seconds that each spans, seconds that they are kept.
 -- Returns 1 if the task is cancelled, now or before; 0 if it was started, and then nothing was changed.
 if redis.call('EXISTS', KEYS[1]) == 1 then
     return status_of(KEYS[1]) == 'REVOKED' and 1 or 0
 end
-local set, number = string.match(ARGV[4], '(:%d+):(%d+)')
-local span = math.floor(redis.call('TIME')[1] / ARGV[6])
-for back = 0, math.ceil(ARGV[7] / ARGV[6]) do
-    if redis.call('SISMEMBER', ARGV[5] .. span - back .. set, number) == 1 then
+local span = math.floor(redis.call('TIME')[1] / ARGV[7])
+for back = 0, math.ceil(ARGV[8] / ARGV[7]) do
+    if redis.call('SISMEMBER', ARGV[6] .. span - back .. ':' .. ARGV[4], ARGV[5]) == 1 then
         return 0
     end
 end
@@ -93,7 +92,7 @@ def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> boo
         record,
         RECORD_KEPT_S,
         reply_to,
-        mark_of(task_id),
+        *mark_of(task_id),
         MARKS_KEY,
         MARKS_SPAN_S,
         HORIZON_S,
@@ -101,9 +100,8 @@ def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> boo
     return bool(client.register_script(_CANCEL)(keys=[meta.key_of(task_id)], args=args))
 
 
-def mark_of(task_id: str) -> str:
-    """Return a task's mark, ``:SET:NUMBER``. That two tasks have the same one is as good as impossible."""
-    number = (
-        int.from_bytes(blake2b(task_id.encode(), digest_size=8).digest()) >> 1
-    )  # a Redis integer has a sign
-    return f":{number % _SETS}:{number}"
+def mark_of(task_id: str) -> tuple[int, int]:
+    """Return set and number of a task's mark. That two tasks have the same one is as good as impossible."""
+    digest = blake2b(task_id.encode(), digest_size=8).digest()
+    number = int.from_bytes(digest) >> 1  # a Redis integer has a sign
+    return number % _SETS, number

@@ -27,20 +27,20 @@ local function store_result(key, value, reply_to, keep_s)
 end
 
 local function store_results(first_key, first, keep_s, marks_key, span_s, marks_kept_s)
-    -- From KEYS[first_key] and ARGV[first] on: of each result its key; its value, reply channel and mark.
-    local span = math.floor(redis.call('TIME')[1] / span_s)
+    -- From KEYS[first_key] and ARGV[first] on: of each result its key; its value, reply channel, and its mark's set and
+    -- number ('' = none).
+    local marks_now = nil
     for index = first_key, #KEYS do
-        local value, reply_to, mark = unpack(ARGV, first, first + 2)
-        store_result(KEYS[index], value, reply_to, keep_s)
-        local set, number = string.match(mark, '(:%d+):(%d+)')
-        if set then
-            set = marks_key .. span .. set
-            redis.call('SADD', set, number)
-            if redis.call('TTL', set) < 0 then
-                redis.call('EXPIRE', set, marks_kept_s + span_s)
+        local set, number = ARGV[first + 2], ARGV[first + 3]
+        store_result(KEYS[index], ARGV[first], ARGV[first + 1], keep_s)
+        if set ~= '' then
+            marks_now = marks_now or marks_key .. math.floor(redis.call('TIME')[1] / span_s) .. ':'
+            redis.call('SADD', marks_now .. set, number)
+            if redis.call('TTL', marks_now .. set) < 0 then
+                redis.call('EXPIRE', marks_now .. set, marks_kept_s + span_s)
             end
         end
-        first = first + 3
+        first = first + 4
     end
 end
 """
@@ -50,7 +50,7 @@ STORE_RESULTS = Script(
     _STORE
     + """
 -- KEYS: one record per result. ARGV: seconds to keep, what the sets of marks are called, seconds that each spans,
--- seconds that they are kept, then value, reply channel ('' = none) and mark ('' = none) per key.
+-- seconds that they are kept, then per key value, reply channel ('' = none), set and number of its mark ('' = none).
 store_results(1, 5, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 return 1
 """

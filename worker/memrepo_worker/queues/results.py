@@ -40,6 +40,9 @@ KEEP_TRYING = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "
 """A result must not be lost because Redis is away: while it is, we wait (see ``kombu``'s retry policies)."""
 
 
+NO_MARK = ("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Who waits for a task's result, and where."""
@@ -55,7 +58,7 @@ class StoredResult:
     key: bytes
     meta: bytes | str
     reply_to: str
-    mark: str = ""
+    mark: tuple[int, int] | tuple[str, str] = NO_MARK
     """What remembers that the task was executed, when the result has expired (see ``memrepo.cancellation``)."""
 
 
@@ -96,7 +99,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
             self.get_key_for_task(task_id),
             self._meta(task_id, encoded, state, request),
             reply_to,
-            mark_of(task_id) if _writes(request) else "",
+            mark_of(task_id) if _writes(request) else NO_MARK,
         )
         outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
         if outbox is not None:
@@ -209,7 +212,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def _values(self, results: Sequence[StoredResult]) -> list[Any]:
         values: list[Any] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
         for one in results:
-            values += (one.meta, one.reply_to, one.mark)
+            values += (one.meta, one.reply_to, *one.mark)
         return values
 
     @property
