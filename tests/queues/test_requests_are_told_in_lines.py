@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from memrepo import MemoryRepos, Settings
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
 from tests.queues.test_a_worker_talks import told
@@ -122,6 +123,19 @@ def test_a_request_that_is_refused_before_its_turn_has_a_line_too(
 
     assert (line["operation"], line["outcome"], line["error"]) == ("commit", "failed", "InvalidRequestError")
     assert line["store_ms"] == 0
+
+
+def test_a_request_that_was_cancelled_has_a_line_too(
+    send: Sender, worker: WorkerProcess, far_broker: Valkey
+) -> None:
+    request = commit_request("acme", "ann")
+    with MemoryRepos(settings=Settings(far_broker.url, far_broker.url, shards=SHARDS)) as repos:
+        repos.job(request.request_id).cancel()
+
+    line = line_of(worker, send.send(request))
+
+    assert (line["operation"], line["agent"], line["outcome"]) == ("commit", "acme/ann", "cancelled")
+    assert (line["work_ms"], line["store_ms"]) == (0, 0)
 
 
 def test_nothing_of_what_was_said_is_in_the_lines(send: Sender, worker: WorkerProcess) -> None:

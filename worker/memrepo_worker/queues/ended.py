@@ -23,7 +23,7 @@ def request_ended(job: Job, outcome: Outcome, times: TurnTimes | None, group: in
         request_id=job.request_id or job.id,
         job_id=job.id,
         outcome="cancelled" if cancelled else "failed" if failed else "done",
-        error=type(outcome).__name__ if failed and not cancelled else None,
+        error=type(outcome).__name__ if failed else None,
         summary=None if failed else shape_of(outcome),
         group=group,
         queue_s=job.queue_s,
