@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -56,14 +56,16 @@ class Plan:
 
     def advance(self, commit: SourceCommit) -> list[Part]:
         """Take in the next commit; return what to send for it: at least one part, in order."""
-        gone = [change for change in commit.changes if change.entry is None]
         written = [change for change in commit.changes if change.entry is not None]
+        # Of a tree in another order than git's, a file may seem to go and come again.
+        stay = {change.path for change in written}
+        gone = [change for change in commit.changes if change.entry is None and change.path not in stay]
         # Deletes first: a file may become a folder, or change its name only in case.
         changes = [planned for change in gone for planned in self._forget(change.path)]
         changes += [planned for change in written for planned in self._forget_replaced(change)]
         changes += [planned for change in written for planned in self._write(change, commit.sha)]
         changes += self._write_where_there_is_room()
-        parts = list(self._parts(_once_each(changes)))
+        parts = list(self._parts(changes))
         self.requests += len(parts)
         return parts
 
@@ -141,12 +143,3 @@ class Plan:
             part.append(change)
             size += weight
         yield tuple(part)
-
-
-def _once_each(changes: Iterable[PlannedChange]) -> list[PlannedChange]:
-    """Return the last change of each path: of a tree in another order than git's, files seem to go and come again."""
-    last: dict[str, PlannedChange] = {}
-    for change in changes:
-        last.pop(change.path, None)
-        last[change.path] = change
-    return list(last.values())
