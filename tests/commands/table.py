@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memrepo.settings import Settings, shown
+
 NOTHING, CONFLICT, BAD = "nothing there", "conflict", "bad input"
 PASSWORD, BROKER, STORE = "wrong password", "broker away", "store away"
 SITUATIONS = (NOTHING, CONFLICT, BAD, PASSWORD, BROKER, STORE)
@@ -59,10 +61,13 @@ OF_THE_BROKER_ALONE = "it speaks to the broker alone"
 def over_the_queue(arguments: str) -> dict[str, Case]:
     """Return what a command says whose request does not get through."""
     unavailable = "BrokerUnavailableError"
+    waiting = arguments.replace("{agent}", "waits").replace(
+        "{new}", "waits"
+    )  # one agent's requests wait together
     return {
         PASSWORD: Case(arguments, 5, ONE_LINE_WRONG_PASSWORD, unavailable),
         BROKER: Case(arguments, 5, NOBODY_LISTENS, unavailable),
-        STORE: Case(f"{arguments} --timeout 0.2", 5, "has not ended within 0.2 s", "JobTimeoutError"),
+        STORE: Case(f"{waiting} --timeout 0.2", 5, "has not ended within 0.2 s", "JobTimeoutError"),
     }
 
 
@@ -116,7 +121,7 @@ PRODUCER: Mapping[str, Row] = {
     ),
     "config": Row(
         "config",
-        None,
+        " ".join(shown(Settings())),
         {
             BAD: Case(
                 "config", 2, "MEMREPO_SHARDS: 'many' is not a number", INVALID, {"MEMREPO_SHARDS": "many"}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -127,9 +125,6 @@ def _end_of_files(error: OSError) -> CommandError:
         return CommandError("FileError", f"{error.filename} cannot be used: {reason}")
     if error.errno not in _OF_OUTPUT:
         return CommandError("OSError", reason)
-    # What waits to be written must not be tried again, and fail again, when Python ends.
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return CommandError("OutputError", "", PIPE_CLOSED)
     return CommandError("OutputError", f"the output cannot be written: {reason}")

@@ -62,17 +62,18 @@ def test_an_address_that_makes_no_sense_is_refused_with_advice(url: str, advice:
 
 
 @pytest.mark.parametrize(
-    ("url", "package", "extra"),
-    [("s3://bucket", "boto3", "s3"), ("gs://bucket", "google.cloud.storage", "gcs")],
+    ("url", "module", "package", "extra"),
+    [("s3://b", "boto3", "boto3", "s3"), ("gs://b", "google.cloud.storage", "google-cloud-storage", "gcs")],
 )
 def test_a_missing_package_is_told_with_the_command_that_installs_it(
-    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    url: str, module: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("memrepo_worker.store.")]:
         if name.rpartition(".")[2] in ("s3", "s3_errors", "gcs", "gcs_errors"):
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(RefusedError, match=re.escape(install_command(extra))):
+    monkeypatch.setitem(sys.modules, module, None)
+    advice = f"the package {package} is not installed: {install_command(extra)}"
+    with pytest.raises(RefusedError, match=re.escape(advice)):
         open_store(url)
 
 
