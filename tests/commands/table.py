@@ -261,7 +261,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "store adopt": Row(
         "store adopt acme {legacy}",
-        "org_id agent_id commits branches bytes_read recovered already files_removed",
+        "org_id agent_id commits branches bytes_read recovered already refused_names files_removed",
         {
             NOTHING: Case(
                 "store adopt acme {new}", 3, "{new} has no repository in the layout", "RepoNotFoundError"
@@ -283,7 +283,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "store import": Row(
         "store import acme {new} {bundle}",
-        "org_id agent_id commits",
+        "org_id agent_id commits refused_names",
         {
             NOTHING: Case("store import acme {new} {folder}/nowhere", 2, "does not exist", "UsageError"),
             CONFLICT: Case(

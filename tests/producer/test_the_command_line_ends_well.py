@@ -199,7 +199,16 @@ def test_a_delete_that_nobody_confirms_says_that_nothing_was_done() -> None:
         code, stderr = ended(process)
 
     assert code == 1
-    assert stderr.endswith("Aborted: nothing was done.\n")
+    assert (
+        stderr == "Delete the memory of acme/agent-1 for good? [y/N]: \nError: Aborted: nothing was done.\n"
+    )
+
+
+def test_a_program_is_not_asked_whether_it_means_to_delete(broker: Valkey) -> None:
+    result = CliRunner().invoke(main, ["delete", "acme", "agent-1", "--json"], input="y\n")
+
+    assert result.exit_code == 2
+    assert json.loads(result.stderr)["error"]["message"].startswith("With --json nobody is asked: say --yes.")
 
 
 @pytest.mark.parametrize("text", ["nan", "-1", "inf", "soon", "1e300"])

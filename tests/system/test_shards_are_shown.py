@@ -66,6 +66,6 @@ def test_without_a_worker_it_is_one_line_not_one_per_shard(system: System, tmp_p
     assert (idle.code, waiting.code) == (0, 0)
     assert idle.stdout == "No worker serves the 64 shards; nothing waits. Start one: memrepo worker\n"
     first, _, head, row = waiting.stdout.splitlines()
-    assert first == "No worker serves the 64 shards; 1 request waits. Start one: memrepo worker"
+    assert first == "No worker serves the 64 shards; 1 request in the queues. Start one: memrepo worker"
     assert head.startswith("queue")
     assert row.startswith(route("acme", "waits"))

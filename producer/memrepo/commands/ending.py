@@ -86,6 +86,7 @@ def telling(as_json: Callable[[], bool]) -> Iterator[None]:
     except ModuleNotFoundError as error:
         end = _missing(error)
     except click.Abort:
+        click.echo(err=True)  # the question stands there still
         end = CommandError("Aborted", "Aborted: nothing was done.")
     except KeyboardInterrupt:
         end = CommandError("Interrupted", "Interrupted.", INTERRUPTED)

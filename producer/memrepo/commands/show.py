@@ -46,9 +46,13 @@ def show_commit(commit: MemoryCommit) -> None:
     click.echo(f"\n{_counts(commit)}\n")
 
 
+def counted(count: int, what: str) -> str:
+    """Return a count with its word: ``1 file``, ``2 files``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('ch') else 's'}"
+
+
 def _counts(commit: MemoryCommit) -> str:
-    count = len(commit.files_changed)
-    return f" {count} {'file' if count == 1 else 'files'} changed, +{commit.additions} -{commit.deletions}"
+    return f" {counted(len(commit.files_changed), 'file')} changed, +{commit.additions} -{commit.deletions}"
 
 
 def show_outcome(outcome: RequestOutcome) -> None:

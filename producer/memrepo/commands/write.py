@@ -191,8 +191,10 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
 @json_option
 def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: float, as_json: bool) -> None:
     """Delete an agent's memory with all its history, for good."""
+    if not yes and as_json:
+        raise click.UsageError("With --json nobody is asked: say --yes.")
     if not yes:
-        click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True)
+        click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True, err=True)
     with client() as repos:
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from memrepo.commands.common import json_option, say_where_from
-from memrepo.commands.show import show_json
+from memrepo.commands.show import counted, show_json
 from memrepo_worker.commands.here import settings_here
 from memrepo_worker.queues.agreement import check_shards
 from memrepo_worker.queues.reach import reaching
@@ -48,13 +48,7 @@ def in_words(found: Sequence[ShardStatus], *, show_all: bool) -> str:
     rows = [_row(shard) for shard in found if show_all or _worth_a_look(shard, some_worker=some_worker)]
     if not some_worker:
         waiting = sum(shard.depth for shard in found)
-        what = (
-            "nothing waits"
-            if not waiting
-            else "1 request waits"
-            if waiting == 1
-            else f"{waiting} requests wait"
-        )
+        what = f"{counted(waiting, 'request')} in the queues" if waiting else "nothing waits"
         lines = [f"No worker serves the {len(found)} shards; {what}. Start one: memrepo worker"]
     elif not rows:
         lines.append("nothing waits")

@@ -19,7 +19,7 @@ import click
 from memrepo.clock import system_clock
 from memrepo.commands.common import json_option, of_agent, say_where_from
 from memrepo.commands.ending import plain
-from memrepo.commands.show import show_json
+from memrepo.commands.show import counted, show_json
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.validation import check_id
 from memrepo_worker.assembly import build_git
@@ -82,7 +82,7 @@ def verify(org: str, agent: str, as_json: bool) -> None:
     whose = _agent(org, agent)
     with _tools(as_json=as_json) as tools:
         commits = tools.transfer.verify(whose)
-    _show(whose, f"{commits} commits, sound", {"commits": commits, "sound": True}, as_json=as_json)
+    _show(whose, f"{counted(commits, 'commit')}, sound", {"commits": commits, "sound": True}, as_json=as_json)
 
 
 @store.command(short_help="Write a memory to a bundle that git can clone.")
@@ -94,7 +94,12 @@ def export(org: str, agent: str, file: Path, as_json: bool) -> None:
     whose = _agent(org, agent)
     with _tools(as_json=as_json) as tools:
         size = tools.transfer.export(whose, file.absolute())
-    _show(whose, f"{size} bytes written to {file}", {"file": str(file), "bytes": size}, as_json=as_json)
+    _show(
+        whose,
+        f"{counted(size, 'byte')} written to {file}",
+        {"file": str(file), "bytes": size},
+        as_json=as_json,
+    )
 
 
 @store.command("import", short_help="Begin a memory from a bundle made by git.")
@@ -108,14 +113,14 @@ def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
         refused: list[RefusedNames] = []
         commits = tools.transfer.import_(whose, file, refused.extend)
     values = {"commits": commits, "refused_names": [asdict(names) for names in refused]}
-    _show(whose, f"{commits} commits imported{_told(refused)}", values, as_json=as_json)
+    _show(whose, f"{counted(commits, 'commit')} imported{_told(refused)}", values, as_json=as_json)
 
 
 def _show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         show_json({"org_id": agent.org_id, "agent_id": agent.agent_id, **values})
     else:
-        click.echo(f"{agent}: {words}")
+        click.echo(plain(f"{agent}: {words}"))
 
 
 @store.command(short_help="Take over memories that a Letta server left behind.")
@@ -161,21 +166,27 @@ def _adopt_one(adopter: Adopter, agent: Agent, *, remove_old_files: bool, as_jso
     report = adopter.adopt(agent)
     removed = adopter.remove_old_files(agent) if remove_old_files else 0
     values = {name: value for name, value in asdict(report).items() if name != "agent"}
-    words = _line(report) + (f", {removed} old files removed" if removed else "")
+    words = _line(report) + (f", {counted(removed, 'old file')} removed" if removed else "")
     _tell(agent, words, {**values, "files_removed": removed}, as_json=as_json)
 
 
 def _tell(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
     """Print a line, or an object on a line, of one agent among many."""
     whole = {"org_id": agent.org_id, "agent_id": agent.agent_id, **values}
-    click.echo(json.dumps(whole, ensure_ascii=False) if as_json else words)
+    click.echo(json.dumps(whole, ensure_ascii=False) if as_json else plain(words))
 
 
 def _line(report: Adoption) -> str:
     if report.already:
         return f"{report.agent}: was adopted before"
     recovered = "".join(f", {count} recovered on {name}" for name, count in report.recovered.items())
-    size = f"{report.commits} commits, {report.branches} branches, {report.bytes_read} bytes"
+    size = ", ".join(
+        (
+            counted(report.commits, "commit"),
+            counted(report.branches, "branch"),
+            counted(report.bytes_read, "byte"),
+        )
+    )
     return f"{report.agent}: {size}{recovered}{_told(report.refused_names)}"
 
 
