@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from memrepo_worker.queues.results import ResultBackend, Waiting
 from memrepo_worker.queues.shards import read_owners
 from memrepo_worker.queues.tenures import Tenure
 from memrepo_worker.settings import WorkerSettings
-from tests.queues.conftest import SHARDS
+from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -201,6 +202,11 @@ def repos(broker: Valkey, workers: WorkerFleet) -> Iterator[MemoryRepos]:
 
 
 @pytest.fixture
+def own() -> WorkerSettings:
+    return WorkerSettings(shards=SHARDS, concurrency=4)
+
+
+@pytest.fixture
 def control(broker: Valkey) -> Celery:
     return Celery(broker=broker.url, set_as_current=False)
 
@@ -321,6 +327,31 @@ def test_a_message_that_expired_while_it_waited_is_cancelled(send: Sender, effec
     assert send.final(late.request_id)["status"] == "REVOKED"
     assert send.final(in_time.request_id)["status"] == "SUCCESS"
     assert effects.lrange("effects:acme/x", 0, -1) == [in_time.request_id]
+
+
+def test_a_cancel_is_the_same_where_results_are_kept_apart_from_the_broker(
+    broker: Valkey, own: WorkerSettings, tmp_path: Path
+) -> None:
+    url, results = broker.database(6), broker.database(9)
+    apart = replace(own, broker_url=url, result_url=results)
+    client = Settings(url, results, shards=SHARDS)
+    with (
+        fleet(tmp_path, apart, HANDLER, broker.database(8)) as running,
+        MemoryRepos(settings=client) as repos,
+    ):
+        repo = repos.repo(org_id="acme", agent_id="apart")
+        unwanted, wanted = repo.commit({"a": "1"}, "m"), repo.commit({"a": "2"}, "m")
+        unwanted.cancel()
+        running.start("apart")
+        assert wanted.result(timeout_s=20).created
+        broker.client(9).delete(f"celery-task-meta-{wanted.id}")  # as if it had expired
+        with MemoryRepos(settings=client) as elsewhere:
+            found = elsewhere.job(wanted.id)
+            found.cancel()
+            assert found.status() == "unknown"
+
+        assert unwanted.status() == "cancelled"
+        assert broker.client(8).lrange("effects:acme/apart", 0, -1) == [wanted.request_id]
 
 
 def test_a_forged_record_of_another_kind_holds_nothing_up(send: Sender, broker: Valkey) -> None:

@@ -188,13 +188,13 @@ def test_what_a_worker_had_begun_when_it_was_killed_ends_where_it_is_done(
 def test_what_an_owner_that_died_could_not_tell_is_told_by_the_next(
     flower: FlowerView, sending: Sender, own_fleet: WorkerFleet, broker: Valkey
 ) -> None:
-    """The result was stored, on another server than the broker, and its message was not acknowledged."""
+    """The result was stored, in another database than the broker's, and its message was not acknowledged."""
     task_ids = {state: sending.commit("acme", "n") for state in ("SUCCESS", "FAILURE")}
-    with broker.client() as client:
+    with broker.client(2) as client:
         for state, task_id in task_ids.items():
             client.set(f"celery-task-meta-{task_id}", f'{{"status": "{state}", "task_id": "{task_id}"}}')
 
-    own_fleet.start("next")
+    own_fleet.start("next", result_url=broker.database(2))
 
     shown = flower.tasks(task_ids.values())
     assert {state: shown[task_id]["state"] for state, task_id in task_ids.items()} == {

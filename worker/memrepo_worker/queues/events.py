@@ -51,8 +51,13 @@ class TaskEvents:
                     now.send(type_, **fields)
             now.flush()
 
-    def flush(self) -> None:
-        """Send what is held back to be sent together; at the end of a worker nobody else does."""
+    def flush(self, timeout_s: float) -> None:
+        """Send what is held back to be sent together; at the end of a worker nobody else does.
+
+        A broker that does not answer is waited for no longer than that.
+        """
         dispatcher = self._consumer.event_dispatcher
         if dispatcher is not None:
-            dispatcher.flush()
+            sending = threading.Thread(target=dispatcher.flush, name="memrepo-events", daemon=True)
+            sending.start()
+            sending.join(timeout_s)

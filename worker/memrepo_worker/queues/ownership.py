@@ -22,6 +22,9 @@ from memrepo_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
+EVENTS_TIMEOUT_S = 2.0
+"""How long a stop waits for the broker to take the last events."""
+
 
 class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
     """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
@@ -81,12 +84,12 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         self._mailbox.stop()
         given_back = self._given_back()
         self.hand_over(everything)
-        self._consumer.intake.events.flush()
+        self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
         self._tell_begin(len(everything))
         done = self._wait_until_clear()
         running = self._mailbox.unsettled(lambda _: True)
         self.keeper.leave()
-        self._consumer.intake.events.flush()
+        self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
         self._tell_end(len(everything), self._given_back() - given_back, running)
         if not done:
             self._exit_now(1)
