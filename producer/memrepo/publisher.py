@@ -18,7 +18,7 @@ from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRe
 from memrepo.limits import MIB
 from memrepo.link import Command, Link, Message, fail
 from memrepo.redis_client import understand
-from memrepo.redis_errors import Action
+from memrepo.redis_errors import Action, meaning_of
 from memrepo.requests import Request
 from memrepo.result_store import met
 from memrepo.settings import Settings
@@ -198,7 +198,7 @@ class Publisher:
             command(*self._link.open())
         except Exception as error:  # noqa: BLE001 - as above; a broadcast is best effort
             self._link.drop()
-            log.debug("command failed: %s", self._met(error).meaning.reason)
+            log.debug("command failed: %s", meaning_of(error).reason)
 
 
 def _sent(messages: Sequence[Message]) -> None:

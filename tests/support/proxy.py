@@ -70,15 +70,18 @@ class _Connection:
         """Pass on what one side says until it ends, or until an answer is to be lost."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         passing = asyncio.create_task(self._proxy.pass_on(pieces, writer))
-        with suppress(ConnectionError):
-            while data := await reader.read(1 << 16):
-                if not from_client and self._proxy.loses_answers:
-                    break
-                self._note(from_client)
-                pieces.put_nowait((asyncio.get_running_loop().time(), data))
-        pieces.put_nowait((0.0, b""))
-        with suppress(ConnectionError):
-            await passing
+        try:
+            with suppress(ConnectionError):
+                while data := await reader.read(1 << 16):
+                    if not from_client and self._proxy.loses_answers:
+                        break
+                    self._note(from_client)
+                    pieces.put_nowait((asyncio.get_running_loop().time(), data))
+            pieces.put_nowait((0.0, b""))
+            with suppress(ConnectionError):
+                await passing
+        finally:
+            passing.cancel()
 
     def _note(self, from_client: bool) -> None:
         self._proxy.turns += from_client and not self._client_spoke_last

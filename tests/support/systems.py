@@ -31,16 +31,12 @@ def running_worker(
     store_url: str,
     *,
     database: int = 0,
-    url: str = "",
     env: Mapping[str, str] | None = None,
     program: str = MEMREPO,
 ) -> Iterator[System]:
-    """Run ``memrepo worker``, this environment's or that of ``program``, until the block ends.
-
-    ``url`` leads to the broker by another way than its own.
-    """
+    """Run ``memrepo worker``, this environment's or that of ``program``, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    broker_url = url or valkey.database(database)
+    broker_url = valkey.database(database)
     settings = {
         "PATH": environment()["PATH"],
         "MEMREPO_BROKER_URL": broker_url,

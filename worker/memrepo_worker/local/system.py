@@ -15,6 +15,7 @@ from pathlib import Path
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from memrepo.redis_url import parse_redis_url
 from memrepo.up_state import announced
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
@@ -129,7 +130,9 @@ class _Start:
         worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
         worker = self._worker(broker_url, worker_name)
         flower = self._flower(broker_url, flower_port) if flower_port else None
-        with Celery(broker=broker_url, set_as_current=False) as celery:
+        broker = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
+        with Celery(broker=broker.for_celery, set_as_current=False) as celery:
+            celery.conf.broker_use_ssl = dict(broker.tls) if broker.tls else None
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""
         if flower is not None:
