@@ -214,7 +214,8 @@ class Job(Generic[T]):
             async with asyncio.timeout(self._sent_within_s):
                 await _until_done(self._sent)
         except TimeoutError:
-            raise self._not_sent() from None
+            error = self._not_sent()
+            raise error from error.__cause__
         self._check_sent(self._sent)
 
     def wait_enqueued(self) -> None:
@@ -225,7 +226,8 @@ class Job(Generic[T]):
             with suppress(CancelledError):
                 self._sent.exception(self._sent_within_s)
         except TimeoutError:
-            raise self._not_sent() from None
+            error = self._not_sent()
+            raise error from error.__cause__
         self._check_sent(self._sent)
 
     def _check_sent(self, sent: Future[None]) -> None:

@@ -213,7 +213,7 @@ def _refused(messages: Sequence[Message], trouble: Trouble) -> None:
 
 def _fault(error: Exception) -> MemoryRepoError:
     fault = MemoryRepoError(
-        f"The request was not sent, or nobody knows: a fault of memrepo itself, {type(error).__name__}. "
+        f"The request was not sent, or nobody knows: a fault of memrepo itself, {type(error).__name__}: {error}. "
         "Please report it; sending a write again with the same request id is safe."
     )
     fault.__cause__ = error

@@ -49,7 +49,7 @@ def refuse_plain_port(url: RedisUrl) -> None:
         ssl.SSLError: it does.
     """
     if url.tls is not None and _shakes_hands(url) is False and _answers_in_plain(url):
-        raise ssl.SSLError("the port answers without TLS")
+        raise ssl.SSLError(ssl.SSLErrorNumber.SSL_ERROR_SSL, "the port answers without TLS")
 
 
 def understand(error: BaseException, url: RedisUrl) -> Meaning:

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 
 def test_a_worker_whose_password_is_refused_serves_again_when_it_is_taken(tmp_path: Path) -> None:
     with valkey(tmp_path / "valkey") as server, server.client() as admin:
-        admin.execute_command(*"ACL SETUSER worker on >first ~* &* +@all".split())
+        admin.execute_command(*["ACL", "SETUSER", "worker", "on", ">first", "~*", "&*", "+@all"])
         env = {
             "PATH": environment()["PATH"],
             "MEMREPO_BROKER_URL": f"redis://worker:first@{LOOPBACK}:{server.port}/0",
@@ -33,11 +33,11 @@ def test_a_worker_whose_password_is_refused_serves_again_when_it_is_taken(tmp_pa
             repo = repos.repo(org_id="acme", agent_id="agent-1")
             repo.create_repo().result(timeout_s=20)
 
-            admin.execute_command(*"ACL SETUSER worker <first >second".split())
+            admin.execute_command(*["ACL", "SETUSER", "worker", "<first", ">second"])
             server.cut_all_connections()
             wait_for(lambda: "invalid username-password pair" in log.read_text(), "the worker to be refused")
             job = repo.commit({"a.md": "x"}, "m")
-            admin.execute_command(*"ACL SETUSER worker >first".split())
+            admin.execute_command(*["ACL", "SETUSER", "worker", ">first"])
 
             assert job.result(timeout_s=30).created
             assert worker.poll() is None

@@ -37,7 +37,7 @@ MET = [
     ("no_right_to_a_command", REFUSE, "NOPERM User reader has no permissions to run the 'set' command"),
     ("no_right_to_keys", REFUSE, "NOPERM No permissions to access a key"),
     ("database_out_of_range", REFUSE, "no database of that number: DB index is out of range"),
-    ("tls_to_a_plain_port", REFUSE, "the port answers without TLS"),
+    ("tls_to_a_plain_port", REFUSE, "the URL begins with redis://: the port answers without TLS"),
     ("plain_to_a_tls_port", REFUSE, "the URL must begin with rediss://"),
     (
         "unknown_certificate",

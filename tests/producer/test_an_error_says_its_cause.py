@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 import redis
@@ -128,6 +131,43 @@ def test_a_missing_library_is_no_broker_that_is_away(monkeypatch: pytest.MonkeyP
     assert type(error) is MemoryRepoError
     assert "A library that memrepo needs is missing here, or unfit: Missing redis library" in str(error)
     assert isinstance(error.__cause__, ImportError)
+
+
+@pytest.mark.parametrize("library", ["redis", "celery"])
+def test_a_library_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, broker: Valkey, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+
+    error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=30))
+
+    assert type(error) is MemoryRepoError
+    assert library in str(error)
+    assert "pip install " in str(error)
+
+
+def test_a_broker_whose_look_up_never_ends_is_told_with_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, broker: Valkey
+) -> None:
+    over = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def without_an_answer(host: str, *rest: Any) -> Any:
+        if host == "broker.example":
+            over.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_an_answer)
+    try:
+        error = a_write(Settings("redis://broker.example/0", broker.url, enqueue_timeout_s=0.3))
+    finally:
+        over.set()
+
+    assert str(error).startswith(
+        "The broker at redis://broker.example:6379/0 did not take the request within 0.3 s: no answer yet, to a "
+        "connection or to the look-up of its name."
+    )
 
 
 def test_an_unfit_library_is_no_broker_that_is_away(monkeypatch: pytest.MonkeyPatch, broker: Valkey) -> None:

@@ -14,6 +14,8 @@ from celery.worker import state as worker_state
 from celery.worker.control import control_command, inspect_command
 from redis import RedisError
 
+from memrepo.redis_errors import meaning_of
+
 
 @inspect_command()  # type: ignore[untyped-decorator]  # celery ships no types
 def memrepo_counters(state: Any) -> dict[str, int]:  # noqa: ANN401 - celery's panel state
@@ -28,7 +30,7 @@ def revoke(state: Any, task_id: str | Sequence[str], **_: object) -> dict[str, s
     try:
         return {"ok": ", ".join(f"{one} {_cancel(state.app.backend, one)}" for one in ids)}
     except (RedisError, OSError, ValueError) as error:
-        return {"error": f"not known to be cancelled: the result store said {type(error).__name__}"}
+        return {"error": f"not known to be cancelled: the result store: {meaning_of(error).reason}"}
 
 
 @control_command(  # type: ignore[untyped-decorator]
