@@ -11,14 +11,17 @@ from random import Random
 import pytest
 
 from memrepo.settings import environment
+from memrepo_worker.git.command import GitError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import ProcessBounds, Processes, ProcessFailedError
+from memrepo_worker.replay.source import SourceRepository
 from tests.support.bombs import MIB, bundle, nested_deltas, zeros
+from tests.support.histories import FILE, FOLDER, Scribe
 from tests.support.plain_git import plain_git
-from tests.support.stock_git import git
+from tests.support.stock_git import git, stock_git
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +75,20 @@ def test_a_bundle_that_stands_for_far_more_is_refused_for_little(
     assert ours_mib < 200
     assert gits_mib < 200
     assert seconds < 10  # of processor time, starting included
+
+
+def test_a_history_that_stands_for_a_milliard_of_paths_is_refused(tmp_path: Path) -> None:
+    scribe = Scribe()
+    mode, sha = FILE, scribe.blob(b"x")
+    for _ in range(9):
+        sha = scribe.raw_tree([(mode, b"%d" % number, sha) for number in range(10)])
+        mode = FOLDER
+    repo = scribe.write(tmp_path / "repo.git", {"refs/heads/main": scribe.commit(sha)})
+
+    with pytest.raises(
+        GitError, match=r"MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX allows for more.* with --limit"
+    ):
+        SourceRepository.open(repo, stock_git()).history()
 
 
 def test_what_a_pack_stands_for_is_what_its_objects_are(tmp_path: Path) -> None:

@@ -40,10 +40,12 @@ class ProcessOverCpuError(ProcessOverBoundsError):
 class ProcessBounds:
     """What a process may use before it is killed; None is no bound.
 
-    ``cpu_s`` is held by the kernel where it can bound another process (Linux); elsewhere only ``timeout_s`` ends it.
+    ``cpu_s`` and ``memory_bytes_max`` (its own data, no mapped files) are held by the kernel where it can bound another
+    process (Linux); elsewhere only ``timeout_s`` ends it. What is over its memory gets no more, and fails as it may.
     """
 
     cpu_s: int | None = None
+    memory_bytes_max: int | None = None
     output_bytes_max: int | None = None
 
 
@@ -84,7 +86,7 @@ class Processes:
             )
         except OSError as error:
             raise ProcessFailedError(f"{arguments[0]} cannot be started: {error.strerror}") from error
-        _limit_cpu(process.pid, bounds.cpu_s)
+        _limit(process.pid, bounds)
         name = arguments[0]
         with process:
             conversation = _Conversation(process, stdin, bounds.output_bytes_max)
@@ -185,12 +187,15 @@ class _Conversation:
         return len(self._left) > 0
 
 
-def _limit_cpu(pid: int, cpu_s: int | None) -> None:
-    if cpu_s is None or not hasattr(resource, "prlimit"):
+def _limit(pid: int, bounds: ProcessBounds) -> None:
+    if not hasattr(resource, "prlimit"):
         return
     with suppress(ProcessLookupError):  # it is over already
-        resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        if bounds.cpu_s is not None:
+            resource.prlimit(pid, resource.RLIMIT_CPU, (bounds.cpu_s, bounds.cpu_s + 1))
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        if bounds.memory_bytes_max is not None:
+            resource.prlimit(pid, resource.RLIMIT_DATA, (bounds.memory_bytes_max,) * 2)
 
 
 def _failure(arguments: Sequence[str], code: int, said: bytes, bounds: ProcessBounds) -> ProcessFailedError:

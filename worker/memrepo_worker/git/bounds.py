@@ -13,6 +13,8 @@ from memrepo.limits import MIB
 
 _ALLOCATION_BYTES_LEAST = 64 * MIB
 _ALLOCATION_PER_BYTE = 32
+_MEMORY_LEAST = 64 * MIB
+_MEMORY_PER_ALLOCATION = 4
 _CPU_S_LEAST = 20
 _CPU_S_PER_MIB = 1
 _INFLATED_BYTES_LEAST = 256 * MIB
@@ -25,6 +27,11 @@ class GitBounds:
 
     allocation_bytes_max: int
     cpu_s_max: int
+
+    @property
+    def memory_bytes_max(self) -> int:
+        """What it may hold at once: several objects, or very many small things."""
+        return _MEMORY_LEAST + _MEMORY_PER_ALLOCATION * self.allocation_bytes_max
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ from memrepo_worker.processes import (
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
 _COMPARE_TIMEOUT_S = 5.0
-_OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit")
+_OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit|[Oo]ut of memory")
 _FRAME = Path(__file__).with_name("frame")
 
 _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
+    "pack.threads": "2",  # each takes memory of its own
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.attributesFile": "/dev/null",
@@ -106,7 +107,7 @@ class Git:
                 },
                 timeout_s=timeout_s or self.timeout_s,
                 stdin=stdin,
-                bounds=ProcessBounds(bounds.cpu_s_max, output_bytes_max),
+                bounds=ProcessBounds(bounds.cpu_s_max, bounds.memory_bytes_max, output_bytes_max),
             )
         except ProcessOverCpuError as error:
             raise GitOverBoundsError(f"{error}; MEMREPO_FOREIGN_CPU_S_MAX allows for more") from error
