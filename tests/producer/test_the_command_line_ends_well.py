@@ -89,13 +89,25 @@ def test_ctrl_c_while_a_commit_waits_names_the_id_and_how_to_ask_for_it(
 def test_ctrl_c_before_the_broker_has_answered_names_the_request(write: tuple[str, ...]) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
-        with started(*write, MEMREPO_BROKER_URL=url, MEMREPO_CONNECT_TIMEOUT_S="60") as process:
+        patient = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
+        with started(*write, MEMREPO_BROKER_URL=url, **patient) as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
             code, stderr = ended(process)
 
     assert code == 130
     assert re.fullmatch(r"Interrupted before .* `memrepo job [0-9a-f-]{36} --of acme agent-1`\.\n", stderr)
+
+
+def test_ctrl_c_before_the_broker_has_answered_a_read_waits_for_nothing() -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
+        patient = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
+        with started("ls", "acme", "agent-1", MEMREPO_BROKER_URL=url, **patient) as process:
+            silent.accept()
+            process.send_signal(signal.SIGINT)
+
+            assert ended(process) == (130, "Interrupted.\n")
 
 
 @pytest.mark.parametrize("module", ["click", "memrepo.cli", "memrepo.commands.write", "pydantic"])
@@ -170,9 +182,7 @@ def test_a_path_that_is_given_twice_is_refused() -> None:
     assert "'a.md' is there twice" in result.stderr
 
 
-def test_bytes_that_are_no_text_are_kept_in_content_and_refused_in_names(
-    broker: Valkey, worker: StandIn
-) -> None:
+def test_bytes_that_are_no_text_are_kept_in_content(broker: Valkey, worker: StandIn) -> None:
     with started(
         *("commit", "acme", "agent-1", "--no-wait", "-m", "m", "--text", "a.md", "\udcff"),
         MEMREPO_BROKER_URL=broker.url,
@@ -181,17 +191,22 @@ def test_bytes_that_are_no_text_are_kept_in_content_and_refused_in_names(
     (taken,) = worker.wait_taken(1)
     assert taken.request["changes"] == [{"path": "a.md", "content": {"base64": "/w=="}}]
 
-    for arguments in (
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         ("commit", "acme", "agent-1", "-m", "\udcff"),
         ("commit", "acme", "agent-1", "-m", "m", "--text", "\udcff", "x"),
         ("commit", "acme", "agent-1", "-m", "m", "--author", "\udcff <e>"),
         ("ls", "acme", "agent-1", "\udcff"),
         ("head", "acme", "\udcff"),
-    ):
-        with started(*arguments, MEMREPO_BROKER_URL=broker.url) as process:
-            code, stderr = ended(process)
-        assert code == 2, stderr
-        assert stderr.count("\n") == 1, stderr
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_in_names(broker: Valkey, arguments: tuple[str, ...]) -> None:
+    result = CliRunner(env={"MEMREPO_BROKER_URL": broker.url}).invoke(main, arguments)
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_delete_that_nobody_confirms_says_that_nothing_was_done() -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -16,7 +16,7 @@ from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
 from memrepo.clock import steady_clock
 from memrepo.commands.ending import JSON_ASKED, CommandError, plain
-from memrepo.commands.interrupt import INTERRUPTED
+from memrepo.commands.interrupt import INTERRUPTED, leave_at_once
 from memrepo.errors import MemoryRepoError
 from memrepo.ids import new_id
 from memrepo.job import Job
@@ -81,10 +81,24 @@ def settings_here() -> Settings:
     return Settings.from_env(env)
 
 
-def client() -> MemoryRepos:
-    """Return a client by the same."""
+@contextmanager
+def client() -> Iterator[MemoryRepos]:
+    """Give a client by the same, and close it; Ctrl+C leaves at once, where closing would wait for the broker."""
     _, found = completed(environment())
-    return MemoryRepos(settings=settings_here()) if found else MemoryRepos.from_env()
+    repos = MemoryRepos(settings=settings_here()) if found else MemoryRepos.from_env()
+    try:
+        yield repos
+    except KeyboardInterrupt:
+        _leave("Interrupted.")
+    finally:
+        repos.close()
+
+
+def _leave(message: str, **details: str) -> NoReturn:
+    """Tell that Ctrl+C has ended the command, and end it."""
+    end = CommandError("Interrupted", message, INTERRUPTED, details)
+    end.tell(as_json=bool(click.get_current_context().meta.get(JSON_ASKED)))
+    leave_at_once()
 
 
 def say_where_from(found: UpState | None, *, as_json: bool) -> None:
@@ -105,32 +119,27 @@ def sending(repo: MemoryRepo, request_id: str | None) -> Iterator[str]:
     try:
         yield sent_as
     except KeyboardInterrupt:
-        raise CommandError(
-            "Interrupted",
+        _leave(
             "Interrupted before the broker said that it holds the request. Whether it was applied is told by "
             f"`memrepo job {sent_as} --of {repo.org_id} {repo.agent_id}`.",
-            INTERRUPTED,
-            {"request_id": sent_as},
-        ) from None
+            request_id=sent_as,
+        )
 
 
 def outcome_of(job: Job[T], timeout_s: float) -> T:
-    """Wait for a result; on a terminal say now and then what the job is doing.
+    """Wait for a result; on a terminal say now and then what the job is doing. Ctrl+C names the job.
 
     Raises:
         MemoryRepoError: what became of the job; ``JobTimeoutError`` names the id by which it can be found again.
-        CommandError: Ctrl+C; it names the id, too.
     """
     try:
         with _signs_of_life(job):
             return job.result(timeout_s=timeout_s)
     except KeyboardInterrupt:
-        raise CommandError(
-            "Interrupted",
+        _leave(
             f"Interrupted. Job {job.id} goes on: `memrepo job {job.id} --wait` waits for its result.",
-            INTERRUPTED,
-            {"job_id": job.id},
-        ) from None
+            job_id=job.id,
+        )
 
 
 @contextmanager

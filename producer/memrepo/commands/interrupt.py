@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl+C ended, as shells give it: 128 + the signal's number."""
@@ -34,4 +35,9 @@ def ending_at_once() -> Iterator[None]:
 
 def _end(_number: int, _frame: FrameType | None) -> None:
     os.write(2, b"\nInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
+    leave_at_once()
+
+
+def leave_at_once() -> NoReturn:
+    """End the process, and wait for nothing that would still be done at its end."""
     os._exit(INTERRUPTED)
