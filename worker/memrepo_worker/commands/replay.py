@@ -14,8 +14,7 @@ from typing import TypeVar
 import click
 
 from memrepo.calls import MemoryRepo
-from memrepo.client import MemoryRepos
-from memrepo.commands.common import json_option, settings_here
+from memrepo.commands.common import client, json_option, settings_here
 from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo_worker.assembly import build_git
@@ -50,7 +49,7 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
         git = build_git(Counters(), WorkerSettings.from_env().git_caps)
         git.require_version()
         source = SourceRepository.open(path, git)
-        with MemoryRepos(settings=settings) as repos:
+        with client() as repos:
             repo = repos.repo(org_id=org, agent_id=agent or agent_name(path))
             _require_new(repo)
             report = _replay(repo, source, settings.limits, limit, show=not as_json)
