@@ -7,6 +7,8 @@ rows, by name (``memrepo.commands.table``). Exit codes: 0 done, 1 failed, 2 wron
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import metadata
@@ -70,6 +72,13 @@ class Commands(click.Group):
         row = self._find(name)
         command = None if row else super().get_command(ctx, name)
         return row.help_line if row else command.get_short_help_str() if command else ""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run as a program: what the terminal's encoding does not have is written as an escape, not as a traceback."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **options)
 
     def make_context(
         self,

@@ -130,6 +130,8 @@ def masked(text: str) -> str:
         return f"{scheme}://{_without_secrets(rest)}"
     without_login = re.sub(r"\A([^:/@]*):.*@", r"\1:***@", rest, flags=re.DOTALL)
     shown = re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", without_login)
+    # An address inside the query (a store's endpoint) may have a login, too.
+    shown = re.sub(r"(://[^:/?&@\s]*):[^&\s]*@", r"\1:***@", shown)
     return f"{scheme}://{shown}"
 
 

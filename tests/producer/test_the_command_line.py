@@ -394,3 +394,16 @@ cli.main.add_command(broken)
 
     assert told.returncode == 1
     assert install_command("worker") in told.stderr
+
+
+def test_what_the_terminals_encoding_does_not_have_is_written_as_an_escape() -> None:
+    shown = as_users_run_it(
+        "worker",
+        "--show-settings",
+        PYTHONIOENCODING="latin-1",
+        MEMREPO_CACHE_DIR="/run/日本",
+        MEMREPO_STORE_URL="",
+    )
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert r"/run/\u65e5\u672c" in shown.stdout

@@ -100,3 +100,19 @@ def test_what_no_message_can_carry_any_more_is_forgotten(days: Days) -> None:
 
     ledger = one.service.cache.find(one.agent).state.ledger
     assert len(ledger) == 1
+
+
+def test_an_id_that_is_used_anew_after_it_was_forgotten_is_applied_once_from_then_on(days: Days) -> None:
+    first = commit("on the first day", request_id="the-same-id")
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    begun.ask(first)
+    later_s = NOW_S + 72 * HOUR_S
+    days.writer_at(later_s).ask(commit("moves the journal's time on", enqueued_at=later_s))
+    anew = commit("days later", request_id="the-same-id", enqueued_at=later_s)
+    made = days.writer_at(later_s).ask(anew)
+    assert made.created
+    days.writer_at(later_s).ask(commit("and another", enqueued_at=later_s))
+
+    assert days.writer_at(later_s).ask(anew).sha == made.sha
+    assert messages(days.writer_at(later_s)).count("days later") == 1

@@ -180,3 +180,21 @@ def test_a_copy_made_anew_is_read_although_the_damaged_pack_of_its_name_is_still
         assert again.counters.snapshot()["repo.healed"] == 1
         (made,) = (tmp_path / "cache").rglob("pack-*.pack")
         assert (made.name, made.parent == pack.parent) == (pack.name, False)
+
+
+def test_a_pack_that_is_lost_stays_missed_after_others_were_written(tmp_path: Path) -> None:
+    store = MovableStore(tmp_path / "store")
+    with writer(store, tmp_path / "cache") as one:
+        first = one.ask(create(first="1")).sha
+        one.ask(commit("second"))
+    (lost,) = (tmp_path / "cache").rglob("pack-*.pack")
+    with writer(store, tmp_path / "cache") as one:
+        third = one.ask(commit("third")).sha
+        one.service.cache.find(AGENT).commits_touching(third, "third")  # flushes what waits, for git to see
+        lost.unlink()
+        lost.with_suffix(".idx").unlink()
+        one.ask(commit("fourth"))
+    with writer(store, tmp_path / "cache") as one:
+        restored = one.ask(RestoreRequest(**HEAD, ref=first))
+
+    assert (restored.created, restored.files_changed) == (True, ["fourth", "second", "third"])

@@ -109,6 +109,11 @@ def test_no_repr_shows_a_password() -> None:
         ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
         ("rediss://host/0?password=pw&db=1", "rediss://host/0?password=***&db=1"),
         ("s3://bucket?access_key=pw", "s3://bucket?access_key=***"),
+        (
+            "s3://bucket/a?endpoint_url=http://minio:pw@host:9000",
+            "s3://bucket/a?endpoint_url=http://minio:***@host:9000",
+        ),
+        ("gs://bucket?endpoint_url=http://u:p@w@host&x=1", "gs://bucket?endpoint_url=http:***@host&x=1"),
     ],
 )
 def test_a_password_in_an_address_is_masked(url: str, shown_as: str) -> None:

@@ -29,8 +29,11 @@ class PackFiles:
         self._sound: dict[str, tuple[int, int]] = {}
 
     def take_stock(self) -> None:
-        """Expect from now on what is there; called by the one who has just written packs."""
-        self.expected = self._listed()
+        """Expect what is there, too; called by the one who has just written packs.
+
+        What was expected stays so: packs are never removed one by one, and one that is gone must not be forgotten.
+        """
+        self.expected = {**self._listed(), **self.expected}
 
     def fault(self) -> str | None:
         """Say what is wrong with the packs, or None when nothing is.

@@ -86,16 +86,22 @@ class Ledger:
     """The settled requests of one agent, by request id; forgets what is older than the horizon."""
 
     def __init__(self, lines: Iterable[LedgerLine] = ()) -> None:
-        self._lines = {line.request_id: line for line in lines}
+        self._lines: dict[str, LedgerLine] = {}
+        self.remember(lines)
 
     def find(self, request_id: str) -> LedgerLine | None:
         """Return what became of a request, or None when it was not settled (within the horizon)."""
         return self._lines.get(request_id)
 
     def remember(self, lines: Iterable[LedgerLine]) -> None:
-        """Add lines; the first verdict on an id stays."""
+        """Add lines in the journal's order.
+
+        A second line for an id is there only where its first was forgotten before: the later one counts, and lies among
+        those of its time.
+        """
         for line in lines:
-            self._lines.setdefault(line.request_id, line)
+            self._lines.pop(line.request_id, None)
+            self._lines[line.request_id] = line
 
     def forget(self, now_s: float, horizon_s: float) -> None:
         """Drop the lines of requests that no message can carry any more.
