@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from memrepo import MemoryRepos
 from memrepo.settings import environment
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
+
+
+def pytest_configure() -> None:
+    """Let Ctrl+C reach what tests start: where the suite runs in the background, shells have it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -65,6 +65,7 @@ def flip_at(share: float) -> Callable[[Path], None]:
         first = int(share * (len(data) - 64))
         for position in range(first, first + 64):
             data[position] ^= 0xFF
+        path.chmod(0o600)  # stock git's packs are read-only, which only root passes over
         path.write_bytes(data)
 
     flip.__name__ = f"flip_at_{share}"

@@ -25,6 +25,7 @@ _PACKAGES = "python3,python3-venv,ca-certificates"
 _ENTER = """
 root=$1 user=$2; shift 2
 mount -t proc proc "$root/proc" && mount -t tmpfs tmpfs "$root/dev/shm" || exit
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts" || exit  # terminals
 chroot --userspec="$user" --groups= "$root" env -i "$@"
 exit $?  # this shell stays: it is the namespace's first process, and reaps what others leave behind
 """
