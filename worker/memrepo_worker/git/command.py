@@ -158,15 +158,17 @@ class Git:
             raise GitError(f"git {wanted} or newer is needed, this is: {text}")
         return text
 
-    def index_pack(self, repo: Path, pack: bytes, *, strict: bool = False) -> None:
-        """Add a pack to a repository; objects that it refers to by delta are completed from the repository."""
-        options = ["--strict"] if strict else []
-        self.run(
-            ["index-pack", "--stdin", "--fix-thin", *options],
-            repo=ObjectFolder(repo / "objects"),
-            stdin=pack,
-            bounds=self.caps.bounds_for(len(pack)),
-        )
+    def index_pack(self, repo: Path, pack: bytes) -> None:
+        """Add a pack of our own to a repository; objects that it refers to by delta are completed from there.
+
+        It is under the caps alone: what a journal holds was within other bounds when it came in, and a well packed
+        history is many times larger than its pack.
+
+        Raises:
+            GitOverBoundsError: it takes more than the caps allow.
+            GitError: git finds fault with it.
+        """
+        self._index(repo, pack, self.caps.bounds)
 
     def index_foreign_pack(self, repo: Path, pack: bytes) -> None:
         """Add a pack that others made, once it is known that it stands for no more than the caps allow.
@@ -182,7 +184,15 @@ class Git:
             raise GitOverBoundsError(
                 f"{error}; MEMREPO_FOREIGN_UNPACKED_BYTES_MAX allows for more"
             ) from error
-        self.index_pack(repo, pack, strict=True)
+        self._index(repo, pack, self.caps.bounds_for(len(pack)), "--strict")
+
+    def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> None:
+        self.run(
+            ["index-pack", "--stdin", "--fix-thin", *options],
+            repo=ObjectFolder(repo / "objects"),
+            stdin=pack,
+            bounds=bounds,
+        )
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
         """Return the patch from one blob to another; gives up after a few seconds."""

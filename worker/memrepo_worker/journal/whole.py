@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from memrepo.errors import RepoExistsError
 from memrepo_worker.git.bundles import encode_bundle
-from memrepo_worker.git.command import Git
+from memrepo_worker.git.command import Git, GitOverBoundsError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.journal.entry import HEAD_BRANCH, LEDGER_REF
@@ -73,12 +73,28 @@ def verify(git: Git, repo: Path) -> None:
 
 
 def entry_of(git: Git, repo: Path, refs: Mapping[str, str], line: LedgerLine) -> bytes:
-    """Return an entry that holds everything reachable from ``refs``, and this line in its ledger."""
+    """Return an entry that holds everything reachable from ``refs``, and this line in its ledger.
+
+    It was opened once, as a worker will: an entry that none can open would fail every request for ever.
+
+    Raises:
+        GitOverBoundsError: a worker could not open it within its bounds; the message names the setting.
+        GitError: something is missing.
+    """
     wanted = "".join(f"{sha}\n" for sha in sorted(set(refs.values())))
     pack = git.run(["pack-objects", "--revs", "--stdout", "--quiet"], repo=repo, stdin=wanted.encode())
     ledger = GitObject(Kind.BLOB, encode_lines([line]))
     ledger_sha = object_id(ledger)
     joined = join_packs([pack, encode_pack({ledger_sha: ledger}).data])
     assert joined is not None
+    _require_opens(git, joined)
     header = {**refs, LEDGER_REF: ledger_sha, "HEAD": refs[HEAD_BRANCH]}
     return encode_bundle((), header, joined)
+
+
+def _require_opens(git: Git, pack: bytes) -> None:
+    with scratch_repository(git) as repo:
+        try:
+            git.index_pack(repo, pack)
+        except GitOverBoundsError as error:
+            raise GitOverBoundsError(f"no worker could open it: {error}") from error
