@@ -13,6 +13,7 @@ from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.seam import ALWAYS
 from tests.support.seed_repository import SeedRepository
 from tests.support.stock_git import stock_git
 
@@ -65,6 +66,16 @@ def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, seeds):
         run("adopt", "--all")
 
     assert "was adopted before" in run("adopt", "acme", "a")
+    assert "was adopted before" in run("adopt", "acme", "c")
+
+
+def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, seeds):
+    seeds.put("acme/a/repo.git/journal/00000000000000000001.bundle", b"no bundle", ALWAYS)
+
+    with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
+        run("adopt", "--all")
+
+    assert "was adopted before" in run("adopt", "acme", "b")
     assert "was adopted before" in run("adopt", "acme", "c")
 
 

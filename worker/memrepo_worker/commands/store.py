@@ -25,9 +25,11 @@ from memrepo.validation import check_id
 from memrepo_worker.assembly import build_git
 from memrepo_worker.commands.failures import told_failures
 from memrepo_worker.commands.here import require_store, settings_here
+from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.adopt import Adopter, Adoption
 from memrepo_worker.journal.contents import RefusedNames
+from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.seed import SeedBrokenError
 from memrepo_worker.journal.transfer import Transfer
 from memrepo_worker.observe import Counters
@@ -35,6 +37,7 @@ from memrepo_worker.store.open import open_store
 from memrepo_worker.store.retry import RetryingStore
 
 _CONNECTIONS = 16
+_BROKEN = (SeedBrokenError, JournalDamagedError, GitError, MemoryRepoError)  # of one agent: the others go on
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
             for whose in bar:
                 try:
                     _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
-                except (SeedBrokenError, MemoryRepoError) as error:
+                except _BROKEN as error:
                     broken += 1
                     _tell(whose, f"BROKEN  {error}", {"error": str(error)}, as_json=as_json)
     if broken:
