@@ -68,6 +68,20 @@ def check_path(path: str, limits: Limits, field: str) -> str:
     return path
 
 
+def fault_of_path(path: str, limits: Limits) -> str | None:
+    """Say why a commit is refused a file of this path, or None.
+
+    It is the rule's part of what ``check_path`` says, without the path's own figures: equal reasons count as one.
+    """
+    try:
+        check_path(path, limits, "path")
+    except TooLargeError as error:
+        return f"is over {error.message.rpartition(' over ')[2]}"
+    except InvalidRequestError as error:
+        return error.message.removeprefix("path: ")
+    return None
+
+
 def _check_component(component: str, limits: Limits, field: str) -> None:
     """Check one name of a path by git's rules for the platforms that memories must go to."""
     reason = _fault_anywhere(component)

@@ -21,7 +21,7 @@ from memrepo_worker.store.memory import MemoryStore
 from memrepo_worker.store.seam import ALWAYS, Store
 from tests.support.histories import LINK, Files, Scribe
 from tests.support.stock_git import git, stock_git
-from tests.support.writers import AGENT, NOW_S, files, writer
+from tests.support.writers import AGENT, NOW_S, files, restore, writer
 
 EVERY, POSIX = Limits(), Limits(portable_names="posix")
 COLON = 'has one of : " * < > ? |, which Windows cannot store (MEMREPO_PORTABLE_NAMES=posix takes it)'
@@ -150,3 +150,36 @@ def test_a_repository_that_unpacks_to_more_than_the_caps_allow_is_not_adopted(
 
     with pytest.raises(SeedBrokenError, match="over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX \\(2000000\\)"):
         Adopter(store, small, executor, lambda: NOW_S).adopt(AGENT)
+
+
+def test_a_restore_writes_no_name_that_commits_are_refused_and_leaves_those_that_stay(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    kept: Files = {"c:d.md": b"kept"}
+    states: list[Files] = [
+        {**kept, "a:b.md": b"1", "plain.md": b"1"},
+        {**kept, "a:b.md": b"2", "plain.md": b"2"},
+        {**kept, "plain.md": b"3"},
+    ]
+    leave_behind(store, origin(tmp_path / "origin.git", *states))
+    Adopter(store, stock_git(), executor, lambda: NOW_S, EVERY).adopt(AGENT)
+
+    with writer(store, tmp_path / "cache") as one:
+        for ref in ("HEAD~1", "HEAD~2"):
+            with pytest.raises(InvalidRequestError) as refused:
+                one.ask(restore(ref))
+            assert str(refused.value) == f"ref: would write 'a:b.md', which {COLON}"
+            assert refused.value.details == {"field": "ref", "path": "a:b.md"}
+        one.ask(restore("HEAD~1", ["plain.md"]))
+        assert one.texts() == {"c:d.md": "kept", "plain.md": "2"}
+
+
+def test_a_restore_deletes_names_that_commits_are_refused(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    leave_behind(store, origin(tmp_path / "origin.git", {"plain.md": b"1"}, {"a:b.md": b"2"}))
+    Adopter(store, stock_git(), executor, lambda: NOW_S, EVERY).adopt(AGENT)
+
+    with writer(store, tmp_path / "cache") as one:
+        one.ask(restore("HEAD~1"))
+        assert one.texts() == {"plain.md": "1"}

@@ -21,6 +21,7 @@ from memrepo.requests import (
     GetFilesRequest,
     GetHistoryRequest,
     Request,
+    RestoreRequest,
 )
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, Lease, Success
@@ -124,3 +125,7 @@ def find(request_id: str) -> FindRequestRequest:
 
 def history() -> GetHistoryRequest:
     return _request(GetHistoryRequest, None, limit=1000)
+
+
+def restore(ref: str, paths: list[str] | None = None) -> RestoreRequest:
+    return _request(RestoreRequest, None, ref=ref, paths=paths)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.names import PathSet
-from memrepo.validation import check_path
+from memrepo.validation import fault_of_path
 from memrepo_worker.git.objects import MODE_FILE, TreeEntry
 from memrepo_worker.replay.source import SourceChange, SourceCommit
 
@@ -116,12 +115,9 @@ class Plan:
         assert change.entry is not None
         if not change.entry.is_file:
             return _KINDS.get(change.entry.mode, f"has mode {change.entry.mode}")
-        try:
-            check_path(change.path, self.limits, "path")
-        except TooLargeError as error:  # without its own figure, so that equal reasons count as one
-            return f"is over {error.message.rpartition(' over ')[2]}"
-        except InvalidRequestError as error:
-            return error.message.removeprefix("path: ")
+        fault = fault_of_path(change.path, self.limits)
+        if fault is not None:
+            return fault
         size = self.size_of(change.entry.sha)
         if size > self.limits.file_bytes_max:
             return f"is over file_bytes_max ({self.limits.file_bytes_max} bytes)"

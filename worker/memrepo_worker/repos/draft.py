@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from memrepo.limits import Limits
 from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.journal.entry import encode_entry
@@ -34,9 +35,13 @@ class View:
 
 
 class Draft:
-    """An entry on top of ``state``: new objects, the refs after it, and its ledger lines."""
+    """An entry on top of ``state``: new objects, the refs after it, and its ledger lines.
 
-    def __init__(self, state: RepoState, reader: Reader, *, legacy: bool = False) -> None:
+    ``limits`` are those that hold for what it writes.
+    """
+
+    def __init__(self, state: RepoState, reader: Reader, *, limits: Limits, legacy: bool = False) -> None:
+        self.limits = limits
         self._state = state
         self._legacy = legacy
         self.refs: dict[str, str] = dict(state.refs)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
 from memrepo.names import folded
 from memrepo.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
+from memrepo.validation import fault_of_path
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.group import Agent
@@ -14,6 +15,7 @@ from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.changes import commit_edits
+from memrepo_worker.service.commits import printable
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 
 
@@ -23,7 +25,12 @@ def is_at_or_below(path: str, wanted: str) -> bool:
 
 
 def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
-    """Commit the content of an old commit again."""
+    """Commit the content of an old commit again.
+
+    Raises:
+        InvalidRequestError: it would write a name that commits are refused, as an adopted history or one from under
+            another setting may hold; ``paths`` restores the others. What stays as it is, is not asked about.
+    """
     require_repo(draft.view, agent)
     head = branch_head(request.branch, draft)
     source = resolve(request.ref, draft.view, draft.reader)
@@ -51,6 +58,10 @@ def _edit(delta: FileDelta, draft: Draft) -> FileEdit:
     new = delta.new
     if new is None or not new.is_file:
         return FileEdit(delta.path, None)
+    fault = fault_of_path(delta.path, draft.limits)
+    if fault is not None:
+        path = printable(delta.path)
+        raise InvalidRequestError.of("ref", f"would write {path!r}, which {fault}", path=path)
     return FileEdit(delta.path, draft.reader.blob(new.sha), new.executable)
 
 

@@ -138,7 +138,7 @@ class Turn:
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
         legacy = not repo.state.exists and self._journal.has_seed_layout()
-        draft = Draft(repo.state, repo.reader, legacy=legacy)
+        draft = Draft(repo.state, repo.reader, legacy=legacy, limits=self._tools.limits)
         return draft, [self._note(request, draft) for request in self._group.requests]
 
     def _note(self, request: Request, draft: Draft) -> Note:
