@@ -10,48 +10,25 @@ import os
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from memrepo.clock import steady_clock, system_clock
+from memrepo.connections import Connections
 from memrepo.errors import MemoryRepoError
-from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.limits import Limits
 from memrepo.link import Message
 from memrepo.operations import Operation, result_of_task
 from memrepo.pending import Pending
-from memrepo.publisher import Publisher
 from memrepo.replies import Replies
 from memrepo.requests import Request
-from memrepo.resend import Resends
 from memrepo.routing import route
-from memrepo.serving import Serving
 from memrepo.settings import Settings
 from memrepo.validation import check_request_id
 
 T = TypeVar("T")
-
-
-class _Wire:
-    """The ways to Redis, and the process that they belong to."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.pid = os.getpid()
-        self.replies = Replies(settings, new_id(), on_poll=self._on_poll)
-        self.publisher = Publisher(settings, self.replies.wait_subscribed)
-        self.resends = Resends(settings, self.publisher, self.replies.look)
-        self.serving = Serving(self.publisher)
-
-    def _on_poll(self) -> None:
-        if self.replies.some_wait_long():
-            self.serving.ask()
-        self.resends.check()
-
-    def close(self) -> None:
-        """Send what waits and disconnect."""
-        self.publisher.close()
-        self.replies.close()
 
 
 class QueueDesk:
@@ -61,9 +38,19 @@ class QueueDesk:
         self.settings = settings
         self._blocks = blocks
         self._lock = threading.Lock()
-        self._wire: _Wire | None = None
+        self._connections: Connections | None = None
         self._jobs: WeakValueDictionary[str, Pending[Any]] = WeakValueDictionary()
         self._closed = False
+        _desks.add(self)
+
+    def __del__(self) -> None:
+        """Warn of a client that nobody closed; what it has sent, or will have, is seen to its end."""
+        if self._connections is not None:
+            self._connections.retire()
+
+    def after_fork(self) -> None:
+        """Open connections of its own in a child: the parent's belong to threads that are not here."""
+        self._lock, self._connections = threading.Lock(), None
 
     @property
     def blocks(self) -> bool:
@@ -86,14 +73,14 @@ class QueueDesk:
             BrokerUnavailableError: it did not take it in time (if this desk blocks; else the job says so).
             MemoryRepoBusyError: the queue is too deep (likewise).
         """
-        wire = self._connected()
-        allowed_s = wire.publisher.allowance_s(request.size_bytes)
+        connections = self._connected()
+        allowed_s = connections.publisher.allowance_s(request.size_bytes)
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
             request=request,
             queue=route(request.org_id, request.agent_id, self.settings.shards),
-            reply_to=wire.replies.channel,
+            reply_to=connections.replies.channel,
             give_up_at_s=steady_clock() + allowed_s,
         )
         pending: Pending[T] = Pending(
@@ -101,24 +88,34 @@ class QueueDesk:
             lambda body, _: operation.result_from_body(body),
             queue=message.queue,
             sent=message.sent,
+            about=f"{operation.name} of {request.org_id}/{request.agent_id}",
         )
         message = replace(message, on_trouble=pending.not_sent_yet)
         self._jobs[task_id] = pending
-        wire.replies.watch(pending)
-        wire.resends.track(message, pending)
-        message.sent.add_done_callback(lambda sent: self._unless_sent(sent, pending, wire.replies))
-        wire.publisher.send(message)
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
         job = Job(
             self,
             pending,
             request.request_id,
             allowed_s + 0.5,
-            too_late=lambda: wire.publisher.too_late(request),
+            too_late=lambda: connections.publisher.too_late(request),
         )
-        if self._blocks:
-            job.wait_enqueued()
+        try:
+            self._send(connections, message, pending)
+            if self._blocks:
+                job.wait_enqueued()
+        except BaseException:  # Ctrl+C, too: it tells the caller
+            pending.look_at()
+            raise
         return job
+
+    def _send(self, connections: Connections, message: Message, pending: Pending[Any]) -> None:
+        replies = connections.replies
+        replies.start()  # here, as a thread that sends while the interpreter exits could start no other
+        replies.watch(pending)
+        connections.resends.track(message, pending)
+        message.sent.add_done_callback(partial(_unless_sent, pending, replies, self._jobs))
+        connections.publisher.send(message)
 
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""
@@ -127,6 +124,7 @@ class QueueDesk:
             pending = self._jobs.get(job_id)
             if pending is None:
                 pending = self._jobs[job_id] = Pending(job_id, result_of_task, foreign=True)
+        pending.look_at()  # whoever keeps its id looks after it
         return Job(self, pending)
 
     def look(self, pending: Pending[Any]) -> None:
@@ -135,22 +133,20 @@ class QueueDesk:
 
     def is_served(self, pending: Pending[Any]) -> bool | None:
         """Return whether a worker serves a job's queue, as far as is known."""
-        wire = self._wire
-        if wire is None or wire.pid != os.getpid() or pending.queue is None:
-            return None
-        return wire.serving.is_served(pending.queue)
+        connections = self._connections
+        return None if connections is None else connections.serving.is_served(pending.queue)
 
     def inquire(self, pending: Pending[Any]) -> Future[None]:
         """Have looked up how far a job is and whether its queue is served, in the background."""
-        wire = self._connected()
-        wire.replies.look_soon(pending)
-        return wire.serving.ask()
+        connections = self._connected()
+        connections.replies.look_soon(pending)
+        return connections.serving.ask()
 
     def attend(self, pending: Pending[Any]) -> None:
         """Resolve a job as soon as its result is there."""
-        if not pending.foreign:  # watched since it was sent
-            return
         replies = self._connected().replies
+        if replies.watches(pending):
+            return
         if self._blocks:
             replies.look(pending)
         if not pending.future.done():
@@ -169,23 +165,42 @@ class QueueDesk:
     def close(self) -> None:
         """Send what waits, for as long as that may take, and disconnect."""
         with self._lock:
-            wire, self._wire, self._closed = self._wire, None, True
-        if wire is not None and wire.pid == os.getpid():
-            wire.close()
+            connections, self._connections, self._closed = self._connections, None, True
+        if connections is not None:
+            connections.close()
 
-    def _unless_sent(self, sent: Future[None], pending: Pending[Any], replies: Replies) -> None:
-        """End the job of a request that was not sent; who asks for it by its id later is told by its record."""
-        error = None if sent.cancelled() else sent.exception()
-        if sent.cancelled() or isinstance(error, MemoryRepoError):
-            replies.forget(pending)
-            self._jobs.pop(pending.task_id, None)
-        if isinstance(error, MemoryRepoError):
-            pending.fail(error)
-
-    def _connected(self) -> _Wire:
+    def _connected(self) -> Connections:
         with self._lock:
             if self._closed:
                 raise MemoryRepoError("The client is closed: make a new one.")
-            if self._wire is None or self._wire.pid != os.getpid():
-                self._wire = _Wire(self.settings)
-            return self._wire
+            if self._connections is None:
+                owner = "MemoryRepos" if self._blocks else "AsyncMemoryRepos"
+                self._connections = Connections(self.settings, owner)
+            return self._connections
+
+
+_desks: WeakSet[QueueDesk] = WeakSet()
+
+
+def _after_fork() -> None:
+    for desk in list(_desks):
+        desk.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _unless_sent(
+    pending: Pending[Any],
+    replies: Replies,
+    jobs: WeakValueDictionary[str, Pending[Any]],
+    sent: Future[None],
+) -> None:
+    """End the job of a request that was not sent; who asks for it by its id later is told by its record."""
+    error = None if sent.cancelled() else sent.exception()
+    if sent.cancelled() or isinstance(error, MemoryRepoError):
+        replies.forget(pending)
+        jobs.pop(pending.task_id, None)
+    if isinstance(error, MemoryRepoError):
+        pending.fail(error, sent=False)

@@ -25,6 +25,7 @@ queue as itself.
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -152,6 +153,12 @@ def _tree(root: type[MemoryRepoError]) -> dict[str, type[MemoryRepoError]]:
 
 BY_NAME: Mapping[str, type[MemoryRepoError]] = _tree(MemoryRepoError)
 """Every error by its class name: the name is what crosses the queue."""
+
+
+def advice(kind: type[MemoryRepoError]) -> str:
+    """Say what an error of that kind means and what to do, whatever its message may hold: its class says it."""
+    text = inspect.getdoc(kind) or ""  # none where Python was told to drop docstrings
+    return " ".join(text.partition("\n\n")[0].split()).replace("``", "")
 
 
 def from_wire(name: str, message: str, details: Details | None = None) -> MemoryRepoError:

@@ -103,6 +103,10 @@ class Job(Generic[T]):
         self._pending = pending
         self._sent = pending.sent
 
+    def __del__(self) -> None:
+        """Have a failure that nobody looked at told: nobody can any more."""
+        self._pending.drop()
+
     def __repr__(self) -> str:
         """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
         usage = "" if self._desk.blocks else ", to be awaited; job.wait() is a coroutine"
@@ -116,8 +120,11 @@ class Job(Generic[T]):
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
+        self._pending.asked_for = True
         if not self.done():
             self._desk.look(self._pending) if self._desk.blocks else self._desk.attend(self._pending)
+        if self.done():
+            self._pending.look_at()
         return self._pending.status
 
     def describe(self) -> JobState:
@@ -139,7 +146,7 @@ class Job(Generic[T]):
 
     def done(self) -> bool:
         """Return whether the job has ended, as far as this process knows; asks nobody."""
-        return self.future.done()
+        return self._pending.future.done()
 
     def result(self, timeout_s: float | None = None) -> T:
         """Wait for the result, at most ``timeout_s`` (None: as long as it takes).
@@ -153,9 +160,9 @@ class Job(Generic[T]):
                 "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
             )
         self.attend()
-        if not until_one_ended(self.future, timeout_s, self.inquire):
+        if not until_one_ended(self._pending.future, timeout_s, self.inquire):
             raise self.late(timeout_s)
-        return outcome_of(self.future)
+        return self._outcome()
 
     def cancel(self) -> None:
         """Ask that the job not be started; ``status()`` and the result tell whether that came in time.
@@ -165,6 +172,7 @@ class Job(Generic[T]):
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
+        self._pending.look_at()
         if not self.done():
             self._desk.cancel(self._pending)
 
@@ -186,7 +194,7 @@ class Job(Generic[T]):
                 async with asyncio.timeout(part_s):
                     await self.ended()
             if self.done():
-                return outcome_of(self.future)
+                return self._outcome()
             self.inquire()
         raise self.late(timeout_s)
 
@@ -233,6 +241,8 @@ class Job(Generic[T]):
     def _check_sent(self, sent: Future[None]) -> None:
         if sent.cancelled():  # somebody else waited for it, too, and gave it up
             raise self._not_sent()
+        if sent.exception() is not None:
+            self._pending.look_at()  # the caller is told now
         outcome_of(sent)
 
     def _not_sent(self) -> BrokerUnavailableError:
@@ -244,11 +254,13 @@ class Job(Generic[T]):
         )
         if self._sent is not None:
             self._sent.cancel()
-        self._pending.fail(error)
+        self._pending.look_at()  # the caller is told now
+        self._pending.fail(error, sent=False)
         return error
 
     async def ended(self) -> None:
         """Return when the job has ended, well or not."""
+        self._pending.asked_for = True
         if not self.done():
             with suppress(MemoryRepoError):  # one that was not sent has ended
                 await self.enqueued()
@@ -257,10 +269,15 @@ class Job(Generic[T]):
 
     async def _result(self) -> T:
         await self.ended()
-        return outcome_of(self.future)
+        return self._outcome()
+
+    def _outcome(self) -> T:
+        self._pending.look_at()
+        return outcome_of(self._pending.future)
 
     def attend(self) -> None:
         """See to it that ``future`` resolves."""
+        self._pending.asked_for = True
         if not self.done():
             self._desk.attend(self._pending)
 
@@ -286,8 +303,9 @@ class Job(Generic[T]):
     def future(self) -> Future[T]:
         """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``.
 
-        It cannot be cancelled: ``cancel`` of the job is another thing.
+        It cannot be cancelled: ``cancel`` of the job is another thing. Whoever is given it looks after the job.
         """
+        self._pending.look_at()
         return self._pending.future
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from memrepo import unseen
 from memrepo.bodies import Body, BrokenBodyError
 from memrepo.chunks import BodyMissingError
 from memrepo.clock import steady_clock, system_clock
@@ -25,8 +27,9 @@ class Pending(Generic[T]):
     """What this process knows of one job: its last state and a future of its result.
 
     ``foreign`` says that another client sent it, so that no reply comes to us. ``queue`` is where it was sent, and
-    ``sent`` tells whether the broker holds it; None where that is not known. It ends once: whatever comes later is
-    passed over.
+    ``sent`` tells whether the broker holds it; None where that is not known. ``about`` says what it is about, for a
+    log: if it fails while nobody looks, that is told (see ``memrepo.unseen``); nothing is where it is empty. It ends
+    once: whatever comes later is passed over.
     """
 
     def __init__(
@@ -37,11 +40,18 @@ class Pending(Generic[T]):
         foreign: bool = False,
         queue: str | None = None,
         sent: Future[None] | None = None,
+        about: str = "",
     ) -> None:
         self.task_id = task_id
         self.foreign = foreign
         self.queue = queue
         self.sent = sent
+        self.about = about
+        self.asked_for = False  # whether anybody waited for it, or asked how far it is
+        self.looked_at = False
+        self.dropped = False
+        self.pid = os.getpid()
+        self._told = ""
         self.status: Status = "unknown" if foreign else "queued"
         self.known_since_s = steady_clock()
         self._since_s = None if foreign else system_clock()
@@ -117,11 +127,30 @@ class Pending(Generic[T]):
             self.future.set_result(value)
             self._tell_listeners()
 
-    def fail(self, error: MemoryRepoError, status: Status = "failed") -> None:
-        """End it with an error, unless it has ended."""
+    def fail(self, error: MemoryRepoError, status: Status = "failed", *, sent: bool = True) -> None:
+        """End it with an error, unless it has ended; ``sent`` is False for one that the broker never took."""
         if self._end(status, error.message):
+            self._told = unseen.words(self, error, sent=sent)
             self.future.set_exception(error)
             self._tell_listeners()
+            if self.about and status in (
+                "failed",
+                "cancelled",
+                "unknown",
+            ):  # or else it goes on, unheard of here
+                unseen.note(self)
+
+    def words(self) -> str:
+        """Say how it failed, for a log."""
+        return self._told
+
+    def look_at(self) -> None:
+        """Take note that somebody knows what became of it, or will ask for it by its id."""
+        unseen.look_at(self)
+
+    def drop(self) -> None:
+        """Take note that its ``Job`` is gone."""
+        unseen.drop(self)
 
     def _go_on(self, status: Status, words: str = "", since_s: float | None = None) -> None:
         with self._ending:

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from memrepo.bodies import LARGE_BYTES
 from memrepo.clock import Clock, steady_clock
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
+from memrepo.libraries import import_celery
 from memrepo.limits import MIB
 from memrepo.link import Command, Link, Message, fail
 from memrepo.redis_client import understand
@@ -70,10 +71,11 @@ class Publisher:
         with self._lock:
             if self._closed:
                 raise MemoryRepoError("The client is closed: make a new one.")
-            self._inbox.put(item)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memrepo-publisher", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memrepo-publisher", daemon=True)
+                thread.start()  # may be refused: the interpreter exits
+                self._thread = thread
+            self._inbox.put(item)
 
     def _count(self, message: Message) -> None:
         """Count a large request for as long as it is on its way."""
@@ -87,16 +89,28 @@ class Publisher:
 
         message.sent.add_done_callback(discount)
 
-    def close(self) -> None:
-        """Send what is waiting, for as long as that may take, and disconnect."""
-        timeout_s = self.allowance_s()
-        with self._lock:
-            self._closed = True
-            self._inbox.put(None)
+    @property
+    def started(self) -> bool:
+        """Whether anything was ever sent."""
+        return self._thread is not None
+
+    def finish(self) -> None:
+        """Take nothing more on, and end when what waits is sent. Never blocks."""
+        self._closed = True
+        self._inbox.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Return when all is sent and the connection closed, or the time is over; after ``finish``."""
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    def close(self) -> None:
+        """Send what is waiting, for as long as that may take, and disconnect."""
+        self.finish()
+        self.join(self.allowance_s())
+
     def _run(self) -> None:
+        import_celery()
         try:
             while (items := self._next_items()) is not None:
                 try:

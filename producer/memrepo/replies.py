@@ -20,6 +20,7 @@ from memrepo.bodies import Claim
 from memrepo.cancellation import cancel
 from memrepo.chunks import FETCHED_KEPT_S, Chunks, result_body
 from memrepo.clock import Clock, steady_clock, system_clock
+from memrepo.libraries import import_redis
 from memrepo.meta import Meta
 from memrepo.pending import Pending, closed, expired, unreadable
 from memrepo.redis_errors import Action, meaning_of
@@ -73,8 +74,9 @@ class Replies:
         """Begin to listen, unless that was done."""
         with self._lock:
             if self._thread is None and not self._closing.is_set():
-                self._thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
+                thread.start()  # may be refused: the interpreter exits
+                self._thread = thread
 
     def wait_subscribed(self, timeout_s: float) -> None:
         """Return when replies will be heard.
@@ -101,11 +103,26 @@ class Replies:
         with self._lock:
             self._pending[pending.task_id] = pending
 
+    def watches(self, pending: Pending[Any]) -> bool:
+        """Return whether the job is resolved once its result is there."""
+        with self._lock:
+            return self._pending.get(pending.task_id) is pending and self._thread is not None
+
     def forget(self, pending: Pending[Any]) -> None:
         """Resolve this job no longer."""
         with self._lock:
             if self._pending.get(pending.task_id) is pending:
                 del self._pending[pending.task_id]
+
+    @property
+    def started(self) -> bool:
+        """Whether anybody listens."""
+        return self._thread is not None
+
+    def unended(self) -> list[Pending[Any]]:
+        """Return the jobs that this client sent and that have not ended."""
+        with self._lock:
+            return [one for one in self._pending.values() if not one.foreign and not one.future.done()]
 
     def look_soon(self, pending: Pending[Any]) -> None:
         """Have a watched job looked up by the thread that listens, within a tick. Never blocks."""
@@ -161,6 +178,7 @@ class Replies:
 
     def _redis(self) -> Redis:
         with self._client_lock:
+            import_redis()
             if self._client is None:
                 self._client = connect(self._settings)
             return self._client

@@ -34,9 +34,9 @@ class Serving:
         self._served: frozenset[str] = frozenset()
         self._answered_at_s = float("-inf")
 
-    def is_served(self, queue: str) -> bool | None:
+    def is_served(self, queue: str | None) -> bool | None:
         """Return whether a worker serves a queue; None where the broker has not said so of late."""
-        if self._clock() - self._answered_at_s > TRUSTED_S:
+        if queue is None or self._clock() - self._answered_at_s > TRUSTED_S:
             return None
         return queue in self._served
 

@@ -209,6 +209,7 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
 def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:
     """Print the job's id, or wait for its result and print that."""
     if no_wait:
+        job.pending.look_at()  # whoever is told its id looks after it
         show_json({"job_id": job.id}) if as_json else click.echo(job.id)
         return
     result = outcome_of(job, timeout_s)

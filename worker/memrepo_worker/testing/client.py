@@ -53,7 +53,10 @@ class InlineClient:
         self._require_open()
         ticket = self._worker.take(operation, request, task_id)
         pending: Pending[T] = Pending(
-            task_id, lambda body, _: operation.result_from_body(body), sent=settled()
+            task_id,
+            lambda body, _: operation.result_from_body(body),
+            sent=settled(),
+            about=f"{operation.name} of {request.org_id}/{request.agent_id}",
         )
         self._follow(pending, ticket)
         if self._blocks:

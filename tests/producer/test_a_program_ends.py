@@ -1,0 +1,188 @@
+"""How a program ends that closes no client: what waits is sent, or said to be lost; a forked child leaves it alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from memrepo.libraries import CELERY, REDIS
+from memrepo.routing import route
+from tests.producer.stand_in import StandIn
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.valkey import Valkey
+
+QUEUE = route("acme", "agent-1")
+BEGIN = """
+import asyncio, os, sys, threading, time
+from memrepo import AsyncMemoryRepos, MemoryRepos, Settings
+url, timeout_s = sys.argv[1], float(sys.argv[2])
+settings = Settings(url, url, enqueue_timeout_s=timeout_s)
+
+def fire(repos, count=50):
+    repo = repos.repo(org_id="acme", agent_id="agent-1")
+    for number in range(count):
+        repo.commit({"a": str(number)}, "m")
+"""
+
+
+def run(program: str, url: str, timeout_s: float = 20.0, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", BEGIN + program, url, str(timeout_s)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+ENDS = {
+    "at the end of the module": ("repos = AsyncMemoryRepos(settings=settings); fire(repos)", 0),
+    "when asyncio.run ends": (
+        "async def main(): fire(AsyncMemoryRepos(settings=settings))\nasyncio.run(main())",
+        0,
+    ),
+    "by sys.exit": ("repos = AsyncMemoryRepos(settings=settings); fire(repos); sys.exit(3)", 3),
+    "by an exception": ("repos = AsyncMemoryRepos(settings=settings); fire(repos); 1 / 0", 1),
+    "in another thread": (
+        "repos = AsyncMemoryRepos(settings=settings); threading.Thread(target=fire, args=[repos]).start()",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("program", "code"), ENDS.values(), ids=ENDS.keys())
+def test_what_waits_is_sent_however_the_program_ends(program: str, code: int, broker: Valkey) -> None:
+    ended = run(program, broker.url, 20.0, "-W", "default::ResourceWarning")
+
+    assert broker.client().llen(QUEUE) == 50
+    assert ended.returncode == code
+    assert "unclosed AsyncMemoryRepos of redis://" in ended.stderr
+    assert ended.stderr.count("unclosed") == 1
+    assert "not sent" not in ended.stderr
+
+
+def test_what_cannot_be_sent_is_told_within_the_time_that_sending_may_take() -> None:
+    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    began = time.monotonic()
+
+    ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, 1.0)
+
+    assert ended.returncode == 0
+    assert ended.stderr.count("(commit of acme/agent-1) was not sent, and nobody looked at it") == 3
+    assert ended.stderr.count("Connection refused") == 3
+    assert ended.stderr.count("\n") == 3
+    assert time.monotonic() - began < 15
+
+
+def test_what_a_stuck_name_look_up_holds_up_is_one_line(broker: Valkey) -> None:
+    stuck = """
+import socket
+resolve = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *a, **k: time.sleep(60) if "broker" in str(host) else resolve(host, *a, **k)
+repos = AsyncMemoryRepos(settings=Settings("redis://broker.example/0", url, enqueue_timeout_s=timeout_s))
+fire(repos, 12)
+"""
+    ended = run(stuck, broker.url, 2.0)  # long enough for the libraries to be imported
+
+    assert ended.returncode == 0
+    assert ended.stderr.startswith(
+        "closed before the broker at redis://broker.example:6379/0 took 12 requests: job "
+    )
+    assert ended.stderr.endswith(", and 2 more\n")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_failure_that_is_still_held_is_told_when_the_program_ends(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: {"not": "a commit"}
+    program = """
+repos = MemoryRepos(settings=settings)
+job = repos.repo(org_id="acme", agent_id="agent-1").commit({"a": "1"}, "m")
+while not job.done():
+    time.sleep(0.01)
+"""
+    ended = run(program, broker.url)
+
+    assert ended.stderr.count("failed, and nobody looked at it: MemoryRepoError") == 1
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_forked_child_neither_sends_nor_tells_what_its_parent_has(broker: Valkey) -> None:
+    program = f"""
+away = AsyncMemoryRepos(settings=Settings("redis://{LOOPBACK}:{free_port()}/0", enqueue_timeout_s=0.5))
+there = AsyncMemoryRepos(settings=settings)
+fire(away, 2)
+fire(there, 50)
+child = os.fork()
+if child == 0:
+    print("child", flush=True)
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+"""
+    ended = run(program, broker.url)
+
+    assert ended.stdout == "child\n"
+    assert ended.stderr.count("was not sent") == 2
+    assert broker.client().llen(QUEUE) == 50
+
+
+def test_a_child_can_ask_for_a_job_of_its_parent(broker: Valkey, worker: StandIn) -> None:
+    program = """
+repos = MemoryRepos(settings=settings)
+job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+child = os.fork()
+assert job.result(timeout_s=10) == "a" * 40
+if child:
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+"""
+    assert run(program, broker.url).returncode == 0
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1])
+def test_a_child_that_is_forked_while_the_libraries_load_can_use_the_client(
+    after_s: float, broker: Valkey, worker: StandIn
+) -> None:
+    program = f"""
+repos = AsyncMemoryRepos(settings=settings)
+
+async def main():
+    fire(repos, 1)
+    await asyncio.sleep({after_s})
+    child = os.fork()
+    if child:
+        return child
+    sync = MemoryRepos(settings=settings)
+    assert sync.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=10) == "a" * 40
+    os._exit(0)
+
+child = asyncio.run(main())
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+"""
+    worker.answer = lambda taken: "a" * 40 if taken.headers["task"].endswith("get_head_sha") else None
+
+    ended = run(program, broker.url)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_threads_import_nothing_by_and_by(broker: Valkey, worker: StandIn) -> None:
+    program = """
+from memrepo.libraries import import_celery
+import memrepo.cli
+import_celery()
+before = set(sys.modules)
+repos = MemoryRepos(settings=settings)
+repo = repos.repo(org_id="acme", agent_id="agent-1")
+repo.get_head_sha().result(timeout_s=10), repo.get_head_sha().describe(), repo.get_head_sha().cancel()
+repos.close()
+print(sorted(set(sys.modules) - before))
+"""
+    ended = run(program, broker.url)
+
+    assert ended.stdout == "[]\n", ended.stderr
+    assert set(REDIS) < set(CELERY)
