@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +23,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.replay.plan import Plan
 from memrepo_worker.replay.report import Report, in_words, report_on
 from memrepo_worker.replay.send import Sender
-from memrepo_worker.replay.source import SourceRepository
+from memrepo_worker.replay.source import SourceCommit, SourceRepository
 from memrepo_worker.replay.verify import Verifier
 from memrepo_worker.settings import WorkerSettings
 
@@ -49,14 +49,14 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
         git = build_git(Counters(), WorkerSettings.from_env().git_caps)
         git.require_version()
         source = SourceRepository.open(path, git)
+        history = source.history(limit)
         with client() as repos:
             repo = repos.repo(org_id=org, agent_id=agent or agent_name(path))
             _require_new(repo)
-            report = _replay(repo, source, settings.limits, limit, show=not as_json)
+            report = _replay(repo, source, history, settings.limits, show=not as_json)
     except GitError as error:
-        raise MemoryRepoError(
-            " ".join(str(error).split())
-        ) from error  # git's own words may take several lines
+        in_one_line = " ".join(str(error).split())
+        raise MemoryRepoError(in_one_line) from error
     click.echo(json.dumps(asdict(report)) if as_json else in_words(report))
     if not report.equal:
         raise SystemExit(1)
@@ -69,9 +69,8 @@ def agent_name(path: Path) -> str:
 
 
 def _replay(
-    repo: MemoryRepo, source: SourceRepository, limits: Limits, limit: int | None, *, show: bool
+    repo: MemoryRepo, source: SourceRepository, history: Sequence[SourceCommit], limits: Limits, *, show: bool
 ) -> Report:
-    history = source.history(limit)
     sender = Sender(repo, source, Plan(limits, source.size))
     verifier = Verifier(repo, Plan(limits, source.size), source)
     begun = time.monotonic()

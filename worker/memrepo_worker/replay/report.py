@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memrepo.commands.ending import plain
+from memrepo.commands.show import counted
 from memrepo_worker.replay.plan import LeftOut, Plan
 from memrepo_worker.replay.source import SourceCommit
 from memrepo_worker.replay.verify import Verdict
@@ -71,13 +72,12 @@ def report_on(
 def in_words(report: Report) -> str:
     """Return the report as people read it."""
     lines = [
-        f"{report.commits} commits in {report.seconds:.2f} s: {report.commits_per_s:.0f} commits/s",
+        f"{counted(report.commits, 'commit')} in {report.seconds:.2f} s: {report.commits_per_s:.0f} commits/s",
         f"{report.agent} is at {report.head}",
     ]
     if report.requests > report.commits:
-        lines.append(
-            f"{report.requests - report.commits} commits more than the original: some were over the limits"
-        )
+        more = counted(report.requests - report.commits, "commit")
+        lines.append(f"{more} more than the original: some were over the limits")
     if report.left_out:
         lines.append("files that were left out:")
         for reason, count in report.left_out.items():
