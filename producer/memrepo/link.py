@@ -18,7 +18,7 @@ from memrepo.clock import Clock, give_way
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.operations import request_to_body, request_to_json
 from memrepo.redis_client import refuse_plain_port
-from memrepo.redis_errors import refuse_cluster
+from memrepo.redis_errors import refuse_mode
 from memrepo.requests import HEAD_FIELDS, Request
 from memrepo.routing import queue_names, unacked_key
 from memrepo.settings import Settings
@@ -187,7 +187,7 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     pipeline.get(SHARDS_KEY)
     pipeline.get(NAMES_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
-    refuse_cluster(hello)
+    refuse_mode(hello)
     for found in recorded:
         if isinstance(found, Exception):
             raise found

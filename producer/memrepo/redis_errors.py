@@ -78,6 +78,7 @@ _LOGIN = Row(Action.REFUSE, "check user and password in its URL")
 _RIGHTS = Row(Action.REFUSE, "its user lacks a right")
 _PROTECTED = Row(Action.REFUSE, "it takes nobody from outside without a password")
 _CLUSTER = Row(Action.REFUSE, "Redis Cluster is not supported: use one primary, with replicas or not")
+_SENTINEL = Row(Action.REFUSE, "it is a Sentinel: use the address of the primary that it watches")
 _TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
 _DATABASE = Row(Action.REFUSE, "it has no database of that number")
 _OTHER_TYPE = Row(
@@ -195,22 +196,25 @@ def meaning_of(error: BaseException) -> Meaning:
     return Meaning(Action.REPORT, "a fault of memrepo itself", type(error).__name__)
 
 
-class ClusterModeError(Exception):
-    """The server is a node of a cluster, or of something else that is no primary of its own."""
+class WrongModeError(Exception):
+    """The server is not one that keeps our queues, but a node of a cluster or a Sentinel."""
 
 
-def refuse_cluster(hello: object) -> None:
-    """Look at what a server answered to ``HELLO``: a cluster of one node serves everything but our scripts, later.
+def refuse_mode(hello: object) -> None:
+    """Look at what a server answered to ``HELLO``, if it did.
+
+    A cluster of one node would serve everything but our scripts, later; a Sentinel knows no queue.
 
     Raises:
-        ClusterModeError: it is one.
+        WrongModeError: it is one of these.
     """
     fields = hello if isinstance(hello, Mapping) else {}
     if isinstance(hello, Sequence) and not isinstance(hello, str | bytes):
         fields = dict(zip(hello[::2], hello[1::2], strict=False))
-    mode = fields.get(b"mode", fields.get("mode", b"standalone"))
-    if mode not in (b"standalone", "standalone"):
-        raise ClusterModeError(f"its mode is {mode.decode() if isinstance(mode, bytes) else mode}")
+    mode = fields.get(b"mode", fields.get("mode"))
+    for wrong in ("cluster", "sentinel"):
+        if mode in (wrong, wrong.encode()):
+            raise WrongModeError(f"its mode is {wrong}")
 
 
 def words_of(error: BaseException) -> str:
@@ -239,8 +243,8 @@ def _row_of(error: BaseException) -> Row | None:
     """Return the row of one exception, its causes left aside; None for what wraps others, or is not known."""
     if isinstance(error, ImportError) or type(error).__name__ == "VersionMismatch":  # kombu's
         return LIBRARY
-    if isinstance(error, ClusterModeError):
-        return _CLUSTER
+    if isinstance(error, WrongModeError):
+        return _SENTINEL if "sentinel" in str(error) else _CLUSTER
     return _system_row(error) if isinstance(error, OSError) else _server_row(error)
 
 

