@@ -127,7 +127,9 @@ class Replies:
     def look_soon(self, pending: Pending[Any]) -> None:
         """Have a watched job looked up by the thread that listens, within a tick. Never blocks."""
         with self._lock:
-            self._asked_for.add(pending)
+            # Only what is watched: nobody would ever let go of the rest.
+            if self._pending.get(pending.task_id) is pending:
+                self._asked_for.add(pending)
 
     def some_wait_long(self) -> bool:
         """Return whether a job of ours is still queued after more than a poll interval."""
