@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,9 @@ import pytest
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 from memrepo.names import SAME_NAME
+from memrepo.validation import fault_of_path
 from memrepo_worker.git.bounds import GitCaps
+from memrepo_worker.journal import contents
 from memrepo_worker.journal.adopt import Adopter
 from memrepo_worker.journal.contents import EVERYWHERE, RefusedNames
 from memrepo_worker.journal.seed import SeedBrokenError
@@ -183,3 +186,102 @@ def test_a_restore_deletes_names_that_commits_are_refused(
     with writer(store, tmp_path / "cache") as one:
         one.ask(restore("HEAD~1"))
         assert one.texts() == {"plain.md": "1"}
+
+
+def branches(folder: Path, *names: str) -> Path:
+    """Write a history with a commit of its own at ``main`` and at each of these refs."""
+    scribe = Scribe()
+    main = scribe.commit({"main.md": b"1"})
+    refs = {name: scribe.commit({"main.md": name.encode()}, main) for name in names}
+    return scribe.write(folder, {"refs/heads/main": main, **refs})
+
+
+BESIDE = "does not go beside {}: git keeps refs as files and folders"
+NO_BRANCH = "is not a branch name that git accepts everywhere"
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "fault"),
+    [
+        (["refs/heads/Feature", "refs/heads/feature"], "feature", BESIDE.format("refs/heads/Feature")),
+        (["refs/heads/Team/a", "refs/heads/team/b"], "team/b", BESIDE.format("refs/heads/Team")),
+        (["refs/heads/" + "ab" * 20], "ab" * 20, NO_BRANCH),
+        (["refs/heads/-x"], "-x", NO_BRANCH),
+    ],
+)
+def test_a_branch_whose_name_is_refused_is_adopted_under_a_safe_one_and_not_imported(
+    names: list[str], first: str, fault: str, store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    repository = branches(tmp_path / "origin.git", *names)
+    tip = git(repository, "for-each-ref", "--format=%(objectname)", f"refs/heads/{first}").decode().strip()
+    file = tmp_path / "x.bundle"
+    git(repository, "bundle", "create", "--quiet", str(file), "--all")
+    leave_behind(store, repository)
+    adopter = Adopter(store, stock_git(), executor, lambda: NOW_S)
+
+    report = adopter.adopt(AGENT)
+
+    reason = f"{fault}; refs/heads/recovered/1 leads there"
+    assert report.refused_names == (
+        RefusedNames("git's rule for branches and tags", reason, 1, f"refs/heads/{first}"),
+    )
+    assert (report.commits, report.branches, report.recovered) == (1 + len(names), 1 + len(names), {})
+    with writer(store, tmp_path / "cache") as one:
+        assert one.ask(files("recovered/1")).commit_sha == tip
+    assert adopter.remove_old_files(AGENT) > 1
+    transfer = Transfer(MemoryStore(), stock_git(), executor, lambda: NOW_S, EVERY)
+    with pytest.raises(InvalidRequestError) as refused:
+        transfer.import_(AGENT, file)
+    assert str(refused.value) == f"file: holds 'refs/heads/{first}', which {fault}"
+
+
+def test_a_refused_branch_beside_one_at_the_same_commit_gets_no_other_and_a_lost_one_is_numbered_after(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    scribe = Scribe()
+    main = scribe.commit({"main.md": b"1"})
+    aside, lost = (scribe.commit({"main.md": text}, main) for text in (b"2", b"3"))
+    refs = {"refs/heads/main": main, "refs/heads/Main": main, "refs/heads/-x": aside}
+    leave_behind(store, scribe.write(tmp_path / "origin.git", refs))
+
+    report = Adopter(store, stock_git(), executor, lambda: NOW_S).adopt(AGENT)
+
+    told = {names.first: names.reason.rpartition("; ")[2] for names in report.refused_names}
+    assert told == {
+        "refs/heads/-x": "refs/heads/recovered/1 leads there",
+        "refs/heads/Main": "refs/heads/main leads there",
+    }
+    assert list(report.recovered.values()) == [1]
+    with writer(store, tmp_path / "cache") as one:
+        (name,) = report.recovered
+        assert one.ask(files(name)).commit_sha == lost
+
+
+def test_names_over_a_limit_count_as_one_reason_whatever_their_lengths(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    names: Files = {f"{'x' * length}.md": b"1" for length in (300, 301, 302)}
+    limits = Limits(path_bytes_max=290)
+    leave_behind(store, origin(tmp_path / "origin.git", names))
+
+    told = Adopter(store, stock_git(), executor, lambda: NOW_S, limits).adopt(AGENT).refused_names
+
+    assert told == (RefusedNames(EVERYWHERE, "is over path_bytes_max (290)", 3, f"{'x' * 300}.md"),)
+
+
+def test_a_name_is_asked_about_once_in_however_many_commits_it_is(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def counting(path: str, limits: Limits) -> str | None:
+        asked[path] += 1
+        return fault_of_path(path, limits)
+
+    monkeypatch.setattr(contents, "fault_of_path", counting)
+    states: list[Files] = [{"kept.md": b"1", "in/it.md": str(number).encode()} for number in range(20)]
+    leave_behind(store, origin(tmp_path / "origin.git", *states))
+
+    Adopter(store, stock_git(), executor, lambda: NOW_S).adopt(AGENT)
+
+    assert asked == {"kept.md": 1, "in": 1, "in/it.md": 1}

@@ -199,3 +199,8 @@ def _decode_ident(text: str) -> Ident:
     if match is None:
         return Ident(text, "", 0)
     return Ident(match["name"], match["email"], int(match["timestamp"]), match["zone"])
+
+
+def printable(path: str) -> str:
+    """Return a path, or a ref's name, as JSON can carry it: what is not UTF-8 becomes replacement characters."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")

@@ -39,7 +39,8 @@ _DIGEST = "0" * 32
 class Adoption:
     """What became of one agent. ``recovered`` maps branches to the number of commits that came back with them.
 
-    ``refused_names`` are in the history and stay readable, but commits with such names are refused.
+    ``refused_names`` are in the history and stay readable, but commits with such names are refused. Of branches and
+    tags whose names are refused, it says which ref leads there instead.
     """
 
     agent: Agent
@@ -116,7 +117,8 @@ class Adopter:
             git = self.git.for_foreign(bytes_read)
             try:
                 require_unpacked(git, repo)
-                refs, recovered = settle_refs(git, repo, seed)
+                settled = settle_refs(git, repo, seed)
+                refs = settled.refs
                 if len(refs) > REFS_MAX:
                     raise SeedBrokenError(f"{agent} has {len(refs)} branches and lost tips, over {REFS_MAX}")
                 set_refs(git, repo, refs)
@@ -126,8 +128,8 @@ class Adopter:
                 data = entry_of(git, repo, refs, self._line(seq))
             except GitError as error:
                 raise SeedBrokenError(f"{agent} cannot be adopted: {error}") from error
-        refused = (*contents.refused, *contents.refused_elsewhere)
-        return data, Adoption(agent, commits, len(refs), bytes_read, recovered, refused_names=refused)
+        refused = (*settled.refused, *contents.refused, *contents.refused_elsewhere)
+        return data, Adoption(agent, commits, len(refs), bytes_read, settled.recovered, refused_names=refused)
 
     def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:
         """Raise ``SeedBrokenError`` if the old refs lead to a commit that the journal does not have."""

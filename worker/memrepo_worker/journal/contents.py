@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 from memrepo.names import SAME_NAME, find_twin
-from memrepo.validation import check_path
+from memrepo.validation import fault_of_path
 from memrepo_worker.git.batch import read_objects, sizes_of
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
-from memrepo_worker.git.objects import TreeEntry, decode_tree
+from memrepo_worker.git.objects import TreeEntry, decode_tree, printable
 
 EVERYWHERE = "MEMREPO_PORTABLE_NAMES=everywhere"
 
@@ -92,16 +91,34 @@ def trees_of(git: Git, repo: Path) -> Iterator[tuple[str, Mapping[str, TreeEntry
         level = below
 
 
-def faults_of(prefix: str, entries: Mapping[str, TreeEntry], limits: Limits) -> Iterator[tuple[str, str]]:
-    """Yield each name of a tree that a commit would be refused, as its path, and why."""
-    for name in entries:
-        try:
-            check_path(prefix + name, limits, "")
-        except InvalidRequestError as error:
-            yield prefix + name, error.message.removeprefix(": ")
-    twins = find_twin(entries, entries.keys())
-    if twins is not None:
-        yield prefix + twins[0], SAME_NAME
+class _Faults:
+    """Paths that commits are refused, by reason. Each path is asked about once, in however many commits it is."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._strict = replace(limits, portable_names="everywhere")
+        self._asked: set[str] = set()
+        self.here: dict[str, set[str]] = {}
+        self.elsewhere: dict[str, set[str]] = {}
+
+    def look_at(self, prefix: str, entries: Mapping[str, TreeEntry]) -> None:
+        """Look at the names of one tree, alone and beside each other."""
+        for name in entries:
+            path = prefix + name
+            if path not in self._asked:
+                self._asked.add(path)
+                self._ask(path)
+        twins = find_twin(entries, entries.keys())
+        if twins is not None:
+            self.here.setdefault(SAME_NAME, set()).add(prefix + twins[0])
+
+    def _ask(self, path: str) -> None:
+        reason = fault_of_path(path, self._strict)
+        if reason is None:
+            return
+        ours = fault_of_path(path, self._limits)
+        found = self.elsewhere if ours is None else self.here
+        found.setdefault(ours or reason, set()).add(path)
 
 
 def look_at(git: Git, repo: Path, limits: Limits) -> Contents:
@@ -110,26 +127,17 @@ def look_at(git: Git, repo: Path, limits: Limits) -> Contents:
     Raises:
         GitError: a tree is not there.
     """
-    strict = replace(limits, portable_names="everywhere")
-    here: dict[str, set[str]] = {}
-    elsewhere: dict[str, set[str]] = {}
+    faults = _Faults(limits)
     no_file = None
     for prefix, entries in trees_of(git, repo):
-        ours = set(faults_of(prefix, entries, limits))
-        for path, reason in ours:
-            here.setdefault(reason, set()).add(path)
-        for path, reason in set(faults_of(prefix, entries, strict)) - ours:
-            elsewhere.setdefault(reason, set()).add(path)
+        faults.look_at(prefix, entries)
         others = [name for name, entry in entries.items() if not entry.is_tree and not entry.is_file]
         no_file = no_file or (prefix + others[0] if others else None)
     ours_by = f"MEMREPO_PORTABLE_NAMES={limits.portable_names}"
-    return Contents(_summed(ours_by, here), _summed(EVERYWHERE, elsewhere), no_file)
+    return Contents(_summed(ours_by, faults.here), _summed(EVERYWHERE, faults.elsewhere), no_file)
 
 
 def _summed(rule: str, found: Mapping[str, set[str]]) -> tuple[RefusedNames, ...]:
-    return tuple(RefusedNames(rule, reason, len(paths), _text(min(paths))) for reason, paths in found.items())
-
-
-def _text(path: str) -> str:
-    """Return a path without the bytes that are not UTF-8, which no answer could carry."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")
+    return tuple(
+        RefusedNames(rule, reason, len(paths), printable(min(paths))) for reason, paths in found.items()
+    )

@@ -14,13 +14,17 @@ from pathlib import Path
 
 from memrepo.names import folded
 from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.objects import printable
+from memrepo_worker.journal.contents import RefusedNames
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.refs import RefNames
 from memrepo_worker.store.seam import Store
 
 _OBJECT = re.compile(r"objects/(?:[0-9a-f]{2}/[0-9a-f]{38}|pack/pack-[0-9a-f]{40}\.(?:pack|idx))\Z")
 _SHA = re.compile(r"[0-9a-f]{40}\Z")
 _SYMBOLIC = "ref: "
-RECOVERED_PREFIX = "refs/heads/recovered/"
+_RULE_OF_REFS = "git's rule for branches and tags"
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 HEAD_REF = "refs/heads/main"
 
 
@@ -86,16 +90,28 @@ def _refs(contents: Mapping[str, bytes]) -> SeedRefs:
 
 
 def _kept(refs: Mapping[str, str]) -> dict[str, str]:
-    return {name: sha for name, sha in refs.items() if name.startswith(("refs/heads/", "refs/tags/"))}
+    return {name: sha for name, sha in refs.items() if name.startswith((BRANCHES, TAGS))}
 
 
-def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the refs that the repository shall have, and how many commits each recovery brought back.
+@dataclass(frozen=True, slots=True)
+class SettledRefs:
+    """The refs that a repository shall have, and how many commits each recovery brought back.
+
+    ``refused`` are names that no request could have made or could ask for, each with the ref that leads there now.
+    """
+
+    refs: Mapping[str, str]
+    recovered: Mapping[str, int]
+    refused: tuple[RefusedNames, ...]
+
+
+def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> SettledRefs:
+    """Decide which refs a repository shall have.
 
     The fault that is mended: ``git gc`` packed the refs, the stale loose ref stayed in the store, and from then on hid
     what was committed last. Where the packed ref is ahead of the loose one, the branch goes there. Whatever else was
     committed and is reachable from nowhere becomes a branch ``recovered/N`` of its own (or ``recovered-1/N`` where the
-    user has branches of that name).
+    user has branches of that name), and so does a ref whose name is refused, where no other is at the same place.
 
     Raises:
         SeedBrokenError: there is no branch to begin with.
@@ -112,24 +128,50 @@ def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> tuple[dict[str, str], d
         if named not in refs:
             raise SeedBrokenError("it has no branch: nothing was ever committed, or the refs are lost")
         refs[HEAD_REF] = refs[named]
+    folder = next(folder for folder in _folders() if not any(_collide(folder, name) for name in refs))
+    refs, refused = _with_safe_names(refs, folder)
     reachable = list(refs.values())
-    prefix = next(prefix for prefix in _prefixes() if not any(_collide(prefix, name) for name in refs))
-    for number, tip in enumerate(_lost_tips(git, repo, reachable), start=1):
-        name = f"{prefix}{number}"
+    for number, tip in enumerate(_lost_tips(git, repo, reachable), start=len(refused) + 1):
+        name = f"{BRANCHES}{folder}/{number}"
         refs[name] = tip
         recovered[name] = _count(git, repo, [tip], reachable)
         reachable.append(tip)
-    return refs, recovered
+    return SettledRefs(refs, recovered, refused)
 
 
-def _prefixes() -> Iterator[str]:
-    yield RECOVERED_PREFIX
-    yield from (f"refs/heads/recovered-{number}/" for number in count(1))
+def _with_safe_names(refs: Mapping[str, str], folder: str) -> tuple[dict[str, str], tuple[RefusedNames, ...]]:
+    """Return the refs with a name in ``folder`` for each that is refused, and what is told of those.
+
+    Each keeps its kind, since only a tag may be at an annotated one. ``main`` comes first: whatever does not go beside
+    it gives way.
+    """
+    kept: dict[str, str] = {}
+    faults: dict[str, str] = {}
+    beside = RefNames()
+    for name in sorted(refs, key=lambda name: (name != HEAD_REF, name)):
+        fault = beside.add(name)
+        if fault is None:
+            kept[name] = refs[name]
+        else:
+            faults[name] = fault
+    refused = []
+    for number, (name, fault) in enumerate(faults.items(), start=1):
+        safe = next((other for other, sha in kept.items() if sha == refs[name]), None)
+        if safe is None:
+            safe = f"{TAGS if name.startswith(TAGS) else BRANCHES}{folder}/{number}"
+            kept[safe] = refs[name]
+        refused.append(RefusedNames(_RULE_OF_REFS, f"{fault}; {safe} leads there", 1, printable(name)))
+    return kept, tuple(refused)
 
 
-def _collide(prefix: str, name: str) -> bool:
-    """Whether a branch of the user's own is, or is in, the folder that the recovered ones would go to."""
-    return f"{folded(name)}/".startswith(prefix)
+def _folders() -> Iterator[str]:
+    yield "recovered"
+    yield from (f"recovered-{number}" for number in count(1))
+
+
+def _collide(folder: str, name: str) -> bool:
+    """Whether a ref of the user's own is, or is in, the folder that the recovered ones would go to."""
+    return any(f"{folded(name)}/".startswith(f"{kind}{folder}/") for kind in (BRANCHES, TAGS))
 
 
 def _lost_tips(git: Git, repo: Path, reachable: list[str]) -> Iterator[str]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
-from memrepo.validation import check_branch
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.git.objects import NULL_SHA
+from memrepo_worker.git.objects import NULL_SHA, printable
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.contents import Contents, RefusedNames, look_at
@@ -22,6 +21,7 @@ from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.open import JournalReader
+from memrepo_worker.journal.refs import RefNames
 from memrepo_worker.journal.whole import (
     entry_of,
     require_clean,
@@ -123,11 +123,11 @@ class Transfer:
         if bundle.prerequisites:
             raise NotABundleError("it needs commits that it does not hold: make it with --all")
         refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_REF_KINDS)}
-        _check_names(refs)
         if HEAD_BRANCH not in refs:
             if "HEAD" not in bundle.refs:
                 raise NotABundleError("it has neither a branch main nor HEAD")
             refs[HEAD_BRANCH] = bundle.refs["HEAD"]
+        _check_names(refs)
         self.git.index_foreign_pack(repo, bundle.pack)
         set_refs(self.git, repo, refs)
         return refs
@@ -145,8 +145,11 @@ class Transfer:
 def _check_names(refs: Mapping[str, str]) -> None:
     if len(refs) > REFS_MAX:
         raise ValueError(f"it has {len(refs)} branches and tags, over {REFS_MAX}")
+    beside = RefNames()
     for name in refs:
-        check_branch(name.split("/", 2)[2], "file")
+        fault = beside.add(name)
+        if fault is not None:
+            raise InvalidRequestError.of("file", f"holds {printable(name)!r}, which {fault}")
 
 
 def _require_names(contents: Contents) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from memrepo.commands.ending import plain
 from memrepo.commands.show import counted
+from memrepo_worker.git.objects import printable
 from memrepo_worker.replay.plan import LeftOut, Plan
 from memrepo_worker.replay.source import SourceCommit
 from memrepo_worker.replay.verify import Verdict
-from memrepo_worker.service.commits import printable
 
 NAMED_MAX = 3
 """How many of the files that were left out for one reason are named; ``--json`` names all."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from memrepo.models import Author, FileDiff, MemoryCommit
-from memrepo_worker.git.objects import Commit, Ident
+from memrepo_worker.git.objects import Commit, Ident, printable
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.repos.warm import WarmRepo
@@ -126,8 +126,3 @@ def describe_file(repo: WarmRepo, delta: FileDelta) -> FileDiff:
         binary=compared.binary,
         patch=compared.patch(path),
     )
-
-
-def printable(path: str) -> str:
-    """Return a path as JSON can carry it: bytes that are not UTF-8 become replacement characters."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")

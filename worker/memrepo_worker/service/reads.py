@@ -20,12 +20,12 @@ from memrepo.requests import (
     ListFilesRequest,
     Request,
 )
-from memrepo_worker.git.objects import TreeEntry
+from memrepo_worker.git.objects import TreeEntry, printable
 from memrepo_worker.git.walk import ancestors, differences, files, lookup
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.commits import describe, describe_file, printable
+from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.revisions import is_at_or_below
 from memrepo_worker.service.traces import trace_of

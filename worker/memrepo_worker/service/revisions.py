@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
-from memrepo.names import folded
 from memrepo.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo.validation import fault_of_path
 from memrepo_worker.git.edits import FileEdit
+from memrepo_worker.git.objects import printable
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
+from memrepo_worker.journal.refs import RefNames
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.changes import commit_edits
-from memrepo_worker.service.commits import printable
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 
 
@@ -105,11 +105,6 @@ def refuse_new_ref(name: str, refs: Collection[str], field: str) -> None:
         raise InvalidRequestError.of(
             field, f"there are {REFS_MAX} branches and tags already, the most there may be"
         )
-    new = folded(name)
-    for other in refs:
-        there = folded(other)
-        # Loose refs are files: "a" and "a/b" exclude each other, and case may not tell two apart.
-        if new == there or new.startswith(f"{there}/") or there.startswith(f"{new}/"):
-            raise InvalidRequestError.of(
-                field, f"does not go beside {other}: git keeps refs as files and folders"
-            )
+    clash = RefNames(refs).clash(name)
+    if clash is not None:
+        raise InvalidRequestError.of(field, clash)
