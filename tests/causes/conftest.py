@@ -30,6 +30,7 @@ class Servers:
     stack: ExitStack
     made: dict[str, str] = field(default_factory=dict)
     certificates: dict[tuple[str, str], Certificate] = field(default_factory=dict)
+    running: dict[str, Valkey] = field(default_factory=dict)
 
     def url(self, cause: str) -> str:
         """Return the address of a server that has this wrong about it: the name of a method below."""
@@ -39,7 +40,13 @@ class Servers:
 
     def run(self, name: str, *options: str) -> Valkey:
         """Run a Valkey until the session ends."""
-        return self.stack.enter_context(valkey(self.folder / name, "no", *options))
+        self.running[name] = self.stack.enter_context(valkey(self.folder / name, "no", *options))
+        return self.running[name]
+
+    def end(self, cause: str) -> None:
+        """End the server of a cause now, if it runs."""
+        if self.made.pop(cause, None):
+            self.running.pop(cause).kill()
 
     def port_of(self, cause: str) -> int:
         """Return the port of a server's address."""
@@ -223,3 +230,10 @@ def holding_a_connection(port: int) -> Iterator[None]:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with ExitStack() as stack:
         yield Servers(tmp_path_factory.mktemp("causes"), stack)
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays_busy(servers: Servers) -> Iterator[None]:
+    """A script without end takes a whole core, from every test that comes later."""
+    yield
+    servers.end("busy")
