@@ -45,7 +45,7 @@ check: install  ## format, lint, types, walls, and nothing of one machine in tra
 test: install  ## run the tests (LONG=1 for the long forms)
 	$(BIN)/python -m pytest
 
-test-quick: install  ## the tests that need no server, in half a minute
+test-quick: install  ## the tests that need no server, in under a minute
 	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline"
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
