@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from memrepo import operations
+from memrepo import operations, requests
 from memrepo.errors import InvalidRequestError
 from memrepo.ids import new_id
 from memrepo.job import Desk, Job
@@ -25,6 +25,7 @@ from memrepo.models import (
 from memrepo.operations import Operation
 from memrepo.validation import check_id
 
+Asked = TypeVar("Asked", bound=requests.Request)
 T = TypeVar("T")
 
 Changes = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -63,8 +64,12 @@ class MemoryRepo:
 
         Without files it holds ``.memrepo/config.json``. The job raises ``RepoExistsError`` if there is one already.
         """
-        files = _changes({} if initial_files is None else initial_files, "initial_files")
-        return self._ask(operations.CREATE_REPO, request_id, initial_files=files, author=author)
+        request = requests.CreateRepoRequest(
+            **self._head(request_id),
+            initial_files=_changes({} if initial_files is None else initial_files, "initial_files"),
+            author=author,
+        )
+        return self._ask(operations.CREATE_REPO, request, request_id)
 
     def commit(
         self,
@@ -93,9 +98,8 @@ class MemoryRepo:
         The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
         ``expected_sha256`` is not what is there. A commit that changes nothing gives ``created=False``.
         """
-        return self._ask(
-            operations.COMMIT,
-            request_id,
+        request = requests.CommitRequest(
+            **self._head(request_id),
             changes=_changes(changes, "changes"),
             message=message,
             author=author,
@@ -104,6 +108,7 @@ class MemoryRepo:
             expected_head=expected_head,
             create_repo_if_missing=create_repo_if_missing,
         )
+        return self._ask(operations.COMMIT, request, request_id)
 
     def get_files(self, ref: str = "HEAD", *, paths: Sequence[str] | None = None) -> Job[Snapshot]:
         """Read all files, or those of ``paths`` that exist, as they were at ``ref``.
@@ -112,28 +117,32 @@ class MemoryRepo:
 
         The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
         """
-        _no_text(paths, "paths")
-        return self._ask(operations.GET_FILES, ref=ref, paths=paths)
+        request = requests.GetFilesRequest(**self._head(), ref=ref, paths=_paths(paths))
+        return self._ask(operations.GET_FILES, request)
 
     def get_file(self, path: str, *, ref: str = "HEAD") -> Job[MemoryFile]:
         """Read one file as it was at ``ref``; the job raises ``PathNotFoundError`` if it was not there."""
-        return self._ask(operations.GET_FILE, path=path, ref=ref)
+        request = requests.GetFileRequest(**self._head(), path=path, ref=ref)
+        return self._ask(operations.GET_FILE, request)
 
     def list_files(
         self, prefix: str = "", *, ref: str = "HEAD", limit: int = 1000, after: str | None = None
     ) -> Job[list[FileInfo]]:
         """List files whose path begins with ``prefix``, at most ``limit``, those after the path ``after``."""
-        return self._ask(operations.LIST_FILES, prefix=prefix, ref=ref, limit=limit, after=after)
+        request = requests.ListFilesRequest(**self._head(), prefix=prefix, ref=ref, limit=limit, after=after)
+        return self._ask(operations.LIST_FILES, request)
 
     def get_history(
         self, path: str | None = None, *, ref: str = "HEAD", limit: int = 50, after: str | None = None
     ) -> Job[list[MemoryCommit]]:
         """List commits (that changed ``path``), newest first, at most ``limit``, those older than the ref ``after``."""
-        return self._ask(operations.GET_HISTORY, path=path, ref=ref, limit=limit, after=after)
+        request = requests.GetHistoryRequest(**self._head(), path=path, ref=ref, limit=limit, after=after)
+        return self._ask(operations.GET_HISTORY, request)
 
     def get_head_sha(self, branch: str = "main") -> Job[str]:
         """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
-        return self._ask(operations.GET_HEAD_SHA, branch=branch)
+        request = requests.GetHeadShaRequest(**self._head(), branch=branch)
+        return self._ask(operations.GET_HEAD_SHA, request)
 
     def diff(self, base: str, target: str, *, paths: Sequence[str] | None = None) -> Job[Diff]:
         """Compare two refs, all files or those at and below ``paths``.
@@ -141,8 +150,8 @@ class MemoryRepo:
         Renames are shown as one file deleted and one added. The job raises ``RefNotFoundError``, or ``TooLargeError``
         when the patches do not fit into one reply.
         """
-        _no_text(paths, "paths")
-        return self._ask(operations.DIFF, base=base, target=target, paths=paths)
+        request = requests.DiffRequest(**self._head(), base=base, target=target, paths=_paths(paths))
+        return self._ask(operations.DIFF, request)
 
     def restore(
         self,
@@ -158,12 +167,14 @@ class MemoryRepo:
         Nothing of the history is lost. The job raises ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is
         neither there nor here. If nothing differs, the result says ``created=False``.
         """
-        _no_text(paths, "paths")
-        return self._ask(operations.RESTORE, request_id, ref=ref, paths=paths, branch=branch, author=author)
+        request = requests.RestoreRequest(
+            **self._head(request_id), ref=ref, paths=_paths(paths), branch=branch, author=author
+        )
+        return self._ask(operations.RESTORE, request, request_id)
 
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
-        return self._ask(operations.LIST_BRANCHES)
+        return self._ask(operations.LIST_BRANCHES, requests.ListBranchesRequest(**self._head()))
 
     def find_request(self, request_id: str) -> Job[RequestOutcome | None]:
         """Ask what became of a request of this agent whose result has expired.
@@ -172,7 +183,8 @@ class MemoryRepo:
         branches and tags. None means that there is no trace: it was a read, was never applied, or was settled longer
         ago without a commit that is still there. This call takes its place behind a request that is still queued.
         """
-        return self._ask(operations.FIND_REQUEST, wanted=request_id)
+        request = requests.FindRequestRequest(**self._head(), wanted=request_id)
+        return self._ask(operations.FIND_REQUEST, request)
 
     def create_branch(
         self, name: str, *, start_point: str = "main", request_id: str | None = None
@@ -181,46 +193,61 @@ class MemoryRepo:
 
         The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
         """
-        return self._ask(operations.CREATE_BRANCH, request_id, name=name, start_point=start_point)
+        request = requests.CreateBranchRequest(**self._head(request_id), name=name, start_point=start_point)
+        return self._ask(operations.CREATE_BRANCH, request, request_id)
 
     def delete_branch(self, name: str, *, request_id: str | None = None) -> Job[None]:
         """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
-        return self._ask(operations.DELETE_BRANCH, request_id, name=name)
+        request = requests.DeleteBranchRequest(**self._head(request_id), name=name)
+        return self._ask(operations.DELETE_BRANCH, request, request_id)
 
     def delete_repo(self, *, request_id: str | None = None) -> Job[None]:
         """Delete the memory with all its history, for good."""
-        return self._ask(operations.DELETE_REPO, request_id)
+        request = requests.DeleteRepoRequest(**self._head(request_id))
+        return self._ask(operations.DELETE_REPO, request, request_id)
 
-    def _ask(self, operation: Operation[T], request_id: str | None = None, **body: Any) -> Job[T]:  # noqa: ANN401
-        """Build, check and send one request.
+    def _head(self, request_id: str | None = None) -> requests.Head:
+        """Return what every request begins with."""
+        return {
+            "org_id": self.org_id,
+            "agent_id": self.agent_id,
+            "request_id": new_id() if request_id is None else request_id,
+            "enqueued_at": self._desk.now_s(),
+        }
+
+    def _ask(self, operation: Operation[Asked, T], request: Asked, request_id: str | None = None) -> Job[T]:
+        """Check a request and send it; ``request_id`` is the caller's own, if there is one.
 
         The task's id is always a new one: whoever knows it may read the result and cancel the task, and a caller's
         request id may be known to others, or be used by two agents.
         """
-        task_id = new_id()
-        request = operations.build(
-            operation.request,
-            org_id=self.org_id,
-            agent_id=self.agent_id,
-            request_id=task_id if request_id is None else request_id,
-            enqueued_at=self._desk.now_s(),
-            **body,
-        )
         operations.validate(request, self._desk.limits)
-        return self._desk.submit(operation, request, task_id)
+        return self._desk.submit(operation, request, request.request_id if request_id is None else new_id())
 
 
-def _changes(changes: object, field: str) -> Sequence[object]:
-    """Return changes as what the request models take."""
+def _changes(changes: object, field: str) -> tuple[FileChange, ...]:
+    """Return changes as what the requests take."""
     if isinstance(changes, Mapping):
-        return [{"path": path, "content": content} for path, content in changes.items()]
-    if isinstance(changes, Sequence) and all(isinstance(change, FileChange) for change in changes):
-        return changes
+        return tuple(_change(*one, f"{field}[{index}]") for index, one in enumerate(changes.items()))
+    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
+        listed = tuple(one for one in changes if isinstance(one, FileChange))
+        if len(listed) == len(changes):
+            return listed
     raise InvalidRequestError.of(
         field, "must map paths to str, bytes or None, or be a sequence of FileChange"
     )
 
 
-def _no_text(paths: Sequence[str] | None, field: str) -> None:
-    if isinstance(paths, str | bytes):
-        raise InvalidRequestError.of(field, "must be a sequence of paths, not one text")
+def _change(path: str, content: str | bytes | None, where: str) -> FileChange:
+    try:
+        return FileChange(path=path, content=content)
+    except InvalidRequestError as error:
+        raise error.within(where) from None
+
+
+def _paths(paths: Sequence[str] | None) -> tuple[str, ...] | None:
+    if paths is None:
+        return None
+    if isinstance(paths, str | bytes) or not isinstance(paths, Iterable):
+        raise InvalidRequestError.of("paths", "must be a sequence of paths, or None")
+    return tuple(paths)

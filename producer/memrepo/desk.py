@@ -66,7 +66,7 @@ class QueueDesk:
         """Wall time: seconds since 1970-01-01 UTC."""
         return system_clock()
 
-    def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
         """Send a request and return its job; if this desk blocks, once the broker holds it.
 
         Raises:

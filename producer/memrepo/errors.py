@@ -70,6 +70,12 @@ class InvalidRequestError(MemoryRepoError):
         """Build the error for one field."""
         return cls(f"{field}: {reason}", {"field": field, **details})
 
+    def within(self, where: str) -> Self:
+        """Return the error for the same field of a value that lies in another one, e.g. in ``changes[0]``."""
+        field = f"{where}.{self.details['field']}"
+        reason = self.message.removeprefix(f"{self.details['field']}: ")
+        return type(self)(f"{field}: {reason}", {**self.details, "field": field})
+
 
 class TooLargeError(InvalidRequestError):
     """A value is over a limit; the message names the limit and the setting that moves it."""

@@ -39,7 +39,7 @@ class Desk(Protocol):
         """Wall time: seconds since 1970-01-01 UTC."""
         ...
 
-    def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
         """Send a checked request; if it ``blocks``, return when the broker holds it."""
         ...
 

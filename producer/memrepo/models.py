@@ -19,12 +19,14 @@ from pydantic import (
     ConfigDict,
     PlainSerializer,
     SerializationInfo,
+    ValidationError,
     ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
 
 from memrepo.bodies import ContentWriter
 from memrepo.errors import MemoryRepoError, from_wire
+from memrepo.shape_errors import invalid_request
 from memrepo.validation import check_ident
 
 AuthorType = Literal["agent", "user", "system"]
@@ -74,6 +76,23 @@ class Model(BaseModel):
     """Base of all models: immutable, strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __init__(self, **values: object) -> None:
+            """Take the fields' values.
+
+            Raises:
+                InvalidRequestError: naming the first field whose value has another shape.
+            """
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                kind = type(self)
+                raise invalid_request(error, kind, unknown=f"is no field of {kind.__name__}") from None
+
+        # Pydantic's own mark: values inside of others are still built without a call of this.
+        __init__.__pydantic_base_init__ = True
 
 
 class ResultModel(Model):

@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from memrepo import models, requests
 from memrepo.bodies import Body, attaching
-from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
+from memrepo.shape_errors import invalid_request
 
+Asked = TypeVar("Asked", bound=requests.Request)
 Result = TypeVar("Result")
 
 TASK_PREFIX = "memrepo."
+_ADDED_LATER = "is not known here: this worker is older than its producer, upgrade the workers first"
 
 
 @dataclass(frozen=True)
-class Operation(Generic[Result]):
+class Operation(Generic[Asked, Result]):
     """One row: the model of the request, which knows the operation's name, and the type of the result."""
 
-    request: type[requests.Request]
+    request: type[Asked]
     result: TypeAdapter[Result]
 
     @property
@@ -58,10 +59,10 @@ class Operation(Generic[Result]):
         return self.result.validate_python(body.value, context=body.contents)
 
 
-_ROWS: list[Operation[Any]] = []
+_ROWS: list[Operation[Any, Any]] = []
 
 
-def _row(request: type[requests.Request], result: TypeAdapter[Result]) -> Operation[Result]:
+def _row(request: type[Asked], result: TypeAdapter[Result]) -> Operation[Asked, Result]:
     """Make a row of the table, so that none can be made and left out."""
     row = Operation(request, result)
     _ROWS.append(row)
@@ -83,10 +84,10 @@ CREATE_BRANCH = _row(requests.CreateBranchRequest, TypeAdapter(models.Branch))
 DELETE_BRANCH = _row(requests.DeleteBranchRequest, TypeAdapter(type(None)))
 DELETE_REPO = _row(requests.DeleteRepoRequest, TypeAdapter(type(None)))
 
-OPERATIONS: Mapping[str, Operation[Any]] = {operation.name: operation for operation in _ROWS}
+OPERATIONS: Mapping[str, Operation[Any, Any]] = {operation.name: operation for operation in _ROWS}
 """Every operation by its name."""
 
-_BY_REQUEST: Mapping[type[requests.Request], Operation[Any]] = {
+_BY_REQUEST: Mapping[type[requests.Request], Operation[Any, Any]] = {
     operation.request: operation for operation in OPERATIONS.values()
 }
 
@@ -133,7 +134,7 @@ def _fields_of(value: Any) -> frozenset[str] | None:  # noqa: ANN401 - any JSON 
     return frozenset(first) if isinstance(first, dict) else None
 
 
-def operation_of(request: requests.Request) -> Operation[Any]:
+def operation_of(request: requests.Request) -> Operation[Any, Any]:
     """Return the row that a request belongs to."""
     return _BY_REQUEST[type(request)]
 
@@ -178,18 +179,4 @@ def build(
     try:
         return request_type.model_validate(values, context=contents)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise InvalidRequestError.of(_field_of(first["loc"]), _reason(first)) from None
-
-
-def _reason(fault: ErrorDetails) -> str:
-    """Say what is wrong with a field; one that is not known here was added by a later version."""
-    if fault["type"] == "extra_forbidden":
-        return "is not known here: this worker is older than its producer, upgrade the workers first"
-    return fault["msg"]
-
-
-def _field_of(location: tuple[int | str, ...]) -> str:
-    """Write pydantic's location of a value as ``changes[0].path``, as ``check`` does."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
-    return "".join(parts).removeprefix(".") or "request"
+        raise invalid_request(error, request_type, unknown=_ADDED_LATER) from None

@@ -37,6 +37,7 @@ _RESERVED = {
 
 def check_id(value: str, field: str) -> str:
     """Check an org or agent id: 1 to 128 of ``A-Z a-z 0-9 . _ @ + = -``, beginning with a letter or digit."""
+    _require_text(value, field)
     if not _ID.match(value):
         raise InvalidRequestError.of(
             field, "must be 1 to 128 letters, digits or ._@+=- and begin with a letter or digit"
@@ -46,9 +47,16 @@ def check_id(value: str, field: str) -> str:
 
 def check_request_id(value: str, field: str = "request_id") -> str:
     """Check a request id: 8 to 64 letters, digits, ``-`` or ``_``; a UUID is best."""
+    _require_text(value, field)
     if not _REQUEST_ID.match(value):
         raise InvalidRequestError.of(field, "must be 8 to 64 letters, digits, - or _ (a UUID is best)")
     return value
+
+
+def _require_text(value: object, field: str) -> None:
+    """Check what no model has checked."""
+    if not isinstance(value, str):
+        raise InvalidRequestError.of(field, f"must be str, not {type(value).__name__}")
 
 
 def check_path(path: str, limits: Limits, field: str) -> str:

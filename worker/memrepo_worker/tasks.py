@@ -32,7 +32,7 @@ def register_tasks(app: Celery) -> None:
         )
 
 
-def _body(operation: Operation[Any]) -> Callable[[Any], Any]:
+def _body(operation: Operation[Any, Any]) -> Callable[[Any], Any]:
     def speak(told: Any) -> Any:  # noqa: ANN401 - a JSON value or an error
         if isinstance(told, MemoryRepoError):
             raise told

@@ -17,7 +17,7 @@ from memrepo.client import MemoryRepos
 from memrepo.clock import steady_clock
 from memrepo.commands.ending import JSON_ASKED, CommandError, plain
 from memrepo.commands.interrupt import INTERRUPTED, leave_at_once
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.ids import new_id
 from memrepo.job import Job
 from memrepo.models import Author
@@ -186,5 +186,5 @@ def author_of(text: str | Author) -> Author:
         raise click.BadParameter("must have the form 'NAME <EMAIL>'")
     try:
         return Author(name=match[1], email=match[2], type="user")
-    except ValueError:  # bytes that are no UTF-8
+    except InvalidRequestError:  # bytes that are no UTF-8
         raise click.BadParameter("is not valid Unicode") from None

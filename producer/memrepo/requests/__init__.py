@@ -4,7 +4,7 @@
 noticed.
 """
 
-from memrepo.requests.base import HEAD_FIELDS, Request
+from memrepo.requests.base import HEAD_FIELDS, Head, Request
 from memrepo.requests.paths import LIST_LIMIT_MAX
 from memrepo.requests.reads import (
     HISTORY_LIMIT_MAX,
@@ -41,6 +41,7 @@ __all__ = [
     "GetFilesRequest",
     "GetHeadShaRequest",
     "GetHistoryRequest",
+    "Head",
     "ListBranchesRequest",
     "ListFilesRequest",
     "Request",

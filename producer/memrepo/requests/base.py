@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from pydantic import FiniteFloat
 
@@ -68,6 +68,15 @@ class Request(Model):
     def shape(self) -> str:
         """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
         return f"{self.org_id}/{self.agent_id}"
+
+
+class Head(TypedDict):
+    """The values that every request begins with."""
+
+    org_id: str
+    agent_id: str
+    request_id: str
+    enqueued_at: float
 
 
 HEAD_FIELDS = frozenset(Request.model_fields)

@@ -89,7 +89,7 @@ class Bodies:
         if task_ids:
             self._until_done(self._requests.remove, ([request_body(task_id) for task_id in task_ids],))
 
-    def told(self, job: Sealed, operation: Operation[Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
+    def told(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
@@ -103,7 +103,7 @@ class Bodies:
             return _too_large(self._limits)
         return self._told_apart(job, operation, outcome, body)
 
-    def _told_apart(self, job: Sealed, operation: Operation[Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
+    def _told_apart(self, job: Sealed, operation: Operation[Any, Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
         put = partial(self._results.put, compress=body.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
             claim = self._until_done(put, (result_body(job.id), body, self._result_kept_s))

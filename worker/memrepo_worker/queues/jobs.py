@@ -102,7 +102,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         return request
 
     @property
-    def operation(self) -> Operation[Any]:
+    def operation(self) -> Operation[Request, Any]:
         """What is asked for."""
         return OPERATIONS[self.type.removeprefix(TASK_PREFIX)]
 

@@ -6,10 +6,11 @@ no field for (request id, kind and id of the author) is kept as trailers in a la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
-from memrepo.models import Author, FileDiff, MemoryCommit
+from memrepo.models import Author, AuthorType, FileDiff, MemoryCommit
 from memrepo_worker.git.objects import Commit, Ident, printable
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
@@ -23,6 +24,7 @@ _AUTHOR_TYPE = "Author-Type"
 _AUTHOR_ID = "Author-Id"
 _TIMESTAMP_MIN = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
 _TIMESTAMP_MAX = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+_AUTHOR_TYPES: Mapping[str, AuthorType] = {kind: kind for kind in get_args(AuthorType)}
 _TRAILERS = (_REQUEST_ID, _AUTHOR_TYPE, _AUTHOR_ID)
 
 
@@ -89,12 +91,11 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
         additions += compared.additions
         deletions += compared.deletions
     message, trailers = _split_trailers(commit.message)
-    kind = trailers.get(_AUTHOR_TYPE, "user")
     return MemoryCommit(
         sha=sha,
         parent_sha=parent,
         message=message,
-        author_type=kind if kind in ("agent", "user", "system") else "user",
+        author_type=_AUTHOR_TYPES.get(trailers.get(_AUTHOR_TYPE, ""), "user"),
         author_id=trailers.get(_AUTHOR_ID),
         author_name=commit.author.name,
         author_email=commit.author.email,

@@ -48,7 +48,7 @@ class InlineClient:
         """Wall time: seconds since 1970-01-01 UTC."""
         return self._worker.clock()
 
-    def submit(self, operation: Operation[T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
         """Hand a checked request over; the worker holds it at once."""
         self._require_open()
         ticket = self._worker.take(operation, request, task_id)

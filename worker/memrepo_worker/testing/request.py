@@ -22,7 +22,7 @@ from memrepo_worker.trouble import WaitReason
 class InlineRequest:
     """A ticket of the mailbox: one request on its way, and what its clients know of it."""
 
-    def __init__(self, operation: Operation[Any], request: Request, task_id: str) -> None:
+    def __init__(self, operation: Operation[Any, Any], request: Request, task_id: str) -> None:
         self.id = task_id
         self.operation = operation
         self.agent = Agent(request.org_id, request.agent_id)

@@ -116,7 +116,7 @@ class InlineWorker:
                 for ticket in waiting:
                     self._mailbox.park(ticket)
 
-    def take(self, operation: Operation[Any], request: Request, task_id: str) -> InlineRequest:
+    def take(self, operation: Operation[Any, Any], request: Request, task_id: str) -> InlineRequest:
         """Put a request behind those of its agent, unless it is there already.
 
         Raises:
