@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from memrepo import AsyncMemoryRepos, HeadMovedError, Job, JobState, JobTimeoutError, MemoryRepo, MemoryRepos
+from memrepo.cli import main
 from memrepo.routing import LEASES_KEY, OWNERS_KEY, shard_of
 from tests.producer.stand_in import SHA, StandIn, failure
 from tests.support.systems import running_worker
@@ -237,6 +239,42 @@ def test_a_worker_that_comes_and_goes_is_told_as_it_is(tmp_path: Path) -> None:
 
         wait_for(lambda: left.describe().served is False, "nobody to serve it")
         assert str(left.describe()) == "queued, no worker serves its queue"
+
+
+def test_a_worker_whose_store_is_away_tells_what_the_store_said(tmp_path: Path) -> None:
+    store, aside = tmp_path / "store", tmp_path / "aside"
+    with (
+        valkey(tmp_path / "valkey") as broker,
+        running_worker(tmp_path / "worker", broker, store.as_uri()),
+        MemoryRepos(broker_url=broker.url) as repos,
+    ):
+        repo = repos.repo(**NAME)
+        repo.create_repo().result(timeout_s=30)
+        store.rename(aside)
+        store.write_text("no folder")
+        before = datetime.now(UTC)
+        job = repo.commit({"a": "1"}, "m")
+        wait_for(lambda: job.status() == "retrying", "the store's failure")
+
+        with pytest.raises(JobTimeoutError, match=r"within 0\.5 s: retrying, .*not a directory"):
+            job.result(timeout_s=0.5)
+        since = job.describe().since
+        assert since is not None
+        assert before <= since <= datetime.now(UTC)
+
+        store.unlink()
+        aside.rename(store)
+        assert job.result(timeout_s=30).created
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_line_says_the_same(as_json: bool, broker: Valkey) -> None:
+    arguments = ["head", "acme", "agent-1", "--timeout", "0.5", *(["--json"] if as_json else [])]
+
+    ended = CliRunner().invoke(main, arguments, env={"MEMREPO_BROKER_URL": broker.url})
+
+    assert ended.exit_code == 5
+    assert "has not ended within 0.5 s: queued, no worker serves its queue" in ended.stderr
 
 
 def test_a_job_that_failed_tells_its_error_also_by_its_state(worker: StandIn, repo: MemoryRepo) -> None:
