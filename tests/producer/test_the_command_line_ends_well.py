@@ -110,6 +110,17 @@ def test_ctrl_c_before_the_broker_has_answered_a_read_waits_for_nothing() -> Non
             assert ended(process) == (130, "Interrupted.\n")
 
 
+def test_ctrl_c_does_not_end_a_process_that_is_not_the_commands_own(broker: Valkey, worker: StandIn) -> None:
+    def interrupt(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    worker.answer = interrupt
+    result = CliRunner(env={"MEMREPO_BROKER_URL": broker.url}).invoke(main, ["head", "acme", "agent-1"])
+
+    assert result.exit_code == 130
+    assert result.stderr.startswith("Interrupted.")
+
+
 @pytest.mark.parametrize("module", ["click", "memrepo.cli", "memrepo.commands.write", "pydantic"])
 def test_ctrl_c_while_the_command_is_still_loading_is_one_line(module: str) -> None:
     prelude = f"""

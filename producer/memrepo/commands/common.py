@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.exceptions import Exit
 
 from memrepo.calls import MemoryRepo
 from memrepo.client import MemoryRepos
@@ -99,6 +100,7 @@ def _leave(message: str, **details: str) -> NoReturn:
     end = CommandError("Interrupted", message, INTERRUPTED, details)
     end.tell(as_json=bool(click.get_current_context().meta.get(JSON_ASKED)))
     leave_at_once()
+    raise Exit(INTERRUPTED)
 
 
 def say_where_from(found: UpState | None, *, as_json: bool) -> None:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl+C ended, as shells give it: 128 + the signal's number."""
+
+
+class _Process:
+    """Whether the process is the command's own, and not, say, a test's that calls it."""
+
+    is_ours = False
+
+
+def claim_process() -> None:
+    """Say that this process runs the command alone, so that Ctrl+C may end it without further ado."""
+    _Process.is_ours = True
 
 
 @contextmanager
 def ending_at_once() -> Iterator[None]:
     """Let Ctrl+C end the process at once while modules are loaded, where an exception may be raised anywhere.
 
-    Where Ctrl+C is ignored, or somebody handles it already, nothing is changed.
+    Where Ctrl+C is ignored, or the process is not the command's own, nothing is changed.
     """
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
+    ours = _Process.is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
         signal.signal(signal.SIGINT, _end)
     try:
@@ -33,11 +39,12 @@ def ending_at_once() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def leave_at_once() -> None:
+    """End the process, and wait for nothing that would still be done at its end; return if it is another's."""
+    if _Process.is_ours:
+        os._exit(INTERRUPTED)
+
+
 def _end(_number: int, _frame: FrameType | None) -> None:
     os.write(2, b"\nInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
-    leave_at_once()
-
-
-def leave_at_once() -> NoReturn:
-    """End the process, and wait for nothing that would still be done at its end."""
     os._exit(INTERRUPTED)
