@@ -51,15 +51,13 @@ class Connections:
         """Close by itself once all that was sent has ended: the client is gone, unclosed. Called by the collector."""
         if self._closed:  # at exit
             return
-        self._warn()
         self._retired = True
         if not self.publisher.started and not self.replies.started:
             self.close()
+        self._warn()
 
     def begin_closing(self) -> float:
         """Take nothing more on, as the interpreter exits; return how long what waits may take (s)."""
-        if not self._retired:
-            self._warn()
         self._closed = True
         self._finish()
         return self.publisher.allowance_s() + GIVING_UP_S
@@ -116,6 +114,11 @@ class Connections:
         ]
         if unheard and within_s > 0:
             wait(unheard, within_s)
+
+    def warn(self) -> None:
+        """Warn that nobody closed it, unless that was done when its client was gone."""
+        if not self._retired:
+            self._warn()
 
     def _warn(self) -> None:
         text = (

@@ -24,6 +24,10 @@ class Open(Protocol):
         """Send what waits and disconnect."""
         ...
 
+    def warn(self) -> None:
+        """Warn that nobody closed it."""
+        ...
+
 
 _open: dict[Open, None] = {}
 
@@ -51,6 +55,8 @@ def _at_exit() -> None:
         except Exception as error:  # noqa: BLE001 - the others are closed all the same
             log.warning("closing a client failed: %s", type(error).__name__)
     unseen.tell_all()
+    for one in left:  # last: a warning may be an error here
+        one.warn()
 
 
 def _in_child() -> None:

@@ -138,7 +138,7 @@ class Job(Generic[T]):
         """
         self.status()
         if not self.done():
-            asked = self.inquire()
+            asked = self._inquire()
             if self._desk.blocks:
                 with suppress(TimeoutError):
                     asked.exception(BROKER_ANSWERS_S)
@@ -160,8 +160,8 @@ class Job(Generic[T]):
                 "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
             )
         self.attend()
-        if not until_one_ended(self._pending.future, timeout_s, self.inquire):
-            raise self.late(timeout_s)
+        if not until_one_ended(self._pending.future, timeout_s, self._inquire):
+            raise self._late(timeout_s)
         return self._outcome()
 
     def cancel(self) -> None:
@@ -195,8 +195,8 @@ class Job(Generic[T]):
                     await self.ended()
             if self.done():
                 return self._outcome()
-            self.inquire()
-        raise self.late(timeout_s)
+            self._inquire()  # for the last part, which leaves time for it
+        raise self._late(timeout_s)
 
     def add_done_callback(self, *_: object, **__: object) -> NoReturn:
         """Refuse ``asyncio.wait([job])``, which takes whatever has this method, and say what to use.
@@ -281,14 +281,14 @@ class Job(Generic[T]):
         if not self.done():
             self._desk.attend(self._pending)
 
-    def inquire(self) -> Future[None]:
+    def _inquire(self) -> Future[None]:
         """Have looked up how far the job is, in the background."""
         with suppress(MemoryRepoError):  # the client was closed: nothing more will be known
             return self._desk.inquire(self._pending)
         return settled()
 
-    def late(self, timeout_s: float | None, *, of: int = 1, unended: int = 1) -> JobTimeoutError:
-        """Return the error for a wait of that length, with what is known: for who waits in parts, or for many jobs."""
+    def _late(self, timeout_s: float | None, *, of: int = 1, unended: int = 1) -> JobTimeoutError:
+        """Return the error for a wait of that length, for many jobs or this one, with what is known."""
         return late(self.id, timeout_s, self._state(), of=of, unended=unended)
 
     def _state(self) -> JobState:
@@ -326,12 +326,12 @@ async def _until_done(future: Future[None]) -> None:
 def late_of(jobs: Sequence[Job[Any]], timeout_s: float | None) -> JobTimeoutError:
     """Return the error for jobs of which some have not ended in time."""
     unended = [job for job in jobs if not job.done()]
-    return (unended or jobs)[0].late(timeout_s, of=len(jobs), unended=len(unended))
+    return (unended or jobs)[0]._late(timeout_s, of=len(jobs), unended=len(unended))
 
 
 def inquire_of(jobs: Sequence[Job[Any]]) -> None:
     """Have looked up how far the first of them is that has not ended: the one that a time-out names."""
     for job in jobs:
         if not job.done():
-            job.inquire()
+            job._inquire()
             return

@@ -64,6 +64,15 @@ def test_what_waits_is_sent_however_the_program_ends(program: str, code: int, br
     assert "not sent" not in ended.stderr
 
 
+def test_what_waits_is_sent_also_where_warnings_are_errors(broker: Valkey) -> None:
+    program = "repos = AsyncMemoryRepos(settings=settings); fire(repos)"
+
+    ended = run(program, broker.url, 20.0, "-W", "error")
+
+    assert broker.client().llen(QUEUE) == 50
+    assert "ResourceWarning: unclosed AsyncMemoryRepos" in ended.stderr
+
+
 def test_what_cannot_be_sent_is_told_within_the_time_that_sending_may_take() -> None:
     url = f"redis://{LOOPBACK}:{free_port()}/0"
     began = time.monotonic()

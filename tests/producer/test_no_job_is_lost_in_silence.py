@@ -219,7 +219,7 @@ class TestWhatTheBrokerDoesNotTake:
     @pytest.fixture
     def away(self) -> Settings:
         url = f"redis://{LOOPBACK}:{free_port()}/0"
-        return Settings(url, url, enqueue_timeout_s=0.3)
+        return Settings(url, url, enqueue_timeout_s=1.0)
 
     def test_is_told_with_the_reason(self, away: Settings, told: Callable[[], list[str]]) -> None:
         async def main() -> None:
