@@ -56,8 +56,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from memrepo.aio import AsyncMemoryRepos
-    from memrepo.calls import Changes, MemoryRepo
+    from memrepo.async_client import AsyncMemoryRepos
     from memrepo.client import MemoryRepos
     from memrepo.errors import (
         BrokerUnavailableError,
@@ -78,10 +77,9 @@ if TYPE_CHECKING:
         StoreUnavailableError,
         TooLargeError,
     )
-    from memrepo.job import Job
-    from memrepo.job_state import JobState
+    from memrepo.jobs.job import Job
+    from memrepo.jobs.state import JobState
     from memrepo.limits import Limits
-    from memrepo.meta import Status
     from memrepo.models import (
         Author,
         Branch,
@@ -95,7 +93,9 @@ if TYPE_CHECKING:
         RequestOutcome,
         Snapshot,
     )
+    from memrepo.repo import Changes, MemoryRepo
     from memrepo.settings import Settings
+    from memrepo.wire.record import Status
 else:
     # The command line comes in through here, too: it shows its help, and hears Ctrl+C, before it has loaded the API.
 
@@ -110,12 +110,12 @@ else:
             "limits",
             "settings",
             "models",
-            "meta",
-            "job_state",
-            "job",
-            "calls",
+            "wire.record",
+            "jobs.state",
+            "jobs.job",
+            "repo",
             "client",
-            "aio",
+            "async_client",
         ):
             loaded = vars(import_module(f"{__name__}.{module}"))
             globals().update({public: loaded[public] for public in __all__ if public in loaded})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from memrepo.commands.interrupt import claim_process, ending_at_once
+from memrepo.cli.interrupt import claim_process, ending_at_once
 
 
 def main() -> None:
     """Load the command line and run it."""
     claim_process()
     with ending_at_once():
-        from memrepo.cli import main as command  # noqa: PLC0415 - loading is what may be interrupted
+        from memrepo.cli.main import main as command  # noqa: PLC0415 - loading is what may be interrupted
     command(prog_name="memrepo")
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from memrepo.face import Face, no_report
-from memrepo.job import Job, inquire_of, late_of
-from memrepo.waiting import Progress, until_all_ended
+from memrepo.client_base import Face, no_report
+from memrepo.jobs.job import Job, inquire_of, late_of
+from memrepo.jobs.waiting import Progress, until_all_ended
 
 
 class MemoryRepos(Face):

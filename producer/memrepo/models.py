@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,13 +24,15 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from memrepo.bodies import ContentWriter
 from memrepo.errors import MemoryRepoError, from_wire
-from memrepo.shape_errors import invalid_request
-from memrepo.validation import check_ident
+from memrepo.validation.shape_errors import invalid_request
+from memrepo.validation.values import check_ident
 
 AuthorType = Literal["agent", "user", "system"]
 ChangeType = Literal["add", "modify", "delete"]
+ContentWriter = Callable[[bytes], dict[str, Any]]
+"""Says what stands for a content in the JSON."""
+
 Verdict = Literal["committed", "unchanged", "done", "deleted", "failed"]
 
 

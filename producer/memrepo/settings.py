@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, PORTABLE_NAMES, Limits, PortableNames
-from memrepo.redis_url import RedisUrl, masked, parse_redis_url
+from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 
 BROKER_URL_DEFAULT = "redis://127.0.0.1:6379/0"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import psutil
 
-from memrepo.calls import MemoryRepo
+from memrepo.repo import MemoryRepo
 from tests.benchmarks.figures import Figure, at_most, ratio
 from tests.benchmarks.lab import ORG, Bench, Lab
 from tests.benchmarks.plain import TIMEOUT_S

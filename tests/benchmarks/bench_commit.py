@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from memrepo.calls import MemoryRepo
+from memrepo.repo import MemoryRepo
 from tests.benchmarks.figures import Figure, at_least, at_most, ratio
 from tests.benchmarks.lab import ORG, Bench, Lab
 from tests.benchmarks.plain import BARE, TIMEOUT_S

@@ -1,4 +1,4 @@
-"""What one small conditional create costs through boto3: as the SDK comes, and as ``memrepo_worker.store.s3`` sets it.
+"""What one small conditional create costs through boto3: as the SDK comes, and as our S3 backend sets it.
 
 Both take turns on connections that are open. "Far" is through a proxy that adds 20 ms per round trip; CPU is this
 process's own, against the server without the proxy, the least of many short runs.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
+from memrepo_worker.store.interface import ABSENT
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import ABSENT
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.lab import Lab
 from tests.benchmarks.timing import WARM_UP, timed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrepo.operations import GET_FILES
+from memrepo.wire.operations import GET_FILES
 from tests.benchmarks.figures import Figure, at_most, p50, ratio
 from tests.benchmarks.lab import Lab
 from tests.benchmarks.plain import ECHO, KEEP, TIMEOUT_S

@@ -14,13 +14,13 @@ from uuid import uuid4
 from celery import Celery
 from kombu import Producer, Queue
 
+from memrepo.dispatch.publisher import Publisher
+from memrepo.dispatch.replies import Replies
 from memrepo.ids import new_id
-from memrepo.operations import TASK_PREFIX
-from memrepo.pending import Pending
-from memrepo.publisher import Publisher
-from memrepo.replies import Replies
+from memrepo.jobs.pending import Pending
 from memrepo.settings import Settings
-from memrepo_worker.store.seam import ABSENT, Store
+from memrepo.wire.operations import TASK_PREFIX
+from memrepo_worker.store.interface import ABSENT, Store
 
 QUEUE = Queue("plain", routing_key="plain", no_declare=True)
 BARE, ECHO, KEEP, NOTHING = (f"{TASK_PREFIX}plain.{name}" for name in ("bare", "echo", "keep", "nothing"))

@@ -15,10 +15,10 @@ from memrepo_worker.assembly import open_service
 from memrepo_worker.logs import configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.delay import DelayedStore
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.benchmarks.plain import QUEUE, register
+from tests.support.delayed_store import DelayedStore
 
 CONNECTIONS_MAX = 32
 

@@ -21,7 +21,7 @@ import redis
 from click.testing import CliRunner
 
 from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo.settings import environment
 from memrepo_worker.store.open import open_store
 from tests.causes.conftest import PASSWORD, Servers
@@ -261,8 +261,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def served(*_: object, **__: object) -> None:
         raise click.ClickException("nothing was wrong: it would serve")
 
-    monkeypatch.setattr("memrepo_worker.commands.worker.configure", lambda _: None)
-    monkeypatch.setattr("memrepo_worker.commands.worker.run_worker", served)
+    monkeypatch.setattr("memrepo_worker.cli.worker.configure", lambda _: None)
+    monkeypatch.setattr("memrepo_worker.cli.worker.run_worker", served)
     monkeypatch.setattr("memrepo_worker.queues.reach.REACH_TIMEOUT_S", 0.2)
 
 

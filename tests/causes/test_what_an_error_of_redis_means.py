@@ -10,10 +10,10 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError, VersionMismatch
 
-from memrepo.link import make_app
-from memrepo.redis_client import connect, understand
-from memrepo.redis_errors import Action, Meaning, meaning_of
-from memrepo.redis_url import parse_redis_url
+from memrepo.dispatch.connection import make_app
+from memrepo.redis.address import parse_redis_url
+from memrepo.redis.client import connect, understand
+from memrepo.redis.errors import Action, Meaning, meaning_of
 from memrepo.settings import Settings
 from tests.causes.conftest import Servers
 

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo.settings import environment
 from tests.commands.conftest import Places
 from tests.commands.table import SITUATIONS, TABLE, Case

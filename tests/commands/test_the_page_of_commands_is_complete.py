@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from memrepo.cli import main
-from memrepo.commands.ending import EXIT_CODES, PIPE_CLOSED
-from memrepo.commands.interrupt import INTERRUPTED
+from memrepo.cli.ending import EXIT_CODES, PIPE_CLOSED
+from memrepo.cli.interrupt import INTERRUPTED
+from memrepo.cli.main import main
 from tests.commands.table import TABLE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from memrepo import Author, FileChange, MemoryRepos
-from memrepo.job import Job
+from memrepo.jobs.job import Job
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
 

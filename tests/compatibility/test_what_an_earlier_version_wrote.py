@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memrepo import MemoryRepoError, MemoryRepos
-from memrepo.commands.show import to_json
+from memrepo.cli.output import to_json
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.testing import inline_repos

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.store.seam import Store
 from tests.conformance.racers import RacingProcesses, racing_processes
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.seaweedfs import SeaweedFs, seaweedfs

@@ -15,8 +15,8 @@ from functools import cache
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
+from memrepo_worker.store.interface import ABSENT, PreconditionFailedError, Store, UnavailableError, When
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import ABSENT, PreconditionFailedError, Store, UnavailableError, When
 from tests.support.ports import LOOPBACK
 from tests.support.started import started
 

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     ListedObject,
@@ -17,6 +16,7 @@ from memrepo_worker.store.seam import (
     StoredObject,
     Version,
 )
+from memrepo_worker.store.open import open_store
 from tests.conformance.racers import PROCESSES, RacingProcesses, body_of, race_threads
 
 KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from memrepo_worker.store.open import open_store
-from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     NotThereError,
@@ -18,6 +16,8 @@ from memrepo_worker.store.seam import (
     Store,
     UnavailableError,
 )
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
 from tests.support.gcs_server import GcsServer
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.proxy import Proxy, proxy

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe
-from memrepo_worker.store.seam import Store
 from tests.support.seaweedfs import BUCKET, SeaweedFs, admin_client
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.cli import ROWS
+from memrepo_worker.cli.entry import ROWS
 from tests.fresh.conftest import VERSIONS, Environments
 from tests.fresh.environments import EXTRAS, Environment, resolve
 from tests.fresh.packages import Packages

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memrepo import HeadMovedError, InvalidRequestError, Job, MemoryRepo, RepoNotFoundError
-from memrepo.operations import OPERATIONS
+from memrepo.wire.operations import OPERATIONS
 
 WAIT_S = 20
 

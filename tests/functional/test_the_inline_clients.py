@@ -18,7 +18,7 @@ from memrepo import (
     RepoNotFoundError,
     ResultExpiredError,
 )
-from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.testing import async_inline_repos, inline_repos, inline_worker
 from tests.producer.loop_guard import loop_guard
 from tests.support.waiting import wait_for

@@ -32,8 +32,8 @@ from pathlib import Path
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.transfer import Transfer
-from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.store.backends.memory import MemoryStore
 from tests.support.stock_git import stock_git
 
 with ThreadPoolExecutor(1) as executor:

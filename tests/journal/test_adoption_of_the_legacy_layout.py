@@ -9,10 +9,10 @@ import pytest
 
 from memrepo.errors import RepoNotAdoptedError
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.adopt import Adopter
-from memrepo_worker.journal.seed import SeedBrokenError
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import ALWAYS
+from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ALWAYS
 from tests.support.seed_repository import SeedRepository
 from tests.support.stock_git import git, restore, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer

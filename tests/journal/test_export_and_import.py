@@ -21,8 +21,8 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.transfer import Transfer
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.store.backends.local import LocalStore
 from tests.support.histories import Scribe
 from tests.support.stock_git import empty_repository, git, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, history, writer

@@ -12,16 +12,16 @@ import pytest
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
-from memrepo.names import SAME_NAME
-from memrepo.validation import fault_of_path
+from memrepo.validation.names import SAME_NAME
+from memrepo.validation.values import fault_of_path
 from memrepo_worker.git.bounds import GitCaps
-from memrepo_worker.journal import contents
-from memrepo_worker.journal.adopt import Adopter
-from memrepo_worker.journal.contents import EVERYWHERE, RefusedNames
-from memrepo_worker.journal.seed import SeedBrokenError
-from memrepo_worker.journal.transfer import Transfer
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import ALWAYS, Store
+from memrepo_worker.migration import contents
+from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.migration.contents import EVERYWHERE, RefusedNames
+from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.histories import LINK, Files, Scribe
 from tests.support.stock_git import git, stock_git
 from tests.support.writers import AGENT, NOW_S, files, restore, writer

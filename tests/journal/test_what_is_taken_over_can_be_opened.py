@@ -13,11 +13,11 @@ from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
-from memrepo_worker.journal.adopt import Adopter
-from memrepo_worker.journal.seed import SeedBrokenError
-from memrepo_worker.journal.transfer import Transfer
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import ALWAYS
+from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import ALWAYS
 from tests.support.histories import Scribe
 from tests.support.stock_git import git, stock_git
 from tests.support.writers import AGENT, NOW_S, history, writer

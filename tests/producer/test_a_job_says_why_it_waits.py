@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from memrepo import AsyncMemoryRepos, HeadMovedError, Job, JobState, JobTimeoutError, MemoryRepo, MemoryRepos
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo.routing import LEASES_KEY, OWNERS_KEY, shard_of
 from tests.producer.stand_in import SHA, StandIn, failure
 from tests.support.systems import running_worker

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from memrepo.libraries import CELERY, REDIS
+from memrepo.redis.libraries import CELERY, REDIS
 from memrepo.routing import route
 from tests.producer.stand_in import StandIn
 from tests.support.ports import LOOPBACK, free_port
@@ -181,8 +181,8 @@ assert os.waitstatus_to_exitcode(status) == 0
 
 def test_the_threads_import_nothing_by_and_by(broker: Valkey, worker: StandIn) -> None:
     program = """
-from memrepo.libraries import import_celery
-import memrepo.cli
+from memrepo.redis.libraries import import_celery
+import memrepo.cli.main
 import_celery()
 before = set(sys.modules)
 repos = MemoryRepos(settings=settings)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import redis
 
-from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings, link
-from memrepo.redis_errors import Action, meaning_of
+from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings
+from memrepo.dispatch import connection
+from memrepo.redis.errors import Action, meaning_of
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey
 
@@ -139,14 +140,14 @@ def test_what_only_an_old_connection_says_is_no_refusal(
     with MemoryRepos(settings=Settings(broker.url, broker.url, enqueue_timeout_s=30)) as repos:
         repo = repos.repo(org_id="acme", agent_id="agent-1")
         repo.get_head_sha()
-        send, out_of_step = link.send_task, [redis.InvalidResponse("Protocol Error: b'half an answer'")]
+        send, out_of_step = connection.send_task, [redis.InvalidResponse("Protocol Error: b'half an answer'")]
 
         def broken_once(*arguments: Any) -> None:
             if out_of_step:
                 raise out_of_step.pop()
             send(*arguments)
 
-        monkeypatch.setattr(link, "send_task", broken_once)
+        monkeypatch.setattr(connection, "send_task", broken_once)
 
         repo.get_head_sha()
 
@@ -205,7 +206,7 @@ def test_a_fault_that_the_table_does_not_know_is_tried_again_and_told_as_it_is(
     def broken(*_: object) -> None:
         raise RuntimeError("something of ours")
 
-    monkeypatch.setattr("memrepo.link.send_task", broken)
+    monkeypatch.setattr("memrepo.dispatch.connection.send_task", broken)
 
     error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=0.3))
 

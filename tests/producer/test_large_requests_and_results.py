@@ -8,13 +8,21 @@ from random import Random
 import pytest
 
 from memrepo import AsyncMemoryRepos, MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
-from memrepo.bodies import LARGE_BYTES, Body, Claim
-from memrepo.chunks import BYTES_KEY, UNTIL_KEY, BodyMissingError, Chunks, key_of, request_body, result_body
 from memrepo.limits import MIB
-from memrepo.meta import claiming
 from memrepo.models import MemoryFile, Snapshot
-from memrepo.operations import GET_FILES
 from memrepo.routing import route
+from memrepo.wire.operations import GET_FILES
+from memrepo.wire.payload import LARGE_BYTES, Body, Claim
+from memrepo.wire.payload_store import (
+    BYTES_KEY,
+    UNTIL_KEY,
+    BodyMissingError,
+    Chunks,
+    key_of,
+    request_body,
+    result_body,
+)
+from memrepo.wire.record import claiming
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for

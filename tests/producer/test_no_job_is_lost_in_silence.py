@@ -24,9 +24,9 @@ from memrepo import (
     PathNotFoundError,
     RepoNotFoundError,
     Settings,
-    unseen,
 )
-from memrepo.pending import Pending
+from memrepo.jobs import unseen
+from memrepo.jobs.pending import Pending
 from memrepo.routing import LEASES_KEY, OWNERS_KEY, route, shard_of
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.ports import LOOPBACK, free_port

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepoBusyError, MemoryRepoError, Settings
-from memrepo.bodies import Body, Claim, encode
-from memrepo.chunks import Chunks
 from memrepo.clock import steady_clock
+from memrepo.dispatch.connection import Message
+from memrepo.dispatch.publisher import Publisher
 from memrepo.ids import new_id
-from memrepo.link import Message
-from memrepo.operations import COMMIT, build
-from memrepo.publisher import Publisher
 from memrepo.routing import route
+from memrepo.wire.operations import COMMIT, build
+from memrepo.wire.payload import Body, Claim, encode
+from memrepo.wire.payload_store import Chunks
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
 
@@ -107,12 +107,12 @@ def test_a_fault_in_the_publisher_is_the_end_of_its_own_requests(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "memrepo"):
-        patch.setattr("memrepo.publisher.Publisher._give_up_late", fail)
+        patch.setattr("memrepo.dispatch.publisher.Publisher._give_up_late", fail)
         with pytest.raises(MemoryRepoError, match="a fault of memrepo itself, ZeroDivisionError"):
             repo.get_head_sha()
 
     assert repo.get_head_sha().result(timeout_s=5) == SHA
-    assert [record.name for record in caplog.records] == ["memrepo.publisher"]
+    assert [record.name for record in caplog.records] == ["memrepo.dispatch.publisher"]
 
 
 def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_each(
@@ -158,4 +158,6 @@ def message(content: str) -> Message:
         changes=[{"path": "a", "content": content}],
         message="m",
     )
-    return Message(new_id(), COMMIT.task_name, request, QUEUE, "memrepo.replies.x", steady_clock() + 20)
+    return Message(
+        new_id(), COMMIT.task_name, request, QUEUE, "memrepo.dispatch.replies.x", steady_clock() + 20
+    )

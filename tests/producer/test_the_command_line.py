@@ -22,7 +22,7 @@ from memrepo import (
     StoreUnavailableError,
     TooLargeError,
 )
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo.installed import install_command
 from tests.producer.stand_in import SHA, StandIn, Taken
 from tests.producer.test_results_come_back import COMMIT
@@ -337,7 +337,7 @@ def test_a_setting_that_makes_no_sense_is_named() -> None:
 
 
 def as_users_run_it(*arguments: str, prelude: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-    code = f"{prelude}\nimport sys; from memrepo.cli import main; sys.exit(main())"
+    code = f"{prelude}\nimport sys; from memrepo.cli.main import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
@@ -383,12 +383,12 @@ def test_without_the_workers_libraries_the_producers_commands_work() -> None:
 def test_a_library_that_is_missing_inside_a_command_is_told_the_same_way() -> None:
     prelude = """
 import sys, click
-from memrepo import cli
+from memrepo.cli.main import main
 @click.command()
 def broken():
     sys.modules["pygit2"] = None
     import pygit2
-cli.main.add_command(broken)
+main.add_command(broken)
 """
     told = as_users_run_it("broken", prelude=prelude)
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import memrepo
 from memrepo import AsyncMemoryRepos, MemoryRepos
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo_worker.testing import inline_worker
 from tests.support.documents import ROOT, blocks
 
@@ -109,7 +109,7 @@ def test_commands_are_completed() -> None:
 
 def complete(instruction: str, **env: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", "from memrepo.cli import main; main(prog_name='memrepo')"],
+        [sys.executable, "-c", "from memrepo.cli.main import main; main(prog_name='memrepo')"],
         env={**os.environ, "_MEMREPO_COMPLETE": instruction, **env},
         capture_output=True,
         text=True,

@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memrepo import JobCancelledError, MemoryRepos, Settings
-from memrepo.cancellation import RECORD_KEPT_S, cancel
 from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.routing import shard_of, unacked_key
+from memrepo.wire.cancellation import RECORD_KEPT_S, cancel
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.keys import OWNERS
-from memrepo_worker.queues.results import ResultBackend, Waiting
-from memrepo_worker.queues.shards import read_owners
-from memrepo_worker.queues.tenures import Tenure
+from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.shards import read_owners
+from memrepo_worker.queues.results.backend import ResultBackend, Waiting
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.sending import Sender, commit_request

@@ -9,9 +9,9 @@ import redis
 from memrepo.limits import Limits
 from memrepo_worker.app import build_app
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.shards import Shards
-from memrepo_worker.queues.tenures import Tenures
-from memrepo_worker.queues.transport import Receipts
+from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.shards import Shards
+from memrepo_worker.queues.transport.channel import Receipts
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
 from tests.support.ports import free_port

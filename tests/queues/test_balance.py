@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo_worker.queues.balance import plan
+from memrepo_worker.queues.leases.balance import plan
 
 SHARDS = 64
 

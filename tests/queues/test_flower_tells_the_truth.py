@@ -15,7 +15,7 @@ from celery import Celery
 from celery.events import EventDispatcher
 
 from memrepo import MemoryRepos, Settings
-from memrepo_worker.queues.events import TaskEvents
+from memrepo_worker.queues.consumer.events import TaskEvents
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.flower_view import FlowerView

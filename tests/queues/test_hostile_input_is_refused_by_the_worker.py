@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import redis
 
-from memrepo.bodies import Body
-from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.limits import MIB
-from memrepo.operations import TASK_PREFIX
-from memrepo.requests import HEAD_FIELDS
 from memrepo.routing import route
+from memrepo.wire.operations import TASK_PREFIX
+from memrepo.wire.payload import Body
+from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.requests import HEAD_FIELDS
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey

@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.keeper import Keeper
-from memrepo_worker.queues.shards import Shards
-from memrepo_worker.queues.tenures import Tenures
+from memrepo_worker.queues.leases.keeper import Keeper
+from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.shards import Shards
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -122,7 +122,7 @@ def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_a
 ) -> None:
     one = keeper(server, "one", 60)
     with monkeypatch.context() as broken:
-        broken.setattr("memrepo_worker.queues.keeper.plan", lambda *_, **__: 1 / 0)
+        broken.setattr("memrepo_worker.queues.leases.keeper.plan", lambda *_, **__: 1 / 0)
         for _ in range(3):
             one._step()
     one._step()

@@ -11,14 +11,14 @@ import pytest
 import redis
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
-from memrepo.bodies import CHUNK_BYTES_MAX, Body, Claim
-from memrepo.chunks import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body, result_body
 from memrepo.limits import MIB, Limits
 from memrepo.models import MemoryFile, Snapshot
-from memrepo.operations import GET_FILES, request_to_body
-from memrepo.requests import HEAD_FIELDS, CommitRequest
+from memrepo.wire.operations import GET_FILES, request_to_body
+from memrepo.wire.payload import CHUNK_BYTES_MAX, Body, Claim
+from memrepo.wire.payload_store import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body, result_body
+from memrepo.wire.requests import HEAD_FIELDS, CommitRequest
 from memrepo_worker.group import Success
-from memrepo_worker.queues.bodies import Bodies
+from memrepo_worker.queues.results.payloads import Bodies
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request

@@ -10,12 +10,12 @@ from random import Random
 import pytest
 
 from memrepo.errors import MemoryRepoError
-from memrepo.requests import Request
-from memrepo_worker.attempts import Attempts, Backoff
+from memrepo.wire.requests import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
-from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters, TurnTimes
-from memrepo_worker.store.seam import RefusedError, UnavailableError
+from memrepo_worker.scheduling.attempts import Attempts, Backoff
+from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import WaitReason
 from tests.support.sending import commit_request
 from tests.support.waiting import wait_for
@@ -299,7 +299,7 @@ def test_a_turn_that_fails_by_a_fault_of_ours_is_found_in_the_log_by_its_request
     post.finish()
 
     def told() -> list[logging.LogRecord]:
-        return [record for record in caplog.records if record.name == "memrepo_worker.mailbox"]
+        return [record for record in caplog.records if record.name == "memrepo_worker.scheduling.mailbox"]
 
     (record,) = wait_for(told, "the fault to be told")
     assert record.levelname == "ERROR"

@@ -11,7 +11,7 @@ from celery import Celery
 
 from memrepo import MemoryCommit, RequestOutcome
 from memrepo_worker.group import Success
-from memrepo_worker.queues.shapes import shape_of
+from memrepo_worker.queues.results.public_summary import shape_of
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from memrepo_worker.queues.shards import Shards, pop
-from memrepo_worker.queues.tenures import Tenure
-from memrepo_worker.queues.watch import WatchingConnection
+from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.shards import Shards, pop
+from memrepo_worker.queues.transport.tracking import WatchingConnection
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for

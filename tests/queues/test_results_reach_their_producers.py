@@ -5,7 +5,7 @@ import json
 import redis
 
 from memrepo.errors import HeadMovedError, from_wire
-from memrepo.operations import COMMIT
+from memrepo.wire.operations import COMMIT
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request, sender
 from tests.support.valkey import Valkey
@@ -39,8 +39,11 @@ def test_a_result_is_published_on_the_clients_reply_channel_and_on_its_own(
     send: Sender, broker: Valkey
 ) -> None:
     request = commit_request("acme", "a")
-    with broker.client().pubsub() as listening, sender(broker, SHARDS, "memrepo.replies.c1") as replying:
-        listening.subscribe("memrepo.replies.c1", f"celery-task-meta-{request.request_id}")
+    with (
+        broker.client().pubsub() as listening,
+        sender(broker, SHARDS, "memrepo.dispatch.replies.c1") as replying,
+    ):
+        listening.subscribe("memrepo.dispatch.replies.c1", f"celery-task-meta-{request.request_id}")
         replying.send(request)
         heard: dict[str, str] = {}
 
@@ -60,8 +63,11 @@ def test_the_first_final_result_stays_and_whoever_asks_again_is_told_that_one(
 ) -> None:
     request = commit_request("acme", "a")
     first = send.final(send.send(request))
-    with broker.client().pubsub() as listening, sender(broker, SHARDS, "memrepo.replies.c2") as replying:
-        listening.subscribe("memrepo.replies.c2")
+    with (
+        broker.client().pubsub() as listening,
+        sender(broker, SHARDS, "memrepo.dispatch.replies.c2") as replying,
+    ):
+        listening.subscribe("memrepo.dispatch.replies.c2")
         replying.send(request)
         answer = wait_for(
             lambda: listening.get_message(ignore_subscribe_messages=True, timeout=1), "the second answer"

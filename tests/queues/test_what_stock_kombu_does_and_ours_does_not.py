@@ -19,11 +19,11 @@ import redis
 from kombu import Connection, Consumer, Producer, Queue
 
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.scripts import POP
+from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.scripts import Script
-from memrepo_worker.queues.shard_scripts import POP
-from memrepo_worker.queues.shards import Shards
-from memrepo_worker.queues.tenures import Tenures
-from memrepo_worker.queues.transport import Receipts, transport_for
+from memrepo_worker.queues.transport.channel import Receipts, transport_for
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from memrepo.errors import RepoNotAdoptedError, RepoNotFoundError
-from memrepo_worker.journal.adopt import Adopter
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import RefusedError
+from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import RefusedError
 from tests.support.hooked_store import HookedStore
 from tests.support.seed_repository import SeedRepository
 from tests.support.stock_git import stock_git
@@ -70,7 +70,7 @@ def test_a_seal_is_known_by_its_base_also_when_the_base_names_no_delete(
 ) -> None:
     """As one left behind by a version that forgot the delete's own line before it wrote the base."""
     from memrepo_worker.journal.entry import encode_entry
-    from memrepo_worker.store.seam import ALWAYS
+    from memrepo_worker.store.interface import ALWAYS
 
     with writer(BreakingStore(store), tmp_path / "breaking") as one:
         one.ask(create(secret="x"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memrepo.errors import RefNotFoundError
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.local import LocalStore
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.writers import commit, create, files, writer
 

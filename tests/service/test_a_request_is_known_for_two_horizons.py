@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memrepo.errors import RequestExpiredError
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.local import LocalStore
 from tests.support.writers import NOW_S, Writer, commit, create, writer
 
 HOUR_S = 3600.0

@@ -9,8 +9,8 @@ import pytest
 
 from memrepo.errors import RepoNotFoundError, RequestExpiredError
 from memrepo.limits import Limits
-from memrepo_worker.journal.transfer import Transfer
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.store.backends.local import LocalStore
 from tests.support.stock_git import empty_repository, git, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, find, writer
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from memrepo_worker.store.interface import ABSENT, PreconditionFailedError
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import ABSENT, PreconditionFailedError
 from tests.support.hooked_store import HookedStore
 from tests.support.seaweedfs import BUCKET, admin_client, seaweedfs
 from tests.support.writers import commit, create, delete, writer

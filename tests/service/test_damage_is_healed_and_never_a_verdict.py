@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memrepo.errors import MemoryRepoError
-from memrepo.requests import (
+from memrepo.wire.requests import (
     CommitRequest,
     CreateBranchRequest,
     DeleteBranchRequest,
@@ -24,7 +24,7 @@ from memrepo.requests import (
     Request,
     RestoreRequest,
 )
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.local import LocalStore
 from tests.support.writers import AGENT, NOW_S, commit, create, writer
 
 HEAD = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "request_id": "asked-here", "enqueued_at": NOW_S}

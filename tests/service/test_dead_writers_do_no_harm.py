@@ -20,8 +20,8 @@ from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service import turn as turn_module
 from memrepo_worker.service.turn import Turn
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import ALWAYS, UnavailableError
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ALWAYS, UnavailableError
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
@@ -293,7 +293,7 @@ def the_lines_of_what_changed_nothing(patch: pytest.MonkeyPatch, _world: World) 
 
 
 def the_digest(patch: pytest.MonkeyPatch, _world: World) -> None:
-    from memrepo.requests import Request
+    from memrepo.wire.requests import Request
 
     patch.setattr(Request, "digest", "0" * 32)
 

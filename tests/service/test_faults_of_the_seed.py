@@ -9,9 +9,9 @@ from threading import Barrier, Thread
 import pytest
 
 from memrepo.errors import RepoNotFoundError
-from memrepo_worker.store.faults import Fault, FaultyStore, Operation
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import UnavailableError
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import UnavailableError
+from tests.support.faulty_store import Fault, FaultyStore, Operation
 from tests.support.hooked_store import HookedStore
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, commit, create, delete, writer, writers

@@ -13,16 +13,16 @@ import pytest
 
 from memrepo.errors import InvalidRequestError, RepoNotFoundError, RequestExpiredError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.requests import GetHistoryRequest
-from memrepo.validation import check_path
+from memrepo.validation.values import check_path
+from memrepo.wire.requests import GetHistoryRequest
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
 from memrepo_worker.group import Agent, Lease
-from memrepo_worker.journal.transfer import Transfer
+from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.repos import warm as warm_module
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.state import RepoState, sha256_of
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import UnavailableError
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import UnavailableError
 from tests.support.hooked_store import HookedStore
 from tests.support.stock_git import empty_repository, git, restore, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer

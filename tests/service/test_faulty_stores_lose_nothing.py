@@ -16,10 +16,10 @@ import pytest
 from memrepo.errors import MemoryRepoError
 from memrepo.settings import environment
 from memrepo_worker.repos.draft import Draft
-from memrepo_worker.store.faults import Fault, FaultyStore, at_request
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import UnavailableError
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import UnavailableError
 from tests.support.faulty_journal import Life, Oracle, live_and_check
+from tests.support.faulty_store import Fault, FaultyStore, at_request
 from tests.support.writers import commit, create, delete, writer
 
 SEEDS_IN_CI = "0-299"

@@ -10,9 +10,9 @@ import pytest
 
 from memrepo import Limits, MemoryRepo, RefNotFoundError
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.transfer import Transfer
+from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.observe import Counters
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.testing import inline_repos
 from tests.support.histories import Scribe
 from tests.support.stock_git import GitError, git, stock_git

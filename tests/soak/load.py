@@ -17,7 +17,7 @@ from kombu import Connection, Producer
 
 from memrepo.clock import system_clock
 from memrepo.models import FileChange
-from memrepo.requests import CommitRequest, GetHeadShaRequest, Request
+from memrepo.wire.requests import CommitRequest, GetHeadShaRequest, Request
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 

@@ -19,9 +19,9 @@ import redis
 
 from memrepo.errors import HeadMovedError
 from memrepo.models import CommitResult
-from memrepo.requests import CommitRequest, Request
+from memrepo.wire.requests import CommitRequest, Request
 from memrepo_worker.group import Group, Outcome, Success
-from memrepo_worker.store.seam import UnavailableError
+from memrepo_worker.store.interface import UnavailableError
 
 _MESSAGE = "SECRET-CONTENT in a message of an exception"
 

@@ -12,14 +12,14 @@ from random import Random
 from typing import Any
 
 from memrepo.errors import MemoryRepoError, RepoNotFoundError
-from memrepo.requests import Request
+from memrepo.wire.requests import Request
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import decode_entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
-from memrepo_worker.store.faults import FaultyStore, Plan
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import ABSENT, Store, UnavailableError, Version, When
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import ABSENT, Store, UnavailableError, Version, When
+from tests.support.faulty_store import FaultyStore, Plan
 from tests.support.stock_git import git
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -191,7 +191,7 @@ def _essence(outcome: Any) -> Any:
 
 def live_and_check(folder: Path, seed: int, rate: float = 0.3, groups: int = 14) -> FaultyStore:
     """Run one seeded life to its end; returns the store, which counted the faults."""
-    from memrepo_worker.store.faults import seeded
+    from tests.support.faulty_store import seeded
 
     random = Random(seed)
     with ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from memrepo_worker.store.seam import ListedObject, Store, StoredObject, UnavailableError, Version, When
+from memrepo_worker.store.interface import ListedObject, Store, StoredObject, UnavailableError, Version, When
 
 Action = Callable[[], object]
 

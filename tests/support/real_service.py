@@ -14,8 +14,8 @@ from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.delay import DelayedStore
 from memrepo_worker.store.open import open_store
+from tests.support.delayed_store import DelayedStore
 from tests.support.hooked_store import HookedStore
 
 _OPEN = ExitStack()

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from memrepo_worker.git.command import Git
-from memrepo_worker.store.seam import ALWAYS, Store
+from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.stock_git import stock_git
 
 NAME, EMAIL = "Seed", "seed@example.org"

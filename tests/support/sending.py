@@ -11,14 +11,14 @@ from uuid import uuid4
 
 from kombu import Connection, Producer
 
-from memrepo.bodies import LARGE_BYTES
-from memrepo.chunks import REQUEST_KEPT_S, Chunks, request_body
 from memrepo.clock import system_clock
 from memrepo.limits import MIB
 from memrepo.models import FileChange
-from memrepo.operations import operation_of, request_to_body, request_to_json
-from memrepo.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
 from memrepo.routing import route
+from memrepo.wire.operations import operation_of, request_to_body, request_to_json
+from memrepo.wire.payload import LARGE_BYTES
+from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
 

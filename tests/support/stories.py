@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memrepo.names import FILE_AND_FOLDER, SAME_NAME
+from memrepo.validation.names import FILE_AND_FOLDER, SAME_NAME
 from memrepo_worker.git.objects import Kind
 from tests.support.histories import EXECUTABLE, FILE, LINK, SUBMODULE, Scribe
 from tests.support.story import (

@@ -12,8 +12,8 @@ from typing import Any
 
 from memrepo.errors import MemoryRepoError
 from memrepo.models import FileChange
-from memrepo.operations import build
-from memrepo.requests import (
+from memrepo.wire.operations import build
+from memrepo.wire.requests import (
     CommitRequest,
     CreateRepoRequest,
     DeleteRepoRequest,
@@ -28,8 +28,8 @@ from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.observe import Counters
 from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.retry import RetryPolicy
-from memrepo_worker.store.seam import Store
+from memrepo_worker.store.decorators.retry import RetryPolicy
+from memrepo_worker.store.interface import Store
 
 AGENT = Agent("acme", "agent-1")
 NOW_S = 1_750_000_000.0

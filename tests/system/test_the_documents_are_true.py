@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 import pytest
 
-from memrepo.cli import main
+from memrepo.cli.main import main
 from memrepo.limits import Limits
 from memrepo.settings import Settings, environment
-from memrepo_worker.commands.worker import worker as worker_command
+from memrepo_worker.cli.worker import worker as worker_command
 from memrepo_worker.git.command import GIT_VERSION_MIN
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError

@@ -12,8 +12,8 @@ import pytest
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.seam import ALWAYS
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ALWAYS
 from tests.support.seed_repository import SeedRepository
 from tests.support.stock_git import stock_git
 

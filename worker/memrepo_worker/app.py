@@ -15,21 +15,21 @@ from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from memrepo.errors import MemoryRepoError
-from memrepo.redis_client import connect
-from memrepo.redis_url import masked
+from memrepo.redis.address import masked
+from memrepo.redis.client import connect
 from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues import control  # noqa: F401 - registers its commands
-from memrepo_worker.queues.agreement import agree_on_names, agree_on_shards
-from memrepo_worker.queues.intake import Intake
-from memrepo_worker.queues.ownership import Ownership
-from memrepo_worker.queues.program import Program
+from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its commands
+from memrepo_worker.queues.consumer.intake import Intake
+from memrepo_worker.queues.consumer.ownership import Ownership
+from memrepo_worker.queues.consumer.program import Program
+from memrepo_worker.queues.leases.agreement import agree_on_names, agree_on_shards
+from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.reach import reaching
-from memrepo_worker.queues.results import URL_PREFIX
-from memrepo_worker.queues.shards import Shards
-from memrepo_worker.queues.tenures import Tenures
-from memrepo_worker.queues.transport import Receipts, transport_for
+from memrepo_worker.queues.results.backend import URL_PREFIX
+from memrepo_worker.queues.transport.channel import Receipts, transport_for
 from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
@@ -93,7 +93,7 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         "task_reject_on_worker_lost": False,
         "task_send_sent_event": False,
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2},
-        "worker_consumer": "memrepo_worker.queues.refusals:RefusingConsumer",
+        "worker_consumer": "memrepo_worker.queues.consumer.consumer:RefusingConsumer",
         "worker_prefetch_multiplier": 0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,

@@ -22,11 +22,11 @@ from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.service.handler import Service
 from memrepo_worker.service.turn import Tools
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.metering import MeteredStore
+from memrepo_worker.store.decorators.metering import MeteredStore
+from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
+from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.store.retry import RetryingStore, RetryPolicy
-from memrepo_worker.store.seam import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")

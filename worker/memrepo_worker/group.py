@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memrepo.errors import MemoryRepoError
-from memrepo.requests import Request
+from memrepo.wire.requests import Request
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,8 +63,8 @@ class GroupHandler(Protocol):
         read may then see commits that come after it in the group, where the earlier call's answer was lost.)
 
         Raises:
-            memrepo_worker.store.seam.UnavailableError: the store cannot be reached now; call again later with the
+            memrepo_worker.store.interface.UnavailableError: the store cannot be reached now; call again later with the
                 same requests in the same order. No outcome may be told before that succeeds.
-            memrepo_worker.store.seam.RefusedError: as above, but somebody has to mend something first.
+            memrepo_worker.store.interface.RefusedError: as above, but somebody has to mend something first.
         """
         ...

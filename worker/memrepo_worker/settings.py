@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
-from memrepo.redis_url import RedisUrl, masked, parse_redis_url
+from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import (
     BODIES_BYTES_MAX_DEFAULT,

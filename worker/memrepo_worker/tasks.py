@@ -12,9 +12,9 @@ from typing import Any
 from celery import Celery
 
 from memrepo.errors import MemoryRepoError
-from memrepo.operations import OPERATIONS, Operation
+from memrepo.wire.operations import OPERATIONS, Operation
 
-STRATEGY = "memrepo_worker.queues.intake:strategy"
+STRATEGY = "memrepo_worker.queues.consumer.intake:strategy"
 """How the consumer treats messages of our tasks: it parks them in the mailbox."""
 
 

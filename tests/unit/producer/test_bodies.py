@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo.bodies import CHUNK_BYTES_MAX, Body, BrokenBodyError, decode, encode
 from memrepo.limits import KIB, MIB
+from memrepo.wire.payload import CHUNK_BYTES_MAX, Body, BrokenBodyError, decode, encode
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from memrepo import Author, FileChange, InvalidRequestError
-from memrepo.operations import OPERATIONS, build, request_to_body, request_to_json
-from memrepo.requests import HEAD_FIELDS, CommitRequest, Request
+from memrepo.wire.operations import OPERATIONS, build, request_to_body, request_to_json
+from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, Request
 
 HEAD = {"org_id": "acme", "agent_id": "ann", "request_id": "request-1", "enqueued_at": 1.0}
 CHANGES = [

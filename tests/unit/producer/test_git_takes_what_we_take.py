@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from memrepo import InvalidRequestError, Limits
-from memrepo.names import folded
-from memrepo.validation import check_branch, check_ident, check_path, check_paths_together
+from memrepo.validation.names import folded
+from memrepo.validation.values import check_branch, check_ident, check_path, check_paths_together
 from tests.unit.producer.git_judge import GitJudge
 
 LONG = os.environ.get("LONG") == "1"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo
-from memrepo.job import Job
-from memrepo.operations import OPERATIONS, build, validate
+from memrepo.jobs.job import Job
+from memrepo.wire.operations import OPERATIONS, build, validate
 from tests.unit.producer.hostile import BODIES, BRANCHES, HOSTILE, IDS, PATHS, REQUEST_IDS, Hostile
 
 

@@ -38,12 +38,12 @@ def test_importing_memrepo_loads_nothing_heavy() -> None:
 
 
 def test_importing_the_command_line_loads_no_worker_and_no_celery() -> None:
-    assert loaded_by("memrepo.cli") & (HEAVY - {"click"}) == set()
+    assert loaded_by("memrepo.cli.main") & (HEAVY - {"click"}) == set()
 
 
 def test_importing_memrepo_loads_the_api_only_when_it_is_used() -> None:
     assert "pydantic" not in loaded_by("memrepo")
-    assert "pydantic" not in loaded_by("memrepo.cli")
+    assert "pydantic" not in loaded_by("memrepo.cli.main")
     assert "pydantic" in loaded_by("memrepo; memrepo.MemoryRepos")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo.names import FILE_AND_FOLDER, SAME_NAME, PathSet, find_twin, folded
+from memrepo.validation.names import FILE_AND_FOLDER, SAME_NAME, PathSet, find_twin, folded
 
 names = st.sampled_from(["a", "A", "b", "\u00e9", "e\u0301", "E\u0301", "a\u200c", "\u00df", "ss"])
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)

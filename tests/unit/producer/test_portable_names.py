@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memrepo import InvalidRequestError, Limits
-from memrepo.validation import check_path, check_paths_together
+from memrepo.validation.values import check_path, check_paths_together
 from tests.unit.producer.git_judge import GitJudge
 from tests.unit.producer.hostile import PATHS
 

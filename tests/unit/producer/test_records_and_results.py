@@ -17,11 +17,11 @@ from memrepo import (
     MemoryRepoError,
     RequestOutcome,
     Snapshot,
-    meta,
 )
-from memrepo.bodies import Body
 from memrepo.models import Verdict
-from memrepo.operations import OPERATIONS, Operation, result_of_task
+from memrepo.wire import record
+from memrepo.wire.operations import OPERATIONS, Operation, result_of_task
+from memrepo.wire.payload import Body
 
 SHA = "a" * 40
 COMMIT = {
@@ -151,18 +151,18 @@ def test_a_result_of_a_task_that_this_version_does_not_know_is_none() -> None:
 
 
 def test_a_cancelled_record_reads_back() -> None:
-    record = meta.read(meta.cancelled("some-task", now_s=0.0))
+    cancelled = record.read(record.cancelled("some-task", now_s=0.0))
 
-    assert record is not None
-    assert (record.task_id, record.status, record.final) == ("some-task", "cancelled", True)
-    assert isinstance(record.error, JobCancelledError)
+    assert cancelled is not None
+    assert (cancelled.task_id, cancelled.status, cancelled.final) == ("some-task", "cancelled", True)
+    assert isinstance(cancelled.error, JobCancelledError)
 
 
 @pytest.mark.parametrize(
     "noise", [b"", b"{", b"\xff", b"[]", b"1", b"null", b'"x"', b"{}", b'{"task_id": 1}']
 )
 def test_what_is_no_record_reads_as_none(noise: bytes) -> None:
-    assert meta.read(noise) is None
+    assert record.read(noise) is None
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_what_is_no_record_reads_as_none(noise: bytes) -> None:
     ],
 )
 def test_a_failure_of_any_form_has_a_message(fault: object, told: str) -> None:
-    assert str(meta.Meta("id", "failed", fault).error) == told
+    assert str(record.Meta("id", "failed", fault).error) == told
 
 
 @pytest.mark.parametrize("text", ["[" * 1_000, "[" * 100_000, '{"a":' * 100_000])
 def test_a_record_that_is_nested_too_deeply_is_no_record(text: str) -> None:
-    assert meta.read(text) is None
+    assert record.read(text) is None

@@ -6,7 +6,7 @@ import pytest
 from kombu.connection import Connection
 
 from memrepo import InvalidRequestError
-from memrepo.redis_url import RedisUrl, parse_redis_url
+from memrepo.redis.address import RedisUrl, parse_redis_url
 
 
 @pytest.mark.parametrize(

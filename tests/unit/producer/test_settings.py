@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from memrepo import InvalidRequestError, Limits, Settings
-from memrepo.redis_url import masked
+from memrepo.redis.address import masked
 from memrepo.settings import shown
 from memrepo_worker.settings import WorkerSettings
 

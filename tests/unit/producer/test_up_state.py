@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo.up_state import announced, completed, find_up
+from memrepo.cli.up_state import announced, completed, find_up
 
 VARIABLES = {
     "MEMREPO_BROKER_URL": "redis://:secret@127.0.0.1:7000/0",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memrepo import FileChange, InvalidRequestError
-from memrepo.operations import COMMIT, build
+from memrepo.wire.operations import COMMIT, build
 
 
 def content_of(content: object) -> bytes | None:

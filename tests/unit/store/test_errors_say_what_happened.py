@@ -14,11 +14,11 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from memrepo_worker.store.gcs import GcsPlace, GcsStore
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.gcs import GcsPlace, GcsStore
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ABSENT, RefusedError, Store, StoreError, UnavailableError
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.store.seam import ABSENT, RefusedError, Store, StoreError, UnavailableError
 from tests.support.http_answers import Answer, answering
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.tls import certificate_for, tls_before

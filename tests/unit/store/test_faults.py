@@ -4,7 +4,16 @@ from random import Random
 
 import pytest
 
-from memrepo_worker.store.faults import (
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    NotThereError,
+    PreconditionFailedError,
+    StoreError,
+    UnavailableError,
+)
+from tests.support.faulty_store import (
     FAULTS_OF,
     Fault,
     FaultyStore,
@@ -12,15 +21,6 @@ from memrepo_worker.store.faults import (
     Operation,
     at_request,
     seeded,
-)
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.seam import (
-    ABSENT,
-    ALWAYS,
-    NotThereError,
-    PreconditionFailedError,
-    StoreError,
-    UnavailableError,
 )
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.store.local import TEMPORARY, LocalStore
-from memrepo_worker.store.seam import ABSENT, ALWAYS, RefusedError, UnavailableError
+from memrepo_worker.store.backends.local import TEMPORARY, LocalStore
+from memrepo_worker.store.interface import ABSENT, ALWAYS, RefusedError, UnavailableError
 from tests.support.started import started
 
 KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
 
 HOLD_A_TEMPORARY_FILE = """
 import pathlib, sys, time
-from memrepo_worker.store.local import LocalStore
+from memrepo_worker.store.backends.local import LocalStore
 with LocalStore(pathlib.Path(sys.argv[1]))._temporary_file(b"half a put"):
     pathlib.Path(sys.argv[2]).touch()
     time.sleep(60)

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from memrepo_worker.observe import Counters
-from memrepo_worker.store.delay import DelayedStore
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.metering import LISTED_PER_REQUEST, MeteredStore
-from memrepo_worker.store.seam import ABSENT, NotThereError, PreconditionFailedError
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.metering import LISTED_PER_REQUEST, MeteredStore
+from memrepo_worker.store.interface import ABSENT, NotThereError, PreconditionFailedError
+from tests.support.delayed_store import DelayedStore
 
 
 def test_requests_and_bytes_are_counted_by_operation() -> None:

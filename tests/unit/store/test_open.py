@@ -9,8 +9,8 @@ import pytest
 from memrepo.installed import install_command
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from memrepo_worker.store.interface import ABSENT, RefusedError
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.seam import ABSENT, RefusedError
 
 WHICH_SDKS_ARE_IMPORTED = """
 import sys

@@ -8,21 +8,11 @@ from random import Random
 import pytest
 
 from memrepo_worker.observe import Counters
-from memrepo_worker.store.decorator import StoreDecorator
-from memrepo_worker.store.faults import Fault, FaultyStore, IgnoringStore, Operation, seeded
-from memrepo_worker.store.local import LocalStore
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.metering import MeteredStore
-from memrepo_worker.store.probe import (
-    RACERS,
-    VERDICT_AGE_S_MAX,
-    VERDICTS,
-    UnsafeStoreError,
-    check_lifecycle,
-    probe,
-    probe_daily,
-)
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.decorators.metering import MeteredStore
+from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     ListedObject,
@@ -34,6 +24,16 @@ from memrepo_worker.store.seam import (
     Version,
     When,
 )
+from memrepo_worker.store.probe import (
+    RACERS,
+    VERDICT_AGE_S_MAX,
+    VERDICTS,
+    UnsafeStoreError,
+    check_lifecycle,
+    probe,
+    probe_daily,
+)
+from tests.support.faulty_store import Fault, FaultyStore, IgnoringStore, Operation, seeded
 
 
 class CheckingFirstStore(StoreDecorator):

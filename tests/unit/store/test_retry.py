@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from memrepo_worker.store.faults import Fault, FaultyStore, Operation, Plan
-from memrepo_worker.store.memory import MemoryStore
-from memrepo_worker.store.retry import RetryingStore, RetryPolicy
-from memrepo_worker.store.seam import ABSENT, ALWAYS, NotThereError, UnavailableError
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
+from memrepo_worker.store.interface import ABSENT, ALWAYS, NotThereError, UnavailableError
+from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
 
 POLICY = RetryPolicy(attempts_max=4, delay_first_s=0.1, delay_max_s=0.3)
 

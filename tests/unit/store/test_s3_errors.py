@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from memrepo_worker.store.s3_errors import meaning_of
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.backends.s3_errors import meaning_of
+from memrepo_worker.store.interface import (
     NotThereError,
     PreconditionFailedError,
     RefusedError,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memrepo_worker.group import Agent
-from memrepo_worker.store.seam import RefusedError, UnavailableError
+from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import LastingTrouble, StoreTrouble
 
 ANN, BOB = Agent("acme", "ann"), Agent("acme", "bob")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from memrepo.names import find_twin
+from memrepo.validation.names import find_twin
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
     MODE_FILE,

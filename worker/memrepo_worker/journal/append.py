@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
     PreconditionFailedError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from memrepo.errors import InvalidRequestError
-from memrepo.names import PathSet
-from memrepo.validation import check_branch
+from memrepo.validation.names import PathSet
+from memrepo.validation.values import check_branch
 
 
 class RefNames:

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DELETED, LedgerLine
-from memrepo_worker.store.seam import ALWAYS, ListedObject, Store
+from memrepo_worker.store.interface import ALWAYS, ListedObject, Store
 
 _MARKER = b""
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from memrepo.redis_url import parse_redis_url
-from memrepo.up_state import announced
+from memrepo.cli.up_state import announced
+from memrepo.redis.address import parse_redis_url
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK

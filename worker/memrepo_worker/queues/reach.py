@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from redis import Redis, RedisError
 
-from memrepo.redis_client import connect, understand
-from memrepo.redis_errors import WrongModeError, refuse_mode
-from memrepo.redis_url import RedisUrl
-from memrepo.trouble import Role, Server, Trouble
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.client import connect, understand
+from memrepo.redis.errors import WrongModeError, refuse_mode
+from memrepo.redis.trouble import Role, Server, Trouble
 
 REACH_TIMEOUT_S = 5.0
 

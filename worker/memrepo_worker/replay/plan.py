@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from memrepo.limits import Limits
-from memrepo.names import PathSet
-from memrepo.validation import fault_of_path
+from memrepo.validation.names import PathSet
+from memrepo.validation.values import fault_of_path
 from memrepo_worker.git.objects import MODE_FILE, TreeEntry
 from memrepo_worker.replay.source import SourceChange, SourceCommit
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from memrepo.commands.ending import plain
-from memrepo.commands.show import counted
+from memrepo.cli.ending import plain
+from memrepo.cli.output import counted
 from memrepo_worker.git.objects import printable
 from memrepo_worker.replay.plan import LeftOut, Plan
 from memrepo_worker.replay.source import SourceCommit

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from memrepo.calls import MemoryRepo
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB, Limits
 from memrepo.models import Author, CommitResult, FileChange
-from memrepo.validation import check_ident
+from memrepo.repo import MemoryRepo
+from memrepo.validation.values import check_ident
 from memrepo_worker.replay.plan import Part, Plan, PlannedChange
 from memrepo_worker.replay.source import SourceCommit, SourceRepository
 from memrepo_worker.replay.window import JobFailedError, Sent, Window

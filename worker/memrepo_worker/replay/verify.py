@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memrepo.calls import MemoryRepo
 from memrepo.limits import MIB
 from memrepo.models import FileInfo
-from memrepo.requests import LIST_LIMIT_MAX
+from memrepo.repo import MemoryRepo
+from memrepo.wire.requests import LIST_LIMIT_MAX
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
     MODE_FILE,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from memrepo.errors import MemoryRepoError
-from memrepo.job import Job
+from memrepo.jobs.job import Job
 
 T = TypeVar("T")
 Tag = TypeVar("Tag")

@@ -11,7 +11,7 @@ from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.warm import WarmRepoDamagedError
 from memrepo_worker.service.turn import Tools, Turn
-from memrepo_worker.store.seam import UnavailableError
+from memrepo_worker.store.interface import UnavailableError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
-from memrepo.requests import (
+from memrepo.wire.requests import (
     DiffRequest,
     FindRequestRequest,
     GetFileRequest,
@@ -26,9 +26,9 @@ from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, describe_file
+from memrepo_worker.service.find_request import trace_of
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
-from memrepo_worker.service.revisions import is_at_or_below
-from memrepo_worker.service.traces import trace_of
+from memrepo_worker.service.writes.revisions import is_at_or_below
 
 
 def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> Any:  # noqa: ANN401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memrepo.errors import RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
-from memrepo.refs import Ref
+from memrepo.validation.refs import Ref
 from memrepo_worker.git.objects import GitObject, Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent

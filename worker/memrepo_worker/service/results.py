@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
-from memrepo.requests import (
+from memrepo.wire.requests import (
     CommitRequest,
     CreateBranchRequest,
     CreateRepoRequest,

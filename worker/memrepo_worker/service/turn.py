@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.limits import HORIZON_S, Limits
-from memrepo.requests import FindRequestRequest, Request
+from memrepo.wire.requests import FindRequestRequest, Request
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
-from memrepo_worker.journal.open import JournalReader, VoidError
+from memrepo_worker.journal.reader import JournalReader, VoidError
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -29,8 +29,8 @@ from memrepo_worker.repos.state import sha256_of
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
-from memrepo_worker.service.writes import settle
-from memrepo_worker.store.seam import Store
+from memrepo_worker.service.writes.table import settle
+from memrepo_worker.store.interface import Store
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from memrepo.installed import install_command
+from memrepo_worker.store.interface import RefusedError, Store
 from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.store.seam import RefusedError, Store
 
 Query = Mapping[str, str]
 
@@ -37,7 +37,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
 
 
 def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> Store:
-    from memrepo_worker.store.local import LocalStore  # noqa: PLC0415 - only when asked for
+    from memrepo_worker.store.backends.local import LocalStore  # noqa: PLC0415 - only when asked for
 
     _check_query("file", query, ())
     path = Path(unquote(address.path))
@@ -50,7 +50,7 @@ def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> S
 
 def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store:
     try:
-        from memrepo_worker.store.s3 import S3Place, S3Store  # noqa: PLC0415 - needs boto3
+        from memrepo_worker.store.backends.s3 import S3Place, S3Store  # noqa: PLC0415 - needs boto3
     except ModuleNotFoundError as error:
         raise _missing("s3") from error
     known = ("endpoint_url", "region", "addressing_style", "sse", "sse_kms_key_id", "storage_class")
@@ -60,7 +60,7 @@ def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store
 
 def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Store:
     try:
-        from memrepo_worker.store.gcs import GcsPlace, GcsStore  # noqa: PLC0415 - needs google-cloud-storage
+        from memrepo_worker.store.backends.gcs import GcsPlace, GcsStore  # noqa: PLC0415 - needs google-cloud-storage
     except ModuleNotFoundError as error:
         raise _missing("gcs") from error
     _check_query("gs", query, ("endpoint_url", "project", "kms_key_name", "storage_class"))

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from memrepo.clock import Clock
 from memrepo.json_text import read_json
-from memrepo_worker.store.lifecycle import HasLifecycle
-from memrepo_worker.store.seam import (
+from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     NotThereError,
@@ -27,6 +26,7 @@ from memrepo_worker.store.seam import (
     StoreError,
     UnavailableError,
 )
+from memrepo_worker.store.lifecycle import HasLifecycle
 
 PREFIX = ".memrepo-probe/"
 """Where the probe writes, below the store's own prefix; no agent's id begins with a dot."""

@@ -26,12 +26,12 @@ from contextlib import (
 )
 from types import TracebackType
 
-from memrepo.aio import AsyncMemoryRepos
+from memrepo.async_client import AsyncMemoryRepos
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
 from memrepo.limits import Limits
 from memrepo_worker.observe import Counters
-from memrepo_worker.store.seam import Store
+from memrepo_worker.store.interface import Store
 from memrepo_worker.testing.worker import InlineWorker, inline_worker
 
 __all__ = ["InlineWorker", "async_inline_repos", "inline_repos", "inline_worker"]

@@ -6,13 +6,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memrepo.errors import MemoryRepoError
-from memrepo.job import Job
+from memrepo.jobs.job import Job
+from memrepo.jobs.pending import Pending, closed, expired
+from memrepo.jobs.waiting import settled
 from memrepo.limits import Limits
-from memrepo.operations import Operation, result_of_task
-from memrepo.pending import Pending, closed, expired
-from memrepo.requests import Request
-from memrepo.validation import check_request_id
-from memrepo.waiting import settled
+from memrepo.validation.values import check_request_id
+from memrepo.wire.operations import Operation, result_of_task
+from memrepo.wire.requests import Request
 
 if TYPE_CHECKING:
     from memrepo_worker.testing.request import InlineRequest
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class InlineClient:
-    """Hands requests to an inline worker; see ``memrepo.job.Desk`` for what it owes.
+    """Hands requests to an inline worker; see ``memrepo.jobs.job.Desk`` for what it owes.
 
     If it ``blocks``, a call returns when its request has been executed, or it is not known when it will be.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from memrepo_worker.store.decorator import StoreDecorator
-from memrepo_worker.store.seam import ListedObject, Store, StoredObject, UnavailableError, Version, When
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ListedObject, Store, StoredObject, UnavailableError, Version, When
 
 
 class StoreWithOutages(StoreDecorator):

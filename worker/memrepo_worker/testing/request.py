@@ -7,13 +7,13 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from memrepo.bodies import decode, encode
 from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError, from_wire
+from memrepo.jobs.pending import Pending, closed
 from memrepo.limits import Limits
-from memrepo.meta import Meta, Status
-from memrepo.operations import Operation, build, request_to_body, validate
-from memrepo.pending import Pending, closed
-from memrepo.requests import HEAD_FIELDS, Request
+from memrepo.wire.operations import Operation, build, request_to_body, validate
+from memrepo.wire.payload import decode, encode
+from memrepo.wire.record import Meta, Status
+from memrepo.wire.requests import HEAD_FIELDS, Request
 from memrepo_worker.group import Agent, Outcome
 from memrepo_worker.observe import TurnTimes
 from memrepo_worker.trouble import WaitReason
@@ -78,7 +78,7 @@ class InlineRequest:
 
 
 class InlineDesk:
-    """Where the mailbox says what becomes of requests; see ``memrepo_worker.mailbox.Desk``.
+    """Where the mailbox says what becomes of requests; see ``memrepo_worker.scheduling.mailbox.Desk``.
 
     ``unavailable`` are the agents whose requests wait for a store that fails.
     """

@@ -11,23 +11,23 @@ from pathlib import Path
 from random import Random  # noqa: TID251 - the composition root is where randomness comes from
 from typing import Any
 
-from memrepo.aio import AsyncMemoryRepos
+from memrepo.async_client import AsyncMemoryRepos
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.limits import Limits
-from memrepo.operations import Operation
-from memrepo.requests import Request
+from memrepo.wire.operations import Operation
+from memrepo.wire.requests import Request
 from memrepo_worker.assembly import open_service
-from memrepo_worker.attempts import Attempts, Backoff
 from memrepo_worker.group import GroupHandler, Lease
-from memrepo_worker.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.observe import Counters
+from memrepo_worker.scheduling.attempts import Attempts, Backoff
+from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.memory import MemoryStore
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.retry import RetryPolicy
+from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.retry import RetryPolicy
-from memrepo_worker.store.seam import Store
 from memrepo_worker.testing.client import InlineClient
 from memrepo_worker.testing.outage import StoreWithOutages
 from memrepo_worker.testing.request import InlineDesk, InlineRequest

@@ -1,0 +1,110 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from memrepo.client_base import Face, no_report
+from memrepo.jobs.job import Job, inquire_of, late_of
+from memrepo.jobs.waiting import Progress, check_on_asyncio, parts
+
+
+class AsyncMemoryRepos(Face):
+    """The memories of all agents, for asyncio; ``MemoryRepos`` is its twin for code that may block.
+
+    Every call is a plain function that checks its request, hands it to a background thread and returns a ``Job`` at
+    once: ``await`` it for the result, ``await job.enqueued()`` to know that the broker holds it, or leave it. Calls
+    for one agent are enqueued in call order, awaited or not. Nothing here blocks the event loop.
+
+    Cancelling an ``await`` (also by ``asyncio.timeout``) leaves the job running; ``job.cancel()`` asks that it not be
+    started. Leaving ``async with`` sends what waits, then disconnects.
+    """
+
+    BLOCKS: ClassVar[bool] = False
+
+    async def wait(
+        self,
+        jobs: Sequence[Job[Any]],
+        *,
+        timeout_s: float | None = None,
+        on_progress: Progress = no_report,
+    ) -> None:
+        """Return when all jobs have ended, well or not; then ``await job`` does not wait.
+
+        ``on_progress(ended, all)`` is called on the loop, at the begin and whenever one has ended.
+
+        Raises:
+            JobTimeoutError: some have not ended within ``timeout_s``; they go on.
+        """
+        check_on_asyncio()
+        jobs = list(dict.fromkeys(jobs))
+        ends: asyncio.Queue[asyncio.Task[None] | None] = asyncio.Queue()
+        tasks = _telling(jobs, ends)
+        try:
+            if not await _all_ended(ends, jobs, timeout_s, on_progress):
+                raise late_of(jobs, timeout_s)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""
+        check_on_asyncio()
+        await asyncio.to_thread(self._desk.close)
+
+    async def __aenter__(self) -> Self:
+        check_on_asyncio()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _telling(
+    jobs: Sequence[Job[Any]], ends: asyncio.Queue[asyncio.Task[None] | None]
+) -> list[asyncio.Task[None]]:
+    """Have each job's end put into a queue, at once for those that have ended; return the tasks that do it."""
+    tasks = []
+    for job in jobs:
+        if job.done():
+            ends.put_nowait(None)
+        else:
+            tasks.append(asyncio.ensure_future(job.ended()))
+            tasks[-1].add_done_callback(ends.put_nowait)
+    return tasks
+
+
+async def _all_ended(
+    ends: asyncio.Queue[asyncio.Task[None] | None],
+    jobs: Sequence[Job[Any]],
+    timeout_s: float | None,
+    on_progress: Progress,
+) -> bool:
+    """Return whether all have ended in time: also in none, if they have already."""
+    count, ended = len(jobs), 0
+    on_progress(ended, count)
+    first_s, _ = parts(timeout_s)
+    asking = None if first_s is None else asyncio.get_running_loop().call_later(first_s, inquire_of, jobs)
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            while ended < count:
+                if (task := await ends.get()) is not None:
+                    task.result()
+                ended += 1
+                on_progress(ended, count)
+    except TimeoutError:
+        if not limit.expired():
+            raise  # it is on_progress that says so
+        if not all(job.done() for job in jobs):
+            return False
+        for number in range(ended + 1, count + 1):  # they ended at the last moment
+            on_progress(number, count)
+    finally:
+        if asking is not None:
+            asking.cancel()
+    return True

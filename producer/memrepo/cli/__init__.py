@@ -1,0 +1,1 @@
+"""The ``memrepo`` command: the producer's commands, and those that installed packages add."""

@@ -1,0 +1,139 @@
+"""How a command ends that could not do its work: one line or one JSON document on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from click.exceptions import Exit
+
+from memrepo import errors
+from memrepo.cli.interrupt import INTERRUPTED
+from memrepo.cli.table import EXTRAS
+from memrepo.installed import install_command
+
+EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
+    errors.InvalidRequestError: 2,
+    errors.RepoNotFoundError: 3,
+    errors.RefNotFoundError: 3,
+    errors.PathNotFoundError: 3,
+    errors.ResultExpiredError: 3,
+    errors.RepoExistsError: 4,
+    errors.HeadMovedError: 4,
+    errors.MemoryRepoBusyError: 5,
+    errors.BrokerUnavailableError: 5,
+    errors.StoreUnavailableError: 5,
+    errors.JobTimeoutError: 5,
+    errors.MemoryRepoError: 1,
+}
+"""The exit code of each error; one that is not listed has its base's."""
+
+JSON_ASKED = "memrepo.json"
+"""Set in a context's ``meta`` when errors are wanted as JSON, too."""
+
+PIPE_CLOSED = 141
+"""The exit code where nobody reads the output any more, as shells give it: 128 + the signal's number."""
+
+_OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return text without control characters: what an agent wrote must not steer a person's terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def exit_code_of(error: errors.MemoryRepoError) -> int:
+    """Return the exit code that stands for an error."""
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+
+
+@dataclass
+class CommandError(Exception):
+    """The end of a command, as it is told; for what is no error of memrepo's API."""
+
+    kind: str
+    message: str
+    exit_code: int = 1
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def tell(self, *, as_json: bool) -> None:
+        """Write it to standard error; without a message nothing is to be told."""
+        if not self.message:
+            return
+        told = {"type": self.kind, "message": self.message, "details": dict(self.details)}
+        with suppress(OSError):  # nobody reads that, either
+            if as_json:
+                click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
+            else:
+                head = "" if self.exit_code == INTERRUPTED else click.style("Error: ", fg="red")
+                click.echo(head + plain(self.message), err=True)
+
+
+@contextmanager
+def telling(as_json: Callable[[], bool]) -> Iterator[None]:
+    """Tell how what is done within ends, if not well, and leave with the exit code that stands for it."""
+    try:
+        yield
+    except (errors.MemoryRepoError, click.ClickException, CommandError, OSError) as error:
+        end = _end_by(error)
+    except ModuleNotFoundError as error:
+        end = _missing(error)
+    except click.Abort:
+        click.echo(err=True)  # the question stands there still
+        end = CommandError("Aborted", "Aborted: nothing was done.")
+    except KeyboardInterrupt:
+        end = CommandError("Interrupted", "Interrupted.", INTERRUPTED)
+    else:
+        return
+    end.tell(as_json=as_json())
+    raise Exit(end.exit_code)
+
+
+def _end_by(error: errors.MemoryRepoError | click.ClickException | CommandError | OSError) -> CommandError:
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, errors.MemoryRepoError):  # some are OSErrors, too
+        return CommandError(type(error).__name__, error.message, exit_code_of(error), error.details)
+    if isinstance(error, OSError):
+        return _end_of_files(error)
+    return _end_of_usage(error)
+
+
+def _end_of_usage(error: click.ClickException) -> CommandError:
+    """Tell in one line what click tells in four."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 makes an error of asking for help
+        click.echo(error.format_message())
+        return CommandError("", "", 0)
+    if not isinstance(error, click.UsageError):
+        return CommandError("CommandError", error.format_message(), error.exit_code)
+    message = error.format_message().rstrip()
+    where = f" See {error.ctx.command_path} --help" if error.ctx else ""
+    stop = "" if message.endswith((".", "?", "!")) else "."
+    return CommandError("UsageError", f"{message}{stop}{where}", error.exit_code)
+
+
+def _end_of_files(error: OSError) -> CommandError:
+    """Tell which file, or that the output did not arrive; who closed a pipe has read enough and is told nothing."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return CommandError("FileError", f"{error.filename} cannot be used: {reason}")
+    if error.errno not in _OF_OUTPUT:
+        return CommandError("OSError", reason)
+    if error.errno == errno.EPIPE:
+        return CommandError("OutputError", "", PIPE_CLOSED)
+    return CommandError("OutputError", f"the output cannot be written: {reason}")
+
+
+def _missing(error: ModuleNotFoundError) -> CommandError:
+    """Say which extra brings a library; a missing module of our own is a fault of ours, and stays what it is."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    return CommandError("NotInstalled", f"This needs more than the producer. Run: {install_command(extra)}")

@@ -1,0 +1,82 @@
+"""What commands print: for people, or with ``--json`` for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from memrepo.cli.ending import plain
+from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
+
+
+def show_json(value: Any) -> None:  # noqa: ANN401 - any result
+    """Print one JSON document."""
+    click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401 - any result
+    """Return the JSON form of a result."""
+    if isinstance(value, Model):
+        return value.model_dump(mode="json")
+    if isinstance(value, list):
+        return [to_json(item) for item in value]
+    return value
+
+
+def show_result(result: CommitResult) -> None:
+    """Print what a commit did, as git does: ``[main 1a2b3c4] message`` and its counts; a new branch is named."""
+    if not result.created:
+        click.echo(f"nothing changed: {'new branch ' * result.new_branch}{result.branch} is at {result.sha}")
+        return
+    where = click.style(f"[{result.branch} {result.sha[:12]}]", fg="yellow")
+    click.echo(f"{where} {plain(result.message.partition(chr(10))[0])}")
+    if result.new_branch:
+        click.echo(f" new branch {result.branch}")
+    click.echo(_counts(result))
+
+
+def show_commit(commit: MemoryCommit) -> None:
+    """Print one commit of a history, as ``git log`` does."""
+    click.secho(f"commit {commit.sha}", fg="yellow")
+    click.echo(f"Author: {plain(commit.author_name)} <{plain(commit.author_email)}> ({commit.author_type})")
+    click.echo(f"Date:   {commit.timestamp.isoformat()}")
+    click.echo("".join(f"\n    {plain(line)}" for line in commit.message.splitlines()))
+    click.echo(f"\n{_counts(commit)}\n")
+
+
+def counted(count: int, what: str) -> str:
+    """Return a count with its word: ``1 file``, ``2 files``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('ch') else 's'}"
+
+
+def _counts(commit: MemoryCommit) -> str:
+    return f" {counted(len(commit.files_changed), 'file')} changed, +{commit.additions} -{commit.deletions}"
+
+
+def show_outcome(outcome: RequestOutcome) -> None:
+    """Print what became of a request: its verdict and sha, and the commit if it is still there."""
+    click.echo(f"{outcome.verdict} {outcome.sha or ''}".rstrip())
+    if outcome.commit is not None:
+        show_commit(outcome.commit)
+
+
+def show_file_line(file: FileInfo) -> None:
+    """Print a file's mode, size and path."""
+    mode = "x" if file.executable else "-"
+    click.echo(f"{mode} {file.size:>10} {plain(file.path)}")
+
+
+_DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def show_diff(difference: Diff) -> None:
+    """Print the patches, as ``git diff`` does; a binary file has none."""
+    for file in difference.files:
+        if file.binary:
+            click.echo(f"{file.status} binary file {plain(file.path)}")
+        for line in file.patch.splitlines():
+            heading = line.startswith(("+++", "---"))
+            colour = None if heading else _DIFF_COLOURS.get(line[:1])
+            click.secho(plain(line), fg=colour, bold=heading)

@@ -1,0 +1,118 @@
+"""Commands that read a memory: ``cat``, ``ls``, ``log``, ``head``."""
+
+from __future__ import annotations
+
+import click
+
+from memrepo.cli.common import (
+    client,
+    json_option,
+    of_agent,
+    outcome_of,
+    ref_option,
+    repo_of,
+    timeout_option,
+)
+from memrepo.cli.output import show_commit, show_file_line, show_json
+from memrepo.wire.requests import HISTORY_LIMIT_MAX, LIST_LIMIT_MAX
+
+
+@click.command()
+@of_agent
+@click.argument("path")
+@ref_option
+@timeout_option
+@json_option
+def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bool) -> None:
+    """Print one file, byte for byte."""
+    with client() as repos:
+        file = outcome_of(repo_of(repos, org, agent).get_file(path, ref=ref), timeout_s)
+    if as_json:
+        show_json(file)
+    else:
+        click.echo(file.data, nl=False)
+
+
+@click.command()
+@of_agent
+@click.argument("prefix", default="")
+@ref_option
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, LIST_LIMIT_MAX),
+    default=1000,
+    show_default=True,
+    help="How many at most.",
+)
+@click.option("--after", metavar="PATH", help="Begin after this path.")
+@timeout_option
+@json_option
+def ls(
+    org: str,
+    agent: str,
+    prefix: str,
+    ref: str,
+    limit: int,
+    after: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """List files whose path begins with PREFIX: x for executable, bytes, path."""
+    with client() as repos:
+        job = repo_of(repos, org, agent).list_files(prefix, ref=ref, limit=limit, after=after)
+        files = outcome_of(job, timeout_s)
+    if as_json:
+        show_json(files)
+        return
+    for file in files:
+        show_file_line(file)
+
+
+@click.command()
+@of_agent
+@click.argument("path", required=False)
+@ref_option
+@click.option(
+    "-n",
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, HISTORY_LIMIT_MAX),
+    default=50,
+    show_default=True,
+    help="How many at most.",
+)
+@click.option("--after", metavar="REF", help="Begin after this commit.")
+@timeout_option
+@json_option
+def log(
+    org: str,
+    agent: str,
+    path: str | None,
+    ref: str,
+    limit: int,
+    after: str | None,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """List commits, newest first; with PATH those that changed it."""
+    with client() as repos:
+        job = repo_of(repos, org, agent).get_history(path, ref=ref, limit=limit, after=after)
+        commits = outcome_of(job, timeout_s)
+    if as_json:
+        show_json(commits)
+        return
+    for commit in commits:
+        show_commit(commit)
+
+
+@click.command()
+@of_agent
+@click.argument("branch", default="main")
+@timeout_option
+@json_option
+def head(org: str, agent: str, branch: str, timeout_s: float, as_json: bool) -> None:
+    """Print the sha of the commit that BRANCH is at."""
+    with client() as repos:
+        sha = outcome_of(repo_of(repos, org, agent).get_head_sha(branch), timeout_s)
+    show_json(sha) if as_json else click.echo(sha)

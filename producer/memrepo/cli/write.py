@@ -1,0 +1,216 @@
+"""Commands that change a memory: ``create``, ``commit``, ``delete``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import IO
+
+import click
+
+from memrepo.cli.common import (
+    author_of,
+    client,
+    json_option,
+    of_agent,
+    outcome_of,
+    repo_of,
+    request_id_option,
+    sending,
+    settings_here,
+    timeout_option,
+)
+from memrepo.cli.output import show_json, show_result
+from memrepo.errors import TooLargeError
+from memrepo.jobs.job import Job
+from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult, FileChange
+
+put_option = click.option(
+    "--put",
+    "files",
+    nargs=2,
+    type=(str, click.File("rb")),
+    multiple=True,
+    metavar="PATH FILE",
+    help="Write the content of FILE (- is standard input) at PATH. May be given again.",
+)
+author_option = click.option(
+    "--author",
+    type=author_of,
+    metavar="'NAME <EMAIL>'",
+    default=DEFAULT_AUTHOR,
+    show_default="memrepo",
+    help="Who writes it.",
+)
+no_wait_option = click.option(
+    "--no-wait", is_flag=True, help="Print the job's id and leave; see memrepo job."
+)
+
+Files = tuple[tuple[str, IO[bytes]], ...]
+
+
+def read_files(files: Files) -> list[FileChange]:
+    """Read what ``--put`` names; no more of each than a file may hold.
+
+    Raises:
+        UsageError: standard input is named twice, or a file cannot be read to its end.
+    """
+    sources = [_source(file) for _, file in files]
+    if len(set(sources)) < len(sources):
+        raise click.UsageError("--put: standard input can be read once only.")
+    return [FileChange(path=_unicode(path), content=_content(path, file)) for path, file in files]
+
+
+def _source(file: IO[bytes]) -> object:
+    """Return what is equal for two names of one stream, which only the first of them could read."""
+    with suppress(OSError, AttributeError):  # a test's standard input has no number
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return status.st_dev, status.st_ino
+    return id(file)
+
+
+def _content(path: str, file: IO[bytes]) -> bytes:
+    bytes_max = settings_here().limits.file_bytes_max
+    try:
+        content = file.read(bytes_max + 1)
+    except OSError as error:
+        raise click.UsageError(
+            f"--put: what is meant for {path} cannot be read: {error.strerror}."
+        ) from error
+    if len(content) > bytes_max:
+        raise TooLargeError.of("--put", f"{path!r} would be over file_bytes_max ({bytes_max} bytes)")
+    return content
+
+
+def _unicode(path: str) -> str:
+    """Return a path that a request can carry.
+
+    Raises:
+        UsageError: it has bytes that are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{path!r} is not valid Unicode.") from None
+    return path
+
+
+@click.command()
+@of_agent
+@put_option
+@author_option
+@request_id_option
+@no_wait_option
+@timeout_option
+@json_option
+def create(
+    org: str,
+    agent: str,
+    files: Files,
+    author: Author,
+    request_id: str | None,
+    no_wait: bool,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Begin an agent's memory with a first commit."""
+    contents = read_files(files)
+    with client() as repos:
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.create_repo(contents, author=author, request_id=sent_as)
+        _settle(job, no_wait, timeout_s, as_json)
+
+
+@click.command()
+@of_agent
+@click.option("-m", "--message", required=True, help="The commit message.")
+@put_option
+@click.option("--text", "texts", nargs=2, multiple=True, metavar="PATH TEXT", help="Write TEXT at PATH.")
+@click.option("--delete", "deleted", multiple=True, metavar="PATH", help="Delete PATH.")
+@author_option
+@click.option(
+    "--branch", metavar="NAME", default="main", show_default=True, help="Where it goes; a new one is begun."
+)
+@click.option(
+    "--start-point", metavar="REF", default="main", show_default=True, help="Where a new branch begins."
+)
+@click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
+@click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
+@request_id_option
+@no_wait_option
+@timeout_option
+@json_option
+def commit(  # noqa: PLR0913, PLR0917 - one argument per option
+    org: str,
+    agent: str,
+    message: str,
+    files: Files,
+    texts: tuple[tuple[str, str], ...],
+    deleted: tuple[str, ...],
+    author: Author,
+    branch: str,
+    start_point: str,
+    expected_head: str | None,
+    create_repo_if_missing: bool,
+    request_id: str | None,
+    no_wait: bool,
+    timeout_s: float,
+    as_json: bool,
+) -> None:
+    """Change files of an agent's memory as one commit."""
+    changes = [
+        *read_files(files),
+        *(FileChange(path=_unicode(path), content=os.fsencode(text)) for path, text in texts),
+        *(FileChange(path=_unicode(path)) for path in deleted),
+    ]
+
+    with client() as repos:
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.commit(
+                changes,
+                message,
+                author=author,
+                branch=branch,
+                start_point=start_point,
+                expected_head=expected_head,
+                create_repo_if_missing=create_repo_if_missing,
+                request_id=sent_as,
+            )
+        _settle(job, no_wait, timeout_s, as_json)
+
+
+@click.command()
+@of_agent
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@request_id_option
+@timeout_option
+@json_option
+def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: float, as_json: bool) -> None:
+    """Delete an agent's memory with all its history, for good."""
+    if not yes and as_json:
+        raise click.UsageError("With --json nobody is asked: say --yes.")
+    if not yes:
+        click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True, err=True)
+    with client() as repos:
+        repo = repo_of(repos, org, agent)
+        with sending(repo, request_id) as sent_as:
+            job = repo.delete_repo(request_id=sent_as)
+        outcome_of(job, timeout_s)
+    if as_json:
+        show_json({"org_id": org, "agent_id": agent, "deleted": True})
+    else:
+        click.echo(f"deleted {org}/{agent}")
+
+
+def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:
+    """Print the job's id, or wait for its result and print that."""
+    if no_wait:
+        job.pending.look_at()  # whoever is told its id looks after it
+        show_json({"job_id": job.id}) if as_json else click.echo(job.id)
+        return
+    result = outcome_of(job, timeout_s)
+    show_json(result) if as_json else show_result(result)

@@ -1,0 +1,68 @@
+"""What the two clients have in common: how they are made, and how they name memories and jobs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from memrepo.dispatch.dispatcher import QueueDesk
+from memrepo.jobs.job import Desk, Job
+from memrepo.repo import MemoryRepo
+from memrepo.settings import Settings
+
+
+class Face:
+    """A client of the memories of all agents; see ``MemoryRepos`` and ``AsyncMemoryRepos``."""
+
+    BLOCKS: ClassVar[bool]
+
+    def __init__(
+        self,
+        *,
+        broker_url: str | None = None,
+        result_url: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Connect at first use.
+
+        Addresses are ``redis://``, ``rediss://`` or ``unix://``; ``result_url`` defaults to the broker's.
+
+        Raises:
+            InvalidRequestError: an address is none of these.
+        """
+        chosen = (settings or Settings()).at(broker_url, result_url)
+        self._desk: Desk = QueueDesk(chosen, blocks=self.BLOCKS)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Make a client from ``MEMREPO_…`` variables.
+
+        Raises:
+            InvalidRequestError: naming the variable that makes no sense.
+        """
+        return cls(settings=Settings.from_env())
+
+    @classmethod
+    def over(cls, desk: Desk) -> Self:
+        """Make a client over another desk than the queue's, as ``memrepo_worker.testing`` does."""
+        made = cls.__new__(cls)
+        made._desk = desk
+        return made
+
+    def repo(self, *, org_id: str, agent_id: str) -> MemoryRepo:
+        """Return one agent's memory; asks nobody whether there is one.
+
+        Raises:
+            InvalidRequestError: an id is not 1 to 128 letters, digits or ``._@+=-``.
+        """
+        return MemoryRepo(self._desk, org_id=org_id, agent_id=agent_id)
+
+    def job(self, job_id: str) -> Job[Any]:
+        """Return a job by its id, sent by any process; who holds the id may read its result.
+
+        The result has its type again, as no two operations' results look alike.
+        """
+        return self._desk.find(job_id)
+
+
+def no_report(_ended: int, _all: int) -> None:
+    """Tell nobody of the progress."""

@@ -1,1 +1,0 @@
-"""The producer's commands of ``memrepo``."""

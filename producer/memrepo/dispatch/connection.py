@@ -1,0 +1,297 @@
+"""A client's connection to the broker: how requests become Celery messages in their shard queues.
+
+Used by one thread, the publisher's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from memrepo.clock import Clock, give_way
+from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
+from memrepo.redis.client import refuse_plain_port
+from memrepo.redis.errors import refuse_mode
+from memrepo.routing import queue_names, unacked_key
+from memrepo.settings import Settings
+from memrepo.wire.operations import request_to_body, request_to_json
+from memrepo.wire.payload import LARGE_BYTES, Claim
+from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.requests import HEAD_FIELDS, Request
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu.connection import Connection
+    from kombu.messaging import Producer
+    from redis import Redis
+
+SHARDS_KEY = "memrepo:shards"
+NAMES_KEY = "memrepo:portable_names"
+BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
+DEPTH_TRUSTED_S = 0.1  # how long a look at a queue's depth holds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One request on its way into a queue. ``sent`` resolves when the broker holds it."""
+
+    task_id: str
+    task_name: str
+    request: Request
+    queue: str
+    reply_to: str
+    give_up_at_s: float  # on the steady clock
+    claim: Claim | None = None  # where the body is, if it travels beside
+    sent: Future[None] = field(default_factory=Future)
+    on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
+
+    def again(self, give_up_at_s: float) -> Message:
+        """Return the same message, to be sent once more."""
+        return replace(self, give_up_at_s=give_up_at_s, claim=None, sent=Future())
+
+    def settle(self, error: MemoryRepoError | None = None) -> None:
+        """Tell whoever waits that the broker holds it, or why it does not; what is told first stays."""
+        with suppress(InvalidStateError):
+            if error is None:
+                self.sent.set_result(None)
+            else:
+                self.sent.set_exception(error)
+
+
+Command = Callable[["Celery", "Producer"], None]
+"""Something else to be done on the publisher's connection, e.g. a control broadcast."""
+
+
+class Link:
+    """The publisher's connection to the broker; used by its thread alone."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._app: Celery | None = None
+        self._producer: Producer | None = None
+        self._depths: dict[str, tuple[float, int]] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._producer is not None
+
+    def open(self) -> tuple[Celery, Producer]:
+        """Return the app and a producer that is connected, to a broker with the same number of shards.
+
+        It tries once: how often and for how long is the publisher's.
+        """
+        if self._app is None:
+            self._app = make_app(self._settings)
+        if self._producer is None:
+            refuse_plain_port(self._settings.broker)
+            connection = self._app.connection_for_write()
+            try:
+                connection.ensure_connection(errback=_try_once, reraise_as_library_errors=False)
+                producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
+                _look_at_server(producer.channel.client, self._settings)
+            except Exception:
+                _collect(connection)
+                raise
+            self._producer = producer
+        return self._app, self._producer
+
+    def drop(self) -> None:
+        """Forget the connection."""
+        producer, self._producer = self._producer, None
+        self._depths.clear()
+        if producer is not None:
+            _collect(producer.connection)
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Put messages into their queues, in order, in one round trip where they are small."""
+        app, producer = self.open()
+        with producer.batch() as batch:  # type: ignore[no-untyped-call]  # kombu ships few types
+            held_bytes = 0
+            for message in messages:
+                if message is not messages[0]:
+                    give_way()
+                send_task(app, producer, message)
+                held_bytes += 0 if message.claim else message.request.size_bytes
+                if held_bytes > BATCH_BYTES_MAX:
+                    batch.flush()
+                    held_bytes = 0
+
+    def put_bodies(self, messages: list[Message]) -> list[Message]:
+        """Store what is too large for a message; fail those for which there is no room and return the others."""
+        passed = []
+        for message in messages:
+            try:
+                passed.append(self._with_body(message))
+            except MemoryRepoBusyError as error:
+                fail([message], error)
+        return passed
+
+    def _with_body(self, message: Message) -> Message:
+        if message.request.size_bytes <= LARGE_BYTES:
+            return message
+        _, producer = self.open()
+        chunks = Chunks(producer.channel.client, self._settings.bodies_bytes_max)
+        body = request_to_body(message.request)
+        return replace(message, claim=chunks.put(request_body(message.task_id), body, REQUEST_KEPT_S))
+
+    def refuse_where_deep(self, messages: list[Message]) -> list[Message]:
+        """Fail the messages whose queue is too deep and return the others."""
+        limit = self._settings.max_queue_depth
+        if not limit:
+            return messages
+        self._look_at_depths({message.queue for message in messages})
+        passed = []
+        for message in messages:
+            looked_at, depth = self._depths[message.queue]
+            if depth >= limit:
+                fail([message], busy(depth, limit))
+            else:
+                self._depths[message.queue] = (looked_at, depth + 1)
+                passed.append(message)
+        return passed
+
+    def _look_at_depths(self, queues: set[str]) -> None:
+        """Ask for the depths that are not known well enough; what we add ourselves is counted."""
+        now = self._clock()
+        never = (float("-inf"), 0)
+        due = [queue for queue in queues if now - self._depths.get(queue, never)[0] >= DEPTH_TRUSTED_S]
+        if not due:
+            return
+        _, producer = self.open()
+        pipeline = producer.channel.client.pipeline(transaction=False)
+        for queue in due:
+            pipeline.llen(queue)
+            pipeline.hlen(unacked_key(queue))
+        counts = pipeline.execute()
+        depths = (waiting + taken for waiting, taken in zip(counts[::2], counts[1::2], strict=True))
+        self._depths |= {queue: (now, depth) for queue, depth in zip(due, depths, strict=True)}
+
+
+def _try_once(error: Exception, _pause_s: float) -> None:
+    """End kombu's tries at the first, which would be followed by a pause of two seconds."""
+    raise error
+
+
+def _look_at_server(client: Redis, settings: Settings) -> None:
+    """Check that a server is one that serves us, and that its workers have as many shards, and our rule for names."""
+    pipeline = client.pipeline(transaction=False)
+    pipeline.execute_command("HELLO")  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    pipeline.get(SHARDS_KEY)
+    pipeline.get(NAMES_KEY)
+    hello, *recorded = pipeline.execute(raise_on_error=False)
+    refuse_mode(hello)
+    for found in recorded:
+        if isinstance(found, Exception):
+            raise found
+    shards, names = recorded
+    check_shards(shards, settings)
+    check_names(names, settings)
+
+
+def _collect(connection: Connection) -> None:
+    """Close a connection of which nothing more is expected."""
+    try:
+        connection.collect()  # type: ignore[no-untyped-call]  # kombu ships few types
+    except Exception as error:  # noqa: BLE001 - it is lost anyway
+        log.debug("closing failed: %s", type(error).__name__)
+
+
+def make_app(settings: Settings) -> Celery:
+    """Build the Celery app of a producer: JSON only, no result backend (replies are ours), no retry of its own."""
+    from celery import Celery  # noqa: PLC0415 - `import memrepo` stays light
+    from kombu.entity import Queue  # noqa: PLC0415
+
+    broker = settings.broker
+    app = Celery("memrepo", broker=broker.for_celery, backend="disabled://", set_as_current=False)
+    app.conf.update(
+        broker_use_ssl=dict(broker.tls) if broker.tls else None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_queues=[Queue(name) for name in queue_names(settings.shards)],  # type: ignore[no-untyped-call]  # as above
+        task_create_missing_queues=False,
+        task_send_sent_event=False,
+        task_publish_retry=False,
+        broker_connection_timeout=settings.connect_timeout_s,
+        broker_transport_options={
+            "priority_steps": [0],
+            "socket_connect_timeout": settings.connect_timeout_s,
+            "socket_timeout": settings.enqueue_timeout_s,  # a large body takes its time to be written
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "max_retries": 0,
+        },
+    )
+    return app
+
+
+def send_task(app: Celery, producer: Producer, message: Message) -> None:
+    """Publish one request as an ordinary Celery task."""
+    app.send_task(
+        message.task_name,
+        args=[],
+        kwargs=_kwargs(message),
+        task_id=message.task_id,
+        queue=message.queue,
+        reply_to=message.reply_to,
+        producer=producer,
+        ignore_result=False,
+        add_to_parent=False,
+        declare=[],  # the queue is a list that the first push makes: nothing to declare
+        argsrepr="()",
+        kwargsrepr=message.request.shape,
+    )
+
+
+def _kwargs(message: Message) -> dict[str, Any]:
+    """Write what the task is called with: the request, or its head and where to find the rest."""
+    if message.claim is None:
+        return {"request": request_to_json(message.request)}
+    head = message.request.model_dump(mode="json", include=set(HEAD_FIELDS))
+    return {"request": head, "body": message.claim.model_dump()}
+
+
+def check_shards(recorded: bytes | None, settings: Settings) -> None:
+    """Compare the number of shards with the one that the first worker recorded, if any has.
+
+    Raises:
+        InvalidRequestError: they differ, so that an agent would have two queues.
+    """
+    if recorded is not None and int(recorded) != settings.shards:
+        raise InvalidRequestError.of(
+            "MEMREPO_SHARDS", f"is {settings.shards} here, but the workers of this broker use {int(recorded)}"
+        )
+
+
+def check_names(recorded: bytes | None, settings: Settings) -> None:
+    """Compare which names are taken with what the first worker recorded, if any has.
+
+    Raises:
+        InvalidRequestError: they differ, so that workers would refuse what is taken here, or the other way round.
+    """
+    ours, theirs = settings.limits.portable_names, (recorded or b"").decode(errors="replace")
+    if theirs and theirs != ours:
+        raise InvalidRequestError.of(
+            "MEMREPO_PORTABLE_NAMES", f"is {ours} here, but the workers of this broker use {theirs}"
+        )
+
+
+def busy(depth: int, limit: int) -> MemoryRepoBusyError:
+    """Return the error for a queue that is too deep."""
+    return MemoryRepoBusyError(
+        f"{depth} requests wait in the agent's queue, over max_queue_depth ({limit}). Wait, then send again.",
+        {"queue_depth": depth, "max_queue_depth": limit},
+    )
+
+
+def fail(messages: Sequence[Message], error: MemoryRepoError) -> None:
+    """Tell whoever waits that these were not sent."""
+    for message in messages:
+        message.settle(error)

@@ -1,0 +1,206 @@
+"""A client's desk at the queue: sends requests off, keeps their jobs, and finds jobs of other clients.
+
+It opens at most five connections to the broker and the result store, at first use, and opens them anew in a
+process that was forked off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+from weakref import WeakSet, WeakValueDictionary
+
+from memrepo.clock import steady_clock, system_clock
+from memrepo.dispatch.connection import Message
+from memrepo.dispatch.replies import Replies
+from memrepo.dispatch.session import Connections
+from memrepo.errors import MemoryRepoError
+from memrepo.jobs.job import Job
+from memrepo.jobs.pending import Pending
+from memrepo.limits import Limits
+from memrepo.routing import route
+from memrepo.settings import Settings
+from memrepo.validation.values import check_request_id
+from memrepo.wire.operations import Operation, result_of_task
+from memrepo.wire.requests import Request
+
+T = TypeVar("T")
+
+
+class QueueDesk:
+    """The desk of one client. Thread-safe. See ``memrepo.jobs.job.Desk`` for what it owes."""
+
+    def __init__(self, settings: Settings, *, blocks: bool) -> None:
+        self.settings = settings
+        self._blocks = blocks
+        self._lock = threading.Lock()
+        self._connections: Connections | None = None
+        self._jobs: WeakValueDictionary[str, Pending[Any]] = WeakValueDictionary()
+        self._closed = False
+        _desks.add(self)
+
+    def __del__(self) -> None:
+        """Warn of a client that nobody closed; what it has sent, or will have, is seen to its end."""
+        if self._connections is not None:
+            self._connections.retire()
+
+    def after_fork(self) -> None:
+        """Open connections of its own in a child: the parent's belong to threads that are not here."""
+        self._lock, self._connections = threading.Lock(), None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether calls wait for the broker."""
+        return self._blocks
+
+    @property
+    def limits(self) -> Limits:
+        """What requests are checked against."""
+        return self.settings.limits
+
+    def now_s(self) -> float:
+        """Wall time: seconds since 1970-01-01 UTC."""
+        return system_clock()
+
+    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
+        """Send a request and return its job; if this desk blocks, once the broker holds it.
+
+        Raises:
+            BrokerUnavailableError: it did not take it in time (if this desk blocks; else the job says so).
+            MemoryRepoBusyError: the queue is too deep (likewise).
+        """
+        connections = self._connected()
+        allowed_s = connections.publisher.allowance_s(request.size_bytes)
+        message = Message(
+            task_id=task_id,
+            task_name=operation.task_name,
+            request=request,
+            queue=route(request.org_id, request.agent_id, self.settings.shards),
+            reply_to=connections.replies.channel,
+            give_up_at_s=steady_clock() + allowed_s,
+        )
+        pending: Pending[T] = Pending(
+            task_id,
+            lambda body, _: operation.result_from_body(body),
+            queue=message.queue,
+            sent=message.sent,
+            about=f"{operation.name} of {request.org_id}/{request.agent_id}",
+        )
+        message = replace(message, on_trouble=pending.not_sent_yet)
+        self._jobs[task_id] = pending
+        # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
+        job = Job(
+            self,
+            pending,
+            request.request_id,
+            allowed_s + 0.5,
+            too_late=lambda: connections.publisher.too_late(request),
+        )
+        try:
+            self._send(connections, message, pending)
+            if self._blocks:
+                job.wait_enqueued()
+        except BaseException:  # Ctrl+C, too: it tells the caller
+            pending.look_at()
+            raise
+        return job
+
+    def _send(self, connections: Connections, message: Message, pending: Pending[Any]) -> None:
+        replies = connections.replies
+        replies.start()  # here, as a thread that sends while the interpreter exits could start no other
+        replies.watch(pending)
+        connections.resends.track(message, pending)
+        message.sent.add_done_callback(partial(_unless_sent, pending, replies, self._jobs))
+        connections.publisher.send(message)
+
+    def find(self, job_id: str) -> Job[Any]:
+        """Return a job that any client has sent."""
+        check_request_id(job_id, "job_id")
+        with self._lock:  # one id has one entry in all tables, however often it is asked for
+            pending = self._jobs.get(job_id)
+            if pending is None:
+                pending = self._jobs[job_id] = Pending(job_id, result_of_task, foreign=True)
+        pending.look_at()  # whoever keeps its id looks after it
+        return Job(self, pending)
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now."""
+        self._connected().replies.look(pending)
+
+    def is_served(self, pending: Pending[Any]) -> bool | None:
+        """Return whether a worker serves a job's queue, as far as is known."""
+        connections = self._connections
+        return None if connections is None else connections.serving.is_served(pending.queue)
+
+    def inquire(self, pending: Pending[Any]) -> Future[None]:
+        """Have looked up how far a job is and whether its queue is served, in the background."""
+        connections = self._connected()
+        connections.replies.look_soon(pending)
+        return connections.serving.ask()
+
+    def attend(self, pending: Pending[Any]) -> None:
+        """Resolve a job as soon as its result is there."""
+        replies = self._connected().replies
+        if replies.watches(pending):
+            return
+        if self._blocks:
+            replies.look(pending)
+        if not pending.future.done():
+            replies.start()
+            replies.watch(pending)
+
+    def cancel(self, pending: Pending[Any]) -> None:
+        """Ask that a job not be started: its record decides, and every worker looks there before it begins."""
+        replies = self._connected().replies
+        if self._blocks:
+            replies.cancel(pending.task_id)
+            replies.look(pending)
+        else:
+            replies.cancel_soon(pending.task_id)
+
+    def close(self) -> None:
+        """Send what waits, for as long as that may take, and disconnect."""
+        with self._lock:
+            connections, self._connections, self._closed = self._connections, None, True
+        if connections is not None:
+            connections.close()
+
+    def _connected(self) -> Connections:
+        with self._lock:
+            if self._closed:
+                raise MemoryRepoError("The client is closed: make a new one.")
+            if self._connections is None:
+                owner = "MemoryRepos" if self._blocks else "AsyncMemoryRepos"
+                self._connections = Connections(self.settings, owner)
+            return self._connections
+
+
+_desks: WeakSet[QueueDesk] = WeakSet()
+
+
+def _after_fork() -> None:
+    for desk in list(_desks):
+        desk.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _unless_sent(
+    pending: Pending[Any],
+    replies: Replies,
+    jobs: WeakValueDictionary[str, Pending[Any]],
+    sent: Future[None],
+) -> None:
+    """End the job of a request that was not sent; who asks for it by its id later is told by its record."""
+    error = None if sent.cancelled() else sent.exception()
+    if sent.cancelled() or isinstance(error, MemoryRepoError):
+        replies.forget(pending)
+        jobs.pop(pending.task_id, None)
+    if isinstance(error, MemoryRepoError):
+        pending.fail(error, sent=False)

@@ -1,0 +1,308 @@
+"""How a client hears of its jobs: one pub/sub channel, one daemon thread, and a look at the store now and then.
+
+A reply may get lost (pub/sub keeps nothing), so every job waited for is also looked up at its key: at once after
+a reconnect, and every ``poll_interval_s``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from memrepo.clock import Clock, steady_clock, system_clock
+from memrepo.dispatch.redis_results import connect, met, store_errors
+from memrepo.jobs.pending import Pending, closed, expired, unreadable
+from memrepo.redis.errors import Action, meaning_of
+from memrepo.redis.libraries import import_redis
+from memrepo.settings import Settings
+from memrepo.wire import record
+from memrepo.wire.cancellation import cancel
+from memrepo.wire.payload import Claim
+from memrepo.wire.payload_store import FETCHED_KEPT_S, Chunks, result_body
+from memrepo.wire.record import Meta
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import PubSub
+
+CHANNEL_PREFIX = "memrepo.dispatch.replies."
+TICK_S = 0.1  # how soon a job that another process sent is looked at
+RECONNECT_PAUSE_S = 0.2
+LOOKUP_MAX = 50  # keys asked for at once
+
+Fetch = Callable[[Pending[Any], Claim, str | None], None]
+
+log = logging.getLogger(__name__)
+
+
+class Replies:
+    """Resolves the jobs of one client. Thread-safe; starts its thread at the first ``start``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client_id: str,
+        on_poll: Callable[[], None] = lambda: None,
+        clock: Clock = steady_clock,
+    ) -> None:
+        """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait."""
+        self.channel = CHANNEL_PREFIX + client_id
+        self._settings = settings
+        self._on_poll = on_poll
+        self._clock = clock
+        self._pending: dict[str, Pending[Any]] = {}
+        self._asked_for: set[Pending[Any]] = set()
+        self._to_cancel: deque[str] = deque()
+        self._lock = threading.Lock()
+        self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
+        self._subscribed = threading.Event()
+        self._tried = threading.Event()  # to subscribe, well or not, since somebody looked
+        self._trouble: Exception | None = None  # what the last try met
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._client: Redis | None = None
+        self._fetcher: ThreadPoolExecutor | None = None
+        self._polled_at = clock()
+
+    def start(self) -> None:
+        """Begin to listen, unless that was done."""
+        with self._lock:
+            if self._thread is None and not self._closing.is_set():
+                thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
+                thread.start()  # may be refused: the interpreter exits
+                self._thread = thread
+
+    def wait_subscribed(self, timeout_s: float) -> None:
+        """Return when replies will be heard.
+
+        Raises:
+            Exception: what the last try to subscribe met, if that took longer than ``timeout_s``; at once if no waiting
+                mends it.
+        """
+        self.start()
+        deadline = self._clock() + timeout_s
+        while not self._subscribed.is_set():
+            error, left_s = self._trouble, deadline - self._clock()
+            if error is not None and (
+                left_s <= 0 or met(self._settings, error).meaning.action is Action.REFUSE
+            ):
+                raise error
+            if left_s <= 0:
+                raise TimeoutError("no answer yet")
+            self._tried.wait(left_s)
+            self._tried.clear()
+
+    def watch(self, pending: Pending[Any]) -> None:
+        """Resolve this job from now on, until it is final."""
+        with self._lock:
+            self._pending[pending.task_id] = pending
+
+    def watches(self, pending: Pending[Any]) -> bool:
+        """Return whether the job is resolved once its result is there."""
+        with self._lock:
+            return self._pending.get(pending.task_id) is pending and self._thread is not None
+
+    def forget(self, pending: Pending[Any]) -> None:
+        """Resolve this job no longer."""
+        with self._lock:
+            if self._pending.get(pending.task_id) is pending:
+                del self._pending[pending.task_id]
+
+    @property
+    def started(self) -> bool:
+        """Whether anybody listens."""
+        return self._thread is not None
+
+    def unended(self) -> list[Pending[Any]]:
+        """Return the jobs that this client sent and that have not ended."""
+        with self._lock:
+            return [one for one in self._pending.values() if not one.foreign and not one.future.done()]
+
+    def look_soon(self, pending: Pending[Any]) -> None:
+        """Have a watched job looked up by the thread that listens, within a tick. Never blocks."""
+        with self._lock:
+            # Only what is watched: nobody would ever let go of the rest.
+            if self._pending.get(pending.task_id) is pending:
+                self._asked_for.add(pending)
+
+    def some_wait_long(self) -> bool:
+        """Return whether a job of ours is still queued after more than a poll interval."""
+        before_s = self._clock() - self._settings.poll_interval_s
+        with self._lock:
+            return any(
+                one.status == "queued" and one.known_since_s < before_s for one in self._pending.values()
+            )
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now, in the caller's thread.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        with store_errors(self._settings):
+            self._look_up([pending], self._fetch)
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task unless it was started; who watches its job is told.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        with store_errors(self._settings):
+            cancel(self._redis(), task_id, system_clock(), self.channel)
+
+    def cancel_soon(self, task_id: str) -> None:
+        """Cancel a task likewise from the thread that listens, once the result store answers. Never blocks."""
+        self._to_cancel.append(task_id)
+        self.start()
+
+    def close(self) -> None:
+        """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
+        self._closing.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
+        if self._fetcher is not None:
+            self._fetcher.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+        with self._lock:
+            unended, self._pending = self._pending, {}
+        for pending in unended.values():
+            pending.fail(closed(pending.task_id), pending.status)
+        for task_id in self._to_cancel:
+            log.warning("job %s was not cancelled: the result store did not answer until the end", task_id)
+
+    def _redis(self) -> Redis:
+        with self._client_lock:
+            import_redis()
+            if self._client is None:
+                self._client = connect(self._settings)
+            return self._client
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except Exception as error:  # noqa: BLE001 - whatever redis-py raises, the thread must live
+                log.debug("replies interrupted: %s", meaning_of(error).reason)
+                self._trouble = (
+                    None if self._subscribed.is_set() else error
+                )  # an old connection's end says little
+            finally:
+                self._subscribed.clear()
+                self._tried.set()
+            self._closing.wait(RECONNECT_PAUSE_S)
+
+    def _listen(self) -> None:
+        with self._redis().pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py left it untyped
+            pubsub.subscribe(self.channel)
+            while not self._closing.is_set():
+                self._hear(pubsub)
+                self._cancel_waiting()
+                self._poll()
+            self._cancel_waiting()
+
+    def _cancel_waiting(self) -> None:
+        try:
+            while self._to_cancel:
+                self.cancel(self._to_cancel[0])
+                self._to_cancel.popleft()
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next tick tries again
+            log.debug("a cancel waits: %s", error)
+
+    def _hear(self, pubsub: PubSub) -> None:
+        message = pubsub.get_message(timeout=TICK_S)
+        if message is None:
+            return
+        if message["type"] == "subscribe":
+            self._trouble = None
+            self._subscribed.set()
+            self._tried.set()
+            self._polled_at = float("-inf")  # what was said meanwhile is at the keys
+        elif message["type"] == "message":
+            told = record.read(message["data"])
+            if told is not None:
+                self._settle(told)
+
+    def _settle(self, record: Meta) -> None:
+        with self._lock:
+            pending = self._pending.get(record.task_id)
+        if pending is not None:
+            self._note(pending, record, self._fetch_later)
+
+    def _note(self, pending: Pending[Any], record: Meta, fetch: Fetch) -> None:
+        """Take note of a record: what is wrong with it is the end of its own job, and of no other.
+
+        A result that is a body of its own has to be fetched first; that may fail as the connection does.
+        """
+        try:
+            claim = record.claim
+            if claim is None:
+                pending.settle(record)
+        except Exception as error:  # noqa: BLE001 - whatever a forged record makes our code raise
+            log.warning("the record of job %s is none: %s", pending.task_id, type(error).__name__)
+            pending.fail(unreadable())
+            claim = None
+        if claim is not None:
+            fetch(pending, claim, record.task_name)
+        elif pending.future.done():
+            self.forget(pending)
+
+    def _fetch_later(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
+        """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
+        if self._fetcher is None:
+            self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
+        with suppress(RuntimeError):  # closed meanwhile
+            self._fetcher.submit(self._fetch_quietly, pending, claim, task_name)
+
+    def _fetch_quietly(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
+        try:
+            self._fetch(pending, claim, task_name)
+        except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
+            log.debug("fetching a result failed: %s", meaning_of(error).reason)
+
+    def _fetch(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
+        chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)
+        name = result_body(pending.task_id)
+
+        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim), task_name):
+            self.forget(pending)
+            chunks.keep([name], FETCHED_KEPT_S)
+
+    def _poll(self) -> None:
+        """Look up the jobs of other clients and those asked for at every tick, all at every poll interval."""
+        now = self._clock()
+        all_due = now - self._polled_at >= self._settings.poll_interval_s
+        if all_due:
+            self._polled_at = now
+        with self._lock:
+            if all_due:  # also what ended otherwise than by a record
+                self._pending = {key: one for key, one in self._pending.items() if not one.future.done()}
+            asked, self._asked_for = self._asked_for, set()
+            due = [one for one in self._pending.values() if all_due or one.foreign or one in asked]
+        remaining = iter(due)
+        while some := list(islice(remaining, LOOKUP_MAX)):
+            self._look_up(some, self._fetch_later)
+        if all_due:
+            self._on_poll()
+
+    def _look_up(self, jobs: Sequence[Pending[Any]], fetch: Fetch) -> None:
+        ids = [pending.task_id for pending in jobs]
+        for pending, data in zip(jobs, self._redis().mget([record.key_of(one) for one in ids]), strict=True):
+            found = record.read(data) if data else None
+            if found is None:
+                self._settle_absent(pending)
+            else:
+                self._note(pending, found, fetch)
+
+    def _settle_absent(self, pending: Pending[Any]) -> None:
+        pending.has_no_record()
+        if pending.foreign and self._clock() - pending.known_since_s > self._settings.result_expires_s:
+            self.forget(pending)
+            pending.fail(expired(pending.task_id), "unknown")

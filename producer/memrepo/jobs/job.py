@@ -1,0 +1,337 @@
+"""A job: one request on its way, to be polled, waited for, awaited or cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
+from memrepo.jobs.pending import Pending
+from memrepo.jobs.state import JobState, late
+from memrepo.jobs.waiting import check_on_asyncio, outcome_of, parts, settled, until_ended, until_one_ended
+from memrepo.limits import Limits
+from memrepo.wire.operations import Operation
+from memrepo.wire.record import Status
+from memrepo.wire.requests import Request
+
+T = TypeVar("T")
+
+BROKER_ANSWERS_S = 1.0  # how long ``describe`` waits for the broker to say whether the queue is served
+
+
+class Desk(Protocol):
+    """What sends requests and knows their jobs: a client's way to the queue, or a test's to an inline worker."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the caller's thread may wait for the network (it may not on an event loop)."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What requests are checked against."""
+        ...
+
+    def now_s(self) -> float:
+        """Wall time: seconds since 1970-01-01 UTC."""
+        ...
+
+    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
+        """Send a checked request; if it ``blocks``, return when the broker holds it."""
+        ...
+
+    def find(self, job_id: str) -> Job[Any]:
+        """Return a job that any client has sent."""
+        ...
+
+    def look(self, pending: Pending[Any]) -> None:
+        """Look a job up now, in the caller's thread; raises BrokerUnavailableError."""
+        ...
+
+    def attend(self, pending: Pending[Any]) -> None:
+        """See to it that a job is resolved as soon as its result is there."""
+        ...
+
+    def is_served(self, pending: Pending[Any]) -> bool | None:
+        """Return whether a worker serves a job's queue, as far as is known; None where it is not."""
+        ...
+
+    def inquire(self, pending: Pending[Any]) -> Future[None]:
+        """Have looked up how far a job is and whether its queue is served, without blocking.
+
+        What comes back is done when that is known, or never, where nobody answers.
+        """
+        ...
+
+    def cancel(self, pending: Pending[Any]) -> None:
+        """Ask that a job not be started."""
+        ...
+
+    def close(self) -> None:
+        """Send what waits and disconnect."""
+        ...
+
+
+class Job(Generic[T]):
+    """One request on its way.
+
+    ``id`` finds it again from any process (``repos.job(id)``): who holds the id may read the result, as long as it
+    is kept. ``request_id`` is the caller's, or equal to ``id``; it is None for a job found by its id.
+
+    With asyncio, ``await job`` gives the result; cancelling that await leaves the job running. The other methods
+    never block there: ``status`` tells what is known, which is at most ``poll_interval_s`` old, and ``cancel`` is
+    done in the background.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        pending: Pending[T],
+        request_id: str | None = None,
+        sent_within_s: float | None = None,
+        too_late: Callable[[], BrokerUnavailableError] | None = None,
+    ) -> None:
+        """Made by a client; the broker holds the request ``sent_within_s``, or it is given up as ``too_late``."""
+        self._sent_within_s = sent_within_s
+        self._too_late = too_late
+        self.id = pending.task_id
+        self.request_id = request_id
+        self._desk = desk
+        self._pending = pending
+        self._sent = pending.sent
+
+    def __del__(self) -> None:
+        """Have a failure that nobody looked at told: nobody can any more."""
+        self._pending.drop()
+
+    def __repr__(self) -> str:
+        """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
+        usage = "" if self._desk.blocks else ", to be awaited; job.wait() is a coroutine"
+        return f"Job({self.id!r}, {self._pending.status}{usage})"
+
+    def status(self) -> Status:
+        """Return ``queued``, ``running``, ``retrying`` (the store is down), ``done``, ``failed`` or ``cancelled``.
+
+        ``unknown`` means that this id has no record: still queued by another client, expired, or never sent.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        self._pending.asked_for = True
+        if not self.done():
+            self._desk.look(self._pending) if self._desk.blocks else self._desk.attend(self._pending)
+        if self.done():
+            self._pending.look_at()
+        return self._pending.status
+
+    def describe(self) -> JobState:
+        """Return how far the job is and why no further: status, reason in words, since when, and whether served.
+
+        With ``AsyncMemoryRepos`` it tells what is known, and has asked for what is not: the next call, a moment later,
+        knows. Without, it takes up to a second where the broker does not answer.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        self.status()
+        if not self.done():
+            asked = self._inquire()
+            if self._desk.blocks:
+                with suppress(TimeoutError):
+                    asked.exception(BROKER_ANSWERS_S)
+        return self._state()
+
+    def done(self) -> bool:
+        """Return whether the job has ended, as far as this process knows; asks nobody."""
+        return self._pending.future.done()
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait for the result, at most ``timeout_s`` (None: as long as it takes).
+
+        Raises:
+            JobTimeoutError: it is not there yet; the job goes on.
+            MemoryRepoError: what became of the request, as its own class.
+        """
+        if not self.done() and not self._desk.blocks:
+            raise MemoryRepoError(
+                "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
+            )
+        self.attend()
+        if not until_one_ended(self._pending.future, timeout_s, self._inquire):
+            raise self._late(timeout_s)
+        return self._outcome()
+
+    def cancel(self) -> None:
+        """Ask that the job not be started; ``status()`` and the result tell whether that came in time.
+
+        A job that has started goes on to its end.
+
+        Raises:
+            BrokerUnavailableError: the result store does not answer.
+        """
+        self._pending.look_at()
+        if not self.done():
+            self._desk.cancel(self._pending)
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Give the result, or raise the job's own error."""
+        check_on_asyncio()
+        return self._result().__await__()
+
+    async def wait(self, timeout_s: float | None = None) -> T:
+        """Give the result as ``await job`` does, within ``timeout_s`` (None: as long as it takes); for asyncio.
+
+        Raises:
+            JobTimeoutError: it is not there yet; the job goes on.
+            MemoryRepoError: what became of the request, as its own class.
+        """
+        check_on_asyncio()
+        for part_s in parts(timeout_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(part_s):
+                    await self.ended()
+            if self.done():
+                return self._outcome()
+            self._inquire()  # for the last part, which leaves time for it
+        raise self._late(timeout_s)
+
+    def add_done_callback(self, *_: object, **__: object) -> NoReturn:
+        """Refuse ``asyncio.wait([job])``, which takes whatever has this method, and say what to use.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            "A job is no asyncio future: use `await repos.wait([job])`, or hand asyncio.wait "
+            "asyncio.ensure_future(job)."
+        )
+
+    async def enqueued(self) -> None:
+        """Return when the broker holds the request.
+
+        Raises:
+            BrokerUnavailableError: it did not take it in time.
+            MemoryRepoBusyError: the agent's queue is too deep.
+        """
+        if self._sent is None:
+            return
+        try:
+            async with asyncio.timeout(self._sent_within_s):
+                await _until_done(self._sent)
+        except TimeoutError:
+            error = self._not_sent()
+            raise error from error.__cause__
+        self._check_sent(self._sent)
+
+    def wait_enqueued(self) -> None:
+        """Return when the broker holds the request, as ``enqueued``; for a thread that may block."""
+        if self._sent is None:
+            return
+        try:
+            with suppress(CancelledError):
+                self._sent.exception(self._sent_within_s)
+        except TimeoutError:
+            error = self._not_sent()
+            raise error from error.__cause__
+        self._check_sent(self._sent)
+
+    def _check_sent(self, sent: Future[None]) -> None:
+        if sent.cancelled():  # somebody else waited for it, too, and gave it up
+            raise self._not_sent()
+        if sent.exception() is not None:
+            self._pending.look_at()  # the caller is told now
+        outcome_of(sent)
+
+    def _not_sent(self) -> BrokerUnavailableError:
+        """Give the request up; if it is on its way at this moment it may still be applied, once."""
+        error = (
+            BrokerUnavailableError("The broker did not take the request in time.")
+            if self._too_late is None
+            else self._too_late()
+        )
+        if self._sent is not None:
+            self._sent.cancel()
+        self._pending.look_at()  # the caller is told now
+        self._pending.fail(error, sent=False)
+        return error
+
+    async def ended(self) -> None:
+        """Return when the job has ended, well or not."""
+        self._pending.asked_for = True
+        if not self.done():
+            with suppress(MemoryRepoError):  # one that was not sent has ended
+                await self.enqueued()
+            self.attend()
+            await until_ended(self._pending)
+
+    async def _result(self) -> T:
+        await self.ended()
+        return self._outcome()
+
+    def _outcome(self) -> T:
+        self._pending.look_at()
+        return outcome_of(self._pending.future)
+
+    def attend(self) -> None:
+        """See to it that ``future`` resolves."""
+        self._pending.asked_for = True
+        if not self.done():
+            self._desk.attend(self._pending)
+
+    def _inquire(self) -> Future[None]:
+        """Have looked up how far the job is, in the background."""
+        with suppress(MemoryRepoError):  # the client was closed: nothing more will be known
+            return self._desk.inquire(self._pending)
+        return settled()
+
+    def _late(self, timeout_s: float | None, *, of: int = 1, unended: int = 1) -> JobTimeoutError:
+        """Return the error for a wait of that length, for many jobs or this one, with what is known."""
+        return late(self.id, timeout_s, self._state(), of=of, unended=unended)
+
+    def _state(self) -> JobState:
+        return self._pending.state(served=self._desk.is_served(self._pending))
+
+    @property
+    def pending(self) -> Pending[T]:
+        """What this process knows of it; for memrepo's own use."""
+        return self._pending
+
+    @property
+    def future(self) -> Future[T]:
+        """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``.
+
+        It cannot be cancelled: ``cancel`` of the job is another thing. Whoever is given it looks after the job.
+        """
+        self._pending.look_at()
+        return self._pending.future
+
+
+async def _until_done(future: Future[None]) -> None:
+    """Await a thread's future without handing it our cancellation."""
+    loop = asyncio.get_running_loop()
+    arrived = asyncio.Event()
+
+    def tell(_: Future[None]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(arrived.set)
+
+    if not future.done():
+        future.add_done_callback(tell)
+        await arrived.wait()
+
+
+def late_of(jobs: Sequence[Job[Any]], timeout_s: float | None) -> JobTimeoutError:
+    """Return the error for jobs of which some have not ended in time."""
+    unended = [job for job in jobs if not job.done()]
+    return (unended or jobs)[0]._late(timeout_s, of=len(jobs), unended=len(unended))
+
+
+def inquire_of(jobs: Sequence[Job[Any]]) -> None:
+    """Have looked up how far the first of them is that has not ended: the one that a time-out names."""
+    for job in jobs:
+        if not job.done():
+            job._inquire()
+            return

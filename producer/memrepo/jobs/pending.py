@@ -1,0 +1,229 @@
+"""What a client knows of one job on its way: its last state, and its result to be."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from memrepo.clock import steady_clock, system_clock
+from memrepo.errors import MemoryRepoError, ResultExpiredError
+from memrepo.jobs import unseen
+from memrepo.jobs.state import UNSENT, JobState, state_of
+from memrepo.wire.payload import Body, BrokenBodyError
+from memrepo.wire.payload_store import BodyMissingError
+from memrepo.wire.record import Meta, Status
+
+T = TypeVar("T")
+
+Decode = Callable[[Body, str | None], T]
+"""Rebuilds a result from its body and the name of its task, where the record says one; raises ValueError."""
+
+
+class Pending(Generic[T]):
+    """What this process knows of one job: its last state and a future of its result.
+
+    ``foreign`` says that another client sent it, so that no reply comes to us. ``queue`` is where it was sent, and
+    ``sent`` tells whether the broker holds it; None where that is not known. ``about`` says what it is about, for a
+    log: if it fails while nobody looks, that is told (see ``memrepo.jobs.unseen``); nothing is where it is empty. It
+    ends once: whatever comes later is passed over.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        decode: Decode[T],
+        *,
+        foreign: bool = False,
+        queue: str | None = None,
+        sent: Future[None] | None = None,
+        about: str = "",
+    ) -> None:
+        self.task_id = task_id
+        self.foreign = foreign
+        self.queue = queue
+        self.sent = sent
+        self.about = about
+        self.asked_for = False  # whether anybody waited for it, or asked how far it is
+        self.looked_at = False
+        self.dropped = False
+        self.pid = os.getpid()
+        self._told = ""
+        self.status: Status = "unknown" if foreign else "queued"
+        self.known_since_s = steady_clock()
+        self._since_s = None if foreign else system_clock()
+        self._words = ""
+        self._in_the_way = ""
+        self.future: Future[T] = Future()
+        self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
+        self._decode = decode
+        self._ended = False
+        self._ending = threading.Lock()
+        self._fetching = threading.Lock()
+        self._listeners: dict[object, Callable[[], None]] = {}
+
+    def state(self, *, served: bool | None) -> JobState:
+        """Say how far it is; ``served`` tells whether a worker serves its queue."""
+        if self.future.done():
+            served = None
+        words = self._words
+        if self.status == "queued" and self.sent is not None and not self.sent.done():
+            words = f"{UNSENT}: {self._in_the_way}" if self._in_the_way else UNSENT
+        return state_of(self.status, words, self._since_s, served=served)
+
+    def not_sent_yet(self, reason: str) -> None:
+        """Take note of why the broker does not hold it yet."""
+        self._in_the_way = reason
+
+    def has_no_record(self) -> None:
+        """Take note that there is no record: a worker has not begun, or the store has lost what it had."""
+        if not self.foreign:
+            self._go_on("queued")
+
+    def settle(self, record: Meta) -> None:
+        """Take note of a record; the first final one wins."""
+        if not record.final:
+            self._go_on(record.status, record.reason, record.since_s)
+        elif record.status == "done":
+            self.finish(Body(record.result), record.task_name)
+        else:
+            self.fail(record.error, record.status)
+
+    def fetch(self, get: Callable[[], Body], task_name: str | None = None) -> bool:
+        """End with a result that is a body of its own; return False if it could not be fetched now.
+
+        ``get`` raises BodyMissingError, BrokenBodyError, or whatever else stands for "not now".
+        """
+        if not self._fetching.acquire(blocking=False):
+            return False  # another thread is at it
+        try:
+            self._go_on("done")
+            self.finish(get(), task_name)
+        except BodyMissingError:
+            self.fail(gone(self.task_id), "unknown")
+        except BrokenBodyError:
+            self.fail(unreadable())
+        finally:
+            self._fetching.release()
+        return True
+
+    def finish(self, body: Body, task_name: str | None = None) -> None:
+        """End with a result, unless it has ended; ``task_name`` is what the record says of its operation."""
+        if self._ended:
+            return
+        try:
+            value = self._decode(body, task_name)
+        except (ValueError, RecursionError):
+            self.fail(unreadable())
+            return
+        self.succeed(value)
+
+    def succeed(self, value: T) -> None:
+        """End it with a result that is decoded, unless it has ended."""
+        if self._end("done"):
+            self.future.set_result(value)
+            self._tell_listeners()
+
+    def fail(self, error: MemoryRepoError, status: Status = "failed", *, sent: bool = True) -> None:
+        """End it with an error, unless it has ended; ``sent`` is False for one that the broker never took."""
+        if self._end(status, error.message):
+            self._told = unseen.words(self, error, sent=sent)
+            self.future.set_exception(error)
+            self._tell_listeners()
+            if self.about and status in (
+                "failed",
+                "cancelled",
+                "unknown",
+            ):  # or else it goes on, unheard of here
+                unseen.note(self)
+
+    def words(self) -> str:
+        """Say how it failed, for a log."""
+        return self._told
+
+    def look_at(self) -> None:
+        """Take note that somebody knows what became of it, or will ask for it by its id."""
+        unseen.look_at(self)
+
+    def drop(self) -> None:
+        """Take note that its ``Job`` is gone."""
+        unseen.drop(self)
+
+    def _go_on(self, status: Status, words: str = "", since_s: float | None = None) -> None:
+        with self._ending:
+            if not self._ended:
+                self._note(status, words, since_s)
+
+    def _end(self, status: Status, words: str = "") -> bool:
+        """Return whether the caller is the one that ends it."""
+        with self._ending:
+            first, self._ended = not self._ended, True
+            if first:
+                self._note(status, words, None)
+            return first
+
+    def _note(self, status: Status, words: str, since_s: float | None) -> None:
+        if since_s is not None:
+            self._since_s = since_s
+        elif status != self.status and (self._since_s is not None or not self.foreign):
+            self._since_s = system_clock()  # of a job of another client the first news may be old
+        self.status, self._words = status, words
+
+    @contextmanager
+    def listening(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have ``tell`` called, in any thread, when the job ends within the block; at once if it has ended.
+
+        The future itself would never forget a callback, and one job may be waited for ten thousand times.
+        """
+        key = object()
+        self._listeners[key] = tell
+        try:
+            if self.future.done():
+                tell()
+            yield
+        finally:
+            self._listeners.pop(key, None)
+
+    def _tell_listeners(self) -> None:
+        for tell in list(self._listeners.values()):
+            tell()
+
+
+def unreadable() -> MemoryRepoError:
+    """Return the error for a result that is none."""
+    return MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
+
+
+def expired(job_id: str, request_id: str | None = None) -> ResultExpiredError:
+    """Return the error for a job of which there is no record, and none will come.
+
+    ``request_id`` is None for a job that another client sent: then it is the job's, unless its caller chose one.
+    """
+    call = f'repo.find_request("{request_id or job_id}")'
+    or_else = "" if request_id else " (or the request id that you chose)"
+    return ResultExpiredError(
+        f"There is no record of job {job_id}: its result has expired, or it was never sent. "
+        f"{call}{or_else} tells what became of it.",
+        {"job_id": job_id, "request_id": request_id},
+    )
+
+
+def gone(job_id: str) -> ResultExpiredError:
+    """Return the error for a job of which there is a record, and whose large result is not where it should be."""
+    return ResultExpiredError(
+        f"The result of job {job_id} is not at the result store any more: it was fetched before, or has expired. "
+        "If that cannot be, the workers keep results elsewhere: MEMREPO_RESULT_URL must be the same for workers and "
+        f'producers. repo.find_request("{job_id}") (or the request id that you chose) tells what became of it.',
+        {"job_id": job_id, "request_id": None},
+    )
+
+
+def closed(job_id: str) -> MemoryRepoError:
+    """Return the error for waiting on a client that was closed."""
+    return MemoryRepoError(
+        f"The client was closed while job {job_id} was under way; it goes on. Find it by its id with another client.",
+        {"job_id": job_id},
+    )

@@ -1,0 +1,1 @@
+"""Redis as clients and workers reach it: addresses, connections, and what each of its errors means."""

@@ -1,0 +1,87 @@
+"""Connecting to Redis, and finding out early what no waiting can mend: a port that speaks TLS, or speaks none."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.errors import LOST, WANTS_TLS, Meaning, meaning_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+PROBE_TIMEOUT_S = 0.4
+"""How long a port may take to show what it speaks; a slower one is taken at its word."""
+
+
+def connect(url: RedisUrl, *, connect_timeout_s: float, timeout_s: float, retries: int = 0) -> Redis:
+    """Return a client that waits for nothing without end; it connects when it is first used.
+
+    Raises:
+        ssl.SSLError: the address is one of TLS, and the port answers without.
+        ImportError: redis-py is not installed.
+    """
+    from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    refuse_plain_port(url)
+    return Redis(
+        **url.for_redis,
+        socket_connect_timeout=connect_timeout_s,
+        socket_timeout=timeout_s,
+        socket_keepalive=True,
+        health_check_interval=10,
+        retry=Retry(NoBackoff(), retries),
+    )
+
+
+def refuse_plain_port(url: RedisUrl) -> None:
+    """Find out whether an address of TLS leads to a port that speaks none.
+
+    A Redis without TLS takes its greeting for the begin of a line and waits for the rest: no error would ever come.
+
+    Raises:
+        ssl.SSLError: it does.
+    """
+    if url.tls is not None and _shakes_hands(url) is False and _answers_in_plain(url):
+        raise ssl.SSLError(ssl.SSLErrorNumber.SSL_ERROR_SSL, "the port answers without TLS")
+
+
+def understand(error: BaseException, url: RedisUrl) -> Meaning:
+    """Return what an error means that a new connection to an address met; ask the port where the error says too little.
+
+    A port that speaks TLS ends a connection that does not, without a word.
+    """
+    meaning = meaning_of(error)
+    if meaning.says == LOST.says and url.tls is None and not url.path and _shakes_hands(url):
+        return replace(meaning, action=WANTS_TLS.action, says=WANTS_TLS.says)
+    return meaning
+
+
+def _shakes_hands(url: RedisUrl) -> bool | None:
+    """Tell whether a port speaks TLS, whoever it is; None where nobody listens."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is said on this connection
+    try:
+        plain = socket.create_connection((url.host, url.port), PROBE_TIMEOUT_S)
+    except OSError:
+        return None
+    with plain:
+        try:
+            context.wrap_socket(plain, server_hostname=url.host).close()
+        except (OSError, ValueError):
+            return False
+    return True
+
+
+def _answers_in_plain(url: RedisUrl) -> bool:
+    """Tell whether a port speaks Redis without TLS."""
+    with suppress(OSError), socket.create_connection((url.host, url.port), PROBE_TIMEOUT_S) as plain:
+        plain.sendall(b"PING\r\n")
+        return plain.recv(1)[:1] in (b"+", b"-")
+    return False

@@ -1,0 +1,96 @@
+"""What stands between a client and Redis: which server, what it means, and the error that says so to the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError
+from memrepo.installed import install_command
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.errors import LIBRARY, Action, Meaning
+
+Role = Literal["broker", "result store"]
+
+
+class SentRequest(Protocol):
+    """What an error says of the request that it stopped."""
+
+    MUTATES: ClassVar[bool]
+
+    @property
+    def request_id(self) -> str:
+        """The id under which it may be sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One of the two servers of a client; they may be one and the same."""
+
+    role: Role
+    url: RedisUrl
+
+    def __str__(self) -> str:
+        return f"The {self.role} at {self.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a try has met."""
+
+    server: Server
+    meaning: Meaning
+    cause: BaseException
+
+    def error(self, request: SentRequest | None = None) -> MemoryRepoError:
+        """Return the error for what no further try is made of."""
+        details = {} if request is None else {"request_id": request.request_id}
+        error: MemoryRepoError
+        if self.meaning.says == LIBRARY.says:
+            reason = (
+                f"{self.meaning.reason}. Install memrepo anew, with what it asks for: {install_command()}"
+            )
+            error = MemoryRepoError(f"{reason[0].upper()}{reason[1:]}.", details)
+        else:
+            refuses = self.meaning.action is Action.REFUSE
+            able, mends = ("used", " No waiting mends that.") if refuses else ("reached", "")
+            text = f"{self.server} cannot be {able}: {_stopped(self._reason)}{mends}{_advice(request)}"
+            error = BrokerUnavailableError(text, details)
+        error.__cause__ = self.cause
+        return error
+
+    def too_late(self, request: SentRequest, timeout_s: float) -> BrokerUnavailableError:
+        """Return the error for a request that was not taken in time, where this was met last."""
+        error = _too_late(self.server, request, timeout_s, self._reason)
+        error.__cause__ = self.cause
+        return error
+
+    @property
+    def _reason(self) -> str:
+        """What the caller is told, who sees the cause itself anyway."""
+        known = self.meaning.action is not Action.REPORT
+        return self.meaning.reason if known else f"{self.meaning.reason}: {self.cause}"
+
+
+def no_answer(server: Server, request: SentRequest, timeout_s: float) -> BrokerUnavailableError:
+    """Return the error for a request that was not taken in time by a server that has said nothing yet."""
+    return _too_late(
+        server, request, timeout_s, "no answer yet, to a connection or to the look-up of its name"
+    )
+
+
+def _too_late(server: Server, request: SentRequest, timeout_s: float, reason: str) -> BrokerUnavailableError:
+    missed = "take the request" if server.role == "broker" else "answer"
+    text = f"{server} did not {missed} within {timeout_s:g} s: {_stopped(reason)}{_advice(request)}"
+    return BrokerUnavailableError(text, {"request_id": request.request_id})
+
+
+def _advice(request: SentRequest | None) -> str:
+    """Say how to send a write again; a read is simply asked again."""
+    if request is None or not request.MUTATES:
+        return ""
+    return f" Sending it again with the same request id, {request.request_id}, is safe."
+
+
+def _stopped(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

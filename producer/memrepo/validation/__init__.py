@@ -1,0 +1,1 @@
+"""What memrepo lets through, the same rules for producers and workers."""

@@ -1,0 +1,259 @@
+"""What memrepo lets through: the rules for single values, used by producer and worker alike.
+
+Git itself checks little when objects are written directly, so the rules stand here. A path must be one that
+git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``read-cache.c`` with
+``core.protectNTFS`` and ``core.protectHFS``, and, unless ``portable_names`` is ``posix``, Git for Windows'
+``is_valid_win32_path``). A ref follows
+``git check-ref-format --branch``. Every function raises ``InvalidRequestError`` naming the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from memrepo.errors import InvalidRequestError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.validation.names import HFS_IGNORED, PathSet
+from memrepo.validation.refs import SHORT_SHA_MIN, Ref
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,127}\Z")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
+_SHA = re.compile(r"[0-9a-f]{40}\Z")
+_SHA256 = re.compile(r"([0-9a-f]{64})?\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_IDENT_FORBIDDEN = re.compile(r"[<>\x00-\x1f\x7f]")
+_REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
+_WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|]')
+_WINDOWS_DEVICE = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
+)
+_NTFS_SHORT_NAME = re.compile(r"(git|gitmod|gi7eba)~[0-9]+\Z")
+_RESERVED = {
+    ".git": "is git's own directory",
+    ".gitmodules": "would configure submodules, which memrepo does not keep",
+}
+
+
+def check_id(value: str, field: str) -> str:
+    """Check an org or agent id: 1 to 128 of ``A-Z a-z 0-9 . _ @ + = -``, beginning with a letter or digit."""
+    _require_text(value, field)
+    if not _ID.match(value):
+        raise InvalidRequestError.of(
+            field, "must be 1 to 128 letters, digits or ._@+=- and begin with a letter or digit"
+        )
+    return value
+
+
+def check_request_id(value: str, field: str = "request_id") -> str:
+    """Check a request id: 8 to 64 letters, digits, ``-`` or ``_``; a UUID is best."""
+    _require_text(value, field)
+    if not _REQUEST_ID.match(value):
+        raise InvalidRequestError.of(field, "must be 8 to 64 letters, digits, - or _ (a UUID is best)")
+    return value
+
+
+def _require_text(value: object, field: str) -> None:
+    """Check what no model has checked."""
+    if not isinstance(value, str):
+        raise InvalidRequestError.of(field, f"must be str, not {type(value).__name__}")
+
+
+def check_path(path: str, limits: Limits, field: str) -> str:
+    """Check one file path and return it; its parts are separated by ``/`` and it has no leading ``/``."""
+    raw = _utf8(path, field)
+    if len(raw) > limits.path_bytes_max:
+        raise TooLargeError.of(
+            field, f"is {len(raw)} bytes long, over path_bytes_max ({limits.path_bytes_max})"
+        )
+    components = path.split("/")
+    if len(components) > limits.path_depth_max:
+        raise TooLargeError.of(
+            field, f"is {len(components)} levels deep, over path_depth_max ({limits.path_depth_max})"
+        )
+    for component in components:
+        _check_component(component, limits, field)
+    return path
+
+
+def fault_of_path(path: str, limits: Limits) -> str | None:
+    """Say why a commit is refused a file of this path, or None.
+
+    It is the rule's part of what ``check_path`` says, without the path's own figures: equal reasons count as one.
+    """
+    try:
+        check_path(path, limits, "path")
+    except TooLargeError as error:
+        return f"is over {error.message.rpartition(' over ')[2]}"
+    except InvalidRequestError as error:
+        return error.message.removeprefix("path: ")
+    return None
+
+
+def _check_component(component: str, limits: Limits, field: str) -> None:
+    """Check one name of a path by git's rules for the platforms that memories must go to."""
+    reason = _fault_anywhere(component)
+    if reason is None and limits.portable_names == "everywhere":
+        reason = _fault_on_windows(component)
+    if reason is not None:
+        raise InvalidRequestError.of(field, reason)
+    if len(component.encode()) > limits.component_bytes_max:
+        raise TooLargeError.of(
+            field, f"has a component over component_bytes_max ({limits.component_bytes_max} bytes)"
+        )
+
+
+def _fault_anywhere(component: str) -> str | None:
+    """Say what is wrong with a name on every platform, or None."""
+    visible = component.translate(HFS_IGNORED)
+    if visible in ("", ".", ".."):
+        return "has an empty, '.' or '..' component"
+    if _CONTROL.search(component):
+        return "has a control character"
+    if "\\" in component:
+        return "has a backslash, which separates names on Windows"
+    # NTFS passes over dots and spaces at the end, and over the name of a stream.
+    plain = visible.casefold().partition(":")[0].rstrip(". ")
+    if plain in _RESERVED:
+        return f"{plain} {_RESERVED[plain]}"
+    if _NTFS_SHORT_NAME.match(plain):
+        return "has a component that NTFS takes for the short name of a git file"
+    return None
+
+
+def _fault_on_windows(component: str) -> str | None:
+    """Say what is wrong with a name on Windows alone, and how to take it all the same, or None."""
+    if _WINDOWS_FORBIDDEN.search(component):
+        reason = 'has one of : " * < > ? |, which Windows cannot store'
+    elif component[-1] in ". ":
+        reason = "has a component that ends with a dot or space, which Windows drops"
+    elif _WINDOWS_DEVICE.match(component):
+        reason = "has a component that Windows reserves for a device"
+    else:
+        return None
+    return f"{reason} (MEMREPO_PORTABLE_NAMES=posix takes it)"
+
+
+def check_paths_together(paths: Iterable[str], field: str) -> None:
+    """Check that files do not collide: no path twice, none that is another's name elsewhere, none in another."""
+    together = PathSet()
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            raise InvalidRequestError.of(field, f"{path!r} is there twice", path=path)
+        clash = together.clash(path)
+        if clash is not None:
+            raise InvalidRequestError.of(field, str(clash), path=path)
+        seen.add(path)
+        together.add(path)
+
+
+def check_branch(name: str, field: str = "branch") -> str:
+    """Check a branch name by ``git check-ref-format --branch``; also refuses ``HEAD`` and a bare sha."""
+    _utf8(name, field)
+    if not _is_branch_name(name):
+        raise InvalidRequestError.of(field, "is not a branch name that git accepts everywhere")
+    return name
+
+
+def _is_branch_name(name: str) -> bool:
+    bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
+    return not (
+        bad_part
+        or _REF_FORBIDDEN.search(name)
+        or name in ("@", "HEAD")
+        or name.startswith(("-", "refs/"))
+        or name.endswith(".")
+        or len(name.encode()) > 200  # leaves room for "refs/heads/" and ".lock" in one file name
+        or _SHA.match(name)
+    )
+
+
+def check_ref(ref: str, field: str = "ref") -> str:
+    """Check what may name a commit: ``HEAD``, a branch or tag (short or ``refs/…``), a sha or the beginning of one.
+
+    ``~n`` may follow each. Whether there is exactly one such commit is for the worker to say.
+    """
+    _utf8(ref, field)
+    name = Ref.parse(ref).name
+    if name == "HEAD" or _SHA.match(name):
+        return ref
+    branch = next(
+        (name.removeprefix(prefix) for prefix in ("refs/heads/", "refs/tags/") if name.startswith(prefix)),
+        name,
+    )
+    if not _is_branch_name(branch):
+        raise InvalidRequestError.of(
+            field,
+            f"must be HEAD, a branch, a tag or a commit sha (of at least {SHORT_SHA_MIN} digits); ~n may follow",
+        )
+    return ref
+
+
+def check_sha(value: str, field: str) -> str:
+    """Check a full commit sha: 40 lower-case hexadecimal digits."""
+    if not _SHA.match(value):
+        raise InvalidRequestError.of(field, "must be a full commit sha of 40 lower-case hexadecimal digits")
+    return value
+
+
+def check_sha256(value: str, field: str) -> str:
+    """Check a content's sha256 in lower-case hexadecimal; empty means that the file must not exist."""
+    if not _SHA256.match(value):
+        raise InvalidRequestError.of(field, "must be 64 lower-case hexadecimal digits, or empty")
+    return value
+
+
+def check_ident(value: str, field: str) -> str:
+    """Check a name or e-mail of an author: one line, no ``<`` or ``>``, no white space around it."""
+    _utf8(value, field)
+    if not value or len(value.encode()) > 255:
+        raise InvalidRequestError.of(field, "must be 1 to 255 bytes long")
+    if _IDENT_FORBIDDEN.search(value):
+        raise InvalidRequestError.of(field, "must not hold <, > or control characters")
+    if value != value.strip():
+        raise InvalidRequestError.of(field, "must not begin or end with white space")
+    return value
+
+
+def check_message(message: str, limits: Limits, field: str = "message") -> str:
+    """Check a commit message: UTF-8, no NUL, not only white space, within the limit."""
+    raw = _utf8(message, field)
+    if "\0" in message:
+        raise InvalidRequestError.of(field, "must not hold NUL")
+    if not message.strip():
+        raise InvalidRequestError.of(field, "must not be empty")
+    if len(raw) > limits.message_bytes_max:
+        raise TooLargeError.of(
+            field, f"is {len(raw)} bytes long, over message_bytes_max ({limits.message_bytes_max})"
+        )
+    return message
+
+
+def check_time(value_s: float, field: str) -> float:
+    """Check a time in seconds since 1970-01-01 UTC: one that git and ISO 8601 can write, up to the year 9999."""
+    if not 0 <= value_s < 253_402_300_800:
+        raise InvalidRequestError.of(field, "must be between the years 1970 and 9999")
+    return value_s
+
+
+def check_count(value: int, field: str, least: int, most: int) -> int:
+    """Check a number against its range."""
+    if not least <= value <= most:
+        raise InvalidRequestError.of(field, f"must be between {least} and {most}")
+    return value
+
+
+def _utf8(text: str, field: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError.of(field, "is not valid Unicode (it has a lone surrogate)") from None
+
+
+def check_text(value: str, limits: Limits, field: str) -> str:
+    """Check a plain search text such as a prefix: valid Unicode, no control character, no longer than a path."""
+    raw = _utf8(value, field)
+    if len(raw) > limits.path_bytes_max or _CONTROL.search(value):
+        raise InvalidRequestError.of(field, "must be at most path_bytes_max long, without control characters")
+    return value

@@ -1,0 +1,1 @@
+"""The contract with the worker: operations, requests, records and payloads, as they cross the queue."""

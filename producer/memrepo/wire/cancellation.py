@@ -1,0 +1,107 @@
+"""Whether a job was cancelled: decided once, at its record, by the one script that clients and workers run.
+
+A record's states, and who writes them (the worker's scripts are in ``memrepo_worker.queues.results.scripts``):
+
+====================  =========================  ==========================================  =======================
+state                 comes after                written by                                  kept for
+====================  =========================  ==========================================  =======================
+absent                (the beginning)                                                        until something is written
+REVOKED               absent                     ``cancel``: a client, or a worker for       twice the horizon
+                                                 ``celery control revoke`` and Flower
+STARTED               absent, STARTED, RETRY,    the owner before it executes, in one step   twice the horizon
+                      RECEIVED                   with the look for REVOKED
+RETRY                 STARTED, RETRY             the owner, while the store is away          twice the horizon
+RECEIVED              STARTED, RETRY             the owner, if the body is lost: the         twice the horizon
+                                                 producer sends the request again
+SUCCESS, FAILURE      any                        the owner, with the acknowledgement         ``result_expires_s``
+====================  =========================  ==========================================  =======================
+
+So REVOKED is written only where nothing was started, and nothing is started where REVOKED is written: a job that says
+"cancelled, nothing was changed" has changed nothing. A record goes back to absent in two ways: it expires, or a
+worker that began a request for the first time finds that its body is lost and has done nothing. What expires first
+is a result. Hence the mark: whoever stores a write's result also puts the task's mark into a set that is kept for the
+horizon, and ``cancel`` looks for it. After that an id counts as new.
+
+SUCCESS and FAILURE are written only of what was started. If they meet REVOKED, then Redis has lost the record in
+between; what happened wins.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from memrepo.limits import HORIZON_S
+from memrepo.wire import record
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+RECORD_KEPT_S = 2 * HORIZON_S
+"""As ledger lines: longer than any message that names the task may wait, whoever's clock is wrong by a horizon."""
+
+MARKS_KEY, MARKS_SPAN_S, _SETS = "memrepo:ended:", 1800, 1024
+"""The sets of marks are named ``memrepo:ended:SPAN:NUMBER``: by the number of the span of time (since 1970, by Redis'
+own clock) and by the mark's. So many that each stays below 512 numbers up to 290 writes a second: Redis then takes 8
+bytes for each, and 38 in larger sets."""
+
+STATUS_OF = """
+local function status_of(key)
+    -- The JSON begins with its status: no need to fetch a large result. '' for no record, and for what is none.
+    local head = redis.pcall('GETRANGE', key, 0, 40)
+    return type(head) == 'string' and string.match(head, '"status"%s*:%s*"(%u+)"') or ''
+end
+"""
+
+_CANCEL = (
+    STATUS_OF
+    + """
+-- KEYS: the record. ARGV: a cancelled task's record, seconds to keep it, a reply channel ('' = none), set and number of
+-- the task's mark, what the sets of marks are called, seconds that each spans, seconds that they are kept.
+-- Returns 1 if the task is cancelled, now or before; 0 if it was started, and then nothing was changed.
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    return status_of(KEYS[1]) == 'REVOKED' and 1 or 0
+end
+local span = math.floor(redis.call('TIME')[1] / ARGV[7])
+for back = 0, math.ceil(ARGV[8] / ARGV[7]) do
+    if redis.call('SISMEMBER', ARGV[6] .. span - back .. ':' .. ARGV[4], ARGV[5]) == 1 then
+        return 0
+    end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+if ARGV[3] ~= '' then
+    redis.call('PUBLISH', ARGV[3], ARGV[1])
+end
+return 1
+"""
+)
+
+
+def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> bool:
+    """Cancel a task unless it was started; whoever waits for its record, and ``reply_to``, is told.
+
+    Also an id that nobody has sent yet: it will not be executed for as long as the record is kept. Doing it again is
+    safe. Returns whether the task is cancelled; if not, nothing was changed.
+
+    Raises:
+        redis.RedisError: the result store does not answer, or refuses.
+    """
+    cancelled = record.cancelled(task_id, now_s)
+    args: list[bytes | str | int] = [
+        cancelled,
+        RECORD_KEPT_S,
+        reply_to,
+        *mark_of(task_id),
+        MARKS_KEY,
+        MARKS_SPAN_S,
+        HORIZON_S,
+    ]
+    return bool(client.register_script(_CANCEL)(keys=[record.key_of(task_id)], args=args))
+
+
+def mark_of(task_id: str) -> tuple[int, int]:
+    """Return set and number of a task's mark. That two tasks have the same one is as good as impossible."""
+    digest = blake2b(task_id.encode(), digest_size=8).digest()
+    number = int.from_bytes(digest) >> 1  # a Redis integer has a sign
+    return number % _SETS, number

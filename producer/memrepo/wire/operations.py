@@ -1,0 +1,183 @@
+"""The one table of operations: what can be asked, by which request, with which result.
+
+The client's methods, the Celery tasks, the worker's service and the tests are all driven by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from memrepo import models
+from memrepo.limits import Limits
+from memrepo.validation.shape_errors import invalid_request
+from memrepo.wire import requests
+from memrepo.wire.payload import Body, attaching
+
+Asked = TypeVar("Asked", bound=requests.Request)
+Result = TypeVar("Result")
+
+TASK_PREFIX = "memrepo."
+_ADDED_LATER = "is not known here: this worker is older than its producer, upgrade the workers first"
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Asked, Result]):
+    """One row: the model of the request, which knows the operation's name, and the type of the result."""
+
+    request: type[Asked]
+    result: TypeAdapter[Result]
+
+    @property
+    def name(self) -> str:
+        """Its name, e.g. ``commit``."""
+        return self.request.OPERATION
+
+    @property
+    def task_name(self) -> str:
+        """The name of its Celery task."""
+        return TASK_PREFIX + self.name
+
+    def result_to_json(self, value: Result) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the JSON form of a result."""
+        return self.result.dump_python(value, mode="json")
+
+    def result_from_json(self, value: Any) -> Result:  # noqa: ANN401 - any JSON value
+        """Rebuild a result from its JSON form."""
+        return self.result_from_body(Body(value))
+
+    def result_to_body(self, value: Result) -> Body:
+        """Return a result with its contents apart."""
+        contents: list[bytes] = []
+        written = self.result.dump_python(value, mode="json", context=attaching(contents))
+        return Body(written, tuple(contents))
+
+    def result_from_body(self, body: Body) -> Result:
+        """Rebuild a result; its JSON form is a body without contents apart."""
+        return self.result.validate_python(body.value, context=body.contents)
+
+
+_ROWS: list[Operation[Any, Any]] = []
+
+
+def _row(request: type[Asked], result: TypeAdapter[Result]) -> Operation[Asked, Result]:
+    """Make a row of the table, so that none can be made and left out."""
+    row = Operation(request, result)
+    _ROWS.append(row)
+    return row
+
+
+CREATE_REPO = _row(requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
+COMMIT = _row(requests.CommitRequest, TypeAdapter(models.CommitResult))
+GET_FILES = _row(requests.GetFilesRequest, TypeAdapter(models.Snapshot))
+GET_FILE = _row(requests.GetFileRequest, TypeAdapter(models.MemoryFile))
+LIST_FILES = _row(requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
+GET_HISTORY = _row(requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
+GET_HEAD_SHA = _row(requests.GetHeadShaRequest, TypeAdapter(str))
+DIFF = _row(requests.DiffRequest, TypeAdapter(models.Diff))
+RESTORE = _row(requests.RestoreRequest, TypeAdapter(models.CommitResult))
+LIST_BRANCHES = _row(requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
+FIND_REQUEST = _row(requests.FindRequestRequest, TypeAdapter(models.RequestOutcome | None))
+CREATE_BRANCH = _row(requests.CreateBranchRequest, TypeAdapter(models.Branch))
+DELETE_BRANCH = _row(requests.DeleteBranchRequest, TypeAdapter(type(None)))
+DELETE_REPO = _row(requests.DeleteRepoRequest, TypeAdapter(type(None)))
+
+OPERATIONS: Mapping[str, Operation[Any, Any]] = {operation.name: operation for operation in _ROWS}
+"""Every operation by its name."""
+
+_BY_REQUEST: Mapping[type[requests.Request], Operation[Any, Any]] = {
+    operation.request: operation for operation in OPERATIONS.values()
+}
+
+
+def result_of_task(body: Body, task_name: str | None) -> Any:  # noqa: ANN401 - any operation's result
+    """Rebuild the result of a task, known by its name alone; None is a record's that names no task.
+
+    Raises:
+        ValueError: it is no result of that task, or of any.
+    """
+    if task_name is None:
+        return _result_by_form(body)
+    operation = OPERATIONS.get(task_name.removeprefix(TASK_PREFIX))
+    if operation is None:
+        raise ValueError(f"no operation has the task {task_name!r}")
+    return operation.result_from_body(body)
+
+
+def _result_by_form(body: Body) -> Any:  # noqa: ANN401 - any operation's result
+    """Rebuild a result by its form: that of the operation which has its fields and the fewest others.
+
+    There are others where a result has grown since that record was written.
+    """
+    said = _fields_of(body.value)
+    fitting: list[tuple[int, Any]] = []
+    for operation in OPERATIONS.values():
+        try:
+            result = operation.result_from_body(body)
+        except ValidationError:
+            continue
+        fields = _fields_of(operation.result_to_json(result))
+        if fields == said:
+            return result
+        if fields is not None and said is not None and said < fields:
+            fitting.append((len(fields - said), result))
+    if not fitting:
+        raise ValueError("no operation has such a result")
+    return min(fitting, key=lambda pair: pair[0])[1]
+
+
+def _fields_of(value: Any) -> frozenset[str] | None:  # noqa: ANN401 - any JSON value
+    """Return the names of the fields of a result, or of the first in a list; None where it has none."""
+    first = value[0] if isinstance(value, list) and value else value
+    return frozenset(first) if isinstance(first, dict) else None
+
+
+def operation_of(request: requests.Request) -> Operation[Any, Any]:
+    """Return the row that a request belongs to."""
+    return _BY_REQUEST[type(request)]
+
+
+def validate(request: requests.Request, limits: Limits) -> None:
+    """Check every value of a request; both sides of the queue call this.
+
+    Raises:
+        InvalidRequestError: naming the field; ``TooLargeError`` if it is over a limit.
+    """
+    request.check(limits)
+
+
+def request_to_json(request: requests.Request) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a request as its message says it.
+
+    A field at its default is left out, so that a worker of an earlier version serves it, too.
+    """
+    return request.model_dump(mode="json", exclude_defaults=True)
+
+
+def request_to_body(request: requests.Request) -> Body:
+    """Return a request with its contents apart, without what its message says anyway (``HEAD_FIELDS``)."""
+    contents: list[bytes] = []
+    value = request.model_dump(
+        mode="json", exclude=set(requests.HEAD_FIELDS), exclude_defaults=True, context=attaching(contents)
+    )
+    return Body(value, tuple(contents))
+
+
+def build(
+    request_type: type[requests.Request],
+    contents: Sequence[bytes] = (),
+    /,
+    **values: Any,  # noqa: ANN401
+) -> requests.Request:
+    """Build a request from a caller's or a message's values; ``contents`` are what they have attached.
+
+    Raises:
+        InvalidRequestError: naming the first field whose shape is wrong.
+    """
+    try:
+        return request_type.model_validate(values, context=contents)
+    except ValidationError as error:
+        raise invalid_request(error, request_type, unknown=_ADDED_LATER) from None

@@ -1,0 +1,199 @@
+"""The requests that change a memory: each is settled once."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import field_validator
+
+from memrepo.errors import InvalidRequestError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.models import DEFAULT_AUTHOR, Author, FileChange
+from memrepo.validation import values
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.paths import bytes_of_paths, check_path_list, strip_slash, strip_slashes
+
+
+class WriteRequest(Request):
+    """A change."""
+
+    MUTATES: ClassVar[bool] = True
+
+
+class CreateRepoRequest(WriteRequest):
+    """Begin an agent's memory with its first commit."""
+
+    OPERATION: ClassVar[str] = "create_repo"
+
+    initial_files: tuple[FileChange, ...] = ()
+    author: Author = DEFAULT_AUTHOR
+
+    @field_validator("initial_files")
+    @classmethod
+    def _relative(cls, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+        return tuple(relative(file) for file in files)
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        check_changes(self.initial_files, limits, "initial_files")
+        for index, change in enumerate(self.initial_files):
+            if change.deletes:
+                raise InvalidRequestError.of(f"initial_files[{index}].content", "is needed")
+        self.author.check("author")
+
+    @property
+    def content_bytes(self) -> int:  # noqa: D102 - see Request
+        return _content_bytes(self.initial_files)
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _size_bytes(self.initial_files)
+
+    @property
+    def shape(self) -> str:  # noqa: D102 - see Request
+        return f"{super().shape} {len(self.initial_files)} files {self.content_bytes} bytes"
+
+
+class CommitRequest(WriteRequest):
+    """Change files on a branch, as one commit."""
+
+    OPERATION: ClassVar[str] = "commit"
+
+    changes: tuple[FileChange, ...]
+    message: str
+    author: Author = DEFAULT_AUTHOR
+    branch: str = "main"
+    start_point: str = "main"
+    expected_head: str | None = None
+    create_repo_if_missing: bool = False
+
+    @field_validator("changes")
+    @classmethod
+    def _relative(cls, changes: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+        return tuple(relative(change) for change in changes)
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        check_changes(self.changes, limits, "changes")
+        values.check_message(self.message, limits)
+        self.author.check("author")
+        values.check_branch(self.branch)
+        values.check_ref(self.start_point, "start_point")
+        if self.expected_head is not None:
+            values.check_sha(self.expected_head, "expected_head")
+
+    @property
+    def content_bytes(self) -> int:  # noqa: D102 - see Request
+        return _content_bytes(self.changes)
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return _size_bytes(self.changes) + len(self.message)
+
+    @property
+    def shape(self) -> str:  # noqa: D102 - see Request
+        return f"{super().shape} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
+
+
+class RestoreRequest(WriteRequest):
+    """Bring the content of an old commit back as a new one, all of it or some paths."""
+
+    OPERATION: ClassVar[str] = "restore"
+
+    ref: str
+    paths: tuple[str, ...] | None = None
+    branch: str = "main"
+    author: Author = DEFAULT_AUTHOR
+
+    _relative = field_validator("paths")(strip_slashes)
+
+    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+        values.check_ref(self.ref)
+        values.check_branch(self.branch)
+        check_path_list(self.paths, limits)
+        self.author.check("author")
+
+    @property
+    def size_bytes(self) -> int:  # noqa: D102 - see Request
+        return bytes_of_paths(self.paths)
+
+
+class CreateBranchRequest(WriteRequest):
+    """Begin a branch at a commit."""
+
+    OPERATION: ClassVar[str] = "create_branch"
+
+    name: str
+    start_point: str = "main"
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        values.check_branch(self.name, "name")
+        values.check_ref(self.start_point, "start_point")
+
+
+class DeleteBranchRequest(WriteRequest):
+    """Remove a branch; ``main`` stays."""
+
+    OPERATION: ClassVar[str] = "delete_branch"
+
+    name: str
+
+    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+        values.check_branch(self.name, "name")
+        if self.name == "main":
+            raise InvalidRequestError.of("name", "main cannot be deleted: it is what HEAD names")
+
+
+class DeleteRepoRequest(WriteRequest):
+    """Delete an agent's memory for good."""
+
+    OPERATION: ClassVar[str] = "delete_repo"
+    ENDS_GROUP: ClassVar[bool] = True
+
+    def check_body(self, limits: Limits) -> None:
+        """Nothing to check."""
+
+
+def check_changes(changes: tuple[FileChange, ...], limits: Limits, field: str) -> None:
+    """Check a set of changes: count, sizes, each path, and the paths together."""
+    if len(changes) > limits.changes_max:
+        raise TooLargeError.of(field, f"{len(changes)} changes, over changes_max ({limits.changes_max})")
+    total = 0
+    for index, change in enumerate(changes):
+        where = f"{field}[{index}]"
+        values.check_path(change.path, limits, f"{where}.path")
+        if change.expected_sha256 is not None:
+            values.check_sha256(change.expected_sha256, f"{where}.expected_sha256")
+        if change.change_type in ("add", "modify") and change.content is None:
+            raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
+        size = len(change.content or b"")
+        if size > limits.file_bytes_max:
+            raise TooLargeError.of(
+                f"{where}.content", f"is {size} bytes long, over file_bytes_max ({limits.file_bytes_max})"
+            )
+        total += size + len(change.path.encode())
+    if total > limits.request_bytes_max:
+        raise TooLargeError.of(field, f"{total} bytes, over request_bytes_max ({limits.request_bytes_max})")
+    values.check_paths_together((change.path for change in changes if not change.deletes), field)
+    _check_no_path_twice(changes, field)
+
+
+def _check_no_path_twice(changes: tuple[FileChange, ...], field: str) -> None:
+    seen: set[str] = set()
+    for change in changes:
+        if change.path in seen:
+            raise InvalidRequestError.of(field, f"{change.path!r} is there twice", path=change.path)
+        seen.add(change.path)
+
+
+def _content_bytes(changes: tuple[FileChange, ...]) -> int:
+    return sum(len(change.content or b"") for change in changes)
+
+
+def _size_bytes(changes: tuple[FileChange, ...]) -> int:
+    return _content_bytes(changes) + sum(len(change.path) for change in changes)
+
+
+def relative(change: FileChange) -> FileChange:
+    """Strip one leading slash, as a Letta server does."""
+    if not change.path.startswith("/"):
+        return change
+    return change.model_copy(update={"path": strip_slash(change.path)})

@@ -1,0 +1,111 @@
+"""What a worker needs before it can serve: one function each, which says what it found or what is wrong."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memrepo.clock import system_clock
+from memrepo.errors import MemoryRepoError
+from memrepo.redis.address import masked
+from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.queues.leases.agreement import check_names, check_shards
+from memrepo_worker.queues.reach import reaching, try_out
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.interface import StoreError
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
+
+
+class NotFitError(Exception):
+    """A worker cannot serve like this; the message is one line that says what to mend."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold. ``run`` returns what it found, or raises ``NotFitError``."""
+
+    name: str
+    run: Callable[[], str]
+
+
+def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]:
+    """Return all checks, the quickest first; ``anew`` tries the store out even if it was found safe today."""
+    apart = settings.results != settings.broker
+    return (
+        Check("git", lambda: check_git(git)),
+        Check("cache", lambda: check_cache(settings)),
+        Check("broker", lambda: check_broker(settings)),
+        *([Check("results", lambda: check_results(settings))] if apart else []),
+        Check("store", lambda: check_store(settings, anew=anew)),
+    )
+
+
+def require(settings: WorkerSettings, git: Git) -> None:
+    """Run all checks; raises ``NotFitError`` at the first that fails."""
+    for check in checks(settings, git, anew=False):
+        check.run()
+
+
+def check_git(git: Git) -> str:
+    """Check that git is there and new enough."""
+    try:
+        return git.require_version()
+    except GitError as error:
+        raise NotFitError(str(error)) from error
+
+
+def check_broker(settings: WorkerSettings) -> str:
+    """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
+    try:
+        with reaching(settings.broker, "broker") as broker:
+            try_out(broker)
+            check_shards(broker, settings.shards)
+            check_names(broker, settings.limits.portable_names)
+            memory, persistence = broker.info("memory"), broker.info("persistence")
+    except MemoryRepoError as error:
+        raise NotFitError(error.message) from error
+    found = [str(settings.broker)]
+    if not persistence.get("aof_enabled"):
+        found.append("WARNING: appendonly is off, so a restart of it loses what is queued")
+    if memory.get("maxmemory_policy") != "noeviction":
+        found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
+    return "; ".join(found)
+
+
+def check_results(settings: WorkerSettings) -> str:
+    """Check that the result store takes results."""
+    try:
+        with reaching(settings.results, "result store") as results:
+            try_out(results)
+    except MemoryRepoError as error:
+        raise NotFitError(error.message) from error
+    return str(settings.results)
+
+
+def check_store(settings: WorkerSettings, *, anew: bool) -> str:
+    """Check that the store keeps what the journal rests on; a good verdict of the last day will do unless ``anew``."""
+    try:
+        store = open_store(settings.store_url)
+        check_lifecycle(store)
+        if anew:
+            probe(store)
+        else:
+            probe_daily(store, settings.cache_dir, system_clock)
+    except (StoreError, UnsafeStoreError) as error:
+        raise NotFitError(f"the store cannot be used: {error}") from error
+    return masked(store.name)
+
+
+def check_cache(settings: WorkerSettings) -> str:
+    """Check that the cache folder can be written."""
+    folder = settings.cache_dir
+    probe = folder / f"probe-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise NotFitError(f"the cache folder {folder} cannot be written: {error.strerror}") from error
+    return str(folder)

@@ -1,0 +1,51 @@
+"""What goes wrong in the worker's commands, as the errors of the API: each ends in one line and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError
+from memrepo_worker.cli.checks import NotFitError
+from memrepo_worker.git.command import GitError
+from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.repos.cache import CacheUnusableError
+from memrepo_worker.store.interface import StoreError
+from memrepo_worker.store.open import StoreUrlError
+
+Failure = (
+    NotFitError,
+    GitError,
+    JournalDamagedError,
+    SeedBrokenError,
+    CacheUnusableError,
+    StoreError,
+)
+"""What the worker's parts raise where a command has to end."""
+
+
+@contextmanager
+def told_failures() -> Iterator[None]:
+    """Turn what the worker's parts raise into what a command ends with."""
+    try:
+        yield
+    except Failure as error:
+        raise failure_of(error) from error
+
+
+def failure_of(error: BaseException) -> MemoryRepoError:
+    """Return what a command ends with because of an error; the kind is its cause's where it only passes that on."""
+    return _kind_of(error)(" ".join(str(error).split()))  # git's own words may take several lines
+
+
+def _kind_of(error: BaseException) -> type[MemoryRepoError]:
+    if isinstance(error, NotFitError) and error.__cause__ is not None:
+        return _kind_of(error.__cause__)
+    if isinstance(error, MemoryRepoError):
+        return type(error)
+    if isinstance(error, StoreUrlError):
+        return InvalidRequestError
+    if isinstance(error, StoreError) and not isinstance(error.__cause__, ModuleNotFoundError):
+        return StoreUnavailableError
+    return MemoryRepoError

@@ -1,0 +1,197 @@
+"""``memrepo store …``: whole memories in the store: verify, export, import, and adopt from the legacy layout.
+
+These speak to the store directly, beside the workers: what they write is an entry like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random  # noqa: TID251 - the composition root of a command
+
+import click
+
+from memrepo.cli.common import json_option, of_agent, say_where_from
+from memrepo.cli.ending import plain
+from memrepo.cli.output import counted, show_json
+from memrepo.clock import system_clock
+from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.validation.values import check_id
+from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.failures import told_failures
+from memrepo_worker.cli.here import require_store, settings_here
+from memrepo_worker.git.command import GitError
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.migration.adoption import Adopter, Adoption
+from memrepo_worker.migration.contents import RefusedNames
+from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.observe import Counters
+from memrepo_worker.store.decorators.retry import RetryingStore
+from memrepo_worker.store.open import open_store
+
+_CONNECTIONS = 16
+_BROKEN = (SeedBrokenError, JournalDamagedError, GitError, MemoryRepoError)  # of one agent: the others go on
+
+
+@dataclass(frozen=True)
+class _Tools:
+    adopter: Adopter
+    transfer: Transfer
+
+
+@contextmanager
+def _tools(*, as_json: bool) -> Iterator[_Tools]:
+    """Open the store that the settings name, or the running ``memrepo up`` of this folder."""
+    settings, up = settings_here()
+    url = require_store(settings)
+    say_where_from(up, as_json=as_json)
+    with told_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
+        git = build_git(Counters(), settings.git_caps)
+        git.require_version()
+        store = RetryingStore(open_store(url), Random())  # noqa: S311 - jitter
+        yield _Tools(
+            Adopter(store, git, executor, system_clock, settings.limits),
+            Transfer(store, git, executor, system_clock, settings.limits),
+        )
+
+
+@click.group()
+def store() -> None:
+    """Verify, export, import and adopt whole memories, directly in the store.
+
+    The store is that of MEMREPO_STORE_URL or, where that is not set, of the `memrepo up` that runs in this folder.
+    """
+
+
+def _agent(org: str, agent: str) -> Agent:
+    try:
+        return Agent(check_id(org, "ORG"), check_id(agent, "AGENT"))
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@store.command(short_help="Have stock git check every object of a memory.")
+@of_agent
+@json_option
+def verify(org: str, agent: str, as_json: bool) -> None:
+    """Read an agent's whole journal and have stock git check every object of it."""
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        commits = tools.transfer.verify(whose)
+    _show(whose, f"{counted(commits, 'commit')}, sound", {"commits": commits, "sound": True}, as_json=as_json)
+
+
+@store.command(short_help="Write a memory to a bundle that git can clone.")
+@of_agent
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+def export(org: str, agent: str, file: Path, as_json: bool) -> None:
+    """Write an agent's memory to FILE, a bundle that `git clone FILE` takes."""
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        size = tools.transfer.export(whose, file.absolute())
+    _show(
+        whose,
+        f"{counted(size, 'byte')} written to {file}",
+        {"file": str(file), "bytes": size},
+        as_json=as_json,
+    )
+
+
+@store.command("import", short_help="Begin a memory from a bundle made by git.")
+@of_agent
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
+    """Begin an agent's memory from FILE, a bundle made with `git bundle create FILE --all`; it is checked first."""
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        refused: list[RefusedNames] = []
+        commits = tools.transfer.import_(whose, file, refused.extend)
+    values = {"commits": commits, "refused_names": [asdict(names) for names in refused]}
+    _show(whose, f"{counted(commits, 'commit')} imported{_told(refused)}", values, as_json=as_json)
+
+
+def _show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        show_json({"org_id": agent.org_id, "agent_id": agent.agent_id, **values})
+    else:
+        click.echo(plain(f"{agent}: {words}"))
+
+
+@store.command(short_help="Take over memories that a Letta server left behind.")
+@click.argument("org", required=False)
+@click.argument("agent", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Adopt every agent; those done before are passed over.")
+@click.option("--remove-old-files", is_flag=True, help="Remove the old files of agents that are adopted.")
+@json_option
+def adopt(org: str | None, agent: str | None, everyone: bool, remove_old_files: bool, as_json: bool) -> None:
+    """Take over memories that a Letta server left behind, history and shas unchanged.
+
+    What is too broken is reported and left untouched; then the exit code is 1. With --json there is one line, and one
+    JSON object, for each agent.
+    """
+    if everyone == bool(org and agent):
+        raise click.UsageError("Name ORG and AGENT, or give --all.")
+    if everyone:
+        _adopt_all(remove_old_files=remove_old_files, as_json=as_json)
+        return
+    whose = _agent(org or "", agent or "")
+    with _tools(as_json=as_json) as tools:
+        _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+
+
+def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
+    broken = 0
+    with _tools(as_json=as_json) as tools:
+        agents = list(tools.adopter.agents())
+        with click.progressbar(agents, label="adopting", hidden=as_json, file=sys.stderr) as bar:
+            for whose in bar:
+                try:
+                    _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+                except _BROKEN as error:
+                    broken += 1
+                    _tell(whose, f"BROKEN  {error}", {"error": str(error)}, as_json=as_json)
+    if broken:
+        raise MemoryRepoError(
+            f"{broken} of {len(agents)} could not be adopted.", {"agents": len(agents), "broken": broken}
+        )
+
+
+def _adopt_one(adopter: Adopter, agent: Agent, *, remove_old_files: bool, as_json: bool) -> None:
+    report = adopter.adopt(agent)
+    removed = adopter.remove_old_files(agent) if remove_old_files else 0
+    values = {name: value for name, value in asdict(report).items() if name != "agent"}
+    words = _line(report) + (f", {counted(removed, 'old file')} removed" if removed else "")
+    _tell(agent, words, {**values, "files_removed": removed}, as_json=as_json)
+
+
+def _tell(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    """Print a line, or an object on a line, of one agent among many."""
+    whole = {"org_id": agent.org_id, "agent_id": agent.agent_id, **values}
+    click.echo(json.dumps(whole, ensure_ascii=False) if as_json else plain(words))
+
+
+def _line(report: Adoption) -> str:
+    if report.already:
+        return f"{report.agent}: was adopted before"
+    recovered = "".join(f", {count} recovered on {name}" for name, count in report.recovered.items())
+    size = ", ".join(
+        (
+            counted(report.commits, "commit"),
+            counted(report.branches, "branch"),
+            counted(report.bytes_read, "byte"),
+        )
+    )
+    return f"{report.agent}: {size}{recovered}{_told(report.refused_names)}"
+
+
+def _told(refused: Iterable[RefusedNames]) -> str:
+    return "".join(f"\n  {plain(str(names))}" for names in refused)

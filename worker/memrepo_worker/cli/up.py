@@ -1,0 +1,188 @@
+"""``memrepo up``: everything on this machine, in one command."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import signal
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from memrepo.cli.common import json_option
+from memrepo.cli.ending import CommandError
+from memrepo.cli.up_state import DATA_DIR_DEFAULT
+from memrepo.errors import MemoryRepoError
+from memrepo.installed import install_command
+from memrepo.redis.address import masked
+from memrepo.settings import environment
+from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.checks import check_broker, check_cache, check_git, check_store
+from memrepo_worker.cli.failures import told_failures
+from memrepo_worker.local.ports import PortWish
+from memrepo_worker.local.system import (
+    RunningSystem,
+    SystemConflictError,
+    SystemPlan,
+    SystemStartError,
+    running_system,
+)
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
+from memrepo_worker.settings import WorkerSettings
+
+BROKER_PORT = 6379
+CONFLICT = 4
+"""The exit code where what is asked for is somebody else's already."""
+
+
+class StopSignals:
+    """Counts requests to stop: the first stops in order, the second does not wait."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+
+    def stopped(self) -> bool:
+        """Return whether somebody asked to stop."""
+        return self._count > 0
+
+    def hurried(self) -> bool:
+        """Return whether somebody asked twice."""
+        return self._count > 1
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), default=DATA_DIR_DEFAULT, show_default=True,
+    help="The folder that keeps everything.",
+)  # fmt: skip
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="The broker's port; 0 is any.  [default: 6379 if free, else any]",
+)
+@json_option
+def up(data: Path, port: int | None, as_json: bool) -> None:
+    """Run everything on this machine: broker, worker, Flower, and a folder as the store.
+
+    MEMREPO_BROKER_URL names a Redis to use instead of the embedded broker, MEMREPO_STORE_URL another store,
+    MEMREPO_FLOWER_PORT Flower's port. Ctrl+C stops the worker, then the broker; a second Ctrl+C does not wait.
+
+    Other commands that are run in the same folder find what runs here by themselves.
+    """
+    signals = StopSignals()
+    try:
+        with told_failures():
+            plan = _plan(data.absolute(), port)
+        with running_system(
+            plan, Processes(Counters()), stopped=signals.stopped, hurried=signals.hurried
+        ) as system:
+            click.echo(as_one_line(system, plan) if as_json else in_words(system, plan))
+            dead = system.wait(signals.stopped)
+            if dead is None:
+                stopping = "the worker hands over, then the broker ends."
+                click.echo(
+                    json.dumps({"stopping": stopping}) if as_json else f"Stopping: {stopping}", err=True
+                )
+    except SystemConflictError as error:
+        raise CommandError("ConflictError", str(error), CONFLICT) from error
+    except SystemStartError as error:
+        raise MemoryRepoError(str(error)) from error
+    if dead is not None:
+        raise MemoryRepoError(f"the {dead.name} ended by itself. {dead.log} ends with:\n{dead.last_words()}")
+
+
+def _plan(data: Path, port: int | None) -> SystemPlan:
+    """Decide what shall run; raises ``NotFitError`` if what is there already will not do."""
+    env = environment()
+    settings = replace(WorkerSettings.from_env(env), cache_dir=data / "cache")
+    settings = replace(settings, store_url=settings.store_url or (data / "store").as_uri())
+    own_broker = not env.get("MEMREPO_BROKER_URL")
+    check_git(build_git(Counters()))
+    check_cache(settings)
+    check_store(settings, anew=False)
+    if not own_broker:
+        check_broker(settings)
+    return SystemPlan(
+        data=data,
+        store_url=settings.store_url,
+        broker_url="" if own_broker else settings.broker_url,
+        broker_port=PortWish(BROKER_PORT) if port is None else PortWish(port, "--port"),
+        flower_port=PortWish(
+            settings.flower_port, "MEMREPO_FLOWER_PORT" if env.get("MEMREPO_FLOWER_PORT") else ""
+        ),
+        flower_auth=settings.flower_basic_auth or f"memrepo:{secrets.token_urlsafe(12)}",
+        env=dict(env),
+    )
+
+
+def in_words(system: RunningSystem, plan: SystemPlan) -> str:
+    """Return what a person needs who looks at this terminal: where everything is, and what to set elsewhere."""
+    user, _, password = plan.flower_auth.partition(":")
+    broker = masked(system.broker_url)
+    if not plan.broker_url:
+        broker += f"  (embedded Valkey{_moved(system.broker_url, plan.broker_port)})"
+    flower = f"not installed: {install_command('flower')}"
+    if system.flower_url:
+        moved = _moved(system.flower_url, plan.flower_port)
+        flower = f"{system.flower_url}  (user {user}, password {password}, shown once{moved})"
+    lines = [
+        "memrepo is up. Ctrl+C stops it.",
+        "",
+        f"  broker  {broker}",
+        f"  store   {masked(system.store_url)}",
+        f"  cache   {plan.cache_dir}",
+        f"  Flower  {flower}",
+        f"  logs    {system.children.folder}",
+        "",
+        *_elsewhere(plan),
+        "",
+        *(f"  export {name}={shlex.quote(value)}" for name, value in decided_here(system, plan).items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _elsewhere(plan: SystemPlan) -> list[str]:
+    """Say where the variables that follow are needed."""
+    if plan.data.name != DATA_DIR_DEFAULT.name:
+        return ["For other terminals, and for programs of your own:"]
+    return [
+        f"In {plan.data.parent} other terminals' memrepo finds all that by itself.",
+        "Elsewhere, and for programs of your own:",
+    ]
+
+
+def _moved(url: str, wish: PortWish) -> str:
+    """Say why a port is not the usual one."""
+    usual = wish.asked_by or f":{wish.number}" in url
+    return "" if usual else f"; port {wish.number} is taken"
+
+
+def decided_here(system: RunningSystem, plan: SystemPlan) -> dict[str, str]:
+    """Return those of the settings that are not set in this terminal's environment; they hold no secret."""
+    return {name: value for name, value in system.variables.items() if plan.env.get(name) != value}
+
+
+def as_one_line(system: RunningSystem, plan: SystemPlan) -> str:
+    """Return the same as one line of JSON."""
+    return json.dumps(
+        {
+            "broker_url": masked(system.broker_url),
+            "store_url": masked(system.store_url),
+            "cache_dir": str(plan.cache_dir),
+            "flower_url": system.flower_url,
+            "flower_auth": plan.flower_auth,
+            "pids": {child.name: child.process.pid for child in system.children.running},
+            "env": decided_here(system, plan),
+        }
+    )

@@ -1,0 +1,143 @@
+"""Reading a journal: all of it for a cold open, or what was added since for a warm repository.
+
+A cold open takes three sequential rounds: list the bases; get the newest and list the entries after it; get those
+entries at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.store.interface import NotThereError, Store
+
+_LOOKS_MAX = 3
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class VoidError(Exception):
+    """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a cold open found: the newest base, and every entry after it, without a gap."""
+
+    base: Entry | None
+    entries: tuple[Entry, ...]
+
+    @property
+    def seq(self) -> int:
+        """The number of the last entry; 0 when the journal was never begun."""
+        if self.entries:
+            return self.entries[-1].seq
+        return self.base.seq if self.base else 0
+
+    @property
+    def refs(self) -> Mapping[str, str]:
+        """The branches and tags after the last entry; none where there is no repository."""
+        if self.entries:
+            return self.entries[-1].refs
+        return self.base.refs if self.base else {}
+
+    @property
+    def all(self) -> tuple[Entry, ...]:
+        """The base, if there is one, and the entries."""
+        return (self.base, *self.entries) if self.base else self.entries
+
+
+@dataclass(frozen=True)
+class JournalReader:
+    """Reads one agent's journal. ``executor`` runs the requests that may go side by side."""
+
+    store: Store
+    layout: Layout
+    executor: Executor
+
+    def open(self) -> Opening:
+        """Read the whole journal.
+
+        Raises:
+            JournalDamagedError: it has a gap or a broken entry, also on looking again.
+            UnavailableError, RefusedError: the store cannot be read.
+        """
+        for _ in range(_LOOKS_MAX - 1):
+            try:
+                return self._open_once()
+            except (JournalDamagedError, VoidError, NotThereError):
+                # A delete or a fold may have moved things between two requests.
+                continue
+        try:
+            return self._open_once()
+        except (VoidError, NotThereError) as error:
+            raise JournalDamagedError(
+                f"{self.layout.prefix} does not hold still or lacks a part: {error}"
+            ) from error
+
+    def since(self, seq: int) -> tuple[Entry, ...]:
+        """Return the entries after ``seq``, without a gap; one request when there are none.
+
+        It is a listing that begins with entry ``seq`` itself: a store that lost it, or was emptied, must not be taken
+        for one with nothing new.
+
+        Raises:
+            VoidError: entry ``seq`` is gone, or one after it was replaced by a marker.
+        """
+        seqs = self._listed_after(seq - 1)
+        if seqs[:1] != [seq]:
+            raise VoidError(f"entry {seq} is not there any more")
+        return tuple(self._all(self._entry, seqs[1:]))
+
+    def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
+        """Whether entry ``seq`` is in the store with exactly these bytes, given by their digest."""
+        try:
+            return digest(self.store.get(self.layout.entry(seq)).data) == data_sha256
+        except NotThereError:
+            return False
+
+    def has_seed_layout(self) -> bool:
+        """Whether the agent's prefix holds a repository in the legacy layout."""
+        try:
+            self.store.get(self.layout.seed_head)
+        except NotThereError:
+            return False
+        return True
+
+    def _open_once(self) -> Opening:
+        seqs = [self.layout.base_seq(item.key) for item in self.store.list(self.layout.bases)]
+        newest = max((seq for seq in seqs if seq is not None), default=0)
+        base = self.executor.submit(self._base, newest) if newest else None
+        entries = self._entries_after(newest)
+        return Opening(base.result() if base else None, entries)
+
+    def _base(self, seq: int) -> Entry:
+        return decode_entry(seq, self.store.get(self.layout.base(seq)).data)
+
+    def _entries_after(self, seq: int) -> tuple[Entry, ...]:
+        return tuple(self._all(self._entry, self._listed_after(seq)))
+
+    def _listed_after(self, seq: int) -> list[int]:
+        """Return the numbers of the entries after ``seq``, which follow on it without a gap."""
+        start_after = self.layout.entry(seq) if seq else ""
+        listed = [
+            self.layout.entry_seq(item.key) for item in self.store.list(self.layout.journal, start_after)
+        ]
+        seqs = [found for found in listed if found is not None]
+        if seqs != list(range(seq + 1, seq + 1 + len(seqs))):
+            raise JournalDamagedError(f"{self.layout.journal} has a gap after entry {seq}")
+        return seqs
+
+    def _entry(self, seq: int) -> Entry:
+        data = self.store.get(self.layout.entry(seq)).data
+        if not data:
+            raise VoidError(f"entry {seq} is a marker")
+        return decode_entry(seq, data)
+
+    def _all(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
+        return self.executor.map(function, items)

@@ -1,0 +1,1 @@
+"""Histories that began elsewhere: the legacy layout, adoption, import and export."""

@@ -1,0 +1,130 @@
+"""Messages that are no requests: forged, broken, or of a task that nobody knows. None may stop a queue.
+
+Celery would log their bodies; here they end as a failed job where they have an id, and as a counter and a log
+line that says their shape.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from celery import states
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
+
+from memrepo.errors import InvalidRequestError
+from memrepo.redis.address import masked
+from memrepo.redis.errors import meaning_of
+from memrepo.wire.operations import TASK_PREFIX
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.results.backend import Waiting
+from memrepo_worker.trouble import LastingTrouble
+
+logger = logging.getLogger(__name__)
+
+
+def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> None:  # noqa: ANN401 - kombu's
+    """Fail the message's job, if it names one, and remove the message from its queue."""
+    counters: Counters = consumer.intake.counters
+    counters.count("intake.refused")
+    logger.warning(
+        "refused a message that is no request: %s, %s bytes, %s",
+        type(cause).__name__ if cause is not None else "no task",
+        len(message.body or ""),
+        message.content_type if isinstance(message.content_type, str) else "no content type",
+    )
+    task_id = _task_id(message)
+    if task_id is not None:
+        _fail(consumer, message, task_id)
+    message.reject_log_error(logger, consumer.connection_errors)
+
+
+def _fail(consumer: Consumer, message: Any, task_id: str) -> None:  # noqa: ANN401 - kombu's
+    """Fail a job, and tell it, unless it is over: the id may be one that somebody has used before."""
+    error = InvalidRequestError.of("message", "is not one of this worker's requests")
+    backend, reply_to = consumer.app.backend, _ReplyTo(message)
+    [before] = backend.store_started([Waiting(task_id, reply_to.reply_to)], consumer.hostname)
+    if before in states.READY_STATES:
+        return
+    backend.store_result(task_id, error, states.FAILURE, request=reply_to)
+    events = consumer.intake.events
+    shape = f"{len(message.body or '')} bytes"
+    events.send("task-received", task_id, name=_task_name(message), args="()", kwargs=shape, retries=0)
+    events.send("task-started", task_id)
+    events.send("task-failed", task_id, exception=repr(error), traceback="", runtime=0.0)
+
+
+def _task_name(message: Any) -> str:  # noqa: ANN401 - kombu's
+    """Return the name of a task as a message has it, where it looks like one: it may hold anything."""
+    headers = message.headers
+    name = headers.get("task") if isinstance(headers, dict) else None
+    return name if isinstance(name, str) and re.fullmatch(r"[\w.]{1,100}", name, re.ASCII) else "unknown"
+
+
+def _task_id(message: Any) -> str | None:  # noqa: ANN401 - kombu's
+    headers = message.headers
+    task_id = headers.get("id") if isinstance(headers, dict) else None
+    return task_id if isinstance(task_id, str) and 0 < len(task_id) <= 255 else None
+
+
+class _ReplyTo:
+    """The little of a task's context that the result backend asks for."""
+
+    children: tuple[()] = ()
+
+    def __init__(self, message: Any) -> None:  # noqa: ANN401 - kombu's
+        reply_to = (message.properties or {}).get("reply_to")
+        self.reply_to = reply_to if isinstance(reply_to, str) else None
+
+
+class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
+    """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
+
+    It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+        self._away = LastingTrouble(logger, "broker.trouble")
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _broker(self) -> str:
+        return f"the broker at {masked(self.app.conf.broker_url)}"
+
+    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
+        """Connect, however long it takes, unless the worker is told to end."""
+        conn.ensure_connection(
+            self._note_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
+        )
+        self._away.over()
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Tell that the connection was lost; Celery's own line of it is not shown."""
+        self._away.met(f"{self._broker} is away: {meaning_of(exc).reason}", cause=exc)
+        super().on_connection_error_after_connected(exc)
+
+    def _note_away(self, error: BaseException, interval_s: float) -> None:
+        reason = f"{self._broker} is away: {meaning_of(error).reason}"
+        self._away.met(reason, f"next try in {interval_s:.1f} s", {"next_try_s": interval_s}, error)
+
+    def update_strategies(self) -> None:
+        """Take only our own tasks: Celery's (``celery.chord_unlock``, ``celery.map``, …) would send further ones."""
+        super().update_strategies()
+        for name in [name for name in self.strategies if not name.startswith(TASK_PREFIX)]:
+            del self.strategies[name]
+
+    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, None)
+
+    def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, exc)
+
+    def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+        refuse(self, message, exc)
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:  # noqa: ANN401, D102
+        refuse(self, message, exc)

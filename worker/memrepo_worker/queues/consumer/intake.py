@@ -1,0 +1,140 @@
+"""The way in: a message becomes a parked request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random  # noqa: TID251 - the type alone: the generator itself is passed in
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker.consumer import Consumer
+
+from memrepo.errors import InvalidRequestError
+from memrepo.routing import shard_of
+from memrepo_worker.group import Agent, GroupHandler, Lease
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.consumer.consumer import refuse
+from memrepo_worker.queues.consumer.events import TaskEvents
+from memrepo_worker.queues.consumer.responder import Desk
+from memrepo_worker.queues.consumer.task_request import Job, Parcel, parcel_of
+from memrepo_worker.queues.leases.shards import read_tag
+from memrepo_worker.queues.results.payloads import Bodies
+from memrepo_worker.queues.transport.channel import Receipts
+from memrepo_worker.scheduling.attempts import Attempts
+from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.settings import WorkerSettings
+
+
+class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """The consumer's step that owns the mailbox. Celery stops and starts it at every reconnect."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        settings: WorkerSettings,
+        handler: GroupHandler,
+        counters: Counters,
+        random: Random,
+        receipts: Receipts,
+        **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
+    ) -> None:
+        super().__init__(consumer, **options)
+        self.settings = settings
+        self.counters = counters
+        self.tenures = receipts.tenures
+        self.events = TaskEvents(consumer)
+        together = settings.broker_url == settings.result_url
+        backend = consumer.app.backend
+        self.bodies = Bodies(
+            receipts.shards.client,
+            backend.client,
+            backend.until_done,
+            settings.limits,
+            bytes_max=settings.bodies_bytes_max,
+            result_kept_s=settings.result_body_expires_s,
+        )
+        self.desk = Desk(
+            backend,
+            self.bodies,
+            settings.limits,
+            None if together else receipts.shards,
+            consumer.hostname,
+            counters,
+        )
+        self.mailbox: Mailbox[Parcel] = Mailbox(
+            handler,
+            self.desk,
+            attempts=Attempts(self._lease_of, random, counters, worker=consumer.hostname),
+            submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
+            observer=counters,
+            bounds=MailboxBounds(
+                settings.group_requests_max,
+                settings.group_bytes_max,
+                settings.parked_bytes_max,
+                settings.concurrency,
+            ),
+            on_room=lambda: consumer.call_soon(_nothing, None),
+        )
+        consumer.intake = self
+
+    def start(self, consumer: Consumer) -> None:
+        """Have the broker's channel deliver only while there is room."""
+        consumer.task_consumer.channel.qos.may_take = lambda: not self.mailbox.full
+        self.events.resume()
+
+    def stop(self, consumer: Consumer) -> None:
+        """Nothing: what is parked stays parked over a reconnect."""
+
+    def take(self, job: Job) -> None:
+        """Park a request, or settle it at once if it is not a valid one."""
+        try:
+            parcel = parcel_of(job, self.settings.limits, self.settings.shards)
+        except InvalidRequestError as error:
+            self.counters.count("intake.refused")
+            job.announce()
+            self.desk.refuse(job, error)
+            return
+        job.announce()
+        self.mailbox.park(parcel)
+
+    def let_go(self, agents: Callable[[Agent], bool]) -> None:
+        """Forget the parked requests of these agents; their messages stay unacknowledged."""
+        self.desk.abandon(self.mailbox.withdraw(agents))
+
+    def _lease_of(self, agent: Agent) -> Lease:
+        return self.tenures.lease(shard_of(agent.org_id, agent.agent_id, self.settings.shards))
+
+
+def _nothing(_: object) -> None:
+    """Take the result of a turn, which is nothing."""
+
+
+def strategy(task: Any, app: Celery, consumer: Consumer) -> Callable[..., None]:  # noqa: ANN401, ARG001
+    """Build Celery's handler for messages of one of our tasks; it runs in the consumer's thread, in order."""
+    intake: Intake = consumer.intake
+
+    def on_message(
+        message: Any,  # noqa: ANN401 - kombu's
+        _payload: object,
+        ack: Callable[..., None],
+        reject: Callable[..., None],
+        _callbacks: object,
+    ) -> None:
+        shard, number = read_tag(message.delivery_tag) or (None, "")
+        if shard is None:
+            refuse(consumer, message, None)  # somebody had us consume a queue that is no shard's
+            return
+        tenure = intake.tenures.get(shard)
+        if tenure is None:
+            return  # lost since it was delivered: the message is its new owner's
+        try:
+            job = Job(message, consumer, tenure, number, task=task, on_ack=ack, on_reject=reject)
+        except Exception as error:  # noqa: BLE001 - whatever a forged message does, the queue goes on
+            refuse(consumer, message, error)
+            return
+        intake.take(job)
+
+    return on_message

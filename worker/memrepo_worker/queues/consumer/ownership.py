@@ -1,0 +1,161 @@
+"""Celery's side of ownership: the step that keeps the consumer's queues equal to the shards that are ours."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.worker.consumer import Consumer
+
+from memrepo.routing import queue_name, shard_of
+from memrepo_worker.group import Agent
+from memrepo_worker.logs import counted, log
+from memrepo_worker.queues.consumer.intake import Intake
+from memrepo_worker.queues.leases.keeper import Keeper
+from memrepo_worker.queues.leases.shards import shard_of_queue
+from memrepo_worker.queues.transport.channel import Receipts
+from memrepo_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+EVENTS_TIMEOUT_S = 2.0
+"""How long a stop waits for the broker to take the last events."""
+
+
+class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
+
+    requires = (Intake,)
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        settings: WorkerSettings,
+        receipts: Receipts,
+        new_token: Callable[[], str],
+        exit_now: Callable[[int], None],
+        **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
+    ) -> None:
+        super().__init__(consumer, **options)
+        self._consumer = consumer
+        self._settings = settings
+        self._tenures = receipts.tenures
+        self._exit_now = exit_now
+        self._signals: list[str] = []
+        self._hurry = threading.Event()
+        signals.worker_shutting_down.connect(self._count_signal)
+        consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
+        self.keeper = Keeper(
+            receipts.shards,
+            receipts.tenures,
+            holder=self,
+            count=settings.shards,
+            new_token=new_token,
+            observer=receipts.observer,
+        )
+
+    @property
+    def _mailbox(self) -> Any:  # noqa: ANN401 - the intake's
+        return self._consumer.intake.mailbox
+
+    def start(self, consumer: Consumer) -> None:
+        """Take a share, and consume what is ours over the new connection."""
+        self.keeper.start()
+        self._consume_ours(consumer)
+
+    def stop(self, consumer: Consumer) -> None:
+        """Nothing: a lost connection costs no shard."""
+
+    def close(self, consumer: Consumer) -> None:  # noqa: ARG002 - Celery's signature
+        """End for good: finish what runs, give everything else back in order, leave.
+
+        A second signal, or the end of ``soft_shutdown_timeout_s``, ends the waiting: what runs then is given back
+        too, and its next owner settles it.
+        """
+        self._listen_for_hurry()
+        self.keeper.stop()
+        everything = self._tenures.all()
+        self._tenures.close(everything)
+        self._mailbox.stop()
+        given_back = self._given_back()
+        self.hand_over(everything)
+        self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
+        self._tell_begin(len(everything))
+        done = self._wait_until_clear()
+        running = self._mailbox.unsettled(lambda _: True)
+        self.keeper.leave()
+        self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
+        self._tell_end(len(everything), self._given_back() - given_back, running)
+        if not done:
+            self._exit_now(1)
+
+    def _given_back(self) -> int:
+        return int(self._consumer.intake.counters.snapshot().get("requests.given_back", 0))
+
+    def _tell_begin(self, shards: int) -> None:
+        running = self._mailbox.unsettled(lambda _: True)
+        why = self._signals[0] if self._signals else "remote control"
+        message = f"stopping on {why}: {counted(running, 'request')} still running, the rest is handed over"
+        fields = {"reason": why, "shards": shards, "running": running}
+        log(logger, logging.INFO, "worker.stopping", message, fields)
+
+    def _tell_end(self, shards: int, given_back: int, running: int) -> None:
+        """Tell what was handed over: what had not begun, and what waited for the store."""
+        over = f"{counted(shards, 'shard')} and {counted(given_back, 'request')} handed over"
+        fields = {"shards": shards, "handed_over": given_back, "cut_off": running}
+        if running:
+            message = f"stopped: {over}; {counted(running, 'request')} cut off: their next owner settles them"
+            log(logger, logging.WARNING, "worker.stopped", message, fields)
+        else:
+            log(logger, logging.INFO, "worker.stopped", f"stopped: {over}", fields)
+
+    def hand_over(self, shards: Collection[int]) -> None:
+        """Let go of the parked requests of these shards."""
+        self._consumer.intake.let_go(self._of(shards))
+
+    def is_clear(self, shard: int) -> bool:
+        """Tell whether nothing of the shard is in the mailbox."""
+        return bool(self._mailbox.unsettled(self._of([shard])) == 0)
+
+    def changed(self) -> None:
+        """Have the consumer's thread adapt what it consumes."""
+        if self._consumer.task_consumer is not None:
+            self._consumer.call_soon(self._consume_ours, self._consumer)
+
+    def _of(self, shards: Collection[int]) -> Callable[[Agent], bool]:
+        count, wanted = self._settings.shards, frozenset(shards)
+        return lambda agent: shard_of(agent.org_id, agent.agent_id, count) in wanted
+
+    def _consume_ours(self, consumer: Consumer) -> None:
+        ours = {queue_name(shard) for shard, tenure in self._tenures.all().items() if tenure.is_open}
+        consumed = {queue.name for queue in consumer.task_consumer.queues}
+        for queue in sorted(consumed - ours):
+            if shard_of_queue(queue) is not None:
+                consumer.cancel_task_queue(queue)
+        for queue in sorted(ours - consumed):
+            consumer.add_task_queue(queue)
+
+    def _wait_until_clear(self) -> bool:
+        waited_s = 0.0
+        while not self._mailbox.drain(lambda _: True, 0.1):
+            waited_s += 0.1
+            if self._hurry.is_set() or waited_s >= self._settings.soft_shutdown_timeout_s:
+                return False
+        return True
+
+    def _count_signal(self, sig: str, **_: object) -> None:
+        """Notice the second signal also when it comes before the end has begun."""
+        self._signals.append(sig)
+        if len(self._signals) > 1:
+            self._hurry.set()
+
+    def _listen_for_hurry(self) -> None:
+        """From here on any signal is the second: Celery's own handlers would sleep, or cancel threads."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, lambda *_: self._hurry.set())

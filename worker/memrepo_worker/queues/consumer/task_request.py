@@ -1,0 +1,293 @@
+"""A request as Celery knows it: a message with an id, a state, events and an acknowledgement."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from celery import signals, states
+from celery.app.trace import fast_trace_task
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request as CeleryRequest
+from pydantic import ValidationError
+
+from memrepo.clock import system_clock
+from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.routing import route
+from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
+from memrepo.wire.payload import Body, Claim
+from memrepo.wire.requests import Request
+from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.results.payloads import size_bytes_max
+from memrepo_worker.queues.results.public_summary import shape_of
+
+NO_CANVAS: dict[str, None] = {
+    "callbacks": None,
+    "errbacks": None,
+    "chain": None,
+    "chord": None,
+    "group": None,
+}
+"""What a message may not ask of a worker: to send further messages of the message's choosing."""
+
+
+class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
+    """Celery's own request, showing shapes only. Its body is let go once it is decoded.
+
+    ``tenure`` and ``number`` say under which ownership the message was delivered, and as which.
+    """
+
+    started_s: float | None = None
+    agent: Agent | None = None
+    request_id: str | None = None
+    """Whose request it is and its id, once the message was read."""
+    queue_s: float = 0.0
+    """How long it had waited when it was taken; by its producer's clock and ours."""
+    before: str = ""
+    """The state that the job's record had when this worker began with it; "" for none."""
+
+    def __init__(
+        self,
+        message: Any,  # noqa: ANN401 - kombu's
+        consumer: Consumer,
+        tenure: Tenure,
+        number: str,
+        **options: Any,  # noqa: ANN401 - celery's
+    ) -> None:
+        super().__init__(
+            message,
+            app=consumer.app,
+            hostname=consumer.hostname,
+            connection_errors=consumer.connection_errors,
+            **options,
+        )
+        self.tenure = tenure
+        self.number = number
+        self.claim: Claim | None = None
+        self.taken_s = time.monotonic()
+        self._consumer = consumer
+
+    def read(self, limits: Limits, shards: int) -> Agent:
+        """Take in what the message carries: the request or how to get it; return who it is for.
+
+        Raises:
+            InvalidRequestError: it carries neither, or lies in a queue that is not its agent's.
+        """
+        kwargs = self.request_dict.get("kwargs")
+        self._argsrepr, self._kwargsrepr = "()", f"{len(self.body or b'')} bytes"
+        try:
+            if not isinstance(kwargs, dict) or self.request_dict.get("args"):
+                raise InvalidRequestError.of("request", "the task takes keyword arguments, request and body")
+            self.claim = _claim_of(kwargs.get("body"), limits)
+            return self._read_request(kwargs.get("request"), limits, shards)
+        finally:
+            self._let_body_go()
+
+    def open(self, body: Body, limits: Limits) -> Request:
+        """Return the request, with the body that belongs to it.
+
+        Raises:
+            InvalidRequestError: it is not a valid one.
+        """
+        if self.claim is None:
+            return self._request
+        if not isinstance(body.value, dict):
+            raise InvalidRequestError.of("body", "is no mapping")
+        request = build(self.operation.request, body.contents, **{**body.value, **self._head})
+        validate(request, limits)
+        return request
+
+    @property
+    def operation(self) -> Operation[Request, Any]:
+        """What is asked for."""
+        return OPERATIONS[self.type.removeprefix(TASK_PREFIX)]
+
+    def _read_request(self, values: Any, limits: Limits, shards: int) -> Agent:  # noqa: ANN401 - any JSON value
+        if not isinstance(values, dict):
+            raise InvalidRequestError.of("request", "the task takes one as keyword argument")
+        if self.claim is None:
+            self._request = build(self.operation.request, **values)
+            validate(self._request, limits)
+            head: Request = self._request
+            self._kwargsrepr = self._request.shape
+        else:
+            head = build(Head, **values)
+            validate(head, limits)
+            self._head = head.model_dump()
+            self._kwargsrepr = f"{head.shape} {self.claim.size_bytes} bytes"
+        self._check_route(head, shards)
+        self.agent = Agent(head.org_id, head.agent_id)
+        self.request_id = head.request_id
+        self.queue_s = max(0.0, system_clock() - head.enqueued_at)
+        return self.agent
+
+    def _check_route(self, request: Request, shards: int) -> None:
+        expected = route(request.org_id, request.agent_id, shards)
+        if self.delivery_info.get("routing_key") != expected:
+            raise InvalidRequestError.of("queue", f"this agent's requests belong in {expected}")
+
+    def _let_body_go(self) -> None:
+        """Forget the body in all its forms: the decoded request is kept, and one copy is enough."""
+        nothing: dict[str, object] = {}
+        self.request_dict.update(args=(), kwargs=nothing, **NO_CANVAS)
+        self._args, self._kwargs, self._body = (), nothing, b""
+        self._Request__payload: object = ((), nothing, nothing)
+        message = self.message
+        message.body, message._decoded_cache, message._raw = b"", None, None
+
+    def announce(self) -> None:
+        """Tell events and ``inspect`` that the worker has it."""
+        self.send_event(
+            "task-received",
+            name=self.name,
+            args=self._argsrepr,
+            kwargs=self._kwargsrepr,
+            root_id=self.root_id,
+            parent_id=self.parent_id,
+            retries=0,
+            eta=None,
+            expires=None,
+        )
+        state.task_reserved(self)
+
+    def start(self, pid: int) -> None:
+        """Tell that it runs."""
+        self.started_s = time.monotonic()
+        self.on_accepted(pid, self.started_s)
+
+    def speak(self, told: object) -> None:
+        """Send a JSON value or an error through Celery's tracer, which has the result backend store it."""
+        fast_trace_task(self.type, self.id, self.request_dict, ((told,), {}, NO_CANVAS), None, None)
+        self.request_dict["args"] = ()
+
+    def retry(self) -> None:
+        """Tell that it waits for the store."""
+        self.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
+
+    def finish(self, outcome: Outcome, runtime_s: float) -> None:
+        """Tell that it is over: its result is stored and its message acknowledged."""
+        self.acknowledged = True
+        failed = isinstance(outcome, MemoryRepoError)
+        state.task_ready(self, successful=not failed)
+        if failed:
+            self.send_event("task-failed", exception=shape_of(outcome), traceback="", runtime=runtime_s)
+        else:
+            self.send_event("task-succeeded", result=shape_of(outcome), runtime=runtime_s)
+
+    def drop(self) -> None:
+        """Tell how it is over: by what its record said before. Its message is acknowledged."""
+        self.acknowledged = True
+        state.task_ready(self)
+        if self.before == states.REVOKED:
+            how = {"terminated": False, "signum": None, "expired": self.is_overdue}
+            self.send_event("task-revoked", **how)
+            signals.task_revoked.send(sender=self.task, request=self._context, **how)
+        else:  # whoever stored that result may have died before it could tell
+            self.send_event("task-started")
+            self.send_event("task-succeeded" if self.before == states.SUCCESS else "task-failed")
+
+    def send_back(self) -> None:
+        """Tell that its body is lost: it waits to be sent again. Its message is acknowledged."""
+        self.acknowledged = True
+        state.task_ready(self)
+        self.send_event("task-retried", exception="BodyMissingError()", traceback="")
+
+    def give_back(self) -> None:
+        """Tell that it goes back to its queue: its message stays unacknowledged, for the shard's next owner."""
+        state.task_ready(self)
+        if self.started_s is None:
+            self.send_event("task-rejected", requeue=True)
+        else:
+            self.send_event("task-retried", exception="StoppedError()", traceback="")
+
+    def forget(self) -> None:
+        """Leave message and record to the shard's owner, who is another one by now and tells the rest."""
+        state.task_ready(self)
+
+    def cancel(self, *_: object, **__: object) -> None:
+        """Ignore Celery's wish to cancel what runs: a thread cannot be, and its message is safe."""
+
+    def terminate(self, *_: object, **__: object) -> None:
+        """Ignore Celery's wish to terminate what runs, likewise."""
+
+    def revoked(self) -> bool:
+        """Ignore what this worker remembers of revoked tasks: the job's record decides (``desk.begin``)."""
+        return False
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its sender set an end to its waiting (Celery's ``expires``), and that is over."""
+        return self.expires is not None and bool(self.expires.timestamp() < system_clock())
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
+        """Send an event over the connection that the consumer has now, not the one of the delivery."""
+        self._consumer.intake.events.send(type, self.id, **fields)
+
+
+class Head(Request):
+    """What a message says of a request whose body travels beside it."""
+
+    def check_body(self, limits: Limits) -> None:
+        """Nothing more to check."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parcel:
+    """A ticket of the mailbox: a job and its weight, and once it is opened the request that it carries."""
+
+    job: Job
+    agent: Agent
+    size_bytes: int
+    opened: Request | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self.job.id)
+
+    @property
+    def ends_group(self) -> bool:
+        """Whether nothing after it may share its journal entry."""
+        return self.job.operation.request.ENDS_GROUP
+
+    @property
+    def request(self) -> Request:
+        """The request; only of an opened parcel."""
+        if self.opened is None:
+            raise LookupError("a parcel that is not opened")
+        return self.opened
+
+
+PARCEL_OVERHEAD_BYTES = 8 * 1024
+"""What a parked request weighs besides its message, roughly."""
+
+
+def parcel_of(job: Job, limits: Limits, shards: int) -> Parcel:
+    """Read a job's message.
+
+    Raises:
+        InvalidRequestError: see ``Job.read``.
+    """
+    size_bytes = len(job.body or b"") + PARCEL_OVERHEAD_BYTES
+    agent = job.read(limits, shards)
+    return Parcel(job, agent, size_bytes + (job.claim.size_bytes if job.claim else 0))
+
+
+def _claim_of(value: object, limits: Limits) -> Claim | None:
+    """Return what a message says of its body, if it has one."""
+    if value is None:
+        return None
+    try:
+        claim = Claim.model_validate(value)
+    except ValidationError:
+        raise InvalidRequestError.of("body", "does not say its chunks and size_bytes") from None
+    if claim.size_bytes > size_bytes_max(limits):
+        raise TooLargeError.of(
+            "body",
+            f"is {claim.size_bytes} bytes, more than request_bytes_max ({limits.request_bytes_max}) allows",
+        )
+    return claim

@@ -1,0 +1,1 @@
+"""Which shards this process owns: heartbeats, take-over, release. Knows no Celery."""

@@ -1,0 +1,188 @@
+"""Keeps this worker's shards: heartbeats, even shares, take-over, release. Knows no Celery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis import RedisError
+
+from memrepo.redis.errors import meaning_of
+from memrepo_worker.logs import counted, log
+from memrepo_worker.observe import Observer
+from memrepo_worker.queues.leases.balance import plan
+from memrepo_worker.queues.leases.moves import Moves
+from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.shards import Overview, Shards
+from memrepo_worker.trouble import LastingTrouble
+
+logger = logging.getLogger(__name__)
+
+Monotonic = Callable[[], float]
+
+
+class Holder(Protocol):
+    """Who has the delivered requests of a shard in hand."""
+
+    def hand_over(self, shards: Collection[int]) -> None:
+        """Let go of all requests of these shards that do not run yet."""
+        ...
+
+    def is_clear(self, shard: int) -> bool:
+        """Tell whether no request of the shard is in hand any more."""
+        ...
+
+    def changed(self) -> None:
+        """Note that other shards are owned now."""
+        ...
+
+
+@dataclass
+class Keeper:
+    """Runs in a thread of its own, so that neither a busy consumer nor a lost connection stops the heartbeat.
+
+    A shard is given up in two phases: first nothing is taken from it any more and what does not run yet is let
+    go; when nothing of it runs, it is released, and what was let go lies in its queue again, in order.
+    """
+
+    shards: Shards
+    tenures: Tenures
+    holder: Holder
+    count: int
+    new_token: Callable[[], str]
+    observer: Observer
+    monotonic: Monotonic = time.monotonic
+    _moves: Moves = field(default_factory=Moves)
+    _away: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "broker.heartbeat"))
+    _fault: LastingTrouble = field(
+        default_factory=lambda: LastingTrouble(logger, "heartbeat.fault", fault=True)
+    )
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def beat_s(self) -> float:
+        """How long it is between two heartbeats."""
+        return min(1.0, self.shards.lease_s / 5)
+
+    def start(self) -> None:
+        """Take this worker's share, then keep it. Starting again changes nothing."""
+        if self._thread is None:
+            self._step()
+            self._thread = threading.Thread(target=self._run, name="memrepo-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat; what is owned stays owned until its lease is over or it is released."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def leave(self) -> None:
+        """Give everything up and leave the list of workers. Call it after ``stop``."""
+        tenures = self.tenures.all()
+        self.tenures.close(tenures)
+        try:
+            self.shards.release(list(tenures.values()), leaving=True)
+        except RedisError as error:
+            reason = meaning_of(error).reason
+            message = f"could not give {counted(len(tenures), 'shard')} up; the leases run out: {reason}"
+            log(logger, logging.WARNING, "shards.kept", message, {"shards": len(tenures)}, error)
+        self.tenures.end(tenures)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._pause_s()):
+            self._step()
+
+    def _pause_s(self) -> float:
+        return self.beat_s / 10 if self._leaving() else self.beat_s
+
+    def _step(self) -> None:
+        try:
+            self._look_around()
+        except RedisError as error:
+            self.observer.count("keeper.beats.failed")
+            self._away.met(f"the broker does not take the heartbeat: {meaning_of(error).reason}", cause=error)
+        except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
+            self.observer.count("keeper.faults")
+            self._fault.met(f"a heartbeat fails: {type(error).__name__}", cause=error)
+        else:
+            self._away.over()
+            self._fault.over()
+
+    def _look_around(self) -> None:
+        asked_s = self.monotonic()
+        overview = self.shards.beat(self.tenures.all())
+        self._moves = Moves()
+        try:
+            self._move(overview, asked_s)
+        finally:
+            if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
+                others = [worker for worker in overview.workers if worker != self.shards.worker]
+                self._moves.tell(logger, len(self._open()), self.count, others)
+
+    def _move(self, overview: Overview, asked_s: float) -> None:
+        self._lose(overview)
+        self.tenures.extend(self.tenures.all(), asked_s + self.shards.lease_s)
+        self._release_clear()
+        moves = plan(
+            self.shards.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
+        )
+        self._give(moves.give)
+        self._take(self._takeable(moves.take, overview), overview, asked_s)
+
+    def _open(self) -> list[int]:
+        return [shard for shard, tenure in self.tenures.all().items() if tenure.is_open]
+
+    def _leaving(self) -> list[int]:
+        return [shard for shard, tenure in self.tenures.all().items() if not tenure.is_open]
+
+    def _lose(self, overview: Overview) -> None:
+        """Note what somebody took: our lease had run out."""
+        shards = overview.lost
+        if shards:
+            self._moves.lose(shards, {**overview.expired, **overview.owners})
+            self.observer.count("shards.lost", len(shards))
+            self.tenures.end(shards)
+            self.holder.hand_over(shards)
+            self.holder.changed()
+
+    def _give(self, shards: Collection[int]) -> None:
+        if shards:
+            self.tenures.close(shards)
+            self.holder.hand_over(shards)
+            self._release_clear()
+
+    def _release_clear(self) -> None:
+        tenures = self.tenures.all()
+        clear = [shard for shard in self._leaving() if self.holder.is_clear(shard)]
+        if clear:
+            self.shards.release([tenures[shard] for shard in clear])
+            self.tenures.end(clear)
+            self._moves.given += len(clear)
+            self.observer.count("shards.released", len(clear))
+            self.holder.changed()
+
+    def _takeable(self, shards: Collection[int], overview: Overview) -> list[int]:
+        """Leave out expired ones while the broker is younger than a lease: their owners could not beat."""
+        if overview.expired.keys().isdisjoint(shards) or self._broker_age_s() > self.shards.lease_s:
+            return list(shards)
+        return [shard for shard in shards if shard not in overview.expired]
+
+    def _broker_age_s(self) -> float:
+        return float(self.shards.client.info("server")["uptime_in_seconds"])
+
+    def _take(self, shards: Collection[int], overview: Overview, asked_s: float) -> None:
+        if not shards:
+            return
+        taken = self.shards.take(list(shards), self.new_token)
+        for shard, token in taken.items():
+            self.tenures.begin(shard, token, asked_s + self.shards.lease_s)
+        if taken:
+            self._moves.take(taken, overview.expired)
+            self.observer.count("shards.taken", len(taken))
+            self.holder.changed()

@@ -1,0 +1,89 @@
+"""Who owns what and how deep the queues are: what ``memrepo shards`` shows. Reads the broker alone."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from memrepo.json_text import read_json
+from memrepo.routing import queue_name
+from memrepo_worker.queues.keys import LEASES, OWNERS, unacked_key
+from memrepo_worker.queues.leases.shards import read_owners
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """One shard at one moment. Ages are in seconds; None where there is nothing to have one.
+
+    ``waiting`` messages lie in the queue, ``in_flight`` ones were delivered and are not acknowledged.
+    ``oldest_waiting_s`` counts from when it was enqueued, ``oldest_in_flight_s`` from when it was delivered.
+    ``lease_left_s`` is below zero where the owner is dead and nobody has taken over yet.
+    """
+
+    shard: int
+    queue: str
+    owner: str | None
+    waiting: int
+    in_flight: int
+    oldest_waiting_s: float | None
+    oldest_in_flight_s: float | None
+    lease_left_s: float | None
+
+    @property
+    def depth(self) -> int:
+        """How many requests are not settled: what ``max_queue_depth`` bounds."""
+        return self.waiting + self.in_flight
+
+
+def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
+    """Return the status of every shard, in one round trip.
+
+    Raises:
+        redis.RedisError: the broker cannot be reached.
+    """
+    with broker.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.hgetall(OWNERS)
+        pipeline.zrange(LEASES, 0, -1, withscores=True)
+        for shard in range(shards):
+            pipeline.llen(queue_name(shard))
+            pipeline.lindex(queue_name(shard), -1)
+            pipeline.hkeys(unacked_key(shard))
+        (seconds, microseconds), owners, leases, *each = pipeline.execute()
+    now_s = seconds + microseconds / 1e6
+    workers = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
+    until_s = {int(shard): until_ms / 1000 for shard, until_ms in leases}
+    return [
+        _status(shard, each[3 * shard : 3 * shard + 3], workers.get(shard), until_s.get(shard), now_s)
+        for shard in range(shards)
+    ]
+
+
+def _status(
+    shard: int, answers: Sequence[Any], owner: str | None, until_s: float | None, now_s: float
+) -> ShardStatus:
+    waiting, oldest, numbers = answers
+    enqueued_s = _enqueued_s(oldest)
+    return ShardStatus(
+        shard=shard,
+        queue=queue_name(shard),
+        owner=owner,
+        waiting=waiting,
+        in_flight=len(numbers),
+        oldest_waiting_s=None if enqueued_s is None else max(0.0, now_s - enqueued_s),
+        oldest_in_flight_s=now_s - min(int(number) for number in numbers) / 1e6 if numbers else None,
+        lease_left_s=None if until_s is None or owner is None else until_s - now_s,
+    )
+
+
+def _enqueued_s(raw: bytes | str | None) -> float | None:
+    """Return when a waiting message was enqueued, if it says so."""
+    try:
+        body = read_json(base64.b64decode(read_json(raw or "")["body"]))
+        return float(body[1]["request"]["enqueued_at"])
+    except (ValueError, TypeError, LookupError):
+        return None

@@ -1,0 +1,226 @@
+"""The result backend: Celery's on Redis, with one round trip per group and the first final result winning.
+
+Select it with ``memrepo_worker.queues.results.backend:ResultBackend+redis://…``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from celery import states
+from celery.backends.redis import RedisBackend
+from kombu.utils.functional import retry_over_time
+from redis import RedisError
+
+from memrepo.clock import system_clock
+from memrepo.errors import StoreUnavailableError
+from memrepo.limits import HORIZON_S
+from memrepo.redis.address import masked
+from memrepo.redis.errors import meaning_of
+from memrepo.wire.cancellation import MARKS_KEY, MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
+from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
+from memrepo_worker.queues.keys import OWNERS, unacked_key
+from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.shards import Shards
+from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
+from memrepo_worker.trouble import LastingTrouble
+
+logger = logging.getLogger(__name__)
+
+URL_PREFIX = "memrepo_worker.queues.results.backend:ResultBackend+"
+"""Put before a ``redis://`` URL, it makes Celery use this backend."""
+
+KEEP_TRYING = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 2}
+"""A result must not be lost because Redis is away: while it is, we wait (see ``kombu``'s retry policies)."""
+
+
+NO_MARK = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who waits for a task's result, and where."""
+
+    task_id: str
+    reply_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A final result in the form in which it is stored and published."""
+
+    key: bytes
+    meta: bytes | str
+    reply_to: str
+    mark: tuple[int, int] | tuple[str, str] = NO_MARK
+    """What remembers that the task was executed, when the result has expired (see ``memrepo.wire.cancellation``)."""
+
+
+class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types
+    """Stores what became of requests, in Celery's own form, and tells whoever waits.
+
+    The first result (SUCCESS, FAILURE) stays, and no progress state overwrites it or REVOKED. No traceback is stored.
+    All methods but ``cancel`` wait until Redis takes the write.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+        super().__init__(*args, **kwargs)
+        self._thread = threading.local()
+        self._away = LastingTrouble(logger, "results.trouble")
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,  # noqa: ANN401 - any JSON value or exception
+        state: str,
+        traceback: object = None,  # noqa: ARG002 - Celery's signature; tracebacks stay in the worker
+        request: Any = None,  # noqa: ANN401 - celery's Context
+        **_: object,
+    ) -> Any:  # noqa: ANN401 - as stored
+        """Store one state of a task; a result is published on its own and on the request's reply channel.
+
+        REVOKED is a wish, whoever in Celery has it: the record decides.
+        """
+        encoded = self.encode_result(result, state)
+        reply_to = getattr(request, "reply_to", None) or ""
+        if state == states.REVOKED:
+            self.until_done(self.cancel, (task_id, reply_to))
+            return encoded
+        if state not in states.READY_STATES:
+            self._store_progress([Waiting(task_id, reply_to)], result, state)
+            return encoded
+        stored = StoredResult(
+            self.get_key_for_task(task_id),
+            self._meta(task_id, encoded, state, request),
+            reply_to,
+            mark_of(task_id) if _writes(request) else NO_MARK,
+        )
+        outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
+        if outbox is not None:
+            outbox.append(stored)
+        else:
+            self.store_all([stored])
+        return encoded
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[StoredResult]]:
+        """Within the block, final results that this thread stores are collected instead."""
+        collected: list[StoredResult] = []
+        self._thread.outbox = collected
+        try:
+            yield collected
+        finally:
+            self._thread.outbox = None
+
+    def store_all(self, results: Sequence[StoredResult]) -> None:
+        """Store and publish results."""
+        if results:
+            self._run(STORE_RESULTS, [one.key for one in results], self._values(results))
+
+    def finish(self, results: Sequence[StoredResult], tenure: Tenure, numbers: Sequence[str]) -> bool:
+        """Store and publish results and acknowledge their messages, all or nothing.
+
+        Only where the broker and the results are one database. Returns False if the shard has another owner by
+        now, who will settle the requests; then nothing was done.
+        """
+        keys = [OWNERS, unacked_key(tenure.shard), *(one.key for one in results)]
+        fence = [tenure.shard, tenure.token, len(numbers), *numbers]
+        return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
+
+    def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
+        """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
+        return bool(self.until_done(shards.acknowledge, (tenure, numbers)))
+
+    def cancel(self, task_id: str, reply_to: str = "") -> bool:
+        """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""
+        return cancel(self.client, task_id, system_clock(), reply_to)
+
+    def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[str]:
+        """Mark tasks as started; return for each the state that it had before, "" for none.
+
+        One that has ended (SUCCESS, FAILURE, REVOKED) keeps its state and must not run; whoever waits for it is told
+        that again.
+        """
+        return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
+
+    def take_back_started(self, one: Waiting, worker: str, before: str) -> None:
+        """Have it that a task waits to be sent again by its producer, which finds it neither started nor queued.
+
+        ``before`` is the state that ``store_started`` has found. A task that was started before then stays one that
+        cannot be cancelled: that attempt may have been executed.
+        """
+        if before:
+            self._store_progress([one], None, states.RECEIVED)
+        else:
+            started = self._meta(
+                one.task_id, self.encode_result({"hostname": worker}, states.STARTED), states.STARTED, None
+            )
+            self._run(TAKE_BACK, [self.get_key_for_task(one.task_id)], [started])
+
+    def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> list[str]:
+        """Mark tasks as waiting for the store; ``error`` says why, its details since when.
+
+        Returns for each the state that it had before; one that has ended keeps it.
+        """
+        return self._store_progress(waiting, error, states.RETRY)
+
+    def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
+        encoded = self.encode_result(result, state)
+        keys = [self.get_key_for_task(one.task_id) for one in waiting]
+        args: list[Any] = [max(RECORD_KEPT_S, self._keep_s)]
+        for one in waiting:
+            args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
+        return [found.decode() for found in self._run(STORE_PROGRESS, keys, args)]
+
+    def _meta(self, task_id: str, encoded: object, state: str, request: object) -> Any:  # noqa: ANN401
+        meta = self._get_result_meta(encoded, state, None, request)
+        meta["task_id"] = task_id
+        task_name = getattr(request, "task", None)
+        if (
+            task_name is not None
+        ):  # as Celery's extended results do: who finds the job by its id knows its type
+            meta["name"] = task_name
+        return self.encode(meta)
+
+    def _run(self, script: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
+        return self.until_done(script.run, (self.client, keys, args))
+
+    def until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
+        on_error = partial(self.on_connection_error, None)
+        answer = retry_over_time(  # type: ignore[no-untyped-call]
+            step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING
+        )
+        self._away.over()
+        return answer
+
+    def on_connection_error(
+        self, _max_retries: int | None, exc: Exception, intervals: Iterator[float], _retries: int
+    ) -> float:
+        """Tell of it calmly (Celery does for each try of each thread), and return how long to wait."""
+        pause_s = next(intervals)
+        reason = f"the result store at {masked(self.url)} takes nothing: {meaning_of(exc).reason}"
+        self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
+        return pause_s
+
+    def _values(self, results: Sequence[StoredResult]) -> list[Any]:
+        values: list[Any] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
+        for one in results:
+            values += (one.meta, one.reply_to, *one.mark)
+        return values
+
+    @property
+    def _keep_s(self) -> int:
+        return int(self.expires or 3600)
+
+
+def _writes(request: Any) -> bool:  # noqa: ANN401 - celery's Context
+    """Tell whether a task is one that may change something: its cancelling must never be told after the fact."""
+    operation = OPERATIONS.get(str(getattr(request, "task", "")).removeprefix(TASK_PREFIX))
+    return operation is not None and operation.request.MUTATES

@@ -1,0 +1,119 @@
+"""Large requests and results: where this worker finds the ones and puts the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from redis import Redis
+
+from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
+from memrepo.limits import MIB, Limits
+from memrepo.wire.operations import Operation
+from memrepo.wire.payload import LARGE_BYTES, Body, BrokenBodyError, Claim
+from memrepo.wire.payload_store import Chunks, request_body, result_body
+from memrepo.wire.record import claiming
+from memrepo_worker.group import Outcome, Success
+
+COMPRESSED_FROM_BYTES = MIB
+"""A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
+
+UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+"""Repeats a step while Redis is away."""
+
+
+class Sealed(Protocol):
+    """A job whose request may have a body."""
+
+    @property
+    def id(self) -> str:
+        """Its task id."""
+        ...
+
+    @property
+    def claim(self) -> Claim | None:
+        """How to get the body, if there is one."""
+        ...
+
+
+def size_bytes_max(limits: Limits) -> int:
+    """Return how large a body may be: contents and paths are within a request's limit, JSON takes less than as much."""
+    return 2 * limits.request_bytes_max
+
+
+class Bodies:
+    """The bodies of requests on the broker, and those of results. All methods wait until Redis answers."""
+
+    def __init__(
+        self,
+        broker: Redis,
+        results: Redis,
+        until_done: UntilDone,
+        limits: Limits,
+        *,
+        bytes_max: int,
+        result_kept_s: int,
+    ) -> None:
+        """``bytes_max`` is what all bodies on one server may take."""
+        self._requests = Chunks(broker, bytes_max)
+        self._results = Chunks(results, bytes_max)
+        self._until_done = until_done
+        self._limits = limits
+        self._result_kept_s = result_kept_s
+
+    def fetch(self, job: Sealed) -> Body:
+        """Return the body of a job's request; an empty one if it has none.
+
+        Raises:
+            BodyMissingError: it is not there.
+            InvalidRequestError: it is not what the message says.
+        """
+        if job.claim is None:
+            return Body({})
+        try:
+            body: Body = self._until_done(self._requests.get, (request_body(job.id), job.claim))
+        except BrokenBodyError as error:
+            raise InvalidRequestError.of("body", f"is {error}") from None
+        return body
+
+    def remove(self, jobs: Sequence[Sealed]) -> None:
+        """Remove the bodies of requests that are settled."""
+        self._remove([job.id for job in jobs if job.claim is not None])
+
+    def remove_unread(self, task_id: str) -> None:
+        """Remove the body that the request of a message may have, which nobody has read."""
+        self._remove([task_id])
+
+    def _remove(self, task_ids: Sequence[str]) -> None:
+        if task_ids:
+            self._until_done(self._requests.remove, ([request_body(task_id) for task_id in task_ids],))
+
+    def told(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
+        """Return what a job's record says: an error, a JSON value, or how to get a large result.
+
+        A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
+        """
+        if isinstance(outcome, MemoryRepoError):
+            return outcome
+        body = operation.result_to_body(outcome.value)
+        if body.size_bytes <= LARGE_BYTES:
+            return operation.result_to_json(outcome.value)
+        if body.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
+            return _too_large(self._limits)
+        return self._told_apart(job, operation, outcome, body)
+
+    def _told_apart(self, job: Sealed, operation: Operation[Any, Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
+        put = partial(self._results.put, compress=body.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
+        try:
+            claim = self._until_done(put, (result_body(job.id), body, self._result_kept_s))
+        except MemoryRepoBusyError as error:
+            return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
+        return claiming(claim)
+
+
+def _too_large(limits: Limits) -> MemoryRepoError:
+    return TooLargeError.of(
+        "result",
+        f"is larger than request_bytes_max ({limits.request_bytes_max} bytes) allows: ask for less at once",
+    )

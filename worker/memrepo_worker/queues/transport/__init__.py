@@ -1,0 +1,1 @@
+"""Delivering shard messages. The only room that touches kombu."""

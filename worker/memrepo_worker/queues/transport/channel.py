@@ -1,0 +1,354 @@
+"""Our transport: kombu's on Redis, except that shard queues are delivered by one fenced script.
+
+What is kombu's own stays kombu's own: events, remote control, every other queue. For shard queues
+
+* a message moves from the queue to the shard's unacknowledged messages in one step, under the owner's token;
+* nothing is put back when a channel closes: this process still holds its requests and will finish them;
+* an acknowledgement needs no channel, so it may come late;
+* what a lost answer delivered is found again.
+
+All touches on kombu's private parts are in this module.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+# kombu's methods have no types.
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kombu.transport import redis as kombu_redis
+from kombu.utils.json import loads
+from redis import RedisError, ResponseError
+
+from memrepo.redis.errors import meaning_of
+from memrepo.routing import queue_name
+from memrepo_worker.logs import log
+from memrepo_worker.observe import Observer
+from memrepo_worker.queues.leases.owned import Tenure, Tenures
+from memrepo_worker.queues.leases.shards import (
+    Delivery,
+    Popped,
+    Shards,
+    pop,
+    read_tag,
+    shard_of_queue,
+    tag_of,
+)
+from memrepo_worker.queues.transport.tracking import WatchingConnection
+from memrepo_worker.trouble import LastingTrouble
+
+logger = logging.getLogger(__name__)
+
+POP_MESSAGES_MAX = 256
+POP_BYTES_MAX = 4 * 1024 * 1024
+LOOK_AGAIN_S = 5.0
+"""How often all queues are looked at although nothing was announced: in case an announcement got lost."""
+
+WATCH, NUDGE = "WATCH", "NUDGE"
+"""What a file descriptor of the poller is for, beside kombu's own kinds."""
+
+
+class Receipts:
+    """Acknowledges shard messages by their delivery tag, ``shard/number``, from any thread at any time."""
+
+    def __init__(self, shards: Shards, tenures: Tenures, observer: Observer) -> None:
+        self.shards = shards
+        self.tenures = tenures
+        self.observer = observer
+
+    def acknowledge(self, tag: str) -> None:
+        """Remove a message for good, if its shard is still ours."""
+        shard, number = read_tag(tag) or (-1, "")
+        tenure = self.tenures.get(shard)
+        if tenure is not None and number in tenure.delivered:
+            # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
+            tenure.delivered.discard(number)
+            self.shards.acknowledge(tenure, [number])
+
+
+class ShardQoS(kombu_redis.QoS):
+    """Keeps no books of shard messages: Redis does."""
+
+    may_take: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether there is room for more; set by who takes the messages."""
+
+    def can_consume(self) -> bool:
+        """Tell whether more may be delivered."""
+        return self.may_take() and bool(super().can_consume())
+
+    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401 - kombu's
+        """Note a delivery, unless it is a shard's: the pop has noted that already."""
+        if read_tag(delivery_tag) is None:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        if read_tag(delivery_tag) is not None:
+            self.channel.receipts.acknowledge(delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+        """Remove a message; a shard's is never requeued: that would make it the last."""
+        if read_tag(delivery_tag) is not None:
+            self.channel.receipts.acknowledge(delivery_tag)
+        else:
+            super().reject(delivery_tag, requeue=requeue)
+
+    def restore_visible(self, *args: object, **kwargs: object) -> None:
+        """Put nothing back by the clock: a lease's end says when a worker is dead."""
+
+
+class ShardChannel(kombu_redis.Channel):
+    """A channel that delivers the shards which the process owns, when it is told of new messages."""
+
+    QoS = ShardQoS
+
+    def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+        self.receipts = transport.receipts
+        self._watching: WatchingConnection | None = None
+        self._waiting: set[str] = set()
+        self._unchecked: set[str] = set()
+        self._rounds = 0
+        self._refused = LastingTrouble(logger, "broker.refuses")
+        super().__init__(transport, **kwargs)
+
+    @property
+    def active_queues(self) -> list[str]:
+        """The queues that kombu itself delivers."""
+        return [queue for queue in super().active_queues if shard_of_queue(queue) is None]
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's
+        """Begin to consume a queue; a shard's is looked at once, then when something is announced."""
+        result = super().basic_consume(queue, *args, **kwargs)
+        if shard_of_queue(queue) is not None:
+            self._waiting.add(queue)
+            self._unchecked.add(queue)
+        return result
+
+    def look_again(self) -> None:
+        """Look at every shard queue at the next occasion."""
+        self._waiting |= self._shard_queues()
+
+    def deliver_waiting(self) -> None:
+        """Deliver one round, if there is room; called before each wait for events.
+
+        While more waits the wait for events is cut short: remote control and heartbeats get their turn in between.
+        """
+        if self._waiting and self.qos.can_consume():
+            try:
+                with self.receipts.tenures.delivering:
+                    self._deliver_round()
+            except ResponseError as error:
+                # The server is full or read-only. Nothing moved; another occasion comes within a second.
+                self.receipts.observer.count("transport.pops.refused")
+                self._refused.met(f"the broker refuses to deliver: {meaning_of(error).reason}", cause=error)
+            else:
+                self._refused.over()
+                if self._waiting:
+                    self.connection.cycle.nudge()
+
+    def _deliver_round(self) -> None:
+        tenures = self._tenures_waiting()
+        if tenures:
+            self._deliver_lost_answers(tenures)
+            for tenure, popped in zip(tenures, self._pop(tenures), strict=True):
+                self._note(tenure, popped)
+                self._deliver_all(tenure, popped.deliveries)
+
+    def hear(self) -> None:
+        """Note what was announced."""
+        if self._watching is not None:
+            self._watching.hear()
+            self._collect()
+
+    def close(self) -> None:
+        """Close the channel; what it delivered stays delivered."""
+        if self._watching is not None:
+            watching, self._watching = self._watching, None
+            self.connection.cycle.unwatch(self)
+            watching.close()
+        super().close()
+
+    def _shard_queues(self) -> set[str]:
+        return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
+
+    def _tenures_waiting(self) -> list[Tenure]:
+        """Return the open tenures of the queues that wait, beginning with another one each time."""
+        found = [
+            tenure for queue in sorted(self._waiting) if (tenure := self._open_tenure(queue)) is not None
+        ]
+        self._rounds += 1
+        first = self._rounds % len(found) if found else 0
+        return found[first:] + found[:first]
+
+    def _open_tenure(self, queue: str) -> Tenure | None:
+        """Return the tenure of a queue that we may deliver from; a queue that we may not, waits no longer."""
+        shard = shard_of_queue(queue)
+        tenure = None if shard is None else self.receipts.tenures.get(shard)
+        if tenure is not None and tenure.is_open and queue in self._active_queues:
+            return tenure
+        self._waiting.discard(queue)
+        return None
+
+    def _pop(self, tenures: Sequence[Tenure]) -> list[Popped]:
+        if self._watching is None:
+            self._watching = self._watch()
+        messages_max = max(1, POP_MESSAGES_MAX // len(tenures))
+        answer = pop(self._watching, tenures, messages_max=messages_max, bytes_max=POP_BYTES_MAX)
+        self._waiting -= {queue_name(tenure.shard) for tenure in tenures}
+        self._collect()
+        self.receipts.observer.count("transport.pops")
+        return answer
+
+    def _note(self, tenure: Tenure, popped: Popped) -> None:
+        if popped.owned and popped.remaining:
+            self._waiting.add(queue_name(tenure.shard))
+
+    def _collect(self) -> None:
+        """Take over what the watching connection has heard."""
+        if self._watching is not None:
+            self._waiting |= self._watching.changed(self._shard_queues())
+
+    def _watch(self) -> WatchingConnection:
+        parameters = self._connparams()
+        parameters.pop("max_connections", None)
+        watching = WatchingConnection(parameters.pop("connection_class"), parameters)
+        self.connection.cycle.watch(self, watching.socket)
+        return watching
+
+    def _deliver_lost_answers(self, tenures: Sequence[Tenure]) -> None:
+        """After a (re)connection: deliver first what a pop moved whose answer never came."""
+        for tenure in tenures:
+            queue = queue_name(tenure.shard)
+            if queue in self._unchecked:
+                missing = self.receipts.shards.missing(tenure)
+                self._unchecked.discard(queue)
+                self._deliver_all(tenure, missing)
+
+    def _deliver_all(self, tenure: Tenure, deliveries: Sequence[Delivery]) -> None:
+        queue = queue_name(tenure.shard)
+        for delivery in deliveries:
+            tenure.delivered.add(delivery.number)
+            tag = tag_of(tenure.shard, delivery.number)
+            try:
+                envelope = self._envelope(delivery.raw, queue, tag)
+            except Exception as error:  # noqa: BLE001 - e.g. RecursionError: no message may end a worker
+                self._drop(tag, delivery, error)
+            else:
+                self._deliver(queue, envelope)
+
+    def _deliver(self, queue: str, envelope: dict[str, Any]) -> None:
+        try:
+            self.connection._callbacks[queue](envelope)
+        except (RedisError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the queue, nor lose the message
+            self.receipts.observer.count("transport.deliveries.failed")
+            message = f"a delivery from {queue} failed; the message stays unacknowledged"
+            log(logger, logging.ERROR, "delivery.fault", message, {"queue": queue}, error)
+
+    def _envelope(self, raw: bytes, queue: str, tag: str) -> dict[str, Any]:
+        """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
+        envelope: dict[str, Any] = loads(raw.decode())
+        properties, headers = envelope["properties"], envelope["headers"]
+        if not isinstance(headers, dict) or not isinstance(headers.get("task", ""), str):
+            raise TypeError("headers")
+        if "compression" in headers:  # no producer of ours does, and kombu would unpack without a bound
+            raise TypeError("compression")
+        self.decode_body(envelope["body"], properties.get("body_encoding"))
+        properties["delivery_tag"] = tag
+        properties["delivery_info"] = {"exchange": "", "routing_key": queue}
+        return envelope
+
+    def _drop(self, tag: str, delivery: Delivery, error: Exception) -> None:
+        """Remove a message that is not even an envelope: it has no id by which anybody could be told."""
+        self.receipts.observer.count("intake.refused")
+        logger.warning(
+            "dropped a message that is no envelope: %s, %d bytes", type(error).__name__, len(delivery.raw)
+        )
+        self.receipts.acknowledge(tag)
+
+
+class ShardPoller(kombu_redis.MultiChannelPoller):
+    """kombu's poller, which also waits for announcements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nudged, self._nudging = socket.socketpair()
+        for end in (self._nudged, self._nudging):
+            end.settimeout(0)
+        self._fd_to_chan[self._nudged.fileno()] = (None, NUDGE)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        super().close()
+        for end in (self._nudged, self._nudging):
+            end.close()
+
+    def nudge(self) -> None:
+        """End the next wait for events at once."""
+        with suppress(BlockingIOError):  # full of nudges: one is enough
+            self._nudging.send(b".")
+
+    def watch(self, channel: ShardChannel, watched: Any) -> None:  # noqa: ANN401 - redis-py's
+        """Wait for announcements of a channel, too."""
+        self._fd_to_chan[watched.fileno()] = (channel, WATCH)
+        self.poller.register(watched, self.eventflags)
+
+    def unwatch(self, channel: ShardChannel) -> None:
+        """Wait for a channel's announcements no longer."""
+        for fileno in [fd for fd, known in self._fd_to_chan.items() if known == (channel, WATCH)]:
+            del self._fd_to_chan[fileno]
+            with suppress(KeyError, ValueError, OSError):
+                self._unregister_from_poll(fileno)
+
+    def on_poll_start(self) -> None:
+        """Deliver what waits before waiting for more."""
+        super().on_poll_start()
+        for channel in list(self._channels):
+            channel.deliver_waiting()
+
+    def on_readable(self, fileno: int) -> None:
+        """Hear an announcement."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
+        if kind == WATCH:
+            channel.hear()
+        elif kind == NUDGE:
+            with suppress(BlockingIOError):
+                self._nudged.recv(4096)
+        else:
+            super().on_readable(fileno)
+
+
+class ShardTransport(kombu_redis.Transport):
+    """kombu's Redis transport with our channel and poller; ``transport_for`` makes the one of a process."""
+
+    Channel = ShardChannel
+    receipts: Receipts
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+        super().__init__(*args, **kwargs)
+        self.cycle = ShardPoller()  # type: ignore[assignment]  # as kombu's own does
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401 - kombu's
+        """Join Celery's event loop."""
+        super().register_with_event_loop(connection, loop)
+        loop.call_repeatedly(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        for channel in list(self.channels or ()):
+            channel.look_again()
+
+
+def transport_for(receipts: Receipts) -> type[ShardTransport]:
+    """Return the transport of one worker process.
+
+    A class of its own and not a transport option: ``celery inspect conf`` sends the options over the wire.
+    """
+    return type("ShardTransport", (ShardTransport,), {"receipts": receipts})

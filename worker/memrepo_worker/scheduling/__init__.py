@@ -1,0 +1,1 @@
+"""Per-agent order, groups and retries. Knows no Celery."""

@@ -1,0 +1,1 @@
+"""What each mutating request does to the next entry."""

@@ -1,0 +1,110 @@
+"""What restores and changes of branches do to a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
+from memrepo.validation.values import fault_of_path
+from memrepo.wire.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
+from memrepo_worker.git.edits import FileEdit
+from memrepo_worker.git.objects import printable
+from memrepo_worker.git.walk import FileDelta, differences
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.entry import REFS_MAX
+from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
+from memrepo_worker.journal.refs import RefNames
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.writes.edits import commit_edits
+
+
+def is_at_or_below(path: str, wanted: str) -> bool:
+    """Whether a path is the wanted one, or inside the folder of that name."""
+    return path == wanted or path.startswith(f"{wanted}/")
+
+
+def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    """Commit the content of an old commit again.
+
+    Raises:
+        InvalidRequestError: it would write a name that commits are refused, as an adopted history or one from under
+            another setting may hold; ``paths`` restores the others. What stays as it is, is not asked about.
+    """
+    require_repo(draft.view, agent)
+    head = branch_head(request.branch, draft)
+    source = resolve(request.ref, draft.view, draft.reader)
+    trees = [draft.reader.commit(sha).tree for sha in (head, source)]
+    deltas = list(differences(draft.reader, *trees))
+    if request.paths is not None:
+        deltas = _only(request.paths, deltas, draft, trees)
+    edits = [_edit(delta, draft) for delta in deltas]
+    message = f"Restore {request.ref}"
+    sha = commit_edits(draft, request, edits, head, message)
+    draft.refs[branch_ref(request.branch)] = sha
+    return (UNCHANGED if sha == head else COMMITTED), sha
+
+
+def _only(paths: tuple[str, ...], deltas: list[FileDelta], draft: Draft, trees: list[str]) -> list[FileDelta]:
+    """Return the differences at and below these paths; each must be something on one of the two sides."""
+    known = [delta.path for tree in trees for delta in differences(draft.reader, None, tree)]
+    for path in paths:
+        if not any(is_at_or_below(name, path) for name in known):
+            raise PathNotFoundError(f"{path!r} is neither here nor at the ref", {"path": path})
+    return [delta for delta in deltas if any(is_at_or_below(delta.path, path) for path in paths)]
+
+
+def _edit(delta: FileDelta, draft: Draft) -> FileEdit:
+    new = delta.new
+    if new is None or not new.is_file:
+        return FileEdit(delta.path, None)
+    fault = fault_of_path(delta.path, draft.limits)
+    if fault is not None:
+        path = printable(delta.path)
+        raise InvalidRequestError.of("ref", f"would write {path!r}, which {fault}", path=path)
+    return FileEdit(delta.path, draft.reader.blob(new.sha), new.executable)
+
+
+def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    """Begin a branch at a commit."""
+    require_repo(draft.view, agent)
+    name = branch_ref(request.name)
+    sha = resolve(request.start_point, draft.view, draft.reader)
+    if draft.refs.get(name, sha) != sha:
+        raise InvalidRequestError.of("name", "there is a branch of that name already, at another commit")
+    refuse_new_ref(name, draft.refs, "name")
+    draft.refs[name] = sha
+    return DONE, sha
+
+
+def delete_branch(request: DeleteBranchRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    """Remove a branch."""
+    require_repo(draft.view, agent)
+    sha = branch_head(request.name, draft)
+    del draft.refs[branch_ref(request.name)]
+    return DONE, sha
+
+
+def branch_head(branch: str, draft: Draft) -> str:
+    """Return the commit that a branch is at.
+
+    Raises:
+        RefNotFoundError: there is no such branch.
+    """
+    sha = draft.refs.get(branch_ref(branch))
+    if sha is None:
+        raise RefNotFoundError(f"there is no branch {branch!r}", {"ref": branch})
+    return sha
+
+
+def refuse_new_ref(name: str, refs: Collection[str], field: str) -> None:
+    """Refuse a new ref that stock git could not hold beside the others, on some file system or in an entry's header."""
+    if name in refs:
+        return
+    if len(refs) >= REFS_MAX:
+        raise InvalidRequestError.of(
+            field, f"there are {REFS_MAX} branches and tags already, the most there may be"
+        )
+    clash = RefNames(refs).clash(name)
+    if clash is not None:
+        raise InvalidRequestError.of(field, clash)

@@ -1,0 +1,150 @@
+"""What each mutating request does to a draft.
+
+A request succeeds, or fails on the state that it meets; both are settled by a line in the ledger, so that the same
+request seen again gets the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from memrepo.errors import (
+    ContentMovedError,
+    HeadMovedError,
+    MemoryRepoError,
+    RepoExistsError,
+    RepoNotFoundError,
+)
+from memrepo.models import FileChange
+from memrepo.wire.requests import (
+    CommitRequest,
+    CreateBranchRequest,
+    CreateRepoRequest,
+    DeleteBranchRequest,
+    DeleteRepoRequest,
+    Request,
+    RestoreRequest,
+)
+from memrepo_worker.git.edits import FileEdit
+from memrepo_worker.git.objects import NULL_SHA
+from memrepo_worker.git.walk import lookup
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.entry import HEAD_BRANCH
+from memrepo_worker.journal.ledger import BRANCH_BEGUN, COMMITTED, DELETED, UNCHANGED, LedgerLine
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
+from memrepo_worker.service.writes.edits import commit_edits
+from memrepo_worker.service.writes.revisions import create_branch, delete_branch, refuse_new_ref, restore
+
+_FIRST_MESSAGE = "Initial commit"
+_FIRST_FILES = (FileChange(path=".memrepo/config.json", content=b'{"version": 1}'),)
+
+
+def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
+    """Apply one request to the draft and return its ledger line; the draft is unchanged where it fails.
+
+    The caller has checked that neither the group nor the ledger settled it before.
+    """
+    detail = BRANCH_BEGUN if _begins_branch(request, draft) else {}
+    try:
+        verdict, sha = _WRITES[type(request)](request, draft, agent)
+    except MemoryRepoError as error:
+        told = _for_good(error, request) if draft.begun or draft.is_needed else error
+        return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
+    return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha, detail)
+
+
+def _for_good(error: MemoryRepoError, request: Request) -> MemoryRepoError:
+    """Say of a memory that is not there that making one does not change what this request id is answered with."""
+    if not isinstance(error, RepoNotFoundError):
+        return error
+    return type(error)(
+        f"{error.message}. Then send this under a new request id: {request.request_id} has its answer",
+        error.details,
+    )
+
+
+def _begins_branch(request: Request, draft: Draft) -> bool:
+    """Whether a commit will begin a branch beside ``main``, as a misspelt name does."""
+    if not isinstance(request, CommitRequest):
+        return False
+    name = branch_ref(request.branch)
+    return name != HEAD_BRANCH and name not in draft.refs
+
+
+def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    refuse_legacy(draft.view, agent)
+    if draft.view.exists:
+        raise RepoExistsError(
+            f"{agent} has a memory already: use commit", {"org_id": agent.org_id, "agent_id": agent.agent_id}
+        )
+    files = request.initial_files or _FIRST_FILES
+    sha = commit_edits(draft, request, _edits(files), None, _FIRST_MESSAGE)
+    draft.refs[HEAD_BRANCH] = sha
+    return COMMITTED, sha
+
+
+def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    name = branch_ref(request.branch)
+    parent = _parent(request, draft, agent)
+    if request.expected_head is not None and request.expected_head != parent:
+        raise HeadMovedError(
+            f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
+            {"branch": request.branch, "head": parent},
+        )
+    refuse_new_ref(name, draft.refs or (HEAD_BRANCH,), "branch")
+    _check_expected_contents(request.changes, draft, parent)
+    sha = commit_edits(draft, request, _edits(request.changes), parent, request.message)
+    draft.refs[name] = sha
+    draft.refs.setdefault(HEAD_BRANCH, sha)
+    return (UNCHANGED if sha == parent else COMMITTED), sha
+
+
+def _parent(request: CommitRequest, draft: Draft, agent: Agent) -> str | None:
+    """Return the commit to build on; None begins a repository."""
+    view = draft.view
+    refuse_legacy(view, agent)
+    if not view.exists and request.create_repo_if_missing:
+        return None
+    require_repo(view, agent)
+    return view.refs.get(branch_ref(request.branch)) or resolve(request.start_point, view, draft.reader)
+
+
+def _check_expected_contents(changes: Iterable[FileChange], draft: Draft, parent: str | None) -> None:
+    tree = draft.reader.commit(parent).tree if parent else None
+    for change in changes:
+        if change.expected_sha256 is None:
+            continue
+        entry = lookup(draft.reader, tree, change.path) if tree else None
+        present = hashlib.sha256(draft.reader.blob(entry.sha)).hexdigest() if entry else ""
+        if present != change.expected_sha256:
+            raise ContentMovedError(
+                f"{change.path!r} is not what was expected: read it again",
+                {"path": change.path, "sha256": present, "head": parent},
+            )
+
+
+def _edits(changes: Iterable[FileChange]) -> list[FileEdit]:
+    return [
+        FileEdit(change.path, None if change.deletes else change.content, change.executable)
+        for change in changes
+    ]
+
+
+def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+    require_repo(draft.view, agent)
+    head = draft.refs.get(HEAD_BRANCH, NULL_SHA)
+    draft.end()
+    return DELETED, head
+
+
+_WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
+    CreateRepoRequest: _create_repo,
+    CommitRequest: _commit,
+    RestoreRequest: restore,
+    CreateBranchRequest: create_branch,
+    DeleteBranchRequest: delete_branch,
+    DeleteRepoRequest: _delete_repo,
+}

@@ -1,0 +1,1 @@
+"""The stores: a folder, S3, Google Cloud Storage, memory."""

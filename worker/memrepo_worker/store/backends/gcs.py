@@ -1,0 +1,180 @@
+"""A store in a Google Cloud Storage bucket.
+
+Every put is one request: the SDK would send more than 8 MiB as a resumable upload, which takes several requests, and
+whose own error handling deletes the object when a checksum differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Blob, Bucket, Client  # noqa: TID251 - its backend
+from requests.adapters import HTTPAdapter
+
+from memrepo_worker.store.backends.gcs_errors import told
+from memrepo_worker.store.causes import host_of
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    ListedObject,
+    NotThereError,
+    StoredObject,
+    Version,
+    When,
+)
+from memrepo_worker.store.lifecycle import expiring_gcs_rules
+from memrepo_worker.store.options import StoreOptions
+
+_ENDPOINT = "https://storage.googleapis.com"
+DELETES_AT_ONCE = 16
+"""Deletes under way at a time: the service has no request that deletes many objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class GcsPlace:
+    """Where in GCS, and how objects are kept there. ``prefix`` is empty or ends in ``/``."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    project: str | None = None
+    kms_key_name: str | None = None
+    storage_class: str | None = None
+
+
+class GcsStore:
+    """Keeps objects in a bucket; an object's version is its generation."""
+
+    def __init__(self, bucket: Bucket, place: GcsPlace, options: StoreOptions) -> None:
+        self._bucket = bucket
+        self._place = place
+        self._told = f"gs://{place.bucket} at {host_of(place.endpoint_url or _ENDPOINT)}"
+        self._timeout_s = (options.connect_timeout_s, options.read_timeout_s)
+
+    @classmethod
+    def connect(cls, place: GcsPlace, options: StoreOptions) -> GcsStore:
+        """Make the SDK's client, with credentials from its usual chain; no request is made.
+
+        Raises:
+            RefusedError: there are no credentials, or the SDK cannot use an option.
+        """
+        with told(f"gs://{place.bucket}"):
+            return cls(_client(place, options).bucket(place.bucket), place, options)
+
+    @property
+    def name(self) -> str:
+        """The address of the bucket and prefix."""
+        endpoint = self._place.endpoint_url
+        return f"gs://{self._place.bucket}/{self._place.prefix}" + (
+            f"?endpoint_url={endpoint}" if endpoint else ""
+        )
+
+    def get(self, key: str) -> StoredObject:
+        """Return the object."""
+        blob = self._blob(key)
+        with told(self._told):
+            data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
+        return StoredObject(data, Version(str(blob.generation)))
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        """Write the object if the condition holds."""
+        generation = _generation(when)
+        with told(self._told, missing_is_bucket=True):
+            return _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects, 1,000 for each request."""
+        own = self._place.prefix
+        with told(self._told, missing_is_bucket=True):
+            blobs = self._bucket.list_blobs(
+                prefix=own + prefix,
+                start_offset=own + start_after,
+                fields="items(name,size),nextPageToken",
+                retry=None,
+                timeout=self._timeout_s,
+            )
+            for blob in blobs:
+                key = blob.name[len(own) :]
+                if key > start_after:
+                    yield ListedObject(key, blob.size)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects, some at a time."""
+        with ThreadPoolExecutor(DELETES_AT_ONCE) as threads:
+            for _ in threads.map(self._delete, keys):
+                pass
+
+    def _delete(self, key: str) -> None:
+        try:
+            with told(self._told):
+                self._blob(key).delete(retry=None, timeout=self._timeout_s)
+        except NotThereError:
+            return
+
+    def expiring_rules(self) -> tuple[str, ...]:
+        """Name the lifecycle rules that would remove objects of this store."""
+        with told(self._told, missing_is_bucket=True):
+            self._bucket.reload(retry=None, timeout=self._timeout_s)
+            return expiring_gcs_rules(self._bucket.lifecycle_rules, self._place.prefix)
+
+    def _blob(self, key: str) -> Blob:
+        blob = self._bucket.blob(self._place.prefix + key, kms_key_name=self._place.kms_key_name)
+        if self._place.storage_class:
+            blob.storage_class = self._place.storage_class
+        return blob
+
+
+def _generation(when: When) -> int | None:
+    if when is ALWAYS:
+        return None
+    return 0 if when is ABSENT else int(when.mark)
+
+
+def _upload_in_one_request(
+    blob: Blob, data: bytes, generation: int | None, timeout_s: tuple[float, float]
+) -> Version:
+    """Write an object of any size in one request.
+
+    A private part of the SDK: its public call does the same up to 8 MiB only. Tests put more than that, with a
+    condition, and count the requests.
+    """
+    answer = blob._do_multipart_upload(
+        None,
+        BytesIO(data),
+        "application/octet-stream",
+        len(data),
+        None,
+        generation,
+        None,
+        None,
+        None,
+        timeout=timeout_s,
+    )
+    return Version(str(answer.json()["generation"]))
+
+
+def _client(place: GcsPlace, options: StoreOptions) -> Client:
+    """Make a client; a plain-text endpoint is a test server, to which no credentials are sent."""
+    plain = (place.endpoint_url or "").startswith("http://")
+    client = Client(
+        project=place.project or ("none" if plain else None),
+        credentials=AnonymousCredentials() if plain else None,  # type: ignore[no-untyped-call] # theirs
+        client_options={"api_endpoint": place.endpoint_url} if place.endpoint_url else None,
+    )
+    _keep_to_what_is_asked(client, options.connections_max)
+    return client
+
+
+def _keep_to_what_is_asked(client: Client, connections_max: int) -> None:
+    """Keep as many connections as wanted, and send no request that nobody asked for.
+
+    Private parts of the SDK: its pool of 10 connections has no option, and for tracing, used or not, it asks for the
+    bucket's metadata in the background after each object that is not there. Tests count connections and requests.
+    """
+    for scheme in ("http://", "https://"):
+        client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections_max))
+    client._bucket_metadata_cache = None

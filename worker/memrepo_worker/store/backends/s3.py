@@ -1,0 +1,187 @@
+"""A store in an S3 bucket: AWS, and servers that speak its protocol and honour conditional writes.
+
+The SDK is set for one attempt, one network round trip and little CPU per put. Its own retries are off: a hidden
+second attempt of a conditional create would meet the first one's object. So are its CRC checksums: the signature
+covers the SHA-256 of the body, which the server checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import boto3  # noqa: TID251 - its backend
+from botocore.config import Config
+
+from memrepo_worker.store.backends.s3_errors import meaning_of, told
+from memrepo_worker.store.causes import host_of
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    ListedObject,
+    NotThereError,
+    PreconditionFailedError,
+    RefusedError,
+    StoredObject,
+    Version,
+    When,
+)
+from memrepo_worker.store.lifecycle import expiring_s3_rules
+from memrepo_worker.store.options import StoreOptions
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import DeleteTypeDef
+
+KEYS_PER_DELETE_MAX = 1000
+"""The protocol's limit for one DeleteObjects request."""
+
+ASK_FIRST_BYTES_MIN = 1 << 20
+"""From this size on a put asks whether the body is wanted (``Expect: 100-continue``): a second round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """Where in S3, and how objects are kept there. ``prefix`` is empty or ends in ``/``."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    region: str | None = None
+    addressing_style: str = "auto"
+    sse: str | None = None
+    sse_kms_key_id: str | None = None
+    storage_class: str | None = None
+
+    @property
+    def put_arguments(self) -> dict[str, Any]:
+        """What every put says beside key and body."""
+        arguments = {
+            "ServerSideEncryption": self.sse,
+            "SSEKMSKeyId": self.sse_kms_key_id,
+            "StorageClass": self.storage_class,
+        }
+        return {name: value for name, value in arguments.items() if value}
+
+
+class S3Store:
+    """Keeps objects in a bucket; an object's version is its ETag."""
+
+    def __init__(self, client: S3Client, place: S3Place) -> None:
+        self._client = client
+        self._place = place
+        self._put_arguments = place.put_arguments
+        self._told = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
+
+    @classmethod
+    def connect(cls, place: S3Place, options: StoreOptions) -> S3Store:
+        """Make the SDK's client, with credentials from its usual chain; no request is made.
+
+        Raises:
+            RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
+        """
+        try:
+            with told(f"s3://{place.bucket}"):
+                return cls(_client(place, options), place)
+        except ValueError as error:
+            raise RefusedError(f"s3://{place.bucket}: {error}") from error
+
+    @property
+    def name(self) -> str:
+        """The address of the bucket and prefix."""
+        endpoint = self._place.endpoint_url
+        return f"s3://{self._place.bucket}/{self._place.prefix}" + (
+            f"?endpoint_url={endpoint}" if endpoint else ""
+        )
+
+    def get(self, key: str) -> StoredObject:
+        """Return the object."""
+        with told(self._told):
+            answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.prefix + key)
+            return StoredObject(answer["Body"].read(), Version(answer["ETag"]))
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        """Write the object if the condition holds."""
+        arguments = {**self._put_arguments, **_condition(when)}
+        try:
+            with told(self._told):
+                answer = self._client.put_object(
+                    Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
+                )
+        except NotThereError as error:
+            if isinstance(when, Version):
+                raise PreconditionFailedError(f"{key}: it is not there any more") from error
+            raise RefusedError(f"{error}; a put must not need what is not there") from error
+        return Version(answer["ETag"])
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects, 1,000 for each request."""
+        own = self._place.prefix
+        pages = self._client.get_paginator("list_objects_v2")
+        with told(self._told):
+            for page in pages.paginate(
+                Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
+            ):
+                for line in page.get("Contents", ()):
+                    yield ListedObject(line["Key"][len(own) :], line["Size"])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects, up to 1,000 in each request."""
+        names = iter(keys)
+        while batch := list(islice(names, KEYS_PER_DELETE_MAX)):
+            self._delete(batch)
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        """Remove the objects in one request; the answer names only the keys that failed."""
+        wanted: DeleteTypeDef = {
+            "Objects": [{"Key": self._place.prefix + key} for key in keys],
+            "Quiet": True,
+        }
+        with told(self._told):
+            answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
+        for error in answer.get("Errors", ()):
+            raise meaning_of(self._told, 0, error)
+
+    def expiring_rules(self) -> tuple[str, ...]:
+        """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
+        try:
+            with told(self._told):
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
+        except NotThereError:
+            return ()
+        return expiring_s3_rules(answer.get("Rules", ()), self._place.prefix)
+
+
+def _condition(when: When) -> dict[str, Any]:
+    if when is ALWAYS:
+        return {}
+    return {"IfNoneMatch": "*"} if when is ABSENT else {"IfMatch": when.mark}
+
+
+def _client(place: S3Place, options: StoreOptions) -> S3Client:
+    config = Config(
+        max_pool_connections=options.connections_max,
+        connect_timeout=options.connect_timeout_s,
+        read_timeout=options.read_timeout_s,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": place.addressing_style},  # type: ignore[arg-type] # the SDK checks it
+        tcp_keepalive=True,
+        user_agent=f"memrepo Boto3/{boto3.__version__}",  # whole, else the SDK composes one for each request
+    )
+    client = boto3.session.Session().client(
+        "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config
+    )
+    client.meta.events.register_first("before-call.s3.PutObject", _send_at_once)
+    return client
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Hand a small body to the SDK as bytes: for a file, which it makes of every body, it would ask first."""
+    body = params["body"]
+    if isinstance(body, BytesIO) and body.getbuffer().nbytes < ASK_FIRST_BYTES_MIN:
+        params["body"] = body.getvalue()

@@ -1,0 +1,78 @@
+"""A store that counts what is asked of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from memrepo_worker.observe import Observer, store_wait
+from memrepo_worker.store.interface import ListedObject, Store, StoredObject, Version, When
+
+LISTED_PER_REQUEST = 1000
+"""How many objects S3 and GCS list for one request."""
+
+
+class MeteredStore:
+    """Counts requests and bytes by operation, and rounds, to an observer.
+
+    ``store.{get,put,list,delete}.requests`` count calls (of a listing, its pages), also those that fail;
+    ``store.get.bytes`` and ``store.put.bytes`` what was read and written. ``store.rounds`` counts how often a
+    request began while no other was under way: requests that overlap share a round. (A store that answers at once
+    lets nothing overlap: put a ``DelayedStore`` below where rounds are compared.)
+    """
+
+    def __init__(self, store: Store, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._under_way = 0
+
+    @property
+    def name(self) -> str:
+        """The store's address."""
+        return self._store.name
+
+    def get(self, key: str) -> StoredObject:
+        """Return the object."""
+        with self._request("get"):
+            stored = self._store.get(key)
+        self._observer.count("store.get.bytes", len(stored.data))
+        return stored
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        """Write the object if the condition holds."""
+        with self._request("put"):
+            version = self._store.put(key, data, when)
+        self._observer.count("store.put.bytes", len(data))
+        return version
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects, read in pages as S3 and GCS do; each page is a request."""
+        objects = self._store.list(prefix, start_after)
+        while True:
+            with self._request("list"):
+                page = [*islice(objects, LISTED_PER_REQUEST)]
+            yield from page
+            if len(page) < LISTED_PER_REQUEST:
+                return
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects."""
+        with self._request("delete"):
+            self._store.delete(keys)
+
+    @contextmanager
+    def _request(self, operation: str) -> Iterator[None]:
+        self._observer.count(f"store.{operation}.requests")
+        with self._lock:
+            if self._under_way == 0:
+                self._observer.count("store.rounds")
+            self._under_way += 1
+        try:
+            with store_wait():
+                yield
+        finally:
+            with self._lock:
+                self._under_way -= 1

@@ -1,0 +1,85 @@
+"""A store that tries again what is safe to try again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from random import Random  # noqa: TID251 - the type of an argument
+from typing import TypeVar
+
+from memrepo_worker.observe import store_wait
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import (
+    ALWAYS,
+    ListedObject,
+    Store,
+    StoredObject,
+    UnavailableError,
+    Version,
+    When,
+)
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and how long to wait: a random time up to ``delay_first_s``, which doubles each time."""
+
+    attempts_max: int = 4
+    delay_first_s: float = 0.1
+    delay_max_s: float = 2.0
+
+    def delay_s(self, attempts: int, random: Random) -> float:
+        """Return how long to wait after so many attempts ("full jitter": waiters do not come back together)."""
+        return random.uniform(0.0, min(self.delay_max_s, self.delay_first_s * 2 ** (attempts - 1)))
+
+
+class RetryingStore(StoreDecorator):
+    """Tries reads, deletes and unconditional puts again while the store is unavailable, a bounded number of times.
+
+    A conditional put is handed on once: its first attempt may have succeeded, and then a second one would meet the
+    object and seem to have lost. Who asked for it settles it, by reading back. An unconditional put may land late,
+    over what came after it; callers write with it only what is the same whoever writes it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        random: Random,
+        policy: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(store)
+        self._random = random
+        self._policy = policy or RetryPolicy()
+        self._sleep = sleep
+
+    def get(self, key: str) -> StoredObject:
+        """Return the object."""
+        return self._retried(lambda: self._store.get(key))
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        """Write the object if the condition holds; only a put without condition is tried again."""
+        if when is ALWAYS:
+            return self._retried(lambda: self._store.put(key, data, when))
+        return self._store.put(key, data, when)
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects of a listing that was read to its end: one that breaks is begun anew."""
+        yield from self._retried(lambda: [*self._store.list(prefix, start_after)])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects."""
+        names = [*keys]
+        self._retried(lambda: self._store.delete(names))
+
+    def _retried(self, ask: Callable[[], Answer]) -> Answer:
+        for attempt in range(1, self._policy.attempts_max):
+            try:
+                return ask()
+            except UnavailableError:
+                with store_wait():
+                    self._sleep(self._policy.delay_s(attempt, self._random))
+        return ask()
