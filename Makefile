@@ -58,7 +58,7 @@ demo: install  ## the main job, end to end, on this machine, in under a minute
 	$(BIN)/python examples/demo.py
 
 bench: install  ## measure, as ratios (ROWS=commit,read for some; LONG=1 for the long forms)
-	$(BIN)/python -m tests.benchmarks $(if $(ROWS),--rows $(ROWS))
+	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
 soak: install  ## the long soak
 	LONG=1 $(BIN)/python -m pytest tests/soak

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from memrepo.client_base import Face, no_report
+from memrepo.client_base import ClientBase, no_report
 from memrepo.jobs.job import Job, inquire_of, late_of
 from memrepo.jobs.waiting import Progress, check_on_asyncio, parts
 
 
-class AsyncMemoryRepos(Face):
+class AsyncMemoryRepos(ClientBase):
     """The memories of all agents, for asyncio; ``MemoryRepos`` is its twin for code that may block.
 
     Every call is a plain function that checks its request, hands it to a background thread and returns a ``Job`` at
@@ -53,7 +53,7 @@ class AsyncMemoryRepos(Face):
     async def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""
         check_on_asyncio()
-        await asyncio.to_thread(self._desk.close)
+        await asyncio.to_thread(self._dispatcher.close)
 
     async def __aenter__(self) -> Self:
         check_on_asyncio()
@@ -74,7 +74,7 @@ def _telling(
         if job.done():
             ends.put_nowait(None)
         else:
-            tasks.append(asyncio.ensure_future(job.ended()))
+            tasks.append(asyncio.ensure_future(job._ended()))
             tasks[-1].add_done_callback(ends.put_nowait)
     return tasks
 

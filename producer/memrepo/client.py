@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from memrepo.client_base import Face, no_report
+from memrepo.client_base import ClientBase, no_report
 from memrepo.jobs.job import Job, inquire_of, late_of
 from memrepo.jobs.waiting import Progress, until_all_ended
 
 
-class MemoryRepos(Face):
+class MemoryRepos(ClientBase):
     """The memories of all agents, for code that may block; ``AsyncMemoryRepos`` is its twin for asyncio.
 
     Thread-safe; connects at first use; make one per process and keep it. A context manager: leaving it sends what
@@ -35,14 +35,14 @@ class MemoryRepos(Face):
             JobTimeoutError: some have not ended within ``timeout_s``; they go on.
         """
         for job in jobs:
-            job.attend()
+            job._watch()
         pendings = {job.pending for job in jobs}
         if not until_all_ended(pendings, timeout_s, on_progress, lambda: inquire_of(jobs)):
             raise late_of(jobs, timeout_s)
 
     def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""
-        self._desk.close()
+        self._dispatcher.close()
 
     def __enter__(self) -> Self:
         return self

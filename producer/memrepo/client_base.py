@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from memrepo.dispatch.dispatcher import QueueDesk
-from memrepo.jobs.job import Desk, Job
+from memrepo.dispatch.dispatcher import QueueDispatcher
+from memrepo.jobs.job import Dispatcher, Job
 from memrepo.repo import MemoryRepo
 from memrepo.settings import Settings
 
 
-class Face:
+class ClientBase:
     """A client of the memories of all agents; see ``MemoryRepos`` and ``AsyncMemoryRepos``."""
 
     BLOCKS: ClassVar[bool]
@@ -30,7 +30,7 @@ class Face:
             InvalidRequestError: an address is none of these.
         """
         chosen = (settings or Settings()).at(broker_url, result_url)
-        self._desk: Desk = QueueDesk(chosen, blocks=self.BLOCKS)
+        self._dispatcher: Dispatcher = QueueDispatcher(chosen, blocks=self.BLOCKS)
 
     @classmethod
     def from_env(cls) -> Self:
@@ -42,10 +42,10 @@ class Face:
         return cls(settings=Settings.from_env())
 
     @classmethod
-    def over(cls, desk: Desk) -> Self:
-        """Make a client over another desk than the queue's, as ``memrepo_worker.testing`` does."""
+    def over(cls, dispatcher: Dispatcher) -> Self:
+        """Make a client over another dispatcher than the queue's, as ``memrepo_worker.testing`` does."""
         made = cls.__new__(cls)
-        made._desk = desk
+        made._dispatcher = dispatcher
         return made
 
     def repo(self, *, org_id: str, agent_id: str) -> MemoryRepo:
@@ -54,14 +54,14 @@ class Face:
         Raises:
             InvalidRequestError: an id is not 1 to 128 letters, digits or ``._@+=-``.
         """
-        return MemoryRepo(self._desk, org_id=org_id, agent_id=agent_id)
+        return MemoryRepo(self._dispatcher, org_id=org_id, agent_id=agent_id)
 
     def job(self, job_id: str) -> Job[Any]:
         """Return a job by its id, sent by any process; who holds the id may read its result.
 
         The result has its type again, as no two operations' results look alike.
         """
-        return self._desk.find(job_id)
+        return self._dispatcher.find(job_id)
 
 
 def no_report(_ended: int, _all: int) -> None:

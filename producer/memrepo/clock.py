@@ -15,7 +15,7 @@ steady_clock: Clock = time.monotonic
 """Time that never goes back: for timeouts and pauses."""
 
 
-def give_way() -> None:
+def yield_gil() -> None:
     """Let another thread of the process run: an event loop, above all.
 
     A thread that computes keeps the interpreter's lock for 5 ms at a time, and two that take turns keep a third from it

@@ -1,4 +1,4 @@
-"""The calls of one agent's memory, for both faces: each checks its request, sends it and returns its job."""
+"""The calls of one agent's memory, for both clients: each checks its request, sends it and returns its job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from memrepo.errors import InvalidRequestError
 from memrepo.ids import new_id
-from memrepo.jobs.job import Desk, Job
+from memrepo.jobs.job import Dispatcher, Job
 from memrepo.models import (
     DEFAULT_AUTHOR,
     Author,
@@ -44,11 +44,11 @@ class MemoryRepo:
     applied once, and answered alike, for 24 hours. A read needs none.
     """
 
-    def __init__(self, desk: Desk, *, org_id: str, agent_id: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, org_id: str, agent_id: str) -> None:
         """Made by ``MemoryRepos.repo``."""
         self.org_id = check_id(org_id, "org_id")
         self.agent_id = check_id(agent_id, "agent_id")
-        self._desk = desk
+        self._dispatcher = dispatcher
 
     def __repr__(self) -> str:
         return f"MemoryRepo({self.org_id}/{self.agent_id})"
@@ -212,7 +212,7 @@ class MemoryRepo:
             "org_id": self.org_id,
             "agent_id": self.agent_id,
             "request_id": new_id() if request_id is None else request_id,
-            "enqueued_at": self._desk.now_s(),
+            "enqueued_at": self._dispatcher.now_s(),
         }
 
     def _ask(self, operation: Operation[Asked, T], request: Asked, request_id: str | None = None) -> Job[T]:
@@ -221,8 +221,10 @@ class MemoryRepo:
         The task's id is always a new one: whoever knows it may read the result and cancel the task, and a caller's
         request id may be known to others, or be used by two agents.
         """
-        operations.validate(request, self._desk.limits)
-        return self._desk.submit(operation, request, request.request_id if request_id is None else new_id())
+        operations.validate(request, self._dispatcher.limits)
+        return self._dispatcher.submit(
+            operation, request, request.request_id if request_id is None else new_id()
+        )
 
 
 def _changes(changes: object, field: str) -> tuple[FileChange, ...]:

@@ -12,7 +12,7 @@ QUEUE_PREFIX = "memrepo."
 SHARDS_DEFAULT = 64
 
 OWNERS_KEY = "memrepo:owners"
-"""A hash: shard → who owns it (the token of the tenure, and the worker's name)."""
+"""A hash: shard → who owns it (the lease's token, and the worker's name)."""
 
 LEASES_KEY = "memrepo:leases"
 """A sorted set: shard → until when its owner may go on without a heartbeat, in ms by Redis' own clock."""

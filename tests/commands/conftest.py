@@ -14,8 +14,8 @@ import pytest
 from memrepo import MemoryRepos, RepoExistsError
 from memrepo_worker.store.open import open_store
 from tests.support.http_answers import Answer, answering
+from tests.support.legacy_repository import LegacyRepository
 from tests.support.ports import LOOPBACK, free_port
-from tests.support.seed_repository import SeedRepository
 from tests.support.stock_git import empty_repository, git
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
@@ -119,7 +119,7 @@ def filled_in(
         return repo.agent_id
 
     def legacy() -> str:
-        SeedRepository(open_store(system.store_url), "acme", f"legacy-{number}").create({"human.md": b"x"})
+        LegacyRepository(open_store(system.store_url), "acme", f"legacy-{number}").create({"human.md": b"x"})
         return f"legacy-{number}"
 
     def job() -> str:

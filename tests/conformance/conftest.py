@@ -1,4 +1,4 @@
-"""The backends that must keep the seam's contract. A new one joins with an address and a line in ``SHARED``."""
+"""The backends that must keep the store's contract. A new one joins with an address and a line in ``SHARED``."""
 
 from __future__ import annotations
 

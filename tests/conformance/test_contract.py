@@ -1,4 +1,4 @@
-"""Every sentence of the seam's contract, on every backend."""
+"""Every sentence of the store interface's contract, on every backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories that the seed left behind become journals: same history, same shas, lost commits back."""
+"""Repositories that a Letta server left behind become journals: same history, same shas, lost commits back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from memrepo.errors import RepoNotAdoptedError
 from memrepo_worker.group import Agent
 from memrepo_worker.migration.adoption import Adopter
-from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS
-from tests.support.seed_repository import SeedRepository
+from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import git, restore, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer
 
@@ -37,14 +37,14 @@ def adopter(store):
         yield Adopter(store, stock_git(), executor, lambda: NOW_S)
 
 
-def seed_repository(store, commits, *, gc_at=(), agent=AGENT, files_per_commit=1):
-    seed = SeedRepository(store, agent.org_id, agent.agent_id)
-    seed.create({"human.md": b"begin\n", **ODD})
+def legacy_repository(store, commits, *, gc_at=(), agent=AGENT, files_per_commit=1):
+    legacy = LegacyRepository(store, agent.org_id, agent.agent_id)
+    legacy.create({"human.md": b"begin\n", **ODD})
     rnd = Random(commits)
     for number in range(1, commits):
         changes = {f"notes/{rnd.randrange(60)}.md": rnd.randbytes(40) for _ in range(files_per_commit)}
-        seed.commit(changes, f"step {number}", gc=number in gc_at)
-    return seed
+        legacy.commit(changes, f"step {number}", gc=number in gc_at)
+    return legacy
 
 
 def restored(tmp_path, agent=AGENT):
@@ -53,50 +53,52 @@ def restored(tmp_path, agent=AGENT):
 
 @pytest.mark.parametrize("commits", [1, 50, 300])
 def test_history_and_shas_are_unchanged(commits, store, adopter, tmp_path):
-    seed = seed_repository(store, commits)
+    legacy = legacy_repository(store, commits)
 
     report = adopter.adopt(AGENT)
 
     assert (report.commits, report.branches, report.recovered) == (commits, 1, {})
     repo = restored(tmp_path)
-    assert git(repo, "rev-list", "--reverse", "main").decode().split() == seed.acknowledged
+    assert git(repo, "rev-list", "--reverse", "main").decode().split() == legacy.acknowledged
     git(repo, "fsck", "--strict")
 
 
 def test_an_adopted_memory_is_read_and_written_like_any_other(store, adopter, tmp_path):
-    seed = seed_repository(store, 3)
+    legacy = legacy_repository(store, 3)
     adopter.adopt(AGENT)
 
     with writer(store, tmp_path / "cache") as one:
         snapshot = one.ask(files())
         assert {path: snapshot[path].data for path in ODD} == ODD
-        assert one.ask(commit("after adoption")).parent_sha == seed.acknowledged[-1]
+        assert one.ask(commit("after adoption")).parent_sha == legacy.acknowledged[-1]
         assert one.messages() == ["Initial commit", "step 1", "step 2", "after adoption"]
         one.ask(delete())
-    assert not list((tmp_path / "store").rglob("HEAD")), "delete also removes the seed's files"
+    assert not list((tmp_path / "store").rglob("HEAD")), "delete also removes the legacy files"
 
 
 def test_commits_that_the_seed_lost_to_gc_are_back(store, adopter, tmp_path):
     """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
     gc_at = (9, 20, 21, 22, 40, 59)
-    seed = seed_repository(store, 60, gc_at=gc_at, files_per_commit=20)
-    lost = set(seed.acknowledged) - set(seed.log())
-    assert lost == {seed.acknowledged[number] for number in gc_at}
+    legacy = legacy_repository(store, 60, gc_at=gc_at, files_per_commit=20)
+    lost = set(legacy.acknowledged) - set(legacy.log())
+    assert lost == {legacy.acknowledged[number] for number in gc_at}
 
     report = adopter.adopt(AGENT)
 
     repo = restored(tmp_path)
-    assert set(git(repo, "rev-list", "--all").decode().split()) == set(seed.acknowledged)
+    assert set(git(repo, "rev-list", "--all").decode().split()) == set(legacy.acknowledged)
     assert sum(report.recovered.values()) == len(lost)
     git(repo, "fsck", "--strict")
 
 
 def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adopter):
-    seed = seed_repository(store, 4)
-    stale = seed.acknowledged[1]
-    newest = seed.acknowledged[-1]
-    store.put(f"{seed.prefix}packed-refs", f"# pack-refs with:\n{newest} refs/heads/main\n".encode(), ALWAYS)
-    store.put(f"{seed.prefix}refs/heads/main", f"{stale}\n".encode(), ALWAYS)
+    legacy = legacy_repository(store, 4)
+    stale = legacy.acknowledged[1]
+    newest = legacy.acknowledged[-1]
+    store.put(
+        f"{legacy.prefix}packed-refs", f"# pack-refs with:\n{newest} refs/heads/main\n".encode(), ALWAYS
+    )
+    store.put(f"{legacy.prefix}refs/heads/main", f"{stale}\n".encode(), ALWAYS)
 
     report = adopter.adopt(AGENT)
 
@@ -106,10 +108,10 @@ def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adop
 
 @pytest.mark.parametrize("name", ["recovered/1", "recovered"])
 def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(name, store, adopter):
-    seed = seed_repository(store, 3)
-    kept = seed.acknowledged[0]
-    store.put(f"{seed.prefix}refs/heads/main", f"{seed.acknowledged[1]}\n".encode(), ALWAYS)
-    store.put(f"{seed.prefix}refs/heads/{name}", f"{kept}\n".encode(), ALWAYS)
+    legacy = legacy_repository(store, 3)
+    kept = legacy.acknowledged[0]
+    store.put(f"{legacy.prefix}refs/heads/main", f"{legacy.acknowledged[1]}\n".encode(), ALWAYS)
+    store.put(f"{legacy.prefix}refs/heads/{name}", f"{kept}\n".encode(), ALWAYS)
 
     report = adopter.adopt(AGENT)
 
@@ -117,37 +119,37 @@ def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(name, s
 
 
 def test_half_of_a_failed_upload_is_not_brought_back(store, adopter):
-    seed = seed_repository(store, 2)
-    lost = seed.commit({"lost": b"content"}, "never acknowledged")
-    store.put(f"{seed.prefix}refs/heads/main", f"{seed.acknowledged[1]}\n".encode(), ALWAYS)
-    tree = seed.tree_of(lost)
-    store.delete([f"{seed.prefix}objects/{tree[:2]}/{tree[2:]}"])
+    legacy = legacy_repository(store, 2)
+    lost = legacy.commit({"lost": b"content"}, "never acknowledged")
+    store.put(f"{legacy.prefix}refs/heads/main", f"{legacy.acknowledged[1]}\n".encode(), ALWAYS)
+    tree = legacy.tree_of(lost)
+    store.delete([f"{legacy.prefix}objects/{tree[:2]}/{tree[2:]}"])
 
     report = adopter.adopt(AGENT)
 
     assert (report.commits, report.recovered) == (2, {})
 
 
-def break_an_object(seed, store):
-    key = next(item.key for item in store.list(f"{seed.prefix}objects/"))
+def break_an_object(legacy, store):
+    key = next(item.key for item in store.list(f"{legacy.prefix}objects/"))
     store.put(key, b"garbage", ALWAYS)
 
 
-def remove_an_object(seed, store):
-    store.delete([next(item.key for item in store.list(f"{seed.prefix}objects/"))])
+def remove_an_object(legacy, store):
+    store.delete([next(item.key for item in store.list(f"{legacy.prefix}objects/"))])
 
 
-def remove_the_refs(seed, store):
-    store.delete([item.key for item in store.list(f"{seed.prefix}refs/")])
+def remove_the_refs(legacy, store):
+    store.delete([item.key for item in store.list(f"{legacy.prefix}refs/")])
 
 
 @pytest.mark.parametrize("damage", [break_an_object, remove_an_object, remove_the_refs])
 def test_a_repository_too_broken_is_reported_and_left_untouched(damage, store, adopter):
-    seed = seed_repository(store, 3)
-    damage(seed, store)
+    legacy = legacy_repository(store, 3)
+    damage(legacy, store)
     before = {item.key: store.get(item.key).data for item in store.list("")}
 
-    with pytest.raises(SeedBrokenError) as report:
+    with pytest.raises(LegacyLayoutError) as report:
         adopter.adopt(AGENT)
 
     assert str(report.value)
@@ -155,21 +157,21 @@ def test_a_repository_too_broken_is_reported_and_left_untouched(damage, store, a
 
 
 def test_nothing_of_the_seeds_configuration_is_run(store, adopter, tmp_path):
-    seed = seed_repository(store, 2)
+    legacy = legacy_repository(store, 2)
     trap = tmp_path / "trapped"
     config = (
         f"[core]\n\tfsmonitor = touch {trap}\n\thooksPath = {tmp_path}\n[alias]\n\tfsck = !touch {trap}\n"
     )
-    store.put(f"{seed.prefix}config", config.encode(), ALWAYS)
-    store.put(f"{seed.prefix}hooks/post-checkout", f"#!/bin/sh\ntouch {trap}\n".encode(), ALWAYS)
-    store.put(f"{seed.prefix}objects/info/alternates", b"/elsewhere\n", ALWAYS)
+    store.put(f"{legacy.prefix}config", config.encode(), ALWAYS)
+    store.put(f"{legacy.prefix}hooks/post-checkout", f"#!/bin/sh\ntouch {trap}\n".encode(), ALWAYS)
+    store.put(f"{legacy.prefix}objects/info/alternates", b"/elsewhere\n", ALWAYS)
 
     assert adopter.adopt(AGENT).commits == 2
     assert not trap.exists()
 
 
 def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(store, adopter, tmp_path):
-    seed_repository(store, 1)
+    legacy_repository(store, 1)
     with writer(store, tmp_path / "cache") as one:
         for request in (files(), create(), commit("x", create_repo_if_missing=True), delete()):
             (outcome,) = one.group(request)
@@ -183,7 +185,7 @@ def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(store,
 def test_all_agents_are_found_and_adopting_again_does_nothing(store, adopter):
     agents = [Agent("acme", "a"), Agent("acme", "a-b"), Agent("acme", "ab"), Agent("beta", "a")]
     for agent in agents:
-        seed_repository(store, 1, agent=agent)
+        legacy_repository(store, 1, agent=agent)
 
     assert sorted(adopter.agents()) == agents
     assert [adopter.adopt(agent).already for agent in agents] == [False] * 4
@@ -191,56 +193,56 @@ def test_all_agents_are_found_and_adopting_again_does_nothing(store, adopter):
 
 
 def test_the_old_files_stay_until_told_otherwise(store, adopter, tmp_path):
-    seed = seed_repository(store, 2)
-    with pytest.raises(SeedBrokenError):
+    legacy = legacy_repository(store, 2)
+    with pytest.raises(LegacyLayoutError):
         adopter.remove_old_files(AGENT)
     adopter.adopt(AGENT)
-    assert store.get(f"{seed.prefix}HEAD").data
+    assert store.get(f"{legacy.prefix}HEAD").data
 
     assert adopter.remove_old_files(AGENT) > 5
 
-    assert not list(store.list(f"{seed.prefix}objects/"))
+    assert not list(store.list(f"{legacy.prefix}objects/"))
     with writer(store, tmp_path / "cache") as one:
         assert one.messages() == ["Initial commit", "step 1"]
 
 
 def test_what_the_old_server_commits_after_the_adoption_is_said_and_never_removed(store, adopter):
-    seed = seed_repository(store, 2)
+    legacy = legacy_repository(store, 2)
     adopter.adopt(AGENT)
-    late = seed.commit({"late.md": b"late\n"}, "after the adoption")
-    before = {item.key for item in store.list(seed.prefix)}
+    late = legacy.commit({"late.md": b"late\n"}, "after the adoption")
+    before = {item.key for item in store.list(legacy.prefix)}
 
     for again in (adopter.adopt, adopter.remove_old_files):
-        with pytest.raises(SeedBrokenError, match=late):
+        with pytest.raises(LegacyLayoutError, match=late):
             again(AGENT)
 
-    assert {item.key for item in store.list(seed.prefix)} == before
+    assert {item.key for item in store.list(legacy.prefix)} == before
 
 
 @pytest.mark.parametrize("gc_at", [(), (3,), (3, 5)])
 def test_old_files_whose_commits_are_all_in_the_journal_are_removed(gc_at, store, adopter, tmp_path):
     """Also where the adoption has moved a stale branch on, and where the journal has grown since."""
-    seed = seed_repository(store, 6, gc_at=gc_at)
+    legacy = legacy_repository(store, 6, gc_at=gc_at)
     adopter.adopt(AGENT)
     with writer(store, tmp_path / "cache") as one:
         one.ask(commit("later"))
 
     assert adopter.adopt(AGENT).already
     assert adopter.remove_old_files(AGENT) > 5
-    assert not list(store.list(f"{seed.prefix}objects/"))
+    assert not list(store.list(f"{legacy.prefix}objects/"))
 
 
 def test_a_repository_that_came_after_a_delete_is_adopted_on_top_of_it(store, adopter, tmp_path):
     with writer(store, tmp_path / "cache") as one:
         one.ask(create(ours="x"))
         one.ask(delete())
-        seed = seed_repository(store, 3)
-        with pytest.raises(SeedBrokenError, match="not adopted yet"):
+        legacy = legacy_repository(store, 3)
+        with pytest.raises(LegacyLayoutError, match="not adopted yet"):
             adopter.remove_old_files(AGENT)
 
         report = adopter.adopt(AGENT)
 
         assert (report.commits, report.already) == (3, False)
         assert one.messages() == ["Initial commit", "step 1", "step 2"]
-        assert one.ask(commit("later")).parent_sha == seed.acknowledged[-1]
+        assert one.ask(commit("later")).parent_sha == legacy.acknowledged[-1]
     assert adopter.adopt(AGENT).already

@@ -93,7 +93,7 @@ def test_a_deleted_memory_can_be_begun_anew_from_a_bundle(memory, transfer, tmp_
 
     transfer.import_(AGENT, bundle)
 
-    memory.new_tenure()
+    memory.new_lease()
     assert memory.messages() == ["Initial commit", "second"]
 
 

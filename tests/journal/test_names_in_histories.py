@@ -18,7 +18,7 @@ from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.migration import contents
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.contents import EVERYWHERE, RefusedNames
-from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS, Store
@@ -151,7 +151,7 @@ def test_a_repository_that_unpacks_to_more_than_the_caps_allow_is_not_adopted(
     leave_behind(store, origin(tmp_path / "origin.git", {"zeros": bytes(3_000_000)}))
     small = replace(stock_git(), caps=GitCaps(unpacked_bytes_max=2_000_000))
 
-    with pytest.raises(SeedBrokenError, match="over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX \\(2000000\\)"):
+    with pytest.raises(LegacyLayoutError, match="over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX \\(2000000\\)"):
         Adopter(store, small, executor, lambda: NOW_S).adopt(AGENT)
 
 

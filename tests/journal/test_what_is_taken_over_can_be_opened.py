@@ -14,7 +14,7 @@ from memrepo.limits import MIB, Limits
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
 from memrepo_worker.migration.adoption import Adopter
-from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS
@@ -81,7 +81,7 @@ class GitOfANarrowWorker(Git):
         narrow.index_pack(repo, pack)
 
 
-@pytest.mark.parametrize(("take", "error"), [(adopt, SeedBrokenError), (import_, InvalidRequestError)])
+@pytest.mark.parametrize(("take", "error"), [(adopt, LegacyLayoutError), (import_, InvalidRequestError)])
 def test_what_no_worker_could_open_is_refused_with_the_setting_and_not_published(
     take: Callable[[MemoryStore, Git, ThreadPoolExecutor, Path], None],
     error: type[Exception],

@@ -37,7 +37,7 @@ def loop_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Yield the list of blocking calls that were made on a loop, each with where it came from."""
     seen: list[str] = []
 
-    def note(what: str) -> None:
+    def record(what: str) -> None:
         where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_stack(limit=8)]
         seen.append(f"{what} from {where}")
 
@@ -45,7 +45,7 @@ def loop_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         def watching(*args: Any, **kwargs: Any) -> Any:
             at_once = kwargs.get("timeout", args[-1] if args else None) == 0
             if _on_a_loop() and not at_once and not _starts_a_thread():
-                note(what)
+                record(what)
             return call(*args, **kwargs)
 
         return watching
@@ -55,7 +55,7 @@ def loop_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         def watching(self: socket.socket, *args: Any) -> Any:
             if _on_a_loop() and self.gettimeout() != 0:
-                note(f"socket.{name}")
+                record(f"socket.{name}")
             return call(self, *args)
 
         return watching

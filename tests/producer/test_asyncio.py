@@ -153,7 +153,7 @@ async def test_cancelling_an_await_leaves_the_job_running(broker: Valkey, worker
     worker.answer = lambda _: None
     async with a_client(broker) as repos:
         job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
-        waiting = asyncio.ensure_future(job.ended())
+        waiting = asyncio.ensure_future(job.wait())
         await until(lambda: worker.taken, "the message")
 
         waiting.cancel()

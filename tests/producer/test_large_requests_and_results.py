@@ -12,15 +12,15 @@ from memrepo.limits import MIB
 from memrepo.models import MemoryFile, Snapshot
 from memrepo.routing import route
 from memrepo.wire.operations import GET_FILES
-from memrepo.wire.payload import LARGE_BYTES, Body, Claim
+from memrepo.wire.payload import LARGE_BYTES, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
     BYTES_KEY,
     UNTIL_KEY,
-    BodyMissingError,
-    Chunks,
+    PayloadMissingError,
+    PayloadStore,
     key_of,
-    request_body,
-    result_body,
+    request_payload,
+    result_payload,
 )
 from memrepo.wire.record import claiming
 from tests.producer.stand_in import SHA, StandIn
@@ -31,8 +31,8 @@ QUEUE = route("acme", "agent-1")
 TEXT = "A line of what an agent keeps in its memory, again and again.\n" * 40_000  # 2.5 MB
 
 
-def chunks(broker: Valkey, bytes_max: int = 64 * MIB) -> Chunks:
-    return Chunks(broker.raw_client(), bytes_max)
+def chunks(broker: Valkey, bytes_max: int = 64 * MIB) -> PayloadStore:
+    return PayloadStore(broker.raw_client(), bytes_max)
 
 
 def snapshot(data: bytes) -> Snapshot:
@@ -40,7 +40,7 @@ def snapshot(data: bytes) -> Snapshot:
 
 
 def store_large(broker: Valkey, worker: StandIn, task_id: str, result: Snapshot, reply_to: str = "") -> None:
-    claim = chunks(broker).put(result_body(task_id), GET_FILES.result_to_body(result), 300)
+    claim = chunks(broker).put(result_payload(task_id), GET_FILES.result_to_payload(result), 300)
     worker.store(task_id, "SUCCESS", claiming(claim), reply_to)
 
 
@@ -53,7 +53,7 @@ def test_a_large_commit_leaves_a_small_message(broker: Valkey) -> None:
         with StandIn(broker, lambda _: None) as worker:
             [taken] = worker.wait_taken(1)
     assert set(taken.request) == {"org_id", "agent_id", "request_id", "enqueued_at"}
-    body = chunks(broker).get(request_body(job.id), Claim(**taken.body[1]["body"]))
+    body = chunks(broker).get(request_payload(job.id), PayloadClaim(**taken.body[1]["body"]))
     assert body.contents == (TEXT.encode(),)
     assert body.value["message"] == "secret message"
     assert body.value["changes"][0]["content"] == {"attached": 0}
@@ -63,7 +63,7 @@ def test_what_waits_is_compressed_counted_and_expires(broker: Valkey) -> None:
     with MemoryRepos(broker_url=broker.url) as repos, broker.client() as client:
         job = repos.repo(org_id="acme", agent_id="agent-1").commit({"a.md": TEXT}, "m")
 
-        name = request_body(job.id)
+        name = request_payload(job.id)
         taken = sum(client.hstrlen(key_of(name), field) for field in client.hkeys(key_of(name)))
         assert taken < len(TEXT) / 10
         assert client.hgetall(BYTES_KEY) == {"total": str(taken), name: str(taken)}
@@ -79,7 +79,7 @@ def test_a_small_commit_has_all_in_its_message(broker: Valkey) -> None:
 
 
 def test_the_same_body_put_twice_is_there_once(broker: Valkey) -> None:
-    body = Body({}, (TEXT.encode(),))
+    body = Payload({}, (TEXT.encode(),))
     first, second = (chunks(broker).put("request:a", body, 60) for _ in range(2))
 
     assert first == second
@@ -104,7 +104,7 @@ def test_where_there_is_no_room_the_call_says_so_and_leaves_nothing(broker: Valk
 
 
 def test_what_has_expired_makes_room(broker: Valkey) -> None:
-    body = Body({}, (Random(1).randbytes(80_000),))
+    body = Payload({}, (Random(1).randbytes(80_000),))
     chunks(broker).put("request:old", body, 60)
     with broker.client() as client:
         room = int(client.hget(BYTES_KEY, "total") or 0)
@@ -117,10 +117,10 @@ def test_what_has_expired_makes_room(broker: Valkey) -> None:
 
 
 def test_a_body_that_is_gone_is_told_as_missing(broker: Valkey) -> None:
-    claim = chunks(broker).put("request:a", Body({}, (TEXT.encode(),)), 60)
+    claim = chunks(broker).put("request:a", Payload({}, (TEXT.encode(),)), 60)
     chunks(broker).remove(["request:a"])
 
-    with pytest.raises(BodyMissingError):
+    with pytest.raises(PayloadMissingError):
         chunks(broker).get("request:a", claim)
 
 
@@ -133,7 +133,7 @@ def test_a_large_result_is_fetched_and_soon_goes(broker: Valkey, worker: StandIn
         store_large(broker, worker, job.id, result, taken.properties["reply_to"])
 
         assert job.result(timeout_s=10) == result
-        wait_for(lambda: 0 < client.ttl(key_of(result_body(job.id))) <= 60, "the body to go soon")
+        wait_for(lambda: 0 < client.ttl(key_of(result_payload(job.id))) <= 60, "the body to go soon")
         assert repos.job(job.id).result(timeout_s=10) == result  # still there for who knows the id
 
 
@@ -158,7 +158,7 @@ def test_a_large_result_that_has_expired_is_told_as_expired(broker: Valkey, work
     with MemoryRepos(broker_url=broker.url) as repos:
         job = repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f")
         store_large(broker, worker, job.id, snapshot(TEXT.encode()))
-        chunks(broker).remove([result_body(job.id)])
+        chunks(broker).remove([result_payload(job.id)])
 
         with pytest.raises(
             ResultExpiredError, match="MEMREPO_RESULT_URL must be the same for workers and producers"
@@ -173,4 +173,4 @@ def test_a_large_request_that_the_broker_lost_is_sent_again_with_its_body(broker
         client.flushall()
 
         wait_for(lambda: client.llen(QUEUE), "the request to be back")
-        assert client.exists(key_of(request_body(job.id)))
+        assert client.exists(key_of(request_payload(job.id)))

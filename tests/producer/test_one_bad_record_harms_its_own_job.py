@@ -14,8 +14,8 @@ from memrepo.dispatch.publisher import Publisher
 from memrepo.ids import new_id
 from memrepo.routing import route
 from memrepo.wire.operations import COMMIT, build
-from memrepo.wire.payload import Body, Claim, encode
-from memrepo.wire.payload_store import Chunks
+from memrepo.wire.payload import Payload, PayloadClaim, encode
+from memrepo.wire.payload_store import PayloadStore
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
 
@@ -82,7 +82,7 @@ def test_the_same_with_a_forged_body(broker: Valkey, worker: StandIn, repo: Memo
     worker.answer = lambda _: None
     victim, other = repo.get_head_sha(), repo.get_head_sha()
     taken = {one.id: one for one in worker.wait_taken(2)}
-    body = Body("x")
+    body = Payload("x")
     body.__dict__["head"] = b'{"value": "x", "sizes": [1e999]}'
     with broker.client() as client:
         for number, chunk in enumerate(encode(body)):
@@ -118,10 +118,10 @@ def test_a_fault_in_the_publisher_is_the_end_of_its_own_requests(
 def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_each(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = Chunks.put
+    put = PayloadStore.put
     calls: list[str] = []
 
-    def refuse_then_break(self: Chunks, name: str, *args: Any, **options: Any) -> Claim:
+    def refuse_then_break(self: PayloadStore, name: str, *args: Any, **options: Any) -> PayloadClaim:
         calls.append(name)
         if len(calls) == 1:
             raise MemoryRepoBusyError("no room")
@@ -129,7 +129,7 @@ def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_ea
             raise ConnectionResetError
         return put(self, name, *args, **options)
 
-    monkeypatch.setattr(Chunks, "put", refuse_then_break)
+    monkeypatch.setattr(PayloadStore, "put", refuse_then_break)
     together = threading.Event()
     publisher = Publisher(settings, lambda _: together.wait(20))
     first, busy, broken, later = [

@@ -23,7 +23,7 @@ from memrepo.routing import shard_of, unacked_key
 from memrepo.wire.cancellation import RECORD_KEPT_S, cancel
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.keys import OWNERS
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import read_owners
 from memrepo_worker.queues.results.backend import ResultBackend, Waiting
 from memrepo_worker.settings import WorkerSettings
@@ -118,7 +118,7 @@ class OneJob:
         with self._backend.collecting() as results:
             self._backend.store_result(self.id, None, "SUCCESS", request=Context(task="memrepo.commit"))
         self._backend.client.hset(OWNERS, "0", f"{self._tokens[self.owner]} {self.owner}")
-        if self._backend.finish(results, Tenure(0, self._tokens[worker], 0.0), ["1"]):
+        if self._backend.finish(results, OwnedShard(0, self._tokens[worker], 0.0), ["1"]):
             self.delivered = False
         self.begun.pop(worker)
         self.has_done.discard(worker)

@@ -57,14 +57,14 @@ def records(worker: WorkerProcess) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def told(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
+def logged(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
     """Return the records of one kind of event."""
     return [record for record in records(worker) if record["event"] == event]
 
 
 def first(worker: WorkerProcess, event: str) -> dict[str, Any]:
     """Wait for an event and return its first record."""
-    return wait_for(lambda: told(worker, event), f"{worker.name} to tell {event}")[0]
+    return wait_for(lambda: logged(worker, event), f"{worker.name} to tell {event}")[0]
 
 
 def test_a_worker_says_once_that_it_is_ready_and_for_what(talking: WorkerFleet, own_broker: Valkey) -> None:
@@ -79,7 +79,7 @@ def test_a_worker_says_once_that_it_is_ready_and_for_what(talking: WorkerFleet, 
     assert ready["cache"] == str(talking.settings.cache_dir)
     assert ready["version"] == metadata.version("memrepo")
     assert f"serves {SHARDS} of {SHARDS} shards" in ready["message"]
-    assert len(told(worker, "worker.ready")) == 1
+    assert len(logged(worker, "worker.ready")) == 1
 
 
 def test_a_warning_level_leaves_a_healthy_worker_silent(talking: WorkerFleet, own_broker: Valkey) -> None:
@@ -120,7 +120,7 @@ def test_a_store_that_is_down_is_told_when_it_begins_and_when_it_is_over_and_the
     assert (began["error"], began["reason"]) == ("UnavailableError", "the test says so")
     assert began["agent"] in ("acme/ann", "acme/bob", "acme/cid")
     assert over["message"].startswith("over after ")
-    assert len(told(worker, "store.trouble")) == len(told(worker, "store.trouble.over")) == 1
+    assert len(logged(worker, "store.trouble")) == len(logged(worker, "store.trouble.over")) == 1
 
 
 def retrying(send: Sender, task_id: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_a_store_that_is_away_is_named_with_its_host_and_cause(
                 lambda: "SlowDown" in (said := retrying(send, one)["result"]["exc_message"])[0] and said,
                 "the request to wait for another reason",
             )
-        reasons = [record["reason"] for record in told(worker, "store.trouble")]
+        reasons = [record["reason"] for record in logged(worker, "store.trouble")]
 
     place = f"s3://bucket at {LOOPBACK}:{port}"
     assert refused[0] == f"{place}: connection refused (ECONNREFUSED)"
@@ -175,13 +175,13 @@ def test_a_request_that_fails_in_the_worker_is_found_in_its_log_by_the_id_in_the
     assert details["request_id"] == one
     assert details["worker"].startswith("w1@")
     assert f"look for {one} in the log of w1@" in message
-    faults = told(worker, "request.fault")
+    faults = logged(worker, "request.fault")
     assert [fault["tries"] for fault in faults] == [1, 2, 3]
     assert all(fault["request_ids"] == [one] and fault["agent"] == "acme/ann" for fault in faults)
     assert all(fault["error"] == "ValueError" and "fake_service.py:" in fault["where"] for fault in faults)
     assert not any("traceback" in fault for fault in faults)
-    assert [record["request_ids"] for record in told(worker, "request.given_up")] == [[one]]
-    assert told(worker, "request") == [], "lines of requests are for who asks for them"
+    assert [record["request_ids"] for record in logged(worker, "request.given_up")] == [[one]]
+    assert logged(worker, "request") == [], "lines of requests are for who asks for them"
     assert "SECRET-CONTENT" not in worker.output
 
 
@@ -193,7 +193,7 @@ def test_at_debug_the_fault_comes_with_its_traceback_without_what_it_says(
         send.final(send.commit("acme", "ann", message="poison"))
 
     assert first(worker, "request")["error"] == "MemoryRepoError"
-    fault = told(worker, "request.fault")[0]
+    fault = logged(worker, "request.fault")[0]
     assert fault["traceback"][-1] == "ValueError"
     assert any(line.startswith("attempts.py:") for line in fault["traceback"])
     assert "SECRET-CONTENT" not in worker.output
@@ -211,14 +211,14 @@ def test_what_changes_hands_is_one_line_on_each_side_with_who_it_is_for(talking:
     assert first(two, "worker.ready")["shards"] in (0, SHARDS // 2)
 
     two.kill()
-    over = wait_for(lambda: told(one, "shards.moved")[1:], "the shards of the dead worker to be taken over")[
-        0
-    ]
+    over = wait_for(
+        lambda: logged(one, "shards.moved")[1:], "the shards of the dead worker to be taken over"
+    )[0]
 
     assert over["level"] == "WARNING"
     assert sum(over["taken_over"].values()) == over["taken"] == SHARDS // 2
     assert "over from w2@" in over["message"]
-    assert len(told(one, "shards.moved")) == 2
+    assert len(logged(one, "shards.moved")) == 2
 
 
 def test_a_lost_broker_is_told_once_by_each_part_that_misses_it_and_so_is_its_return(
@@ -241,7 +241,7 @@ def test_a_lost_broker_is_told_once_by_each_part_that_misses_it_and_so_is_its_re
         "broker.trouble.over",
         "worker.ready",
     ]
-    (lost,) = told(worker, "broker.trouble")
+    (lost,) = logged(worker, "broker.trouble")
     assert lost["reason"].startswith(f"the broker at {own_broker.url} is away: ")
     with sender(own_broker, SHARDS) as send:
         assert send.final(send.commit("acme", "ann"))["status"] == "SUCCESS"

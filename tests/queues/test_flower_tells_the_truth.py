@@ -24,7 +24,7 @@ from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerFleet, fleet
 
-SHAPE = "acme/a main 1 changes 14 bytes"
+SUMMARY = "acme/a main 1 changes 14 bytes"
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_every_end_of_a_mixed_run_is_shown_with_name_kwargs_worker_and_a_last_st
     ]
     late = commit_request("acme", "a", content=b"SECRET-CONTENT")
     expires = {"id": late.request_id, "task": "memrepo.commit", "expires": "2020-01-01T00:00:00+00:00"}
-    sending.send(late, headers={**expires, "kwargsrepr": late.shape})
+    sending.send(late, headers={**expires, "kwargsrepr": late.public_summary})
 
     cancelled += [*parked[:19], late.request_id]
     failed += [invalid, *forged]
@@ -119,7 +119,7 @@ def test_every_end_of_a_mixed_run_is_shown_with_name_kwargs_worker_and_a_last_st
 
     assert Counter(task["state"] for task in shown.values()) == {"REVOKED": 39, "SUCCESS": 18, "FAILURE": 5}
     assert {shown[task_id]["state"] for task_id in cancelled} == {"REVOKED"}
-    assert {shown[task_id]["kwargs"] for task_id in cancelled} == {SHAPE, SHAPE.replace("/a", "/b")}
+    assert {shown[task_id]["kwargs"] for task_id in cancelled} == {SUMMARY, SUMMARY.replace("/a", "/b")}
     assert {shown[task_id]["name"] for task_id in cancelled} == {"memrepo.commit"}
     assert [shown[task_id]["name"] for task_id in forged] == ["os.system", "unknown"]
     assert all(task["name"] and task["kwargs"] and task["args"] == "()" for task in shown.values())
@@ -218,7 +218,7 @@ def test_what_ends_while_the_connection_for_events_is_made_anew_is_shown(
     consumer = SimpleNamespace(event_dispatcher=connect())
     events = TaskEvents(consumer)
     events.resume()
-    events.send("task-received", "one", name="memrepo.commit", kwargs=SHAPE)
+    events.send("task-received", "one", name="memrepo.commit", kwargs=SUMMARY)
     consumer.event_dispatcher.close()
     consumer.event_dispatcher = None
     events.send("task-succeeded", "one")
@@ -227,7 +227,7 @@ def test_what_ends_while_the_connection_for_events_is_made_anew_is_shown(
     events.resume()
 
     shown = flower.tasks(["one"])["one"]
-    assert (shown["state"], shown["name"], shown["kwargs"]) == ("SUCCESS", "memrepo.commit", SHAPE)
+    assert (shown["state"], shown["name"], shown["kwargs"]) == ("SUCCESS", "memrepo.commit", SUMMARY)
 
 
 def test_the_runtimes_of_commits_that_shared_a_group_add_up_to_the_time_that_was_spent(

@@ -11,8 +11,8 @@ import redis
 from memrepo.limits import MIB
 from memrepo.routing import route
 from memrepo.wire.operations import TASK_PREFIX
-from memrepo.wire.payload import Body
-from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.payload import Payload
+from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests import HEAD_FIELDS
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender
@@ -22,13 +22,13 @@ from tests.unit.producer.hostile import HOSTILE, Hostile
 QUEUE = route("acme", "agent-1", SHARDS)
 
 
-def push(send: Sender, chunks: Chunks, case: Hostile) -> str:
+def push(send: Sender, chunks: PayloadStore, case: Hostile) -> str:
     """Put a case into a queue as a forger would, what is large as a body; return its task id."""
     task_id, request = str(uuid4()), case.request
     kwargs: dict[str, Any] = {"request": request}
     if len(json.dumps(request)) > MIB:
         rest = {name: value for name, value in request.items() if name not in HEAD_FIELDS}
-        claim = chunks.put(request_body(task_id), Body(rest), REQUEST_KEPT_S)
+        claim = chunks.put(request_payload(task_id), Payload(rest), REQUEST_KEPT_S)
         kwargs = {"request": {name: request[name] for name in HEAD_FIELDS}, "body": claim.model_dump()}
     send.producer.publish(
         [[], kwargs, {}],
@@ -43,7 +43,7 @@ def push(send: Sender, chunks: Chunks, case: Hostile) -> str:
 def test_each_case_ends_as_a_failed_job_that_names_the_field(
     send: Sender, broker: Valkey, effects: redis.Redis
 ) -> None:
-    chunks = Chunks(broker.raw_client(), 512 * MIB)
+    chunks = PayloadStore(broker.raw_client(), 512 * MIB)
     pushed = [(case, push(send, chunks, case)) for case in HOSTILE]
 
     wrong = []

@@ -10,7 +10,7 @@ import redis
 
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
-from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.shards import Shards
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -41,11 +41,11 @@ _NUMBERS = count()
 
 def keeper(server: Valkey, name: str, lease_s: float) -> Keeper:
     shards = Shards(redis.Redis(port=server.port), name, lease_s)
-    return Keeper(shards, Tenures(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
+    return Keeper(shards, OwnedShards(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
 
 
 def owned(one: Keeper) -> set[int]:
-    return set(one.tenures.all())
+    return set(one.owned_shards.all())
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> Non
 
     assert first.holder.let_go == [4, 5, 6, 7]
     assert (owned(first), owned(second)) == ({0, 1, 2, 3, 4}, {5, 6, 7})
-    assert not first.tenures.get(4).is_open
+    assert not first.owned_shards.get(4).is_open
 
     first.holder.busy = set()
     first._step()
@@ -73,13 +73,13 @@ def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> Non
     assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
 
 
-def test_every_tenure_has_a_token_of_its_own(server: Valkey) -> None:
+def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:
     one = keeper(server, "one", 60)
     one._step()
-    before = {tenure.token for tenure in one.tenures.all().values()}
+    before = {owned_shard.token for owned_shard in one.owned_shards.all().values()}
     one.leave()
     one._step()
-    after = {tenure.token for tenure in one.tenures.all().values()}
+    after = {owned_shard.token for owned_shard in one.owned_shards.all().values()}
 
     assert len(before | after) == 2 * SHARDS
 

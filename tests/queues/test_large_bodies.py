@@ -13,12 +13,19 @@ import redis
 from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
 from memrepo.limits import MIB, Limits
 from memrepo.models import MemoryFile, Snapshot
-from memrepo.wire.operations import GET_FILES, request_to_body
-from memrepo.wire.payload import CHUNK_BYTES_MAX, Body, Claim
-from memrepo.wire.payload_store import BYTES_KEY, REQUEST_KEPT_S, Chunks, key_of, request_body, result_body
+from memrepo.wire.operations import GET_FILES, request_to_payload
+from memrepo.wire.payload import CHUNK_BYTES_MAX, Payload, PayloadClaim
+from memrepo.wire.payload_store import (
+    BYTES_KEY,
+    REQUEST_KEPT_S,
+    PayloadStore,
+    key_of,
+    request_payload,
+    result_payload,
+)
 from memrepo.wire.requests import HEAD_FIELDS, CommitRequest
 from memrepo_worker.group import Success
-from memrepo_worker.queues.results.payloads import Bodies
+from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
@@ -30,17 +37,17 @@ REAL_SERVICE = "tests.support.real_service:real_service"
 
 
 @pytest.fixture
-def chunks(broker: Valkey) -> Chunks:
-    return Chunks(broker.raw_client(), 512 * MIB)
+def chunks(broker: Valkey) -> PayloadStore:
+    return PayloadStore(broker.raw_client(), 512 * MIB)
 
 
 def large_commit(size: int = 3 * MIB) -> CommitRequest:
     return commit_request("acme", "a", content=Random(1).randbytes(size))
 
 
-def send_claiming(send: Sender, chunks: Chunks, request: CommitRequest, claim: object) -> str:
+def send_claiming(send: Sender, chunks: PayloadStore, request: CommitRequest, claim: object) -> str:
     """Enqueue a large request with another claim than its own."""
-    chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
+    chunks.put(request_payload(request.request_id), request_to_payload(request), REQUEST_KEPT_S)
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
     return send.send(request, body=[[], {"request": head, "body": claim}, {}])
 
@@ -107,13 +114,13 @@ def test_one_that_was_settled_before_leaves_no_body_and_is_told_the_same(
 
 
 def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+    send: Sender, broker: Valkey, chunks: PayloadStore, effects: redis.Redis
 ) -> None:
     request = large_commit()
     effects.set("hold:acme/b", 1)
     with broker.client() as client:
-        client.delete(key_of(request_body(request.request_id)))
-        own = chunks.put("request:other", request_to_body(request), 60)
+        client.delete(key_of(request_payload(request.request_id)))
+        own = chunks.put("request:other", request_to_payload(request), 60)
         head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
         send.send(request, body=[[], {"request": head, "body": own.model_dump()}, {}])
         assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"  # the queue goes on
@@ -124,7 +131,7 @@ def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
     assert send.final(send.send(request))["status"] == "SUCCESS"  # sent again, with its body
 
 
-Forgery = Callable[[Claim], object]
+Forgery = Callable[[PayloadClaim], object]
 
 
 @pytest.mark.parametrize(
@@ -149,10 +156,10 @@ Forgery = Callable[[Claim], object]
     ],
 )
 def test_a_forged_claim_fails_as_its_own_job(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis, forge: Forgery
+    send: Sender, broker: Valkey, chunks: PayloadStore, effects: redis.Redis, forge: Forgery
 ) -> None:
     request = large_commit()
-    own = chunks.put("request:measure", request_to_body(request), 60)
+    own = chunks.put("request:measure", request_to_payload(request), 60)
     chunks.remove(["request:measure"])
 
     meta = send.final(send_claiming(send, chunks, request, forge(own)))
@@ -166,36 +173,40 @@ def test_a_forged_claim_fails_as_its_own_job(
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        pytest.param(Body([1, 2]), "body", id="no mapping"),
-        pytest.param(Body({}), "changes", id="no changes"),
-        pytest.param(Body({"org_id": "other", "changes": [], "message": "m"}), None, id="another org inside"),
+        pytest.param(Payload([1, 2]), "body", id="no mapping"),
+        pytest.param(Payload({}), "changes", id="no changes"),
         pytest.param(
-            Body({"changes": [{"path": "../x", "content": None}], "message": "m"}),
+            Payload({"org_id": "other", "changes": [], "message": "m"}), None, id="another org inside"
+        ),
+        pytest.param(
+            Payload({"changes": [{"path": "../x", "content": None}], "message": "m"}),
             "changes[0].path",
             id="path",
         ),
         pytest.param(
-            Body({"changes": [{"path": "x", "content": {"attached": 1}}], "message": "m"}, (b"x",)),
+            Payload({"changes": [{"path": "x", "content": {"attached": 1}}], "message": "m"}, (b"x",)),
             "changes[0].content",
             id="a content that is not there",
         ),
         pytest.param(
-            Body({"changes": [{"path": "x", "content": {"attached": -1}}], "message": "m"}, (b"x",)),
+            Payload({"changes": [{"path": "x", "content": {"attached": -1}}], "message": "m"}, (b"x",)),
             "changes[0].content",
             id="a content from behind",
         ),
         pytest.param(
-            Body({"changes": [{"path": "x", "content": {"attached": 0}}], "message": "m"}, (bytes(9 * MIB),)),
+            Payload(
+                {"changes": [{"path": "x", "content": {"attached": 0}}], "message": "m"}, (bytes(9 * MIB),)
+            ),
             "changes[0].content",
             id="a content that is too large",
         ),
     ],
 )
 def test_what_is_in_a_forged_body_is_checked(
-    send: Sender, chunks: Chunks, effects: redis.Redis, body: Body, field: str | None
+    send: Sender, chunks: PayloadStore, effects: redis.Redis, body: Payload, field: str | None
 ) -> None:
     request = commit_request("acme", "a")
-    claim = chunks.put(request_body(request.request_id), body, 60)
+    claim = chunks.put(request_payload(request.request_id), body, 60)
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
 
     meta = send.final(send.send(request, body=[[], {"request": head, "body": claim.model_dump()}, {}]))
@@ -208,11 +219,11 @@ def test_what_is_in_a_forged_body_is_checked(
 
 
 def test_a_chunk_larger_than_any_is_not_even_fetched(
-    send: Sender, broker: Valkey, chunks: Chunks, effects: redis.Redis
+    send: Sender, broker: Valkey, chunks: PayloadStore, effects: redis.Redis
 ) -> None:
     request = commit_request("acme", "a")
     with broker.client() as client:
-        client.hset(key_of(request_body(request.request_id)), "0", "x" * (CHUNK_BYTES_MAX + 1))
+        client.hset(key_of(request_payload(request.request_id)), "0", "x" * (CHUNK_BYTES_MAX + 1))
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
     claim = {"chunks": 1, "size_bytes": 1000}
     send.send(request, body=[[], {"request": head, "body": claim}, {}])
@@ -224,7 +235,7 @@ def test_a_chunk_larger_than_any_is_not_even_fetched(
 def test_a_body_that_is_no_body_holds_nothing_up(send: Sender, broker: Valkey, effects: redis.Redis) -> None:
     request = commit_request("acme", "a")
     with broker.client() as client:
-        client.set(key_of(request_body(request.request_id)), "a text")
+        client.set(key_of(request_payload(request.request_id)), "a text")
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
     send.send(request, body=[[], {"request": head, "body": {"chunks": 1, "size_bytes": 1000}}, {}])
 
@@ -238,19 +249,19 @@ class Named(NamedTuple):
 
 
 def test_a_result_that_an_earlier_owner_left_is_not_mixed_with_ones_own(
-    broker: Valkey, chunks: Chunks
+    broker: Valkey, chunks: PayloadStore
 ) -> None:
     client = broker.raw_client()
-    bodies = Bodies(
+    bodies = Payloads(
         client, client, lambda step, args: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
     )
-    told = [
-        bodies.told(Named("a-job"), GET_FILES, Success(snapshot(Random(seed).randbytes(size))))
+    encode_result = [
+        bodies.encode_result(Named("a-job"), GET_FILES, Success(snapshot(Random(seed).randbytes(size))))
         for seed, size in ((1, 3 * MIB), (2, 2 * MIB))
     ]
 
-    body = chunks.get(result_body("a-job"), Claim(**told[1]["body"]))
-    assert GET_FILES.result_from_body(body) == snapshot(Random(2).randbytes(2 * MIB))
+    body = chunks.get(result_payload("a-job"), PayloadClaim(**encode_result[1]["body"]))
+    assert GET_FILES.result_from_payload(body) == snapshot(Random(2).randbytes(2 * MIB))
 
 
 def snapshot(data: bytes) -> Snapshot:

@@ -37,8 +37,8 @@ class Note:
 
 
 @dataclass
-class Desk:
-    told: dict[str, Outcome] = field(default_factory=dict)
+class Responder:
+    answers: dict[str, Outcome] = field(default_factory=dict)
     retried: list[str] = field(default_factory=list)
     waited_for: list[WaitReason] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Desk:
         self.waited_for.append(waiting)
 
     def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
-        self.told |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
+        self.answers |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
 
     def abandon(self, tickets: Sequence[Note]) -> None:
         self.abandoned += [ticket.id for ticket in tickets]
@@ -90,7 +90,7 @@ class Post:
 
     mailbox: Mailbox[Note]
     handler: Handler
-    desk: Desk
+    responder: Responder
     threads: ThreadPoolExecutor
 
     def send(self, agent: str, size_bytes: int = 10) -> str:
@@ -108,19 +108,19 @@ def open_post() -> Iterator[Callable[..., Post]]:
     opened: list[Post] = []
 
     def build(turns_max: int = 2, **bounds: int) -> Post:
-        handler, desk, threads = Handler(), Desk(), ThreadPoolExecutor(turns_max)
+        handler, responder, threads = Handler(), Responder(), ThreadPoolExecutor(turns_max)
         attempts = Attempts(
             lambda _: Lease("t", 1e9), Random(1), Counters(), Backoff(0.001, 0.01), worker="w1@host"
         )
         mailbox = Mailbox(
             handler,
-            desk,
+            responder,
             attempts=attempts,
             submit=threads.submit,
             observer=Counters(),
             bounds=MailboxBounds(turns_max=turns_max, **bounds),
         )
-        opened.append(Post(mailbox, handler, desk, threads))
+        opened.append(Post(mailbox, handler, responder, threads))
         return opened[-1]
 
     yield build
@@ -163,7 +163,7 @@ def test_at_most_one_group_of_an_agent_is_under_way(open_post: Callable[..., Pos
 
     post.finish()
 
-    assert set(post.desk.told) == set(ids)
+    assert set(post.responder.answers) == set(ids)
     assert post.handler.twice == []
     for agent in range(3):
         mine = [ids_[0] for name, ids_ in post.handler.groups if name == f"a{agent}"]
@@ -198,10 +198,10 @@ def test_while_the_store_is_away_the_same_requests_are_tried_again(
     post.finish()
 
     assert [ids for _, ids in post.handler.groups] == [[first]] * 21
-    assert post.desk.retried == [first] * 20
-    assert {waiting.reason for waiting in post.desk.waited_for} == {"s3://b at h: away"}
-    assert len({waiting.since_s for waiting in post.desk.waited_for}) == 1
-    assert post.desk.told == {first: Success(first)}
+    assert post.responder.retried == [first] * 20
+    assert {waiting.reason for waiting in post.responder.waited_for} == {"s3://b at h: away"}
+    assert len({waiting.since_s for waiting in post.responder.waited_for}) == 1
+    assert post.responder.answers == {first: Success(first)}
 
 
 def test_a_request_that_always_fails_gets_a_verdict_and_the_others_go_on(
@@ -221,11 +221,11 @@ def test_a_request_that_always_fails_gets_a_verdict_and_the_others_go_on(
     poison.append(ids[1])
     post.finish()
 
-    error = post.desk.told[ids[1]]
+    error = post.responder.answers[ids[1]]
     assert type(error) is MemoryRepoError
     assert error.details == {"request_id": ids[1], "worker": "w1@host"}
     assert f"look for {ids[1]} in the log of w1@host" in error.message
-    assert [post.desk.told[ids[index]] for index in (0, 2)] == [Success(ids[0]), Success(ids[2])]
+    assert [post.responder.answers[ids[index]] for index in (0, 2)] == [Success(ids[0]), Success(ids[2])]
     tries = [group for _, group in post.handler.groups[1:]]
     assert tries == [ids] * 3 + [[ids[0]]] + [[ids[1]]] * 3 + [[ids[2]]]
 
@@ -235,7 +235,7 @@ def test_a_cancelled_request_is_left_out(open_post: Callable[..., Post]) -> None
     post.send("a")
     wait_for(lambda: post.handler.groups, "the first group")
     kept, cancelled = post.send("a"), post.send("a")
-    post.desk.cancelled.add(cancelled)
+    post.responder.cancelled.add(cancelled)
 
     post.finish()
 
@@ -265,7 +265,7 @@ def test_what_waits_can_be_withdrawn_in_order_while_what_runs_goes_on(open_post:
     post.finish()
 
     assert [ticket.id for ticket in withdrawn] == waiting
-    assert set(post.desk.told) == {running, staying}
+    assert set(post.responder.answers) == {running, staying}
 
 
 def test_stopping_begins_no_group_and_abandons_what_waits_for_the_store(
@@ -279,13 +279,13 @@ def test_stopping_begins_no_group_and_abandons_what_waits_for_the_store(
     post.handler.act = fail
     post.handler.gate.set()
     stuck = post.send("a")
-    wait_for(lambda: post.desk.retried, "the first retry")
+    wait_for(lambda: post.responder.retried, "the first retry")
     post.send("b")
 
     post.mailbox.stop()
 
-    wait_for(lambda: post.desk.abandoned, "the group to be abandoned")
-    assert post.desk.abandoned == [stuck]
+    wait_for(lambda: post.responder.abandoned, "the group to be abandoned")
+    assert post.responder.abandoned == [stuck]
     assert post.mailbox.unsettled(lambda _: True) == 1
     assert {agent for agent, _ in post.handler.groups} == {"a"}
 
@@ -294,14 +294,14 @@ def test_a_turn_that_fails_by_a_fault_of_ours_is_found_in_the_log_by_its_request
     open_post: Callable[..., Post], caplog: pytest.LogCaptureFixture
 ) -> None:
     post = open_post(turns_max=1)
-    post.desk.broken = True
+    post.responder.broken = True
     first = post.send("a")
     post.finish()
 
-    def told() -> list[logging.LogRecord]:
+    def answers() -> list[logging.LogRecord]:
         return [record for record in caplog.records if record.name == "memrepo_worker.scheduling.mailbox"]
 
-    (record,) = wait_for(told, "the fault to be told")
+    (record,) = wait_for(answers, "the fault to be told")
     assert record.levelname == "ERROR"
     assert record.__dict__["event"] == "turn.fault"
     assert record.__dict__["fields"] == {"agent": "acme/a", "request_ids": [first], "requests": 1}

@@ -11,7 +11,7 @@ import pytest
 from memrepo import MemoryRepos, Settings
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
-from tests.queues.test_a_worker_talks import told
+from tests.queues.test_a_worker_talks import logged
 from tests.support.sending import Sender, commit_request, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -60,7 +60,7 @@ def line_of(worker: WorkerProcess, request_id: str) -> dict[str, Any]:
     """Return the one line of a request."""
 
     def lines() -> list[dict[str, Any]]:
-        return [record for record in told(worker, "request") if record["request_id"] == request_id]
+        return [record for record in logged(worker, "request") if record["request_id"] == request_id]
 
     (line,) = wait_for(lines, f"the line of {request_id}")
     return line

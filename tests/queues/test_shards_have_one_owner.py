@@ -16,7 +16,7 @@ from memrepo.errors import MemoryRepoBusyError
 from memrepo.routing import shard_of
 from memrepo.settings import Settings
 from memrepo_worker.group import Agent
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import pop, read_owners
 from memrepo_worker.queues.leases.status import read_shards
 from memrepo_worker.queues.transport.channel import POP_MESSAGES_MAX
@@ -262,7 +262,7 @@ def test_what_a_lost_answer_delivered_is_found_again_in_order(open_site: Callabl
         [queue] = [f"memrepo.{shard:03d}" for shard in owners if client.llen(f"memrepo.{shard:03d}")]
         shard = int(queue[-3:])
         with redis.Redis(port=site.server.port) as as_the_worker:
-            pop(as_the_worker, [Tenure(shard, owners[shard][0], 0.0)], messages_max=3, bytes_max=10**6)
+            pop(as_the_worker, [OwnedShard(shard, owners[shard][0], 0.0)], messages_max=3, bytes_max=10**6)
         assert client.hlen(f"memrepo:unacked:{shard:03d}") == 3
     site.server.cut_all_connections()
     worker.resume()

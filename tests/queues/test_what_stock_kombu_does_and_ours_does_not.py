@@ -19,11 +19,11 @@ import redis
 from kombu import Connection, Consumer, Producer, Queue
 
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.scripts import POP
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.scripts import Script
-from memrepo_worker.queues.transport.channel import Receipts, transport_for
+from memrepo_worker.queues.transport.channel import ShardContext, transport_for
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -69,15 +69,15 @@ class Process:
     """What one worker process has of our transport."""
 
     shards: Shards
-    tenures: Tenures
-    receipts: Receipts
+    owned_shards: OwnedShards
+    shard_context: ShardContext
     connect: Callable[[], Client]
 
     def take(self) -> bool:
         """Take the shard; return whether it was to be had."""
         tokens = self.shards.take([SHARD], lambda: f"token-{next(_NUMBERS)}")
         for shard, token in tokens.items():
-            self.tenures.begin(shard, token, 0.0)
+            self.owned_shards.begin(shard, token, 0.0)
         return bool(tokens)
 
 
@@ -105,16 +105,16 @@ class Scene:
 
     def ours(self, lease_s: float = 60.0) -> Process:
         shards = Shards(redis.Redis(port=self._server.port), f"worker-{next(_NUMBERS)}", lease_s)
-        tenures = Tenures()
-        receipts = Receipts(shards, tenures, Counters())
+        owned_shards = OwnedShards()
+        shard_context = ShardContext(shards, owned_shards, Counters())
 
         def connect() -> Client:
-            connection = self._connection(transport=transport_for(receipts))
+            connection = self._connection(transport=transport_for(shard_context))
             client = Client(self._stack.enter_context(connection))
             client.consume()
             return client
 
-        return Process(shards, tenures, receipts, connect)
+        return Process(shards, owned_shards, shard_context, connect)
 
     def queued(self) -> list[int]:
         """Return what lies in the queue, the next to be delivered first."""
@@ -154,7 +154,7 @@ def test_1_closing_a_channel_reverses_what_it_had_fetched(scene: Scene) -> None:
     client.deliver()
     scene.push(4)
     client.connection.release()
-    ours.shards.release(list(ours.tenures.all().values()))
+    ours.shards.release(list(ours.owned_shards.all().values()))
     assert scene.queued() == [1, 2, 3, 4]
 
 
@@ -171,7 +171,7 @@ def test_2_cancelling_a_queue_does_not_stop_the_pop_in_flight(scene: Scene) -> N
     ours.take()
     client = ours.connect()
     client.deliver()
-    ours.tenures.close([SHARD])
+    ours.owned_shards.close([SHARD])
     scene.push(1, 2, 3)
     client.consumer.channel.look_again()
     client.deliver()
@@ -269,10 +269,10 @@ def test_6_a_worker_that_dies_after_the_pop_loses_the_message(scene: Scene) -> N
 
 
 def _pop_and_die(scene: Scene, ours: Process) -> None:
-    [tenure] = ours.tenures.all().values()
+    [owned_shard] = ours.owned_shards.all().values()
     keys = ["memrepo:owners", "memrepo:sequence", QUEUE, UNACKED]
     connection = scene.redis.connection_pool.get_connection()
-    connection.send_command(*_command(POP, keys, [10, 10_000, 10_000, tenure.shard, tenure.token]))
+    connection.send_command(*_command(POP, keys, [10, 10_000, 10_000, owned_shard.shard, owned_shard.token]))
     wait_for(lambda: scene.queued() == [], "the server to have popped them")
     connection.disconnect()
     scene.redis.connection_pool.release(connection)

@@ -13,7 +13,7 @@ from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import RefusedError
 from tests.support.hooked_store import HookedStore
-from tests.support.seed_repository import SeedRepository
+from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, history, writer
 
@@ -92,7 +92,7 @@ def test_a_repository_that_another_server_begins_after_a_delete_is_left_alone_an
     with writer(store, tmp_path / "one") as one:
         one.ask(create(ours="x"))
         one.ask(delete())
-    legacy = SeedRepository(store, AGENT.org_id, AGENT.agent_id)
+    legacy = LegacyRepository(store, AGENT.org_id, AGENT.agent_id)
     legacy.create({"theirs.md": b"kept\n"})
     before = {key: size for key, size in sizes(store).items() if not key.startswith(("journal/", "base/"))}
 
@@ -112,7 +112,7 @@ def test_a_write_that_was_refused_beside_another_servers_repository_stays_refuse
     with writer(store, tmp_path / "one") as one:
         one.ask(create())
         one.ask(delete())
-        SeedRepository(store, AGENT.org_id, AGENT.agent_id).create({"theirs.md": b"kept\n"})
+        LegacyRepository(store, AGENT.org_id, AGENT.agent_id).create({"theirs.md": b"kept\n"})
         with pytest.raises(RepoNotAdoptedError):
             one.ask(refused)
     for key in list(sizes(store)):
@@ -126,7 +126,7 @@ def test_a_write_that_was_refused_beside_another_servers_repository_stays_refuse
 def test_a_delete_that_broke_off_takes_what_an_adopted_repository_left_behind_with_it(
     store: LocalStore, tmp_path: Path
 ) -> None:
-    SeedRepository(store, AGENT.org_id, AGENT.agent_id).create({"theirs.md": b"old\n"})
+    LegacyRepository(store, AGENT.org_id, AGENT.agent_id).create({"theirs.md": b"old\n"})
     with ThreadPoolExecutor(2) as executor:
         Adopter(store, stock_git(), executor, lambda: NOW_S).adopt(AGENT)
     with writer(BreakingStore(store), tmp_path / "breaking") as one, pytest.raises(RefusedError):

@@ -135,7 +135,7 @@ def test_nothing_of_a_deleted_repository_is_found_in_history(one, later, store, 
     assert later.ask(find(old.request_id)) is None
 
     one.ask(create(new="life"))
-    later.new_tenure()
+    later.new_lease()
     assert later.ask(find(old.request_id)) is None
 
 

@@ -45,7 +45,7 @@ def test_a_paused_writer_loses_also_after_a_delete_in_a_versioned_bucket(version
         hooked.before_put = much_happens
         paused.ask(commit("paused"))
 
-        other.new_tenure()
+        other.new_lease()
         assert other.messages() == ["Initial commit", "paused"]
         assert other.texts() == {"new": "life", "paused": "paused"}
     assert not [key for key in hooked.deleted + others.deleted if "/journal/" in key]

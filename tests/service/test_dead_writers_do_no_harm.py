@@ -64,7 +64,7 @@ def paused_before_its_put_while_another_commits(world: World) -> None:
 
     world.a.ask(commit("from a"))
 
-    world.b.new_tenure()
+    world.b.new_lease()
     assert world.b.messages() == ["Initial commit", "from b", "from a"]
     assert world.restored_log() == ["Initial commit", "from b", "from a"]
 
@@ -72,7 +72,7 @@ def paused_before_its_put_while_another_commits(world: World) -> None:
 def paused_before_its_put_while_another_deletes(world: World) -> None:
     for number in range(3):
         world.b.ask(commit(f"step {number}"))
-    world.a.new_tenure()
+    world.a.new_lease()
     world.a.messages()
     world.store_a.before_put = lambda: world.b.ask(delete())
 
@@ -88,7 +88,7 @@ def paused_before_its_put_while_another_deletes_and_re_creates(world: World) -> 
     old = world.a.messages() and world.a.ask(commit("old")).sha
 
     def delete_and_re_create():
-        world.b.new_tenure()
+        world.b.new_lease()
         world.b.ask(delete())
         world.b.ask(create(new="life"))
 
@@ -99,7 +99,7 @@ def paused_before_its_put_while_another_deletes_and_re_creates(world: World) -> 
     assert world.a.texts() == {"new": "life", "from a": "from a"}
     assert world.restored_log() == ["Initial commit", "from a"]
     for each in (world.a, world.b):
-        each.new_tenure()
+        each.new_lease()
         assert each.service.cache.find(AGENT).reader.maybe(old) is None, "a deleted object is still readable"
 
 
@@ -107,7 +107,7 @@ def paused_long_before_its_put_while_the_numbers_below_are_cleaned(world: World)
     """The paused writer's number is far below the seal when it wakes: it must still lose."""
 
     def much_happens():
-        world.b.new_tenure()
+        world.b.new_lease()
         for number in range(4):
             world.b.ask(commit(f"step {number}"))
         world.b.ask(delete())
@@ -117,7 +117,7 @@ def paused_long_before_its_put_while_the_numbers_below_are_cleaned(world: World)
 
     world.a.ask(commit("from a"))
 
-    world.b.new_tenure()
+    world.b.new_lease()
     assert world.b.texts() == {"new": "life", "from a": "from a"}
     assert world.restored_log() == ["Initial commit", "from a"]
 
@@ -131,7 +131,7 @@ def paused_between_put_and_answer_while_another_commits(world: World) -> None:
 
     result = world.a.ask(commit("from a"))
 
-    world.a.new_tenure()
+    world.a.new_lease()
     assert world.a.messages() == ["Initial commit", "from a", "from b"]
     assert world.restored_log() == ["Initial commit", "from a", "from b"]
     assert result.created
@@ -151,7 +151,7 @@ def a_no_op_then_a_change_then_the_no_op_again(world: World) -> None:
     no_op = commit("no-op", {"human": "likes tea"})
     first = world.a.ask(no_op)
     world.a.ask(commit("change", {"human": "likes coffee"}))
-    world.b.new_tenure()
+    world.b.new_lease()
 
     again = [world.a.ask(no_op), world.b.ask(no_op)]
 
@@ -164,7 +164,7 @@ def a_delete_a_re_create_then_the_delete_again(world: World) -> None:
     request = delete()
     world.a.ask(request)
     world.a.ask(create(new="life"))
-    world.b.new_tenure()
+    world.b.new_lease()
 
     world.a.ask(request)
     world.b.ask(request)
@@ -176,7 +176,7 @@ def a_failed_request_again_when_it_would_succeed(world: World) -> None:
     refused = commit("early", {"human/inside": "x"})
     (first,) = world.a.group(refused)
     world.a.ask(commit("make room", {"human": None}))
-    world.b.new_tenure()
+    world.b.new_lease()
 
     (again,) = world.b.group(refused)
 
@@ -187,7 +187,7 @@ def a_failed_request_again_when_it_would_succeed(world: World) -> None:
 
 def the_same_id_with_another_body(world: World) -> None:
     world.a.ask(commit("one", request_id="chosen-id"))
-    world.b.new_tenure()
+    world.b.new_lease()
 
     for each in (world.a, world.b):
         (outcome,) = each.group(commit("two", request_id="chosen-id"))
@@ -204,7 +204,7 @@ def a_lost_create_leaves_nothing_behind_that_a_later_entry_could_lean_on(world: 
     world.a.ask(commit("kept", {"precious": "content"}))
 
     assert world.restored_log() == ["Initial commit", "kept"]
-    world.b.new_tenure()
+    world.b.new_lease()
     assert world.b.texts()["precious"] == "content"
 
 
@@ -218,7 +218,7 @@ def a_delete_that_stopped_half_way_is_finished_by_the_next_who_comes(world: Worl
     with pytest.raises(KeyboardInterrupt):
         world.a.ask(delete())
 
-    world.b.new_tenure()
+    world.b.new_lease()
     world.b.ask(create(new="life"))
 
     agent = world.folder / "store" / AGENT.org_id / AGENT.agent_id / "repo.git"
@@ -304,7 +304,7 @@ def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -
     def catch_up(self, repo):
         seq = repo.state.seq
         layout = self._layout
-        bases = [layout.base_seq(item.key) for item in self._tools.store.list(layout.bases)]
+        bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]
         newest = max([base for base in bases if base], default=0)
         if newest > seq:
             repo.absorb([self._journal._base(newest)])

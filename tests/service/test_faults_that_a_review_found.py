@@ -73,7 +73,7 @@ def test_a_second_delete_met_by_a_writer_that_cleaned_the_first_never_frees_its_
         one.ask(create(secret="x"))
         request = delete()
         one.ask(request)
-        two.new_tenure()
+        two.new_lease()
         two.ask(request)
     assert_only_the_seal_keeps_bytes(store)
 
@@ -257,7 +257,7 @@ def test_import_over_an_unfinished_delete_leaves_the_deleted_bytes_for_ever(stor
 
         with pytest.raises(RepoExistsError, match="being deleted"):
             transfer.import_(AGENT, bundle)
-        one.new_tenure()
+        one.new_lease()
         with suppress(RepoNotFoundError):
             one.ask(files())
         transfer.import_(AGENT, bundle)
@@ -290,14 +290,14 @@ def test_a_request_is_refused_as_expired_while_its_create_is_under_way(store, tm
         with pytest.raises(UnavailableError):
             one.ask(request)
         hooked._store = store
-        object.__setattr__(one.service.tools, "clock", lambda: NOW_S + 90_000)
+        object.__setattr__(one.service.dependencies, "clock", lambda: NOW_S + 90_000)
 
         with pytest.raises(RequestExpiredError):
             one.ask(request)
 
         with suppress(Exception):
             put(*late[0])
-        one.new_tenure()
+        one.new_lease()
         with pytest.raises(RequestExpiredError):
             one.ask(request)
 
@@ -344,7 +344,7 @@ def test_a_store_that_was_emptied_under_a_warm_repository_is_not_noticed(one, st
     one.ask(create())
     one.ask(commit("old"))
     shutil.rmtree(tmp_path / "store" / "acme")
-    one.new_tenure()
+    one.new_lease()
 
     with pytest.raises(RepoNotFoundError):
         one.ask(files())
@@ -398,7 +398,7 @@ def test_reading_writes_nothing_into_the_cache(store, tmp_path):
 def test_a_proof_ends_with_the_lease(one):
     one.ask(create())
     repo = one.service.cache.find(AGENT)
-    lease = Lease(one.tenure, 100.0)
+    lease = Lease(one.lease_token, 100.0)
 
     assert repo.is_proven(lease, 99.0)
     assert not repo.is_proven(lease, 100.0)

@@ -33,7 +33,7 @@ class Size:
 
 
 def soak(size: Size, folder: Path, seed: int) -> None:
-    """Run the load, do every fault ``rounds`` times in an order that the seed gives, and judge."""
+    """Run the load, do every fault ``rounds`` times in an order drawn from ``seed``, and judge."""
     random = Random(seed)
     with valkey(folder / "valkey") as server:
         settings = WorkerSettings(

@@ -122,14 +122,14 @@ class Life:
         for _ in range(ATTEMPTS_MAX):
             index = self.random.randrange(len(self.writers))
             if self.random.random() < 0.3:
-                self.writers[index].new_tenure()
+                self.writers[index].new_lease()
             if self.random.random() < 0.1:
                 self.writers[index] = self.open_writer()
             with suppress(UnavailableError):
-                return self.note(group, self.writers[index].group(*group))
+                return self.record(group, self.writers[index].group(*group))
         raise AssertionError(f"not answered in {ATTEMPTS_MAX} attempts")
 
-    def note(self, group: tuple[Request, ...], outcomes: list[Any]) -> None:
+    def record(self, group: tuple[Request, ...], outcomes: list[Any]) -> None:
         for request, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 assert isinstance(outcome, MemoryRepoError), outcome

@@ -30,7 +30,7 @@ from memrepo_worker.store.interface import (
 
 
 class Operation(Enum):
-    """The seam's methods."""
+    """The interface's methods."""
 
     GET = "get"
     PUT = "put"

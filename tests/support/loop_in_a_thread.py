@@ -1,4 +1,4 @@
-"""The client for asyncio with the face of the one that blocks, so that one suite runs on both."""
+"""The client for asyncio with the methods of the one that blocks, so that one suite runs on both."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _BlockingRepos:
 
 @contextmanager
 def as_if_blocking(repos: AsyncMemoryRepos) -> Iterator[MemoryRepos]:
-    """Give a client for asyncio the face of ``MemoryRepos``."""
+    """Give a client for asyncio the methods of ``MemoryRepos``."""
     loop = Loop()
     try:
         yield cast("MemoryRepos", _BlockingRepos(loop, repos))

@@ -15,9 +15,9 @@ from memrepo.clock import system_clock
 from memrepo.limits import MIB
 from memrepo.models import FileChange
 from memrepo.routing import route
-from memrepo.wire.operations import operation_of, request_to_body, request_to_json
+from memrepo.wire.operations import operation_of, request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES
-from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -52,7 +52,7 @@ class Sender:
                 "task": operation_of(request).task_name,
                 "id": task_id,
                 "argsrepr": "()",
-                "kwargsrepr": request.shape,
+                "kwargsrepr": request.public_summary,
             },
             **overrides,
         }
@@ -70,8 +70,8 @@ class Sender:
     def _kwargs(self, request: Request, overrides: Mapping[str, Any]) -> dict[str, Any]:
         if request.size_bytes <= LARGE_BYTES or "body" in overrides:
             return {"request": request_to_json(request)}
-        chunks = Chunks(self.server.raw_client(), 512 * MIB)
-        claim = chunks.put(request_body(request.request_id), request_to_body(request), REQUEST_KEPT_S)
+        chunks = PayloadStore(self.server.raw_client(), 512 * MIB)
+        claim = chunks.put(request_payload(request.request_id), request_to_payload(request), REQUEST_KEPT_S)
         head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
         return {"request": head, "body": claim.model_dump()}
 

@@ -43,12 +43,12 @@ class Writer:
     service: Service
     counters: Counters
     agent: Agent = AGENT
-    tenure: str = "tenure-1"
-    tenures: Iterator[int] = field(default_factory=lambda: count(2))
+    lease_token: str = "lease-1"
+    lease_numbers: Iterator[int] = field(default_factory=lambda: count(2))
 
     def group(self, *requests: Request) -> list[Any]:
         """Hand a group over and return each outcome's value or error."""
-        outcomes = self.service(Group(self.agent, requests, Lease(self.tenure, math.inf)))
+        outcomes = self.service(Group(self.agent, requests, Lease(self.lease_token, math.inf)))
         return [outcome.value if isinstance(outcome, Success) else outcome for outcome in outcomes]
 
     def ask(self, request: Request) -> Any:
@@ -58,9 +58,9 @@ class Writer:
             raise outcome
         return outcome
 
-    def new_tenure(self) -> None:
+    def new_lease(self) -> None:
         """Lose the shard and win it again: nothing known of the tip is trusted any more."""
-        self.tenure = f"tenure-{next(self.tenures)}"
+        self.lease_token = f"lease-{next(self.lease_numbers)}"
 
     def messages(self) -> list[str]:
         """The messages in history, oldest first."""

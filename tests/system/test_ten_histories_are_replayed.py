@@ -15,7 +15,7 @@ from tests.support.story import Story
 from tests.support.systems import System
 
 
-def told(found: dict[str, Any]) -> dict[str, Any]:
+def summary(found: dict[str, Any]) -> dict[str, Any]:
     """Return what the report says, but for figures that differ from run to run."""
     files = sorted((file["path"], file["commit"], file["reason"]) for file in found["left_out_files"])
     passing = ("agent", "head", "seconds", "commits_per_s", "requests")
@@ -36,7 +36,7 @@ def test_a_history_in_the_wild_is_replayed_whole(
 
     found = report(replay(system, tmp_path, str(origin), "--agent", agent, "--json"))
 
-    assert told(found) == story.outcome()
+    assert summary(found) == story.outcome()
     assert system.store_folder is not None
     stored = restore(system.store_folder / "replay" / agent / "repo.git", tmp_path / "restored.git")
     git(stored, "fsck", "--strict")

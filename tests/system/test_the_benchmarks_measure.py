@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks.lab import ORG, lab
-from tests.benchmarks.plain import BARE, ECHO, KEEP, NOTHING
+from benchmarks.lab import ORG, lab
+from benchmarks.plain import BARE, ECHO, KEEP, NOTHING
 
 
 def test_plain_tasks_run_beside_real_requests(tmp_path: Path) -> None:

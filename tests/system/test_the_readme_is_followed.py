@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from examples.demo import COMMITS_EACH
 
+from benchmarks.__main__ import ROWS
+from examples.demo import COMMITS_EACH
 from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
 from memrepo_worker.observe import Counters
-from tests.benchmarks.__main__ import ROWS
 from tests.functional.test_two_workers_on_one_agent import COMMITS
 from tests.support.commands import Up, up
 from tests.support.documents import ROOT, blocks

@@ -14,7 +14,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS
-from tests.support.seed_repository import SeedRepository
+from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
 
 MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
@@ -36,20 +36,20 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def seeds(tmp_path):
+def legacy_store(tmp_path):
     store = LocalStore(tmp_path / "store")
 
     def make(agent: str) -> None:
-        seed = SeedRepository(store, "acme", agent)
-        seed.create({"human.md": b"x"})
-        seed.commit({"more.md": b"y"}, "more")
+        legacy = LegacyRepository(store, "acme", agent)
+        legacy.create({"human.md": b"x"})
+        legacy.commit({"more.md": b"y"}, "more")
 
     with ThreadPoolExecutor(4) as executor:
         list(executor.map(make, ("a", "b", "c")))
     return store
 
 
-def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, seeds):
+def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, legacy_store):
     first = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
     second = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
 
@@ -59,8 +59,8 @@ def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, s
     assert [item["already"] for item in second] == [True] * 3
 
 
-def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, seeds):
-    seeds.delete([item.key for item in seeds.list("acme/b/repo.git/objects/")])
+def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, legacy_store):
+    legacy_store.delete([item.key for item in legacy_store.list("acme/b/repo.git/objects/")])
 
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
         run("adopt", "--all")
@@ -69,8 +69,8 @@ def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, seeds):
     assert "was adopted before" in run("adopt", "acme", "c")
 
 
-def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, seeds):
-    seeds.put("acme/a/repo.git/journal/00000000000000000001.bundle", b"no bundle", ALWAYS)
+def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, legacy_store):
+    legacy_store.put("acme/a/repo.git/journal/00000000000000000001.bundle", b"no bundle", ALWAYS)
 
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
         run("adopt", "--all")
@@ -79,7 +79,7 @@ def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, seed
     assert "was adopted before" in run("adopt", "acme", "c")
 
 
-def test_a_memory_goes_out_and_in_again(run, seeds, tmp_path):
+def test_a_memory_goes_out_and_in_again(run, legacy_store, tmp_path):
     run("adopt", "acme", "a")
     bundle = tmp_path / "memory.bundle"
 
@@ -91,7 +91,7 @@ def test_a_memory_goes_out_and_in_again(run, seeds, tmp_path):
     assert (tmp_path / "clone" / "more.md").read_bytes() == b"y"
 
 
-def test_what_is_not_there_is_said_in_one_line(run, seeds):
+def test_what_is_not_there_is_said_in_one_line(run, legacy_store):
     with pytest.raises(ProcessFailedError, match="has no memory"):
         run("export", "acme", "nobody", "file.bundle")
     with pytest.raises(ProcessFailedError, match=r"Name ORG and AGENT, or give --all"):

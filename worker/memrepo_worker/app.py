@@ -24,12 +24,12 @@ from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.ownership import Ownership
 from memrepo_worker.queues.consumer.program import Program
-from memrepo_worker.queues.leases.agreement import agree_on_names, agree_on_shards
-from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count
+from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
-from memrepo_worker.queues.transport.channel import Receipts, transport_for
+from memrepo_worker.queues.transport.channel import ShardContext, transport_for
 from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
@@ -46,13 +46,13 @@ BROKER_SOCKET_OPTIONS: dict[str, Any] = {
 """Without them kombu waits for ever on a connection that died without a word."""
 
 
-def build_app(settings: WorkerSettings, receipts: Receipts | None = None) -> Celery:
-    """Build the Celery app of a worker, with its tasks and queues. Without ``receipts`` it cannot consume."""
+def build_app(settings: WorkerSettings, shard_context: ShardContext | None = None) -> Celery:
+    """Build the Celery app of a worker, with its tasks and queues. Without ``shard_context`` it cannot consume."""
     app = Celery("memrepo", set_as_current=False)
     app.conf.update(celery_settings(settings))
-    if receipts is not None:
+    if shard_context is not None:
         aliases: dict[str, Any] = TRANSPORT_ALIASES
-        aliases[TRANSPORT] = lambda: transport_for(receipts)
+        aliases[TRANSPORT] = lambda: transport_for(shard_context)
         app.conf.broker_transport = TRANSPORT
         if settings.broker.path:  # there the transport is named by the URL itself
             app.conf.broker_url = TRANSPORT + settings.broker.for_celery.removeprefix("redis")
@@ -93,7 +93,7 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         "task_reject_on_worker_lost": False,
         "task_send_sent_event": False,
         "task_publish_retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2},
-        "worker_consumer": "memrepo_worker.queues.consumer.consumer:RefusingConsumer",
+        "worker_consumer": "memrepo_worker.queues.consumer.consumer:MemrepoConsumer",
         "worker_prefetch_multiplier": 0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_prefetch_count_reduction": False,
@@ -123,18 +123,18 @@ def run_worker(
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
     try:
         with reaching(settings.broker, "broker") as client:
-            agree_on_shards(client, settings.shards)
+            claim_shard_count(client, settings.shards)
             agree_on_names(client, settings.limits.portable_names)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
-    receipts = Receipts(shards, Tenures(), observer)
+    shard_context = ShardContext(shards, OwnedShards(), observer)
     if settings.log.tells_requests:
         observer.listen(tell_request)
     worker = Program(
-        build_app(settings, receipts),
+        build_app(settings, shard_context),
         about=_about(settings, git),
         pool="threads",
         concurrency=settings.concurrency,
@@ -147,7 +147,7 @@ def run_worker(
         handler=handler,
         counters=observer,
         random=Random(),  # noqa: S311 - jitter needs no cryptography
-        receipts=receipts,
+        shard_context=shard_context,
         new_token=lambda: uuid4().hex,
         exit_now=os._exit,
     )

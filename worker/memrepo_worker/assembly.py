@@ -20,7 +20,7 @@ from memrepo_worker.observe import Observer
 from memrepo_worker.processes import Processes
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.service.handler import Service
-from memrepo_worker.service.turn import Tools
+from memrepo_worker.service.turn import ServiceDependencies
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.metering import MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
@@ -75,7 +75,9 @@ def open_service(
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
     with _ContextThreads(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
-        service = Service(Tools(retrying, executor, observer, clock, time.monotonic, settings.limits), cache)
+        service = Service(
+            ServiceDependencies(retrying, executor, observer, clock, time.monotonic, settings.limits), cache
+        )
         try:
             yield service
         finally:

@@ -25,7 +25,7 @@ class Agent:
 class Lease:
     """The right to trust a warm repository without asking the store.
 
-    ``token`` is new for every tenure of a shard by a worker process; ``valid_until_s`` is on the monotonic clock.
+    ``token`` is new each time a worker process takes a shard; ``valid_until_s`` is on the monotonic clock.
     A commit needs no lease: the conditional create protects it.
     """
 

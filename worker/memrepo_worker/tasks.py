@@ -33,11 +33,11 @@ def register_tasks(app: Celery) -> None:
 
 
 def _body(operation: Operation[Any, Any]) -> Callable[[Any], Any]:
-    def speak(told: Any) -> Any:  # noqa: ANN401 - a JSON value or an error
+    def record_result(told: Any) -> Any:  # noqa: ANN401 - a JSON value or an error
         if isinstance(told, MemoryRepoError):
             raise told
         return told
 
-    speak.__name__ = operation.name
-    speak.__doc__ = operation.request.__doc__
-    return speak
+    record_result.__name__ = operation.name
+    record_result.__doc__ = operation.request.__doc__
+    return record_result

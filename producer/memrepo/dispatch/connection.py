@@ -12,15 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from memrepo.clock import Clock, give_way
+from memrepo.clock import Clock, yield_gil
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
 from memrepo.routing import queue_names, unacked_key
 from memrepo.settings import Settings
-from memrepo.wire.operations import request_to_body, request_to_json
-from memrepo.wire.payload import LARGE_BYTES, Claim
-from memrepo.wire.payload_store import REQUEST_KEPT_S, Chunks, request_body
+from memrepo.wire.operations import request_to_json, request_to_payload
+from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
+from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests import HEAD_FIELDS, Request
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Message:
     queue: str
     reply_to: str
     give_up_at_s: float  # on the steady clock
-    claim: Claim | None = None  # where the body is, if it travels beside
+    claim: PayloadClaim | None = None  # where the body is, if it travels beside
     sent: Future[None] = field(default_factory=Future)
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
 
@@ -68,7 +68,7 @@ Command = Callable[["Celery", "Producer"], None]
 """Something else to be done on the publisher's connection, e.g. a control broadcast."""
 
 
-class Link:
+class BrokerConnection:
     """The publisher's connection to the broker; used by its thread alone."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -98,17 +98,17 @@ class Link:
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
             except Exception:
-                _collect(connection)
+                close_quietly(connection)
                 raise
             self._producer = producer
         return self._app, self._producer
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """Forget the connection."""
         producer, self._producer = self._producer, None
         self._depths.clear()
         if producer is not None:
-            _collect(producer.connection)
+            close_quietly(producer.connection)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Put messages into their queues, in order, in one round trip where they are small."""
@@ -117,30 +117,30 @@ class Link:
             held_bytes = 0
             for message in messages:
                 if message is not messages[0]:
-                    give_way()
+                    yield_gil()
                 send_task(app, producer, message)
                 held_bytes += 0 if message.claim else message.request.size_bytes
                 if held_bytes > BATCH_BYTES_MAX:
                     batch.flush()
                     held_bytes = 0
 
-    def put_bodies(self, messages: list[Message]) -> list[Message]:
+    def put_payloads(self, messages: list[Message]) -> list[Message]:
         """Store what is too large for a message; fail those for which there is no room and return the others."""
         passed = []
         for message in messages:
             try:
-                passed.append(self._with_body(message))
+                passed.append(self._with_payload(message))
             except MemoryRepoBusyError as error:
                 fail([message], error)
         return passed
 
-    def _with_body(self, message: Message) -> Message:
+    def _with_payload(self, message: Message) -> Message:
         if message.request.size_bytes <= LARGE_BYTES:
             return message
         _, producer = self.open()
-        chunks = Chunks(producer.channel.client, self._settings.bodies_bytes_max)
-        body = request_to_body(message.request)
-        return replace(message, claim=chunks.put(request_body(message.task_id), body, REQUEST_KEPT_S))
+        chunks = PayloadStore(producer.channel.client, self._settings.bodies_bytes_max)
+        payload = request_to_payload(message.request)
+        return replace(message, claim=chunks.put(request_payload(message.task_id), payload, REQUEST_KEPT_S))
 
     def refuse_where_deep(self, messages: list[Message]) -> list[Message]:
         """Fail the messages whose queue is too deep and return the others."""
@@ -196,7 +196,7 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     check_names(names, settings)
 
 
-def _collect(connection: Connection) -> None:
+def close_quietly(connection: Connection) -> None:
     """Close a connection of which nothing more is expected."""
     try:
         connection.collect()  # type: ignore[no-untyped-call]  # kombu ships few types
@@ -246,7 +246,7 @@ def send_task(app: Celery, producer: Producer, message: Message) -> None:
         add_to_parent=False,
         declare=[],  # the queue is a list that the first push makes: nothing to declare
         argsrepr="()",
-        kwargsrepr=message.request.shape,
+        kwargsrepr=message.request.public_summary,
     )
 
 

@@ -1,4 +1,4 @@
-"""A client's desk at the queue: sends requests off, keeps their jobs, and finds jobs of other clients.
+"""A client's way to the queue: sends requests off, keeps their jobs, and finds jobs of other clients.
 
 It opens at most five connections to the broker and the result store, at first use, and opens them anew in a
 process that was forked off.
@@ -31,8 +31,8 @@ from memrepo.wire.requests import Request
 T = TypeVar("T")
 
 
-class QueueDesk:
-    """The desk of one client. Thread-safe. See ``memrepo.jobs.job.Desk`` for what it owes."""
+class QueueDispatcher:
+    """The dispatcher of one client. Thread-safe. See ``memrepo.jobs.job.Dispatcher`` for what it owes."""
 
     def __init__(self, settings: Settings, *, blocks: bool) -> None:
         self.settings = settings
@@ -41,7 +41,7 @@ class QueueDesk:
         self._connections: Connections | None = None
         self._jobs: WeakValueDictionary[str, Pending[Any]] = WeakValueDictionary()
         self._closed = False
-        _desks.add(self)
+        _dispatchers.add(self)
 
     def __del__(self) -> None:
         """Warn of a client that nobody closed; what it has sent, or will have, is seen to its end."""
@@ -67,10 +67,10 @@ class QueueDesk:
         return system_clock()
 
     def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
-        """Send a request and return its job; if this desk blocks, once the broker holds it.
+        """Send a request and return its job; if this dispatcher blocks, once the broker holds it.
 
         Raises:
-            BrokerUnavailableError: it did not take it in time (if this desk blocks; else the job says so).
+            BrokerUnavailableError: it did not take it in time (if this dispatcher blocks; else the job says so).
             MemoryRepoBusyError: the queue is too deep (likewise).
         """
         connections = self._connected()
@@ -85,7 +85,7 @@ class QueueDesk:
         )
         pending: Pending[T] = Pending(
             task_id,
-            lambda body, _: operation.result_from_body(body),
+            lambda body, _: operation.result_from_payload(body),
             queue=message.queue,
             sent=message.sent,
             about=f"{operation.name} of {request.org_id}/{request.agent_id}",
@@ -142,7 +142,7 @@ class QueueDesk:
         connections.replies.look_soon(pending)
         return connections.serving.ask()
 
-    def attend(self, pending: Pending[Any]) -> None:
+    def watch(self, pending: Pending[Any]) -> None:
         """Resolve a job as soon as its result is there."""
         replies = self._connected().replies
         if replies.watches(pending):
@@ -179,12 +179,12 @@ class QueueDesk:
             return self._connections
 
 
-_desks: WeakSet[QueueDesk] = WeakSet()
+_dispatchers: WeakSet[QueueDispatcher] = WeakSet()
 
 
 def _after_fork() -> None:
-    for desk in list(_desks):
-        desk.after_fork()
+    for dispatcher in list(_dispatchers):
+        dispatcher.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from memrepo.clock import Clock, steady_clock
-from memrepo.dispatch.connection import Command, Link, Message, fail
+from memrepo.dispatch.connection import BrokerConnection, Command, Message, fail
 from memrepo.dispatch.redis_results import met
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
@@ -50,7 +50,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._link = Link(settings, clock)
+        self._connection = BrokerConnection(settings, clock)
         self._large_bytes = 0
         self._trouble: Trouble | None = None  # what the last try for the messages under way has met
 
@@ -119,7 +119,7 @@ class Publisher:
                     log.error("publishing failed by a fault of memrepo itself: %s", type(error).__name__)
                     fail([item for item in items if isinstance(item, Message)], _fault(error))
         finally:
-            self._link.drop()
+            self._connection.disconnect()
 
     def _next_items(self) -> list[Message | Command] | None:
         """Wait for something to do and return all that waits, in order; None when closed and done."""
@@ -160,18 +160,18 @@ class Publisher:
         self._trouble = None
         while waiting := self._give_up_late(waiting):
             trouble = self._prepare_for(waiting[0])
-            fresh = trouble is not None or not self._link.connected
+            fresh = trouble is not None or not self._connection.connected
             if trouble is None:
                 try:
                     if not tried:  # later some may be in the queue already
-                        waiting = self._link.refuse_where_deep(waiting)
+                        waiting = self._connection.refuse_where_deep(waiting)
                     tried = True
-                    waiting = self._link.put_bodies(waiting)
-                    self._link.publish(waiting)
+                    waiting = self._connection.put_payloads(waiting)
+                    self._connection.publish(waiting)
                 except InvalidRequestError as error:
                     return fail(waiting, error)
                 except Exception as error:  # noqa: BLE001 - whatever the transport raises, the thread must live
-                    self._link.drop()
+                    self._connection.disconnect()
                     trouble = self._met(error)
                 else:
                     return _sent(waiting)
@@ -209,9 +209,9 @@ class Publisher:
 
     def _command(self, command: Command) -> None:
         try:
-            command(*self._link.open())
+            command(*self._connection.open())
         except Exception as error:  # noqa: BLE001 - as above; a broadcast is best effort
-            self._link.drop()
+            self._connection.disconnect()
             log.debug("command failed: %s", meaning_of(error).reason)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def store_errors(settings: Settings) -> Iterator[None]:
+def translate_redis_errors(settings: Settings) -> Iterator[None]:
     """Turn what the result store meets us with into our errors: BrokerUnavailableError, or one of what is installed."""
     try:
         yield

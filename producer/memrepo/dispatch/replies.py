@@ -16,16 +16,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock, system_clock
-from memrepo.dispatch.redis_results import connect, met, store_errors
+from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
 from memrepo.jobs.pending import Pending, closed, expired, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
 from memrepo.settings import Settings
 from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
-from memrepo.wire.payload import Claim
-from memrepo.wire.payload_store import FETCHED_KEPT_S, Chunks, result_body
-from memrepo.wire.record import Meta
+from memrepo.wire.payload import PayloadClaim
+from memrepo.wire.payload_store import FETCHED_KEPT_S, PayloadStore, result_payload
+from memrepo.wire.record import Record
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -36,7 +36,7 @@ TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
 LOOKUP_MAX = 50  # keys asked for at once
 
-Fetch = Callable[[Pending[Any], Claim, str | None], None]
+Fetch = Callable[[Pending[Any], PayloadClaim, str | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Replies:
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
-        with store_errors(self._settings):
+        with translate_redis_errors(self._settings):
             self._look_up([pending], self._fetch)
 
     def cancel(self, task_id: str) -> None:
@@ -154,7 +154,7 @@ class Replies:
         Raises:
             BrokerUnavailableError: the result store does not answer.
         """
-        with store_errors(self._settings):
+        with translate_redis_errors(self._settings):
             cancel(self._redis(), task_id, system_clock(), self.channel)
 
     def cancel_soon(self, task_id: str) -> None:
@@ -230,13 +230,13 @@ class Replies:
             if told is not None:
                 self._settle(told)
 
-    def _settle(self, record: Meta) -> None:
+    def _settle(self, record: Record) -> None:
         with self._lock:
             pending = self._pending.get(record.task_id)
         if pending is not None:
             self._note(pending, record, self._fetch_later)
 
-    def _note(self, pending: Pending[Any], record: Meta, fetch: Fetch) -> None:
+    def _note(self, pending: Pending[Any], record: Record, fetch: Fetch) -> None:
         """Take note of a record: what is wrong with it is the end of its own job, and of no other.
 
         A result that is a body of its own has to be fetched first; that may fail as the connection does.
@@ -254,22 +254,22 @@ class Replies:
         elif pending.future.done():
             self.forget(pending)
 
-    def _fetch_later(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
+    def _fetch_later(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
         """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
         if self._fetcher is None:
             self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
         with suppress(RuntimeError):  # closed meanwhile
             self._fetcher.submit(self._fetch_quietly, pending, claim, task_name)
 
-    def _fetch_quietly(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
+    def _fetch_quietly(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
         try:
             self._fetch(pending, claim, task_name)
         except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
             log.debug("fetching a result failed: %s", meaning_of(error).reason)
 
-    def _fetch(self, pending: Pending[Any], claim: Claim, task_name: str | None) -> None:
-        chunks = Chunks(self._redis(), self._settings.bodies_bytes_max)
-        name = result_body(pending.task_id)
+    def _fetch(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
+        chunks = PayloadStore(self._redis(), self._settings.bodies_bytes_max)
+        name = result_payload(pending.task_id)
 
         if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim), task_name):
             self.forget(pending)

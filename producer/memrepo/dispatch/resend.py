@@ -35,7 +35,7 @@ FIND = """
 local wanted, left, found = {}, #ARGV, {}
 for _, id in ipairs(ARGV) do wanted[id] = true end
 
-local function note(messages)
+local function collect(messages)
     for _, message in ipairs(messages) do
         local id = string.match(string.sub(message, -4096), '"correlation_id"%s*:%s*"([^"]+)"')
         if id and wanted[id] then
@@ -46,11 +46,11 @@ local function note(messages)
 end
 
 for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do  -- one at a time: each may be large
-    note({redis.call('HGET', KEYS[2], number)})
+    collect({redis.call('HGET', KEYS[2], number)})
 end
 local last = redis.call('LLEN', KEYS[1]) - 1
 while last >= 0 and left > 0 do  -- from the consuming end: what waits longest is there
-    note(redis.call('LRANGE', KEYS[1], math.max(0, last - 7), last))
+    collect(redis.call('LRANGE', KEYS[1], math.max(0, last - 7), last))
     last = last - 8
 end
 return found

@@ -22,7 +22,7 @@ T = TypeVar("T")
 BROKER_ANSWERS_S = 1.0  # how long ``describe`` waits for the broker to say whether the queue is served
 
 
-class Desk(Protocol):
+class Dispatcher(Protocol):
     """What sends requests and knows their jobs: a client's way to the queue, or a test's to an inline worker."""
 
     @property
@@ -51,7 +51,7 @@ class Desk(Protocol):
         """Look a job up now, in the caller's thread; raises BrokerUnavailableError."""
         ...
 
-    def attend(self, pending: Pending[Any]) -> None:
+    def watch(self, pending: Pending[Any]) -> None:
         """See to it that a job is resolved as soon as its result is there."""
         ...
 
@@ -88,7 +88,7 @@ class Job(Generic[T]):
 
     def __init__(
         self,
-        desk: Desk,
+        dispatcher: Dispatcher,
         pending: Pending[T],
         request_id: str | None = None,
         sent_within_s: float | None = None,
@@ -99,7 +99,7 @@ class Job(Generic[T]):
         self._too_late = too_late
         self.id = pending.task_id
         self.request_id = request_id
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._pending = pending
         self._sent = pending.sent
 
@@ -109,7 +109,7 @@ class Job(Generic[T]):
 
     def __repr__(self) -> str:
         """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
-        usage = "" if self._desk.blocks else ", to be awaited; job.wait() is a coroutine"
+        usage = "" if self._dispatcher.blocks else ", to be awaited; job.wait() is a coroutine"
         return f"Job({self.id!r}, {self._pending.status}{usage})"
 
     def status(self) -> Status:
@@ -122,7 +122,9 @@ class Job(Generic[T]):
         """
         self._pending.asked_for = True
         if not self.done():
-            self._desk.look(self._pending) if self._desk.blocks else self._desk.attend(self._pending)
+            self._dispatcher.look(self._pending) if self._dispatcher.blocks else self._dispatcher.watch(
+                self._pending
+            )
         if self.done():
             self._pending.look_at()
         return self._pending.status
@@ -139,7 +141,7 @@ class Job(Generic[T]):
         self.status()
         if not self.done():
             asked = self._inquire()
-            if self._desk.blocks:
+            if self._dispatcher.blocks:
                 with suppress(TimeoutError):
                     asked.exception(BROKER_ANSWERS_S)
         return self._state()
@@ -155,11 +157,11 @@ class Job(Generic[T]):
             JobTimeoutError: it is not there yet; the job goes on.
             MemoryRepoError: what became of the request, as its own class.
         """
-        if not self.done() and not self._desk.blocks:
+        if not self.done() and not self._dispatcher.blocks:
             raise MemoryRepoError(
                 "result() would block the event loop: `await job`, or `await job.wait(timeout_s=…)`."
             )
-        self.attend()
+        self._watch()
         if not until_one_ended(self._pending.future, timeout_s, self._inquire):
             raise self._late(timeout_s)
         return self._outcome()
@@ -174,7 +176,7 @@ class Job(Generic[T]):
         """
         self._pending.look_at()
         if not self.done():
-            self._desk.cancel(self._pending)
+            self._dispatcher.cancel(self._pending)
 
     def __await__(self) -> Generator[object, None, T]:
         """Give the result, or raise the job's own error."""
@@ -192,7 +194,7 @@ class Job(Generic[T]):
         for part_s in parts(timeout_s):
             with suppress(TimeoutError):
                 async with asyncio.timeout(part_s):
-                    await self.ended()
+                    await self._ended()
             if self.done():
                 return self._outcome()
             self._inquire()  # for the last part, which leaves time for it
@@ -258,33 +260,33 @@ class Job(Generic[T]):
         self._pending.fail(error, sent=False)
         return error
 
-    async def ended(self) -> None:
+    async def _ended(self) -> None:
         """Return when the job has ended, well or not."""
         self._pending.asked_for = True
         if not self.done():
             with suppress(MemoryRepoError):  # one that was not sent has ended
                 await self.enqueued()
-            self.attend()
+            self._watch()
             await until_ended(self._pending)
 
     async def _result(self) -> T:
-        await self.ended()
+        await self._ended()
         return self._outcome()
 
     def _outcome(self) -> T:
         self._pending.look_at()
         return outcome_of(self._pending.future)
 
-    def attend(self) -> None:
+    def _watch(self) -> None:
         """See to it that ``future`` resolves."""
         self._pending.asked_for = True
         if not self.done():
-            self._desk.attend(self._pending)
+            self._dispatcher.watch(self._pending)
 
     def _inquire(self) -> Future[None]:
         """Have looked up how far the job is, in the background."""
         with suppress(MemoryRepoError):  # the client was closed: nothing more will be known
-            return self._desk.inquire(self._pending)
+            return self._dispatcher.inquire(self._pending)
         return settled()
 
     def _late(self, timeout_s: float | None, *, of: int = 1, unended: int = 1) -> JobTimeoutError:
@@ -292,7 +294,7 @@ class Job(Generic[T]):
         return late(self.id, timeout_s, self._state(), of=of, unended=unended)
 
     def _state(self) -> JobState:
-        return self._pending.state(served=self._desk.is_served(self._pending))
+        return self._pending.state(served=self._dispatcher.is_served(self._pending))
 
     @property
     def pending(self) -> Pending[T]:
@@ -301,7 +303,7 @@ class Job(Generic[T]):
 
     @property
     def future(self) -> Future[T]:
-        """The result to be, for ``concurrent.futures``; of a job found by its id only after ``attend``.
+        """The result to be, for ``concurrent.futures``; of a job found by its id only once it is waited for.
 
         It cannot be cancelled: ``cancel`` of the job is another thing. Whoever is given it looks after the job.
         """

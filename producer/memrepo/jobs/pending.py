@@ -13,13 +13,13 @@ from memrepo.clock import steady_clock, system_clock
 from memrepo.errors import MemoryRepoError, ResultExpiredError
 from memrepo.jobs import unseen
 from memrepo.jobs.state import UNSENT, JobState, state_of
-from memrepo.wire.payload import Body, BrokenBodyError
-from memrepo.wire.payload_store import BodyMissingError
-from memrepo.wire.record import Meta, Status
+from memrepo.wire.payload import BrokenPayloadError, Payload
+from memrepo.wire.payload_store import PayloadMissingError
+from memrepo.wire.record import Record, Status
 
 T = TypeVar("T")
 
-Decode = Callable[[Body, str | None], T]
+Decode = Callable[[Payload, str | None], T]
 """Rebuilds a result from its body and the name of its task, where the record says one; raises ValueError."""
 
 
@@ -83,39 +83,39 @@ class Pending(Generic[T]):
         if not self.foreign:
             self._go_on("queued")
 
-    def settle(self, record: Meta) -> None:
+    def settle(self, record: Record) -> None:
         """Take note of a record; the first final one wins."""
         if not record.final:
             self._go_on(record.status, record.reason, record.since_s)
         elif record.status == "done":
-            self.finish(Body(record.result), record.task_name)
+            self.finish(Payload(record.result), record.task_name)
         else:
             self.fail(record.error, record.status)
 
-    def fetch(self, get: Callable[[], Body], task_name: str | None = None) -> bool:
+    def fetch(self, get: Callable[[], Payload], task_name: str | None = None) -> bool:
         """End with a result that is a body of its own; return False if it could not be fetched now.
 
-        ``get`` raises BodyMissingError, BrokenBodyError, or whatever else stands for "not now".
+        ``get`` raises PayloadMissingError, BrokenPayloadError, or whatever else stands for "not now".
         """
         if not self._fetching.acquire(blocking=False):
             return False  # another thread is at it
         try:
             self._go_on("done")
             self.finish(get(), task_name)
-        except BodyMissingError:
+        except PayloadMissingError:
             self.fail(gone(self.task_id), "unknown")
-        except BrokenBodyError:
+        except BrokenPayloadError:
             self.fail(unreadable())
         finally:
             self._fetching.release()
         return True
 
-    def finish(self, body: Body, task_name: str | None = None) -> None:
+    def finish(self, payload: Payload, task_name: str | None = None) -> None:
         """End with a result, unless it has ended; ``task_name`` is what the record says of its operation."""
         if self._ended:
             return
         try:
-            value = self._decode(body, task_name)
+            value = self._decode(payload, task_name)
         except (ValueError, RecursionError):
             self.fail(unreadable())
             return
@@ -138,7 +138,7 @@ class Pending(Generic[T]):
                 "cancelled",
                 "unknown",
             ):  # or else it goes on, unheard of here
-                unseen.note(self)
+                unseen.remember(self)
 
     def words(self) -> str:
         """Say how it failed, for a log."""

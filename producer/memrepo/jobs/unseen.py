@@ -12,7 +12,7 @@ from typing import Protocol
 
 from memrepo.errors import MemoryRepoError, advice
 
-log = logging.getLogger("memrepo.jobs.job")
+log = logging.getLogger("memrepo.job")
 
 
 class Failure(Protocol):
@@ -33,7 +33,7 @@ _unseen: dict[Failure, None] = {}
 """What was not told yet. Each step on it is one operation of a dictionary, as it may run in the garbage collector."""
 
 
-def note(failure: Failure) -> None:
+def remember(failure: Failure) -> None:
     """Have a failure told, unless somebody looks at it before its job is gone."""
     _unseen[failure] = None
     if failure.looked_at:

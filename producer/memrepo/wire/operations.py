@@ -15,7 +15,7 @@ from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire import requests
-from memrepo.wire.payload import Body, attaching
+from memrepo.wire.payload import Payload, attaching
 
 Asked = TypeVar("Asked", bound=requests.Request)
 Result = TypeVar("Result")
@@ -47,17 +47,17 @@ class Operation(Generic[Asked, Result]):
 
     def result_from_json(self, value: Any) -> Result:  # noqa: ANN401 - any JSON value
         """Rebuild a result from its JSON form."""
-        return self.result_from_body(Body(value))
+        return self.result_from_payload(Payload(value))
 
-    def result_to_body(self, value: Result) -> Body:
+    def result_to_payload(self, value: Result) -> Payload:
         """Return a result with its contents apart."""
         contents: list[bytes] = []
         written = self.result.dump_python(value, mode="json", context=attaching(contents))
-        return Body(written, tuple(contents))
+        return Payload(written, tuple(contents))
 
-    def result_from_body(self, body: Body) -> Result:
+    def result_from_payload(self, payload: Payload) -> Result:
         """Rebuild a result; its JSON form is a body without contents apart."""
-        return self.result.validate_python(body.value, context=body.contents)
+        return self.result.validate_python(payload.value, context=payload.contents)
 
 
 _ROWS: list[Operation[Any, Any]] = []
@@ -93,30 +93,30 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any, Any]] = {
 }
 
 
-def result_of_task(body: Body, task_name: str | None) -> Any:  # noqa: ANN401 - any operation's result
+def result_of_task(payload: Payload, task_name: str | None) -> Any:  # noqa: ANN401 - any operation's result
     """Rebuild the result of a task, known by its name alone; None is a record's that names no task.
 
     Raises:
         ValueError: it is no result of that task, or of any.
     """
     if task_name is None:
-        return _result_by_form(body)
+        return _result_by_form(payload)
     operation = OPERATIONS.get(task_name.removeprefix(TASK_PREFIX))
     if operation is None:
         raise ValueError(f"no operation has the task {task_name!r}")
-    return operation.result_from_body(body)
+    return operation.result_from_payload(payload)
 
 
-def _result_by_form(body: Body) -> Any:  # noqa: ANN401 - any operation's result
+def _result_by_form(payload: Payload) -> Any:  # noqa: ANN401 - any operation's result
     """Rebuild a result by its form: that of the operation which has its fields and the fewest others.
 
     There are others where a result has grown since that record was written.
     """
-    said = _fields_of(body.value)
+    said = _fields_of(payload.value)
     fitting: list[tuple[int, Any]] = []
     for operation in OPERATIONS.values():
         try:
-            result = operation.result_from_body(body)
+            result = operation.result_from_payload(payload)
         except ValidationError:
             continue
         fields = _fields_of(operation.result_to_json(result))
@@ -157,13 +157,13 @@ def request_to_json(request: requests.Request) -> Any:  # noqa: ANN401 - any JSO
     return request.model_dump(mode="json", exclude_defaults=True)
 
 
-def request_to_body(request: requests.Request) -> Body:
+def request_to_payload(request: requests.Request) -> Payload:
     """Return a request with its contents apart, without what its message says anyway (``HEAD_FIELDS``)."""
     contents: list[bytes] = []
     value = request.model_dump(
         mode="json", exclude=set(requests.HEAD_FIELDS), exclude_defaults=True, context=attaching(contents)
     )
-    return Body(value, tuple(contents))
+    return Payload(value, tuple(contents))
 
 
 def build(

@@ -1,7 +1,7 @@
 """The form in which large requests and results travel beside their message: compressed, and in chunks.
 
-A body is a JSON value and the file contents that it refers to by number. On the wire it is one zlib stream (RFC 1950)
-of these bytes, cut into chunks:
+A payload is a JSON value and the file contents that it refers to by number. On the wire it is one zlib stream (RFC
+1950) of these bytes, cut into chunks:
 
     8 bytes    the length of the head, most significant byte first
     head       JSON: {"value": the value, "sizes": [the length of each content]}
@@ -28,7 +28,7 @@ from memrepo.limits import KIB, MIB
 from memrepo.models import ContentWriter
 
 LARGE_BYTES = 64 * KIB
-"""What is larger travels as a body of its own; what is not, inside the message or the record."""
+"""What is larger travels as a payload of its own; what is not, inside the message or the record."""
 
 CHUNK_BYTES_MAX = MIB
 _LEVEL = 1  # text shrinks to a third at about 140 MB/s; level 6 is five times slower for a fifth less
@@ -36,7 +36,7 @@ _LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
-class Body:
+class Payload:
     """A JSON value, and the contents that ``{"attached": number}`` in it stands for."""
 
     value: Any
@@ -54,8 +54,8 @@ class Body:
         return _LENGTH_BYTES + len(self.head) + sum(map(len, self.contents))
 
 
-class Claim(BaseModel):
-    """What a message says of its body: the number of chunks, and how many bytes they unpack to."""
+class PayloadClaim(BaseModel):
+    """What a message says of its payload: the number of chunks, and how many bytes they unpack to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -63,11 +63,11 @@ class Claim(BaseModel):
     size_bytes: PositiveInt
 
 
-class BrokenBodyError(ValueError):
+class BrokenPayloadError(ValueError):
     """The chunks are not what was written, or unpack to more than they may."""
 
 
-class _EndOfStreamError(BrokenBodyError):
+class _EndOfStreamError(BrokenPayloadError):
     """All is unpacked."""
 
 
@@ -81,14 +81,14 @@ def attaching(contents: list[bytes]) -> ContentWriter:
     return attach
 
 
-def encode(body: Body, *, compress: bool = True) -> Iterator[bytes]:
-    """Yield the chunks of a body; equal bodies give equal chunks with one build of zlib.
+def encode(payload: Payload, *, compress: bool = True) -> Iterator[bytes]:
+    """Yield the chunks of a payload; equal payloads give equal chunks with one build of zlib.
 
     What is not to be compressed is stored in the same form, by zlib's level 0.
     """
     packer = zlib.compressobj(_LEVEL if compress else 0)
     waiting = bytearray()
-    for piece in chain((len(body.head).to_bytes(_LENGTH_BYTES), body.head), body.contents):
+    for piece in chain((len(payload.head).to_bytes(_LENGTH_BYTES), payload.head), payload.contents):
         for start in range(0, len(piece), CHUNK_BYTES_MAX):
             waiting += packer.compress(memoryview(piece)[start : start + CHUNK_BYTES_MAX])
             yield from _full_chunks(waiting)
@@ -98,22 +98,22 @@ def encode(body: Body, *, compress: bool = True) -> Iterator[bytes]:
         yield bytes(waiting)
 
 
-def decode(chunks: Iterable[bytes], size_bytes: int) -> Body:
-    """Rebuild a body of that many bytes.
+def decode(chunks: Iterable[bytes], size_bytes: int) -> Payload:
+    """Rebuild a payload of that many bytes.
 
     Raises:
-        BrokenBodyError: the chunks are no such body; no more than ``size_bytes`` were unpacked.
+        BrokenPayloadError: the chunks are no such payload; no more than ``size_bytes`` were unpacked.
     """
     stream = _Stream(chunks, size_bytes)
     head_bytes = int.from_bytes(stream.take(_LENGTH_BYTES))
     try:
         head = read_json(stream.take(head_bytes))
         sizes = [int(size) for size in head["sizes"]]
-        body = Body(head["value"], tuple(stream.take(size) for size in sizes))
+        payload = Payload(head["value"], tuple(stream.take(size) for size in sizes))
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        raise BrokenBodyError(f"no body: {type(error).__name__}") from error
+        raise BrokenPayloadError(f"no payload: {type(error).__name__}") from error
     stream.end()
-    return body
+    return payload
 
 
 def _full_chunks(waiting: bytearray) -> Iterator[bytes]:
@@ -135,7 +135,7 @@ class _Stream:
     def take(self, count: int) -> bytes:
         """Return the next ``count`` bytes."""
         if not 0 <= count <= self._left:
-            raise BrokenBodyError("longer than it says")
+            raise BrokenPayloadError("longer than it says")
         self._left -= count
         parts = []
         while count:
@@ -149,21 +149,21 @@ class _Stream:
     def end(self) -> None:
         """Make sure that nothing is left."""
         if self._left or self._ready:
-            raise BrokenBodyError("shorter or longer than it says")
+            raise BrokenPayloadError("shorter or longer than it says")
         with suppress(_EndOfStreamError):
             self._unpacked()
-            raise BrokenBodyError("longer than it says")
+            raise BrokenPayloadError("longer than it says")
 
     def _unpacked(self) -> memoryview:
         """Return the next piece, which is not empty."""
         while not self._unpacker.eof:
             packed = self._packed or next(self._chunks, b"")
             if not packed:
-                raise BrokenBodyError("it breaks off")
+                raise BrokenPayloadError("it breaks off")
             try:
                 data = self._unpacker.decompress(packed, CHUNK_BYTES_MAX)
             except zlib.error as error:
-                raise BrokenBodyError("not compressed as it should be") from error
+                raise BrokenPayloadError("not compressed as it should be") from error
             self._packed = self._unpacker.unconsumed_tail
             if data:
                 return memoryview(data)

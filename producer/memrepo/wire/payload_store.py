@@ -1,12 +1,12 @@
-"""Where bodies wait: chunks under expiring keys of Redis, and a count of how much they take in all.
+"""Where payloads wait: chunks under expiring keys of Redis, and a count of how much they take in all.
 
 ==============================  ====  =====================================================
-``memrepo:body:NAME``           hash  number → chunk
-``memrepo:bodies:bytes``        hash  name → bytes of its chunks, and ``total``
-``memrepo:bodies:until``        zset  name → until when it is kept (ms, by Redis' own clock)
+``memrepo:payload:NAME``           hash  number → chunk
+``memrepo:payloads:bytes``        hash  name → bytes of its chunks, and ``total``
+``memrepo:payloads:until``        zset  name → until when it is kept (ms, by Redis' own clock)
 ==============================  ====  =====================================================
 
-A name is ``request:TASK-ID`` or ``result:TASK-ID``. The same body put twice is there once.
+A name is ``request:TASK-ID`` or ``result:TASK-ID``. The same payload put twice is there once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.limits import HORIZON_S
-from memrepo.wire.payload import CHUNK_BYTES_MAX, Body, BrokenBodyError, Claim, decode, encode
+from memrepo.wire.payload import CHUNK_BYTES_MAX, BrokenPayloadError, Payload, PayloadClaim, decode, encode
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -42,8 +42,8 @@ end
 _PUT = (
     _FORGET
     + """
--- KEYS: bytes, until, body. ARGV: name, number, chunk, bytes that all bodies may take, seconds to keep, and 1 if
--- what there is of the body has to go first.
+-- KEYS: bytes, until, payload. ARGV: name, number, chunk, bytes that all payloads may take, seconds to keep, and 1 if
+-- what there is of the payload has to go first.
 -- Returns -1, or how many bytes are taken where there is no room.
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], '-inf', now_ms, 'BYSCORE')) do
     forget(name)
@@ -68,7 +68,7 @@ return -1
 )
 
 _GET = """
--- KEYS: body. ARGV: number, bytes that a chunk may have. Returns the chunk, or nothing.
+-- KEYS: payload. ARGV: number, bytes that a chunk may have. Returns the chunk, or nothing.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
     return false
 end
@@ -79,7 +79,7 @@ return size > 0 and size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[1], AR
 _KEEP = (
     _FORGET
     + """
--- KEYS: bytes, until, then bodies. ARGV: seconds to keep (0 = remove), then their names.
+-- KEYS: bytes, until, then payloads. ARGV: seconds to keep (0 = remove), then their names.
 for index = 3, #KEYS do
     local name = ARGV[index - 1]
     if ARGV[1] == '0' then
@@ -94,30 +94,32 @@ return 1
 )
 
 
-class BodyMissingError(LookupError):
-    """The body is not there: used up, expired, or lost by the server."""
+class PayloadMissingError(LookupError):
+    """The payload is not there: used up, expired, or lost by the server."""
 
 
-def request_body(task_id: str) -> str:
-    """Return the name of the body of a task's request."""
+def request_payload(task_id: str) -> str:
+    """Return the name of the payload of a task's request."""
     return f"request:{task_id}"
 
 
-def result_body(task_id: str) -> str:
-    """Return the name of the body of a task's result."""
+def result_payload(task_id: str) -> str:
+    """Return the name of the payload of a task's result."""
     return f"result:{task_id}"
 
 
-class Chunks:
-    """The bodies on one server. Every method may raise ``redis.RedisError``; doing it again is safe."""
+class PayloadStore:
+    """The payloads on one server. Every method may raise ``redis.RedisError``; doing it again is safe."""
 
     def __init__(self, client: Redis, bytes_max: int) -> None:
-        """``bytes_max`` is what the chunks of all bodies on the server may take together."""
+        """``bytes_max`` is what the chunks of all payloads on the server may take together."""
         self._bytes_max = bytes_max
         self._put, self._get, self._keep = map(client.register_script, (_PUT, _GET, _KEEP))
 
-    def put(self, name: str, body: Body, keep_s: int, *, compress: bool = True, anew: bool = False) -> Claim:
-        """Store a body, and return how to claim it.
+    def put(
+        self, name: str, payload: Payload, keep_s: int, *, compress: bool = True, anew: bool = False
+    ) -> PayloadClaim:
+        """Store a payload, and return how to claim it.
 
         ``anew``: it may differ from one of the same name that is there.
 
@@ -126,46 +128,46 @@ class Chunks:
         """
         count = 0
         keys = (BYTES_KEY, UNTIL_KEY, key_of(name))
-        for chunk in encode(body, compress=compress):
+        for chunk in encode(payload, compress=compress):
             args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0))
             taken = int(self._put(keys=keys, args=args))
             if taken >= 0:
                 self.remove([name])
                 raise _no_room(taken, self._bytes_max)
             count += 1
-        return Claim(chunks=count, size_bytes=body.size_bytes)
+        return PayloadClaim(chunks=count, size_bytes=payload.size_bytes)
 
-    def get(self, name: str, claim: Claim) -> Body:
-        """Return a body.
+    def get(self, name: str, claim: PayloadClaim) -> Payload:
+        """Return a payload.
 
         Raises:
-            BodyMissingError: it, or a part of it, is not there.
-            BrokenBodyError: it is not what the claim says.
+            PayloadMissingError: it, or a part of it, is not there.
+            BrokenPayloadError: it is not what the claim says.
         """
         if claim.chunks > 1 + 2 * claim.size_bytes // CHUNK_BYTES_MAX:
-            raise BrokenBodyError("more chunks than it can have")
+            raise BrokenPayloadError("more chunks than it can have")
         return decode(self._chunks(name, claim.chunks), claim.size_bytes)
 
     def keep(self, names: Sequence[str], keep_s: int) -> None:
-        """Keep bodies for that long from now on."""
+        """Keep payloads for that long from now on."""
         if names:
             keys = [BYTES_KEY, UNTIL_KEY, *map(key_of, names)]
             self._keep(keys=keys, args=[keep_s, *names])
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove bodies, if they are there."""
+        """Remove payloads, if they are there."""
         self.keep(names, 0)
 
     def _chunks(self, name: str, count: int) -> Iterator[bytes]:
         for number in range(count):
             chunk = self._get(keys=[key_of(name)], args=[number, CHUNK_BYTES_MAX])
             if chunk is None:
-                raise BodyMissingError(name)
+                raise PayloadMissingError(name)
             yield chunk
 
 
 def key_of(name: str) -> str:
-    """Return the key of a body's chunks."""
+    """Return the key of a payload's chunks."""
     return f"memrepo:body:{name}"
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
 from memrepo.json_text import read_json
-from memrepo.wire.payload import Claim
+from memrepo.wire.payload import PayloadClaim
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
@@ -38,7 +38,7 @@ _CANCELLED = "The job was cancelled before a worker started it; nothing was chan
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class Record:
     """One record: which task, how far it is, and what came of it (a JSON value).
 
     ``task_name`` says which operation it is of; the record of a job that was cancelled before a worker saw it says
@@ -56,12 +56,12 @@ class Meta:
         return self.status in _FINAL
 
     @property
-    def claim(self) -> Claim | None:
+    def claim(self) -> PayloadClaim | None:
         """How to get the result, where it is a body of its own."""
         match self.result:
             case {"body": claim} if len(self.result) == 1 and self.status == "done":
                 try:
-                    return Claim.model_validate(claim)
+                    return PayloadClaim.model_validate(claim)
                 except ValidationError:
                     return None
         return None
@@ -102,7 +102,7 @@ def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     return "the worker told no reason", {}
 
 
-def claiming(claim: Claim) -> dict[str, Any]:
+def claiming(claim: PayloadClaim) -> dict[str, Any]:
     """Return what a record has in place of a result that is a body of its own."""
     return {"body": claim.model_dump()}
 
@@ -112,7 +112,7 @@ def key_of(task_id: str) -> str:
     return KEY_PREFIX + task_id
 
 
-def read(data: bytes | str) -> Meta | None:
+def read(data: bytes | str) -> Record | None:
     """Read a record; None if it is none."""
     try:
         record = read_json(data)
@@ -123,7 +123,7 @@ def read(data: bytes | str) -> Meta | None:
         )
         if not isinstance(task_id, str):
             return None
-        return Meta(task_id, status, record.get("result"), name if isinstance(name, str) else None)
+        return Record(task_id, status, record.get("result"), name if isinstance(name, str) else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

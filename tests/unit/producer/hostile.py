@@ -2,7 +2,7 @@
 
 Each case is a whole request as it would lie in a message; ``source`` says where the danger is known from. Paths that
 start a list of sources: ``git`` is git's own documentation or code, ``facts`` a measurement of what git lets through,
-``seed`` a fault of the service that ours follows, ``NTFS`` and ``HFS`` the naming rules of Windows and macOS.
+``legacy server`` a fault of the service that ours follows, ``NTFS`` and ``HFS`` the naming rules of Windows and macOS.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def _change(path: str, **more: Any) -> dict[str, Any]:
 
 PATHS: Mapping[str, str] = {
     # path traversal and git's own directory
-    "../x": "seed: writes outside the repository",
-    "../../x": "seed: writes and deletes outside the repository",
-    "a/../../x": "seed: as above, further down",
+    "../x": "legacy server: writes outside the repository",
+    "../../x": "legacy server: writes and deletes outside the repository",
+    "a/../../x": "legacy server: as above, further down",
     "a/..": "facts: packs may hold it",
     "..": "facts: packs may hold it",
     ".": "git: verify_path",
@@ -78,9 +78,9 @@ PATHS: Mapping[str, str] = {
     "a/": "git: an empty component",
     "/": "git: an empty name after the stripped slash",
     ".git": "git: verify_path",
-    ".git/config": "seed: core.fsmonitor in it runs a command",
+    ".git/config": "legacy server: core.fsmonitor in it runs a command",
     ".git/hooks/post-checkout": "CVE-2014-9390",
-    ".git/refs/heads/main": "seed: deleting it wiped the history",
+    ".git/refs/heads/main": "legacy server: deleting it wiped the history",
     "sub/.git/config": "git: verify_path, at any depth",
     ".GIT/config": "CVE-2014-9390: file systems that pass over case",
     ".Git/config": "CVE-2014-9390",
@@ -156,7 +156,7 @@ PATHS: Mapping[str, str] = {
     "a\0b": "facts: NUL silently cuts the name",
     "\0": "facts: NUL silently cuts the name",
     ".git\0/x": "facts: NUL silently cuts the name to .git",
-    "a\nb": "seed: newlines vanish from listings",
+    "a\nb": "legacy server: newlines vanish from listings",
     "a\rb": "CVE-2025-48384: a carriage return is lost on the way through a config file",
     "a\r": "CVE-2025-48384",
     "a\tb": "facts: control character",
@@ -175,7 +175,7 @@ BRANCHES: Mapping[str, str] = {
     "--upload-pack=touch x": "CVE-2017-1000117: becomes an option",
     "-": "git: the previous branch",
     "a..b": "git check-ref-format rule 3",
-    "../main": "git check-ref-format rule 3; seed: refs reach outside",
+    "../main": "git check-ref-format rule 3; legacy server: refs reach outside",
     "a/../b": "git check-ref-format rule 3",
     ".a": "git check-ref-format rule 1",
     "a/.b": "git check-ref-format rule 1",
@@ -290,7 +290,7 @@ def _paths_elsewhere() -> list[Hostile]:
 def _path_sets() -> list[Hostile]:
     sets = [
         (["a", "a"], "git: one path twice in a tree is corrupt (fsck duplicateEntries)"),
-        (["/a", "a"], "seed: the leading slash is stripped, then it is there twice"),
+        (["/a", "a"], "legacy server: the leading slash is stripped, then it is there twice"),
         (["A.md", "a.md"], "CVE-2021-21300: file systems that pass over case merge them"),
         (["A/x", "a"], "CVE-2024-32002: a folder and a file that are one"),
         (["a", "a/b"], "git: a file cannot be a folder"),
@@ -327,7 +327,7 @@ def _refs() -> list[Hostile]:
         *[Hostile("commit", {"branch": name}, "branch", source) for name, source in BRANCHES.items()],
         *[Hostile("commit", {"start_point": name}, "start_point", "as a start point") for name in reading],
         *[
-            Hostile("get_files", {"ref": name}, "ref", "seed: refs become options; git: not a ref")
+            Hostile("get_files", {"ref": name}, "ref", "legacy server: refs become options; git: not a ref")
             for name in reading
         ],
         *[
@@ -341,7 +341,7 @@ def _refs() -> list[Hostile]:
             )
         ],
         *[
-            Hostile(operation, {field: name}, field, "seed: refs become options")
+            Hostile(operation, {field: name}, field, "legacy server: refs become options")
             for name in ("-x", "--output=x", "HEAD^", "HEAD~1/x", "")
             for operation, field in (
                 ("diff", "base"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memrepo.limits import KIB, MIB
-from memrepo.wire.payload import CHUNK_BYTES_MAX, Body, BrokenBodyError, decode, encode
+from memrepo.wire.payload import CHUNK_BYTES_MAX, BrokenPayloadError, Payload, decode, encode
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -20,14 +20,14 @@ values = st.recursive(
 
 @given(values, st.lists(st.binary(max_size=3 * KIB), max_size=8))
 def test_a_body_comes_out_as_it_went_in(value: object, contents: list[bytes]) -> None:
-    body = Body(value, tuple(contents))
+    body = Payload(value, tuple(contents))
 
     assert decode(encode(body), body.size_bytes) == body
     assert decode(encode(body, compress=False), body.size_bytes) == body
 
 
 def test_what_does_not_shrink_comes_in_chunks_of_the_size_that_is_allowed() -> None:
-    body = Body({}, (Random(1).randbytes(3 * MIB), b"", b"x" * (5 * MIB)))
+    body = Payload({}, (Random(1).randbytes(3 * MIB), b"", b"x" * (5 * MIB)))
 
     chunks = list(encode(body))
 
@@ -38,7 +38,7 @@ def test_what_does_not_shrink_comes_in_chunks_of_the_size_that_is_allowed() -> N
 
 
 def test_equal_bodies_give_equal_chunks() -> None:
-    body = Body({"a": 1}, (b"x" * MIB,))
+    body = Payload({"a": 1}, (b"x" * MIB,))
 
     assert list(encode(body)) == list(encode(body))
 
@@ -48,7 +48,7 @@ def packed(head: object, rest: bytes = b"") -> bytes:
     return zlib.compress(len(text).to_bytes(8) + text + rest)
 
 
-GOOD = Body({"a": 1}, (b"content",))
+GOOD = Payload({"a": 1}, (b"content",))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ GOOD = Body({"a": 1}, (b"content",))
 )
 def test_what_is_no_body_is_refused(forge: Callable[[bytes], list[bytes]], size_bytes: int) -> None:
     good = b"".join(encode(GOOD))
-    with pytest.raises(BrokenBodyError):
+    with pytest.raises(BrokenPayloadError):
         decode(forge(good), size_bytes)
 
 
@@ -93,6 +93,6 @@ def test_no_more_is_unpacked_than_was_said() -> None:
             taken += 1
             yield packer.compress(bytes(MIB))
 
-    with pytest.raises(BrokenBodyError):
+    with pytest.raises(BrokenPayloadError):
         decode(bomb(), 8 * MIB)  # type: ignore[arg-type]
     assert taken < 1000

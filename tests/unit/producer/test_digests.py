@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memrepo import Author, FileChange, InvalidRequestError
-from memrepo.wire.operations import OPERATIONS, build, request_to_body, request_to_json
+from memrepo.wire.operations import OPERATIONS, build, request_to_json, request_to_payload
 from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, Request
 
 HEAD = {"org_id": "acme", "agent_id": "ann", "request_id": "request-1", "enqueued_at": 1.0}
@@ -85,7 +85,7 @@ def test_a_field_that_a_later_version_adds_leaves_the_digest_as_it_was() -> None
 
 def test_a_later_producers_request_is_served_where_it_needs_nothing_new() -> None:
     request = grown()
-    body = request_to_body(request)
+    body = request_to_payload(request)
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
 
     for arrived in (

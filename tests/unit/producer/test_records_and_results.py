@@ -21,7 +21,7 @@ from memrepo import (
 from memrepo.models import Verdict
 from memrepo.wire import record
 from memrepo.wire.operations import OPERATIONS, Operation, result_of_task
-from memrepo.wire.payload import Body
+from memrepo.wire.payload import Payload
 
 SHA = "a" * 40
 COMMIT = {
@@ -69,7 +69,7 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
     result = RESULTS[operation.name]
     carried = json.loads(json.dumps(operation.result_to_json(result)))
 
-    by_form, by_name = (result_of_task(Body(carried), name) for name in (None, operation.task_name))
+    by_form, by_name = (result_of_task(Payload(carried), name) for name in (None, operation.task_name))
     for rebuilt in (operation.result_from_json(carried), by_form, by_name):
         assert rebuilt == result
         assert type(rebuilt) is type(result)
@@ -90,7 +90,7 @@ def failed(error_type: str) -> RequestOutcome:
 def test_a_failed_request_gives_its_error_back() -> None:
     carried = json.loads(json.dumps(failed("ContentMovedError").model_dump(mode="json")))
 
-    error = result_of_task(Body(carried), None).error
+    error = result_of_task(Payload(carried), None).error
 
     assert isinstance(error, ContentMovedError)
     assert (error.message, error.details) == ("What went wrong.", {"path": "a"})
@@ -111,13 +111,13 @@ def test_a_request_that_succeeded_has_no_error(verdict: Verdict) -> None:
 @pytest.mark.parametrize("value", [7, {"a": 1}, [7], {"utf8": "x"}, True])
 def test_what_is_no_result_is_not_given_a_type(value: object) -> None:
     with pytest.raises(ValueError, match="no operation has such a result"):
-        result_of_task(Body(value), None)
+        result_of_task(Payload(value), None)
 
 
 def test_a_result_of_before_it_grew_gets_its_type_back_without_its_operation_being_known() -> None:
     earlier = {**COMMIT, "branch": "main", "created": True}  # new_branch came later
 
-    assert result_of_task(Body(earlier), None) == MADE
+    assert result_of_task(Payload(earlier), None) == MADE
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -126,7 +126,7 @@ def test_a_result_that_a_later_version_has_given_more_fields_is_read(operation: 
     carried = grown(json.loads(json.dumps(operation.result_to_json(result))))
 
     assert operation.result_from_json(carried) == result
-    assert result_of_task(Body(carried), operation.task_name) == result
+    assert result_of_task(Payload(carried), operation.task_name) == result
 
 
 def grown(value: object) -> object:
@@ -147,7 +147,7 @@ def grown(value: object) -> object:
 
 def test_a_result_of_a_task_that_this_version_does_not_know_is_none() -> None:
     with pytest.raises(ValueError, match="no operation has the task"):
-        result_of_task(Body("x"), "memrepo.added_later")
+        result_of_task(Payload("x"), "memrepo.added_later")
 
 
 def test_a_cancelled_record_reads_back() -> None:
@@ -176,7 +176,7 @@ def test_what_is_no_record_reads_as_none(noise: bytes) -> None:
     ],
 )
 def test_a_failure_of_any_form_has_a_message(fault: object, told: str) -> None:
-    assert str(record.Meta("id", "failed", fault).error) == told
+    assert str(record.Record("id", "failed", fault).error) == told
 
 
 @pytest.mark.parametrize("text", ["[" * 1_000, "[" * 100_000, '{"a":' * 100_000])

@@ -82,9 +82,15 @@ class TestADeadWriter:
     @pytest.fixture
     def process(self, tmp_path: Path) -> Iterator[int]:
         """A process in the middle of a put."""
-        told = tmp_path / "told"
-        arguments = [sys.executable, "-c", HOLD_A_TEMPORARY_FILE, str(tmp_path / "store"), str(told)]
-        with started(arguments, folder=tmp_path, ready=told.exists) as process:
+        translating_errors = tmp_path / "told"
+        arguments = [
+            sys.executable,
+            "-c",
+            HOLD_A_TEMPORARY_FILE,
+            str(tmp_path / "store"),
+            str(translating_errors),
+        ]
+        with started(arguments, folder=tmp_path, ready=translating_errors.exists) as process:
             yield process.pid
 
     def test_leaves_a_file_that_the_next_start_sweeps(self, tmp_path: Path, process: int) -> None:
@@ -174,10 +180,10 @@ def synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     sync = os.fsync
 
-    def note(descriptor: int) -> None:
+    def record(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path)
         names.append("temporary file" if path.is_relative_to(TEMPORARY) else str(path))
         sync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "fsync", record)
     return names

@@ -46,14 +46,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def told() -> Told:
+def logged() -> Told:
     return Told()
 
 
 @pytest.fixture
-def logger(told: Told) -> logging.Logger:
+def logger(logged: Told) -> logging.Logger:
     one = logging.Logger("trouble")
-    one.addHandler(told)
+    one.addHandler(logged)
     one.setLevel(logging.INFO)
     return one
 
@@ -64,7 +64,7 @@ def store(logger: logging.Logger, clock: Clock) -> StoreTrouble:
 
 
 def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
-    logger: logging.Logger, told: Told, clock: Clock
+    logger: logging.Logger, logged: Told, clock: Clock
 ) -> None:
     trouble = LastingTrouble(logger, "broker.trouble", every_s=30, clock=clock)
     for _ in range(65):
@@ -72,7 +72,7 @@ def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
         clock.now_s += 1
     trouble.over()
     trouble.over()
-    assert told.lines() == [
+    assert logged.lines() == [
         "no heartbeat; trying again",
         "no heartbeat (for 30 s now); trying again",
         "no heartbeat (for 60 s now); trying again",
@@ -81,12 +81,12 @@ def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
 
 
 def test_a_wait_for_the_store_says_why_for_whom_and_when_it_is_tried_next(
-    store: StoreTrouble, told: Told
+    store: StoreTrouble, logged: Told
 ) -> None:
     waiting = store.met(ANN, 12, AWAY, 0.42)
     assert waiting.reason == str(AWAY)
     assert waiting.since_s == 1000.0
-    assert told.lines() == [f"{AWAY}; 12 requests of acme/ann wait, next try in 0.4 s"]
+    assert logged.lines() == [f"{AWAY}; 12 requests of acme/ann wait, next try in 0.4 s"]
 
 
 def test_the_reason_and_its_beginning_stay_while_it_is_tried_again(store: StoreTrouble, clock: Clock) -> None:
@@ -98,7 +98,7 @@ def test_the_reason_and_its_beginning_stay_while_it_is_tried_again(store: StoreT
 
 
 def test_many_agents_that_wait_for_one_store_cost_no_line_each(
-    store: StoreTrouble, told: Told, clock: Clock
+    store: StoreTrouble, logged: Told, clock: Clock
 ) -> None:
     agents = [Agent("acme", f"a{number}") for number in range(50)]
     for _ in range(31):
@@ -107,39 +107,39 @@ def test_many_agents_that_wait_for_one_store_cost_no_line_each(
         clock.now_s += 1
     for agent in agents:
         store.over(agent)
-    assert told.lines() == [
+    assert logged.lines() == [
         f"{AWAY}; 2 requests of acme/a0 wait, next try in 1.0 s",
         f"{AWAY} (for 30 s now); 100 requests of acme/a0, acme/a1, acme/a2 and 47 more wait, next try in 1.0 s",
         f"over after 31.0 s: {AWAY}",
     ]
 
 
-def test_what_keeps_one_agent_away_is_told_beside_what_keeps_all(store: StoreTrouble, told: Told) -> None:
+def test_what_keeps_one_agent_away_is_told_beside_what_keeps_all(store: StoreTrouble, logged: Told) -> None:
     store.met(ANN, 1, AWAY, 1.0)
     store.met(BOB, 3, RefusedError("s3://b at h:9000: AccessDenied (403)"), 1.0)
     store.over(ANN)
-    assert told.lines() == [
+    assert logged.lines() == [
         f"{AWAY}; 1 request of acme/ann waits, next try in 1.0 s",
         "s3://b at h:9000: AccessDenied (403); 3 requests of acme/bob wait, next try in 1.0 s",
         f"over after 0.0 s: {AWAY}",
     ]
 
 
-def test_another_reason_of_the_same_wait_is_no_end(store: StoreTrouble, told: Told) -> None:
+def test_another_reason_of_the_same_wait_is_no_end(store: StoreTrouble, logged: Told) -> None:
     store.met(ANN, 1, AWAY, 1.0)
     store.met(ANN, 1, UnavailableError("s3://b at h:9000: SlowDown (503)"), 1.0)
     store.over(ANN)
-    assert [line.partition(";")[0] for line in told.lines()] == [
+    assert [line.partition(";")[0] for line in logged.lines()] == [
         str(AWAY),
         "s3://b at h:9000: SlowDown (503)",
         "over after 0.0 s: s3://b at h:9000: SlowDown (503)",
     ]
 
 
-def test_a_wait_that_is_given_up_is_no_end(store: StoreTrouble, told: Told) -> None:
+def test_a_wait_that_is_given_up_is_no_end(store: StoreTrouble, logged: Told) -> None:
     store.met(ANN, 1, AWAY, 1.0)
     store.over(ANN, answered=False)
-    assert len(told.lines()) == 1
+    assert len(logged.lines()) == 1
 
 
 def test_what_a_server_said_cannot_break_the_line_nor_the_record(store: StoreTrouble) -> None:

@@ -9,7 +9,7 @@ from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailabl
 from memrepo_worker.cli.checks import NotFitError
 from memrepo_worker.git.command import GitError
 from memrepo_worker.journal.entry import JournalDamagedError
-from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.repos.cache import CacheUnusableError
 from memrepo_worker.store.interface import StoreError
 from memrepo_worker.store.open import StoreUrlError
@@ -18,7 +18,7 @@ Failure = (
     NotFitError,
     GitError,
     JournalDamagedError,
-    SeedBrokenError,
+    LegacyLayoutError,
     CacheUnusableError,
     StoreError,
 )

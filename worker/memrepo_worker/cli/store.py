@@ -30,14 +30,19 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.migration.adoption import Adopter, Adoption
 from memrepo_worker.migration.contents import RefusedNames
-from memrepo_worker.migration.legacy import SeedBrokenError
+from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.decorators.retry import RetryingStore
 from memrepo_worker.store.open import open_store
 
 _CONNECTIONS = 16
-_BROKEN = (SeedBrokenError, JournalDamagedError, GitError, MemoryRepoError)  # of one agent: the others go on
+_BROKEN = (
+    LegacyLayoutError,
+    JournalDamagedError,
+    GitError,
+    MemoryRepoError,
+)  # of one agent: the others go on
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class VoidError(Exception):
+class LocalCopyStaleError(Exception):
     """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
 
 
@@ -70,12 +70,12 @@ class JournalReader:
         for _ in range(_LOOKS_MAX - 1):
             try:
                 return self._open_once()
-            except (JournalDamagedError, VoidError, NotThereError):
+            except (JournalDamagedError, LocalCopyStaleError, NotThereError):
                 # A delete or a fold may have moved things between two requests.
                 continue
         try:
             return self._open_once()
-        except (VoidError, NotThereError) as error:
+        except (LocalCopyStaleError, NotThereError) as error:
             raise JournalDamagedError(
                 f"{self.layout.prefix} does not hold still or lacks a part: {error}"
             ) from error
@@ -87,11 +87,11 @@ class JournalReader:
         for one with nothing new.
 
         Raises:
-            VoidError: entry ``seq`` is gone, or one after it was replaced by a marker.
+            LocalCopyStaleError: entry ``seq`` is gone, or one after it was replaced by a marker.
         """
         seqs = self._listed_after(seq - 1)
         if seqs[:1] != [seq]:
-            raise VoidError(f"entry {seq} is not there any more")
+            raise LocalCopyStaleError(f"entry {seq} is not there any more")
         return tuple(self._all(self._entry, seqs[1:]))
 
     def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
@@ -101,7 +101,7 @@ class JournalReader:
         except NotThereError:
             return False
 
-    def has_seed_layout(self) -> bool:
+    def has_legacy_layout(self) -> bool:
         """Whether the agent's prefix holds a repository in the legacy layout."""
         try:
             self.store.get(self.layout.seed_head)
@@ -136,7 +136,7 @@ class JournalReader:
     def _entry(self, seq: int) -> Entry:
         data = self.store.get(self.layout.entry(seq)).data
         if not data:
-            raise VoidError(f"entry {seq} is a marker")
+            raise LocalCopyStaleError(f"entry {seq} is a marker")
         return decode_entry(seq, data)
 
     def _all(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:

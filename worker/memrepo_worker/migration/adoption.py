@@ -21,7 +21,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.reader import JournalReader, Opening
 from memrepo_worker.migration.contents import RefusedNames, look_at, require_unpacked
-from memrepo_worker.migration.legacy import SeedBrokenError, download, read_refs, settle_refs
+from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs, settle_refs
 from memrepo_worker.migration.pack_repository import (
     entry_of,
     require_clean,
@@ -75,7 +75,7 @@ class Adopter:
 
         Raises:
             RepoNotFoundError: there is nothing to adopt.
-            SeedBrokenError: it cannot be adopted as it is, and was left untouched; the message says what is wrong.
+            LegacyLayoutError: it cannot be adopted as it is, and was left untouched; the message says what is wrong.
             RepoExistsError: its journal's last repository is still being deleted.
             UnavailableError, RefusedError: call again.
         """
@@ -99,12 +99,12 @@ class Adopter:
         """Remove the old files of an agent that was adopted; return how many there were.
 
         Raises:
-            SeedBrokenError: they hold commits that the journal does not; nothing was removed.
+            LegacyLayoutError: they hold commits that the journal does not; nothing was removed.
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
         opening = JournalReader(self.store, layout, self.executor).open()
         if not opening.refs:
-            raise SeedBrokenError(f"{agent} was not adopted yet: its old files are all there is")
+            raise LegacyLayoutError(f"{agent} was not adopted yet: its old files are all there is")
         self._require_taken(agent, layout, opening)
         keys = [item.key for item in self.store.list(layout.prefix) if layout.is_foreign(item.key)]
         self.store.delete(keys)
@@ -113,26 +113,28 @@ class Adopter:
     def _taken_over(self, agent: Agent, layout: Layout, seq: int) -> tuple[bytes, Adoption]:
         """Return the entry that holds the whole old repository, and what is told of it."""
         with scratch_repository(self.git) as repo:
-            seed, bytes_read = download(self.store, layout, repo, self.executor)
+            legacy, bytes_read = download(self.store, layout, repo, self.executor)
             git = self.git.for_foreign(bytes_read)
             try:
                 require_unpacked(git, repo)
-                settled = settle_refs(git, repo, seed)
+                settled = settle_refs(git, repo, legacy)
                 refs = settled.refs
                 if len(refs) > REFS_MAX:
-                    raise SeedBrokenError(f"{agent} has {len(refs)} branches and lost tips, over {REFS_MAX}")
+                    raise LegacyLayoutError(
+                        f"{agent} has {len(refs)} branches and lost tips, over {REFS_MAX}"
+                    )
                 set_refs(git, repo, refs)
                 verify(git, repo)
                 commits = int(git.run(["rev-list", "--count", "--all"], repo=repo))
                 contents = look_at(git, repo, self.limits)
                 data = entry_of(git, repo, refs, self._line(seq))
             except GitError as error:
-                raise SeedBrokenError(f"{agent} cannot be adopted: {error}") from error
+                raise LegacyLayoutError(f"{agent} cannot be adopted: {error}") from error
         refused = (*settled.refused, *contents.refused, *contents.refused_elsewhere)
         return data, Adoption(agent, commits, len(refs), bytes_read, settled.recovered, refused_names=refused)
 
     def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:
-        """Raise ``SeedBrokenError`` if the old refs lead to a commit that the journal does not have."""
+        """Raise ``LegacyLayoutError`` if the old refs lead to a commit that the journal does not have."""
         tips = read_refs(self.store, layout, self.executor).tips
         untold = tips - {sha for entry in opening.all for sha in entry.refs.values()}
         if not untold:
@@ -142,7 +144,7 @@ class Adopter:
             told = self.git.run(["cat-file", "--batch-check"], repo=repo, stdin=asked).decode()
         lacking = [line.split()[0] for line in told.splitlines() if line.endswith(" missing")]
         if lacking:
-            raise SeedBrokenError(
+            raise LegacyLayoutError(
                 f"{agent} was adopted before, and its old server committed after that ({', '.join(lacking)}): nothing "
                 f"was changed or removed. Stop that server, copy {layout.prefix} to the prefix of another agent "
                 "without its journal/, and adopt that one"

@@ -28,12 +28,12 @@ BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 HEAD_REF = "refs/heads/main"
 
 
-class SeedBrokenError(Exception):
+class LegacyLayoutError(Exception):
     """The repository cannot be taken over as it is; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SeedRefs:
+class LegacyRefs:
     """What the legacy layout's files say of refs: the loose ones win in git, also where they are stale."""
 
     loose: Mapping[str, str]
@@ -46,7 +46,7 @@ class SeedRefs:
         return {*self.loose.values(), *self.packed.values()}
 
 
-def read_refs(store: Store, layout: Layout, executor: Executor) -> SeedRefs:
+def read_refs(store: Store, layout: Layout, executor: Executor) -> LegacyRefs:
     """Return the refs alone."""
     keys = [item.key for item in store.list(layout.prefix) if _holds_refs(layout, item.key)]
     found = executor.map(lambda key: store.get(key).data, keys)
@@ -58,7 +58,7 @@ def _holds_refs(layout: Layout, key: str) -> bool:
     return layout.is_foreign(key) and (name in ("HEAD", "packed-refs") or name.startswith("refs/"))
 
 
-def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tuple[SeedRefs, int]:
+def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tuple[LegacyRefs, int]:
     """Copy the objects into an empty repository; return the refs, and how many bytes were read."""
     keys = [item.key for item in store.list(layout.prefix) if layout.is_foreign(item.key)]
     contents: dict[str, bytes] = {}
@@ -78,7 +78,7 @@ def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tu
     return _refs(contents), bytes_read
 
 
-def _refs(contents: Mapping[str, bytes]) -> SeedRefs:
+def _refs(contents: Mapping[str, bytes]) -> LegacyRefs:
     texts = {name: data.decode(errors="replace").strip() for name, data in contents.items()}
     loose = {name: text for name, text in texts.items() if name.startswith("refs/") and _SHA.match(text)}
     packed = {}
@@ -86,7 +86,7 @@ def _refs(contents: Mapping[str, bytes]) -> SeedRefs:
         sha, _, name = line.partition(" ")
         if _SHA.match(sha) and name:
             packed[name] = sha
-    return SeedRefs(_kept(loose), _kept(packed), texts.get("HEAD", ""))
+    return LegacyRefs(_kept(loose), _kept(packed), texts.get("HEAD", ""))
 
 
 def _kept(refs: Mapping[str, str]) -> dict[str, str]:
@@ -105,7 +105,7 @@ class SettledRefs:
     refused: tuple[RefusedNames, ...]
 
 
-def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> SettledRefs:
+def settle_refs(git: Git, repo: Path, legacy: LegacyRefs) -> SettledRefs:
     """Decide which refs a repository shall have.
 
     The fault that is mended: ``git gc`` packed the refs, the stale loose ref stayed in the store, and from then on hid
@@ -114,19 +114,19 @@ def settle_refs(git: Git, repo: Path, seed: SeedRefs) -> SettledRefs:
     user has branches of that name), and so does a ref whose name is refused, where no other is at the same place.
 
     Raises:
-        SeedBrokenError: there is no branch to begin with.
+        LegacyLayoutError: there is no branch to begin with.
     """
-    refs = {**seed.packed, **seed.loose}
+    refs = {**legacy.packed, **legacy.loose}
     recovered: dict[str, int] = {}
-    for name, sha in seed.packed.items():
-        stale = seed.loose.get(name, sha)
+    for name, sha in legacy.packed.items():
+        stale = legacy.loose.get(name, sha)
         if stale != sha and _is_ancestor(git, repo, stale, sha):
             refs[name] = sha
             recovered[name] = _count(git, repo, [sha], [stale])
     if HEAD_REF not in refs:
-        named = seed.head.removeprefix(_SYMBOLIC)
+        named = legacy.head.removeprefix(_SYMBOLIC)
         if named not in refs:
-            raise SeedBrokenError("it has no branch: nothing was ever committed, or the refs are lost")
+            raise LegacyLayoutError("it has no branch: nothing was ever committed, or the refs are lost")
         refs[HEAD_REF] = refs[named]
     folder = next(folder for folder in _folders() if not any(_collide(folder, name) for name in refs))
     refs, refused = _with_safe_names(refs, folder)

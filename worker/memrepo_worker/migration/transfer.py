@@ -94,7 +94,7 @@ class Transfer:
         """
         journal = self._journal(agent)
         opening = journal.open()
-        if opening.refs or journal.has_seed_layout():
+        if opening.refs or journal.has_legacy_layout():
             raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
         require_clean(self.store, self._layout(agent), opening, self.executor)
         git = self.git.for_foreign(file.stat().st_size)

@@ -47,7 +47,7 @@ class Draft:
         self.refs: dict[str, str] = dict(state.refs)
         self.objects: dict[str, GitObject] = {}
         self.lines: dict[str, LedgerLine] = {}
-        self._set_aside: dict[str, LedgerLine] = {}
+        self._deferred: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
         self._ended = False
         self.reader = reader.layered(ObjectMap(self.objects))
@@ -77,13 +77,13 @@ class Draft:
 
     def settle(self, line: LedgerLine) -> None:
         """Note what became of a request; what was set aside before it goes into the entry with it."""
-        self.lines |= self._set_aside
-        self._set_aside.clear()
+        self.lines |= self._deferred
+        self._deferred.clear()
         self.lines[line.request_id] = line
 
-    def set_aside(self, line: LedgerLine) -> None:
+    def defer_failure(self, line: LedgerLine) -> None:
         """Note a refusal that alone is worth no entry."""
-        self._set_aside.setdefault(line.request_id, line)
+        self._deferred.setdefault(line.request_id, line)
 
     def end(self) -> None:
         """Delete the repository: nothing of what this draft held may stay in its entry, which is kept for good."""

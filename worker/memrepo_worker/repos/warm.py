@@ -94,11 +94,11 @@ class WarmRepo:
     # What is known of the tip
 
     def prove(self, lease: Lease) -> None:
-        """Note that the state was the journal's newest at some moment of this tenure."""
+        """Note that the state was the journal's newest at some moment of this lease."""
         self._proven_for = lease.token
 
     def is_proven(self, lease: Lease, now_s: float) -> bool:
-        """Whether the state is known to be the newest: proven in this tenure, which goes on.
+        """Whether the state is known to be the newest: proven under this lease, which goes on.
 
         That there is no repository is never taken as known: an import may begin one beside the workers.
         """

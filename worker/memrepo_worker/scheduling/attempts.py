@@ -47,7 +47,7 @@ class Backoff:
 class Attempts:
     """Calls the handler until every request has an outcome.
 
-    ``lease_of`` is asked before each try, so that a try never runs on an old tenure's lease. ``worker`` is the name
+    ``lease_of`` is asked before each try, so that a try never runs on an old lease. ``worker`` is the name
     of the worker whose log says more of a fault.
     """
 

@@ -39,7 +39,7 @@ class Ticket(Protocol):
 
     @property
     def request(self) -> Request:
-        """The request; only of tickets that ``Desk.begin`` has returned."""
+        """The request; only of tickets that ``Responder.begin`` has returned."""
         ...
 
     @property
@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 AnyTicket = TypeVar("AnyTicket", bound=Ticket)
 
 
-class Desk(Protocol[AnyTicket]):
+class Responder(Protocol[AnyTicket]):
     """Where tickets are answered: the mailbox tells it what becomes of them, a group at a time."""
 
     def begin(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
@@ -101,7 +101,7 @@ class Mailbox(Generic[AnyTicket]):
     def __init__(
         self,
         handler: GroupHandler,
-        desk: Desk[AnyTicket],
+        responder: Responder[AnyTicket],
         *,
         attempts: Attempts,
         submit: Callable[[Callable[[], None]], object],
@@ -110,7 +110,7 @@ class Mailbox(Generic[AnyTicket]):
         on_room: Callable[[], object] = lambda: None,
     ) -> None:
         self._handler = handler
-        self._desk = desk
+        self._responder = responder
         self._attempts = attempts
         self._submit = submit
         self._observer = observer
@@ -143,7 +143,7 @@ class Mailbox(Generic[AnyTicket]):
                 self._waiting[agent] = deque((ticket,))
                 if agent not in self._busy:
                     self._line.append(agent)
-            borrow = self._may_borrow()
+            borrow = self._reserve_slot()
         if borrow:
             self._submit(self._work)
 
@@ -172,7 +172,7 @@ class Mailbox(Generic[AnyTicket]):
             self._stopping = True
         self._attempts.stop()
 
-    def _may_borrow(self) -> bool:
+    def _reserve_slot(self) -> bool:
         """Count one more turn if there is work and room for it. The caller holds the lock."""
         if self._stopping or not self._line or self._turns >= self._bounds.turns_max:
             return False
@@ -223,7 +223,7 @@ class Mailbox(Generic[AnyTicket]):
 
     def _run(self, agent: Agent, tickets: list[AnyTicket]) -> Callable[[], None]:
         """Have a group executed, and return what remains to be done: telling about it."""
-        running = self._desk.begin(tickets)
+        running = self._responder.begin(tickets)
         if not running:
             return _nothing
         requests = tuple(ticket.request for ticket in running)
@@ -235,12 +235,12 @@ class Mailbox(Generic[AnyTicket]):
                     self._handler,
                     agent,
                     requests,
-                    on_retry=lambda waiting: self._desk.retrying(running, waiting),
+                    on_retry=lambda waiting: self._responder.retrying(running, waiting),
                 )
         except StoppedError:
-            return lambda: self._desk.abandon(running)
+            return lambda: self._responder.abandon(running)
         times = TurnTimes(steady_clock(), waited.seconds)
-        return lambda: self._desk.settle(running, outcomes, times)
+        return lambda: self._responder.settle(running, outcomes, times)
 
     def _leave(self, agent: Agent) -> None:
         """Let the agent have another turn, at the end of the line."""
@@ -248,7 +248,7 @@ class Mailbox(Generic[AnyTicket]):
             self._busy.remove(agent)
             if agent in self._waiting:
                 self._line.append(agent)
-            borrow = self._may_borrow()
+            borrow = self._reserve_slot()
         if borrow:
             self._submit(self._work)
 

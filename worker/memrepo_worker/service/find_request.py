@@ -13,7 +13,7 @@ from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, request_id_of
 from memrepo_worker.service.refs import tips
-from memrepo_worker.service.results import kept
+from memrepo_worker.service.results import describe_if_present
 
 _SUCCESSES: Mapping[str, Verdict] = {
     COMMITTED: "committed",
@@ -23,7 +23,7 @@ _SUCCESSES: Mapping[str, Verdict] = {
 }
 
 
-def trace_of(request_id: str, view: View, repo: WarmRepo) -> RequestOutcome | None:
+def find_outcome(request_id: str, view: View, repo: WarmRepo) -> RequestOutcome | None:
     """Return what became of a request, as the view found it; None when there is no trace of it."""
     line = view.line
     # That a request came too late says nothing of an earlier attempt, whose line may be forgotten.
@@ -49,7 +49,7 @@ def _told_by(line: LedgerLine, repo: WarmRepo) -> RequestOutcome:
         request_id=line.request_id,
         verdict=_SUCCESSES.get(line.verdict, "failed"),
         sha=sha,
-        commit=None if sha is None else kept(sha, repo),
+        commit=None if sha is None else describe_if_present(sha, repo),
         error_type=None if error is None else type(error).__name__,
         error_message=None if error is None else error.message,
         error_details=None if error is None else error.details,

@@ -10,7 +10,7 @@ from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.warm import WarmRepoDamagedError
-from memrepo_worker.service.turn import Tools, Turn
+from memrepo_worker.service.turn import ServiceDependencies, Turn
 from memrepo_worker.store.interface import UnavailableError
 
 
@@ -18,7 +18,7 @@ from memrepo_worker.store.interface import UnavailableError
 class Service:
     """Settles groups. Different agents' groups may run side by side; one agent's wait for each other."""
 
-    tools: Tools
+    dependencies: ServiceDependencies
     cache: RepoCache
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
@@ -32,14 +32,14 @@ class Service:
         """
         with self.cache.hold(group.agent) as held:
             try:
-                return Turn(self.tools, held, group).take()
+                return Turn(self.dependencies, held, group).take()
             except (WarmRepoDamagedError, ObjectMissingError, JournalDamagedError):
-                self.tools.observer.count("repo.healed")
+                self.dependencies.observer.count("repo.healed")
                 held.drop()
-                return Turn(self.tools, held, group).take()
+                return Turn(self.dependencies, held, group).take()
             except OSError as error:
                 # A full or broken disk under the cache: nothing was told yet, and a later try may find it mended.
-                self.tools.observer.count("cache.failed")
+                self.dependencies.observer.count("cache.failed")
                 held.drop()
                 raise UnavailableError(f"the cache folder cannot be used: {error.strerror}") from error
 

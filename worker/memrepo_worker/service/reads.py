@@ -26,7 +26,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, describe_file
-from memrepo_worker.service.find_request import trace_of
+from memrepo_worker.service.find_request import find_outcome
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.revisions import is_at_or_below
 
@@ -168,7 +168,7 @@ def _list_branches(
 def _find_request(
     request: FindRequestRequest, view: View, repo: WarmRepo, limits: Limits
 ) -> RequestOutcome | None:
-    return trace_of(request.wanted, view, repo)
+    return find_outcome(request.wanted, view, repo)
 
 
 def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:

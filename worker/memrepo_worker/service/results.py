@@ -38,13 +38,13 @@ def _commit_result(
     line: LedgerLine,
     repo: WarmRepo,
 ) -> CommitResult:
-    commit = kept(line.sha, repo) or _from_request(request.author, changes, line)
+    commit = describe_if_present(line.sha, repo) or _from_request(request.author, changes, line)
     return CommitResult(
         **commit.model_dump(), branch=branch, created=line.verdict == COMMITTED, new_branch=line.new_branch
     )
 
 
-def kept(sha: str, repo: WarmRepo) -> MemoryCommit | None:
+def describe_if_present(sha: str, repo: WarmRepo) -> MemoryCommit | None:
     """Describe a commit, unless its repository was deleted after it."""
     if repo.state.seal and repo.reader.maybe(sha) is None:
         return None

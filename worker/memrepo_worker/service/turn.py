@@ -20,7 +20,7 @@ from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
-from memrepo_worker.journal.reader import JournalReader, VoidError
+from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -34,7 +34,7 @@ from memrepo_worker.store.interface import Store
 
 
 @dataclass(frozen=True)
-class Tools:
+class ServiceDependencies:
     """What the service works with. ``monotonic`` is the clock that leases are measured by."""
 
     store: Store
@@ -46,31 +46,31 @@ class Tools:
     horizon_s: float = HORIZON_S
 
 
-Note = LedgerLine | View | MemoryRepoError
+PendingOutcome = LedgerLine | View | MemoryRepoError
 """What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
 
 
 class Turn:
     """Settles one group while it holds the agent's place in the cache."""
 
-    def __init__(self, tools: Tools, held: HeldRepo, group: Group) -> None:
-        self._tools = tools
+    def __init__(self, dependencies: ServiceDependencies, held: HeldRepo, group: Group) -> None:
+        self._dependencies = dependencies
         self._held = held
         self._group = group
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        self._journal = JournalReader(tools.store, self._layout, tools.executor)
+        self._journal = JournalReader(dependencies.store, self._layout, dependencies.executor)
 
     def take(self) -> Sequence[Outcome]:
         """Settle every request; see ``GroupHandler`` for what callers may rely on."""
         repo = self._current()
-        draft, notes = self._draft(repo)
+        draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft):
             repo = self._current()
-            draft, notes = self._draft(repo)
+            draft, pending = self._draft(repo)
         outcomes = [
-            self._outcome(request, note, repo)
-            for request, note in zip(self._group.requests, notes, strict=True)
+            self._outcome(request, pending, repo)
+            for request, pending in zip(self._group.requests, pending, strict=True)
         ]
         self._finish(repo)
         return outcomes
@@ -82,7 +82,7 @@ class Turn:
         repo = self._held.find()
         if repo is None:
             repo = self._open_cold()
-        elif not repo.is_proven(self._group.lease, self._tools.monotonic()):
+        elif not repo.is_proven(self._group.lease, self._dependencies.monotonic()):
             repo = self._brought_up_to_date(repo)
         if repo.needs_cleaning:
             repo = self._clean(repo)
@@ -106,7 +106,7 @@ class Turn:
             repo.is_verified = True
         try:
             entries = self._journal.since(state.seq)
-        except VoidError:
+        except LocalCopyStaleError:
             return False
         if any(not entry.refs for entry in entries):
             return False  # deleted meanwhile: a deleted repository's objects must not stay readable
@@ -114,7 +114,7 @@ class Turn:
         return True
 
     def _open_cold(self) -> WarmRepo:
-        self._tools.observer.count("repo.opened_cold")
+        self._dependencies.observer.count("repo.opened_cold")
         opening = self._journal.open()
         repo = self._held.fresh()
         if opening.base is not None:
@@ -127,7 +127,13 @@ class Turn:
     def _clean(self, repo: WarmRepo) -> WarmRepo:
         """Finish a delete: clean the store below its seal, and forget the objects here."""
         state = repo.state
-        clean(self._tools.store, self._layout, state.seal, state.ledger.lines(), self._tools.executor)
+        clean(
+            self._dependencies.store,
+            self._layout,
+            state.seal,
+            state.ledger.lines(),
+            self._dependencies.executor,
+        )
         fresh = self._held.fresh(state)
         fresh.prove(self._group.lease)
         fresh.clean_seal = state.seal
@@ -136,22 +142,22 @@ class Turn:
 
     # The draft
 
-    def _draft(self, repo: WarmRepo) -> tuple[Draft, list[Note]]:
-        legacy = not repo.state.exists and self._journal.has_seed_layout()
-        draft = Draft(repo.state, repo.reader, legacy=legacy, limits=self._tools.limits)
-        return draft, [self._note(request, draft) for request in self._group.requests]
+    def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
+        legacy = not repo.state.exists and self._journal.has_legacy_layout()
+        draft = Draft(repo.state, repo.reader, legacy=legacy, limits=self._dependencies.limits)
+        return draft, [self._settle(request, draft) for request in self._group.requests]
 
-    def _note(self, request: Request, draft: Draft) -> Note:
+    def _settle(self, request: Request, draft: Draft) -> PendingOutcome:
         if isinstance(request, FindRequestRequest):
             return draft.view_with(request.wanted)
         if not request.MUTATES:
             return draft.view
         known = draft.settled(request.request_id)
         if known is not None:
-            return known if known.digest == request.digest else _another_body(request)
-        if abs(self._tools.clock() - request.enqueued_at) > self._tools.horizon_s:
+            return known if known.digest == request.digest else _another_request(request)
+        if abs(self._dependencies.clock() - request.enqueued_at) > self._dependencies.horizon_s:
             # Settled by an entry like any other verdict: an earlier attempt's create may still be under way.
-            line = _expired(request, self._tools.horizon_s)
+            line = _expired(request, self._dependencies.horizon_s)
         else:
             line = settle(request, draft, self._agent)
         if draft.begun or draft.is_needed or not isinstance(line.error, RepoNotFoundError):
@@ -159,7 +165,7 @@ class Turn:
         else:
             # A journal that was never begun is not begun by asking for it. If something later in the group begins it
             # after all, then what failed before that must fail again when seen again.
-            draft.set_aside(line)
+            draft.defer_failure(line)
         return line
 
     # The append
@@ -169,15 +175,15 @@ class Turn:
         data = draft.encode()
         seq = repo.state.seq + 1
         try:
-            outcome = append(self._tools.store, self._layout.entry(seq), data)
+            outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.doubt()
             raise
         if outcome is Append.LOST:
-            self._tools.observer.count("journal.lost")
+            self._dependencies.observer.count("journal.lost")
             repo.doubt()
             return False
-        self._tools.observer.count("journal.appended")
+        self._dependencies.observer.count("journal.appended")
         repo.install(seq, data, draft.objects, draft.refs, draft.lines.values())
         repo.prove(self._group.lease)
         self._held.keep(repo)
@@ -185,13 +191,13 @@ class Turn:
 
     # The answers
 
-    def _outcome(self, request: Request, note: Note, repo: WarmRepo) -> Outcome:
-        if isinstance(note, MemoryRepoError):
-            return note
+    def _outcome(self, request: Request, pending: PendingOutcome, repo: WarmRepo) -> Outcome:
+        if isinstance(pending, MemoryRepoError):
+            return pending
         try:
-            if isinstance(note, View):
-                return Success(answer(request, note, repo, self._agent, self._tools.limits))
-            return note.error or Success(result_of(request, note, repo))
+            if isinstance(pending, View):
+                return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
+            return pending.error or Success(result_of(request, pending, repo))
         except MemoryRepoError as error:
             return error
 
@@ -210,14 +216,14 @@ class Turn:
         try:
             repo.save()
         except OSError:
-            self._tools.observer.count("cache.failed")
+            self._dependencies.observer.count("cache.failed")
             self._held.drop()
 
     def _forget_old_lines(self, repo: WarmRepo) -> None:
-        repo.state.ledger.forget(self._tools.clock(), self._tools.horizon_s)
+        repo.state.ledger.forget(self._dependencies.clock(), self._dependencies.horizon_s)
 
 
-def _another_body(request: Request) -> InvalidRequestError:
+def _another_request(request: Request) -> InvalidRequestError:
     return InvalidRequestError.of(
         "request_id", f"{request.request_id} was used for another request of this agent: choose a new one"
     )

@@ -1,4 +1,4 @@
-"""The store seam: what memrepo needs of object storage, and what it may rely on.
+"""The store interface: what memrepo needs of object storage, and what it may rely on.
 
 A store keeps objects: bytes under a key. Keys are ``/``-separated ASCII text, no part of them empty, and no key is
 another one's folder (``a`` and ``a/b``). Everything that makes memrepo safe rests on one primitive, the conditional

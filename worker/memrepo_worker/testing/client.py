@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class InlineClient:
-    """Hands requests to an inline worker; see ``memrepo.jobs.job.Desk`` for what it owes.
+    """Hands requests to an inline worker; see ``memrepo.jobs.job.Dispatcher`` for what it owes.
 
     If it ``blocks``, a call returns when its request has been executed, or it is not known when it will be.
     """
@@ -54,7 +54,7 @@ class InlineClient:
         ticket = self._worker.take(operation, request, task_id)
         pending: Pending[T] = Pending(
             task_id,
-            lambda body, _: operation.result_from_body(body),
+            lambda body, _: operation.result_from_payload(body),
             sent=settled(),
             about=f"{operation.name} of {request.org_id}/{request.agent_id}",
         )
@@ -87,7 +87,7 @@ class InlineClient:
         self.look(pending)
         return settled()
 
-    def attend(self, pending: Pending[Any]) -> None:
+    def watch(self, pending: Pending[Any]) -> None:
         """Resolve a job as soon as its result is there; at once if no client has sent it, as nothing would come."""
         self.look(pending)
         if self._worker.find(pending.task_id) is None:
@@ -98,7 +98,7 @@ class InlineClient:
         self._require_open()
         ticket = self._worker.find(pending.task_id)
         if ticket is not None and ticket.claim():
-            ticket.note("cancelled")
+            ticket.record_status("cancelled")
 
     def close(self) -> None:
         """Take no further calls. Whoever still waits for a job is told; the job itself goes on."""

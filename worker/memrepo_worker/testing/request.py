@@ -10,9 +10,9 @@ from typing import Any
 from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError, from_wire
 from memrepo.jobs.pending import Pending, closed
 from memrepo.limits import Limits
-from memrepo.wire.operations import Operation, build, request_to_body, validate
+from memrepo.wire.operations import Operation, build, request_to_payload, validate
 from memrepo.wire.payload import decode, encode
-from memrepo.wire.record import Meta, Status
+from memrepo.wire.record import Record, Status
 from memrepo.wire.requests import HEAD_FIELDS, Request
 from memrepo_worker.group import Agent, Outcome
 from memrepo_worker.observe import TurnTimes
@@ -28,9 +28,9 @@ class InlineRequest:
         self.agent = Agent(request.org_id, request.agent_id)
         self.ends_group = request.ENDS_GROUP
         self.size_bytes = request.size_bytes
-        self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_body(body))
+        self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_payload(body))
         self.request = request
-        self.record = Meta(task_id, "queued", None)
+        self.record = Record(task_id, "queued", None)
         self.ended = threading.Event()
         self._lock = threading.Lock()
         self._claimed = False
@@ -47,16 +47,16 @@ class InlineRequest:
         Raises:
             InvalidRequestError: the worker's limits do not let it through.
         """
-        body = request_to_body(self.request)
+        body = request_to_payload(self.request)
         arrived = decode(encode(body, compress=False), body.size_bytes)
         head = json.loads(self.request.model_dump_json(include=set(HEAD_FIELDS)))
         self.request = build(type(self.request), arrived.contents, **arrived.value, **head)
         validate(self.request, limits)
 
-    def note(self, status: Status, why: MemoryRepoError | None = None) -> None:
+    def record_status(self, status: Status, why: MemoryRepoError | None = None) -> None:
         """Take note of how far it is, and why no further, as a worker's record of it says."""
         result = None if why is None else {"exc_type": type(why).__name__, "exc_message": [*why.args]}
-        self.record = Meta(self.pending.task_id, status, result)
+        self.record = Record(self.pending.task_id, status, result)
         self.pending.settle(self.record)
         if status == "cancelled":
             self.ended.set()
@@ -67,7 +67,7 @@ class InlineRequest:
             details = json.loads(json.dumps(outcome.details))
             self.pending.fail(from_wire(type(outcome).__name__, outcome.message, details))
         else:
-            body = self.operation.result_to_body(outcome.value)
+            body = self.operation.result_to_payload(outcome.value)
             self.pending.finish(decode(encode(body, compress=False), body.size_bytes))
         self.ended.set()
 
@@ -77,8 +77,8 @@ class InlineRequest:
         self.ended.set()
 
 
-class InlineDesk:
-    """Where the mailbox says what becomes of requests; see ``memrepo_worker.scheduling.mailbox.Desk``.
+class InlineDispatcher:
+    """Where the mailbox says what becomes of requests; see ``memrepo_worker.scheduling.mailbox.Responder``.
 
     ``unavailable`` are the agents whose requests wait for a store that fails.
     """
@@ -97,7 +97,7 @@ class InlineDesk:
         except InvalidRequestError as error:
             ticket.settle(error)
             return False
-        ticket.note("running")
+        ticket.record_status("running")
         return True
 
     def retrying(self, tickets: Sequence[InlineRequest], waiting: WaitReason) -> None:
@@ -105,7 +105,7 @@ class InlineDesk:
         why = StoreUnavailableError(waiting.reason, {"since": waiting.since_s})
         self.unavailable.add(tickets[0].agent)
         for ticket in tickets:
-            ticket.note("retrying", why)
+            ticket.record_status("retrying", why)
 
     def settle(
         self,

@@ -30,7 +30,7 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.testing.client import InlineClient
 from memrepo_worker.testing.outage import StoreWithOutages
-from memrepo_worker.testing.request import InlineDesk, InlineRequest
+from memrepo_worker.testing.request import InlineDispatcher, InlineRequest
 
 _TURNS = 4
 _GLANCE_S = 0.05
@@ -62,11 +62,11 @@ class InlineWorker:
         self.limits = limits
         self.clock = clock
         self._store = store
-        self._desk = InlineDesk(limits)
+        self._responder = InlineDispatcher(limits)
         self._threads = ThreadPoolExecutor(_TURNS, thread_name_prefix="memrepo-inline")
         self._mailbox: Mailbox[InlineRequest] = Mailbox(
             handler,
-            self._desk,
+            self._responder,
             attempts=Attempts(lambda _: _NO_LEASE, Random(), counters, _BACKOFF),  # noqa: S311 - jitter
             submit=self._threads.submit,
             observer=counters,
@@ -99,7 +99,7 @@ class InlineWorker:
             yield
         finally:
             self._store.away = False
-            self._desk.unavailable.clear()
+            self._responder.unavailable.clear()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -137,7 +137,7 @@ class InlineWorker:
 
     def wait(self, ticket: InlineRequest) -> None:
         """Return when a request has ended, or nobody knows when it will: the worker is paused, or the store fails."""
-        while self._held_back is None and ticket.agent not in self._desk.unavailable:
+        while self._held_back is None and ticket.agent not in self._responder.unavailable:
             if ticket.ended.wait(_GLANCE_S):
                 return
 
@@ -152,11 +152,11 @@ class InlineWorker:
             self._ended = True
         for client in self._clients:
             client.close()
-        while not self._mailbox.drain(lambda agent: agent not in self._desk.unavailable, _GLANCE_S):
+        while not self._mailbox.drain(lambda agent: agent not in self._responder.unavailable, _GLANCE_S):
             pass
         self._mailbox.stop()
         self._threads.shutdown()
-        self._desk.abandon(self._mailbox.withdraw(lambda _: True))
+        self._responder.abandon(self._mailbox.withdraw(lambda _: True))
 
     def _client(self, *, blocks: bool) -> InlineClient:
         client = InlineClient(self, blocks=blocks)

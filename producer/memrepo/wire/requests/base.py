@@ -34,10 +34,10 @@ class Request(Model):
         values.check_id(self.agent_id, "agent_id")
         values.check_request_id(self.request_id)
         values.check_time(self.enqueued_at, "enqueued_at")
-        self.check_body(limits)
+        self.check_fields(limits)
 
     @abstractmethod
-    def check_body(self, limits: Limits) -> None:
+    def check_fields(self, limits: Limits) -> None:
         """Check what this kind of request adds."""
 
     @property
@@ -65,7 +65,7 @@ class Request(Model):
         return 0
 
     @property
-    def shape(self) -> str:
+    def public_summary(self) -> str:
         """What logs and Flower may show of it: who it concerns and how big it is, never what it says."""
         return f"{self.org_id}/{self.agent_id}"
 

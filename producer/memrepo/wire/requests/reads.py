@@ -25,7 +25,7 @@ class ReadRequest(Request):
 
     ref: str = "HEAD"
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
         values.check_ref(self.ref)
         self.check_read(limits)
 
@@ -107,7 +107,7 @@ class GetHeadShaRequest(Request):
 
     branch: str = "main"
 
-    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
         values.check_branch(self.branch)
 
 
@@ -122,7 +122,7 @@ class DiffRequest(Request):
 
     _relative = field_validator("paths")(strip_slashes)
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
         values.check_ref(self.base, "base")
         values.check_ref(self.target, "target")
         check_path_list(self.paths, limits)
@@ -137,7 +137,7 @@ class ListBranchesRequest(Request):
 
     OPERATION: ClassVar[str] = "list_branches"
 
-    def check_body(self, limits: Limits) -> None:
+    def check_fields(self, limits: Limits) -> None:
         """Nothing to check."""
 
 
@@ -148,5 +148,5 @@ class FindRequestRequest(Request):
 
     wanted: str
 
-    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
         values.check_request_id(self.wanted)  # callers know it as request_id

@@ -33,7 +33,7 @@ class CreateRepoRequest(WriteRequest):
     def _relative(cls, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
         return tuple(relative(file) for file in files)
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
         check_changes(self.initial_files, limits, "initial_files")
         for index, change in enumerate(self.initial_files):
             if change.deletes:
@@ -49,8 +49,8 @@ class CreateRepoRequest(WriteRequest):
         return _size_bytes(self.initial_files)
 
     @property
-    def shape(self) -> str:  # noqa: D102 - see Request
-        return f"{super().shape} {len(self.initial_files)} files {self.content_bytes} bytes"
+    def public_summary(self) -> str:  # noqa: D102 - see Request
+        return f"{super().public_summary} {len(self.initial_files)} files {self.content_bytes} bytes"
 
 
 class CommitRequest(WriteRequest):
@@ -71,7 +71,7 @@ class CommitRequest(WriteRequest):
     def _relative(cls, changes: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
         return tuple(relative(change) for change in changes)
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
         check_changes(self.changes, limits, "changes")
         values.check_message(self.message, limits)
         self.author.check("author")
@@ -89,8 +89,10 @@ class CommitRequest(WriteRequest):
         return _size_bytes(self.changes) + len(self.message)
 
     @property
-    def shape(self) -> str:  # noqa: D102 - see Request
-        return f"{super().shape} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
+    def public_summary(self) -> str:  # noqa: D102 - see Request
+        return (
+            f"{super().public_summary} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
+        )
 
 
 class RestoreRequest(WriteRequest):
@@ -105,7 +107,7 @@ class RestoreRequest(WriteRequest):
 
     _relative = field_validator("paths")(strip_slashes)
 
-    def check_body(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
         values.check_ref(self.ref)
         values.check_branch(self.branch)
         check_path_list(self.paths, limits)
@@ -124,7 +126,7 @@ class CreateBranchRequest(WriteRequest):
     name: str
     start_point: str = "main"
 
-    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
         values.check_branch(self.name, "name")
         values.check_ref(self.start_point, "start_point")
 
@@ -136,7 +138,7 @@ class DeleteBranchRequest(WriteRequest):
 
     name: str
 
-    def check_body(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
         values.check_branch(self.name, "name")
         if self.name == "main":
             raise InvalidRequestError.of("name", "main cannot be deleted: it is what HEAD names")
@@ -148,7 +150,7 @@ class DeleteRepoRequest(WriteRequest):
     OPERATION: ClassVar[str] = "delete_repo"
     ENDS_GROUP: ClassVar[bool] = True
 
-    def check_body(self, limits: Limits) -> None:
+    def check_fields(self, limits: Limits) -> None:
         """Nothing to check."""
 
 

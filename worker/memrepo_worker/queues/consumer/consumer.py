@@ -50,8 +50,10 @@ def _fail(consumer: Consumer, message: Any, task_id: str) -> None:  # noqa: ANN4
         return
     backend.store_result(task_id, error, states.FAILURE, request=reply_to)
     events = consumer.intake.events
-    shape = f"{len(message.body or '')} bytes"
-    events.send("task-received", task_id, name=_task_name(message), args="()", kwargs=shape, retries=0)
+    public_summary = f"{len(message.body or '')} bytes"
+    events.send(
+        "task-received", task_id, name=_task_name(message), args="()", kwargs=public_summary, retries=0
+    )
     events.send("task-started", task_id)
     events.send("task-failed", task_id, exception=repr(error), traceback="", runtime=0.0)
 
@@ -79,7 +81,7 @@ class _ReplyTo:
         self.reply_to = reply_to if isinstance(reply_to, str) else None
 
 
-class RefusingConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
+class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
 
     It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.

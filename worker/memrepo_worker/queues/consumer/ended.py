@@ -7,37 +7,39 @@ import time
 from memrepo.errors import JobCancelledError, MemoryRepoError
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import RequestEnded, TurnTimes
-from memrepo_worker.queues.consumer.task_request import Job
-from memrepo_worker.queues.results.public_summary import shape_of
+from memrepo_worker.queues.consumer.task_request import TaskRequest
+from memrepo_worker.queues.results.public_summary import public_summary_of
 
 
-def request_ended(job: Job, outcome: Outcome, times: TurnTimes | None, group: int) -> RequestEnded:
+def request_ended(
+    task_request: TaskRequest, outcome: Outcome, times: TurnTimes | None, group: int
+) -> RequestEnded:
     """Return the event of a job that was answered just now; ``times`` are its turn's, if it had one."""
     now_s = time.monotonic()
-    began_s = job.started_s if job.started_s is not None else now_s
+    began_s = task_request.started_s if task_request.started_s is not None else now_s
     worked_s, store_s = (times.ended_s - began_s, times.store_s) if times else (0.0, 0.0)
     failed, cancelled = isinstance(outcome, MemoryRepoError), isinstance(outcome, JobCancelledError)
     return RequestEnded(
-        operation=job.operation.name,
-        agent=str(job.agent) if job.agent else None,
-        request_id=job.request_id or job.id,
-        job_id=job.id,
+        operation=task_request.operation.name,
+        agent=str(task_request.agent) if task_request.agent else None,
+        request_id=task_request.request_id or task_request.id,
+        job_id=task_request.id,
         outcome="cancelled" if cancelled else "failed" if failed else "done",
         error=type(outcome).__name__ if failed else None,
-        summary=None if failed else shape_of(outcome),
+        summary=None if failed else public_summary_of(outcome),
         group=group,
-        queue_s=job.queue_s,
-        mailbox_s=began_s - job.taken_s,
+        queue_s=task_request.queue_s,
+        mailbox_s=began_s - task_request.taken_s,
         work_s=max(0.0, worked_s - store_s),
         store_s=store_s,
         answer_s=now_s - began_s - worked_s,
     )
 
 
-def share_s(job: Job, times: TurnTimes | None, group: int) -> float:
+def share_s(task_request: TaskRequest, times: TurnTimes | None, group: int) -> float:
     """Return the runtime that monitors are told: a job's share of the time that its group took.
 
     A group is executed as a whole. So the sum over its jobs is the time really spent, whoever adds it up.
     """
     ended_s = times.ended_s if times else time.monotonic()
-    return max(0.0, ended_s - job.started_s) / group if job.started_s is not None else 0.0
+    return max(0.0, ended_s - task_request.started_s) / group if task_request.started_s is not None else 0.0

@@ -15,11 +15,11 @@ from memrepo_worker.group import Agent, GroupHandler, Lease
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.consumer.consumer import refuse
 from memrepo_worker.queues.consumer.events import TaskEvents
-from memrepo_worker.queues.consumer.responder import Desk
-from memrepo_worker.queues.consumer.task_request import Job, Parcel, parcel_of
+from memrepo_worker.queues.consumer.responder import Responder
+from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
 from memrepo_worker.queues.leases.shards import read_tag
-from memrepo_worker.queues.results.payloads import Bodies
-from memrepo_worker.queues.transport.channel import Receipts
+from memrepo_worker.queues.results.payloads import Payloads
+from memrepo_worker.queues.transport.channel import ShardContext
 from memrepo_worker.scheduling.attempts import Attempts
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
@@ -38,35 +38,35 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         handler: GroupHandler,
         counters: Counters,
         random: Random,
-        receipts: Receipts,
+        shard_context: ShardContext,
         **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
     ) -> None:
         super().__init__(consumer, **options)
         self.settings = settings
         self.counters = counters
-        self.tenures = receipts.tenures
+        self.owned_shards = shard_context.owned_shards
         self.events = TaskEvents(consumer)
         together = settings.broker_url == settings.result_url
         backend = consumer.app.backend
-        self.bodies = Bodies(
-            receipts.shards.client,
+        self.payloads = Payloads(
+            shard_context.shards.client,
             backend.client,
             backend.until_done,
             settings.limits,
             bytes_max=settings.bodies_bytes_max,
             result_kept_s=settings.result_body_expires_s,
         )
-        self.desk = Desk(
+        self.responder = Responder(
             backend,
-            self.bodies,
+            self.payloads,
             settings.limits,
-            None if together else receipts.shards,
+            None if together else shard_context.shards,
             consumer.hostname,
             counters,
         )
-        self.mailbox: Mailbox[Parcel] = Mailbox(
+        self.mailbox: Mailbox[RequestTicket] = Mailbox(
             handler,
-            self.desk,
+            self.responder,
             attempts=Attempts(self._lease_of, random, counters, worker=consumer.hostname),
             submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
             observer=counters,
@@ -88,24 +88,24 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
     def stop(self, consumer: Consumer) -> None:
         """Nothing: what is parked stays parked over a reconnect."""
 
-    def take(self, job: Job) -> None:
+    def take(self, task_request: TaskRequest) -> None:
         """Park a request, or settle it at once if it is not a valid one."""
         try:
-            parcel = parcel_of(job, self.settings.limits, self.settings.shards)
+            ticket = ticket_of(task_request, self.settings.limits, self.settings.shards)
         except InvalidRequestError as error:
             self.counters.count("intake.refused")
-            job.announce()
-            self.desk.refuse(job, error)
+            task_request.announce()
+            self.responder.refuse(task_request, error)
             return
-        job.announce()
-        self.mailbox.park(parcel)
+        task_request.announce()
+        self.mailbox.park(ticket)
 
     def let_go(self, agents: Callable[[Agent], bool]) -> None:
         """Forget the parked requests of these agents; their messages stay unacknowledged."""
-        self.desk.abandon(self.mailbox.withdraw(agents))
+        self.responder.abandon(self.mailbox.withdraw(agents))
 
     def _lease_of(self, agent: Agent) -> Lease:
-        return self.tenures.lease(shard_of(agent.org_id, agent.agent_id, self.settings.shards))
+        return self.owned_shards.lease(shard_of(agent.org_id, agent.agent_id, self.settings.shards))
 
 
 def _nothing(_: object) -> None:
@@ -127,14 +127,16 @@ def strategy(task: Any, app: Celery, consumer: Consumer) -> Callable[..., None]:
         if shard is None:
             refuse(consumer, message, None)  # somebody had us consume a queue that is no shard's
             return
-        tenure = intake.tenures.get(shard)
-        if tenure is None:
+        owned_shard = intake.owned_shards.get(shard)
+        if owned_shard is None:
             return  # lost since it was delivered: the message is its new owner's
         try:
-            job = Job(message, consumer, tenure, number, task=task, on_ack=ack, on_reject=reject)
+            task_request = TaskRequest(
+                message, consumer, owned_shard, number, task=task, on_ack=ack, on_reject=reject
+            )
         except Exception as error:  # noqa: BLE001 - whatever a forged message does, the queue goes on
             refuse(consumer, message, error)
             return
-        intake.take(job)
+        intake.take(task_request)
 
     return on_message

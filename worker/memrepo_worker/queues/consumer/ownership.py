@@ -17,7 +17,7 @@ from memrepo_worker.logs import counted, log
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.leases.keeper import Keeper
 from memrepo_worker.queues.leases.shards import shard_of_queue
-from memrepo_worker.queues.transport.channel import Receipts
+from memrepo_worker.queues.transport.channel import ShardContext
 from memrepo_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         consumer: Consumer,
         *,
         settings: WorkerSettings,
-        receipts: Receipts,
+        shard_context: ShardContext,
         new_token: Callable[[], str],
         exit_now: Callable[[int], None],
         **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
@@ -44,19 +44,19 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         super().__init__(consumer, **options)
         self._consumer = consumer
         self._settings = settings
-        self._tenures = receipts.tenures
+        self._owned_shards = shard_context.owned_shards
         self._exit_now = exit_now
         self._signals: list[str] = []
         self._hurry = threading.Event()
         signals.worker_shutting_down.connect(self._count_signal)
         consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
         self.keeper = Keeper(
-            receipts.shards,
-            receipts.tenures,
+            shard_context.shards,
+            shard_context.owned_shards,
             holder=self,
             count=settings.shards,
             new_token=new_token,
-            observer=receipts.observer,
+            observer=shard_context.observer,
         )
 
     @property
@@ -79,8 +79,8 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         """
         self._listen_for_hurry()
         self.keeper.stop()
-        everything = self._tenures.all()
-        self._tenures.close(everything)
+        everything = self._owned_shards.all()
+        self._owned_shards.close(everything)
         self._mailbox.stop()
         given_back = self._given_back()
         self.hand_over(everything)
@@ -132,7 +132,11 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         return lambda agent: shard_of(agent.org_id, agent.agent_id, count) in wanted
 
     def _consume_ours(self, consumer: Consumer) -> None:
-        ours = {queue_name(shard) for shard, tenure in self._tenures.all().items() if tenure.is_open}
+        ours = {
+            queue_name(shard)
+            for shard, owned_shard in self._owned_shards.all().items()
+            if owned_shard.is_open
+        }
         consumed = {queue.name for queue in consumer.task_consumer.queues}
         for queue in sorted(consumed - ours):
             if shard_of_queue(queue) is not None:

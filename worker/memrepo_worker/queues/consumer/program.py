@@ -44,7 +44,7 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
         """Tell that requests are served now."""
         signals.worker_ready.send(sender=consumer)
         intake = consumer.intake
-        owned = sum(tenure.is_open for tenure in intake.tenures.all().values())
+        owned = sum(owned_shard.is_open for owned_shard in intake.owned_shards.all().values())
         total = intake.settings.shards
         about = ", ".join(f"{name} {value}" for name, value in self._about.items())
         message = f"ready: {self.hostname} serves {owned} of {total} shards; {about}"

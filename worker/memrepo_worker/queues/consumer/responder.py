@@ -18,21 +18,21 @@ from memrepo.errors import (
     StoreUnavailableError,
 )
 from memrepo.limits import Limits
-from memrepo.wire.payload_store import BodyMissingError
+from memrepo.wire.payload_store import PayloadMissingError
 from memrepo_worker.group import Outcome
 from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.consumer.ended import request_ended, share_s
-from memrepo_worker.queues.consumer.task_request import Job, Parcel
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.backend import ResultBackend, StoredResult, Waiting
-from memrepo_worker.queues.results.payloads import Bodies
+from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
 
 
-class Desk:
+class Responder:
     """Answers requests, a group at a time.
 
     ``shards`` is None where the broker's database keeps the results too: then result and acknowledgement are one
@@ -42,141 +42,156 @@ class Desk:
     def __init__(
         self,
         backend: ResultBackend,
-        bodies: Bodies,
+        payloads: Payloads,
         limits: Limits,
         shards: Shards | None,
         worker: str,
         observer: Observer,
     ) -> None:
         self._backend = backend
-        self._bodies = bodies
+        self._payloads = payloads
         self._limits = limits
         self._shards = shards
         self._worker = worker
         self._observer = observer
         self._pid = os.getpid()
 
-    def begin(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    def begin(self, tickets: Sequence[RequestTicket]) -> list[RequestTicket]:
         """Mark the requests as started, and open them; drop those that were cancelled or have a result.
 
         Nothing is executed that was not marked: the mark and the look at what the record said are one step in Redis.
         """
-        running = self._start([parcel.job for parcel in parcels])
+        running = self._start([ticket.task_request for ticket in tickets])
         return [
             opened
-            for parcel in parcels
-            if parcel.job in running and (opened := self._open(parcel)) is not None
+            for ticket in tickets
+            if ticket.task_request in running and (opened := self._open(ticket)) is not None
         ]
 
-    def refuse(self, job: Job, error: MemoryRepoError) -> None:
+    def refuse(self, task_request: TaskRequest, error: MemoryRepoError) -> None:
         """Fail a job whose message is no valid request, unless it was cancelled or has a result."""
-        self._bodies.remove_unread(job.id)
-        if self._start([job]):
-            self.answer([job], [error])
+        self._payloads.remove_unread(task_request.id)
+        if self._start([task_request]):
+            self.answer([task_request], [error])
 
-    def _start(self, jobs: Sequence[Job]) -> set[Job]:
+    def _start(self, task_requests: Sequence[TaskRequest]) -> set[TaskRequest]:
         """Mark jobs as started; return those that were not over before, and have done with the others."""
-        for job in jobs:
-            if job.is_overdue:
-                self._backend.until_done(self._backend.cancel, (job.id,))
-        before = self._backend.store_started([_waiting(job) for job in jobs], self._worker)
-        over: list[Job] = []
-        for job, found in zip(jobs, before, strict=True):
-            job.before = found
+        for task_request in task_requests:
+            if task_request.is_overdue:
+                self._backend.until_done(self._backend.cancel, (task_request.id,))
+        before = self._backend.store_started(
+            [_waiting(task_request) for task_request in task_requests], self._worker
+        )
+        over: list[TaskRequest] = []
+        for task_request, found in zip(task_requests, before, strict=True):
+            task_request.before = found
             if found in READY_STATES:
-                over.append(job)
+                over.append(task_request)
             else:
-                job.start(self._pid)
+                task_request.start(self._pid)
         self._drop(over)
-        return set(jobs).difference(over)
+        return set(task_requests).difference(over)
 
-    def _drop(self, jobs: Sequence[Job]) -> None:
+    def _drop(self, task_requests: Sequence[TaskRequest]) -> None:
         """Have done with jobs whose record says how they ended."""
-        self._observer.count("desk.settled_before", len(jobs))
-        self._bodies.remove(jobs)
-        for tenure, group in groupby(jobs, key=attrgetter("tenure")):
+        self._observer.count("responder.settled_before", len(task_requests))
+        self._payloads.remove(task_requests)
+        for owned_shard, group in groupby(task_requests, key=attrgetter("owned_shard")):
             dropped = list(group)
-            if self._finish(tenure, [job.number for job in dropped], ()):
-                for job in dropped:
-                    job.drop()
-                    if job.before == REVOKED:
-                        self._tell_ended(job, JobCancelledError("cancelled"))
+            if self._finish(owned_shard, [task_request.number for task_request in dropped], ()):
+                for task_request in dropped:
+                    task_request.drop()
+                    if task_request.before == REVOKED:
+                        self._tell_ended(task_request, JobCancelledError("cancelled"))
             else:
                 self._leave_to_owner(dropped)
 
-    def _open(self, parcel: Parcel) -> Parcel | None:
-        """Return a parcel with its request, or None when there is none to be had: then its job has ended."""
-        job = parcel.job
+    def _open(self, ticket: RequestTicket) -> RequestTicket | None:
+        """Return a ticket with its request, or None when there is none to be had: then its job has ended."""
+        task_request = ticket.task_request
         try:
-            return replace(parcel, opened=job.open(self._bodies.fetch(job), self._limits))
+            return replace(ticket, opened=task_request.open(self._payloads.fetch(task_request), self._limits))
         except InvalidRequestError as error:
             self._observer.count("intake.refused")
-            self.answer([job], [error])
-        except BodyMissingError:
-            self._observer.count("desk.bodies_missing")
-            logger.warning("request %s has lost its body: its producer, if it waits, sends it again", job.id)
-            self._backend.take_back_started(_waiting(job), self._worker, job.before)
-            if self._finish(job.tenure, [job.number], ()):
-                job.send_back()
+            self.answer([task_request], [error])
+        except PayloadMissingError:
+            self._observer.count("responder.payloads_missing")
+            logger.warning(
+                "request %s has lost its body: its producer, if it waits, sends it again", task_request.id
+            )
+            self._backend.take_back_started(_waiting(task_request), self._worker, task_request.before)
+            if self._finish(task_request.owned_shard, [task_request.number], ()):
+                task_request.send_back()
             else:
-                self._leave_to_owner([job])
+                self._leave_to_owner([task_request])
         return None
 
-    def retrying(self, parcels: Sequence[Parcel], why: WaitReason) -> None:
+    def retrying(self, tickets: Sequence[RequestTicket], why: WaitReason) -> None:
         """Mark the requests as waiting for the store, with the reason and since when."""
         error = StoreUnavailableError(why.reason, {"since": why.since_s})
-        jobs = [parcel.job for parcel in parcels]
-        before = self._backend.store_retrying([_waiting(job) for job in jobs], error)
-        for job, found in zip(jobs, before, strict=True):
+        task_requests = [ticket.task_request for ticket in tickets]
+        before = self._backend.store_retrying(
+            [_waiting(task_request) for task_request in task_requests], error
+        )
+        for task_request, found in zip(task_requests, before, strict=True):
             if found not in READY_STATES:  # else another owner has settled it meanwhile
-                job.retry()
+                task_request.retry()
 
-    def settle(self, parcels: Sequence[Parcel], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
+    def settle(self, tickets: Sequence[RequestTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
         """Store the outcomes as the tasks' results and acknowledge the messages."""
-        self.answer([parcel.job for parcel in parcels], outcomes, times)
+        self.answer([ticket.task_request for ticket in tickets], outcomes, times)
 
-    def abandon(self, parcels: Sequence[Parcel]) -> None:
+    def abandon(self, tickets: Sequence[RequestTicket]) -> None:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
-        self._observer.count("requests.given_back", len(parcels))
-        for parcel in parcels:
-            parcel.job.give_back()
+        self._observer.count("requests.given_back", len(tickets))
+        for ticket in tickets:
+            ticket.task_request.give_back()
 
     def answer(
-        self, jobs: Sequence[Job], outcomes: Sequence[Outcome], times: TurnTimes | None = None
+        self,
+        task_requests: Sequence[TaskRequest],
+        outcomes: Sequence[Outcome],
+        times: TurnTimes | None = None,
     ) -> None:
         """Settle jobs; what is not ours any more is left to its new owner."""
-        pairs = zip(jobs, outcomes, strict=True)
-        for tenure, group in groupby(pairs, key=lambda pair: pair[0].tenure):
+        pairs = zip(task_requests, outcomes, strict=True)
+        for owned_shard, group in groupby(pairs, key=lambda pair: pair[0].owned_shard):
             settled = list(group)
             with self._backend.collecting() as results:
-                for job, outcome in settled:
-                    job.speak(self._bodies.told(job, job.operation, outcome))
-            if self._finish(tenure, [job.number for job, _ in settled], results):
-                self._bodies.remove([job for job, _ in settled])
-                for job, outcome in settled:
-                    job.finish(outcome, share_s(job, times, len(jobs)))
-                    self._tell_ended(job, outcome, times, len(jobs))
+                for task_request, outcome in settled:
+                    task_request.record_result(
+                        self._payloads.encode_result(task_request, task_request.operation, outcome)
+                    )
+            if self._finish(owned_shard, [task_request.number for task_request, _ in settled], results):
+                self._payloads.remove([task_request for task_request, _ in settled])
+                for task_request, outcome in settled:
+                    task_request.finish(outcome, share_s(task_request, times, len(task_requests)))
+                    self._tell_ended(task_request, outcome, times, len(task_requests))
             else:
-                self._leave_to_owner([job for job, _ in settled])
+                self._leave_to_owner([task_request for task_request, _ in settled])
 
-    def _tell_ended(self, job: Job, outcome: Outcome, times: TurnTimes | None = None, group: int = 1) -> None:
+    def _tell_ended(
+        self, task_request: TaskRequest, outcome: Outcome, times: TurnTimes | None = None, group: int = 1
+    ) -> None:
         if self._observer.hears_requests:
-            self._observer.request_ended(request_ended(job, outcome, times, group))
+            self._observer.request_ended(request_ended(task_request, outcome, times, group))
 
-    def _leave_to_owner(self, jobs: Sequence[Job]) -> None:
-        self._observer.count("desk.lost", len(jobs))
-        for job in jobs:
-            job.forget()
+    def _leave_to_owner(self, task_requests: Sequence[TaskRequest]) -> None:
+        self._observer.count("responder.lost", len(task_requests))
+        for task_request in task_requests:
+            task_request.forget()
 
-    def _finish(self, tenure: Tenure, numbers: Sequence[str], results: Sequence[StoredResult]) -> bool:
+    def _finish(
+        self, owned_shard: OwnedShard, numbers: Sequence[str], results: Sequence[StoredResult]
+    ) -> bool:
         if self._shards is None:
-            finished = self._backend.finish(results, tenure, numbers)
+            finished = self._backend.finish(results, owned_shard, numbers)
         else:
             self._backend.store_all(results)
-            finished = self._backend.ensure_acknowledged(self._shards, tenure, numbers)
-        tenure.delivered.difference_update(numbers)
+            finished = self._backend.ensure_acknowledged(self._shards, owned_shard, numbers)
+        owned_shard.delivered.difference_update(numbers)
         return finished
 
 
-def _waiting(job: Job) -> Waiting:
-    return Waiting(job.id, job.reply_to)
+def _waiting(task_request: TaskRequest) -> Waiting:
+    return Waiting(task_request.id, task_request.reply_to)

@@ -18,12 +18,12 @@ from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
-from memrepo.wire.payload import Body, Claim
+from memrepo.wire.payload import Payload, PayloadClaim
 from memrepo.wire.requests import Request
 from memrepo_worker.group import Agent, Outcome
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max
-from memrepo_worker.queues.results.public_summary import shape_of
+from memrepo_worker.queues.results.public_summary import public_summary_of
 
 NO_CANVAS: dict[str, None] = {
     "callbacks": None,
@@ -35,10 +35,10 @@ NO_CANVAS: dict[str, None] = {
 """What a message may not ask of a worker: to send further messages of the message's choosing."""
 
 
-class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
+class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
     """Celery's own request, showing shapes only. Its body is let go once it is decoded.
 
-    ``tenure`` and ``number`` say under which ownership the message was delivered, and as which.
+    ``owned_shard`` and ``number`` say under which ownership the message was delivered, and as which.
     """
 
     started_s: float | None = None
@@ -54,7 +54,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self,
         message: Any,  # noqa: ANN401 - kombu's
         consumer: Consumer,
-        tenure: Tenure,
+        owned_shard: OwnedShard,
         number: str,
         **options: Any,  # noqa: ANN401 - celery's
     ) -> None:
@@ -65,9 +65,9 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             connection_errors=consumer.connection_errors,
             **options,
         )
-        self.tenure = tenure
+        self.owned_shard = owned_shard
         self.number = number
-        self.claim: Claim | None = None
+        self.claim: PayloadClaim | None = None
         self.taken_s = time.monotonic()
         self._consumer = consumer
 
@@ -87,7 +87,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         finally:
             self._let_body_go()
 
-    def open(self, body: Body, limits: Limits) -> Request:
+    def open(self, body: Payload, limits: Limits) -> Request:
         """Return the request, with the body that belongs to it.
 
         Raises:
@@ -113,12 +113,12 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
             self._request = build(self.operation.request, **values)
             validate(self._request, limits)
             head: Request = self._request
-            self._kwargsrepr = self._request.shape
+            self._kwargsrepr = self._request.public_summary
         else:
             head = build(Head, **values)
             validate(head, limits)
             self._head = head.model_dump()
-            self._kwargsrepr = f"{head.shape} {self.claim.size_bytes} bytes"
+            self._kwargsrepr = f"{head.public_summary} {self.claim.size_bytes} bytes"
         self._check_route(head, shards)
         self.agent = Agent(head.org_id, head.agent_id)
         self.request_id = head.request_id
@@ -159,7 +159,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         self.started_s = time.monotonic()
         self.on_accepted(pid, self.started_s)
 
-    def speak(self, told: object) -> None:
+    def record_result(self, told: object) -> None:
         """Send a JSON value or an error through Celery's tracer, which has the result backend store it."""
         fast_trace_task(self.type, self.id, self.request_dict, ((told,), {}, NO_CANVAS), None, None)
         self.request_dict["args"] = ()
@@ -174,9 +174,11 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         failed = isinstance(outcome, MemoryRepoError)
         state.task_ready(self, successful=not failed)
         if failed:
-            self.send_event("task-failed", exception=shape_of(outcome), traceback="", runtime=runtime_s)
+            self.send_event(
+                "task-failed", exception=public_summary_of(outcome), traceback="", runtime=runtime_s
+            )
         else:
-            self.send_event("task-succeeded", result=shape_of(outcome), runtime=runtime_s)
+            self.send_event("task-succeeded", result=public_summary_of(outcome), runtime=runtime_s)
 
     def drop(self) -> None:
         """Tell how it is over: by what its record said before. Its message is acknowledged."""
@@ -194,7 +196,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         """Tell that its body is lost: it waits to be sent again. Its message is acknowledged."""
         self.acknowledged = True
         state.task_ready(self)
-        self.send_event("task-retried", exception="BodyMissingError()", traceback="")
+        self.send_event("task-retried", exception="PayloadMissingError()", traceback="")
 
     def give_back(self) -> None:
         """Tell that it goes back to its queue: its message stays unacknowledged, for the shard's next owner."""
@@ -215,7 +217,7 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         """Ignore Celery's wish to terminate what runs, likewise."""
 
     def revoked(self) -> bool:
-        """Ignore what this worker remembers of revoked tasks: the job's record decides (``desk.begin``)."""
+        """Ignore what this worker remembers of revoked tasks: the job's record decides (``responder.begin``)."""
         return False
 
     @property
@@ -231,15 +233,15 @@ class Job(CeleryRequest):  # type: ignore[misc]  # celery ships no types
 class Head(Request):
     """What a message says of a request whose body travels beside it."""
 
-    def check_body(self, limits: Limits) -> None:
+    def check_fields(self, limits: Limits) -> None:
         """Nothing more to check."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parcel:
+class RequestTicket:
     """A ticket of the mailbox: a job and its weight, and once it is opened the request that it carries."""
 
-    job: Job
+    task_request: TaskRequest
     agent: Agent
     size_bytes: int
     opened: Request | None = None
@@ -247,42 +249,44 @@ class Parcel:
     @property
     def id(self) -> str:
         """The job's id."""
-        return str(self.job.id)
+        return str(self.task_request.id)
 
     @property
     def ends_group(self) -> bool:
         """Whether nothing after it may share its journal entry."""
-        return self.job.operation.request.ENDS_GROUP
+        return self.task_request.operation.request.ENDS_GROUP
 
     @property
     def request(self) -> Request:
-        """The request; only of an opened parcel."""
+        """The request; only of an opened ticket."""
         if self.opened is None:
-            raise LookupError("a parcel that is not opened")
+            raise LookupError("a ticket that is not opened")
         return self.opened
 
 
-PARCEL_OVERHEAD_BYTES = 8 * 1024
+TICKET_OVERHEAD_BYTES = 8 * 1024
 """What a parked request weighs besides its message, roughly."""
 
 
-def parcel_of(job: Job, limits: Limits, shards: int) -> Parcel:
+def ticket_of(task_request: TaskRequest, limits: Limits, shards: int) -> RequestTicket:
     """Read a job's message.
 
     Raises:
-        InvalidRequestError: see ``Job.read``.
+        InvalidRequestError: see ``TaskRequest.read``.
     """
-    size_bytes = len(job.body or b"") + PARCEL_OVERHEAD_BYTES
-    agent = job.read(limits, shards)
-    return Parcel(job, agent, size_bytes + (job.claim.size_bytes if job.claim else 0))
+    size_bytes = len(task_request.body or b"") + TICKET_OVERHEAD_BYTES
+    agent = task_request.read(limits, shards)
+    return RequestTicket(
+        task_request, agent, size_bytes + (task_request.claim.size_bytes if task_request.claim else 0)
+    )
 
 
-def _claim_of(value: object, limits: Limits) -> Claim | None:
+def _claim_of(value: object, limits: Limits) -> PayloadClaim | None:
     """Return what a message says of its body, if it has one."""
     if value is None:
         return None
     try:
-        claim = Claim.model_validate(value)
+        claim = PayloadClaim.model_validate(value)
     except ValidationError:
         raise InvalidRequestError.of("body", "does not say its chunks and size_bytes") from None
     if claim.size_bytes > size_bytes_max(limits):

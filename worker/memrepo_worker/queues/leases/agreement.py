@@ -10,7 +10,7 @@ SHARDS_KEY = "memrepo:shards"
 NAMES_KEY = "memrepo:portable_names"
 
 
-def agree_on_shards(broker: Redis, shards: int) -> None:
+def claim_shard_count(broker: Redis, shards: int) -> None:
     """Record the number of shards if nobody has yet.
 
     Raises:

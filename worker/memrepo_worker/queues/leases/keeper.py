@@ -16,7 +16,7 @@ from memrepo_worker.logs import counted, log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.balance import plan
 from memrepo_worker.queues.leases.moves import Moves
-from memrepo_worker.queues.leases.owned import Tenures
+from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.shards import Overview, Shards
 from memrepo_worker.trouble import LastingTrouble
 
@@ -50,7 +50,7 @@ class Keeper:
     """
 
     shards: Shards
-    tenures: Tenures
+    owned_shards: OwnedShards
     holder: Holder
     count: int
     new_token: Callable[[], str]
@@ -84,15 +84,15 @@ class Keeper:
 
     def leave(self) -> None:
         """Give everything up and leave the list of workers. Call it after ``stop``."""
-        tenures = self.tenures.all()
-        self.tenures.close(tenures)
+        owned_shards = self.owned_shards.all()
+        self.owned_shards.close(owned_shards)
         try:
-            self.shards.release(list(tenures.values()), leaving=True)
+            self.shards.release(list(owned_shards.values()), leaving=True)
         except RedisError as error:
             reason = meaning_of(error).reason
-            message = f"could not give {counted(len(tenures), 'shard')} up; the leases run out: {reason}"
-            log(logger, logging.WARNING, "shards.kept", message, {"shards": len(tenures)}, error)
-        self.tenures.end(tenures)
+            message = f"could not give {counted(len(owned_shards), 'shard')} up; the leases run out: {reason}"
+            log(logger, logging.WARNING, "shards.kept", message, {"shards": len(owned_shards)}, error)
+        self.owned_shards.end(owned_shards)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause_s()):
@@ -116,7 +116,7 @@ class Keeper:
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
-        overview = self.shards.beat(self.tenures.all())
+        overview = self.shards.beat(self.owned_shards.all())
         self._moves = Moves()
         try:
             self._move(overview, asked_s)
@@ -127,7 +127,7 @@ class Keeper:
 
     def _move(self, overview: Overview, asked_s: float) -> None:
         self._lose(overview)
-        self.tenures.extend(self.tenures.all(), asked_s + self.shards.lease_s)
+        self.owned_shards.extend(self.owned_shards.all(), asked_s + self.shards.lease_s)
         self._release_clear()
         moves = plan(
             self.shards.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
@@ -136,10 +136,10 @@ class Keeper:
         self._take(self._takeable(moves.take, overview), overview, asked_s)
 
     def _open(self) -> list[int]:
-        return [shard for shard, tenure in self.tenures.all().items() if tenure.is_open]
+        return [shard for shard, owned_shard in self.owned_shards.all().items() if owned_shard.is_open]
 
     def _leaving(self) -> list[int]:
-        return [shard for shard, tenure in self.tenures.all().items() if not tenure.is_open]
+        return [shard for shard, owned_shard in self.owned_shards.all().items() if not owned_shard.is_open]
 
     def _lose(self, overview: Overview) -> None:
         """Note what somebody took: our lease had run out."""
@@ -147,22 +147,22 @@ class Keeper:
         if shards:
             self._moves.lose(shards, {**overview.expired, **overview.owners})
             self.observer.count("shards.lost", len(shards))
-            self.tenures.end(shards)
+            self.owned_shards.end(shards)
             self.holder.hand_over(shards)
             self.holder.changed()
 
     def _give(self, shards: Collection[int]) -> None:
         if shards:
-            self.tenures.close(shards)
+            self.owned_shards.close(shards)
             self.holder.hand_over(shards)
             self._release_clear()
 
     def _release_clear(self) -> None:
-        tenures = self.tenures.all()
+        owned_shards = self.owned_shards.all()
         clear = [shard for shard in self._leaving() if self.holder.is_clear(shard)]
         if clear:
-            self.shards.release([tenures[shard] for shard in clear])
-            self.tenures.end(clear)
+            self.shards.release([owned_shards[shard] for shard in clear])
+            self.owned_shards.end(clear)
             self._moves.given += len(clear)
             self.observer.count("shards.released", len(clear))
             self.holder.changed()
@@ -181,7 +181,7 @@ class Keeper:
             return
         taken = self.shards.take(list(shards), self.new_token)
         for shard, token in taken.items():
-            self.tenures.begin(shard, token, asked_s + self.shards.lease_s)
+            self.owned_shards.begin(shard, token, asked_s + self.shards.lease_s)
         if taken:
             self._moves.take(taken, overview.expired)
             self.observer.count("shards.taken", len(taken))

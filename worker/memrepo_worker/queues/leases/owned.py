@@ -10,7 +10,7 @@ from memrepo_worker.group import Lease
 
 
 @dataclass(eq=False)
-class Tenure:
+class OwnedShard:
     """One uninterrupted ownership of one shard by this process. ``token`` is never used again."""
 
     shard: int
@@ -26,21 +26,21 @@ NO_LEASE = Lease("", 0.0)
 """What somebody holds who owns nothing: it was never valid."""
 
 
-class Tenures:
-    """All tenures of the process. Thread-safe."""
+class OwnedShards:
+    """All shards that the process owns. Thread-safe."""
 
     def __init__(self) -> None:
         self.delivering = threading.Lock()
         """Held while messages are on their way from a queue to the mailbox: closing waits for it."""
         self._lock = threading.Lock()
-        self._by_shard: dict[int, Tenure] = {}
+        self._by_shard: dict[int, OwnedShard] = {}
 
-    def begin(self, shard: int, token: str, valid_until_s: float) -> Tenure:
+    def begin(self, shard: int, token: str, valid_until_s: float) -> OwnedShard:
         """Note that a shard was taken."""
-        tenure = Tenure(shard, token, valid_until_s)
+        owned_shard = OwnedShard(shard, token, valid_until_s)
         with self._lock:
-            self._by_shard[shard] = tenure
-        return tenure
+            self._by_shard[shard] = owned_shard
+        return owned_shard
 
     def extend(self, shards: Iterable[int], valid_until_s: float) -> None:
         """Note a heartbeat."""
@@ -60,20 +60,20 @@ class Tenures:
         """Note that these shards are not ours any more."""
         with self._lock:
             for shard in shards:
-                tenure = self._by_shard.pop(shard, None)
-                if tenure is not None:
-                    tenure.is_open = False
+                owned_shard = self._by_shard.pop(shard, None)
+                if owned_shard is not None:
+                    owned_shard.is_open = False
 
-    def get(self, shard: int) -> Tenure | None:
-        """Return the present tenure of a shard."""
+    def get(self, shard: int) -> OwnedShard | None:
+        """Return a shard, if it is ours now."""
         return self._by_shard.get(shard)
 
-    def all(self) -> Mapping[int, Tenure]:
-        """Return all tenures, open and closed, by shard."""
+    def all(self) -> Mapping[int, OwnedShard]:
+        """Return all owned shards, open and closed, by shard."""
         with self._lock:
             return dict(self._by_shard)
 
     def lease(self, shard: int) -> Lease:
         """Return the lease that a group of this shard runs under."""
-        tenure = self._by_shard.get(shard)
-        return NO_LEASE if tenure is None else Lease(tenure.token, tenure.valid_until_s)
+        owned_shard = self._by_shard.get(shard)
+        return NO_LEASE if owned_shard is None else Lease(owned_shard.token, owned_shard.valid_until_s)

@@ -11,7 +11,7 @@ from redis import Redis
 from memrepo.limits import MIB
 from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo_worker.queues.keys import LEASES, OWNERS, SEQUENCE, WORKERS, unacked_key
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.scripts import ACKNOWLEDGE, BEAT, MISSING, POP, RELEASE, TAKE
 from memrepo_worker.queues.scripts import Argument, ScriptRunner
 
@@ -54,9 +54,9 @@ class Shards:
     worker: str
     lease_s: float
 
-    def beat(self, tenures: Mapping[int, Tenure]) -> Overview:
+    def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
         """Prolong this worker's life and leases, and look around."""
-        held = _pairs((shard, tenure.token) for shard, tenure in tenures.items())
+        held = _pairs((shard, owned_shard.token) for shard, owned_shard in owned_shards.items())
         answer = BEAT.run(self.client, [OWNERS, LEASES, WORKERS], [self.worker, self._lease_ms, *held])
         lost, workers, owners, expired = answer
         late = frozenset(int(shard) for shard in expired)
@@ -78,27 +78,29 @@ class Shards:
         answer = TAKE.run(self.client, [OWNERS, LEASES, *_queues(shards)], args)
         return {int(shard): tokens[int(shard)] for shard in answer}
 
-    def release(self, tenures: Collection[Tenure], *, leaving: bool = False) -> None:
+    def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
         """Give shards up: what is not acknowledged goes back, in order, and anybody may take them.
 
         ``leaving`` takes the worker off the list, so that nobody counts on it any more.
         """
-        held = _pairs((tenure.shard, tenure.token) for tenure in tenures)
-        keys = [OWNERS, LEASES, WORKERS, *_queues([tenure.shard for tenure in tenures])]
+        held = _pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
+        keys = [OWNERS, LEASES, WORKERS, *_queues([owned_shard.shard for owned_shard in owned_shards])]
         RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
 
-    def missing(self, tenure: Tenure) -> list[Delivery]:
-        """Return what was delivered in this tenure, but never came to us, oldest first."""
-        known = list(tenure.delivered)
+    def missing(self, owned_shard: OwnedShard) -> list[Delivery]:
+        """Return what was delivered under this lease, but never came to us, oldest first."""
+        known = list(owned_shard.delivered)
         answer = MISSING.run(
-            self.client, [OWNERS, unacked_key(tenure.shard)], [tenure.shard, tenure.token, *known]
+            self.client,
+            [OWNERS, unacked_key(owned_shard.shard)],
+            [owned_shard.shard, owned_shard.token, *known],
         )
         return sorted(_deliveries(answer), key=lambda delivery: int(delivery.number))
 
-    def acknowledge(self, tenure: Tenure, numbers: Sequence[str]) -> bool:
+    def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
         """Remove messages for good; return False if the shard has another owner by now."""
-        keys = [OWNERS, unacked_key(tenure.shard)]
-        return bool(ACKNOWLEDGE.run(self.client, keys, [tenure.shard, tenure.token, *numbers]))
+        keys = [OWNERS, unacked_key(owned_shard.shard)]
+        return bool(ACKNOWLEDGE.run(self.client, keys, [owned_shard.shard, owned_shard.token, *numbers]))
 
     @property
     def _lease_ms(self) -> int:
@@ -106,15 +108,15 @@ class Shards:
 
 
 def pop(
-    runner: ScriptRunner, tenures: Sequence[Tenure], *, messages_max: int, bytes_max: int
+    runner: ScriptRunner, owned_shards: Sequence[OwnedShard], *, messages_max: int, bytes_max: int
 ) -> list[Popped]:
     """Deliver messages, oldest first; return for each shard in order what came of it.
 
     ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all. Of a
     message over ``MESSAGE_BYTES_MAX`` only the end comes.
     """
-    keys = [OWNERS, SEQUENCE, *_queues([tenure.shard for tenure in tenures])]
-    held = _pairs((tenure.shard, tenure.token) for tenure in tenures)
+    keys = [OWNERS, SEQUENCE, *_queues([owned_shard.shard for owned_shard in owned_shards])]
+    held = _pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
     answer = POP.run(runner, keys, [messages_max, bytes_max, MESSAGE_BYTES_MAX, *held])
     return [Popped(bool(owned), left, tuple(_deliveries(flat))) for owned, left, flat in answer]
 

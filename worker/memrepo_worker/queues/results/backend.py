@@ -26,7 +26,7 @@ from memrepo.redis.errors import meaning_of
 from memrepo.wire.cancellation import MARKS_KEY, MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo_worker.queues.keys import OWNERS, unacked_key
-from memrepo_worker.queues.leases.owned import Tenure
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
 from memrepo_worker.trouble import LastingTrouble
@@ -123,19 +123,21 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         if results:
             self._run(STORE_RESULTS, [one.key for one in results], self._values(results))
 
-    def finish(self, results: Sequence[StoredResult], tenure: Tenure, numbers: Sequence[str]) -> bool:
+    def finish(
+        self, results: Sequence[StoredResult], owned_shard: OwnedShard, numbers: Sequence[str]
+    ) -> bool:
         """Store and publish results and acknowledge their messages, all or nothing.
 
         Only where the broker and the results are one database. Returns False if the shard has another owner by
         now, who will settle the requests; then nothing was done.
         """
-        keys = [OWNERS, unacked_key(tenure.shard), *(one.key for one in results)]
-        fence = [tenure.shard, tenure.token, len(numbers), *numbers]
+        keys = [OWNERS, unacked_key(owned_shard.shard), *(one.key for one in results)]
+        fence = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
-    def ensure_acknowledged(self, shards: Shards, tenure: Tenure, numbers: Sequence[str]) -> bool:
+    def ensure_acknowledged(self, shards: Shards, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
-        return bool(self.until_done(shards.acknowledge, (tenure, numbers)))
+        return bool(self.until_done(shards.acknowledge, (owned_shard, numbers)))
 
     def cancel(self, task_id: str, reply_to: str = "") -> bool:
         """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""

@@ -11,8 +11,8 @@ from redis import Redis
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
 from memrepo.limits import MIB, Limits
 from memrepo.wire.operations import Operation
-from memrepo.wire.payload import LARGE_BYTES, Body, BrokenBodyError, Claim
-from memrepo.wire.payload_store import Chunks, request_body, result_body
+from memrepo.wire.payload import LARGE_BYTES, BrokenPayloadError, Payload, PayloadClaim
+from memrepo.wire.payload_store import PayloadStore, request_payload, result_payload
 from memrepo.wire.record import claiming
 from memrepo_worker.group import Outcome, Success
 
@@ -24,7 +24,7 @@ UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 
 
 class Sealed(Protocol):
-    """A job whose request may have a body."""
+    """A job whose request may have a payload."""
 
     @property
     def id(self) -> str:
@@ -32,18 +32,18 @@ class Sealed(Protocol):
         ...
 
     @property
-    def claim(self) -> Claim | None:
-        """How to get the body, if there is one."""
+    def claim(self) -> PayloadClaim | None:
+        """How to get the payload, if there is one."""
         ...
 
 
 def size_bytes_max(limits: Limits) -> int:
-    """Return how large a body may be: contents and paths are within a request's limit, JSON takes less than as much."""
+    """Return how large a payload may be: contents and paths keep a request's limit, JSON takes less than as much."""
     return 2 * limits.request_bytes_max
 
 
-class Bodies:
-    """The bodies of requests on the broker, and those of results. All methods wait until Redis answers."""
+class Payloads:
+    """The payloads of requests on the broker, and those of results. All methods wait until Redis answers."""
 
     def __init__(
         self,
@@ -55,58 +55,60 @@ class Bodies:
         bytes_max: int,
         result_kept_s: int,
     ) -> None:
-        """``bytes_max`` is what all bodies on one server may take."""
-        self._requests = Chunks(broker, bytes_max)
-        self._results = Chunks(results, bytes_max)
+        """``bytes_max`` is what all payloads on one server may take."""
+        self._requests = PayloadStore(broker, bytes_max)
+        self._results = PayloadStore(results, bytes_max)
         self._until_done = until_done
         self._limits = limits
         self._result_kept_s = result_kept_s
 
-    def fetch(self, job: Sealed) -> Body:
-        """Return the body of a job's request; an empty one if it has none.
+    def fetch(self, job: Sealed) -> Payload:
+        """Return the payload of a job's request; an empty one if it has none.
 
         Raises:
-            BodyMissingError: it is not there.
+            PayloadMissingError: it is not there.
             InvalidRequestError: it is not what the message says.
         """
         if job.claim is None:
-            return Body({})
+            return Payload({})
         try:
-            body: Body = self._until_done(self._requests.get, (request_body(job.id), job.claim))
-        except BrokenBodyError as error:
+            payload: Payload = self._until_done(self._requests.get, (request_payload(job.id), job.claim))
+        except BrokenPayloadError as error:
             raise InvalidRequestError.of("body", f"is {error}") from None
-        return body
+        return payload
 
     def remove(self, jobs: Sequence[Sealed]) -> None:
-        """Remove the bodies of requests that are settled."""
+        """Remove the payloads of requests that are settled."""
         self._remove([job.id for job in jobs if job.claim is not None])
 
     def remove_unread(self, task_id: str) -> None:
-        """Remove the body that the request of a message may have, which nobody has read."""
+        """Remove the payload that the request of a message may have, which nobody has read."""
         self._remove([task_id])
 
     def _remove(self, task_ids: Sequence[str]) -> None:
         if task_ids:
-            self._until_done(self._requests.remove, ([request_body(task_id) for task_id in task_ids],))
+            self._until_done(self._requests.remove, ([request_payload(task_id) for task_id in task_ids],))
 
-    def told(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
+    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
         """
         if isinstance(outcome, MemoryRepoError):
             return outcome
-        body = operation.result_to_body(outcome.value)
-        if body.size_bytes <= LARGE_BYTES:
+        payload = operation.result_to_payload(outcome.value)
+        if payload.size_bytes <= LARGE_BYTES:
             return operation.result_to_json(outcome.value)
-        if body.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
+        if payload.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
-        return self._told_apart(job, operation, outcome, body)
+        return self._told_apart(job, operation, outcome, payload)
 
-    def _told_apart(self, job: Sealed, operation: Operation[Any, Any], outcome: Success, body: Body) -> Any:  # noqa: ANN401
-        put = partial(self._results.put, compress=body.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
+    def _told_apart(
+        self, job: Sealed, operation: Operation[Any, Any], outcome: Success, payload: Payload
+    ) -> Any:  # noqa: ANN401
+        put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
-            claim = self._until_done(put, (result_body(job.id), body, self._result_kept_s))
+            claim = self._until_done(put, (result_payload(job.id), payload, self._result_kept_s))
         except MemoryRepoBusyError as error:
             return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
         return claiming(claim)

@@ -10,7 +10,7 @@ from memrepo.models import CommitResult, Diff, MemoryFile, RequestOutcome, Snaps
 from memrepo_worker.group import Outcome
 
 
-def shape_of(outcome: Outcome) -> str:
+def public_summary_of(outcome: Outcome) -> str:
     """Describe an outcome in a few words."""
     if isinstance(outcome, MemoryRepoError):
         return repr(outcome)

@@ -29,7 +29,7 @@ from memrepo.redis.errors import meaning_of
 from memrepo.routing import queue_name
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
-from memrepo_worker.queues.leases.owned import Tenure, Tenures
+from memrepo_worker.queues.leases.owned import OwnedShard, OwnedShards
 from memrepo_worker.queues.leases.shards import (
     Delivery,
     Popped,
@@ -39,7 +39,7 @@ from memrepo_worker.queues.leases.shards import (
     shard_of_queue,
     tag_of,
 )
-from memrepo_worker.queues.transport.tracking import WatchingConnection
+from memrepo_worker.queues.transport.tracking import TrackingConnection
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -53,22 +53,22 @@ WATCH, NUDGE = "WATCH", "NUDGE"
 """What a file descriptor of the poller is for, beside kombu's own kinds."""
 
 
-class Receipts:
+class ShardContext:
     """Acknowledges shard messages by their delivery tag, ``shard/number``, from any thread at any time."""
 
-    def __init__(self, shards: Shards, tenures: Tenures, observer: Observer) -> None:
+    def __init__(self, shards: Shards, owned_shards: OwnedShards, observer: Observer) -> None:
         self.shards = shards
-        self.tenures = tenures
+        self.owned_shards = owned_shards
         self.observer = observer
 
     def acknowledge(self, tag: str) -> None:
         """Remove a message for good, if its shard is still ours."""
         shard, number = read_tag(tag) or (-1, "")
-        tenure = self.tenures.get(shard)
-        if tenure is not None and number in tenure.delivered:
+        owned_shard = self.owned_shards.get(shard)
+        if owned_shard is not None and number in owned_shard.delivered:
             # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
-            tenure.delivered.discard(number)
-            self.shards.acknowledge(tenure, [number])
+            owned_shard.delivered.discard(number)
+            self.shards.acknowledge(owned_shard, [number])
 
 
 class ShardQoS(kombu_redis.QoS):
@@ -89,14 +89,14 @@ class ShardQoS(kombu_redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
         if read_tag(delivery_tag) is not None:
-            self.channel.receipts.acknowledge(delivery_tag)
+            self.channel.shard_context.acknowledge(delivery_tag)
         else:
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         """Remove a message; a shard's is never requeued: that would make it the last."""
         if read_tag(delivery_tag) is not None:
-            self.channel.receipts.acknowledge(delivery_tag)
+            self.channel.shard_context.acknowledge(delivery_tag)
         else:
             super().reject(delivery_tag, requeue=requeue)
 
@@ -110,8 +110,8 @@ class ShardChannel(kombu_redis.Channel):
     QoS = ShardQoS
 
     def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
-        self.receipts = transport.receipts
-        self._watching: WatchingConnection | None = None
+        self.shard_context = transport.shard_context
+        self._watching: TrackingConnection | None = None
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
         self._rounds = 0
@@ -142,11 +142,11 @@ class ShardChannel(kombu_redis.Channel):
         """
         if self._waiting and self.qos.can_consume():
             try:
-                with self.receipts.tenures.delivering:
+                with self.shard_context.owned_shards.delivering:
                     self._deliver_round()
             except ResponseError as error:
                 # The server is full or read-only. Nothing moved; another occasion comes within a second.
-                self.receipts.observer.count("transport.pops.refused")
+                self.shard_context.observer.count("transport.pops.refused")
                 self._refused.met(f"the broker refuses to deliver: {meaning_of(error).reason}", cause=error)
             else:
                 self._refused.over()
@@ -154,12 +154,12 @@ class ShardChannel(kombu_redis.Channel):
                     self.connection.cycle.nudge()
 
     def _deliver_round(self) -> None:
-        tenures = self._tenures_waiting()
-        if tenures:
-            self._deliver_lost_answers(tenures)
-            for tenure, popped in zip(tenures, self._pop(tenures), strict=True):
-                self._note(tenure, popped)
-                self._deliver_all(tenure, popped.deliveries)
+        owned_shards = self._owned_waiting()
+        if owned_shards:
+            self._deliver_lost_answers(owned_shards)
+            for owned_shard, popped in zip(owned_shards, self._pop(owned_shards), strict=True):
+                self._note(owned_shard, popped)
+                self._deliver_all(owned_shard, popped.deliveries)
 
     def hear(self) -> None:
         """Note what was announced."""
@@ -178,64 +178,66 @@ class ShardChannel(kombu_redis.Channel):
     def _shard_queues(self) -> set[str]:
         return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
 
-    def _tenures_waiting(self) -> list[Tenure]:
-        """Return the open tenures of the queues that wait, beginning with another one each time."""
+    def _owned_waiting(self) -> list[OwnedShard]:
+        """Return the shards that are ours of the queues that wait, beginning with another one each time."""
         found = [
-            tenure for queue in sorted(self._waiting) if (tenure := self._open_tenure(queue)) is not None
+            owned_shard
+            for queue in sorted(self._waiting)
+            if (owned_shard := self._open_shard(queue)) is not None
         ]
         self._rounds += 1
         first = self._rounds % len(found) if found else 0
         return found[first:] + found[:first]
 
-    def _open_tenure(self, queue: str) -> Tenure | None:
-        """Return the tenure of a queue that we may deliver from; a queue that we may not, waits no longer."""
+    def _open_shard(self, queue: str) -> OwnedShard | None:
+        """Return the owned shard of a queue that we may deliver from; a queue that we may not, waits no longer."""
         shard = shard_of_queue(queue)
-        tenure = None if shard is None else self.receipts.tenures.get(shard)
-        if tenure is not None and tenure.is_open and queue in self._active_queues:
-            return tenure
+        owned_shard = None if shard is None else self.shard_context.owned_shards.get(shard)
+        if owned_shard is not None and owned_shard.is_open and queue in self._active_queues:
+            return owned_shard
         self._waiting.discard(queue)
         return None
 
-    def _pop(self, tenures: Sequence[Tenure]) -> list[Popped]:
+    def _pop(self, owned_shards: Sequence[OwnedShard]) -> list[Popped]:
         if self._watching is None:
             self._watching = self._watch()
-        messages_max = max(1, POP_MESSAGES_MAX // len(tenures))
-        answer = pop(self._watching, tenures, messages_max=messages_max, bytes_max=POP_BYTES_MAX)
-        self._waiting -= {queue_name(tenure.shard) for tenure in tenures}
+        messages_max = max(1, POP_MESSAGES_MAX // len(owned_shards))
+        answer = pop(self._watching, owned_shards, messages_max=messages_max, bytes_max=POP_BYTES_MAX)
+        self._waiting -= {queue_name(owned_shard.shard) for owned_shard in owned_shards}
         self._collect()
-        self.receipts.observer.count("transport.pops")
+        self.shard_context.observer.count("transport.pops")
         return answer
 
-    def _note(self, tenure: Tenure, popped: Popped) -> None:
+    def _note(self, owned_shard: OwnedShard, popped: Popped) -> None:
         if popped.owned and popped.remaining:
-            self._waiting.add(queue_name(tenure.shard))
+            self._waiting.add(queue_name(owned_shard.shard))
 
     def _collect(self) -> None:
         """Take over what the watching connection has heard."""
         if self._watching is not None:
             self._waiting |= self._watching.changed(self._shard_queues())
 
-    def _watch(self) -> WatchingConnection:
+    def _watch(self) -> TrackingConnection:
         parameters = self._connparams()
         parameters.pop("max_connections", None)
-        watching = WatchingConnection(parameters.pop("connection_class"), parameters)
+        watching = TrackingConnection(parameters.pop("connection_class"), parameters)
         self.connection.cycle.watch(self, watching.socket)
         return watching
 
-    def _deliver_lost_answers(self, tenures: Sequence[Tenure]) -> None:
+    def _deliver_lost_answers(self, owned_shards: Sequence[OwnedShard]) -> None:
         """After a (re)connection: deliver first what a pop moved whose answer never came."""
-        for tenure in tenures:
-            queue = queue_name(tenure.shard)
+        for owned_shard in owned_shards:
+            queue = queue_name(owned_shard.shard)
             if queue in self._unchecked:
-                missing = self.receipts.shards.missing(tenure)
+                missing = self.shard_context.shards.missing(owned_shard)
                 self._unchecked.discard(queue)
-                self._deliver_all(tenure, missing)
+                self._deliver_all(owned_shard, missing)
 
-    def _deliver_all(self, tenure: Tenure, deliveries: Sequence[Delivery]) -> None:
-        queue = queue_name(tenure.shard)
+    def _deliver_all(self, owned_shard: OwnedShard, deliveries: Sequence[Delivery]) -> None:
+        queue = queue_name(owned_shard.shard)
         for delivery in deliveries:
-            tenure.delivered.add(delivery.number)
-            tag = tag_of(tenure.shard, delivery.number)
+            owned_shard.delivered.add(delivery.number)
+            tag = tag_of(owned_shard.shard, delivery.number)
             try:
                 envelope = self._envelope(delivery.raw, queue, tag)
             except Exception as error:  # noqa: BLE001 - e.g. RecursionError: no message may end a worker
@@ -249,7 +251,7 @@ class ShardChannel(kombu_redis.Channel):
         except (RedisError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the queue, nor lose the message
-            self.receipts.observer.count("transport.deliveries.failed")
+            self.shard_context.observer.count("transport.deliveries.failed")
             message = f"a delivery from {queue} failed; the message stays unacknowledged"
             log(logger, logging.ERROR, "delivery.fault", message, {"queue": queue}, error)
 
@@ -268,11 +270,11 @@ class ShardChannel(kombu_redis.Channel):
 
     def _drop(self, tag: str, delivery: Delivery, error: Exception) -> None:
         """Remove a message that is not even an envelope: it has no id by which anybody could be told."""
-        self.receipts.observer.count("intake.refused")
+        self.shard_context.observer.count("intake.refused")
         logger.warning(
             "dropped a message that is no envelope: %s, %d bytes", type(error).__name__, len(delivery.raw)
         )
-        self.receipts.acknowledge(tag)
+        self.shard_context.acknowledge(tag)
 
 
 class ShardPoller(kombu_redis.MultiChannelPoller):
@@ -330,7 +332,7 @@ class ShardTransport(kombu_redis.Transport):
     """kombu's Redis transport with our channel and poller; ``transport_for`` makes the one of a process."""
 
     Channel = ShardChannel
-    receipts: Receipts
+    shard_context: ShardContext
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
         super().__init__(*args, **kwargs)
@@ -346,9 +348,9 @@ class ShardTransport(kombu_redis.Transport):
             channel.look_again()
 
 
-def transport_for(receipts: Receipts) -> type[ShardTransport]:
+def transport_for(shard_context: ShardContext) -> type[ShardTransport]:
     """Return the transport of one worker process.
 
     A class of its own and not a transport option: ``celery inspect conf`` sends the options over the wire.
     """
-    return type("ShardTransport", (ShardTransport,), {"receipts": receipts})
+    return type("ShardTransport", (ShardTransport,), {"shard_context": shard_context})

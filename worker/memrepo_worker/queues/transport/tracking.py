@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S = 5.0
 """The server answers a script at once or is not there."""
 
 
-class WatchingConnection:
+class TrackingConnection:
     """Runs scripts, and hears of changes to the keys that they read. Not thread-safe."""
 
     def __init__(self, connection_class: type[Connection], parameters: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Bucket, Client  # noqa: TID251 - its backend
 from requests.adapters import HTTPAdapter
 
-from memrepo_worker.store.backends.gcs_errors import told
+from memrepo_worker.store.backends.gcs_errors import translating_errors
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -62,7 +62,7 @@ class GcsStore:
         Raises:
             RefusedError: there are no credentials, or the SDK cannot use an option.
         """
-        with told(f"gs://{place.bucket}"):
+        with translating_errors(f"gs://{place.bucket}"):
             return cls(_client(place, options).bucket(place.bucket), place, options)
 
     @property
@@ -76,20 +76,20 @@ class GcsStore:
     def get(self, key: str) -> StoredObject:
         """Return the object."""
         blob = self._blob(key)
-        with told(self._told):
+        with translating_errors(self._told):
             data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
         return StoredObject(data, Version(str(blob.generation)))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         generation = _generation(when)
-        with told(self._told, missing_is_bucket=True):
+        with translating_errors(self._told, missing_is_bucket=True):
             return _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
-        with told(self._told, missing_is_bucket=True):
+        with translating_errors(self._told, missing_is_bucket=True):
             blobs = self._bucket.list_blobs(
                 prefix=own + prefix,
                 start_offset=own + start_after,
@@ -110,14 +110,14 @@ class GcsStore:
 
     def _delete(self, key: str) -> None:
         try:
-            with told(self._told):
+            with translating_errors(self._told):
                 self._blob(key).delete(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""
-        with told(self._told, missing_is_bucket=True):
+        with translating_errors(self._told, missing_is_bucket=True):
             self._bucket.reload(retry=None, timeout=self._timeout_s)
             return expiring_gcs_rules(self._bucket.lifecycle_rules, self._place.prefix)
 

@@ -1,4 +1,4 @@
-"""What Google Cloud Storage says, in the seam's words.
+"""What Google Cloud Storage says, in the words of the store interface.
 
 The codes: https://cloud.google.com/storage/docs/json_api/v1/status-codes. What is not known for certain to have done
 nothing is "unavailable": its outcome is open, and the caller reads back.
@@ -26,8 +26,8 @@ from memrepo_worker.store.interface import (
 
 
 @contextmanager
-def told(place: str, *, missing_is_bucket: bool = False) -> Iterator[None]:
-    """Turn the SDK's errors into the seam's four; ``place`` names bucket and host in their messages.
+def translating_errors(place: str, *, missing_is_bucket: bool = False) -> Iterator[None]:
+    """Turn the SDK's errors into the store interface's; ``place`` names bucket and host in their messages.
 
     ``missing_is_bucket``: nothing but the bucket was asked for.
     """

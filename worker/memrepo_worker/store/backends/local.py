@@ -204,7 +204,7 @@ def _writer_is_dead(path: Path) -> bool:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Tell what the file system said in the seam's words."""
+    """Tell what the file system said in the words of the store interface."""
     try:
         yield
     except OSError as error:

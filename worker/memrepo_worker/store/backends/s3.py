@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3  # noqa: TID251 - its backend
 from botocore.config import Config
 
-from memrepo_worker.store.backends.s3_errors import meaning_of, told
+from memrepo_worker.store.backends.s3_errors import meaning_of, translating_errors
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -84,7 +84,7 @@ class S3Store:
             RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
         """
         try:
-            with told(f"s3://{place.bucket}"):
+            with translating_errors(f"s3://{place.bucket}"):
                 return cls(_client(place, options), place)
         except ValueError as error:
             raise RefusedError(f"s3://{place.bucket}: {error}") from error
@@ -99,7 +99,7 @@ class S3Store:
 
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        with told(self._told):
+        with translating_errors(self._told):
             answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.prefix + key)
             return StoredObject(answer["Body"].read(), Version(answer["ETag"]))
 
@@ -107,7 +107,7 @@ class S3Store:
         """Write the object if the condition holds."""
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with told(self._told):
+            with translating_errors(self._told):
                 answer = self._client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
@@ -121,7 +121,7 @@ class S3Store:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
         pages = self._client.get_paginator("list_objects_v2")
-        with told(self._told):
+        with translating_errors(self._told):
             for page in pages.paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
             ):
@@ -140,7 +140,7 @@ class S3Store:
             "Objects": [{"Key": self._place.prefix + key} for key in keys],
             "Quiet": True,
         }
-        with told(self._told):
+        with translating_errors(self._told):
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
         for error in answer.get("Errors", ()):
             raise meaning_of(self._told, 0, error)
@@ -148,7 +148,7 @@ class S3Store:
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
-            with told(self._told):
+            with translating_errors(self._told):
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
         except NotThereError:
             return ()

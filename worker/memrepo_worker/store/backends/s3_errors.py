@@ -1,4 +1,4 @@
-"""What S3 says, in the seam's words.
+"""What S3 says, in the words of the store interface.
 
 The codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. What is not known for certain to have
 done nothing is "unavailable": its outcome is open, and the caller reads back.
@@ -69,8 +69,8 @@ _ADVICE = {
 
 
 @contextmanager
-def told(place: str) -> Iterator[None]:
-    """Turn the SDK's errors into the seam's four; ``place`` names bucket and host in their messages."""
+def translating_errors(place: str) -> Iterator[None]:
+    """Turn the SDK's errors into the store interface's; ``place`` names bucket and host in their messages."""
     try:
         yield
     except sdk.ClientError as error:

@@ -1,4 +1,4 @@
-"""A store that hands everything on: what decorators of the seam begin from."""
+"""A store that hands everything on: what decorators begin from."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from celery import Celery
 
+from benchmarks.plain import NOTHING, PlainTasks
 from memrepo import AsyncMemoryRepos, MemoryRepo, MemoryRepos, Settings
 from memrepo.settings import environment
 from memrepo_worker.processes import Process
-from tests.benchmarks.plain import NOTHING, PlainTasks
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
@@ -87,7 +87,7 @@ class Lab:
             stack.callback(plain.close)
             greeting = plain.send(NOTHING, [{}])[0]
             process = stack.enter_context(
-                self.process("tests.benchmarks.worker", job, folder=folder, ready=greeting.done)
+                self.process("benchmarks.worker", job, folder=folder, ready=greeting.done)
             )
             repos = stack.enter_context(MemoryRepos(settings=client))
             celery = stack.enter_context(Celery(broker=broker_url, set_as_current=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from tests.benchmarks.figures import Figure
+from benchmarks.figures import Figure
 
 WIDTH = 1120
 LEFT, RIGHT = 490, 850

@@ -1,6 +1,6 @@
 """Measure memrepo on this machine, as ratios in one run. Only targets are judged here, never tests.
 
-    python -m tests.benchmarks [--rows commit,read] [--out bench-results]
+    python -m benchmarks [--rows commit,read] [--out bench-results]
 
 LONG=1 in the environment adds what takes minutes.
 """
@@ -16,20 +16,20 @@ from pathlib import Path
 
 import click
 
-from memrepo.settings import environment
-from tests.benchmarks import (
+from benchmarks import (
     bench_age,
     bench_asyncio,
     bench_commit,
     bench_hot,
+    bench_legacy,
     bench_put,
     bench_read,
-    bench_seed,
     picture,
     report,
 )
-from tests.benchmarks.figures import Figure
-from tests.benchmarks.lab import Lab, lab
+from benchmarks.figures import Figure
+from benchmarks.lab import Lab, lab
+from memrepo.settings import environment
 
 ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "put": bench_put.put,
@@ -40,7 +40,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "asyncio": bench_asyncio.asyncio_client,
     "age": bench_age.age,
     "footprint": bench_age.footprint,
-    "legacy": bench_seed.seed,
+    "legacy": bench_legacy.legacy,
 }
 
 

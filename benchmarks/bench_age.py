@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 
 import psutil
 
+from benchmarks.figures import Figure, at_most, ratio
+from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.plain import TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import WARM_UP, in_turns
 from memrepo.repo import MemoryRepo
-from tests.benchmarks.figures import Figure, at_most, ratio
-from tests.benchmarks.lab import ORG, Bench, Lab
-from tests.benchmarks.plain import TIMEOUT_S
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import WARM_UP, in_turns
 
 YOUNG, OLD, OLD_LONG = 10, 2_000, 10_000
 TURNS = 60

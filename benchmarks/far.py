@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.lab import Lab
+from benchmarks.lab import Lab
 from tests.support.proxy import proxy
 
 
@@ -19,7 +19,7 @@ def further_away(lab: Lab, server_url: str, round_trip_s: float) -> Iterator[str
     folder = lab.new_folder("proxy")
     place = folder / "url"
     job = {"server_url": server_url, "delay_s": round_trip_s / 2, "place": str(place)}
-    with lab.process("tests.benchmarks.far", json.dumps(job), folder=folder, ready=place.exists):
+    with lab.process("benchmarks.far", json.dumps(job), folder=folder, ready=place.exists):
         yield place.read_text()
 
 

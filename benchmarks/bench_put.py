@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
+from benchmarks.figures import Figure, at_most
+from benchmarks.lab import Lab
+from benchmarks.timing import WARM_UP, timed
 from memrepo_worker.store.interface import ABSENT
 from memrepo_worker.store.open import open_store
-from tests.benchmarks.figures import Figure, at_most
-from tests.benchmarks.lab import Lab
-from tests.benchmarks.timing import WARM_UP, timed
 from tests.support.proxy import Proxy, proxy
 from tests.support.seaweedfs import BUCKET, REGION, SeaweedFs
 

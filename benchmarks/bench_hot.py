@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from benchmarks.figures import Figure, at_least, at_most, p50, p95
+from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.load import HOT, keeping_busy
+from benchmarks.plain import NOTHING, TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import in_turns_async, timed
 from memrepo.routing import shard_of
-from tests.benchmarks.figures import Figure, at_least, at_most, p50, p95
-from tests.benchmarks.lab import ORG, Bench, Lab
-from tests.benchmarks.load import HOT, keeping_busy
-from tests.benchmarks.plain import NOTHING, TIMEOUT_S
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import in_turns_async, timed
 
 STORE_DELAY_S = 0.050
 UNDER_WAY = 1500

@@ -10,13 +10,13 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from benchmarks.bare_loop import TICK_S
+from benchmarks.figures import Figure, at_most, p95, ratio
+from benchmarks.lab import ORG, ROOT, Bench, Lab
+from benchmarks.plain import TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import WARM_UP, timed, timed_async
 from memrepo import AsyncMemoryRepos
-from tests.benchmarks.bare_loop import TICK_S
-from tests.benchmarks.figures import Figure, at_most, p95, ratio
-from tests.benchmarks.lab import ORG, ROOT, Bench, Lab
-from tests.benchmarks.plain import TIMEOUT_S
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import WARM_UP, timed, timed_async
 
 READS = 200
 JOBS, AGENTS = 1000, 100
@@ -69,7 +69,7 @@ async def _bare_loop() -> AsyncIterator[list[float]]:
     """Run a loop that does nothing beside; its longest delay in seconds is in the list once the block has ended."""
     found: list[float] = []
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.benchmarks.bare_loop", stdin=PIPE, stdout=PIPE, cwd=ROOT
+        sys.executable, "-m", "benchmarks.bare_loop", stdin=PIPE, stdout=PIPE, cwd=ROOT
     )
     assert process.stdout is not None
     try:

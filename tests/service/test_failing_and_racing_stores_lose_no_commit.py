@@ -83,7 +83,7 @@ def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_d
 
         one.ask(commit("slow"))
 
-        two.new_tenure()
+        two.new_lease()
         assert two.messages() == ["Initial commit", *(f"meanwhile {number}" for number in range(3)), "slow"]
 
 
@@ -103,7 +103,7 @@ def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(
         for thread in threads:
             thread.join()
 
-        many[0].new_tenure()
+        many[0].new_lease()
         assert sorted(many[0].messages()) == ["Initial commit", *(f"racer {number}" for number in range(8))]
 
 
@@ -116,7 +116,7 @@ def test_readers_see_half_finished_uploads(tmp_path):
         seen = []
 
         def look():
-            reader.new_tenure()
+            reader.new_lease()
             seen.append(set(reader.texts()))
 
         hooked.before_put = hooked.after_put = look

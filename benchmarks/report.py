@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from textwrap import indent, wrap
 from typing import Any
 
-from tests.benchmarks.figures import Figure, short
+from benchmarks.figures import Figure, short
 
 NAME_WIDTH = 72
 _MET = {True: "yes", False: "NO", None: ""}

@@ -10,6 +10,7 @@ from typing import Any
 from celery.apps.worker import Worker
 from celery.signals import celeryd_init
 
+from benchmarks.plain import QUEUE, register
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import open_service
 from memrepo_worker.logs import configure
@@ -17,7 +18,6 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
-from tests.benchmarks.plain import QUEUE, register
 from tests.support.delayed_store import DelayedStore
 
 CONNECTIONS_MAX = 32

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from tests.benchmarks.far import further_away
-from tests.benchmarks.figures import Figure, at_least, p50
-from tests.benchmarks.lab import ORG, Bench, Lab
-from tests.benchmarks.plain import TIMEOUT_S
-from tests.benchmarks.seed_way import seed_way
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import timed, timed_async
+from benchmarks.far import further_away
+from benchmarks.figures import Figure, at_least, p50
+from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.legacy_way import legacy_way
+from benchmarks.plain import TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import timed, timed_async
 
 ROUND_TRIP_S = 0.030
 BOUNDS = {1: at_least(8), 50: None}
@@ -21,14 +21,14 @@ FILES = 8
 SUSTAINED_AGE, SUSTAINED = 200, 1000
 
 
-def seed(lab: Lab) -> Iterator[Figure]:
+def legacy(lab: Lab) -> Iterator[Figure]:
     """Measure commits of one file in a repository of eight, both ways."""
     with (
         further_away(lab, lab.seaweedfs.endpoint_url, ROUND_TRIP_S) as far,
         lab.worker(endpoint_url=far) as bench,
     ):
         for age, bound in (BOUNDS_LONG if lab.long else BOUNDS).items():
-            theirs, requests = _seed(lab, far, age)
+            theirs, requests = _legacy(lab, far, age)
             ours = _ours(bench, age)
             parts = {"Letta server p50 ms": theirs * 1e3, "ours p50 ms": ours * 1e3, "its requests": requests}
             yield Figure(
@@ -38,12 +38,12 @@ def seed(lab: Lab) -> Iterator[Figure]:
                 yield _sustained(bench, theirs)
 
 
-def _seed(lab: Lab, far: str, age: int) -> tuple[float, float]:
+def _legacy(lab: Lab, far: str, age: int) -> tuple[float, float]:
     """Return the other way's p50 in seconds, and its requests to the store per commit."""
-    prefix, texts = f"seed-{age}/agent", Texts()
-    with seed_way(lab.seaweedfs.endpoint_url, prefix) as near:
+    prefix, texts = f"legacy-{age}/agent", Texts()
+    with legacy_way(lab.seaweedfs.endpoint_url, prefix) as near:
         near.create(texts.files(FILES), [texts.changes(3) for _ in range(age - 1)])
-    with seed_way(far, prefix) as way:
+    with legacy_way(far, prefix) as way:
         way.commit(texts.changes(3))  # connects
         way.requests = 0
         changes = texts.prepared(COMMITS_OF_SEED, 3)

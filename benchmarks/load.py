@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.texts import Texts
 from memrepo import AsyncMemoryRepos
-from tests.benchmarks.lab import ORG, Bench, Lab
-from tests.benchmarks.texts import Texts
 
 HOT = "hot"
 UNDER_WAY = 500
@@ -23,7 +23,7 @@ def keeping_busy(lab: Lab, bench: Bench) -> Iterator[None]:
     folder = lab.new_folder("load")
     sign = folder / "under-way"
     job = json.dumps({"broker_url": bench.settings.broker_url, "sign": str(sign)})
-    with lab.process("tests.benchmarks.load", job, folder=folder, ready=sign.exists):
+    with lab.process("benchmarks.load", job, folder=folder, ready=sign.exists):
         yield
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.figures import Figure, at_most, p50, ratio
+from benchmarks.lab import Lab
+from benchmarks.plain import ECHO, KEEP, TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import in_turns, timed
 from memrepo.wire.operations import GET_FILES
-from tests.benchmarks.figures import Figure, at_most, p50, ratio
-from tests.benchmarks.lab import Lab
-from tests.benchmarks.plain import ECHO, KEEP, TIMEOUT_S
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import in_turns, timed
 
 FILES = 200
 READS = 100

@@ -1,4 +1,4 @@
-"""Makes repositories as the seed did: git in a working folder, then an upload of whatever files' times changed.
+"""Makes repositories as the Letta server did: git in a working folder, then an upload of whatever files' times changed.
 
 Written anew from its description. The working folder is what is in the store at every commit; files that git removed
 are not removed in the store, which is the root of the fault that hides commits.
@@ -16,12 +16,12 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.stock_git import stock_git
 
-NAME, EMAIL = "Seed", "seed@example.org"
+NAME, EMAIL = "Legacy", "legacy@example.org"
 
 
 @dataclass
-class SeedRepository:
-    """One agent's repository in the seed's layout; ``acknowledged`` are the shas that its commits returned."""
+class LegacyRepository:
+    """One agent's repository in the legacy layout; ``acknowledged`` are the shas that its commits returned."""
 
     store: Store
     org_id: str
@@ -100,7 +100,7 @@ class SeedRepository:
 
 
 class _SeedGit(Git):
-    """git as the seed ran it: in a working folder, with the repository's own settings."""
+    """git as the Letta server ran it: in a working folder, with the repository's own settings."""
 
     work: Path
 

@@ -1,4 +1,4 @@
-"""The seed's way of a commit: download everything, spawn git for each file, upload what changed.
+"""The Letta server's way of a commit: download everything, spawn git for each file, upload what changed.
 
 Written anew from its description: six processes, and one for each file. At its cheapest: no lock, and one client with
 64 connections for all commits.
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CONNECTIONS = 64
-NAME, EMAIL = "Seed", "seed@example.org"
+NAME, EMAIL = "Legacy", "legacy@example.org"
 Item = TypeVar("Item")
 
 
-class SeedWay:
-    """One agent's repository, in a bucket as the seed laid it out."""
+class LegacyWay:
+    """One agent's repository, in a bucket as the Letta server laid it out."""
 
     def __init__(self, endpoint_url: str, prefix: str, threads: ThreadPoolExecutor) -> None:
         self._s3 = _client(endpoint_url)
@@ -51,7 +51,7 @@ class SeedWay:
             self._upload(work, {})
 
     def commit(self, changes: Mapping[str, str]) -> str:
-        """Commit as the seed did; return the sha."""
+        """Commit as the Letta server did; return the sha."""
         with TemporaryDirectory() as folder:
             work = Path(folder)
             self._download(work)
@@ -115,10 +115,10 @@ _IDENT = {"NAME": NAME, "EMAIL": EMAIL}
 
 
 @contextmanager
-def seed_way(endpoint_url: str, prefix: str) -> Iterator[SeedWay]:
+def legacy_way(endpoint_url: str, prefix: str) -> Iterator[LegacyWay]:
     """Give a repository whose threads are gone when the block ends."""
     with ThreadPoolExecutor(CONNECTIONS) as threads:
-        yield SeedWay(endpoint_url, prefix, threads)
+        yield LegacyWay(endpoint_url, prefix, threads)
 
 
 def _client(endpoint_url: str) -> S3Client:

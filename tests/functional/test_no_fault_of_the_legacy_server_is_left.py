@@ -1,6 +1,6 @@
 """One test per fault of the system that memrepo descends from, as far as a client can see it.
 
-Those that need a failing or a racing store are in ``tests/service/test_faults_of_the_seed.py``.
+Those that need a failing or a racing store are in ``tests/service/test_failing_and_racing_stores_lose_no_commit.py``.
 """
 
 from __future__ import annotations

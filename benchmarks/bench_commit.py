@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from benchmarks.figures import Figure, at_least, at_most, ratio
+from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.plain import BARE, TIMEOUT_S
+from benchmarks.texts import Texts
+from benchmarks.timing import WARM_UP, in_turns, in_turns_async
 from memrepo.repo import MemoryRepo
-from tests.benchmarks.figures import Figure, at_least, at_most, ratio
-from tests.benchmarks.lab import ORG, Bench, Lab
-from tests.benchmarks.plain import BARE, TIMEOUT_S
-from tests.benchmarks.texts import Texts
-from tests.benchmarks.timing import WARM_UP, in_turns, in_turns_async
 
 COMMITS = 150
 AGENTS = 200
