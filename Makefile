@@ -7,8 +7,10 @@ STAMP := .venv/installed-from
 # Installed means: in this folder, by this Python, from this lock and this project file.
 FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | cksum
 
+CHECKS = check-format check-lint check-types check-walls check-addresses
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check test test-quick fresh-venv fresh demo bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-quick fresh-venv fresh demo bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/functional tests/producer/test_the_documentation.py
 
@@ -32,15 +34,29 @@ install-now:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(FINGERPRINT) > $(STAMP)
 
-check: install  ## format, lint, types, walls, and nothing of one machine in tracked files
+check: install  ## format, lint, types, walls, addresses; each runs, also after one has failed
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+
+check-format:
 	$(BIN)/ruff format --check .
+
+check-lint:
 	$(BIN)/ruff check .
+
+check-types:
 	$(BIN)/mypy
+
+check-walls:
 	$(BIN)/lint-imports
+
+check-addresses:
 	@# Written so that this line does not find itself.
 	@if git grep -nIE 'p[y]pi\.org|p[y]thonhosted|(extra-)?index-[u]rl|(^|[^A-Za-z0-9_.])/([w]ork|[r]oot|[t]mp)/[A-Za-z0-9_.]' \
 	  -- . ':!docs/*.svg'; then \
 	echo "The lines above hold a package server's address or a path of one machine." >&2; exit 1; fi
+
+fix: install  ## mend what tools can: lint and format; what is left is said
+	$(BIN)/ruff check --fix . ; lint=$$? ; $(BIN)/ruff format . && exit $$lint
 
 test: install  ## run the tests (LONG=1 for the long forms)
 	$(BIN)/python -m pytest

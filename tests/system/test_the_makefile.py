@@ -1,4 +1,4 @@
-"""The Makefile's memory, with a stand-in for Python: the real installation takes most of a minute."""
+"""What `make` runs, with a stand-in for Python and its tools: the real ones take most of a minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes
+from memrepo_worker.processes import Processes, ProcessFailedError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,3 +88,57 @@ def test_a_checkout_that_was_moved_begins_anew(
 
     assert not (moved / ".venv" / "old").exists()
     assert (moved / ".venv" / "installed-from").exists()
+
+
+CHECKERS = ("ruff format --check .", "ruff check .", "mypy", "lint-imports")
+
+
+def stand_ins(checkout: Path, failing: str) -> None:
+    """Put in place of each tool one that notes how it was called, and fails where the call is the one that is named."""
+    for tool in ("ruff", "mypy", "lint-imports"):
+        script = checkout / ".venv" / "bin" / tool
+        script.write_text(
+            f'#!/bin/sh\ncall=$(echo "{tool} $*" | sed "s/ *$//")\necho "$call" >> calls\n[ "$call" != "{failing}" ]\n'
+        )
+        script.chmod(0o755)
+
+
+def make(checkout: Path, target: str) -> int:
+    """Return how a target ended, after an installation that is not counted."""
+    make_install(checkout)
+    (checkout / "calls").write_text("")
+    env = {"PATH": environment()["PATH"], "PYTHON": f"{checkout}/python3"}
+    try:
+        Processes(Counters()).run(["make", target], env=env, cwd=checkout, timeout_s=60)
+    except ProcessFailedError:
+        return 1
+    return 0
+
+
+def tools_called(checkout: Path) -> list[str]:
+    calls = (checkout / "calls").read_text().splitlines()
+    return [call for call in calls if call.startswith(("ruff", "mypy", "lint"))]
+
+
+@pytest.mark.parametrize("failing", ["none of them", *CHECKERS])
+def test_a_check_runs_every_tool_and_fails_if_one_has_found_something(checkout: Path, failing: str) -> None:
+    make_install(checkout)
+    stand_ins(checkout, failing)
+
+    assert make(checkout, "check") == (failing in CHECKERS)
+    assert tools_called(checkout) == list(CHECKERS)
+
+
+def test_mending_formats_also_where_the_linter_cannot_mend_all(checkout: Path) -> None:
+    make_install(checkout)
+    stand_ins(checkout, "ruff check --fix .")
+
+    assert make(checkout, "fix") == 1
+    assert tools_called(checkout) == ["ruff check --fix .", "ruff format ."]
+
+
+def test_a_commit_is_checked_by_the_same_command() -> None:
+    config = (ROOT / ".pre-commit-config.yaml").read_text()
+
+    assert "entry: make check\n" in config
+    assert "http" not in config
