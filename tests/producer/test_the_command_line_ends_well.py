@@ -31,12 +31,16 @@ def started(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     prelude: str = "",
+    closed: int | None = None,
     **env: str,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command in a process of its own, as ``python -m memrepo`` does."""
+    """Run a command in a process of its own, as ``python -m memrepo`` does; one standard stream may be closed."""
     code = f"{prelude}\nimport runpy; runpy.run_module('memrepo', run_name='__main__')"
+    command = [sys.executable, "-c", code, *arguments]
+    if closed is not None:
+        command = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command]
     with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -136,22 +140,84 @@ sys.meta_path.insert(0, Interrupting())
         assert ended(process) == (130, "Interrupted.\n")
 
 
-def test_output_that_does_not_fit_on_the_disk_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full, started("config", stdout=full.fileno()) as process:
+# Python keeps what it could not write and tries again when it ends, unless PYTHONUNBUFFERED (here empty: not) is set.
+UNBUFFERED = ("", "1")
+
+
+@pytest.mark.parametrize("unbuffered", UNBUFFERED)
+@pytest.mark.parametrize("arguments", [("config",), ("--help",)])
+def test_output_that_does_not_fit_on_the_disk_is_one_line(
+    arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        started(*arguments, stdout=full.fileno(), PYTHONUNBUFFERED=unbuffered) as process,
+    ):
         code, stderr = ended(process)
 
     assert code == 1
     assert stderr == "Error: the output cannot be written: No space left on device\n"
 
 
-def test_a_reader_that_has_read_enough_is_no_error() -> None:
+@pytest.mark.parametrize("unbuffered", UNBUFFERED)
+def test_a_reader_that_has_read_enough_is_no_error(unbuffered: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        with started("config", stdout=writing) as process:
+        with started("config", stdout=writing, PYTHONUNBUFFERED=unbuffered) as process:
             assert ended(process) == (141, "")
     finally:
         os.close(writing)
+
+
+def test_an_error_that_cannot_be_told_has_its_exit_code() -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        started("no-such-command", stderr=full.fileno(), PYTHONUNBUFFERED="") as process,
+    ):
+        stdout, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, stdout) == (2, "")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_output_that_is_closed_is_one_line_and_nothing_is_done(
+    broker: Valkey, worker: StandIn, as_json: bool
+) -> None:
+    options = ["--json"] if as_json else []
+    with started(*COMMIT, *options, closed=1, MEMREPO_BROKER_URL=broker.url) as process:
+        code, stderr = ended(process)
+
+    assert code == 1
+    assert stderr.count("\n") == 1
+    assert "the output cannot be written: standard output is closed" in stderr
+    assert worker.taken == []
+
+
+def test_errors_that_are_closed_leave_output_and_exit_code() -> None:
+    with started("config", closed=2) as process:
+        stdout, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert stdout.startswith("MEMREPO_BROKER_URL=")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        ((*COMMIT, "--put", "b.md", "-"), 2, "what is meant for b.md cannot be read"),
+        (("delete", "acme", "agent-1"), 1, "Aborted: nothing was done."),
+    ],
+)
+def test_input_that_is_closed_is_not_read_as_empty(
+    arguments: tuple[str, ...], code: int, reason: str
+) -> None:
+    with started(*arguments, closed=0) as process:
+        ended_with, stderr = ended(process)
+
+    assert ended_with == code
+    assert reason in stderr
+    assert "Traceback" not in stderr
 
 
 def test_standard_input_is_read_once_only() -> None:

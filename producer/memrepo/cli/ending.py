@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from click.exceptions import Exit
 
 from memrepo import errors
 from memrepo.cli.interrupt import INTERRUPTED
+from memrepo.cli.streams import abandon, output_is_closed
 from memrepo.cli.table import EXTRAS
 from memrepo.installed import install_command
 
@@ -68,12 +70,12 @@ class CommandError(Exception):
         if not self.message:
             return
         told = {"type": self.kind, "message": self.message, "details": dict(self.details)}
-        with suppress(OSError):  # nobody reads that, either
-            if as_json:
-                click.echo(json.dumps({"error": told}, ensure_ascii=False), err=True)
-            else:
-                head = "" if self.exit_code == INTERRUPTED else click.style("Error: ", fg="red")
-                click.echo(head + plain(self.message), err=True)
+        head = "" if self.exit_code == INTERRUPTED else click.style("Error: ", fg="red")
+        text = json.dumps({"error": told}, ensure_ascii=False) if as_json else head + plain(self.message)
+        try:
+            click.echo(text, err=True)
+        except OSError:  # nobody reads that, either
+            abandon(sys.stderr)
 
 
 @contextmanager
@@ -94,6 +96,19 @@ def telling(as_json: Callable[[], bool]) -> Iterator[None]:
         return
     end.tell(as_json=as_json())
     raise Exit(end.exit_code)
+
+
+def require_output() -> None:
+    """Refuse to begin where standard output is closed: what is asked for could not be told.
+
+    Raises:
+        CommandError: it is.
+    """
+    if output_is_closed():
+        raise CommandError(
+            "OutputError",
+            "the output cannot be written: standard output is closed. Send it to /dev/null if nobody is to read it.",
+        )
 
 
 def _end_by(error: errors.MemoryRepoError | click.ClickException | CommandError | OSError) -> CommandError:
@@ -126,6 +141,7 @@ def _end_of_files(error: OSError) -> CommandError:
         return CommandError("FileError", f"{error.filename} cannot be used: {reason}")
     if error.errno not in _OF_OUTPUT:
         return CommandError("OSError", reason)
+    abandon(sys.stdout)
     if error.errno == errno.EPIPE:
         return CommandError("OutputError", "", PIPE_CLOSED)
     return CommandError("OutputError", f"the output cannot be written: {reason}")

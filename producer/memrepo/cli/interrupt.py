@@ -23,6 +23,11 @@ def claim_process() -> None:
     _Process.is_ours = True
 
 
+def is_own_process() -> bool:
+    """Return whether this process runs the command alone."""
+    return _Process.is_ours
+
+
 @contextmanager
 def ending_at_once() -> Iterator[None]:
     """Let Ctrl+C end the process at once while modules are loaded, where an exception may be raised anywhere.

@@ -17,7 +17,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from memrepo.cli.ending import JSON_ASKED, telling
+from memrepo.cli.ending import JSON_ASKED, require_output, telling
 from memrepo.cli.table import PRODUCER, Row
 
 ENTRY_POINTS = "memrepo.commands"
@@ -90,6 +90,7 @@ class Commands(click.Group):
         """Read the command line's first part."""
         as_json = "--json" in args  # what is wrong may come before it
         with telling(lambda: as_json):
+            require_output()
             ctx = super().make_context(info_name, args, parent, **extra)
         ctx.meta[JSON_ASKED] = as_json
         return ctx

@@ -194,7 +194,7 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
     if not yes and as_json:
         raise click.UsageError("With --json nobody is asked: say --yes.")
     if not yes:
-        click.confirm(f"Delete the memory of {org}/{agent} for good?", abort=True, err=True)
+        _confirm(f"Delete the memory of {org}/{agent} for good?")
     with client() as repos:
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
@@ -204,6 +204,14 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
         show_json({"org_id": org, "agent_id": agent, "deleted": True})
     else:
         click.echo(f"deleted {org}/{agent}")
+
+
+def _confirm(question: str) -> None:
+    """Ask; whoever cannot answer, as standard input is closed, has not said yes."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except OSError as error:
+        raise click.Abort from error
 
 
 def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:
