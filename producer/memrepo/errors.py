@@ -66,7 +66,7 @@ class InvalidRequestError(MemoryRepoError):
     """The request is malformed; ``details["field"]`` names the field. Fix it, do not send it again."""
 
     @classmethod
-    def of(cls, field: str, reason: str, **details: Any) -> InvalidRequestError:  # noqa: ANN401 - JSON values
+    def of(cls, field: str, reason: str, **details: Any) -> InvalidRequestError:
         """Build the error for one field."""
         return cls(f"{field}: {reason}", {"field": field, **details})
 

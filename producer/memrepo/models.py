@@ -48,14 +48,14 @@ def _content_to_json(data: bytes | None, info: SerializationInfo) -> dict[str, A
         return {"base64": base64.b64encode(data).decode()}
 
 
-def _content_from_json(value: Any, info: ValidationInfo) -> bytes | None:  # noqa: ANN401 - what pydantic hands in
+def _content_from_json(value: object, info: ValidationInfo) -> bytes | None:
     contents: Sequence[bytes] = info.context or ()
     match value:
-        case {"attached": int(number)} if len(value) == 1 and 0 <= number < len(contents):
+        case {"attached": int(number), **more} if not more and 0 <= number < len(contents):
             return contents[number]
-        case {"utf8": str(text)} if len(value) == 1:
+        case {"utf8": str(text), **more} if not more:
             return text.encode()
-        case {"base64": str(text)} if len(value) == 1:
+        case {"base64": str(text), **more} if not more:
             return base64.b64decode(text, validate=True)
         case str():
             return value.encode()

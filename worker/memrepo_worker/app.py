@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from importlib import metadata
-from random import Random  # noqa: TID251 - the composition root is where randomness comes from
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -63,10 +63,7 @@ def build_app(settings: WorkerSettings, shard_context: ShardContext | None = Non
 
 def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     """Return what Celery must be told."""
-    queues = [
-        Queue(name, routing_key=name, no_declare=True)  # type: ignore[no-untyped-call]
-        for name in queue_names(settings.shards)
-    ]
+    queues = [Queue(name, routing_key=name, no_declare=True) for name in queue_names(settings.shards)]
     return {
         "broker_url": settings.broker.for_celery,
         "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from random import Random  # noqa: TID251 - the composition root is where randomness comes from
+from random import Random
 from typing import ParamSpec, TypeVar
 
 from memrepo.clock import Clock, system_clock

@@ -8,10 +8,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar
 
 import click
 from click.exceptions import Exit
+from typing_extensions import override
 
 from memrepo.cli.ending import JSON_ASKED, CommandError, plain
 from memrepo.cli.interrupt import INTERRUPTED, leave_at_once
@@ -42,8 +43,10 @@ class Seconds(click.types.FloatParamType):
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Return the number."""
+    @override
+    def convert(
+        self, value: SupportsFloat | SupportsIndex, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         seconds = float(super().convert(value, param, ctx))
         if not 0 <= seconds <= threading.TIMEOUT_MAX:
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)

@@ -26,7 +26,7 @@ ENTRY_POINTS = "memrepo.commands"
 class Commands(click.Group):
     """Commands that are loaded when they are asked for, and whose errors end in one line and an exit code."""
 
-    def __init__(self, *args: Any, rows: Mapping[str, Row] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, rows: Mapping[str, Row] | None = None, **kwargs: Any) -> None:
         """Take click's arguments, and the rows; None stands for the producer's and those that packages add."""
         super().__init__(*args, **kwargs)
         self._rows = rows
@@ -73,7 +73,7 @@ class Commands(click.Group):
         command = None if row else super().get_command(ctx, name)
         return row.help_line if row else command.get_short_help_str() if command else ""
 
-    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's signature
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own returns what a command does
         """Run as a program: what the terminal's encoding does not have is written as an escape, not as a traceback."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -85,7 +85,7 @@ class Commands(click.Group):
         info_name: str | None,
         args: list[str],
         parent: click.Context | None = None,
-        **extra: Any,  # noqa: ANN401 - click's signature
+        **extra: Any,
     ) -> click.Context:
         """Read the command line's first part."""
         as_json = "--json" in args  # what is wrong may come before it
@@ -95,7 +95,7 @@ class Commands(click.Group):
         ctx.meta[JSON_ASKED] = as_json
         return ctx
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         with telling(lambda: bool(ctx.meta.get(JSON_ASKED))):
             return super().invoke(ctx)

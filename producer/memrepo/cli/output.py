@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
@@ -11,12 +10,12 @@ from memrepo.cli.ending import plain
 from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
 
 
-def show_json(value: Any) -> None:  # noqa: ANN401 - any result
+def show_json(value: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(to_json(value), indent=2, ensure_ascii=False))
 
 
-def to_json(value: Any) -> Any:  # noqa: ANN401 - any result
+def to_json(value: object) -> object:
     """Return the JSON form of a result."""
     if isinstance(value, Model):
         return value.model_dump(mode="json")

@@ -113,7 +113,7 @@ class BrokerConnection:
     def publish(self, messages: Sequence[Message]) -> None:
         """Put messages into their queues, in order, in one round trip where they are small."""
         app, producer = self.open()
-        with producer.batch() as batch:  # type: ignore[no-untyped-call]  # kombu ships few types
+        with producer.batch() as batch:
             held_bytes = 0
             for message in messages:
                 if message is not messages[0]:
@@ -183,7 +183,7 @@ def _try_once(error: Exception, _pause_s: float) -> None:
 def _look_at_server(client: Redis, settings: Settings) -> None:
     """Check that a server is one that serves us, and that its workers have as many shards, and our rule for names."""
     pipeline = client.pipeline(transaction=False)
-    pipeline.execute_command("HELLO")  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    pipeline.execute_command("HELLO")
     pipeline.get(SHARDS_KEY)
     pipeline.get(NAMES_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
@@ -199,7 +199,7 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
 def close_quietly(connection: Connection) -> None:
     """Close a connection of which nothing more is expected."""
     try:
-        connection.collect()  # type: ignore[no-untyped-call]  # kombu ships few types
+        connection.collect()
     except Exception as error:  # noqa: BLE001 - it is lost anyway
         log.debug("closing failed: %s", type(error).__name__)
 
@@ -215,7 +215,7 @@ def make_app(settings: Settings) -> Celery:
         broker_use_ssl=dict(broker.tls) if broker.tls else None,
         task_serializer="json",
         accept_content=["json"],
-        task_queues=[Queue(name) for name in queue_names(settings.shards)],  # type: ignore[no-untyped-call]  # as above
+        task_queues=[Queue(name) for name in queue_names(settings.shards)],
         task_create_missing_queues=False,
         task_send_sent_event=False,
         task_publish_retry=False,

@@ -200,7 +200,7 @@ class Replies:
             self._closing.wait(RECONNECT_PAUSE_S)
 
     def _listen(self) -> None:
-        with self._redis().pubsub() as pubsub:  # type: ignore[no-untyped-call]  # redis-py left it untyped
+        with self._redis().pubsub() as pubsub:
             pubsub.subscribe(self.channel)
             while not self._closing.is_set():
                 self._hear(pubsub)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from memrepo import models
 from memrepo.limits import Limits
@@ -41,11 +41,12 @@ class Operation(Generic[Asked, Result]):
         """The name of its Celery task."""
         return TASK_PREFIX + self.name
 
-    def result_to_json(self, value: Result) -> Any:  # noqa: ANN401 - any JSON value
+    def result_to_json(self, value: Result) -> JsonValue:
         """Return the JSON form of a result."""
-        return self.result.dump_python(value, mode="json")
+        written: JsonValue = self.result.dump_python(value, mode="json")
+        return written
 
-    def result_from_json(self, value: Any) -> Result:  # noqa: ANN401 - any JSON value
+    def result_from_json(self, value: JsonValue) -> Result:
         """Rebuild a result from its JSON form."""
         return self.result_from_payload(Payload(value))
 
@@ -93,7 +94,7 @@ _BY_REQUEST: Mapping[type[requests.Request], Operation[Any, Any]] = {
 }
 
 
-def result_of_task(payload: Payload, task_name: str | None) -> Any:  # noqa: ANN401 - any operation's result
+def result_of_task(payload: Payload, task_name: str | None) -> object:
     """Rebuild the result of a task, known by its name alone; None is a record's that names no task.
 
     Raises:
@@ -107,13 +108,13 @@ def result_of_task(payload: Payload, task_name: str | None) -> Any:  # noqa: ANN
     return operation.result_from_payload(payload)
 
 
-def _result_by_form(payload: Payload) -> Any:  # noqa: ANN401 - any operation's result
+def _result_by_form(payload: Payload) -> object:
     """Rebuild a result by its form: that of the operation which has its fields and the fewest others.
 
     There are others where a result has grown since that record was written.
     """
     said = _fields_of(payload.value)
-    fitting: list[tuple[int, Any]] = []
+    fitting: list[tuple[int, object]] = []
     for operation in OPERATIONS.values():
         try:
             result = operation.result_from_payload(payload)
@@ -129,7 +130,7 @@ def _result_by_form(payload: Payload) -> Any:  # noqa: ANN401 - any operation's 
     return min(fitting, key=lambda pair: pair[0])[1]
 
 
-def _fields_of(value: Any) -> frozenset[str] | None:  # noqa: ANN401 - any JSON value
+def _fields_of(value: JsonValue) -> frozenset[str] | None:
     """Return the names of the fields of a result, or of the first in a list; None where it has none."""
     first = value[0] if isinstance(value, list) and value else value
     return frozenset(first) if isinstance(first, dict) else None
@@ -149,7 +150,7 @@ def validate(request: requests.Request, limits: Limits) -> None:
     request.check(limits)
 
 
-def request_to_json(request: requests.Request) -> Any:  # noqa: ANN401 - any JSON value
+def request_to_json(request: requests.Request) -> dict[str, JsonValue]:
     """Return a request as its message says it.
 
     A field at its default is left out, so that a worker of an earlier version serves it, too.
@@ -170,7 +171,7 @@ def build(
     request_type: type[requests.Request],
     contents: Sequence[bytes] = (),
     /,
-    **values: Any,  # noqa: ANN401
+    **values: JsonValue,
 ) -> requests.Request:
     """Build a request from a caller's or a message's values; ``contents`` are what they have attached.
 

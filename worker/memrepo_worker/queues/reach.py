@@ -43,6 +43,6 @@ def try_out(client: Redis) -> None:
         WrongModeError: it is a node of a cluster, or a Sentinel.
         redis.RedisError: it does not do one of these.
     """
-    refuse_mode(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    refuse_mode(client.execute_command("HELLO"))
     client.eval(_TRY_WRITE, 1, f"memrepo:probe:{uuid4().hex}")
-    client.execute_command("CLIENT", "TRACKING", "OFF")  # type: ignore[no-untyped-call]  # who may not, may not turn it on
+    client.execute_command("CLIENT", "TRACKING", "OFF")  # who may not, may not turn it on

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from random import Random  # noqa: TID251 - the type alone: the generator itself is passed in
+from random import Random
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.requests import Request

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random  # noqa: TID251 - the composition root is where randomness comes from
+from random import Random
 from typing import Any
 
 from memrepo.async_client import AsyncMemoryRepos

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import field_validator
+from typing_extensions import override
 
 from memrepo.limits import Limits
 from memrepo.validation import values
@@ -25,7 +26,8 @@ class ReadRequest(Request):
 
     ref: str = "HEAD"
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_ref(self.ref)
         self.check_read(limits)
 
@@ -42,11 +44,13 @@ class GetFilesRequest(ReadRequest):
 
     _relative = field_validator("paths")(strip_slashes)
 
-    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see ReadRequest
+    @override
+    def check_read(self, limits: Limits) -> None:
         check_path_list(self.paths, limits)
 
     @property
-    def size_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def size_bytes(self) -> int:
         return bytes_of_paths(self.paths)
 
 
@@ -59,7 +63,8 @@ class GetFileRequest(ReadRequest):
 
     _relative = field_validator("path")(strip_slash)
 
-    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see ReadRequest
+    @override
+    def check_read(self, limits: Limits) -> None:
         values.check_path(self.path, limits, "path")
 
 
@@ -72,7 +77,8 @@ class ListFilesRequest(ReadRequest):
     limit: int = 1000
     after: str | None = None
 
-    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see ReadRequest
+    @override
+    def check_read(self, limits: Limits) -> None:
         values.check_count(self.limit, "limit", 1, LIST_LIMIT_MAX)
         values.check_text(self.prefix, limits, "prefix")
         values.check_text(self.after or "", limits, "after")
@@ -92,7 +98,8 @@ class GetHistoryRequest(ReadRequest):
     def _relative(cls, path: str | None) -> str | None:
         return None if path is None else strip_slash(path)
 
-    def check_read(self, limits: Limits) -> None:  # noqa: D102 - see ReadRequest
+    @override
+    def check_read(self, limits: Limits) -> None:
         values.check_count(self.limit, "limit", 1, HISTORY_LIMIT_MAX)
         if self.path is not None:
             values.check_path(self.path, limits, "path")
@@ -107,7 +114,8 @@ class GetHeadShaRequest(Request):
 
     branch: str = "main"
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_branch(self.branch)
 
 
@@ -122,13 +130,15 @@ class DiffRequest(Request):
 
     _relative = field_validator("paths")(strip_slashes)
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_ref(self.base, "base")
         values.check_ref(self.target, "target")
         check_path_list(self.paths, limits)
 
     @property
-    def size_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def size_bytes(self) -> int:
         return bytes_of_paths(self.paths)
 
 
@@ -148,5 +158,6 @@ class FindRequestRequest(Request):
 
     wanted: str
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_request_id(self.wanted)  # callers know it as request_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import field_validator
+from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
@@ -33,7 +34,8 @@ class CreateRepoRequest(WriteRequest):
     def _relative(cls, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
         return tuple(relative(file) for file in files)
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         check_changes(self.initial_files, limits, "initial_files")
         for index, change in enumerate(self.initial_files):
             if change.deletes:
@@ -41,15 +43,18 @@ class CreateRepoRequest(WriteRequest):
         self.author.check("author")
 
     @property
-    def content_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def content_bytes(self) -> int:
         return _content_bytes(self.initial_files)
 
     @property
-    def size_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def size_bytes(self) -> int:
         return _size_bytes(self.initial_files)
 
     @property
-    def public_summary(self) -> str:  # noqa: D102 - see Request
+    @override
+    def public_summary(self) -> str:
         return f"{super().public_summary} {len(self.initial_files)} files {self.content_bytes} bytes"
 
 
@@ -71,7 +76,8 @@ class CommitRequest(WriteRequest):
     def _relative(cls, changes: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
         return tuple(relative(change) for change in changes)
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         check_changes(self.changes, limits, "changes")
         values.check_message(self.message, limits)
         self.author.check("author")
@@ -81,15 +87,18 @@ class CommitRequest(WriteRequest):
             values.check_sha(self.expected_head, "expected_head")
 
     @property
-    def content_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def content_bytes(self) -> int:
         return _content_bytes(self.changes)
 
     @property
-    def size_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def size_bytes(self) -> int:
         return _size_bytes(self.changes) + len(self.message)
 
     @property
-    def public_summary(self) -> str:  # noqa: D102 - see Request
+    @override
+    def public_summary(self) -> str:
         return (
             f"{super().public_summary} {self.branch} {len(self.changes)} changes {self.content_bytes} bytes"
         )
@@ -107,14 +116,16 @@ class RestoreRequest(WriteRequest):
 
     _relative = field_validator("paths")(strip_slashes)
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_ref(self.ref)
         values.check_branch(self.branch)
         check_path_list(self.paths, limits)
         self.author.check("author")
 
     @property
-    def size_bytes(self) -> int:  # noqa: D102 - see Request
+    @override
+    def size_bytes(self) -> int:
         return bytes_of_paths(self.paths)
 
 
@@ -126,7 +137,8 @@ class CreateBranchRequest(WriteRequest):
     name: str
     start_point: str = "main"
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_branch(self.name, "name")
         values.check_ref(self.start_point, "start_point")
 
@@ -138,7 +150,8 @@ class DeleteBranchRequest(WriteRequest):
 
     name: str
 
-    def check_fields(self, limits: Limits) -> None:  # noqa: ARG002, D102 - see Request
+    @override
+    def check_fields(self, limits: Limits) -> None:
         values.check_branch(self.name, "name")
         if self.name == "main":
             raise InvalidRequestError.of("name", "main cannot be deleted: it is what HEAD names")

@@ -13,6 +13,7 @@ from typing import Any
 from celery import states
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
+from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
 from memrepo.redis.address import masked
@@ -87,7 +88,7 @@ class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._away = LastingTrouble(logger, "broker.trouble")
         super().__init__(*args, **kwargs)
 
@@ -119,14 +120,18 @@ class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         for name in [name for name in self.strategies if not name.startswith(TASK_PREFIX)]:
             del self.strategies[name]
 
-    def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ANN401, ARG002, D102
+    @override
+    def on_unknown_message(self, body: object, message: Any) -> None:
         refuse(self, message, None)
 
-    def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+    @override
+    def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:
         refuse(self, message, exc)
 
-    def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ANN401, ARG002, D102
+    @override
+    def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:
         refuse(self, message, exc)
 
-    def on_decode_error(self, message: Any, exc: BaseException) -> None:  # noqa: ANN401, D102
+    @override
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
         refuse(self, message, exc)

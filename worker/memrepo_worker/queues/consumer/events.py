@@ -27,7 +27,7 @@ class TaskEvents:
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=WAITING_MAX)
         self._dispatcher: Any = None
 
-    def send(self, type: str, task_id: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
+    def send(self, type: str, task_id: str, **fields: Any) -> None:  # noqa: A002 - celery's signature
         """Send an event, now or when there is a connection again."""
         dispatcher = self._consumer.event_dispatcher
         if dispatcher is None:

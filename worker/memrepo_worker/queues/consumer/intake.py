@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random  # noqa: TID251 - the type alone: the generator itself is passed in
+from random import Random
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -39,7 +39,7 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         counters: Counters,
         random: Random,
         shard_context: ShardContext,
-        **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
+        **options: Any,
     ) -> None:
         super().__init__(consumer, **options)
         self.settings = settings

@@ -39,7 +39,7 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         shard_context: ShardContext,
         new_token: Callable[[], str],
         exit_now: Callable[[int], None],
-        **options: Any,  # noqa: ANN401 - whatever else Celery's worker was started with
+        **options: Any,
     ) -> None:
         super().__init__(consumer, **options)
         self._consumer = consumer

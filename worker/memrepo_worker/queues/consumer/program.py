@@ -25,7 +25,7 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
     ``about`` is what the line that tells of its being ready says of it beside its name and shards.
     """
 
-    def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401 - Celery's
+    def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:
         """Note what only we know."""
         self._about = about
         super().on_before_init(**options)

@@ -56,7 +56,7 @@ class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         consumer: Consumer,
         owned_shard: OwnedShard,
         number: str,
-        **options: Any,  # noqa: ANN401 - celery's
+        **options: Any,
     ) -> None:
         super().__init__(
             message,
@@ -225,7 +225,7 @@ class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         """Whether its sender set an end to its waiting (Celery's ``expires``), and that is over."""
         return self.expires is not None and bool(self.expires.timestamp() < system_clock())
 
-    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002, ANN401 - celery's signature
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - celery's signature
         """Send an event over the connection that the consumer has now, not the one of the delivery."""
         self._consumer.intake.events.send(type, self.id, **fields)
 

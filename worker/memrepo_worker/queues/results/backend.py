@@ -69,7 +69,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     All methods but ``cancel`` wait until Redis takes the write.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - celery's
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._thread = threading.local()
         self._away = LastingTrouble(logger, "results.trouble")
@@ -196,9 +196,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
         on_error = partial(self.on_connection_error, None)
-        answer = retry_over_time(  # type: ignore[no-untyped-call]
-            step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING
-        )
+        answer = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
         self._away.over()
         return answer
 

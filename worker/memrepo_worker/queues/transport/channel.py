@@ -10,8 +10,8 @@ What is kombu's own stays kombu's own: events, remote control, every other queue
 All touches on kombu's private parts are in this module.
 """
 
-# mypy: disable-error-code="no-untyped-call"
 # kombu's methods have no types.
+# mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class ShardChannel(kombu_redis.Channel):
 
     QoS = ShardQoS
 
-    def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+    def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:
         self.shard_context = transport.shard_context
         self._watching: TrackingConnection | None = None
         self._waiting: set[str] = set()
@@ -334,7 +334,7 @@ class ShardTransport(kombu_redis.Transport):
     Channel = ShardChannel
     shard_context: ShardContext
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu's
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cycle = ShardPoller()  # type: ignore[assignment]  # as kombu's own does
 

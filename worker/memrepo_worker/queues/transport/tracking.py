@@ -4,7 +4,6 @@ It rests on ``CLIENT TRACKING`` (Redis 6 and Valkey): the server remembers which
 announces, once, that one was changed by somebody else. Reading the queue again arms it anew.
 """
 
-# mypy: disable-error-code="no-untyped-call"
 # redis-py's connection has no types.
 
 from __future__ import annotations

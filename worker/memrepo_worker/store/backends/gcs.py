@@ -162,7 +162,7 @@ def _client(place: GcsPlace, options: StoreOptions) -> Client:
     plain = (place.endpoint_url or "").startswith("http://")
     client = Client(
         project=place.project or ("none" if plain else None),
-        credentials=AnonymousCredentials() if plain else None,  # type: ignore[no-untyped-call] # theirs
+        credentials=AnonymousCredentials() if plain else None,
         client_options={"api_endpoint": place.endpoint_url} if place.endpoint_url else None,
     )
     _keep_to_what_is_asked(client, options.connections_max)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from random import Random  # noqa: TID251 - the type of an argument
+from random import Random
 from typing import TypeVar
 
 from memrepo_worker.observe import store_wait
