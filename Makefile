@@ -12,7 +12,7 @@ CHECKS = check-format check-lint check-types check-walls check-addresses
 .DEFAULT_GOAL := help
 .PHONY: help install install-now check $(CHECKS) fix test test-quick fresh-venv fresh demo bench soak lock
 
-QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/functional tests/producer/test_the_documentation.py
+QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile

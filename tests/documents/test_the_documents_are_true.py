@@ -1,8 +1,9 @@
+"""What the documents name is there, and what is there is named."""
+
 from __future__ import annotations
 
 import re
 import shlex
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,49 +15,11 @@ import pytest
 
 from memrepo.cli.main import main
 from memrepo.limits import Limits
-from memrepo.settings import Settings, environment
+from memrepo.settings import Settings
 from memrepo_worker.cli.worker import worker as worker_command
 from memrepo_worker.git.command import GIT_VERSION_MIN
-from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.settings import WorkerSettings
-from tests.support.commands import up
 from tests.support.documents import DOCUMENTS, ROOT
-
-
-def run_python(*arguments: str, env: dict[str, str]) -> str:
-    whole = {"PATH": environment()["PATH"], **env}
-    return Processes(Counters()).run([sys.executable, *arguments], env=whole, timeout_s=100).decode()
-
-
-def test_a_hundred_agents_share_one_event_loop_that_nothing_blocks(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        for _ in range(2):  # the second time they have memories already
-            said = run_python(
-                "-m",
-                "tests.support.guarded_loop",
-                str(ROOT / "examples" / "agent_loop.py"),
-                env={"MEMREPO_BROKER_URL": running.broker_url, "PYTHONPATH": str(ROOT)},
-            )
-            assert said.startswith("100 agents made 1100 commits")
-
-
-def test_the_guard_ends_a_program_that_blocks_its_event_loop(tmp_path: Path) -> None:
-    program = tmp_path / "blocks.py"
-    program.write_text(
-        "import asyncio, time\n\nasync def main():\n    time.sleep(0.01)\n\nasyncio.run(main())\n"
-    )
-
-    with pytest.raises(ProcessFailedError, match="BlockingError"):
-        run_python("-m", "tests.support.guarded_loop", str(program), env={"PYTHONPATH": str(ROOT)})
-
-
-def test_the_demo_runs() -> None:
-    said = run_python(str(ROOT / "examples" / "demo.py"), env={})
-
-    assert "trees are equal to the original's, to the bit" in said
-    assert "200 commits acknowledged" in said
-    assert "Everything has stopped" in said
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
