@@ -14,7 +14,12 @@ import redis
 
 from memrepo import AsyncMemoryRepos, BrokerUnavailableError, MemoryRepoError, MemoryRepos, Settings
 from memrepo.dispatch import connection
+from memrepo.dispatch.connection import Message
+from memrepo.dispatch.publisher import Publisher
+from memrepo.ids import new_id
 from memrepo.redis.errors import Action, meaning_of
+from memrepo.routing import queue_name
+from memrepo.wire.operations import COMMIT, build
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey
 
@@ -272,3 +277,32 @@ def test_a_replica_is_waited_for_until_it_is_the_primary(broker: Valkey) -> None
             promotion.join()
 
         assert job.status() == "queued"
+
+
+def test_a_request_that_was_never_tried_as_others_took_its_time_is_told_what_they_met() -> None:
+    clock, settings = [0.0], Settings(nowhere(), enqueue_timeout_s=1)
+    first, behind = (a_message(give_up_at_s=1.0) for _ in range(2))
+
+    def prepare(_: float) -> None:
+        if clock[0] == 0.0:
+            publisher.send(behind)
+        clock[0] = 2.0  # all their time is gone with the first try
+        raise redis.ConnectionError(
+            "Error 111 connecting to there. Connection refused."
+        ) from ConnectionRefusedError(111, "Connection refused")
+
+    publisher = Publisher(settings, prepare, lambda: clock[0])
+    publisher.send(first)
+
+    for message in (first, behind):
+        with pytest.raises(BrokerUnavailableError, match="Connection refused"):
+            message.sent.result(timeout=10)
+    publisher.close()
+
+
+def a_message(give_up_at_s: float) -> Message:
+    request = build(
+        COMMIT.request, org_id="acme", agent_id="agent-1", request_id=new_id(), enqueued_at=0.0,
+        changes=[{"path": "a", "content": "x"}], message="m",
+    )  # fmt: skip
+    return Message(new_id(), COMMIT.task_name, request, queue_name(0), "memrepo.replies.x", give_up_at_s)

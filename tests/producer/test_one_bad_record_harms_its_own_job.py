@@ -158,6 +158,4 @@ def message(content: str) -> Message:
         changes=[{"path": "a", "content": content}],
         message="m",
     )
-    return Message(
-        new_id(), COMMIT.task_name, request, QUEUE, "memrepo.dispatch.replies.x", steady_clock() + 20
-    )
+    return Message(new_id(), COMMIT.task_name, request, QUEUE, "memrepo.replies.x", steady_clock() + 20)

@@ -22,7 +22,7 @@ def test_a_request_is_the_message_that_the_protocol_fixes(worker: StandIn, repo:
     assert taken.headers["kwargsrepr"] == "acme/agent-1 main 3 changes 5 bytes"
     assert taken.headers["ignore_result"] is False
     assert taken.headers["eta"] is taken.headers["expires"] is None
-    assert taken.properties["reply_to"].startswith("memrepo.dispatch.replies.")
+    assert taken.properties["reply_to"].startswith("memrepo.replies.")
     assert taken.properties["correlation_id"] == job.id
     assert taken.envelope["content-type"] == "application/json"
     args, kwargs, _ = taken.body

@@ -41,9 +41,9 @@ def test_a_result_is_published_on_the_clients_reply_channel_and_on_its_own(
     request = commit_request("acme", "a")
     with (
         broker.client().pubsub() as listening,
-        sender(broker, SHARDS, "memrepo.dispatch.replies.c1") as replying,
+        sender(broker, SHARDS, "memrepo.replies.c1") as replying,
     ):
-        listening.subscribe("memrepo.dispatch.replies.c1", f"celery-task-meta-{request.request_id}")
+        listening.subscribe("memrepo.replies.c1", f"celery-task-meta-{request.request_id}")
         replying.send(request)
         heard: dict[str, str] = {}
 
@@ -65,9 +65,9 @@ def test_the_first_final_result_stays_and_whoever_asks_again_is_told_that_one(
     first = send.final(send.send(request))
     with (
         broker.client().pubsub() as listening,
-        sender(broker, SHARDS, "memrepo.dispatch.replies.c2") as replying,
+        sender(broker, SHARDS, "memrepo.replies.c2") as replying,
     ):
-        listening.subscribe("memrepo.dispatch.replies.c2")
+        listening.subscribe("memrepo.replies.c2")
         replying.send(request)
         answer = wait_for(
             lambda: listening.get_message(ignore_subscribe_messages=True, timeout=1), "the second answer"

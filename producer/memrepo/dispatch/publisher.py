@@ -52,7 +52,7 @@ class Publisher:
         self._closed = False
         self._connection = BrokerConnection(settings, clock)
         self._large_bytes = 0
-        self._trouble: Trouble | None = None  # what the last try for the messages under way has met
+        self._trouble: Trouble | None = None  # what was met since the broker last took messages
 
     def allowance_s(self, size_bytes: int = 0) -> float:
         """Return how long a request of that size may take to be sent: longer where large ones are ahead of it."""
@@ -156,8 +156,7 @@ class Publisher:
 
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, each message's time is up, or no waiting helps."""
-        pause_s, tried = PAUSE_FIRST_S, False
-        self._trouble = None
+        pause_s, tried, first = PAUSE_FIRST_S, False, True
         while waiting := self._give_up_late(waiting):
             trouble = self._prepare_for(waiting[0])
             fresh = trouble is not None or not self._connection.connected
@@ -174,10 +173,11 @@ class Publisher:
                     self._connection.disconnect()
                     trouble = self._met(error)
                 else:
+                    self._trouble = None
                     return _sent(waiting)
             log.debug("publishing failed: %s", trouble.meaning.reason)
-            if self._trouble is None or not isinstance(trouble.cause, TimeoutError):  # silence says less
-                self._trouble = trouble
+            if first or not isinstance(trouble.cause, TimeoutError):  # silence says less
+                self._trouble, first = trouble, False
             for message in waiting:
                 message.on_trouble(trouble.meaning.reason)
             if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to

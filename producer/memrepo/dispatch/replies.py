@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
 
-CHANNEL_PREFIX = "memrepo.dispatch.replies."
+CHANNEL_PREFIX = "memrepo.replies."
 TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
 LOOKUP_MAX = 50  # keys asked for at once
