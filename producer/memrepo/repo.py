@@ -22,10 +22,12 @@ from memrepo.models import (
     Snapshot,
 )
 from memrepo.validation.values import check_id
-from memrepo.wire import operations, requests
+from memrepo.wire import operations
 from memrepo.wire.operations import Operation
+from memrepo.wire.requests import reads, writes
+from memrepo.wire.requests.base import Head, Request
 
-Asked = TypeVar("Asked", bound=requests.Request)
+Asked = TypeVar("Asked", bound=Request)
 T = TypeVar("T")
 
 Changes = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -64,7 +66,7 @@ class MemoryRepo:
 
         Without files it holds ``.memrepo/config.json``. The job raises ``RepoExistsError`` if there is one already.
         """
-        request = requests.CreateRepoRequest(
+        request = writes.CreateRepoRequest(
             **self._head(request_id),
             initial_files=_changes({} if initial_files is None else initial_files, "initial_files"),
             author=author,
@@ -98,7 +100,7 @@ class MemoryRepo:
         The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
         ``expected_sha256`` is not what is there. A commit that changes nothing gives ``created=False``.
         """
-        request = requests.CommitRequest(
+        request = writes.CommitRequest(
             **self._head(request_id),
             changes=_changes(changes, "changes"),
             message=message,
@@ -117,31 +119,31 @@ class MemoryRepo:
 
         The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
         """
-        request = requests.GetFilesRequest(**self._head(), ref=ref, paths=_paths(paths))
+        request = reads.GetFilesRequest(**self._head(), ref=ref, paths=_paths(paths))
         return self._ask(operations.GET_FILES, request)
 
     def get_file(self, path: str, *, ref: str = "HEAD") -> Job[MemoryFile]:
         """Read one file as it was at ``ref``; the job raises ``PathNotFoundError`` if it was not there."""
-        request = requests.GetFileRequest(**self._head(), path=path, ref=ref)
+        request = reads.GetFileRequest(**self._head(), path=path, ref=ref)
         return self._ask(operations.GET_FILE, request)
 
     def list_files(
         self, prefix: str = "", *, ref: str = "HEAD", limit: int = 1000, after: str | None = None
     ) -> Job[list[FileInfo]]:
         """List files whose path begins with ``prefix``, at most ``limit``, those after the path ``after``."""
-        request = requests.ListFilesRequest(**self._head(), prefix=prefix, ref=ref, limit=limit, after=after)
+        request = reads.ListFilesRequest(**self._head(), prefix=prefix, ref=ref, limit=limit, after=after)
         return self._ask(operations.LIST_FILES, request)
 
     def get_history(
         self, path: str | None = None, *, ref: str = "HEAD", limit: int = 50, after: str | None = None
     ) -> Job[list[MemoryCommit]]:
         """List commits (that changed ``path``), newest first, at most ``limit``, those older than the ref ``after``."""
-        request = requests.GetHistoryRequest(**self._head(), path=path, ref=ref, limit=limit, after=after)
+        request = reads.GetHistoryRequest(**self._head(), path=path, ref=ref, limit=limit, after=after)
         return self._ask(operations.GET_HISTORY, request)
 
     def get_head_sha(self, branch: str = "main") -> Job[str]:
         """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
-        request = requests.GetHeadShaRequest(**self._head(), branch=branch)
+        request = reads.GetHeadShaRequest(**self._head(), branch=branch)
         return self._ask(operations.GET_HEAD_SHA, request)
 
     def diff(self, base: str, target: str, *, paths: Sequence[str] | None = None) -> Job[Diff]:
@@ -150,7 +152,7 @@ class MemoryRepo:
         Renames are shown as one file deleted and one added. The job raises ``RefNotFoundError``, or ``TooLargeError``
         when the patches do not fit into one reply.
         """
-        request = requests.DiffRequest(**self._head(), base=base, target=target, paths=_paths(paths))
+        request = reads.DiffRequest(**self._head(), base=base, target=target, paths=_paths(paths))
         return self._ask(operations.DIFF, request)
 
     def restore(
@@ -167,14 +169,14 @@ class MemoryRepo:
         Nothing of the history is lost. The job raises ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is
         neither there nor here. If nothing differs, the result says ``created=False``.
         """
-        request = requests.RestoreRequest(
+        request = writes.RestoreRequest(
             **self._head(request_id), ref=ref, paths=_paths(paths), branch=branch, author=author
         )
         return self._ask(operations.RESTORE, request, request_id)
 
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
-        return self._ask(operations.LIST_BRANCHES, requests.ListBranchesRequest(**self._head()))
+        return self._ask(operations.LIST_BRANCHES, reads.ListBranchesRequest(**self._head()))
 
     def find_request(self, request_id: str) -> Job[RequestOutcome | None]:
         """Ask what became of a request of this agent whose result has expired.
@@ -183,7 +185,7 @@ class MemoryRepo:
         branches and tags. None means that there is no trace: it was a read, was never applied, or was settled longer
         ago without a commit that is still there. This call takes its place behind a request that is still queued.
         """
-        request = requests.FindRequestRequest(**self._head(), wanted=request_id)
+        request = reads.FindRequestRequest(**self._head(), wanted=request_id)
         return self._ask(operations.FIND_REQUEST, request)
 
     def create_branch(
@@ -193,20 +195,20 @@ class MemoryRepo:
 
         The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
         """
-        request = requests.CreateBranchRequest(**self._head(request_id), name=name, start_point=start_point)
+        request = writes.CreateBranchRequest(**self._head(request_id), name=name, start_point=start_point)
         return self._ask(operations.CREATE_BRANCH, request, request_id)
 
     def delete_branch(self, name: str, *, request_id: str | None = None) -> Job[None]:
         """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
-        request = requests.DeleteBranchRequest(**self._head(request_id), name=name)
+        request = writes.DeleteBranchRequest(**self._head(request_id), name=name)
         return self._ask(operations.DELETE_BRANCH, request, request_id)
 
     def delete_repo(self, *, request_id: str | None = None) -> Job[None]:
         """Delete the memory with all its history, for good."""
-        request = requests.DeleteRepoRequest(**self._head(request_id))
+        request = writes.DeleteRepoRequest(**self._head(request_id))
         return self._ask(operations.DELETE_REPO, request, request_id)
 
-    def _head(self, request_id: str | None = None) -> requests.Head:
+    def _head(self, request_id: str | None = None) -> Head:
         """Return what every request begins with."""
         return {
             "org_id": self.org_id,

@@ -13,7 +13,7 @@ from memrepo.routing import route
 from memrepo.wire.operations import TASK_PREFIX
 from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
-from memrepo.wire.requests import HEAD_FIELDS
+from memrepo.wire.requests.base import HEAD_FIELDS
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey

@@ -23,7 +23,8 @@ from memrepo.wire.payload_store import (
     request_payload,
     result_payload,
 )
-from memrepo.wire.requests import HEAD_FIELDS, CommitRequest
+from memrepo.wire.requests.base import HEAD_FIELDS
+from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Success
 from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.settings import WorkerSettings

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from memrepo.errors import MemoryRepoError
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.observe import Counters, TurnTimes
 from memrepo_worker.scheduling.attempts import Attempts, Backoff

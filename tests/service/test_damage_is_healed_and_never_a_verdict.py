@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from memrepo.errors import MemoryRepoError
-from memrepo.wire.requests import (
-    CommitRequest,
-    CreateBranchRequest,
-    DeleteBranchRequest,
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import (
     DiffRequest,
     FindRequestRequest,
     GetFileRequest,
@@ -21,7 +19,11 @@ from memrepo.wire.requests import (
     GetHistoryRequest,
     ListBranchesRequest,
     ListFilesRequest,
-    Request,
+)
+from memrepo.wire.requests.writes import (
+    CommitRequest,
+    CreateBranchRequest,
+    DeleteBranchRequest,
     RestoreRequest,
 )
 from memrepo_worker.store.backends.local import LocalStore

@@ -293,7 +293,7 @@ def the_lines_of_what_changed_nothing(patch: pytest.MonkeyPatch, _world: World) 
 
 
 def the_digest(patch: pytest.MonkeyPatch, _world: World) -> None:
-    from memrepo.wire.requests import Request
+    from memrepo.wire.requests.base import Request
 
     patch.setattr(Request, "digest", "0" * 32)
 

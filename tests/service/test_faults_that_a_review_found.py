@@ -14,7 +14,7 @@ import pytest
 from memrepo.errors import InvalidRequestError, RepoNotFoundError, RequestExpiredError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.validation.values import check_path
-from memrepo.wire.requests import GetHistoryRequest
+from memrepo.wire.requests.reads import GetHistoryRequest
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
 from memrepo_worker.group import Agent, Lease
 from memrepo_worker.migration.transfer import Transfer

@@ -17,7 +17,9 @@ from kombu import Connection, Producer
 
 from memrepo.clock import system_clock
 from memrepo.models import FileChange
-from memrepo.wire.requests import CommitRequest, GetHeadShaRequest, Request
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import GetHeadShaRequest
+from memrepo.wire.requests.writes import CommitRequest
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 

@@ -19,7 +19,8 @@ import redis
 
 from memrepo.errors import HeadMovedError
 from memrepo.models import CommitResult
-from memrepo.wire.requests import CommitRequest, Request
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Group, Outcome, Success
 from memrepo_worker.store.interface import UnavailableError
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from memrepo.errors import MemoryRepoError, RepoNotFoundError
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import decode_entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memrepo.wire.requests import CommitRequest
+from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from tests.support.fake_service import commit_result
 

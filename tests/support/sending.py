@@ -18,7 +18,9 @@ from memrepo.routing import route
 from memrepo.wire.operations import operation_of, request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
-from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, GetHeadShaRequest, Request
+from memrepo.wire.requests.base import HEAD_FIELDS, Request
+from memrepo.wire.requests.reads import GetHeadShaRequest
+from memrepo.wire.requests.writes import CommitRequest
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
 

@@ -13,16 +13,9 @@ from typing import Any
 from memrepo.errors import MemoryRepoError
 from memrepo.models import FileChange
 from memrepo.wire.operations import build
-from memrepo.wire.requests import (
-    CommitRequest,
-    CreateRepoRequest,
-    DeleteRepoRequest,
-    FindRequestRequest,
-    GetFilesRequest,
-    GetHistoryRequest,
-    Request,
-    RestoreRequest,
-)
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import FindRequestRequest, GetFilesRequest, GetHistoryRequest
+from memrepo.wire.requests.writes import CommitRequest, CreateRepoRequest, DeleteRepoRequest, RestoreRequest
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.observe import Counters

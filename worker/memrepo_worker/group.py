@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memrepo.errors import MemoryRepoError
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 
 
 @dataclass(frozen=True, slots=True, order=True)

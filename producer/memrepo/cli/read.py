@@ -14,7 +14,8 @@ from memrepo.cli.common import (
     timeout_option,
 )
 from memrepo.cli.output import show_commit, show_file_line, show_json
-from memrepo.wire.requests import HISTORY_LIMIT_MAX, LIST_LIMIT_MAX
+from memrepo.wire.requests.paths import LIST_LIMIT_MAX
+from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
 
 
 @click.command()

@@ -21,7 +21,7 @@ from memrepo.settings import Settings
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
-from memrepo.wire.requests import HEAD_FIELDS, Request
+from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
 if TYPE_CHECKING:
     from celery import Celery

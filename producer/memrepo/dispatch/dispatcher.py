@@ -26,7 +26,7 @@ from memrepo.routing import route
 from memrepo.settings import Settings
 from memrepo.validation.values import check_request_id
 from memrepo.wire.operations import Operation, result_of_task
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from memrepo.redis.libraries import import_celery
 from memrepo.redis.trouble import Server, Trouble, no_answer
 from memrepo.settings import Settings
 from memrepo.wire.payload import LARGE_BYTES
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 
 BATCH_MAX = 100  # messages that share a round trip
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 0.5

@@ -15,7 +15,7 @@ from memrepo.jobs.waiting import check_on_asyncio, outcome_of, parts, settled, u
 from memrepo.limits import Limits
 from memrepo.wire.operations import Operation
 from memrepo.wire.record import Status
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 
 T = TypeVar("T")
 

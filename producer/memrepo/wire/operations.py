@@ -14,10 +14,11 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
-from memrepo.wire import requests
 from memrepo.wire.payload import Payload, attaching
+from memrepo.wire.requests import reads, writes
+from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
-Asked = TypeVar("Asked", bound=requests.Request)
+Asked = TypeVar("Asked", bound=Request)
 Result = TypeVar("Result")
 
 TASK_PREFIX = "memrepo."
@@ -71,25 +72,25 @@ def _row(request: type[Asked], result: TypeAdapter[Result]) -> Operation[Asked, 
     return row
 
 
-CREATE_REPO = _row(requests.CreateRepoRequest, TypeAdapter(models.CommitResult))
-COMMIT = _row(requests.CommitRequest, TypeAdapter(models.CommitResult))
-GET_FILES = _row(requests.GetFilesRequest, TypeAdapter(models.Snapshot))
-GET_FILE = _row(requests.GetFileRequest, TypeAdapter(models.MemoryFile))
-LIST_FILES = _row(requests.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
-GET_HISTORY = _row(requests.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
-GET_HEAD_SHA = _row(requests.GetHeadShaRequest, TypeAdapter(str))
-DIFF = _row(requests.DiffRequest, TypeAdapter(models.Diff))
-RESTORE = _row(requests.RestoreRequest, TypeAdapter(models.CommitResult))
-LIST_BRANCHES = _row(requests.ListBranchesRequest, TypeAdapter(list[models.Branch]))
-FIND_REQUEST = _row(requests.FindRequestRequest, TypeAdapter(models.RequestOutcome | None))
-CREATE_BRANCH = _row(requests.CreateBranchRequest, TypeAdapter(models.Branch))
-DELETE_BRANCH = _row(requests.DeleteBranchRequest, TypeAdapter(type(None)))
-DELETE_REPO = _row(requests.DeleteRepoRequest, TypeAdapter(type(None)))
+CREATE_REPO = _row(writes.CreateRepoRequest, TypeAdapter(models.CommitResult))
+COMMIT = _row(writes.CommitRequest, TypeAdapter(models.CommitResult))
+GET_FILES = _row(reads.GetFilesRequest, TypeAdapter(models.Snapshot))
+GET_FILE = _row(reads.GetFileRequest, TypeAdapter(models.MemoryFile))
+LIST_FILES = _row(reads.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
+GET_HISTORY = _row(reads.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
+GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str))
+DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff))
+RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult))
+LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch]))
+FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None))
+CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch))
+DELETE_BRANCH = _row(writes.DeleteBranchRequest, TypeAdapter(type(None)))
+DELETE_REPO = _row(writes.DeleteRepoRequest, TypeAdapter(type(None)))
 
 OPERATIONS: Mapping[str, Operation[Any, Any]] = {operation.name: operation for operation in _ROWS}
 """Every operation by its name."""
 
-_BY_REQUEST: Mapping[type[requests.Request], Operation[Any, Any]] = {
+_BY_REQUEST: Mapping[type[Request], Operation[Any, Any]] = {
     operation.request: operation for operation in OPERATIONS.values()
 }
 
@@ -136,12 +137,12 @@ def _fields_of(value: JsonValue) -> frozenset[str] | None:
     return frozenset(first) if isinstance(first, dict) else None
 
 
-def operation_of(request: requests.Request) -> Operation[Any, Any]:
+def operation_of(request: Request) -> Operation[Any, Any]:
     """Return the row that a request belongs to."""
     return _BY_REQUEST[type(request)]
 
 
-def validate(request: requests.Request, limits: Limits) -> None:
+def validate(request: Request, limits: Limits) -> None:
     """Check every value of a request; both sides of the queue call this.
 
     Raises:
@@ -150,7 +151,7 @@ def validate(request: requests.Request, limits: Limits) -> None:
     request.check(limits)
 
 
-def request_to_json(request: requests.Request) -> dict[str, JsonValue]:
+def request_to_json(request: Request) -> dict[str, JsonValue]:
     """Return a request as its message says it.
 
     A field at its default is left out, so that a worker of an earlier version serves it, too.
@@ -158,21 +159,21 @@ def request_to_json(request: requests.Request) -> dict[str, JsonValue]:
     return request.model_dump(mode="json", exclude_defaults=True)
 
 
-def request_to_payload(request: requests.Request) -> Payload:
+def request_to_payload(request: Request) -> Payload:
     """Return a request with its contents apart, without what its message says anyway (``HEAD_FIELDS``)."""
     contents: list[bytes] = []
     value = request.model_dump(
-        mode="json", exclude=set(requests.HEAD_FIELDS), exclude_defaults=True, context=attaching(contents)
+        mode="json", exclude=set(HEAD_FIELDS), exclude_defaults=True, context=attaching(contents)
     )
     return Payload(value, tuple(contents))
 
 
 def build(
-    request_type: type[requests.Request],
+    request_type: type[Request],
     contents: Sequence[bytes] = (),
     /,
     **values: JsonValue,
-) -> requests.Request:
+) -> Request:
     """Build a request from a caller's or a message's values; ``contents`` are what they have attached.
 
     Raises:

@@ -13,7 +13,8 @@ from typing import Any
 
 from memrepo.limits import MIB
 from memrepo.wire.operations import OPERATIONS
-from memrepo.wire.requests import HISTORY_LIMIT_MAX, LIST_LIMIT_MAX
+from memrepo.wire.requests.paths import LIST_LIMIT_MAX
+from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
 
 SHA = "a" * 40
 ID = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"

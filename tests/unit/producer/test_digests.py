@@ -8,7 +8,8 @@ import pytest
 
 from memrepo import Author, FileChange, InvalidRequestError
 from memrepo.wire.operations import OPERATIONS, build, request_to_json, request_to_payload
-from memrepo.wire.requests import HEAD_FIELDS, CommitRequest, Request
+from memrepo.wire.requests.base import HEAD_FIELDS, Request
+from memrepo.wire.requests.writes import CommitRequest
 
 HEAD = {"org_id": "acme", "agent_id": "ann", "request_id": "request-1", "enqueued_at": 1.0}
 CHANGES = [

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from memrepo import Author, FileChange, InvalidRequestError, MemoryRepo, MemoryRepos
 from memrepo.models import Model
-from memrepo.wire.requests import CommitRequest
+from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.testing import inline_repos
 
 AUTHOR = {"name": "Ann", "email": "ann@example.org"}

@@ -9,7 +9,7 @@ from typing import Literal
 from memrepo.limits import MIB
 from memrepo.models import FileInfo
 from memrepo.repo import MemoryRepo
-from memrepo.wire.requests import LIST_LIMIT_MAX
+from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo_worker.git.objects import (
     MODE_EXECUTABLE,
     MODE_FILE,

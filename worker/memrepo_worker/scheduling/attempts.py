@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from memrepo.errors import MemoryRepoError
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, store_wait

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from memrepo.clock import steady_clock
 from memrepo.limits import MIB
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, GroupHandler, Outcome
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits

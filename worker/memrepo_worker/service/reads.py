@@ -9,7 +9,8 @@ from typing import Any
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
-from memrepo.wire.requests import (
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import (
     DiffRequest,
     FindRequestRequest,
     GetFileRequest,
@@ -18,7 +19,6 @@ from memrepo.wire.requests import (
     GetHistoryRequest,
     ListBranchesRequest,
     ListFilesRequest,
-    Request,
 )
 from memrepo_worker.git.objects import TreeEntry, printable
 from memrepo_worker.git.walk import ancestors, differences, files, lookup

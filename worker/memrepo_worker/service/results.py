@@ -5,13 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
-from memrepo.wire.requests import (
-    CommitRequest,
-    CreateBranchRequest,
-    CreateRepoRequest,
-    Request,
-    RestoreRequest,
-)
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.writes import CommitRequest, CreateBranchRequest, CreateRepoRequest, RestoreRequest
 from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe

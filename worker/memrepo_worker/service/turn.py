@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.limits import HORIZON_S, Limits
-from memrepo.wire.requests import FindRequestRequest, Request
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import FindRequestRequest
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout

@@ -12,7 +12,7 @@ from memrepo.jobs.waiting import settled
 from memrepo.limits import Limits
 from memrepo.validation.values import check_request_id
 from memrepo.wire.operations import Operation, result_of_task
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 
 if TYPE_CHECKING:
     from memrepo_worker.testing.request import InlineRequest

@@ -13,7 +13,7 @@ from memrepo.limits import Limits
 from memrepo.wire.operations import Operation, build, request_to_payload, validate
 from memrepo.wire.payload import decode, encode
 from memrepo.wire.record import Record, Status
-from memrepo.wire.requests import HEAD_FIELDS, Request
+from memrepo.wire.requests.base import HEAD_FIELDS, Request
 from memrepo_worker.group import Agent, Outcome
 from memrepo_worker.observe import TurnTimes
 from memrepo_worker.trouble import WaitReason

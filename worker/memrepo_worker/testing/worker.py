@@ -17,7 +17,7 @@ from memrepo.clock import Clock, system_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.limits import Limits
 from memrepo.wire.operations import Operation
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler, Lease
 from memrepo_worker.observe import Counters

@@ -19,7 +19,7 @@ from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
 from memrepo.wire.payload import Payload, PayloadClaim
-from memrepo.wire.requests import Request
+from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Outcome
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
 from memrepo.validation.values import fault_of_path
-from memrepo.wire.requests import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
+from memrepo.wire.requests.writes import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
 from memrepo_worker.git.walk import FileDelta, differences

@@ -18,13 +18,13 @@ from memrepo.errors import (
     RepoNotFoundError,
 )
 from memrepo.models import FileChange
-from memrepo.wire.requests import (
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateBranchRequest,
     CreateRepoRequest,
     DeleteBranchRequest,
     DeleteRepoRequest,
-    Request,
     RestoreRequest,
 )
 from memrepo_worker.git.edits import FileEdit
