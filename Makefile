@@ -10,7 +10,7 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-quick fresh-venv fresh demo bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-quick fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
@@ -72,6 +72,9 @@ fresh: install  ## root, Debian: the README on new Debians, then the Dockerfile 
 
 demo: install  ## the main job, end to end, on this machine, in under a minute
 	$(BIN)/python examples/demo.py
+
+metrics: install  ## print sizes, suppressions and docstrings of the packages, with their bounds
+	@$(BIN)/python -m tests.test_architecture
 
 bench: install  ## measure, as ratios (ROWS=commit,read for some; LONG=1 for the long forms)
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))

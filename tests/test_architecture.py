@@ -1,4 +1,4 @@
-"""The walls that import-linter and ruff cannot hold alone."""
+"""The walls that import-linter and ruff cannot hold alone; ``make metrics`` prints the measures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from tests.support import measures
+from tests.support.measures import (
+    FILES_IN_A_ROOM_MAX,
+    FUNCTION_LINES_MAX,
+    FUNCTION_LINES_MEDIAN_MAX,
+    MODULE_LINES_MAX,
+    MODULE_LINES_MEDIAN,
+    PACKAGES,
+    ROOT,
+    SUPPRESSIONS_MAX,
+    Measures,
+    measure,
+    table,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*ROOT.glob("producer/**/*.py"), *ROOT.glob("worker/**/*.py")])
 
 DOORS = {
@@ -79,17 +94,68 @@ def test_randomness_is_passed_in() -> None:
     assert set(imported) == {"from random import Random"}
 
 
-def test_every_module_holds_one_idea():
-    assert [str(path) for path in SOURCES if len(path.read_text().splitlines()) > 400] == []
+@pytest.fixture(scope="module", params=PACKAGES)
+def measured(request: pytest.FixtureRequest) -> Measures:
+    return measure(PACKAGES[request.param])
 
 
-def test_every_function_can_be_seen_at_a_glance():
-    functions = [
-        (path.name, node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+def test_a_room_has_few_files(measured: Measures) -> None:
+    crowded = {room: count for room, count in measured.rooms.items() if count > FILES_IN_A_ROOM_MAX}
 
-    assert [function for function in functions if function[2] > 60] == []
-    assert statistics.median(length for _, _, length in functions) <= 9
+    assert crowded == {}
+
+
+def test_every_module_holds_one_idea(measured: Measures) -> None:
+    long = {module: count for module, count in measured.modules.items() if count > MODULE_LINES_MAX}
+
+    assert long == {}
+    least, most = MODULE_LINES_MEDIAN
+    assert least <= statistics.median(measured.modules.values()) <= most
+
+
+def test_every_function_can_be_seen_at_a_glance(measured: Measures) -> None:
+    long = {place: count for place, count in measured.functions.items() if count > FUNCTION_LINES_MAX}
+
+    assert long == {}
+    assert statistics.median(measured.functions.values()) <= FUNCTION_LINES_MEDIAN_MAX
+
+
+def test_checkers_are_seldom_told_to_look_away_and_each_time_why(measured: Measures) -> None:
+    assert measured.suppressions_per_1000_lines <= SUPPRESSIONS_MAX, measured.suppressions
+    assert measured.without_reason == []
+
+
+def test_every_public_name_has_a_docstring(measured: Measures) -> None:
+    assert measured.undocumented == []
+
+
+def test_a_suppression_is_seen_wherever_it_stands_and_so_is_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(SUPPRESSING)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "ROOT", tmp_path)
+        counted = measure(tmp_path)
+
+    assert counted.suppressions == [f"module.py:{number}" for number in (5, 6, 8, 9, 10)]
+    assert counted.without_reason == ["module.py:6", "module.py:9", "module.py:10"]
+    assert counted.undocumented == ["module.py:11"]
+
+
+SUPPRESSING = '''"""A module; # noqa in a docstring is none."""
+# Why mypy is told so.
+
+# because of this
+# mypy: disable-error-code="x"
+a = f()  # noqa: E501
+b = "# noqa: E501"
+c = f()  # noqa: E501 - as it is generated
+d = f()  # type: ignore[misc]
+e = f()  # nosec
+def public(): ...
+class _Hidden:
+    def method(self): ...
+'''
+
+
+if __name__ == "__main__":
+    print(table({name: measure(folder) for name, folder in PACKAGES.items()}))

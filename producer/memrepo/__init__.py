@@ -103,7 +103,7 @@ else:
         """Load the API when one of its names is used for the first time."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module  # noqa: PLC0415
+        from importlib import import_module  # noqa: PLC0415 - only when something is used
 
         for module in (
             "errors",
@@ -121,6 +121,6 @@ else:
             globals().update({public: loaded[public] for public in __all__ if public in loaded})
         return globals()[name]
 
-    def __dir__():  # noqa: ANN202
+    def __dir__():  # noqa: ANN202 - as above
         """List the API, loaded or not."""
         return sorted({*globals(), *__all__})

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from pydantic import JsonValue
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.operations import OPERATIONS, Operation
+from memrepo_worker.queues.results.payloads import Told
 
 STRATEGY = "memrepo_worker.queues.consumer.intake:strategy"
 """How the consumer treats messages of our tasks: it parks them in the mailbox."""
@@ -32,8 +34,8 @@ def register_tasks(app: Celery) -> None:
         )
 
 
-def _body(operation: Operation[Any, Any]) -> Callable[[Any], Any]:
-    def record_result(told: Any) -> Any:  # noqa: ANN401 - a JSON value or an error
+def _body(operation: Operation[Any, Any]) -> Callable[[Told], JsonValue]:
+    def record_result(told: Told) -> JsonValue:
         if isinstance(told, MemoryRepoError):
             raise told
         return told

@@ -26,8 +26,8 @@ def connect(url: RedisUrl, *, connect_timeout_s: float, timeout_s: float, retrie
         ImportError: redis-py is not installed.
     """
     from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - likewise
+    from redis.retry import Retry  # noqa: PLC0415 - likewise
 
     refuse_plain_port(url)
     return Redis(

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from redis.exceptions import NoScriptError
 
 Argument = bytes | str | int | float
 
+Answer: TypeAlias = Any
+"""What a script returns: bytes, numbers, None, lists of them. Whoever runs one knows its form."""
+
 
 class ScriptRunner(Protocol):
     """What a script needs of a client."""
 
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Argument) -> Answer:
         """Run a script that the server knows."""
         ...
 
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+    def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Answer:
         """Run a script and make the server know it."""
         ...
 
@@ -35,7 +38,7 @@ class Script:
         digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "digest", digest)
 
-    def run(self, client: ScriptRunner, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:  # noqa: ANN401
+    def run(self, client: ScriptRunner, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
         """Run it in one round trip (two when the server has forgotten it) and return Redis' answer."""
         try:
             return client.evalsha(self.digest, len(keys), *keys, *args)

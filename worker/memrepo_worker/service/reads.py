@@ -31,7 +31,7 @@ from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.revisions import is_at_or_below
 
 
-def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> Any:  # noqa: ANN401
+def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: Limits) -> object:
     """Return a read's result, of its operation's result type.
 
     Raises:

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import states
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
+from kombu.connection import Connection
+from kombu.message import Message
 from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
 from memrepo.redis.address import masked
 from memrepo.redis.errors import meaning_of
 from memrepo.wire.operations import TASK_PREFIX
-from memrepo_worker.observe import Counters
 from memrepo_worker.queues.results.backend import Waiting
 from memrepo_worker.trouble import LastingTrouble
+
+if TYPE_CHECKING:
+    from memrepo_worker.queues.consumer.intake import Intake
 
 logger = logging.getLogger(__name__)
 
 
-def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> None:  # noqa: ANN401 - kombu's
+def refuse(consumer: MemrepoConsumer, message: Message, cause: BaseException | None) -> None:
     """Fail the message's job, if it names one, and remove the message from its queue."""
-    counters: Counters = consumer.intake.counters
-    counters.count("intake.refused")
+    consumer.intake.counters.count("intake.refused")
     logger.warning(
         "refused a message that is no request: %s, %s bytes, %s",
         type(cause).__name__ if cause is not None else "no task",
@@ -42,7 +45,7 @@ def refuse(consumer: Consumer, message: Any, cause: BaseException | None) -> Non
     message.reject_log_error(logger, consumer.connection_errors)
 
 
-def _fail(consumer: Consumer, message: Any, task_id: str) -> None:  # noqa: ANN401 - kombu's
+def _fail(consumer: MemrepoConsumer, message: Message, task_id: str) -> None:
     """Fail a job, and tell it, unless it is over: the id may be one that somebody has used before."""
     error = InvalidRequestError.of("message", "is not one of this worker's requests")
     backend, reply_to = consumer.app.backend, _ReplyTo(message)
@@ -59,14 +62,14 @@ def _fail(consumer: Consumer, message: Any, task_id: str) -> None:  # noqa: ANN4
     events.send("task-failed", task_id, exception=repr(error), traceback="", runtime=0.0)
 
 
-def _task_name(message: Any) -> str:  # noqa: ANN401 - kombu's
+def _task_name(message: Message) -> str:
     """Return the name of a task as a message has it, where it looks like one: it may hold anything."""
     headers = message.headers
     name = headers.get("task") if isinstance(headers, dict) else None
     return name if isinstance(name, str) and re.fullmatch(r"[\w.]{1,100}", name, re.ASCII) else "unknown"
 
 
-def _task_id(message: Any) -> str | None:  # noqa: ANN401 - kombu's
+def _task_id(message: Message) -> str | None:
     headers = message.headers
     task_id = headers.get("id") if isinstance(headers, dict) else None
     return task_id if isinstance(task_id, str) and 0 < len(task_id) <= 255 else None
@@ -77,16 +80,19 @@ class _ReplyTo:
 
     children: tuple[()] = ()
 
-    def __init__(self, message: Any) -> None:  # noqa: ANN401 - kombu's
+    def __init__(self, message: Message) -> None:
         reply_to = (message.properties or {}).get("reply_to")
         self.reply_to = reply_to if isinstance(reply_to, str) else None
 
 
-class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
+class MemrepoConsumer(Consumer):
     """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
 
     It also comes back to a broker that was away within two seconds; Celery's own waits grow to thirty.
     """
+
+    intake: Intake
+    """Set by that step of ours."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._away = LastingTrouble(logger, "broker.trouble")
@@ -96,7 +102,7 @@ class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     def _broker(self) -> str:
         return f"the broker at {masked(self.app.conf.broker_url)}"
 
-    def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401 - kombu's
+    def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, however long it takes, unless the worker is told to end."""
         conn.ensure_connection(
             self._note_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
@@ -121,17 +127,17 @@ class MemrepoConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
             del self.strategies[name]
 
     @override
-    def on_unknown_message(self, body: object, message: Any) -> None:
+    def on_unknown_message(self, body: object, message: Message) -> None:
         refuse(self, message, None)
 
     @override
-    def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:
+    def on_unknown_task(self, body: object, message: Message, exc: BaseException) -> None:
         refuse(self, message, exc)
 
     @override
-    def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:
+    def on_invalid_task(self, body: object, message: Message, exc: BaseException) -> None:
         refuse(self, message, exc)
 
     @override
-    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+    def on_decode_error(self, message: Message, exc: BaseException) -> None:
         refuse(self, message, exc)

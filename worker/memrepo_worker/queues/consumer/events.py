@@ -10,9 +10,8 @@ import threading
 from collections import deque
 from typing import Any
 
-from celery.worker.consumer import Consumer
-
 from memrepo.clock import system_clock
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 
 WAITING_MAX = 10_000
 """Events kept while there is no connection; of more, the oldest are forgotten."""
@@ -21,7 +20,7 @@ WAITING_MAX = 10_000
 class TaskEvents:
     """Sends the events of requests, in order. Thread-safe; never raises, never waits for the broker."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: MemrepoConsumer) -> None:
         self._consumer = consumer
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=WAITING_MAX)

@@ -7,13 +7,13 @@ from random import Random
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.worker.consumer import Consumer
+from kombu.message import Message
 
 from memrepo.errors import InvalidRequestError
 from memrepo.routing import shard_of
 from memrepo_worker.group import Agent, GroupHandler, Lease
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.consumer.consumer import refuse
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer, refuse
 from memrepo_worker.queues.consumer.events import TaskEvents
 from memrepo_worker.queues.consumer.responder import Responder
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
@@ -25,14 +25,14 @@ from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 
 
-class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+class Intake(bootsteps.StartStopStep):
     """The consumer's step that owns the mailbox. Celery stops and starts it at every reconnect."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(
         self,
-        consumer: Consumer,
+        consumer: MemrepoConsumer,
         *,
         settings: WorkerSettings,
         handler: GroupHandler,
@@ -80,12 +80,12 @@ class Intake(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no 
         )
         consumer.intake = self
 
-    def start(self, consumer: Consumer) -> None:
+    def start(self, consumer: MemrepoConsumer) -> None:
         """Have the broker's channel deliver only while there is room."""
         consumer.task_consumer.channel.qos.may_take = lambda: not self.mailbox.full
         self.events.resume()
 
-    def stop(self, consumer: Consumer) -> None:
+    def stop(self, consumer: MemrepoConsumer) -> None:
         """Nothing: what is parked stays parked over a reconnect."""
 
     def take(self, task_request: TaskRequest) -> None:
@@ -112,12 +112,12 @@ def _nothing(_: object) -> None:
     """Take the result of a turn, which is nothing."""
 
 
-def strategy(task: Any, app: Celery, consumer: Consumer) -> Callable[..., None]:  # noqa: ANN401, ARG001
+def strategy(task: object, app: Celery, consumer: MemrepoConsumer) -> Callable[..., None]:  # noqa: ARG001 - Celery's
     """Build Celery's handler for messages of one of our tasks; it runs in the consumer's thread, in order."""
-    intake: Intake = consumer.intake
+    intake = consumer.intake
 
     def on_message(
-        message: Any,  # noqa: ANN401 - kombu's
+        message: Message,
         _payload: object,
         ack: Callable[..., None],
         reject: Callable[..., None],

@@ -9,15 +9,18 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from celery import bootsteps, signals
-from celery.worker.consumer import Consumer
+from typing_extensions import override
 
 from memrepo.routing import queue_name, shard_of
 from memrepo_worker.group import Agent
 from memrepo_worker.logs import counted, log
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.consumer.intake import Intake
+from memrepo_worker.queues.consumer.task_request import RequestTicket
 from memrepo_worker.queues.leases.keeper import Keeper
 from memrepo_worker.queues.leases.shards import shard_of_queue
 from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.scheduling.mailbox import Mailbox
 from memrepo_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -26,14 +29,14 @@ EVENTS_TIMEOUT_S = 2.0
 """How long a stop waits for the broker to take the last events."""
 
 
-class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+class Ownership(bootsteps.StartStopStep):
     """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
 
     requires = (Intake,)
 
     def __init__(
         self,
-        consumer: Consumer,
+        consumer: MemrepoConsumer,
         *,
         settings: WorkerSettings,
         shard_context: ShardContext,
@@ -60,18 +63,19 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         )
 
     @property
-    def _mailbox(self) -> Any:  # noqa: ANN401 - the intake's
+    def _mailbox(self) -> Mailbox[RequestTicket]:
         return self._consumer.intake.mailbox
 
-    def start(self, consumer: Consumer) -> None:
+    def start(self, consumer: MemrepoConsumer) -> None:
         """Take a share, and consume what is ours over the new connection."""
         self.keeper.start()
         self._consume_ours(consumer)
 
-    def stop(self, consumer: Consumer) -> None:
+    def stop(self, consumer: MemrepoConsumer) -> None:
         """Nothing: a lost connection costs no shard."""
 
-    def close(self, consumer: Consumer) -> None:  # noqa: ARG002 - Celery's signature
+    @override
+    def close(self, consumer: MemrepoConsumer) -> None:
         """End for good: finish what runs, give everything else back in order, leave.
 
         A second signal, or the end of ``soft_shutdown_timeout_s``, ends the waiting: what runs then is given back
@@ -120,7 +124,7 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
 
     def is_clear(self, shard: int) -> bool:
         """Tell whether nothing of the shard is in the mailbox."""
-        return bool(self._mailbox.unsettled(self._of([shard])) == 0)
+        return self._mailbox.unsettled(self._of([shard])) == 0
 
     def changed(self) -> None:
         """Have the consumer's thread adapt what it consumes."""
@@ -131,7 +135,7 @@ class Ownership(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         count, wanted = self._settings.shards, frozenset(shards)
         return lambda agent: shard_of(agent.org_id, agent.agent_id, count) in wanted
 
-    def _consume_ours(self, consumer: Consumer) -> None:
+    def _consume_ours(self, consumer: MemrepoConsumer) -> None:
         ours = {
             queue_name(shard)
             for shard, owned_shard in self._owned_shards.all().items()

@@ -10,16 +10,17 @@ from typing import Any
 from celery import platforms, signals
 from celery.apps.worker import Worker
 from celery.worker import state
-from celery.worker.consumer import Consumer
+from typing_extensions import override
 
 from memrepo_worker.logs import log
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 
 logger = logging.getLogger(__name__)
 
 _EXIT_CODES = {"SIGTERM": 0, "SIGINT": 1, "SIGQUIT": 1}
 
 
-class Program(Worker):  # type: ignore[misc]  # celery ships no types
+class Program(Worker):
     """One worker process.
 
     ``about`` is what the line that tells of its being ready says of it beside its name and shards.
@@ -30,7 +31,8 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
         self._about = about
         super().on_before_init(**options)
 
-    def setup_logging(self, colorize: bool | None = None) -> bool:  # noqa: ARG002, FBT001 - Celery's signature
+    @override
+    def setup_logging(self, colorize: bool | None = None) -> bool:
         """Leave the log as it was set up before Celery came to it."""
         return True
 
@@ -40,7 +42,7 @@ class Program(Worker):  # type: ignore[misc]  # celery ships no types
         for name, code in _EXIT_CODES.items():
             platforms.signals[name] = self._ending(name, code)
 
-    def on_consumer_ready(self, consumer: Consumer) -> None:
+    def on_consumer_ready(self, consumer: MemrepoConsumer) -> None:
         """Tell that requests are served now."""
         signals.worker_ready.send(sender=consumer)
         intake = consumer.intake

@@ -9,8 +9,8 @@ from typing import Any
 from celery import signals, states
 from celery.app.trace import fast_trace_task
 from celery.worker import state
-from celery.worker.consumer import Consumer
 from celery.worker.request import Request as CeleryRequest
+from kombu.message import Message
 from pydantic import ValidationError
 
 from memrepo.clock import system_clock
@@ -21,6 +21,7 @@ from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, v
 from memrepo.wire.payload import Payload, PayloadClaim
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max
 from memrepo_worker.queues.results.public_summary import public_summary_of
@@ -35,7 +36,7 @@ NO_CANVAS: dict[str, None] = {
 """What a message may not ask of a worker: to send further messages of the message's choosing."""
 
 
-class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
+class TaskRequest(CeleryRequest):
     """Celery's own request, showing shapes only. Its body is let go once it is decoded.
 
     ``owned_shard`` and ``number`` say under which ownership the message was delivered, and as which.
@@ -52,8 +53,8 @@ class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
 
     def __init__(
         self,
-        message: Any,  # noqa: ANN401 - kombu's
-        consumer: Consumer,
+        message: Message,
+        consumer: MemrepoConsumer,
         owned_shard: OwnedShard,
         number: str,
         **options: Any,
@@ -106,7 +107,7 @@ class TaskRequest(CeleryRequest):  # type: ignore[misc]  # celery ships no types
         """What is asked for."""
         return OPERATIONS[self.type.removeprefix(TASK_PREFIX)]
 
-    def _read_request(self, values: Any, limits: Limits, shards: int) -> Agent:  # noqa: ANN401 - any JSON value
+    def _read_request(self, values: object, limits: Limits, shards: int) -> Agent:
         if not isinstance(values, dict):
             raise InvalidRequestError.of("request", "the task takes one as keyword argument")
         if self.claim is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from redis import Redis
 
@@ -13,7 +12,7 @@ from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo_worker.queues.keys import LEASES, OWNERS, SEQUENCE, WORKERS, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.scripts import ACKNOWLEDGE, BEAT, MISSING, POP, RELEASE, TAKE
-from memrepo_worker.queues.scripts import Argument, ScriptRunner
+from memrepo_worker.queues.scripts import Answer, Argument, ScriptRunner
 
 MESSAGE_BYTES_MAX = 2 * MIB
 """What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
@@ -121,7 +120,7 @@ def pop(
     return [Popped(bool(owned), left, tuple(_deliveries(flat))) for owned, left, flat in answer]
 
 
-def read_owners(flat: Any) -> dict[int, tuple[str, str]]:  # noqa: ANN401 - as Redis answers
+def read_owners(flat: Answer) -> dict[int, tuple[str, str]]:
     """Return token and worker of each shard's owner record."""
     pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
     records = {int(shard): _text(record).partition(" ") for shard, record in pairs}
@@ -149,7 +148,7 @@ def _queues(shards: Sequence[int]) -> list[Argument]:
     return [key for shard in shards for key in (queue_name(shard), unacked_key(shard))]
 
 
-def _pairs(items: Any) -> list[Argument]:  # noqa: ANN401 - pairs of shard and token
+def _pairs(items: Iterable[tuple[Argument, Argument]]) -> list[Argument]:
     return [part for pair in items for part in pair]
 
 

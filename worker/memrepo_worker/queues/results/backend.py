@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import states
 from celery.backends.redis import RedisBackend
 from kombu.utils.functional import retry_over_time
 from redis import RedisError
+from typing_extensions import override
 
 from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
@@ -29,9 +30,12 @@ from memrepo_worker.queues.keys import OWNERS, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
+from memrepo_worker.queues.scripts import Answer, Argument, Script
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 URL_PREFIX = "memrepo_worker.queues.results.backend:ResultBackend+"
 """Put before a ``redis://`` URL, it makes Celery use this backend."""
@@ -62,7 +66,7 @@ class StoredResult:
     """What remembers that the task was executed, when the result has expired (see ``memrepo.wire.cancellation``)."""
 
 
-class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types
+class ResultBackend(RedisBackend):
     """Stores what became of requests, in Celery's own form, and tells whoever waits.
 
     The first result (SUCCESS, FAILURE) stays, and no progress state overwrites it or REVOKED. No traceback is stored.
@@ -74,15 +78,16 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         self._thread = threading.local()
         self._away = LastingTrouble(logger, "results.trouble")
 
+    @override
     def store_result(
         self,
         task_id: str,
-        result: Any,  # noqa: ANN401 - any JSON value or exception
+        result: object,
         state: str,
-        traceback: object = None,  # noqa: ARG002 - Celery's signature; tracebacks stay in the worker
-        request: Any = None,  # noqa: ANN401 - celery's Context
+        traceback: object = None,  # stays in the worker
+        request: object = None,
         **_: object,
-    ) -> Any:  # noqa: ANN401 - as stored
+    ) -> object:
         """Store one state of a task; a result is published on its own and on the request's reply channel.
 
         REVOKED is a wish, whoever in Celery has it: the record decides.
@@ -131,13 +136,13 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         Only where the broker and the results are one database. Returns False if the shard has another owner by
         now, who will settle the requests; then nothing was done.
         """
-        keys = [OWNERS, unacked_key(owned_shard.shard), *(one.key for one in results)]
-        fence = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
+        keys: list[Argument] = [OWNERS, unacked_key(owned_shard.shard), *(one.key for one in results)]
+        fence: list[Argument] = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
     def ensure_acknowledged(self, shards: Shards, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
-        return bool(self.until_done(shards.acknowledge, (owned_shard, numbers)))
+        return self.until_done(shards.acknowledge, (owned_shard, numbers))
 
     def cancel(self, task_id: str, reply_to: str = "") -> bool:
         """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""
@@ -175,12 +180,12 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
     def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
         encoded = self.encode_result(result, state)
         keys = [self.get_key_for_task(one.task_id) for one in waiting]
-        args: list[Any] = [max(RECORD_KEPT_S, self._keep_s)]
+        args: list[Argument] = [max(RECORD_KEPT_S, self._keep_s)]
         for one in waiting:
             args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
         return [found.decode() for found in self._run(STORE_PROGRESS, keys, args)]
 
-    def _meta(self, task_id: str, encoded: object, state: str, request: object) -> Any:  # noqa: ANN401
+    def _meta(self, task_id: str, encoded: object, state: str, request: object) -> str:
         meta = self._get_result_meta(encoded, state, None, request)
         meta["task_id"] = task_id
         task_name = getattr(request, "task", None)
@@ -190,13 +195,13 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
             meta["name"] = task_name
         return self.encode(meta)
 
-    def _run(self, script: Any, keys: Sequence[Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
+    def _run(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
         return self.until_done(script.run, (self.client, keys, args))
 
-    def until_done(self, step: Callable[..., Any], args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    def until_done(self, step: Callable[..., T], args: tuple[Any, ...]) -> T:
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
         on_error = partial(self.on_connection_error, None)
-        answer = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
+        answer: T = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
         self._away.over()
         return answer
 
@@ -209,8 +214,8 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
         return pause_s
 
-    def _values(self, results: Sequence[StoredResult]) -> list[Any]:
-        values: list[Any] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
+    def _values(self, results: Sequence[StoredResult]) -> list[Argument]:
+        values: list[Argument] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
         for one in results:
             values += (one.meta, one.reply_to, *one.mark)
         return values
@@ -220,7 +225,7 @@ class ResultBackend(RedisBackend):  # type: ignore[misc]  # celery ships no type
         return int(self.expires or 3600)
 
 
-def _writes(request: Any) -> bool:  # noqa: ANN401 - celery's Context
+def _writes(request: object) -> bool:
     """Tell whether a task is one that may change something: its cancelling must never be told after the fact."""
     operation = OPERATIONS.get(str(getattr(request, "task", "")).removeprefix(TASK_PREFIX))
     return operation is not None and operation.request.MUTATES

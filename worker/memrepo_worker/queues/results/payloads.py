@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from pydantic import JsonValue
 from redis import Redis
 
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
@@ -18,6 +19,9 @@ from memrepo_worker.group import Outcome, Success
 
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
+
+Told = JsonValue | MemoryRepoError
+"""What a record says of an outcome."""
 
 UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 """Repeats a step while Redis is away."""
@@ -89,7 +93,7 @@ class Payloads:
         if task_ids:
             self._until_done(self._requests.remove, ([request_payload(task_id) for task_id in task_ids],))
 
-    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Any:  # noqa: ANN401 - JSON or error
+    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Told:
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
@@ -105,7 +109,7 @@ class Payloads:
 
     def _told_apart(
         self, job: Sealed, operation: Operation[Any, Any], outcome: Success, payload: Payload
-    ) -> Any:  # noqa: ANN401
+    ) -> Told:
         put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
             claim = self._until_done(put, (result_payload(job.id), payload, self._result_kept_s))

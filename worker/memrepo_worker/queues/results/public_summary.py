@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Any
 
 from memrepo.errors import MemoryRepoError
 from memrepo.models import CommitResult, Diff, MemoryFile, RequestOutcome, Snapshot
@@ -17,7 +16,7 @@ def public_summary_of(outcome: Outcome) -> str:
     return _value_shape(outcome.value)
 
 
-def _value_shape(value: Any) -> str:  # noqa: ANN401 - any operation's result
+def _value_shape(value: object) -> str:
     match value:
         case None:
             return "done"

@@ -21,6 +21,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from kombu.asynchronous.hub import Hub
+from kombu.connection import Connection
+from kombu.message import Message
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
 from redis import RedisError, ResponseError
@@ -81,7 +84,7 @@ class ShardQoS(kombu_redis.QoS):
         """Tell whether more may be delivered."""
         return self.may_take() and bool(super().can_consume())
 
-    def append(self, message: Any, delivery_tag: str) -> None:  # noqa: ANN401 - kombu's
+    def append(self, message: Message, delivery_tag: str) -> None:
         """Note a delivery, unless it is a shard's: the pop has noted that already."""
         if read_tag(delivery_tag) is None:
             super().append(message, delivery_tag)
@@ -123,7 +126,7 @@ class ShardChannel(kombu_redis.Channel):
         """The queues that kombu itself delivers."""
         return [queue for queue in super().active_queues if shard_of_queue(queue) is None]
 
-    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - kombu's
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> object:
         """Begin to consume a queue; a shard's is looked at once, then when something is announced."""
         result = super().basic_consume(queue, *args, **kwargs)
         if shard_of_queue(queue) is not None:
@@ -298,7 +301,7 @@ class ShardPoller(kombu_redis.MultiChannelPoller):
         with suppress(BlockingIOError):  # full of nudges: one is enough
             self._nudging.send(b".")
 
-    def watch(self, channel: ShardChannel, watched: Any) -> None:  # noqa: ANN401 - redis-py's
+    def watch(self, channel: ShardChannel, watched: socket.SocketType) -> None:
         """Wait for announcements of a channel, too."""
         self._fd_to_chan[watched.fileno()] = (channel, WATCH)
         self.poller.register(watched, self.eventflags)
@@ -338,7 +341,7 @@ class ShardTransport(kombu_redis.Transport):
         super().__init__(*args, **kwargs)
         self.cycle = ShardPoller()  # type: ignore[assignment]  # as kombu's own does
 
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401 - kombu's
+    def register_with_event_loop(self, connection: Connection, loop: Hub) -> None:
         """Join Celery's event loop."""
         super().register_with_event_loop(connection, loop)
         loop.call_repeatedly(LOOK_AGAIN_S, self._look_again)

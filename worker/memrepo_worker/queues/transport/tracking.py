@@ -4,20 +4,27 @@ It rests on ``CLIENT TRACKING`` (Redis 6 and Valkey): the server remembers which
 announces, once, that one was changed by somebody else. Reading the queue again arms it anew.
 """
 
-# redis-py's connection has no types.
-
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from socket import SocketType
+from typing import Any, Protocol
 
 from redis import Connection
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from memrepo_worker.queues.scripts import Answer, Argument
+
 ANSWER_TIMEOUT_S = 5.0
 """The server answers a script at once or is not there."""
+
+
+class _PushParser(Protocol):
+    """What we use of redis-py's parser, with hiredis or without."""
+
+    def set_invalidation_push_handler(self, handler: Callable[[list[Any]], None], /) -> None: ...
 
 
 class TrackingConnection:
@@ -41,19 +48,21 @@ class TrackingConnection:
         self._run("CLIENT", "TRACKING", "ON", "NOLOOP")
 
     @property
-    def socket(self) -> Any:  # noqa: ANN401 - redis-py's
-        """What becomes readable when something changed."""
-        return self._connection._sock
+    def socket(self) -> SocketType:
+        """What becomes readable when something changed, while it is connected."""
+        connected: SocketType = vars(self._connection)["_sock"]  # to type checkers redis-py's own says None
+        return connected
 
     @property
-    def _parser(self) -> Any:  # noqa: ANN401 - redis-py's
-        return self._connection._parser
+    def _parser(self) -> _PushParser:
+        parser: _PushParser = self._connection._parser
+        return parser
 
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Argument) -> Answer:
         """Run a script that the server knows."""
         return self._run("EVALSHA", sha, numkeys, *keys_and_args)
 
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:  # noqa: ANN401
+    def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Answer:
         """Run a script and make the server know it."""
         return self._run("EVAL", script, numkeys, *keys_and_args)
 
@@ -73,8 +82,8 @@ class TrackingConnection:
         """Close it."""
         self._connection.disconnect()
 
-    def _run(self, *command: Any) -> Any:  # noqa: ANN401
-        if self.socket is None:  # redis-py would connect anew, and be told of nothing
+    def _run(self, *command: Argument) -> Answer:
+        if vars(self._connection)["_sock"] is None:  # redis-py would connect anew, and be told of nothing
             raise RedisConnectionError("the connection that watches the queues was closed")
         self._connection.send_command(*command)
         answer = self._connection.read_response()
