@@ -51,7 +51,7 @@ def modules_after(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in out.decode().split()}
 
 
-def test_import_memrepo_loads_no_worker_git_or_cloud_library():
+def test_import_memrepo_loads_no_worker_git_or_cloud_library() -> None:
     loaded = modules_after("import memrepo; memrepo.MemoryRepos")
 
     assert "memrepo" in loaded
@@ -60,14 +60,14 @@ def test_import_memrepo_loads_no_worker_git_or_cloud_library():
     )
 
 
-def test_the_local_store_needs_no_cloud_library():
+def test_the_local_store_needs_no_cloud_library() -> None:
     loaded = modules_after("import memrepo_worker.store.open, memrepo_worker.store.backends.local")
 
     assert "memrepo_worker" in loaded
     assert loaded.isdisjoint({"boto3", "botocore", "google"})
 
 
-def test_only_the_doors_use_what_is_banned():
+def test_only_the_doors_use_what_is_banned() -> None:
     banned = [
         path for path in SOURCES if list(_banned_uses(path)) and str(path.relative_to(ROOT)) not in DOORS
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ _AGENTS = count(1)
 
 
 @pytest.fixture(scope="session", params=SYSTEMS)
-def repos(request, tmp_path_factory) -> Iterator[MemoryRepos]:
+def repos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRepos]:
     with ExitStack() as stack:
         if request.param == "inline":
             yield stack.enter_context(inline_repos())
@@ -36,24 +37,23 @@ def repos(request, tmp_path_factory) -> Iterator[MemoryRepos]:
         yield stack.enter_context(MemoryRepos(broker_url=system.broker_url))
 
 
-def _store(name, folder, stack):
+def _store(name: str, folder: Path, stack: ExitStack) -> tuple[str, Mapping[str, str]]:
     if name == "local":
         return f"file://{folder / 'store'}", {}
     if name == "s3":
         server = stack.enter_context(seaweedfs(folder / "seaweedfs"))
         return server.store_url("functional"), server.environment
-    server = stack.enter_context(gcs_server(folder / "gcs"))
-    return server.store_url("functional"), {}
+    return stack.enter_context(gcs_server(folder / "gcs")).store_url("functional"), {}
 
 
 @pytest.fixture
-def nobody(repos) -> MemoryRepo:
+def nobody(repos: MemoryRepos) -> MemoryRepo:
     """An agent without a memory."""
     return repos.repo(org_id="acme", agent_id=f"agent-{next(_AGENTS)}")
 
 
 @pytest.fixture
-def repo(nobody) -> MemoryRepo:
+def repo(nobody: MemoryRepo) -> MemoryRepo:
     """An agent with a new memory: one commit, ``human.md``."""
     nobody.create_repo({"human.md": "likes tea\n"}).result(timeout_s=20)
     return nobody

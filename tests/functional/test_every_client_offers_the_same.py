@@ -23,6 +23,7 @@ from memrepo import (
 )
 from memrepo_worker.testing import inline_worker
 from tests.support import loop_in_a_thread
+from tests.support.jobs import done, present
 from tests.support.loop_in_a_thread import as_if_blocking
 from tests.support.systems import System
 from tests.support.waiting import wait_for
@@ -90,7 +91,7 @@ def test_a_request_that_is_refused_raises_its_own_error_each_time(repo: MemoryRe
 
     assert refusal.value.details["head"] == repo.get_head_sha().result(timeout_s=WAIT_S)
     assert job.status() == "failed"
-    assert repo.find_request(str(job.request_id)).result(timeout_s=WAIT_S).verdict == "failed"
+    assert present(done(repo.find_request(present(job.request_id)))).verdict == "failed"
 
 
 def test_waiting_for_many_reports_each_that_ends_well_or_not(repos: MemoryRepos, repo: MemoryRepo) -> None:

@@ -10,12 +10,7 @@ import pytest
 
 from memrepo import HeadMovedError, InvalidRequestError, Job, MemoryRepo, RepoNotFoundError
 from memrepo.wire.operations import OPERATIONS
-
-WAIT_S = 20
-
-
-def done(job: Job[Any]) -> Any:
-    return job.result(timeout_s=WAIT_S)
+from tests.support.jobs import done
 
 
 def shas(repo: MemoryRepo) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from memrepo import FileChange, InvalidRequestError, PathNotFoundError, RefNotFoundError, RepoNotFoundError
+from memrepo import (
+    FileChange,
+    InvalidRequestError,
+    MemoryRepo,
+    PathNotFoundError,
+    RefNotFoundError,
+    RepoNotFoundError,
+)
+from tests.support.jobs import done
 
-WAIT_S = 20
 
-
-def done(job):
-    return job.result(timeout_s=WAIT_S)
-
-
-def test_a_diff_tells_what_happened_to_each_file(repo):
+def test_a_diff_tells_what_happened_to_each_file(repo: MemoryRepo) -> None:
     base = done(repo.commit({"kept": "same\n", "gone": "1\n2\n", "bin": b"\0\1"}, "base")).sha
     done(
         repo.commit(
@@ -34,7 +36,7 @@ def test_a_diff_tells_what_happened_to_each_file(repo):
     assert done(repo.diff("main", "main")).files == []
 
 
-def test_a_diff_can_be_restricted_to_files_and_folders(repo):
+def test_a_diff_can_be_restricted_to_files_and_folders(repo: MemoryRepo) -> None:
     base = done(repo.get_head_sha())
     done(repo.commit({"notes/a": "1", "notes/b": "1", "notesx": "1", "other": "1"}, "target"))
 
@@ -43,7 +45,7 @@ def test_a_diff_can_be_restricted_to_files_and_folders(repo):
     assert paths == ["notes/a", "notes/b", "other"]
 
 
-def test_restoring_brings_all_the_old_content_back_and_loses_no_history(repo):
+def test_restoring_brings_all_the_old_content_back_and_loses_no_history(repo: MemoryRepo) -> None:
     changes = [FileChange(path="run", content=b"1", executable=True), FileChange(path="a/b", content=b"1")]
     old = done(repo.commit(changes, "old"))
     done(repo.commit({"run": "2", "a/b": None, "later": "x", "human.md": None}, "new"))
@@ -63,7 +65,7 @@ def test_restoring_brings_all_the_old_content_back_and_loses_no_history(repo):
     assert not done(repo.restore(old.sha)).created
 
 
-def test_some_paths_can_be_restored(repo):
+def test_some_paths_can_be_restored(repo: MemoryRepo) -> None:
     old = done(repo.commit({"notes/a": "1", "notes/b": "1", "other": "1"}, "old")).sha
     done(repo.commit({"notes/a": "2", "notes/b": None, "notes/c": "2", "other": "2"}, "new"))
 
@@ -75,7 +77,7 @@ def test_some_paths_can_be_restored(repo):
         done(repo.restore(old, paths=["never"]))
 
 
-def test_branches_are_created_listed_and_deleted(repo):
+def test_branches_are_created_listed_and_deleted(repo: MemoryRepo) -> None:
     head = done(repo.get_head_sha())
     side = done(repo.create_branch("side"))
     later = done(repo.commit({"x": "1"}, "on side", branch="side"))
@@ -95,7 +97,7 @@ def test_branches_are_created_listed_and_deleted(repo):
     assert done(repo.get_file("x", ref=later.sha)).text == "1"
 
 
-def test_creating_a_branch_twice_is_fine_at_the_same_commit_and_refused_at_another(repo):
+def test_creating_a_branch_twice_is_fine_at_the_same_commit_and_refused_at_another(repo: MemoryRepo) -> None:
     head = done(repo.get_head_sha())
     done(repo.create_branch("side"))
     done(repo.commit({"x": "1"}, "on main"))
@@ -105,12 +107,12 @@ def test_creating_a_branch_twice_is_fine_at_the_same_commit_and_refused_at_anoth
         done(repo.create_branch("side", start_point="main"))
 
 
-def test_main_cannot_be_deleted(repo):
+def test_main_cannot_be_deleted(repo: MemoryRepo) -> None:
     with pytest.raises(InvalidRequestError, match="main"):
         repo.delete_branch("main")
 
 
-def test_what_is_not_there_is_named(repo, nobody):
+def test_what_is_not_there_is_named(repo: MemoryRepo, nobody: MemoryRepo) -> None:
     for job in (
         repo.diff("main", "nope"),
         repo.restore("nope"),
@@ -122,7 +124,7 @@ def test_what_is_not_there_is_named(repo, nobody):
             done(job)
 
 
-def test_a_memory_that_was_never_created_has_no_branches(nobody):
+def test_a_memory_that_was_never_created_has_no_branches(nobody: MemoryRepo) -> None:
     for job in (
         nobody.list_branches(),
         nobody.create_branch("x"),
@@ -134,7 +136,7 @@ def test_a_memory_that_was_never_created_has_no_branches(nobody):
 
 
 @pytest.mark.parametrize("name", ["side/deep", "Side", "main/x", "SIDE/x"])
-def test_a_branch_that_git_could_not_keep_beside_another_is_refused(repo, name):
+def test_a_branch_that_git_could_not_keep_beside_another_is_refused(repo: MemoryRepo, name: str) -> None:
     done(repo.create_branch("side"))
 
     with pytest.raises(InvalidRequestError):
@@ -143,7 +145,7 @@ def test_a_branch_that_git_could_not_keep_beside_another_is_refused(repo, name):
         done(repo.commit({"x": "1"}, "x", branch=name))
 
 
-def test_a_commit_is_found_by_the_beginning_of_its_sha_and_by_counting_back(repo):
+def test_a_commit_is_found_by_the_beginning_of_its_sha_and_by_counting_back(repo: MemoryRepo) -> None:
     first = done(repo.get_head_sha())
     second = done(repo.commit({"human.md": "likes coffee\n"}, "second")).sha
 
@@ -155,7 +157,7 @@ def test_a_commit_is_found_by_the_beginning_of_its_sha_and_by_counting_back(repo
         done(repo.get_files("main~2"))
 
 
-def test_a_commit_tells_whether_it_began_its_branch_also_when_it_is_asked_again(repo):
+def test_a_commit_tells_whether_it_began_its_branch_also_when_it_is_asked_again(repo: MemoryRepo) -> None:
     on_main = done(repo.commit({"a": "1"}, "on main"))
     misspelt = done(repo.commit({"a": "2"}, "misspelt", branch="mian", request_id="misspelt-1"))
     second = done(repo.commit({"a": "3"}, "second", branch="mian"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -15,10 +15,12 @@ from memrepo import (
     JobTimeoutError,
     Limits,
     MemoryRepoError,
+    MemoryRepos,
     RepoNotFoundError,
     ResultExpiredError,
 )
 from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import ListedObject
 from memrepo_worker.testing import async_inline_repos, inline_repos, inline_worker
 from tests.producer.loop_guard import loop_guard
 from tests.support.waiting import wait_for
@@ -92,7 +94,7 @@ def test_a_store_of_ones_own_may_fail_as_it_likes() -> None:
     class OddStore(MemoryStore):
         broken = True
 
-        def list(self, prefix: str, start_after: str = "") -> object:
+        def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
             if self.broken:
                 raise ZeroDivisionError
             return super().list(prefix, start_after)
@@ -185,7 +187,7 @@ def test_the_clock_and_the_limits_are_ones_own() -> None:
     assert first_sha() == first_sha()
 
 
-def never_sent(repos) -> object:
+def never_sent(repos: MemoryRepos) -> object:
     return repos.job("a-job-that-never-was").result(timeout_s=20)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,25 +14,24 @@ from memrepo import (
     FileChange,
     HeadMovedError,
     InvalidRequestError,
+    Job,
+    MemoryRepo,
+    MemoryRepos,
     PathNotFoundError,
     RefNotFoundError,
     RepoExistsError,
     RepoNotFoundError,
 )
+from tests.support.jobs import done
 
-WAIT_S = 20
 ANN = Author(name="Ann O'Neil Jr.", email="ann@example.org", type="user", id="u-7")
 
 
-def done(job):
-    return job.result(timeout_s=WAIT_S)
-
-
-def texts(repo, ref="HEAD"):
+def texts(repo: MemoryRepo, ref: str = "HEAD") -> dict[str, str]:
     return {path: file.text for path, file in done(repo.get_files(ref)).items()}
 
 
-def test_a_commit_is_read_back_with_all_that_was_said_of_it(repo):
+def test_a_commit_is_read_back_with_all_that_was_said_of_it(repo: MemoryRepo) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
 
     result = done(
@@ -52,7 +52,7 @@ def test_a_commit_is_read_back_with_all_that_was_said_of_it(repo):
     assert first.message == "Initial commit"
 
 
-def test_a_read_sees_every_commit_enqueued_before_it(repo):
+def test_a_read_sees_every_commit_enqueued_before_it(repo: MemoryRepo) -> None:
     jobs = [repo.commit({"n": str(number)}, f"step {number}") for number in range(5)]
     reads = [repo.get_file("n") for _ in range(2)]
     later = repo.commit({"n": "later"}, "later")
@@ -61,7 +61,7 @@ def test_a_read_sees_every_commit_enqueued_before_it(repo):
     assert len({done(job).sha for job in [*jobs, later]}) == 6
 
 
-def test_commits_that_nobody_waited_for_are_in_history_in_call_order(repo):
+def test_commits_that_nobody_waited_for_are_in_history_in_call_order(repo: MemoryRepo) -> None:
     jobs = [repo.commit({f"f{number}": "x"}, f"step {number}") for number in range(30)]
     done(jobs[-1])
 
@@ -70,7 +70,7 @@ def test_commits_that_nobody_waited_for_are_in_history_in_call_order(repo):
     assert messages == [f"step {number}" for number in reversed(range(30))]
 
 
-def test_files_come_back_byte_for_byte(repo):
+def test_files_come_back_byte_for_byte(repo: MemoryRepo) -> None:
     contents = {
         "binary": bytes(range(256)),
         "crlf.txt": b"a\r\nb\r\n",
@@ -87,7 +87,7 @@ def test_files_come_back_byte_for_byte(repo):
     assert all(files[path].size == len(data) for path, data in contents.items())
 
 
-def test_odd_names_are_kept(repo):
+def test_odd_names_are_kept(repo: MemoryRepo) -> None:
     names = [
         "café/naïve.md",
         "日本語.txt",
@@ -107,7 +107,7 @@ def test_odd_names_are_kept(repo):
     assert [commit.message for commit in done(repo.get_history("日本語.txt"))] == ["odd names"]
 
 
-def test_executables_keep_their_mode_until_told_otherwise(repo):
+def test_executables_keep_their_mode_until_told_otherwise(repo: MemoryRepo) -> None:
     done(repo.commit([FileChange(path="run", content=b"1", executable=True)], "run"))
     done(repo.commit({"run": "2"}, "edit"))
     assert done(repo.get_file("run")).executable
@@ -119,7 +119,7 @@ def test_executables_keep_their_mode_until_told_otherwise(repo):
     assert not done(repo.get_file("run")).executable
 
 
-def test_a_branch_begins_at_its_start_point_and_leaves_main_alone(repo):
+def test_a_branch_begins_at_its_start_point_and_leaves_main_alone(repo: MemoryRepo) -> None:
     first = done(repo.get_head_sha())
     done(repo.commit({"x": "main"}, "on main"))
 
@@ -135,7 +135,7 @@ def test_a_branch_begins_at_its_start_point_and_leaves_main_alone(repo):
     ]
 
 
-def test_a_file_is_read_as_it_was_at_an_old_commit(repo):
+def test_a_file_is_read_as_it_was_at_an_old_commit(repo: MemoryRepo) -> None:
     old = done(repo.commit({"n": "1"}, "one"))
     done(repo.commit({"n": "2"}, "two"))
 
@@ -143,13 +143,13 @@ def test_a_file_is_read_as_it_was_at_an_old_commit(repo):
     assert done(repo.get_files(old.sha)).commit_sha == old.sha
 
 
-def test_some_paths_can_be_asked_for_and_those_that_are_not_there_are_left_out(repo):
+def test_some_paths_can_be_asked_for_and_those_that_are_not_there_are_left_out(repo: MemoryRepo) -> None:
     done(repo.commit({"a": "1", "b": "2"}, "two"))
 
     assert set(done(repo.get_files(paths=["a", "nothing"]))) == {"a"}
 
 
-def test_listing_goes_by_prefix_and_page(repo):
+def test_listing_goes_by_prefix_and_page(repo: MemoryRepo) -> None:
     done(repo.commit({f"notes/{number:02d}.md": "x" for number in range(5)}, "notes"))
 
     first = done(repo.list_files("notes/", limit=3))
@@ -159,7 +159,7 @@ def test_listing_goes_by_prefix_and_page(repo):
     assert first[0].size == 1
 
 
-def test_history_goes_by_page_and_by_file(repo):
+def test_history_goes_by_page_and_by_file(repo: MemoryRepo) -> None:
     for number in range(6):
         done(repo.commit({"even" if number % 2 == 0 else "odd": str(number)}, f"step {number}"))
 
@@ -172,7 +172,7 @@ def test_history_goes_by_page_and_by_file(repo):
     assert done(repo.get_history("never")) == []
 
 
-def test_a_commit_that_changes_nothing_says_so_and_describes_the_head(repo):
+def test_a_commit_that_changes_nothing_says_so_and_describes_the_head(repo: MemoryRepo) -> None:
     head = done(repo.get_history())[0]
 
     result = done(repo.commit({"human.md": "likes tea\n"}, "again"))
@@ -182,7 +182,7 @@ def test_a_commit_that_changes_nothing_says_so_and_describes_the_head(repo):
     assert len(done(repo.get_history())) == 1
 
 
-def test_expected_head_is_checked(repo):
+def test_expected_head_is_checked(repo: MemoryRepo) -> None:
     head = done(repo.get_head_sha())
     moved = done(repo.commit({"x": "1"}, "one", expected_head=head)).sha
 
@@ -193,8 +193,8 @@ def test_expected_head_is_checked(repo):
     assert done(repo.get_file("x")).text == "1"
 
 
-def test_expected_content_is_checked_per_file(repo):
-    def change(expected):
+def test_expected_content_is_checked_per_file(repo: MemoryRepo) -> None:
+    def change(expected: str) -> list[FileChange]:
         return [FileChange(path="human.md", content=b"new", expected_sha256=expected)]
 
     with pytest.raises(ContentMovedError) as refusal:
@@ -210,7 +210,7 @@ def test_expected_content_is_checked_per_file(repo):
     assert done(repo.commit(absent, "was absent")).created
 
 
-def test_the_same_request_id_is_applied_once_and_answered_alike(repo):
+def test_the_same_request_id_is_applied_once_and_answered_alike(repo: MemoryRepo) -> None:
     first = done(repo.commit({"x": "1"}, "one", request_id="my-own-id-1"))
     done(repo.commit({"x": "2"}, "two"))
 
@@ -220,14 +220,14 @@ def test_the_same_request_id_is_applied_once_and_answered_alike(repo):
     assert done(repo.get_file("x")).text == "2"
 
 
-def test_the_same_request_id_with_another_body_is_refused(repo):
+def test_the_same_request_id_with_another_body_is_refused(repo: MemoryRepo) -> None:
     done(repo.commit({"x": "1"}, "one", request_id="my-own-id-1"))
 
     with pytest.raises(InvalidRequestError, match="request_id"):
         done(repo.commit({"x": "other"}, "one", request_id="my-own-id-1"))
 
 
-def test_two_agents_may_use_the_same_request_id(repos, repo):
+def test_two_agents_may_use_the_same_request_id(repos: MemoryRepos, repo: MemoryRepo) -> None:
     other = repos.repo(org_id="acme", agent_id=f"{repo.agent_id}-other")
     jobs = [
         agent.commit({"x": agent.agent_id}, "same id", request_id="shared-id-1", create_repo_if_missing=True)
@@ -238,14 +238,14 @@ def test_two_agents_may_use_the_same_request_id(repos, repo):
     assert done(other.get_file("x")).text == other.agent_id
 
 
-def test_a_memory_can_begin_with_a_commit(nobody):
+def test_a_memory_can_begin_with_a_commit(nobody: MemoryRepo) -> None:
     result = done(nobody.commit({"x": "1"}, "begin", create_repo_if_missing=True))
 
     assert (result.parent_sha, result.message) == (None, "begin")
     assert texts(nobody) == {"x": "1"}
 
 
-def test_a_memory_that_begins_on_a_branch_has_a_main_too(nobody):
+def test_a_memory_that_begins_on_a_branch_has_a_main_too(nobody: MemoryRepo) -> None:
     result = done(nobody.commit({"x": "1"}, "begin", branch="ideas", create_repo_if_missing=True))
 
     assert done(nobody.get_head_sha("main")) == done(nobody.get_head_sha("ideas")) == result.sha
@@ -263,13 +263,15 @@ def test_a_memory_that_begins_on_a_branch_has_a_main_too(nobody):
         lambda repo: repo.delete_repo(),
     ],
 )
-def test_asking_about_a_memory_that_was_never_created_is_an_error(nobody, ask):
+def test_asking_about_a_memory_that_was_never_created_is_an_error(
+    nobody: MemoryRepo, ask: Callable[[MemoryRepo], Job[object]]
+) -> None:
     with pytest.raises(RepoNotFoundError) as refusal:
         done(ask(nobody))
     assert isinstance(refusal.value, FileNotFoundError)
 
 
-def test_what_is_not_there_is_named(repo):
+def test_what_is_not_there_is_named(repo: MemoryRepo) -> None:
     with pytest.raises(PathNotFoundError, match="'nope'"):
         done(repo.get_file("nope"))
     with pytest.raises(RefNotFoundError, match="'nope'"):
@@ -282,14 +284,14 @@ def test_what_is_not_there_is_named(repo):
         done(repo.commit({"x": "1"}, "one", branch="new", start_point="nope"))
 
 
-def test_a_file_where_a_folder_is_wanted_is_refused_and_the_rest_goes_on(repo):
+def test_a_file_where_a_folder_is_wanted_is_refused_and_the_rest_goes_on(repo: MemoryRepo) -> None:
     with pytest.raises(InvalidRequestError, match=r"human\.md"):
         done(repo.commit({"human.md/inside": "x"}, "conflict"))
 
     assert done(repo.commit({"fine": "x"}, "fine")).created
 
 
-def test_a_deleted_memory_is_gone_and_can_begin_anew(repo):
+def test_a_deleted_memory_is_gone_and_can_begin_anew(repo: MemoryRepo) -> None:
     old = done(repo.get_head_sha())
     done(repo.delete_repo())
 
@@ -304,7 +306,7 @@ def test_a_deleted_memory_is_gone_and_can_begin_anew(repo):
         done(repo.get_files(old))
 
 
-def test_creating_twice_is_refused_and_changes_nothing(repo):
+def test_creating_twice_is_refused_and_changes_nothing(repo: MemoryRepo) -> None:
     with pytest.raises(RepoExistsError):
         done(repo.create_repo({"other": "x"}))
 

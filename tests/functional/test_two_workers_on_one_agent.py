@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 from memrepo import MemoryRepos
 from tests.support.stock_git import git, restore
@@ -13,7 +14,7 @@ from tests.support.valkey import valkey
 COMMITS = 200
 
 
-def test_no_acknowledged_commit_is_missing_or_doubled(tmp_path):
+def test_no_acknowledged_commit_is_missing_or_doubled(tmp_path: Path) -> None:
     store_url = f"file://{tmp_path / 'store'}"
     with (
         valkey(tmp_path / "valkey") as broker,

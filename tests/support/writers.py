@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memrepo.errors import MemoryRepoError
 from memrepo.models import FileChange
@@ -23,6 +23,8 @@ from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.retry import RetryPolicy
 from memrepo_worker.store.interface import Store
+
+Asked = TypeVar("Asked", bound=Request)
 
 AGENT = Agent("acme", "agent-1")
 NOW_S = 1_750_000_000.0
@@ -81,7 +83,7 @@ def writer(store: Store, cache_dir: Path, now_s: float = NOW_S) -> Iterator[Writ
         yield Writer(service, counters)
 
 
-def _request(kind: type[Request], request_id: str | None, **body: Any) -> Any:
+def _request(kind: type[Asked], request_id: str | None, **body: Any) -> Asked:
     values = {"enqueued_at": NOW_S, **body}
     return build(
         kind,

@@ -18,6 +18,7 @@ from memrepo.wire.record import Status
 from memrepo.wire.requests.base import Request
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 BROKER_ANSWERS_S = 1.0  # how long ``describe`` waits for the broker to say whether the queue is served
 
@@ -75,7 +76,7 @@ class Dispatcher(Protocol):
         ...
 
 
-class Job(Generic[T]):
+class Job(Generic[T_co]):
     """One request on its way.
 
     ``id`` finds it again from any process (``repos.job(id)``): who holds the id may read the result, as long as it
@@ -89,7 +90,7 @@ class Job(Generic[T]):
     def __init__(
         self,
         dispatcher: Dispatcher,
-        pending: Pending[T],
+        pending: Pending[T_co],
         request_id: str | None = None,
         sent_within_s: float | None = None,
         too_late: Callable[[], BrokerUnavailableError] | None = None,
@@ -150,7 +151,7 @@ class Job(Generic[T]):
         """Return whether the job has ended, as far as this process knows; asks nobody."""
         return self._pending.future.done()
 
-    def result(self, timeout_s: float | None = None) -> T:
+    def result(self, timeout_s: float | None = None) -> T_co:
         """Wait for the result, at most ``timeout_s`` (None: as long as it takes).
 
         Raises:
@@ -178,12 +179,12 @@ class Job(Generic[T]):
         if not self.done():
             self._dispatcher.cancel(self._pending)
 
-    def __await__(self) -> Generator[object, None, T]:
+    def __await__(self) -> Generator[object, None, T_co]:
         """Give the result, or raise the job's own error."""
         check_on_asyncio()
         return self._result().__await__()
 
-    async def wait(self, timeout_s: float | None = None) -> T:
+    async def wait(self, timeout_s: float | None = None) -> T_co:
         """Give the result as ``await job`` does, within ``timeout_s`` (None: as long as it takes); for asyncio.
 
         Raises:
@@ -269,11 +270,11 @@ class Job(Generic[T]):
             self._watch()
             await until_ended(self._pending)
 
-    async def _result(self) -> T:
+    async def _result(self) -> T_co:
         await self._ended()
         return self._outcome()
 
-    def _outcome(self) -> T:
+    def _outcome(self) -> T_co:
         self._pending.look_at()
         return outcome_of(self._pending.future)
 
@@ -297,12 +298,12 @@ class Job(Generic[T]):
         return self._pending.state(served=self._dispatcher.is_served(self._pending))
 
     @property
-    def pending(self) -> Pending[T]:
+    def pending(self) -> Pending[T_co]:
         """What this process knows of it; for memrepo's own use."""
         return self._pending
 
     @property
-    def future(self) -> Future[T]:
+    def future(self) -> Future[T_co]:
         """The result to be, for ``concurrent.futures``; of a job found by its id only once it is waited for.
 
         It cannot be cancelled: ``cancel`` of the job is another thing. Whoever is given it looks after the job.

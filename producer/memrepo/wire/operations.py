@@ -169,11 +169,11 @@ def request_to_payload(request: Request) -> Payload:
 
 
 def build(
-    request_type: type[Request],
+    request_type: type[Asked],
     contents: Sequence[bytes] = (),
     /,
-    **values: JsonValue,
-) -> Request:
+    **values: Any,
+) -> Asked:
     """Build a request from a caller's or a message's values; ``contents`` are what they have attached.
 
     Raises:
