@@ -94,4 +94,4 @@ def _cpu_share(process: psutil.Process, seconds: float) -> float:
     before = process.cpu_times()
     time.sleep(seconds)
     after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) / seconds
+    return float(after.user + after.system - before.user - before.system) / seconds

@@ -92,7 +92,7 @@ def _measure_far(server: SeaweedFs) -> dict[str, tuple[float, float]]:
     """Return p50 in milliseconds and round trips of a put to a server that is 20 ms away."""
     with proxy(server.endpoint_url, delay_s=ROUND_TRIP_S / 2) as wire:
         ways = _ways(server, wire.url)
-        puts = {name: [] for name in ways}
+        puts: dict[str, list[tuple[float, int]]] = {name: [] for name in ways}
         for _ in range(PUTS):
             for name, way in ways.items():
                 puts[name].append(_observed(way, wire))

@@ -6,13 +6,14 @@ and are sent and heard of by the same client parts, so that only what the worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
 from celery import Celery
-from kombu import Producer, Queue
+from kombu.entity import Queue
+from kombu.messaging import Producer
 
 from memrepo.dispatch.publisher import Publisher
 from memrepo.dispatch.replies import Replies
@@ -43,7 +44,8 @@ def register(app: Celery, store: Store) -> None:
     def nothing() -> int:
         return 1
 
-    for name, body in {BARE: bare, KEEP: keep, ECHO: echo, NOTHING: nothing}.items():
+    bodies: dict[str, Callable[..., object]] = {BARE: bare, KEEP: keep, ECHO: echo, NOTHING: nothing}
+    for name, body in bodies.items():
         app.task(body, name=name)
 
 

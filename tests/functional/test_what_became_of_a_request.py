@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,12 @@ from memrepo import (
 from tests.support.jobs import done, present
 
 
-def found(repo: MemoryRepo, job: Job[Any]) -> RequestOutcome:
-    return present(done(repo.find_request(present(job.request_id))))
+def trace_of(repo: MemoryRepo, job: Job[object]) -> RequestOutcome | None:
+    return done(repo.find_request(present(job.request_id)))
+
+
+def found(repo: MemoryRepo, job: Job[object]) -> RequestOutcome:
+    return present(trace_of(repo, job))
 
 
 def test_a_commit_is_found_as_history_tells_it(repo: MemoryRepo) -> None:
@@ -129,7 +132,7 @@ def test_of_a_request_that_was_never_sent_there_is_no_trace(repo: MemoryRepo) ->
 
 
 def test_of_a_read_there_is_no_trace(repo: MemoryRepo) -> None:
-    assert found(repo, repo.get_files()) is None
+    assert trace_of(repo, repo.get_files()) is None
 
 
 def test_where_there_never_was_a_memory_there_is_no_trace(nobody: MemoryRepo) -> None:
@@ -137,7 +140,7 @@ def test_where_there_never_was_a_memory_there_is_no_trace(nobody: MemoryRepo) ->
     with pytest.raises(MemoryRepoError):
         done(refused)
 
-    assert found(nobody, refused) is None
+    assert trace_of(nobody, refused) is None
 
 
 def test_two_agents_that_share_a_request_id_are_told_apart(repos: MemoryRepos, repo: MemoryRepo) -> None:
