@@ -242,3 +242,9 @@ def test_the_outermost_known_error_decides_not_one_that_was_handled_before() -> 
     before = wrapped(redis.exceptions.ReadOnlyError("a replica"), redis.exceptions.OutOfMemoryError("full"))
 
     assert meaning_of(before).action is WAIT
+
+
+def test_an_error_of_tls_without_a_number_is_told_as_its_text() -> None:
+    assert meaning_of(ssl.SSLError("the handshake was cut short")).reason.endswith(
+        ": the handshake was cut short"
+    )

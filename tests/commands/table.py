@@ -89,7 +89,7 @@ PRODUCER: Mapping[str, Row] = {
         "name sha",
         {
             NOTHING: Case("branches acme {new}", **NO_MEMORY),
-            BAD: Case("branches acme {agent} --create a..b", 2, "name: is not a branch name", INVALID),
+            BAD: Case("branches acme {agent} --create a..b", 2, "--create: is not a branch name", INVALID),
             **over_the_queue("branches acme {agent}"),
         },
         {CONFLICT: "a name that is taken is bad input"},
@@ -99,7 +99,7 @@ PRODUCER: Mapping[str, Row] = {
         "path data sha size executable",
         {
             NOTHING: Case("cat acme {agent} nowhere.md", 3, "'nowhere.md' is no file", "PathNotFoundError"),
-            BAD: Case("cat acme {agent} ../x", 2, "path: has an empty, '.' or '..'", INVALID),
+            BAD: Case("cat acme {agent} ../x", 2, "PATH: has an empty, '.' or '..'", INVALID),
             **over_the_queue("cat acme {agent} human.md"),
         },
         {CONFLICT: READS},
@@ -115,7 +115,7 @@ PRODUCER: Mapping[str, Row] = {
                 "not at {sha}",
                 "HeadMovedError",
             ),
-            BAD: Case("commit acme {agent} -m m --text ../x y", 2, "changes[0].path: has an empty", INVALID),
+            BAD: Case("commit acme {agent} -m m --text ../x y", 2, "--text '../x': has an empty", INVALID),
             **over_the_queue("commit acme {agent} -m m --text a.md x"),
         },
     ),
@@ -134,7 +134,7 @@ PRODUCER: Mapping[str, Row] = {
         RESULT_KEYS,
         {
             CONFLICT: Case("create acme {agent}", 4, "{agent} has a memory already", "RepoExistsError"),
-            BAD: Case("create ac/me {new}", 2, "org_id: must be 1 to 128 letters", INVALID),
+            BAD: Case("create ac/me {new}", 2, "ORG: must be 1 to 128 letters", INVALID),
             **over_the_queue("create acme {new}"),
         },
         {NOTHING: "it begins what is not there"},
@@ -156,7 +156,7 @@ PRODUCER: Mapping[str, Row] = {
             NOTHING: Case(
                 "diff acme {agent} main~9", 3, "'main~9' goes past the first commit", "RefNotFoundError"
             ),
-            BAD: Case("diff acme {agent} main^", 2, "base: must be HEAD, a branch", INVALID),
+            BAD: Case("diff acme {agent} main^", 2, "BASE: must be HEAD, a branch", INVALID),
             **over_the_queue("diff acme {agent} main~1"),
         },
         {CONFLICT: READS},
@@ -166,7 +166,7 @@ PRODUCER: Mapping[str, Row] = {
         "",
         {
             NOTHING: Case("head acme {agent} nope", 3, "there is no branch 'nope'", "RefNotFoundError"),
-            BAD: Case("head acme {agent} a..b", 2, "branch: is not a branch name", INVALID),
+            BAD: Case("head acme {agent} a..b", 2, "BRANCH: is not a branch name", INVALID),
             **over_the_queue("head acme {agent}"),
         },
         {CONFLICT: READS},
@@ -178,7 +178,7 @@ PRODUCER: Mapping[str, Row] = {
         {
             NOTHING: Case("job 00000000-unknown", 3, "There is no record of job", "ResultExpiredError"),
             CONFLICT: Case("job {failed}", 4, "has a memory already", "RepoExistsError"),
-            BAD: Case("job short", 2, "job_id: must be 8 to 64 letters", INVALID),
+            BAD: Case("job short", 2, "JOB_ID: must be 8 to 64 letters", INVALID),
             PASSWORD: Case("job {job}", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),
             BROKER: Case("job {job}", 5, NOBODY_LISTENS, "BrokerUnavailableError"),
         },

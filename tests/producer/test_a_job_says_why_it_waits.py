@@ -124,7 +124,7 @@ class TestTheSynchronousClient:
             retrying = elsewhere.job(job.id).describe()
 
         assert (unknown.status, unknown.since, unknown.served) == ("unknown", None, None)
-        assert unknown.reason.startswith("it has no record")
+        assert unknown.reason.startswith("it has no record: it may wait in its queue for a worker")
         assert retrying == JobState("retrying", "the store is away", datetime(1970, 1, 1, tzinfo=UTC), None)
 
 

@@ -324,7 +324,7 @@ def test_a_message_that_reads_like_the_option_is_no_wish_for_json() -> None:
     result = CliRunner().invoke(main, ["commit", "acme", "agent-1", "-m", "--json", "--text", "../x", "y"])
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: changes[0].path")
+    assert result.stderr.startswith("Error: --text '../x': ")
 
 
 def test_no_arguments_at_all_show_the_help() -> None:

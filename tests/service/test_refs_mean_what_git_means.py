@@ -209,3 +209,18 @@ def test_no_process_is_started_and_the_store_is_not_asked(tmp_path: Path) -> Non
 
         spent = {name for name, count in worker.counters.snapshot().items() if count != before.get(name, 0)}
         assert {name for name in spent if name.startswith(("process.", "store."))} == set()
+
+
+def test_a_ref_that_goes_past_the_first_commit_says_how_many_there_are(tmp_path: Path) -> None:
+    with writer(LocalStore(tmp_path / "store"), tmp_path / "cache") as worker:
+        worker.ask(create(a="1"))
+        with pytest.raises(RefNotFoundError) as alone:
+            worker.ask(files(ref="main~1"))
+        worker.ask(commit("2", {"a": "2"}))
+        with pytest.raises(RefNotFoundError) as two:
+            worker.ask(files(ref="main~5"))
+
+    assert alone.value.message == "'main~1' goes past the first commit: 'main' is the first commit"
+    assert two.value.message == (
+        "'main~5' goes past the first commit: from 'main' there are 2 commits, the first is main~1"
+    )

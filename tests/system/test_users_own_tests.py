@@ -157,3 +157,13 @@ def test_a_fixture_that_lacks_its_libraries_says_what_to_install(tmp_path: Path)
 
     assert install_command("worker") in said
     assert "1 error" in said
+
+
+def test_importing_the_inline_worker_without_its_libraries_says_what_to_install(tmp_path: Path) -> None:
+    code = f"{WITHOUT_THE_WORKERS_LIBRARIES}\nimport memrepo_worker.testing"
+
+    said = run(sys.executable, "-c", code, folder=tmp_path)
+
+    last = said.rstrip().splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: ")
+    assert last.endswith(f"so it needs more than the producer. Run: {install_command('worker')}")

@@ -100,8 +100,10 @@ def branches(
     as_json: bool,
 ) -> None:
     """List the branches and their commits, after creating or deleting one."""
-    if request_id is not None and (create is None) == (delete is None):
-        raise click.UsageError("--request-id is of one request: give either --create or --delete with it.")
+    if create is not None and delete is not None:
+        raise click.UsageError("--create and --delete are two commands: give one of them. Nothing was done.")
+    if request_id is not None and create is None and delete is None:
+        raise click.UsageError("--request-id is of a request: give --create or --delete with it.")
     with client() as repos:
         repo = repo_of(repos, org, agent)
         if create is not None:

@@ -8,15 +8,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.exceptions import Exit
-from typing_extensions import override
 
 from memrepo.cli.ending import JSON_ASKED, CommandError, plain
 from memrepo.cli.interrupt import INTERRUPTED, leave_at_once
+from memrepo.cli.numbers import Seconds
 from memrepo.cli.up_state import UpState, completed
+from memrepo.cli.words import in_command_words
 from memrepo.client import MemoryRepos
 from memrepo.clock import steady_clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError
@@ -36,21 +37,6 @@ _IDENT = re.compile(r"\s*([^<>]+?)\s*<([^<>]*)>\s*\Z")
 def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
     ctx.meta[JSON_ASKED] = value
     return value
-
-
-class Seconds(click.types.FloatParamType):
-    """A duration: a number of 0 or more. Click's own takes nan, which no wait ends with."""
-
-    name = "seconds"
-
-    @override
-    def convert(
-        self, value: SupportsFloat | SupportsIndex, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not 0 <= seconds <= threading.TIMEOUT_MAX:
-            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
-        return seconds
 
 
 json_option = click.option("--json", "as_json", is_flag=True, callback=_note_json, help="Print JSON.")
@@ -87,13 +73,19 @@ def settings_here() -> Settings:
 
 @contextmanager
 def client() -> Iterator[MemoryRepos]:
-    """Give a client by the same, and close it; Ctrl+C leaves at once, where closing would wait for the broker."""
+    """Give a client by the same, and close it; what goes wrong meanwhile is told in the words of the command line.
+
+    Ctrl+C leaves at once, where closing would wait for the broker.
+    """
     _, found = completed(environment())
     repos = MemoryRepos(settings=settings_here()) if found else MemoryRepos.from_env()
     try:
         yield repos
     except KeyboardInterrupt:
         _leave("Interrupted.")
+    except MemoryRepoError as error:
+        spoken = in_command_words(error, click.get_current_context())
+        raise spoken from spoken.__cause__
     finally:
         repos.close()
 

@@ -71,8 +71,9 @@ def _told(job_id: str, state: JobState) -> dict[str, object]:
 
 def _unknown(job_id: str) -> ResultExpiredError:
     return ResultExpiredError(
-        f"There is no record of job {job_id}: no worker has begun it, its result has expired, or it was never sent. "
-        f"`memrepo job {job_id} --of ORG AGENT` asks that agent's memory.",
+        f"There is no record of job {job_id}: it may wait in its queue for a worker, its result may have expired, or "
+        f"it was never sent. `memrepo job {job_id} --wait` waits for it, `memrepo job {job_id} --of ORG AGENT` asks "
+        "that agent's memory.",
         {"job_id": job_id, "status": "unknown"},
     )
 

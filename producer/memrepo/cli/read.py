@@ -13,7 +13,9 @@ from memrepo.cli.common import (
     repo_of,
     timeout_option,
 )
+from memrepo.cli.numbers import WholeNumber
 from memrepo.cli.output import show_commit, show_file_line, show_json
+from memrepo.errors import PathNotFoundError
 from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
 
@@ -41,7 +43,7 @@ def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bo
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(1, LIST_LIMIT_MAX),
+    type=WholeNumber(1, LIST_LIMIT_MAX),
     default=1000,
     show_default=True,
     help="How many at most.",
@@ -59,10 +61,15 @@ def ls(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """List files whose path begins with PREFIX: x for executable, bytes, path."""
+    """List files whose path begins with PREFIX: x for executable, bytes, path.
+
+    If there is none, the exit code is 3; without PREFIX, and behind --after, an empty list is a list.
+    """
     with client() as repos:
         job = repo_of(repos, org, agent).list_files(prefix, ref=ref, limit=limit, after=after)
         files = outcome_of(job, timeout_s)
+    if prefix and not files and after is None:
+        raise _nothing(f"there is no file whose path begins with {prefix!r} at {ref}", prefix, ref)
     if as_json:
         show_json(files)
         return
@@ -78,7 +85,7 @@ def ls(
     "-n",
     "--limit",
     metavar="N",
-    type=click.IntRange(1, HISTORY_LIMIT_MAX),
+    type=WholeNumber(1, HISTORY_LIMIT_MAX),
     default=50,
     show_default=True,
     help="How many at most.",
@@ -96,10 +103,12 @@ def log(
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """List commits, newest first; with PATH those that changed it."""
+    """List commits, newest first; with PATH those that changed it. If none ever did, the exit code is 3."""
     with client() as repos:
         job = repo_of(repos, org, agent).get_history(path, ref=ref, limit=limit, after=after)
         commits = outcome_of(job, timeout_s)
+    if path is not None and not commits and after is None:
+        raise _nothing(f"no commit in the history of {ref} has changed {path!r}", path, ref)
     if as_json:
         show_json(commits)
         return
@@ -117,3 +126,8 @@ def head(org: str, agent: str, branch: str, timeout_s: float, as_json: bool) -> 
     with client() as repos:
         sha = outcome_of(repo_of(repos, org, agent).get_head_sha(branch), timeout_s)
     show_json(sha) if as_json else click.echo(sha)
+
+
+def _nothing(message: str, path: str, ref: str) -> PathNotFoundError:
+    """Return the error for a path that never was: a script that mistyped it must not take that for an answer."""
+    return PathNotFoundError(message, {"path": path, "ref": ref})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO
 
@@ -22,6 +23,7 @@ from memrepo.cli.common import (
     timeout_option,
 )
 from memrepo.cli.output import show_json, show_result
+from memrepo.cli.words import naming_changes
 from memrepo.errors import TooLargeError
 from memrepo.jobs.job import Job
 from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult, FileChange
@@ -117,7 +119,7 @@ def create(
 ) -> None:
     """Begin an agent's memory with a first commit."""
     contents = read_files(files)
-    with client() as repos:
+    with client() as repos, naming_changes(_options("--put", (path for path, _ in files))):
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
             job = repo.create_repo(contents, author=author, request_id=sent_as)
@@ -166,8 +168,12 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
         *(FileChange(path=_unicode(path), content=os.fsencode(text)) for path, text in texts),
         *(FileChange(path=_unicode(path)) for path in deleted),
     ]
-
-    with client() as repos:
+    options = [
+        *_options("--put", (path for path, _ in files)),
+        *_options("--text", (path for path, _ in texts)),
+        *_options("--delete", deleted),
+    ]
+    with client() as repos, naming_changes(options):
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
             job = repo.commit(
@@ -204,6 +210,11 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
         show_json({"org_id": org, "agent_id": agent, "deleted": True})
     else:
         click.echo(f"deleted {org}/{agent}")
+
+
+def _options(option: str, paths: Iterable[str]) -> list[str]:
+    """Return how each of these files was asked for."""
+    return [f"{option} {path!r}" for path in paths]
 
 
 def _confirm(question: str) -> None:

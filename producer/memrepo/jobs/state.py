@@ -15,7 +15,8 @@ _REASONS: Mapping[Status, str] = {
     "queued": "no worker has begun",
     "running": "a worker is at it",
     "retrying": "the object store cannot be reached; the worker tries again",
-    "unknown": "it has no record: another client sent it and no worker has begun, it has expired, or it never was",
+    "unknown": "it has no record: it may wait in its queue for a worker, its result may have expired, or it was never "
+    "sent",
 }
 _SERVED = "no worker has begun; one serves its queue"
 _NOT_SERVED = "no worker serves its queue"
@@ -55,9 +56,13 @@ def late(
     job_id: str, timeout_s: float | None, state: JobState, *, of: int = 1, unended: int = 1
 ) -> JobTimeoutError:
     """Return the error for a job that has not ended in time; ``unended`` of the jobs waited for have not."""
-    others = f"{unended} of {of} jobs have not ended within {timeout_s or 0:g} s; the first of them, job {job_id}, is "
-    alone = f"Job {job_id} has not ended within {timeout_s or 0:g} s: "
+    have = "has" if unended == 1 else "have"
+    within = f"not ended within {timeout_s or 0:g} s"
+    others = f"{unended} of {of} jobs {have} {within}; the first of them, job {job_id}, is "
+    alone = f"Job {job_id} has {within}: "
     goes_on = "They go on" if of > 1 else "It goes on"
+    if state.status == "unknown":
+        goes_on = "If it was sent, it goes on"
     return JobTimeoutError(
         f"{others if of > 1 else alone}{state}. {goes_on}: wait again, or poll job.describe().",
         {"job_id": job_id, "timeout_s": timeout_s, "status": state.status, "reason": state.reason},

@@ -221,12 +221,18 @@ def words_of(error: BaseException) -> str:
     """Return an error's own words as one short line, without what they repeat of a command."""
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
         return error.strerror
-    text = _ARGUMENTS.sub("", _PIPELINE.sub("", str(error)))
+    text = _ARGUMENTS.sub("", _PIPELINE.sub("", _text_of(error)))
     code = _code_of(error)
     if code is not None and code not in text:
         text = f"{code} {text}"
     text = " ".join(text.split()) or type(error).__name__
     return text if len(text) <= _WORDS_MAX else text[: _WORDS_MAX - 1] + "…"
+
+
+def _text_of(error: BaseException) -> str:
+    """Return an error's text; an error of TLS that was made without a number shows a tuple otherwise."""
+    alone = isinstance(error, ssl.SSLError) and len(error.args) == 1
+    return str(error.args[0]) if alone else str(error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import click
 
 from memrepo.cli.common import client, json_option, settings_here
+from memrepo.cli.numbers import WholeNumber
 from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo.repo import MemoryRepo
@@ -34,7 +35,7 @@ T = TypeVar("T")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--org", metavar="ORG", default="replay", show_default=True, help="Whose agent.")
 @click.option("--agent", metavar="AGENT", help="The agent, who must be new.  [default: the folder's name]")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Replay only the first N commits.")
+@click.option("--limit", metavar="N", type=WholeNumber(1), help="Replay only the first N commits.")
 @json_option
 def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: bool) -> None:
     """Replay the first-parent history of the git repository at PATH as one agent's memory.

@@ -14,6 +14,7 @@ import click
 
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import CommandError
+from memrepo.cli.numbers import WholeNumber
 from memrepo.cli.up_state import DATA_DIR_DEFAULT
 from memrepo.errors import MemoryRepoError
 from memrepo.installed import install_command
@@ -67,7 +68,7 @@ class StopSignals:
 @click.option(
     "--port",
     metavar="PORT",
-    type=click.IntRange(0, 65535),
+    type=WholeNumber(0, 65535),
     help="The broker's port; 0 is any.  [default: 6379 if free, else any]",
 )
 @json_option

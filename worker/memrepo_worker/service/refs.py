@@ -54,12 +54,18 @@ def resolve(text: str, view: View, reader: Reader) -> str:
         parents = reader.commit(commit).parents
         if not parents:
             raise RefNotFoundError(
-                f"{text!r} goes past the first commit: from {ref.name!r} there are {step + 1} commits, "
-                f"the first is {ref.name}~{step}",
+                f"{text!r} goes past the first commit: {_first(ref.name, step)}",
                 {"ref": text, "commits": step + 1},
             )
         commit = parents[0]
     return commit
+
+
+def _first(name: str, generations: int) -> str:
+    """Say which the first commit is that a name's history has."""
+    if generations == 0:
+        return f"{name!r} is the first commit"
+    return f"from {name!r} there are {generations + 1} commits, the first is {name}~{generations}"
 
 
 def tips(view: View, reader: Reader) -> set[str]:

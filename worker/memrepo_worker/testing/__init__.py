@@ -29,10 +29,23 @@ from types import TracebackType
 from memrepo.async_client import AsyncMemoryRepos
 from memrepo.client import MemoryRepos
 from memrepo.clock import Clock, system_clock
+from memrepo.installed import install_command
 from memrepo.limits import Limits
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.interface import Store
-from memrepo_worker.testing.worker import InlineWorker, inline_worker
+
+try:
+    from memrepo_worker.testing.worker import InlineWorker, inline_worker
+except ModuleNotFoundError as error:
+    if (error.name or "memrepo").startswith(
+        "memrepo"
+    ):  # a fault of ours: nothing mends it that could be installed
+        raise
+    raise ModuleNotFoundError(
+        f"{error}. memrepo_worker.testing runs memrepo's worker, so it needs more than the producer. "
+        f"Run: {install_command('worker')}",
+        name=error.name,
+    ) from error
 
 __all__ = ["InlineWorker", "async_inline_repos", "inline_repos", "inline_worker"]
 
