@@ -11,12 +11,6 @@ import hashlib
 QUEUE_PREFIX = "memrepo."
 SHARDS_DEFAULT = 64
 
-OWNERS_KEY = "memrepo:owners"
-"""A hash: shard → who owns it (the lease's token, and the worker's name)."""
-
-LEASES_KEY = "memrepo:leases"
-"""A sorted set: shard → until when its owner may go on without a heartbeat, in ms by Redis' own clock."""
-
 
 def shard_of(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> int:
     """Return the shard (0 to ``shards`` - 1) that serializes this agent's requests."""
@@ -32,11 +26,6 @@ def queue_name(shard: int) -> str:
 def queue_names(shards: int = SHARDS_DEFAULT) -> list[str]:
     """Return the names of all shard queues, in order."""
     return [queue_name(shard) for shard in range(shards)]
-
-
-def unacked_key(queue: str) -> str:
-    """Return the Redis key (a hash) of a queue's messages that a worker has taken and not settled yet."""
-    return f"memrepo:unacked:{queue.removeprefix(QUEUE_PREFIX)}"
 
 
 def route(org_id: str, agent_id: str, shards: int = SHARDS_DEFAULT) -> str:

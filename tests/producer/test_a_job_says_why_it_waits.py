@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from memrepo import AsyncMemoryRepos, HeadMovedError, Job, JobState, JobTimeoutError, MemoryRepo, MemoryRepos
 from memrepo.cli.main import main
-from memrepo.routing import LEASES_KEY, OWNERS_KEY, shard_of
+from memrepo.routing import shard_of
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 from tests.producer.stand_in import SHA, StandIn, failure
 from tests.support.systems import running_worker
 from tests.support.valkey import Valkey, valkey

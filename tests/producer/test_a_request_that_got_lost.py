@@ -5,7 +5,8 @@ import json
 import pytest
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
-from memrepo.routing import route, unacked_key
+from memrepo.routing import route
+from memrepo.wire.keys import unacked_key
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for

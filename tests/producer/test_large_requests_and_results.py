@@ -11,14 +11,12 @@ from memrepo import AsyncMemoryRepos, MemoryRepoBusyError, MemoryRepos, ResultEx
 from memrepo.limits import MIB
 from memrepo.models import MemoryFile, Snapshot
 from memrepo.routing import route
+from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.operations import GET_FILES
 from memrepo.wire.payload import LARGE_BYTES, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
-    BYTES_KEY,
-    UNTIL_KEY,
     PayloadMissingError,
     PayloadStore,
-    key_of,
     request_payload,
     result_payload,
 )
@@ -64,11 +62,11 @@ def test_what_waits_is_compressed_counted_and_expires(broker: Valkey) -> None:
         job = repos.repo(org_id="acme", agent_id="agent-1").commit({"a.md": TEXT}, "m")
 
         name = request_payload(job.id)
-        taken = sum(client.hstrlen(key_of(name), field) for field in client.hkeys(key_of(name)))
+        taken = sum(client.hstrlen(payload_key(name), field) for field in client.hkeys(payload_key(name)))
         assert taken < len(TEXT) / 10
-        assert client.hgetall(BYTES_KEY) == {"total": str(taken), name: str(taken)}
-        assert 0 < client.ttl(key_of(name)) <= 24 * 3600
-        assert client.zscore(UNTIL_KEY, name)
+        assert client.hgetall(PAYLOADS_BYTES_KEY) == {"total": str(taken), name: str(taken)}
+        assert 0 < client.ttl(payload_key(name)) <= 24 * 3600
+        assert client.zscore(PAYLOADS_UNTIL_KEY, name)
 
 
 def test_a_small_commit_has_all_in_its_message(broker: Valkey) -> None:
@@ -84,7 +82,7 @@ def test_the_same_body_put_twice_is_there_once(broker: Valkey) -> None:
 
     assert first == second
     with broker.client() as client:
-        assert client.hget(BYTES_KEY, "total") == client.hget(BYTES_KEY, "request:a")
+        assert client.hget(PAYLOADS_BYTES_KEY, "total") == client.hget(PAYLOADS_BYTES_KEY, "request:a")
     assert chunks(broker).get("request:a", first) == body
 
 
@@ -98,7 +96,7 @@ def test_where_there_is_no_room_the_call_says_so_and_leaves_nothing(broker: Valk
 
         assert client.llen(QUEUE) == 0
         assert client.keys("memrepo:body:*") == []
-        assert client.hgetall(BYTES_KEY) == {"total": "0"}
+        assert client.hgetall(PAYLOADS_BYTES_KEY) == {"total": "0"}
         repo.commit({"small.md": "x"}, "goes on")
         assert client.llen(QUEUE) == 1
 
@@ -107,13 +105,13 @@ def test_what_has_expired_makes_room(broker: Valkey) -> None:
     body = Payload({}, (Random(1).randbytes(80_000),))
     chunks(broker).put("request:old", body, 60)
     with broker.client() as client:
-        room = int(client.hget(BYTES_KEY, "total") or 0)
-        client.zadd(UNTIL_KEY, {"request:old": 1})  # long ago
+        room = int(client.hget(PAYLOADS_BYTES_KEY, "total") or 0)
+        client.zadd(PAYLOADS_UNTIL_KEY, {"request:old": 1})  # long ago
 
         chunks(broker, room).put("request:new", body, 60)
 
-        assert set(client.hgetall(BYTES_KEY)) == {"total", "request:new"}
-        assert int(client.hget(BYTES_KEY, "total") or 0) == room
+        assert set(client.hgetall(PAYLOADS_BYTES_KEY)) == {"total", "request:new"}
+        assert int(client.hget(PAYLOADS_BYTES_KEY, "total") or 0) == room
 
 
 def test_a_body_that_is_gone_is_told_as_missing(broker: Valkey) -> None:
@@ -133,7 +131,7 @@ def test_a_large_result_is_fetched_and_soon_goes(broker: Valkey, worker: StandIn
         store_large(broker, worker, job.id, result, taken.properties["reply_to"])
 
         assert job.result(timeout_s=10) == result
-        wait_for(lambda: 0 < client.ttl(key_of(result_payload(job.id))) <= 60, "the body to go soon")
+        wait_for(lambda: 0 < client.ttl(payload_key(result_payload(job.id))) <= 60, "the body to go soon")
         assert repos.job(job.id).result(timeout_s=10) == result  # still there for who knows the id
 
 
@@ -173,4 +171,4 @@ def test_a_large_request_that_the_broker_lost_is_sent_again_with_its_body(broker
         client.flushall()
 
         wait_for(lambda: client.llen(QUEUE), "the request to be back")
-        assert client.exists(key_of(request_payload(job.id)))
+        assert client.exists(payload_key(request_payload(job.id)))

@@ -28,7 +28,8 @@ from memrepo import (
 from memrepo.jobs import unseen
 from memrepo.jobs.pending import Pending
 from memrepo.redis.libraries import import_celery
-from memrepo.routing import LEASES_KEY, OWNERS_KEY, route, shard_of
+from memrepo.routing import route, shard_of
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.systems import System

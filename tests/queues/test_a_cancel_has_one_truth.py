@@ -19,10 +19,10 @@ from memrepo import JobCancelledError, MemoryRepos, Settings
 from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
-from memrepo.routing import shard_of, unacked_key
+from memrepo.routing import shard_of
 from memrepo.wire.cancellation import RECORD_KEPT_S, cancel
+from memrepo.wire.keys import OWNERS_KEY, unacked_key
 from memrepo_worker.app import build_app
-from memrepo_worker.queues.keys import OWNERS
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import read_owners
 from memrepo_worker.queues.results.backend import ResultBackend, Waiting
@@ -117,7 +117,7 @@ class OneJob:
     def _finish(self, worker: str) -> None:
         with self._backend.collecting() as results:
             self._backend.store_result(self.id, None, "SUCCESS", request=Context(task="memrepo.commit"))
-        self._backend.client.hset(OWNERS, "0", f"{self._tokens[self.owner]} {self.owner}")
+        self._backend.client.hset(OWNERS_KEY, "0", f"{self._tokens[self.owner]} {self.owner}")
         if self._backend.finish(results, OwnedShard(0, self._tokens[worker], 0.0), ["1"]):
             self.delivered = False
         self.begun.pop(worker)
@@ -404,7 +404,7 @@ def owners(broker: Valkey) -> set[str]:
 
 def owner_of_each(broker: Valkey) -> dict[int, str]:
     with broker.client(6) as client:
-        records = read_owners(client.hgetall(OWNERS))
+        records = read_owners(client.hgetall(OWNERS_KEY))
     return {shard: worker.partition("@")[0] for shard, (_, worker) in records.items()}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from memrepo.clock import system_clock
 from memrepo.routing import queue_name, shard_of
-from memrepo_worker.queues.keys import unacked_key
+from memrepo.wire.keys import unacked_key
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.http_answers import Answer, answering
@@ -259,7 +259,7 @@ def test_an_end_is_told_when_it_begins_and_with_what_was_handed_over(
         for _ in range(3):
             send.commit("acme", "ann")
         wait_for(
-            lambda: own_broker.client().hlen(unacked_key(shard_of("acme", "ann", SHARDS))) == 4,
+            lambda: own_broker.client().hlen(unacked_key(queue_name(shard_of("acme", "ann", SHARDS)))) == 4,
             "all to be taken",
         )
         worker.process.send_signal(signal.Signals[name])

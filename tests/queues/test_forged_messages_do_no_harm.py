@@ -13,7 +13,8 @@ import redis
 from celery import Celery
 
 from memrepo.limits import MIB
-from memrepo.routing import queue_name, shard_of, unacked_key
+from memrepo.routing import queue_name, shard_of
+from memrepo.wire.keys import unacked_key
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey

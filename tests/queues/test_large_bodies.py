@@ -13,13 +13,12 @@ import redis
 from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
 from memrepo.limits import MIB, Limits
 from memrepo.models import MemoryFile, Snapshot
+from memrepo.wire.keys import PAYLOADS_BYTES_KEY, payload_key
 from memrepo.wire.operations import GET_FILES, request_to_payload
 from memrepo.wire.payload import CHUNK_BYTES_MAX, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
-    BYTES_KEY,
     REQUEST_KEPT_S,
     PayloadStore,
-    key_of,
     request_payload,
     result_payload,
 )
@@ -55,12 +54,12 @@ def send_claiming(send: Sender, chunks: PayloadStore, request: CommitRequest, cl
 
 def bodies_left(broker: Valkey) -> list[str]:
     with broker.client() as client:
-        return client.keys(key_of("request:*"))
+        return client.keys(payload_key("request:*"))
 
 
 def counted(broker: Valkey) -> dict[str, str]:
     with broker.client() as client:
-        return client.hgetall(BYTES_KEY)
+        return client.hgetall(PAYLOADS_BYTES_KEY)
 
 
 def test_a_large_commit_is_applied_and_its_body_goes(
@@ -120,7 +119,7 @@ def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
     request = large_commit()
     effects.set("hold:acme/b", 1)
     with broker.client() as client:
-        client.delete(key_of(request_payload(request.request_id)))
+        client.delete(payload_key(request_payload(request.request_id)))
         own = chunks.put("request:other", request_to_payload(request), 60)
         head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
         send.send(request, body=[[], {"request": head, "body": own.model_dump()}, {}])
@@ -128,7 +127,7 @@ def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
 
         wait_for(lambda: send.meta(request.request_id) is None, "the record to be gone")
         assert effects.llen("effects:acme/a") == 1
-        client.delete(key_of("request:other"), BYTES_KEY)
+        client.delete(payload_key("request:other"), PAYLOADS_BYTES_KEY)
     assert send.final(send.send(request))["status"] == "SUCCESS"  # sent again, with its body
 
 
@@ -224,7 +223,7 @@ def test_a_chunk_larger_than_any_is_not_even_fetched(
 ) -> None:
     request = commit_request("acme", "a")
     with broker.client() as client:
-        client.hset(key_of(request_payload(request.request_id)), "0", "x" * (CHUNK_BYTES_MAX + 1))
+        client.hset(payload_key(request_payload(request.request_id)), "0", "x" * (CHUNK_BYTES_MAX + 1))
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
     claim = {"chunks": 1, "size_bytes": 1000}
     send.send(request, body=[[], {"request": head, "body": claim}, {}])
@@ -236,7 +235,7 @@ def test_a_chunk_larger_than_any_is_not_even_fetched(
 def test_a_body_that_is_no_body_holds_nothing_up(send: Sender, broker: Valkey, effects: redis.Redis) -> None:
     request = commit_request("acme", "a")
     with broker.client() as client:
-        client.set(key_of(request_payload(request.request_id)), "a text")
+        client.set(payload_key(request_payload(request.request_id)), "a text")
     head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
     send.send(request, body=[[], {"request": head, "body": {"chunks": 1, "size_bytes": 1000}}, {}])
 

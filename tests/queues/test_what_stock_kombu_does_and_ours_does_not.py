@@ -18,11 +18,11 @@ import pytest
 import redis
 from kombu import Connection, Consumer, Producer, Queue
 
+from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.scripts import POP
 from memrepo_worker.queues.leases.shards import Shards
-from memrepo_worker.queues.scripts import Script
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for

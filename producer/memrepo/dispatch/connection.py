@@ -16,8 +16,9 @@ from memrepo.clock import Clock, yield_gil
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
-from memrepo.routing import queue_names, unacked_key
+from memrepo.routing import queue_names
 from memrepo.settings import Settings
+from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, unacked_key
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from kombu.messaging import Producer
     from redis import Redis
 
-SHARDS_KEY = "memrepo:shards"
-NAMES_KEY = "memrepo:portable_names"
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
 DEPTH_TRUSTED_S = 0.1  # how long a look at a queue's depth holds
 

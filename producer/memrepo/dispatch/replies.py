@@ -23,6 +23,7 @@ from memrepo.redis.libraries import import_redis
 from memrepo.settings import Settings
 from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
+from memrepo.wire.keys import REPLIES_PREFIX, record_key
 from memrepo.wire.payload import PayloadClaim
 from memrepo.wire.payload_store import FETCHED_KEPT_S, PayloadStore, result_payload
 from memrepo.wire.record import Record
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
 
-CHANNEL_PREFIX = "memrepo.replies."
 TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
 LOOKUP_MAX = 50  # keys asked for at once
@@ -52,7 +52,7 @@ class Replies:
         clock: Clock = steady_clock,
     ) -> None:
         """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait."""
-        self.channel = CHANNEL_PREFIX + client_id
+        self.channel = REPLIES_PREFIX + client_id
         self._settings = settings
         self._on_poll = on_poll
         self._clock = clock
@@ -294,7 +294,7 @@ class Replies:
 
     def _look_up(self, jobs: Sequence[Pending[Any]], fetch: Fetch) -> None:
         ids = [pending.task_id for pending in jobs]
-        for pending, data in zip(jobs, self._redis().mget([record.key_of(one) for one in ids]), strict=True):
+        for pending, data in zip(jobs, self._redis().mget([record_key(one) for one in ids]), strict=True):
             found = record.read(data) if data else None
             if found is None:
                 self._settle_absent(pending)

@@ -21,40 +21,16 @@ from memrepo.dispatch.connection import Message
 from memrepo.dispatch.publisher import Publisher
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending, expired
-from memrepo.routing import unacked_key
+from memrepo.redis.script import Script, lua
 from memrepo.settings import Settings
+from memrepo.wire.keys import unacked_key
 
 if TYPE_CHECKING:
     from kombu.messaging import Producer
 
 RESENDS_MAX = 3
 
-# KEYS: the queue, and the hash of its messages that a worker has taken. ARGV: task ids. Returns those that are there.
-# Kombu puts the properties last, so the end of a message names its task however large its body is.
-FIND = """
-local wanted, left, found = {}, #ARGV, {}
-for _, id in ipairs(ARGV) do wanted[id] = true end
-
-local function collect(messages)
-    for _, message in ipairs(messages) do
-        local id = string.match(string.sub(message, -4096), '"correlation_id"%s*:%s*"([^"]+)"')
-        if id and wanted[id] then
-            wanted[id], left = nil, left - 1
-            found[#found + 1] = id
-        end
-    end
-end
-
-for _, number in ipairs(redis.call('HKEYS', KEYS[2])) do  -- one at a time: each may be large
-    collect({redis.call('HGET', KEYS[2], number)})
-end
-local last = redis.call('LLEN', KEYS[1]) - 1
-while last >= 0 and left > 0 do  -- from the consuming end: what waits longest is there
-    collect(redis.call('LRANGE', KEYS[1], math.max(0, last - 7), last))
-    last = last - 8
-end
-return found
-"""
+_FIND = Script(lua(__package__, "find"))
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +100,7 @@ class Resends:
             by_queue[one.message.queue].append(one)
         for queue, some in by_queue.items():
             ids = {one.message.task_id for one in some}
-            answer = producer.channel.client.eval(FIND, 2, queue, unacked_key(queue), *ids)
+            answer = _FIND.run(producer.channel.client, [queue, unacked_key(queue)], list(ids))
             found = {task_id.decode() for task_id in answer}
             for one in some:
                 if one.message.task_id not in found:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from memrepo.clock import Clock, steady_clock
 from memrepo.dispatch.publisher import Publisher
 from memrepo.errors import MemoryRepoError
-from memrepo.routing import LEASES_KEY, OWNERS_KEY, queue_name
+from memrepo.routing import queue_name
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -32,7 +32,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from memrepo.limits import HORIZON_S
+from memrepo.redis.script import Script, lua
 from memrepo.wire import record
+from memrepo.wire.keys import ENDED_PREFIX, record_key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -40,42 +42,14 @@ if TYPE_CHECKING:
 RECORD_KEPT_S = 2 * HORIZON_S
 """As ledger lines: longer than any message that names the task may wait, whoever's clock is wrong by a horizon."""
 
-MARKS_KEY, MARKS_SPAN_S, _SETS = "memrepo:ended:", 1800, 1024
+MARKS_SPAN_S, _SETS = 1800, 1024
 """The sets of marks are named ``memrepo:ended:SPAN:NUMBER``: by the number of the span of time (since 1970, by Redis'
 own clock) and by the mark's. So many that each stays below 512 numbers up to 290 writes a second: Redis then takes 8
 bytes for each, and 38 in larger sets."""
 
-STATUS_OF = """
-local function status_of(key)
-    -- The JSON begins with its status: no need to fetch a large result. '' for no record, and for what is none.
-    local head = redis.pcall('GETRANGE', key, 0, 40)
-    return type(head) == 'string' and string.match(head, '"status"%s*:%s*"(%u+)"') or ''
-end
-"""
+STATUS_OF = lua(__package__, "status_of")
 
-_CANCEL = (
-    STATUS_OF
-    + """
--- KEYS: the record. ARGV: a cancelled task's record, seconds to keep it, a reply channel ('' = none), set and number of
--- the task's mark, what the sets of marks are called, seconds that each spans, seconds that they are kept.
--- Returns 1 if the task is cancelled, now or before; 0 if it was started, and then nothing was changed.
-if redis.call('EXISTS', KEYS[1]) == 1 then
-    return status_of(KEYS[1]) == 'REVOKED' and 1 or 0
-end
-local span = math.floor(redis.call('TIME')[1] / ARGV[7])
-for back = 0, math.ceil(ARGV[8] / ARGV[7]) do
-    if redis.call('SISMEMBER', ARGV[6] .. span - back .. ':' .. ARGV[4], ARGV[5]) == 1 then
-        return 0
-    end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-redis.call('PUBLISH', KEYS[1], ARGV[1])
-if ARGV[3] ~= '' then
-    redis.call('PUBLISH', ARGV[3], ARGV[1])
-end
-return 1
-"""
-)
+_CANCEL = Script(STATUS_OF + lua(__package__, "cancel"))
 
 
 def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> bool:
@@ -93,11 +67,11 @@ def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> boo
         RECORD_KEPT_S,
         reply_to,
         *mark_of(task_id),
-        MARKS_KEY,
+        ENDED_PREFIX,
         MARKS_SPAN_S,
         HORIZON_S,
     ]
-    return bool(client.register_script(_CANCEL)(keys=[record.key_of(task_id)], args=args))
+    return bool(_CANCEL.run(client, [record_key(task_id)], args))
 
 
 def mark_of(task_id: str) -> tuple[int, int]:

@@ -1,11 +1,5 @@
 """Where payloads wait: chunks under expiring keys of Redis, and a count of how much they take in all.
 
-==============================  ====  =====================================================
-``memrepo:payload:NAME``           hash  number → chunk
-``memrepo:payloads:bytes``        hash  name → bytes of its chunks, and ``total``
-``memrepo:payloads:until``        zset  name → until when it is kept (ms, by Redis' own clock)
-==============================  ====  =====================================================
-
 A name is ``request:TASK-ID`` or ``result:TASK-ID``. The same payload put twice is there once.
 """
 
@@ -16,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.limits import HORIZON_S
+from memrepo.redis.script import Script, lua
+from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.payload import CHUNK_BYTES_MAX, BrokenPayloadError, Payload, PayloadClaim, decode, encode
 
 if TYPE_CHECKING:
@@ -27,71 +23,13 @@ REQUEST_KEPT_S = HORIZON_S
 FETCHED_KEPT_S = 60
 """How long a result stays after it was fetched, for others who know its id."""
 
-BYTES_KEY, UNTIL_KEY = "memrepo:bodies:bytes", "memrepo:bodies:until"
+_FORGET = lua(__package__, "payload_forget")
 
-_FORGET = """
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local function forget(name)
-    redis.call('HINCRBY', KEYS[1], 'total', -(redis.call('HGET', KEYS[1], name) or 0))
-    redis.call('HDEL', KEYS[1], name)
-    redis.call('ZREM', KEYS[2], name)
-end
-"""
+_PUT = Script(_FORGET + lua(__package__, "payload_put"))
 
-_PUT = (
-    _FORGET
-    + """
--- KEYS: bytes, until, payload. ARGV: name, number, chunk, bytes that all payloads may take, seconds to keep, and 1 if
--- what there is of the payload has to go first.
--- Returns -1, or how many bytes are taken where there is no room.
-for _, name in ipairs(redis.call('ZRANGE', KEYS[2], '-inf', now_ms, 'BYSCORE')) do
-    forget(name)
-end
-if ARGV[6] == '1' then
-    redis.call('DEL', KEYS[3])
-    forget(ARGV[1])
-end
-if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 0 then
-    local total = tonumber(redis.call('HGET', KEYS[1], 'total') or '0')
-    if total + #ARGV[3] > tonumber(ARGV[4]) then
-        return total
-    end
-    redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
-    redis.call('HINCRBY', KEYS[1], ARGV[1], #ARGV[3])
-    redis.call('HINCRBY', KEYS[1], 'total', #ARGV[3])
-end
-redis.call('EXPIRE', KEYS[3], ARGV[5])
-redis.call('ZADD', KEYS[2], now_ms + ARGV[5] * 1000, ARGV[1])
-return -1
-"""
-)
+_GET = Script(lua(__package__, "payload_get"))
 
-_GET = """
--- KEYS: payload. ARGV: number, bytes that a chunk may have. Returns the chunk, or nothing.
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
-    return false
-end
-local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
-return size > 0 and size <= tonumber(ARGV[2]) and redis.call('HGET', KEYS[1], ARGV[1])
-"""
-
-_KEEP = (
-    _FORGET
-    + """
--- KEYS: bytes, until, then payloads. ARGV: seconds to keep (0 = remove), then their names.
-for index = 3, #KEYS do
-    local name = ARGV[index - 1]
-    if ARGV[1] == '0' then
-        redis.call('DEL', KEYS[index])
-        forget(name)
-    elseif redis.call('EXPIRE', KEYS[index], ARGV[1]) == 1 then
-        redis.call('ZADD', KEYS[2], 'XX', now_ms + ARGV[1] * 1000, name)
-    end
-end
-return 1
-"""
-)
+_KEEP = Script(_FORGET + lua(__package__, "payload_keep"))
 
 
 class PayloadMissingError(LookupError):
@@ -114,7 +52,7 @@ class PayloadStore:
     def __init__(self, client: Redis, bytes_max: int) -> None:
         """``bytes_max`` is what the chunks of all payloads on the server may take together."""
         self._bytes_max = bytes_max
-        self._put, self._get, self._keep = map(client.register_script, (_PUT, _GET, _KEEP))
+        self._client = client
 
     def put(
         self, name: str, payload: Payload, keep_s: int, *, compress: bool = True, anew: bool = False
@@ -127,10 +65,10 @@ class PayloadStore:
             MemoryRepoBusyError: there is no room; nothing of it is left.
         """
         count = 0
-        keys = (BYTES_KEY, UNTIL_KEY, key_of(name))
+        keys = (PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key(name))
         for chunk in encode(payload, compress=compress):
             args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0))
-            taken = int(self._put(keys=keys, args=args))
+            taken = int(_PUT.run(self._client, keys, args))
             if taken >= 0:
                 self.remove([name])
                 raise _no_room(taken, self._bytes_max)
@@ -151,8 +89,8 @@ class PayloadStore:
     def keep(self, names: Sequence[str], keep_s: int) -> None:
         """Keep payloads for that long from now on."""
         if names:
-            keys = [BYTES_KEY, UNTIL_KEY, *map(key_of, names)]
-            self._keep(keys=keys, args=[keep_s, *names])
+            keys = [PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, *map(payload_key, names)]
+            _KEEP.run(self._client, keys, [keep_s, *names])
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove payloads, if they are there."""
@@ -160,15 +98,10 @@ class PayloadStore:
 
     def _chunks(self, name: str, count: int) -> Iterator[bytes]:
         for number in range(count):
-            chunk = self._get(keys=[key_of(name)], args=[number, CHUNK_BYTES_MAX])
+            chunk = _GET.run(self._client, [payload_key(name)], [number, CHUNK_BYTES_MAX])
             if chunk is None:
                 raise PayloadMissingError(name)
             yield chunk
-
-
-def key_of(name: str) -> str:
-    """Return the key of a payload's chunks."""
-    return f"memrepo:body:{name}"
 
 
 def _no_room(taken: int, limit: int) -> MemoryRepoBusyError:

@@ -21,7 +21,6 @@ from memrepo.wire.payload import PayloadClaim
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
-KEY_PREFIX = "celery-task-meta-"
 TIME_MAX_S = 253_402_300_800  # the end of the year 9999: what a date can say
 
 _STATUS: Mapping[str, Status] = {
@@ -105,11 +104,6 @@ def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 def claiming(claim: PayloadClaim) -> dict[str, Any]:
     """Return what a record has in place of a result that is a body of its own."""
     return {"body": claim.model_dump()}
-
-
-def key_of(task_id: str) -> str:
-    """Return the key, and the channel, of a task's record."""
-    return KEY_PREFIX + task_id
 
 
 def read(data: bytes | str) -> Record | None:

@@ -11,15 +11,12 @@ from redis import Redis, RedisError
 from memrepo.redis.address import RedisUrl
 from memrepo.redis.client import connect, understand
 from memrepo.redis.errors import WrongModeError, refuse_mode
+from memrepo.redis.script import Script, lua
 from memrepo.redis.trouble import Role, Server, Trouble
 
 REACH_TIMEOUT_S = 5.0
 
-_TRY_WRITE = """
-redis.call('SET', KEYS[1], 1, 'PX', 1000)
-redis.call('PUBLISH', KEYS[1], '')
-return redis.call('DEL', KEYS[1])
-"""
+_TRY_WRITE = Script(lua(__package__, "try_write"))
 
 
 @contextmanager
@@ -44,5 +41,5 @@ def try_out(client: Redis) -> None:
         redis.RedisError: it does not do one of these.
     """
     refuse_mode(client.execute_command("HELLO"))
-    client.eval(_TRY_WRITE, 1, f"memrepo:probe:{uuid4().hex}")
+    _TRY_WRITE.run(client, [f"memrepo:probe:{uuid4().hex}"], [])
     client.execute_command("CLIENT", "TRACKING", "OFF")  # who may not, may not turn it on

@@ -5,9 +5,7 @@ from __future__ import annotations
 from redis import Redis
 
 from memrepo.errors import InvalidRequestError
-
-SHARDS_KEY = "memrepo:shards"
-NAMES_KEY = "memrepo:portable_names"
+from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
 
 
 def claim_shard_count(broker: Redis, shards: int) -> None:

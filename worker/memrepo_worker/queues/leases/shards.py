@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from redis import Redis
 
 from memrepo.limits import MIB
+from memrepo.redis.script import Answer, Argument, ScriptRunner
 from memrepo.routing import QUEUE_PREFIX, queue_name
-from memrepo_worker.queues.keys import LEASES, OWNERS, SEQUENCE, WORKERS, unacked_key
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, SEQUENCE_KEY, WORKERS_KEY, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.scripts import ACKNOWLEDGE, BEAT, MISSING, POP, RELEASE, TAKE
-from memrepo_worker.queues.scripts import Answer, Argument, ScriptRunner
 
 MESSAGE_BYTES_MAX = 2 * MIB
 """What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
@@ -56,7 +56,9 @@ class Shards:
     def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
         """Prolong this worker's life and leases, and look around."""
         held = _pairs((shard, owned_shard.token) for shard, owned_shard in owned_shards.items())
-        answer = BEAT.run(self.client, [OWNERS, LEASES, WORKERS], [self.worker, self._lease_ms, *held])
+        answer = BEAT.run(
+            self.client, [OWNERS_KEY, LEASES_KEY, WORKERS_KEY], [self.worker, self._lease_ms, *held]
+        )
         lost, workers, owners, expired = answer
         late = frozenset(int(shard) for shard in expired)
         by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
@@ -74,7 +76,7 @@ class Shards:
         """
         tokens = {shard: new_token() for shard in shards}
         args = [self.worker, self._lease_ms, *_pairs(tokens.items())]
-        answer = TAKE.run(self.client, [OWNERS, LEASES, *_queues(shards)], args)
+        answer = TAKE.run(self.client, [OWNERS_KEY, LEASES_KEY, *_queues(shards)], args)
         return {int(shard): tokens[int(shard)] for shard in answer}
 
     def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
@@ -83,7 +85,12 @@ class Shards:
         ``leaving`` takes the worker off the list, so that nobody counts on it any more.
         """
         held = _pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
-        keys = [OWNERS, LEASES, WORKERS, *_queues([owned_shard.shard for owned_shard in owned_shards])]
+        keys = [
+            OWNERS_KEY,
+            LEASES_KEY,
+            WORKERS_KEY,
+            *_queues([owned_shard.shard for owned_shard in owned_shards]),
+        ]
         RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
 
     def missing(self, owned_shard: OwnedShard) -> list[Delivery]:
@@ -91,14 +98,14 @@ class Shards:
         known = list(owned_shard.delivered)
         answer = MISSING.run(
             self.client,
-            [OWNERS, unacked_key(owned_shard.shard)],
+            [OWNERS_KEY, unacked_key(queue_name(owned_shard.shard))],
             [owned_shard.shard, owned_shard.token, *known],
         )
         return sorted(_deliveries(answer), key=lambda delivery: int(delivery.number))
 
     def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
         """Remove messages for good; return False if the shard has another owner by now."""
-        keys = [OWNERS, unacked_key(owned_shard.shard)]
+        keys = [OWNERS_KEY, unacked_key(queue_name(owned_shard.shard))]
         return bool(ACKNOWLEDGE.run(self.client, keys, [owned_shard.shard, owned_shard.token, *numbers]))
 
     @property
@@ -114,7 +121,7 @@ def pop(
     ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all. Of a
     message over ``MESSAGE_BYTES_MAX`` only the end comes.
     """
-    keys = [OWNERS, SEQUENCE, *_queues([owned_shard.shard for owned_shard in owned_shards])]
+    keys = [OWNERS_KEY, SEQUENCE_KEY, *_queues([owned_shard.shard for owned_shard in owned_shards])]
     held = _pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
     answer = POP.run(runner, keys, [messages_max, bytes_max, MESSAGE_BYTES_MAX, *held])
     return [Popped(bool(owned), left, tuple(_deliveries(flat))) for owned, left, flat in answer]
@@ -145,7 +152,7 @@ def read_tag(tag: object) -> tuple[int, str] | None:
 
 
 def _queues(shards: Sequence[int]) -> list[Argument]:
-    return [key for shard in shards for key in (queue_name(shard), unacked_key(shard))]
+    return [key for shard in shards for key in (queue_name(shard), unacked_key(queue_name(shard)))]
 
 
 def _pairs(items: Iterable[tuple[Argument, Argument]]) -> list[Argument]:

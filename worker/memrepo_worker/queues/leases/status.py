@@ -11,7 +11,7 @@ from redis import Redis
 
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
-from memrepo_worker.queues.keys import LEASES, OWNERS, unacked_key
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, unacked_key
 from memrepo_worker.queues.leases.shards import read_owners
 
 
@@ -47,12 +47,12 @@ def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
     """
     with broker.pipeline(transaction=False) as pipeline:
         pipeline.time()
-        pipeline.hgetall(OWNERS)
-        pipeline.zrange(LEASES, 0, -1, withscores=True)
+        pipeline.hgetall(OWNERS_KEY)
+        pipeline.zrange(LEASES_KEY, 0, -1, withscores=True)
         for shard in range(shards):
             pipeline.llen(queue_name(shard))
             pipeline.lindex(queue_name(shard), -1)
-            pipeline.hkeys(unacked_key(shard))
+            pipeline.hkeys(unacked_key(queue_name(shard)))
         (seconds, microseconds), owners, leases, *each = pipeline.execute()
     now_s = seconds + microseconds / 1e6
     workers = {shard: worker for shard, (_, worker) in read_owners(owners).items()}

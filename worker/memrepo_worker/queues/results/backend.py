@@ -24,13 +24,14 @@ from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.redis.address import masked
 from memrepo.redis.errors import meaning_of
-from memrepo.wire.cancellation import MARKS_KEY, MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
+from memrepo.redis.script import Answer, Argument, Script
+from memrepo.routing import queue_name
+from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
+from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
-from memrepo_worker.queues.keys import OWNERS, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
-from memrepo_worker.queues.scripts import Answer, Argument, Script
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,11 @@ class ResultBackend(RedisBackend):
         Only where the broker and the results are one database. Returns False if the shard has another owner by
         now, who will settle the requests; then nothing was done.
         """
-        keys: list[Argument] = [OWNERS, unacked_key(owned_shard.shard), *(one.key for one in results)]
+        keys: list[Argument] = [
+            OWNERS_KEY,
+            unacked_key(queue_name(owned_shard.shard)),
+            *(one.key for one in results),
+        ]
         fence: list[Argument] = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
@@ -215,7 +220,7 @@ class ResultBackend(RedisBackend):
         return pause_s
 
     def _values(self, results: Sequence[StoredResult]) -> list[Argument]:
-        values: list[Argument] = [self._keep_s, MARKS_KEY, MARKS_SPAN_S, HORIZON_S]
+        values: list[Argument] = [self._keep_s, ENDED_PREFIX, MARKS_SPAN_S, HORIZON_S]
         for one in results:
             values += (one.meta, one.reply_to, *one.mark)
         return values

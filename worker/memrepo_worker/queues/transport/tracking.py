@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from memrepo_worker.queues.scripts import Answer, Argument
+from memrepo.redis.script import Answer, Argument
 
 ANSWER_TIMEOUT_S = 5.0
 """The server answers a script at once or is not there."""

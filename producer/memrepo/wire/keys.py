@@ -1,0 +1,64 @@
+"""The keys that memrepo has in Redis: the one table. No key is built anywhere else.
+
+On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; ``memrepo.routing`` names them):
+
+=============================  ======  =======================================================================
+``memrepo:shards``             string  how many shards there are; written by the first worker
+``memrepo:portable_names``     string  which names are taken for one and the same; written by the first worker
+``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
+``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
+``memrepo:workers``            zset    worker → until when it counts as alive (ms)
+``memrepo:sequence``           string  the last number given to a delivered message
+``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged
+=============================  ======  =======================================================================
+
+On the broker for requests, on the result store for results:
+
+=============================  ======  =======================================================================
+``memrepo:body:NAME``          hash    number → chunk of a large request or result
+``memrepo:bodies:bytes``       hash    name → bytes of its chunks, and ``total``
+``memrepo:bodies:until``       zset    name → until when it is kept (ms)
+=============================  ======  =======================================================================
+
+On the result store:
+
+=============================  ======  =======================================================================
+``celery-task-meta-TASK``      string  Celery's record of a task; also the channel on which it is announced
+``memrepo:ended:SPAN:NUMBER``  set     marks of writes that have ended (see ``memrepo.wire.cancellation``)
+``memrepo.replies.CLIENT``     channel records for one client
+=============================  ======  =======================================================================
+
+Times are by Redis' own clock. Numbers of messages rise with every delivery, whichever worker delivers: they begin at
+the time in microseconds, so that a server that forgot its last second never gives one twice.
+"""
+
+from __future__ import annotations
+
+from memrepo.routing import QUEUE_PREFIX
+
+SHARDS_KEY = "memrepo:shards"
+NAMES_KEY = "memrepo:portable_names"
+OWNERS_KEY = "memrepo:owners"
+LEASES_KEY = "memrepo:leases"
+WORKERS_KEY = "memrepo:workers"
+SEQUENCE_KEY = "memrepo:sequence"
+PAYLOADS_BYTES_KEY = "memrepo:bodies:bytes"
+PAYLOADS_UNTIL_KEY = "memrepo:bodies:until"
+ENDED_PREFIX = "memrepo:ended:"
+RECORD_PREFIX = "celery-task-meta-"
+REPLIES_PREFIX = "memrepo.replies."
+
+
+def unacked_key(queue: str) -> str:
+    """Return the key of a queue's messages that a worker has taken and not settled yet; its HLEN counts them."""
+    return f"memrepo:unacked:{queue.removeprefix(QUEUE_PREFIX)}"
+
+
+def payload_key(name: str) -> str:
+    """Return the key of a payload's chunks."""
+    return f"memrepo:body:{name}"
+
+
+def record_key(task_id: str) -> str:
+    """Return the key of a task's record."""
+    return RECORD_PREFIX + task_id

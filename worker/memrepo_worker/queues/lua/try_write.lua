@@ -1,0 +1,3 @@
+redis.call('SET', KEYS[1], 1, 'PX', 1000)
+redis.call('PUBLISH', KEYS[1], '')
+return redis.call('DEL', KEYS[1])
