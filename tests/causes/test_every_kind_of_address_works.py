@@ -20,7 +20,7 @@ LARGE = "x" * 100_000  # travels beside its message
 def page_of_flower(url: str, login: str) -> str:
     headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
     with urlopen(Request(url, headers=headers), timeout=20) as page:
-        return page.read().decode()
+        return str(page.read(), "utf-8")
 
 
 @pytest.mark.parametrize("kind", ["unix", "rediss"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from memrepo.settings import Settings, shown
 
@@ -80,7 +81,15 @@ def at_the_store(arguments: str) -> dict[str, Case]:
     }
 
 
-NO_MEMORY = {"code": 3, "says": "{new} has no memory", "kind": "RepoNotFoundError"}
+class Refusal(TypedDict):
+    """How a command ends that is refused."""
+
+    code: int
+    says: str
+    kind: str
+
+
+NO_MEMORY: Refusal = {"code": 3, "says": "{new} has no memory", "kind": "RepoNotFoundError"}
 INVALID = "InvalidRequestError"
 
 PRODUCER: Mapping[str, Row] = {

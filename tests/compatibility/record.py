@@ -118,7 +118,7 @@ def record(target: Path) -> None:
         jobs = dict(ask_everything(repos))
         cancelled = repos.repo(org_id="acme", agent_id="dora").create_repo()
         cancelled.cancel()
-        found = {"queues": queued(server), "request_payloads": payloads(server)}
+        found: dict[str, object] = {"queues": queued(server), "request_payloads": payloads(server)}
         env = {
             **os.environ,
             "MEMREPO_BROKER_URL": server.url,

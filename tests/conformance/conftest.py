@@ -42,11 +42,13 @@ def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _s3(request: pytest.FixtureRequest) -> Address:
-    return request.getfixturevalue("s3_server").store_url
+    server: SeaweedFs = request.getfixturevalue("s3_server")
+    return server.store_url
 
 
 def _gcs(request: pytest.FixtureRequest) -> Address:
-    return request.getfixturevalue("gcs").store_url
+    server: GcsServer = request.getfixturevalue("gcs")
+    return server.store_url
 
 
 def _local(request: pytest.FixtureRequest) -> Address:

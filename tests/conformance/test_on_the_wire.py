@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -88,7 +88,7 @@ def test_a_lost_answer_is_unavailable_and_the_create_was_sent_once(store: Store,
 
 def test_every_request_is_sent_once(store: Store, wire: Proxy) -> None:
     wire.loses_answers = True
-    requests = [
+    requests: list[Callable[[], object]] = [
         lambda: store.get("key"),
         lambda: store.put("key", SMALL, ALWAYS),
         lambda: list(store.list("")),

@@ -20,6 +20,7 @@ from memrepo_worker.cli.worker import worker as worker_command
 from memrepo_worker.git.command import GIT_VERSION_MIN
 from memrepo_worker.settings import WorkerSettings
 from tests.support.documents import DOCUMENTS, ROOT
+from tests.support.jobs import present
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -49,12 +50,13 @@ def commands_in(text: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_and_options_that_are_named_are_there(document: Path) -> None:
     for words in commands_in(document.read_text()):
-        command, context = main, click.Context(main)
+        command: click.Command = main
+        context = click.Context(main)
         named = [word for word in words if re.fullmatch("[a-z|]+", word)]
         while isinstance(command, click.Group) and named:
             found = [command.get_command(context, name) for name in named.pop(0).split("|")]
             assert all(found), words
-            command = found[0]
+            command = present(found[0])
         options = {name for option in command.params for name in option.opts} | {"--help", "--version"}
         assert {word for word in words if re.match("--?[a-z]", word)} <= options, words
 

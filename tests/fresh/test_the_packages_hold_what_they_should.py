@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.message import Message
 
 from packaging.version import Version
 
@@ -42,8 +43,9 @@ def test_the_wheel_is_the_two_packages_with_their_types(packages: Packages) -> N
 
 def test_the_package_page_names_the_project_and_leads_nowhere_that_is_not(packages: Packages) -> None:
     metadata = packages.metadata.metadata
+    assert isinstance(metadata, Message)
     urls = [value.partition(", ")[2] for value in metadata.get_all("Project-URL") or []]
-    page = metadata.get_payload()
+    page = str(metadata.get_payload())
 
     assert urls
     assert all(url.startswith("https://") for url in urls)

@@ -13,7 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import redis
-from kombu import Connection, Producer
+from kombu.connection import Connection
+from kombu.messaging import Producer
 
 from memrepo.clock import system_clock
 from memrepo.models import FileChange
@@ -60,8 +61,13 @@ class Load:
         """Send a commit of some agent."""
         text = f"{number}: {self.random.random()}\n".encode() * (5_000 if number % LARGE_EVERY == 0 else 1)
         change = FileChange(path=f"notes/{number % 50}.md", content=text)
-        values = {"changes": (change,), "message": f"commit {number}", "create_repo_if_missing": True}
-        self._send(Sent(CommitRequest(**self._names(self.random.choice(self.agents)), **values)))
+        request = CommitRequest(
+            **self._names(self.random.choice(self.agents)),
+            changes=(change,),
+            message=f"commit {number}",
+            create_repo_if_missing=True,
+        )
+        self._send(Sent(request))
 
     def read(self) -> None:
         """Send a read of some agent that has commits."""

@@ -42,7 +42,8 @@ GOLDEN: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def request_of(operation: str) -> Request:
-    return build(OPERATIONS[operation].request, **HEAD, **GOLDEN[operation][0])
+    request: Request = build(OPERATIONS[operation].request, **HEAD, **GOLDEN[operation][0])
+    return request
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -71,7 +72,7 @@ class GrownChange(FileChange):
 class GrownCommit(CommitRequest):
     """A commit request as a later version may have it."""
 
-    changes: tuple[GrownChange, ...]  # type: ignore[assignment]  # a later version's
+    changes: tuple[GrownChange, ...]
     added: str = "default"
 
 

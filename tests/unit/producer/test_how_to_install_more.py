@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from importlib import metadata
 
 import pytest
 
 from memrepo.installed import install_command
 
+CameFrom = Callable[[str | None], None]
+
 
 @pytest.fixture
-def came_from(monkeypatch: pytest.MonkeyPatch):
+def came_from(monkeypatch: pytest.MonkeyPatch) -> CameFrom:
     """Have it that pip noted this when it installed memrepo."""
 
     class Installed:
@@ -20,7 +23,11 @@ def came_from(monkeypatch: pytest.MonkeyPatch):
 
     installed = Installed()
     monkeypatch.setattr(metadata, "distribution", lambda _: installed)
-    return lambda noted: setattr(installed, "noted", noted)
+
+    def note(noted: str | None) -> None:
+        installed.noted = noted
+
+    return note
 
 
 @pytest.mark.parametrize(
@@ -49,13 +56,15 @@ def came_from(monkeypatch: pytest.MonkeyPatch):
         ('{"url": "", "dir_info": 5}', ["memrepo[worker]"]),
     ],
 )
-def test_an_extra_is_installed_from_where_memrepo_came(came_from, noted: str | None, told: list[str]) -> None:
+def test_an_extra_is_installed_from_where_memrepo_came(
+    came_from: CameFrom, noted: str | None, told: list[str]
+) -> None:
     came_from(noted)
 
     assert shlex.split(install_command("worker")) == ["pip", "install", *told]
 
 
-def test_without_an_extra_it_is_installed_anew(came_from) -> None:
+def test_without_an_extra_it_is_installed_anew(came_from: CameFrom) -> None:
     came_from(None)
 
     assert install_command() == "pip install memrepo"

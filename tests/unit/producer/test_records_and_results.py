@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from memrepo.wire.operations import OPERATIONS, Operation, result_of_task
 from memrepo.wire.payload import Payload
 
 SHA = "a" * 40
-COMMIT = {
+COMMIT: dict[str, Any] = {
     "sha": SHA,
     "parent_sha": None,
     "message": "m",
@@ -40,7 +41,7 @@ COMMIT = {
 }
 MADE = CommitResult(**COMMIT, branch="main", created=True)
 FILE = MemoryFile(path="a", data=b"\xff", sha=SHA, size=1)
-RESULTS = {
+RESULTS: dict[str, object] = {
     "create_repo": MADE,
     "commit": MADE,
     "get_files": Snapshot(commit_sha=SHA, files={"a": FILE}),
@@ -65,7 +66,9 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_a_result_gets_its_type_back_without_its_operation_being_known(operation: Operation[object]) -> None:
+def test_a_result_gets_its_type_back_without_its_operation_being_known(
+    operation: Operation[Any, object],
+) -> None:
     result = RESULTS[operation.name]
     carried = json.loads(json.dumps(operation.result_to_json(result)))
 
@@ -74,6 +77,7 @@ def test_a_result_gets_its_type_back_without_its_operation_being_known(operation
         assert rebuilt == result
         assert type(rebuilt) is type(result)
         if isinstance(result, list):
+            assert isinstance(rebuilt, list)
             assert type(rebuilt[0]) is type(result[0])
 
 
@@ -90,7 +94,9 @@ def failed(error_type: str) -> RequestOutcome:
 def test_a_failed_request_gives_its_error_back() -> None:
     carried = json.loads(json.dumps(failed("ContentMovedError").model_dump(mode="json")))
 
-    error = result_of_task(Payload(carried), None).error
+    outcome = result_of_task(Payload(carried), None)
+    assert isinstance(outcome, RequestOutcome)
+    error = outcome.error
 
     assert isinstance(error, ContentMovedError)
     assert (error.message, error.details) == ("What went wrong.", {"path": "a"})
@@ -121,7 +127,9 @@ def test_a_result_of_before_it_grew_gets_its_type_back_without_its_operation_bei
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_a_result_that_a_later_version_has_given_more_fields_is_read(operation: Operation[object]) -> None:
+def test_a_result_that_a_later_version_has_given_more_fields_is_read(
+    operation: Operation[Any, object],
+) -> None:
     result = RESULTS[operation.name]
     carried = grown(json.loads(json.dumps(operation.result_to_json(result))))
 
@@ -129,7 +137,7 @@ def test_a_result_that_a_later_version_has_given_more_fields_is_read(operation: 
     assert result_of_task(Payload(carried), operation.task_name) == result
 
 
-def grown(value: object) -> object:
+def grown(value: Any) -> Any:
     """Add a field to every model in a result (files of a snapshot are a mapping by path, and no model)."""
     match value:
         case dict() if "commit_sha" in value:

@@ -17,7 +17,7 @@ def content_of(content: object) -> bytes | None:
         changes=changes,
         message="m",
     )
-    (change,) = request.changes  # type: ignore[attr-defined]  # of a commit's request alone
+    (change,) = request.changes
     assert isinstance(change, FileChange)
     return change.content
 
