@@ -268,6 +268,24 @@ WORKER: Mapping[str, Row] = {
         },
         {NOTHING: "no worker is an answer", CONFLICT: READS, STORE: OF_THE_BROKER_ALONE},
     ),
+    "store accept": Row(
+        "store accept",
+        "store url before",
+        {
+            CONFLICT: Case(
+                "store accept",
+                4,
+                "still run: stop all workers first",
+                "ConflictError",
+                {"MEMREPO_STORE_URL": "file://{folder}/other"},
+            ),
+            BAD: Case("store accept", 2, "no store at 'ftp'", INVALID, NOT_A_STORE),
+            PASSWORD: Case("store accept", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),
+            BROKER: Case("store accept", 5, NOBODY_LISTENS, "BrokerUnavailableError"),
+            STORE: Case("store accept", 5, "connection refused (ECONNREFUSED)", "StoreUnavailableError"),
+        },
+        {NOTHING: "a store without an identity is given one"},
+    ),
     "store adopt": Row(
         "store adopt acme {legacy}",
         "org_id agent_id commits branches bytes_read recovered already refused_names files_removed",

@@ -74,12 +74,14 @@ def writers(store: Store, folder: Path, number: int) -> Iterator[list[Writer]]:
 
 
 @contextmanager
-def writer(store: Store, cache_dir: Path, now_s: float = NOW_S) -> Iterator[Writer]:
-    """Open a writer over a store."""
+def writer(store: Store, cache_dir: Path, now_s: float = NOW_S, identity: str = "") -> Iterator[Writer]:
+    """Open a writer over a store; with an ``identity`` it believes no other store's absences."""
     counters = Counters()
     settings = WorkerSettings(cache_dir=cache_dir)
     at_once = RetryPolicy(delay_first_s=0.0)
-    with open_service(settings, counters, store=store, clock=lambda: now_s, retry=at_once) as service:
+    with open_service(
+        settings, counters, store=store, identity=identity, clock=lambda: now_s, retry=at_once
+    ) as service:
         yield Writer(service, counters)
 
 

@@ -14,9 +14,9 @@ from tests.support.systems import System
 
 @pytest.fixture
 def env(system: System, tmp_path: Path) -> dict[str, str]:
-    """An environment in which a worker could serve."""
+    """An environment in which a worker could serve: a broker that has no store yet."""
     return {
-        "MEMREPO_BROKER_URL": system.broker_url,
+        "MEMREPO_BROKER_URL": system.broker_url.removesuffix("/0") + "/9",
         "MEMREPO_STORE_URL": (tmp_path / "store").as_uri(),
         "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
     }

@@ -18,9 +18,10 @@ def test_an_idle_system_is_one_line_per_owner(system: System, memories: MemoryRe
     ended = memrepo("shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": system.broker_url})
 
     assert ended.code == 0
-    owner, waiting = ended.stdout.splitlines()
+    owner, waiting, store = ended.stdout.splitlines()
     assert owner.endswith(" owns 64 of 64 shards")
     assert waiting == "nothing waits"
+    assert store.startswith("store: ")
 
 
 def test_a_queue_that_fills_is_shown(system: System, memories: MemoryRepos, tmp_path: Path) -> None:

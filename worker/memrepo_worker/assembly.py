@@ -24,6 +24,7 @@ from memrepo_worker.service.turn import ServiceDependencies
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.metering import MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
+from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
@@ -55,12 +56,14 @@ def open_service(
     observer: Observer,
     *,
     store: Store | None = None,
+    identity: str = "",
     clock: Clock = system_clock,
     retry: RetryPolicy | None = None,
 ) -> Iterator[Service]:
     """Open the service for as long as the block runs; leaving it writes what waits in memory to the cache.
 
-    ``store`` stands in for the one that the settings name.
+    ``store`` stands in for the one that the settings name. ``identity`` is the id that lies in the store: while it is
+    not there, or is another, nothing that the store says is believed.
 
     Raises:
         RefusedError: the store's address makes no sense, or it cannot be used.
@@ -71,12 +74,25 @@ def open_service(
     git.require_version()
     limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.
-    metered = MeteredStore(store or _store(settings), observer)
+    store = store or _store(settings)
+    if identity and isinstance(store, Anchored):
+        store.anchor(IDENTITY_KEY)
+    metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
+    confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
     with _ContextThreads(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
         service = Service(
-            ServiceDependencies(retrying, executor, observer, clock, time.monotonic, settings.limits), cache
+            ServiceDependencies(
+                retrying,
+                executor,
+                observer,
+                clock,
+                time.monotonic,
+                settings.limits,
+                confirm_store=confirm_store,
+            ),
+            cache,
         )
         try:
             yield service
@@ -87,3 +103,7 @@ def open_service(
 def _store(settings: WorkerSettings) -> Store:
     connections_max = settings.concurrency + _FETCHERS_MAX
     return open_store(settings.store_url, StoreOptions(connections_max=connections_max))
+
+
+def _nothing() -> None:
+    """There is nothing to confirm."""

@@ -5,6 +5,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 =============================  ======  =======================================================================
 ``memrepo:shards``             string  how many shards there are; written by the first worker
 ``memrepo:portable_names``     string  which names are taken for one and the same; written by the first worker
+``memrepo:store``              string  ``id address`` of the one store; written by the first worker
 ``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
 ``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
 ``memrepo:workers``            zset    worker → until when it counts as alive (ms)
@@ -38,6 +39,7 @@ from memrepo.routing import QUEUE_PREFIX
 
 SHARDS_KEY = "memrepo:shards"
 NAMES_KEY = "memrepo:portable_names"
+STORE_KEY = "memrepo:store"
 OWNERS_KEY = "memrepo:owners"
 LEASES_KEY = "memrepo:leases"
 WORKERS_KEY = "memrepo:workers"

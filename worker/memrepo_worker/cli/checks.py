@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from memrepo.clock import system_clock
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.redis.address import masked
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.queues.leases.agreement import check_names, check_shards
+from memrepo_worker.queues.leases.agreement import (
+    StoreRecord,
+    check_names,
+    check_shards,
+    check_store_identity,
+    claim_store,
+)
 from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.interface import StoreError
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
@@ -38,7 +46,7 @@ def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]
         Check("cache", lambda: check_cache(settings)),
         Check("broker", lambda: check_broker(settings)),
         *([Check("results", lambda: check_results(settings))] if apart else []),
-        Check("store", lambda: check_store(settings, anew=anew)),
+        Check("store", lambda: check_whole_store(settings, anew=anew)),
     )
 
 
@@ -96,6 +104,49 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
     except (StoreError, UnsafeStoreError) as error:
         raise NotFitError(f"the store cannot be used: {error}") from error
     return masked(store.name)
+
+
+def check_whole_store(settings: WorkerSettings, *, anew: bool) -> str:
+    """Check that the store is the one of this broker, then that it is safe: nothing is written to another's."""
+    identity = check_identity(settings)
+    address = check_store(settings, anew=anew)
+    return f"{address}; {f'identity {identity}' if identity else 'WARNING: no identity yet, a new store begins here'}"
+
+
+def check_identity(settings: WorkerSettings) -> str | None:
+    """Check that the store is the one that this broker's workers serve; return its id, None where it has none yet.
+
+    A broker that cannot be reached is another check's to tell.
+    """
+    try:
+        store = open_store(settings.store_url)
+        identity = read_identity(store)
+    except StoreError as error:
+        raise NotFitError(f"the store cannot be used: {error}") from error
+    with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
+        try:
+            check_store_identity(broker, identity, masked(store.name))
+        except MemoryRepoError as error:
+            raise NotFitError(str(error)) from error
+    return identity
+
+
+def agree_on_store(settings: WorkerSettings) -> str:
+    """Have all workers of the broker serve one store, this one if it is the first; return the store's id.
+
+    A store that has no identity is given one only where the broker has no store yet.
+    """
+    try:
+        store = open_store(settings.store_url)
+        with reaching(settings.broker, "broker") as broker:
+            check_store_identity(broker, read_identity(store), masked(store.name))
+            identity = begin_identity(store, lambda: secrets.token_hex(16))
+            claim_store(broker, StoreRecord(identity, masked(store.name)))
+    except StoreError as error:
+        raise NotFitError(f"the store cannot be used: {error}") from error
+    except MemoryRepoError as error:
+        raise NotFitError(str(error)) from error
+    return identity
 
 
 def check_cache(settings: WorkerSettings) -> str:

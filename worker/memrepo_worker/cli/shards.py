@@ -9,9 +9,10 @@ from dataclasses import asdict
 import click
 
 from memrepo.cli.common import json_option, say_where_from
+from memrepo.cli.ending import plain
 from memrepo.cli.output import counted, show_json
 from memrepo_worker.cli.here import settings_here
-from memrepo_worker.queues.leases.agreement import check_shards
+from memrepo_worker.queues.leases.agreement import check_shards, recorded_store
 from memrepo_worker.queues.leases.status import ShardStatus, read_shards
 from memrepo_worker.queues.reach import reaching
 
@@ -22,7 +23,7 @@ _HEADER = ("queue", "owner", "waiting", "in flight", "oldest waiting", "oldest i
 @click.option("--all", "show_all", is_flag=True, help="Show idle shards one by one, too.")
 @json_option
 def shards(show_all: bool, as_json: bool) -> None:
-    """Show who owns the shard queues and what waits in them; asks the broker alone.
+    """Show who owns the shard queues, what waits in them, and which store they serve; asks the broker alone.
 
     A shard that is busy, or that nobody owns, has a line of its own; without any worker only the busy ones have.
     """
@@ -31,10 +32,13 @@ def shards(show_all: bool, as_json: bool) -> None:
     with reaching(settings.broker, "broker") as broker:
         check_shards(broker, settings.shards)
         found = read_shards(broker, settings.shards)
+        store = recorded_store(broker)
     if as_json:
         show_json([asdict(shard) for shard in found])
     else:
         click.echo(in_words(found, show_all=show_all))
+        if store is not None:
+            click.echo(plain(f"store: {store}"))
 
 
 def in_words(found: Sequence[ShardStatus], *, show_all: bool) -> str:

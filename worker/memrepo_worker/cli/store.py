@@ -6,6 +6,7 @@ These speak to the store directly, beside the workers: what they write is an ent
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,11 @@ from random import Random
 import click
 
 from memrepo.cli.common import json_option, of_agent, say_where_from
-from memrepo.cli.ending import plain
+from memrepo.cli.ending import CommandError, plain
 from memrepo.cli.output import counted, show_json
 from memrepo.clock import system_clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.redis.address import masked
 from memrepo.validation.values import check_id
 from memrepo_worker.assembly import build_git
 from memrepo_worker.cli.failures import told_failures
@@ -33,10 +35,17 @@ from memrepo_worker.migration.contents import RefusedNames
 from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.agreement import StoreRecord, accept_store, recorded_store
+from memrepo_worker.queues.leases.status import live_workers
+from memrepo_worker.queues.reach import reaching
 from memrepo_worker.store.decorators.retry import RetryingStore
+from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.open import open_store
 
 _CONNECTIONS = 16
+CONFLICT = 4
+"""The exit code where what is asked for stands against what is there."""
+
 _BROKEN = (
     LegacyLayoutError,
     JournalDamagedError,
@@ -69,10 +78,41 @@ def _tools(*, as_json: bool) -> Iterator[_Tools]:
 
 @click.group()
 def store() -> None:
-    """Verify, export, import and adopt whole memories, directly in the store.
+    """Verify, export, import and adopt whole memories, directly in the store; accept a store that was exchanged.
 
     The store is that of MEMREPO_STORE_URL or, where that is not set, of the `memrepo up` that runs in this folder.
     """
+
+
+@store.command(short_help="Have the workers of a broker serve this store from now on.")
+@json_option
+def accept(as_json: bool) -> None:
+    """Have the workers of the broker serve this store from now on, where they would refuse it as another one.
+
+    For a store that was exchanged on purpose, such as a folder that was made anew. Stop all workers first. What waits
+    in the queues is then applied to this store.
+    """
+    settings, up = settings_here()
+    url = require_store(settings)
+    say_where_from(up, as_json=as_json)
+    with told_failures(), reaching(settings.broker, "broker") as broker:
+        found = open_store(url)
+        before = recorded_store(broker)
+        running = live_workers(broker)
+        if running and (before is None or read_identity(found) != before.id):
+            raise CommandError(
+                "ConflictError",
+                f"{', '.join(running)} still run: stop all workers first, as each keeps to the store it began with "
+                "(one that was killed counts as dead a lease later)",
+                CONFLICT,
+            )
+        now = StoreRecord(begin_identity(found, lambda: secrets.token_hex(16)), masked(found.name))
+        accept_store(broker, now)
+    values = {"store": now.id, "url": now.name, "before": before.id if before else None}
+    if as_json:
+        show_json(values)
+    else:
+        click.echo(plain(f"the broker's workers serve {now}" + (f", before that {before}" if before else "")))
 
 
 def _agent(org: str, agent: str) -> Agent:

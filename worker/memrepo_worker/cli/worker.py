@@ -8,7 +8,7 @@ import click
 
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import build_git, open_service
-from memrepo_worker.cli.checks import require
+from memrepo_worker.cli.checks import agree_on_store, require
 from memrepo_worker.cli.failures import told_failures
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
@@ -61,5 +61,6 @@ def _serve(settings: WorkerSettings, name: str | None) -> int:
     git = build_git(counters)
     with told_failures():
         require(settings, git)
-        with open_service(settings, counters) as service:
+        identity = agree_on_store(settings)
+        with open_service(settings, counters, identity=identity) as service:
             return run_worker(settings, service, counters, name=name, git=git.require_version())

@@ -8,7 +8,7 @@ bring the warm repository up to date, unless it is known to be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -36,7 +36,10 @@ from memrepo_worker.store.interface import Store
 
 @dataclass(frozen=True)
 class ServiceDependencies:
-    """What the service works with. ``monotonic`` is the clock that leases are measured by."""
+    """What the service works with. ``monotonic`` is the clock that leases are measured by.
+
+    ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with.
+    """
 
     store: Store
     executor: Executor
@@ -45,6 +48,7 @@ class ServiceDependencies:
     monotonic: Clock
     limits: Limits
     horizon_s: float = HORIZON_S
+    confirm_store: Callable[[], None] = lambda: None
 
 
 PendingOutcome = LedgerLine | View | MemoryRepoError
@@ -93,6 +97,7 @@ class Turn:
 
     def _brought_up_to_date(self, repo: WarmRepo) -> WarmRepo:
         if not self._catch_up(repo):
+            self._dependencies.confirm_store()  # a store that lost entries may be another one
             self._held.drop()
             return self._open_cold()
         repo.prove(self._group.lease)
@@ -117,6 +122,8 @@ class Turn:
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
         opening = self._journal.open()
+        if opening.seq == 0:
+            self._dependencies.confirm_store()  # an empty place is not an empty store
         repo = self._held.fresh()
         if opening.base is not None:
             repo.begin_from(opening.base)

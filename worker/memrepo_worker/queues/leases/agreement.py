@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from redis import Redis
 
-from memrepo.errors import InvalidRequestError
-from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
+from memrepo.errors import InvalidRequestError, StoreUnavailableError
+from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, STORE_KEY
+
+
+_ACCEPT = (
+    "to have this broker serve the store that is named here, stop all workers and run `memrepo store accept`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """Which store a broker's workers serve: the id that lies in it, and the address of the first worker, for people."""
+
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name})"
 
 
 def claim_shard_count(broker: Redis, shards: int) -> None:
@@ -59,3 +77,55 @@ def check_names(broker: Redis, portable_names: str) -> None:
             f"and delete the key {NAMES_KEY}",
             recorded=recorded,
         )
+
+
+def claim_store(broker: Redis, store: StoreRecord) -> None:
+    """Record the store that all workers of this broker serve if nobody has yet.
+
+    Raises:
+        InvalidRequestError: the broker's workers serve another one: an agent would have a memory in each.
+    """
+    broker.set(STORE_KEY, f"{store.id} {store.name}", nx=True)
+    check_store_identity(broker, store.id, store.name)
+
+
+def check_store_identity(broker: Redis, identity: str | None, name: str) -> None:
+    """Compare a store with the broker's, if it has one; ``identity`` is None for a store that has none yet.
+
+    Raises:
+        InvalidRequestError: it is another one.
+        StoreUnavailableError: it has no identity though the broker's store has one: an empty folder or bucket.
+    """
+    recorded = recorded_store(broker)
+    if recorded is None or recorded.id == identity:
+        return
+    if identity is None:
+        raise StoreUnavailableError(
+            f"the store {name} has no identity, so it is not the store of this broker, {recorded}: an empty folder "
+            f"where a volume is not mounted, or another one. Mount or name the right one; {_ACCEPT}.",
+            {"recorded": recorded.id},
+        )
+    raise InvalidRequestError.of(
+        "MEMREPO_STORE_URL",
+        f"names the store {StoreRecord(identity, name)} here and this broker's workers serve {recorded}, so that "
+        f"agents' memories would be split; {_ACCEPT}",
+        recorded=recorded.id,
+    )
+
+
+def recorded_store(broker: Redis) -> StoreRecord | None:
+    """Return the store that the broker's workers serve, or None before the first of them."""
+    found = broker.get(STORE_KEY)
+    if found is None:
+        return None
+    text = found.decode(errors="replace") if isinstance(found, bytes) else str(found)
+    identity, _, name = text.partition(" ")
+    return StoreRecord(identity, name)
+
+
+def accept_store(broker: Redis, store: StoreRecord) -> None:
+    """Record a store in place of whatever was recorded.
+
+    No worker of another store may run, since each keeps to the store that it began with.
+    """
+    broker.set(STORE_KEY, f"{store.id} {store.name}")

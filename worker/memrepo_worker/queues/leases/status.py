@@ -11,7 +11,7 @@ from redis import Redis
 
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
-from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, unacked_key
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY, unacked_key
 from memrepo_worker.queues.leases.shards import read_owners
 
 
@@ -61,6 +61,18 @@ def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
         _status(shard, each[3 * shard : 3 * shard + 3], workers.get(shard), until_s.get(shard), now_s)
         for shard in range(shards)
     ]
+
+
+def live_workers(broker: Redis) -> list[str]:
+    """Return the names of the workers whose heartbeat is not overdue.
+
+    Raises:
+        redis.RedisError: the broker cannot be reached.
+    """
+    seconds, microseconds = broker.time()
+    now_ms = (seconds * 1_000_000 + microseconds) // 1000
+    found = broker.zrange(WORKERS_KEY, now_ms, "+inf", byscore=True)
+    return [worker.decode(errors="replace") if isinstance(worker, bytes) else str(worker) for worker in found]
 
 
 def _status(

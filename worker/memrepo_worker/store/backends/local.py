@@ -28,6 +28,7 @@ from memrepo_worker.store.interface import (
     PreconditionFailedError,
     RefusedError,
     StoredObject,
+    StoreError,
     UnavailableError,
     Version,
     When,
@@ -43,6 +44,7 @@ _ADVICE = {
     errno.EROFS: "mount it so that it can be written",
 }
 _FOLDERS_REMEMBERED_MAX = 50_000
+_NOT_THE_FOLDER = "the folder is not the store that it was; mount or restore what was there"
 
 
 class LocalStore:
@@ -58,6 +60,7 @@ class LocalStore:
         self._temporary = self._root / TEMPORARY
         self._lock = threading.Lock()
         self._durable: set[Path] = set()
+        self._anchor: _Anchor | None = None
         with _told(self._root):
             self._temporary.mkdir(parents=True, exist_ok=True)
             (self._root / LOCK).touch()
@@ -70,10 +73,40 @@ class LocalStore:
         """The folder's address."""
         return self._root.as_uri()
 
+    def anchor(self, key: str) -> None:
+        """From now on answer nothing unless this object is as it is now: else the folder is another one.
+
+        A volume that was unmounted, and a folder that was moved away, leave an empty folder at the same place, which
+        must not be taken for an empty store.
+
+        Raises:
+            UnavailableError: there is no such object.
+        """
+        path = path_of(self._root, key)
+        data = _bytes_of(path)
+        if data is None:
+            raise UnavailableError(f"{path} is not there: {_NOT_THE_FOLDER}")
+        self._anchor = _Anchor(path, data)
+
+    @contextmanager
+    def _at(self, path: Path) -> Iterator[None]:
+        """Tell what the file system said, and only while the folder is the one that it was, before and after."""
+        with _told(path):
+            if self._anchor is None:
+                yield
+                return
+            self._anchor.check()
+            try:
+                yield
+            except (StoreError, OSError):
+                self._anchor.check()
+                raise
+            self._anchor.check()
+
     def get(self, key: str) -> StoredObject:
         """Return the object, durable even if its writer is still between the link and the sync of the folder."""
         path = path_of(self._root, key)
-        with _told(path):
+        with self._at(path):
             try:
                 with path.open("rb") as file:
                     data = file.read()
@@ -86,7 +119,7 @@ class LocalStore:
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         path = path_of(self._root, key)
-        with _told(path):
+        with self._at(path):
             try:
                 self._make_folder(path.parent)
                 with self._temporary_file(data) as temporary:
@@ -101,14 +134,14 @@ class LocalStore:
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, one folder after the other."""
-        with _told(self._root):
+        with self._at(self._root):
             yield from listed(self._root, prefix, start_after)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; their folders stay, so that no rival's put loses its folder."""
         for key in keys:
             path = path_of(self._root, key)
-            with _told(path), self._locked(fcntl.LOCK_SH), suppress(*_NO_SUCH_FILE):
+            with self._at(path), self._locked(fcntl.LOCK_SH), suppress(*_NO_SUCH_FILE):
                 path.unlink()
                 _sync_folder(path.parent)
 
@@ -163,6 +196,32 @@ class LocalStore:
             path.unlink(missing_ok=True)
 
 
+class _Anchor:
+    """A file that shows that the folder above it is the one that it was. A check costs one ``stat``."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self._path = path
+        self._data = data
+        self._seen: tuple[int, int, int] | None = None
+
+    def check(self) -> None:
+        """Return if the file is as it was; the same file after a mount has other numbers, so its bytes decide.
+
+        Raises:
+            UnavailableError: it is gone or another one.
+        """
+        try:
+            status = self._path.stat()
+            seen = (status.st_dev, status.st_ino, status.st_mtime_ns)
+            if seen != self._seen:
+                if _bytes_of(self._path) != self._data:
+                    raise UnavailableError(f"{self._path} is another one: {_NOT_THE_FOLDER}")
+                self._seen = seen
+        except _NO_SUCH_FILE as error:
+            said = words_of_errno(error.errno or 0, error.strerror)
+            raise UnavailableError(f"{self._path}: {said}: {_NOT_THE_FOLDER}") from error
+
+
 def _link(temporary: Path, path: Path) -> None:
     """Give the file its name, or find it taken; in both cases what has the name is durable afterwards."""
     try:
@@ -178,8 +237,13 @@ def _version(data: bytes) -> Version:
 
 
 def _version_of_file(path: Path) -> Version | None:
+    data = _bytes_of(path)
+    return None if data is None else _version(data)
+
+
+def _bytes_of(path: Path) -> bytes | None:
     try:
-        return _version(path.read_bytes())
+        return path.read_bytes()
     except _NO_SUCH_FILE:
         return None
 
