@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.ports import LOOPBACK
@@ -13,11 +14,19 @@ from tests.support.ports import LOOPBACK
 
 @dataclass
 class Answer:
-    """What it answers; may be changed while it runs. A status of 0 closes the connection without a word."""
+    """What it answers; may be changed while it runs. A status of 0 closes the connection without a word.
+
+    ``size`` is what it says of the body's length, where that is not so. With ``drip_s`` the body comes a byte at a
+    time, so far apart, and so does the head where ``drips_head``.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
+    drip_s: float = 0.0
+    drips_head: bool = False
 
     @classmethod
     def of_s3(cls, status: int, code: str, message: str) -> Answer:
@@ -36,10 +45,22 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
             if answer.status:
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.content_type)
-                self.send_header("Content-Length", str(len(answer.body)))
-                self.end_headers()
-                self.wfile.write(answer.body)
+                size = len(answer.body) if answer.size is None else answer.size
+                self.send_header("Content-Length", str(size))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if answer.drips_head:
+                    self._drip(b"HTTP/1.1 200 OK\r\nX-Drops: " + b"x" * 1000)
+                else:
+                    self.end_headers()
+                    self._drip(answer.body) if answer.drip_s else self.wfile.write(answer.body)
             self.close_connection = True
+
+        def _drip(self, data: bytes) -> None:
+            with suppress(OSError):
+                for byte in data:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(answer.drip_s)
 
         do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
 

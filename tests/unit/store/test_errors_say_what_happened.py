@@ -149,7 +149,6 @@ def test_s3_says_status_code_and_what_to_mend(
     ("status", "kind", "advice"),
     [
         (403, RefusedError, "let these credentials get, put, list and delete"),
-        (404, RefusedError, "create the bucket"),
         (429, UnavailableError, ""),
         (503, UnavailableError, ""),
     ],

@@ -16,7 +16,12 @@ from memrepo_worker.store.interface import (
     ("status", "code", "kind"),
     [
         (404, "NoSuchKey", NotThereError),
-        (404, "", NotThereError),
+        (404, "NoSuchLifecycleConfiguration", NotThereError),
+        (404, "", UnavailableError),
+        (404, "404", UnavailableError),
+        (412, "", UnavailableError),
+        (501, "", UnavailableError),
+        (403, "", UnavailableError),
         (412, "PreconditionFailed", PreconditionFailedError),
         (409, "ConditionalRequestConflict", UnavailableError),
         (409, "OperationAborted", UnavailableError),

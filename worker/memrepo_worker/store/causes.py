@@ -24,6 +24,9 @@ _BY_NAME: Mapping[str, str] = {
 }
 """What errors without a number mean: of urllib3, requests, botocore, http.client and Google's client."""
 
+UNREADABLE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What an SDK raises where an answer has another form than it expects."""
+
 _CHAIN_MAX = 20
 _SAID_MAX = 300
 

@@ -9,7 +9,6 @@ from redis import Redis
 from memrepo.errors import InvalidRequestError, StoreUnavailableError
 from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, STORE_KEY
 
-
 _ACCEPT = (
     "to have this broker serve the store that is named here, stop all workers and run `memrepo store accept`"
 )

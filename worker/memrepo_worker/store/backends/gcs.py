@@ -10,12 +10,18 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
+from google.api_core.page_iterator import Page
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Bucket, Client  # noqa: TID251 - its backend
+from requests import Response
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from memrepo_worker.store.backends.gcs_errors import translating_errors
+from memrepo_worker.store.backends.gcs_errors import GcsPlaceName, not_its_own, translating_errors
+from memrepo_worker.store.backends.time_limits import LimitedConnection, TimeLimits, allow_for_answer
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -45,6 +51,17 @@ class GcsPlace:
     kms_key_name: str | None = None
     storage_class: str | None = None
 
+    @property
+    def is_test_server(self) -> bool:
+        """Whether it is reached in plain text: then no credentials are sent, either."""
+        return (self.endpoint_url or "").startswith("http://")
+
+    @property
+    def told(self) -> GcsPlaceName:
+        """How errors name it."""
+        name = f"gs://{self.bucket} at {host_of(self.endpoint_url or _ENDPOINT)}"
+        return GcsPlaceName(name, self.is_test_server)
+
 
 class GcsStore:
     """Keeps objects in a bucket; an object's version is its generation."""
@@ -52,7 +69,8 @@ class GcsStore:
     def __init__(self, bucket: Bucket, place: GcsPlace, options: StoreOptions) -> None:
         self._bucket = bucket
         self._place = place
-        self._told = f"gs://{place.bucket} at {host_of(place.endpoint_url or _ENDPOINT)}"
+        self._told = place.told
+        self._limits = TimeLimits(str(self._told), options.request_timeout_s)
         self._timeout_s = (options.connect_timeout_s, options.read_timeout_s)
 
     @classmethod
@@ -62,7 +80,7 @@ class GcsStore:
         Raises:
             RefusedError: there are no credentials, or the SDK cannot use an option.
         """
-        with translating_errors(f"gs://{place.bucket}"):
+        with translating_errors(place.told):
             return cls(_client(place, options).bucket(place.bucket), place, options)
 
     @property
@@ -76,31 +94,48 @@ class GcsStore:
     def get(self, key: str) -> StoredObject:
         """Return the object."""
         blob = self._blob(key)
-        with translating_errors(self._told):
+        with translating_errors(self._told), self._limits.request():
             data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
+        if blob.generation is None:
+            raise not_its_own(self._told, "an object without its generation")
         return StoredObject(data, Version(str(blob.generation)))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         generation = _generation(when)
-        with translating_errors(self._told, missing_is_bucket=True):
-            return _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
+        with (
+            translating_errors(self._told, missing_is_bucket=True),
+            self._limits.request(len(data)),
+        ):
+            answer = _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
+        if not isinstance(answer, dict) or "generation" not in answer:
+            raise not_its_own(self._told, "a put without its generation")
+        return Version(str(answer["generation"]))
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
-        with translating_errors(self._told, missing_is_bucket=True):
-            blobs = self._bucket.list_blobs(
-                prefix=own + prefix,
-                start_offset=own + start_after,
-                fields="items(name,size),nextPageToken",
-                retry=None,
-                timeout=self._timeout_s,
-            )
-            for blob in blobs:
+        blobs = self._bucket.list_blobs(
+            prefix=own + prefix,
+            start_offset=own + start_after,
+            fields="kind,items(name,size),nextPageToken",
+            retry=None,
+            timeout=self._timeout_s,
+        )
+        pages = blobs.pages
+        while (page := self._page(pages)) is not None:
+            for blob in page:
                 key = blob.name[len(own) :]
                 if key > start_after:
                     yield ListedObject(key, blob.size)
+
+    def _page(self, pages: Iterator[Page]) -> Page | None:
+        """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
+        with translating_errors(self._told, missing_is_bucket=True), self._limits.request():
+            page = next(pages, None)
+        if page is not None and page.raw_page.get("kind") != "storage#objects":
+            raise not_its_own(self._told, "a listing that is none")
+        return page
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, some at a time."""
@@ -110,14 +145,14 @@ class GcsStore:
 
     def _delete(self, key: str) -> None:
         try:
-            with translating_errors(self._told):
+            with translating_errors(self._told), self._limits.request():
                 self._blob(key).delete(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""
-        with translating_errors(self._told, missing_is_bucket=True):
+        with translating_errors(self._told, missing_is_bucket=True), self._limits.request():
             self._bucket.reload(retry=None, timeout=self._timeout_s)
             return expiring_gcs_rules(self._bucket.lifecycle_rules, self._place.prefix)
 
@@ -136,8 +171,8 @@ def _generation(when: When) -> int | None:
 
 def _upload_in_one_request(
     blob: Blob, data: bytes, generation: int | None, timeout_s: tuple[float, float]
-) -> Version:
-    """Write an object of any size in one request.
+) -> object:
+    """Write an object of any size in one request, and return the answer.
 
     A private part of the SDK: its public call does the same up to 8 MiB only. Tests put more than that, with a
     condition, and count the requests.
@@ -154,12 +189,13 @@ def _upload_in_one_request(
         None,
         timeout=timeout_s,
     )
-    return Version(str(answer.json()["generation"]))
+    found: object = answer.json()
+    return found
 
 
 def _client(place: GcsPlace, options: StoreOptions) -> Client:
     """Make a client; a plain-text endpoint is a test server, to which no credentials are sent."""
-    plain = (place.endpoint_url or "").startswith("http://")
+    plain = place.is_test_server
     client = Client(
         project=place.project or ("none" if plain else None),
         credentials=AnonymousCredentials() if plain else None,
@@ -170,11 +206,43 @@ def _client(place: GcsPlace, options: StoreOptions) -> Client:
 
 
 def _keep_to_what_is_asked(client: Client, connections_max: int) -> None:
-    """Keep as many connections as wanted, and send no request that nobody asked for.
+    """Keep as many connections as wanted, each request to its time, and send none that nobody asked for.
 
     Private parts of the SDK: its pool of 10 connections has no option, and for tracing, used or not, it asks for the
     bucket's metadata in the background after each object that is not there. Tests count connections and requests.
     """
     for scheme in ("http://", "https://"):
-        client._http.mount(scheme, HTTPAdapter(pool_maxsize=connections_max))
+        client._http.mount(scheme, _LimitedAdapter(pool_maxsize=connections_max))
+    client._http.max_redirects = 0
     client._bucket_metadata_cache = None
+
+
+class _HttpConnection(LimitedConnection, HTTPConnection):
+    """A connection whose requests have a time limit."""
+
+
+class _HttpsConnection(LimitedConnection, HTTPSConnection):
+    """A connection whose requests have a time limit."""
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+class _LimitedAdapter(HTTPAdapter):
+    """Connections that tell which request they serve, so that it can be ended."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def send(self, *args: Any, **kwargs: Any) -> Response:
+        """Send a request; the head of the answer says how long its body may take."""
+        answer = super().send(*args, **kwargs)
+        allow_for_answer(int(answer.headers.get("Content-Length") or 0))
+        return answer

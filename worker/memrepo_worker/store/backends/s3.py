@@ -7,16 +7,23 @@ covers the SHA-256 of the body, which the server checks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import boto3  # noqa: TID251 - its backend
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
 from botocore.config import Config
 
-from memrepo_worker.store.backends.s3_errors import meaning_of, translating_errors
+from memrepo_worker.store.backends.s3_errors import meaning_of, not_its_own, translating_errors
+from memrepo_worker.store.backends.time_limits import LimitedConnection, TimeLimits
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -70,11 +77,12 @@ class S3Place:
 class S3Store:
     """Keeps objects in a bucket; an object's version is its ETag."""
 
-    def __init__(self, client: S3Client, place: S3Place) -> None:
+    def __init__(self, client: S3Client, place: S3Place, options: StoreOptions) -> None:
         self._client = client
         self._place = place
         self._put_arguments = place.put_arguments
         self._told = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
+        self._limits = TimeLimits(self._told, options.request_timeout_s)
 
     @classmethod
     def connect(cls, place: S3Place, options: StoreOptions) -> S3Store:
@@ -83,11 +91,11 @@ class S3Store:
         Raises:
             RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
         """
-        try:
-            with translating_errors(f"s3://{place.bucket}"):
-                return cls(_client(place, options), place)
-        except ValueError as error:
-            raise RefusedError(f"s3://{place.bucket}: {error}") from error
+        with translating_errors(f"s3://{place.bucket}"):
+            try:
+                return cls(_client(place, options), place, options)
+            except ValueError as error:
+                raise RefusedError(f"s3://{place.bucket}: {error}") from error
 
     @property
     def name(self) -> str:
@@ -99,15 +107,21 @@ class S3Store:
 
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        with translating_errors(self._told):
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=self._place.prefix + key)
-            return StoredObject(answer["Body"].read(), Version(answer["ETag"]))
+        with translating_errors(self._told), self._limits.request() as request:
+            answer: Mapping[str, Any] = self._client.get_object(
+                Bucket=self._place.bucket, Key=self._place.prefix + key
+            )
+            size, version = answer.get("ContentLength"), answer.get("ETag")
+            if size is None or not version or _is_page(answer):
+                raise not_its_own(self._told, "an object without its marks")
+            request.allow_for(size)
+            return StoredObject(answer["Body"].read(), Version(version))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with translating_errors(self._told):
+            with translating_errors(self._told), self._limits.request(len(data)):
                 answer = self._client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
@@ -115,18 +129,36 @@ class S3Store:
             if isinstance(when, Version):
                 raise PreconditionFailedError(f"{key}: it is not there any more") from error
             raise RefusedError(f"{error}; a put must not need what is not there") from error
+        if not answer.get("ETag") or _body_bytes(answer):
+            raise not_its_own(self._told, "a put without its mark")
         return Version(answer["ETag"])
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
-        pages = self._client.get_paginator("list_objects_v2")
-        with translating_errors(self._told):
-            for page in pages.paginate(
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
-            ):
-                for line in page.get("Contents", ()):
-                    yield ListedObject(line["Key"][len(own) :], line["Size"])
+            )
+        )
+        while (page := self._page(pages, own + prefix)) is not None:
+            for line in page.get("Contents", ()):
+                yield ListedObject(line["Key"][len(own) :], line["Size"])
+
+    def _page(self, pages: Iterator[Mapping[str, Any]], prefix: str) -> Mapping[str, Any] | None:
+        """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
+        with translating_errors(self._told), self._limits.request():
+            page: Mapping[str, Any] | None = next(pages, None)
+        if page is None:
+            return None
+        lines = page.get("Contents", ())
+        if (
+            "IsTruncated" not in page
+            or page.get("Prefix", prefix) != prefix
+            or page.get("KeyCount", len(lines)) != len(lines)
+        ):
+            raise not_its_own(self._told, "a listing that is none")
+        return page
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, up to 1,000 in each request."""
@@ -135,24 +167,36 @@ class S3Store:
             self._delete(batch)
 
     def _delete(self, keys: Sequence[str]) -> None:
-        """Remove the objects in one request; the answer names only the keys that failed."""
-        wanted: DeleteTypeDef = {
-            "Objects": [{"Key": self._place.prefix + key} for key in keys],
-            "Quiet": True,
-        }
-        with translating_errors(self._told):
+        """Remove the objects in one request; the answer names every key, so that silence is no success."""
+        wanted: DeleteTypeDef = {"Objects": [{"Key": self._place.prefix + key} for key in keys]}
+        with translating_errors(self._told), self._limits.request():
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
         for error in answer.get("Errors", ()):
             raise meaning_of(self._told, 0, error)
+        if {line.get("Key") for line in answer.get("Deleted", ())} != {
+            self._place.prefix + key for key in keys
+        }:
+            raise not_its_own(self._told, "a delete that does not name what it removed")
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
-            with translating_errors(self._told):
+            with translating_errors(self._told), self._limits.request():
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
         except NotThereError:
             return ()
         return expiring_s3_rules(answer.get("Rules", ()), self._place.prefix)
+
+
+def _body_bytes(answer: Mapping[str, Any]) -> int:
+    """Return how many bytes an answer has beside its head."""
+    return int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length") or 0)
+
+
+def _is_page(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer is a page for people, and not from the store, which says its request's id."""
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    return headers.get("content-type", "").startswith("text/html") and "x-amz-request-id" not in headers
 
 
 def _condition(when: When) -> dict[str, Any]:
@@ -177,7 +221,43 @@ def _client(place: S3Place, options: StoreOptions) -> S3Client:
         "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config
     )
     client.meta.events.register_first("before-call.s3.PutObject", _send_at_once)
+    client.meta.events.register_first("before-call.s3", _follow_no_redirect)
+    _limit_connections(client)
     return client
+
+
+def _limit_connections(client: S3Client) -> None:
+    """Have the connections tell which request they serve, so that it can be ended.
+
+    A private part of the SDK: it has no option for the whole time of a request. A test has a server drip.
+    """
+    client._endpoint.http_session._pool_classes_by_scheme.update(  # type: ignore[attr-defined] # private
+        http=_HttpPool, https=_HttpsPool
+    )
+
+
+class _HttpConnection(LimitedConnection, AWSHTTPConnection):  # type: ignore[misc] # botocore's own
+    """A connection whose requests have a time limit."""
+
+
+class _HttpsConnection(LimitedConnection, AWSHTTPSConnection):  # type: ignore[misc] # botocore's own
+    """A connection whose requests have a time limit."""
+
+
+class _HttpPool(AWSHTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(AWSHTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+def _follow_no_redirect(params: dict[str, Any], **_: object) -> None:
+    """Have the SDK take an answer that leads elsewhere as the end: it would ask on, many times over.
+
+    It marks requests that it has led elsewhere once, and leads none twice.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _send_at_once(params: dict[str, Any], **_: object) -> None:

@@ -14,7 +14,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from memrepo_worker.store.causes import one_line, words_of
+from memrepo_worker.store.causes import UNREADABLE, one_line, words_of
 from memrepo_worker.store.interface import (
     NotThereError,
     PreconditionFailedError,
@@ -50,8 +50,11 @@ _TRY_AGAIN = {
     "OperationAborted",
     "RequestTimeout",
     "SlowDown",
+    "TemporaryRedirect",
 }
 """Codes that come with status 400, or without a status for one key of many, and yet pass by themselves."""
+
+_NOT_THERE = {"NoSuchKey", "NoSuchLifecycleConfiguration"}
 
 _ADVICE = {
     "NoSuchBucket": "create the bucket",
@@ -66,6 +69,11 @@ _ADVICE = {
     "QuotaExceeded": "raise the quota",
     "NotImplemented": "use a server that honours conditional writes",
 }
+
+
+def not_its_own(place: str, what: str) -> UnavailableError:
+    """Return what is raised for an answer that the store did not give, or not whole: it says nothing."""
+    return UnavailableError(f"{place}: {what}: an answer that is none of this kind of store")
 
 
 @contextmanager
@@ -84,19 +92,25 @@ def translating_errors(place: str) -> Iterator[None]:
         raise RefusedError(f"{place}: {one_line(str(error))}") from error
     except (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
         raise UnavailableError(f"{place}: {words_of(error)}") from error
+    except UNREADABLE as error:
+        raise not_its_own(place, type(error).__name__) from error
 
 
 def meaning_of(place: str, status: int, error: Mapping[str, Any]) -> StoreError:
-    """Return what an error answer means; ``status`` is 0 for one key's line in the answer to a request for many."""
-    code = error.get("Code", "")
-    said = (
-        f"{place}: {code or 'no code'} ({status or 'one key'}): {one_line(str(error.get('Message') or ''))}"
-    )
-    if status == 412 or code == "PreconditionFailed":
+    """Return what an error answer means; ``status`` is 0 for one key's line in the answer to a request for many.
+
+    A status says nothing by itself: what stands before a store (a load balancer, a proxy) has the same ones. Only the
+    store's own code, in its own form of an error, says that something is not there or that a condition did not hold.
+    """
+    code = str(error.get("Code") or "")
+    if code in ("", str(status)):  # the SDK's, where there was none in the answer
+        return not_its_own(place, f"status {status}")
+    said = f"{place}: {code} ({status or 'one key'}): {one_line(str(error.get('Message') or ''))}"
+    if code == "PreconditionFailed":
         return PreconditionFailedError(said)
-    if status in (408, 409, 429) or (status >= 500 and status != 501) or code in _TRY_AGAIN:
+    if status in (408, 409, 412, 429) or (status >= 500 and status != 501) or code in _TRY_AGAIN:
         return UnavailableError(said)
-    if code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket"):
+    if code in _NOT_THERE:
         return NotThereError(said)
     advice = _ADVICE.get(code)
     return RefusedError(f"{said}; {advice}" if advice else said)

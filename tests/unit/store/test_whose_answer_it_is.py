@@ -1,0 +1,171 @@
+"""Only what is provably the store's own answer is believed; what stands before it may answer anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from memrepo.clock import steady_clock
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    NotThereError,
+    PreconditionFailedError,
+    RefusedError,
+    Store,
+    UnavailableError,
+)
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
+from tests.support.http_answers import Answer, answering
+from tests.support.ports import LOOPBACK
+
+HTML = "text/html; charset=utf-8"
+PAGE = b"<html><head><title>Sorry</title></head><body>Not today</body></html>"
+OPTIONS = StoreOptions(connect_timeout_s=2, read_timeout_s=2, request_timeout_s=0.6)
+
+OPERATIONS: dict[str, Callable[[Store], object]] = {
+    "get": lambda store: store.get("acme/key"),
+    "create": lambda store: store.put("acme/key", b"x", ABSENT),
+    "put": lambda store: store.put("acme/key", b"x", ALWAYS),
+    "list": lambda store: list(store.list("acme/")),
+    "delete": lambda store: store.delete(["acme/key"]),
+}
+
+FROM_ELSEWHERE = {
+    "404 and a page": Answer(404, PAGE, HTML),
+    "404 and no word": Answer(404),
+    "404 and a line": Answer(404, b"404 page not found\n"),
+    "412 and a page": Answer(412, PAGE, HTML),
+    "412 and no word": Answer(412),
+    "200 and a page": Answer(200, PAGE, HTML, {"ETag": '"5f3c-5d1e"'}),
+    "200 and a page that is no XML": Answer(200, b"<html><br>not today", HTML),
+    "200 and an object of JSON": Answer(200, b"{}", "application/json"),
+    "200 and a list of JSON": Answer(200, b"[]", "application/json"),
+    "302": Answer(302, PAGE, HTML, {"Location": "/login"}),
+    "301 and no place": Answer(301, PAGE, HTML),
+    "503 and a page": Answer(503, PAGE, HTML),
+    "nothing": Answer(0),
+}
+
+ANY_JSON = ("200 and an object of JSON", "200 and a list of JSON")
+
+
+@contextmanager
+def stores(answer: Answer) -> Iterator[dict[str, Store]]:
+    with answering(answer) as port, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        environment.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        place = f"bucket/prefix?endpoint_url=http://{LOOPBACK}:{port}"
+        yield {
+            "s3": open_store(f"s3://{place}&addressing_style=path", OPTIONS),
+            "gcs": open_store(f"gs://{place}", OPTIONS),
+        }
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("what", FROM_ELSEWHERE)
+def test_an_answer_from_elsewhere_is_unavailable_whatever_was_asked(what: str, kind: str) -> None:
+    with stores(FROM_ELSEWHERE[what]) as opened:
+        for name, ask in OPERATIONS.items():
+            if (kind, name) == ("gcs", "delete") and what in ANY_JSON:
+                continue  # what the service answers to a delete has no form of its own
+            with pytest.raises(UnavailableError) as caught:
+                ask(opened[kind])
+            assert len(str(caught.value)) < 500, name
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("status", [200, 204])
+def test_silence_is_no_success(status: int, kind: str) -> None:
+    with stores(Answer(status)) as opened:
+        for name in ("get", "create", "put", "list"):
+            with pytest.raises(UnavailableError):
+                OPERATIONS[name](opened[kind])
+        if kind == "s3":
+            with pytest.raises(UnavailableError):
+                OPERATIONS["delete"](opened[kind])
+
+
+def listing_of_s3(prefix: str, keys: int) -> bytes:
+    return (
+        f"<ListBucketResult><Name>bucket</Name><Prefix>{prefix}</Prefix><KeyCount>{keys}</KeyCount>"
+        "<IsTruncated>false</IsTruncated></ListBucketResult>"
+    ).encode()
+
+
+def test_a_listing_must_be_the_one_that_was_asked_for() -> None:
+    answer = Answer(200, listing_of_s3("prefix/acme/", 0), "application/xml")
+    with stores(answer) as opened:
+        assert list(opened["s3"].list("acme/")) == []
+        for wrong in (listing_of_s3("prefix/other/", 0), listing_of_s3("prefix/acme/", 1)):
+            answer.body = wrong
+            with pytest.raises(UnavailableError, match="a listing that is none"):
+                list(opened["s3"].list("acme/"))
+        for cut in range(0, len(answer.body), 10):
+            answer.body = listing_of_s3("prefix/acme/", 0)[:cut]
+            with pytest.raises(UnavailableError):
+                list(opened["s3"].list("acme/"))
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_an_object_that_was_cut_short_is_unavailable(kind: str) -> None:
+    marks = {"ETag": '"9dd4e461268c8034f5c8564e155c67a6"', "X-Goog-Generation": "7"}
+    whole = Answer(200, b"x" * 100, "application/octet-stream", marks)
+    with stores(whole) as opened:
+        assert opened[kind].get("key").data == b"x" * 100
+    with stores(replace(whole, size=101)) as opened, pytest.raises(UnavailableError):
+        opened[kind].get("key")
+
+
+def test_what_s3_says_itself_is_believed() -> None:
+    with stores(Answer.of_s3(404, "NoSuchKey", "None.")) as opened, pytest.raises(NotThereError):
+        opened["s3"].get("key")
+    with stores(Answer.of_s3(404, "NoSuchBucket", "None.")) as opened, pytest.raises(RefusedError):
+        opened["s3"].get("key")
+    with (
+        stores(Answer.of_s3(412, "PreconditionFailed", "No.")) as opened,
+        pytest.raises(PreconditionFailedError),
+    ):
+        opened["s3"].put("key", b"x", ABSENT)
+
+
+def error_of_gcs(status: int, message: str) -> Answer:
+    body = f'{{"error": {{"code": {status}, "message": "{message}", "errors": []}}}}'
+    return Answer(status, body.encode(), "application/json; charset=UTF-8")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(404, b"No such object: bucket/prefix/key", HTML),
+        error_of_gcs(404, "No such object: bucket/key"),
+    ],
+)
+def test_what_gcs_says_itself_is_believed(answer: Answer) -> None:
+    with stores(answer) as opened, pytest.raises(NotThereError):
+        opened["gcs"].get("key")
+    with (
+        stores(error_of_gcs(404, "The specified bucket does not exist.")) as opened,
+        pytest.raises(RefusedError),
+    ):
+        opened["gcs"].get("key")
+    with stores(error_of_gcs(412, "At least one.")) as opened, pytest.raises(PreconditionFailedError):
+        opened["gcs"].put("key", b"x", ABSENT)
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("drips_head", [False, True])
+def test_an_answer_that_drips_has_a_time_limit(drips_head: bool, kind: str) -> None:
+    marks = {"ETag": '"9dd4e461268c8034f5c8564e155c67a6"', "X-Goog-Generation": "7"}
+    dripping = Answer(200, b"x" * 1000, "application/octet-stream", marks, drip_s=0.05, drips_head=drips_head)
+    with stores(dripping) as opened:
+        for name in ("get", "create", "list"):
+            began_s = steady_clock()
+            with pytest.raises(UnavailableError, match="no whole answer within"):
+                OPERATIONS[name](opened[kind])
+            assert steady_clock() - began_s < 20  # the whole answer would take 50

@@ -1,0 +1,149 @@
+"""A limit to the whole time of one request over a network.
+
+The SDKs' own limits are to silence: an answer that comes drop by drop never reaches them. Here a thread looks a few
+times a second for requests that are overdue and shuts their connection, which ends whatever waits for it. A request
+costs two steps under a lock, and no thread runs where there were none for a while.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from memrepo.clock import Clock, steady_clock
+from memrepo_worker.store.interface import UnavailableError
+
+BYTES_PER_S_MIN = 64 * 1024
+"""A body may take its size divided by this, beside what every request may take."""
+
+TICK_S = 0.25
+_IDLE_TICKS_MAX = 40
+_LONGEST_S = 1800.0
+
+if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection as _Connection
+else:
+    _Connection = object
+
+
+class TimedRequest:
+    """A request that is under way, and the connection that it uses."""
+
+    def __init__(self, began_s: float, limit_s: float) -> None:
+        self._began_s = began_s
+        self.limit_s = limit_s
+        self.is_cut = False
+        self.connection: socket.socket | None = None
+
+    def allow_for(self, size_bytes: int) -> None:
+        """Let it take longer by what so many bytes may take."""
+        self.limit_s = min(self.limit_s + size_bytes / BYTES_PER_S_MIN, _LONGEST_S)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether it has taken longer than it may."""
+        return now_s - self._began_s > self.limit_s
+
+    def cut(self) -> None:
+        """End what waits for the connection."""
+        self.is_cut = True
+        if self.connection is not None:
+            with suppress(OSError):
+                # Not the TLS layer's own shutdown: another thread is reading there.
+                socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
+
+
+_CURRENT: ContextVar[TimedRequest | None] = ContextVar("memrepo_timed_request", default=None)
+
+
+class TimeLimits:
+    """Keeps the requests of one store to their time. Thread-safe."""
+
+    def __init__(self, place: str, limit_s: float, clock: Clock = steady_clock) -> None:
+        """``place`` names the store in messages; ``limit_s`` is what a request may take beside its body."""
+        self._place = place
+        self._limit_s = limit_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._under_way: set[TimedRequest] = set()
+        self._used = False
+        self._watching = False
+
+    @contextmanager
+    def request(self, size_bytes: int = 0) -> Iterator[TimedRequest]:
+        """Hold the one request that the block makes to its time; ``size_bytes`` is what it sends.
+
+        Raises:
+            UnavailableError: it took longer; its outcome is unknown.
+        """
+        one = TimedRequest(self._clock(), self._limit_s)
+        one.allow_for(size_bytes)
+        self._begin(one)
+        token = _CURRENT.set(one)
+        cause: Exception | None = None
+        try:
+            yield one
+        except Exception as error:
+            if not one.is_cut:
+                raise
+            cause = error
+        finally:
+            _CURRENT.reset(token)
+            with self._lock:
+                self._under_way.discard(one)
+        if one.is_cut:  # also where the SDK took what had come for the whole
+            raise UnavailableError(f"{self._place}: no whole answer within {one.limit_s:.0f} s") from cause
+
+    def _begin(self, one: TimedRequest) -> None:
+        with self._lock:
+            self._under_way.add(one)
+            self._used = True
+            if self._watching:
+                return
+            self._watching = True
+        threading.Thread(target=self._watch, name="memrepo-store-limits", daemon=True).start()
+
+    def _watch(self) -> None:
+        idle_ticks = 0
+        while True:
+            time.sleep(TICK_S)
+            now_s = self._clock()
+            with self._lock:
+                overdue = [one for one in self._under_way if one.is_overdue(now_s)]
+                idle_ticks = 0 if self._used or self._under_way else idle_ticks + 1
+                self._used = False
+                if idle_ticks >= _IDLE_TICKS_MAX:
+                    self._watching = False
+                    return
+            for one in overdue:
+                one.cut()
+
+
+class LimitedConnection(_Connection):
+    """Mixed into urllib3's connections: tells the request that is under way which socket it uses."""
+
+    def connect(self) -> None:
+        """Connect."""
+        super().connect()
+        self._tell()
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        """Begin a request, over a connection that is open already or will be."""
+        self._tell()
+        super().putrequest(*args, **kwargs)
+
+    def _tell(self) -> None:
+        current = _CURRENT.get()
+        if current is not None and self.sock is not None:
+            current.connection = self.sock
+
+
+def allow_for_answer(size_bytes: int) -> None:
+    """Let the request that is under way in this thread take longer by what an answer of this size may take."""
+    current = _CURRENT.get()
+    if current is not None:
+        current.allow_for(size_bytes)
