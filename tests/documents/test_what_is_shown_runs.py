@@ -18,12 +18,16 @@ from click.testing import CliRunner
 import memrepo
 from memrepo import AsyncMemoryRepos, MemoryRepos
 from memrepo.cli.main import main
+from memrepo.cli.table import PRODUCER
+from memrepo.errors import BY_NAME
+from memrepo.wire.operations import OPERATIONS
 from memrepo_worker.testing import inline_worker
 from tests.support.documents import ROOT, blocks
 
 DOCS = ROOT / "docs"
 API = DOCS / "api.md"
 COMMAND_LINE = DOCS / "command-line.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 @pytest.fixture
@@ -55,6 +59,39 @@ def test_every_public_item_is_in_code_that_runs() -> None:
 
     assert set(memrepo.__all__) - used - {"Changes"} == set()
     assert "`Changes`" in API.read_text()  # a type alone
+
+
+def test_every_operation_is_called_in_code_that_runs() -> None:
+    called = {
+        node.func.attr
+        for block in blocks(API, "python")
+        for node in ast.walk(ast.parse(block.code))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+    assert set(OPERATIONS) - called == set()
+
+
+def test_every_error_says_what_to_do() -> None:
+    told = {
+        name
+        for row in re.findall(r"^\| (`\w+Error`[^|]*) \|", API.read_text(), re.MULTILINE)
+        for name in words(row)
+    }
+
+    assert set(BY_NAME) - told == {"MemoryRepoError"}  # what they all are
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
+
+
+def test_every_operation_and_command_is_in_the_changelog() -> None:
+    told = words(CHANGELOG.read_text())
+    commands = set(re.findall(r"`memrepo ([a-z]+)", CHANGELOG.read_text())) | told
+
+    assert set(OPERATIONS) - told == set()
+    assert set(PRODUCER) - commands == set()
 
 
 def test_every_public_item_says_its_duty() -> None:
@@ -92,6 +129,12 @@ def test_the_command_lines_examples_print_what_is_shown(inline: None) -> None:
         pattern = ".*".join(map(re.escape, expected.rstrip().split("…")))
         assert re.fullmatch(pattern, result.output.rstrip()), (arguments, result.output)
         assert result.exit_code == code, arguments
+
+
+def test_every_command_of_a_memory_is_shown_with_what_it_prints() -> None:
+    shown = {arguments[0] for arguments, _, _ in examples(COMMAND_LINE)}
+
+    assert set(PRODUCER) - shown == {"config"}  # which is of no memory
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

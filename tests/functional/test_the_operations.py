@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +13,6 @@ from memrepo import (
     FileChange,
     HeadMovedError,
     InvalidRequestError,
-    Job,
     MemoryRepo,
     MemoryRepos,
     PathNotFoundError,
@@ -23,6 +21,7 @@ from memrepo import (
     RepoNotFoundError,
 )
 from tests.support.jobs import done
+from tests.support.samples import SAMPLES
 
 ANN = Author(name="Ann O'Neil Jr.", email="ann@example.org", type="user", id="u-7")
 
@@ -251,24 +250,17 @@ def test_a_memory_that_begins_on_a_branch_has_a_main_too(nobody: MemoryRepo) -> 
     assert done(nobody.get_head_sha("main")) == done(nobody.get_head_sha("ideas")) == result.sha
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda repo: repo.commit({"x": "1"}, "one"),
-        lambda repo: repo.get_files(),
-        lambda repo: repo.get_file("x"),
-        lambda repo: repo.list_files(),
-        lambda repo: repo.get_history(),
-        lambda repo: repo.get_head_sha(),
-        lambda repo: repo.delete_repo(),
-    ],
-)
-def test_asking_about_a_memory_that_was_never_created_is_an_error(
-    nobody: MemoryRepo, ask: Callable[[MemoryRepo], Job[object]]
+@pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if sample.of_nobody])
+def test_whatever_is_asked_of_a_memory_that_was_never_created_is_an_error(
+    nobody: MemoryRepo, name: str
 ) -> None:
     with pytest.raises(RepoNotFoundError) as refusal:
-        done(ask(nobody))
+        done(SAMPLES[name].ask(nobody))
     assert isinstance(refusal.value, FileNotFoundError)
+
+
+def test_what_became_of_a_request_can_be_asked_where_there_is_no_memory(nobody: MemoryRepo) -> None:
+    assert done(nobody.find_request("never-sent-1")) is None
 
 
 def test_what_is_not_there_is_named(repo: MemoryRepo) -> None:

@@ -10,8 +10,7 @@ import redis
 from celery import Celery
 
 from memrepo import MemoryCommit, RequestOutcome
-from memrepo_worker.group import Success
-from memrepo_worker.queues.results.public_summary import public_summary_of
+from memrepo.wire.operations import FIND_REQUEST
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -127,7 +126,7 @@ def test_what_became_of_a_request_is_shown_by_its_verdict_and_sha_only() -> None
         RequestOutcome(request_id="request-1", verdict="failed", **error),
     ]
 
-    assert [public_summary_of(Success(outcome)) for outcome in found] == [f"committed {sha}", "failed"]
+    assert [FIND_REQUEST.public_summary(outcome) for outcome in found] == [f"committed {sha}", "failed"]
 
 
 @pytest.mark.parametrize("question", ["conf", "stats", "active_queues", "registered", "reserved", "report"])

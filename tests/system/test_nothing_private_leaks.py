@@ -17,43 +17,30 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from memrepo import Author, MemoryRepoError, MemoryRepos
+from memrepo import MemoryRepoError, MemoryRepos
 from tests.queues.test_nothing_private_is_shown import Listener
 from tests.support.commands import Up, memrepo, up
+from tests.support.samples import AUTHOR, FILES, PATH, PRIVATE, ask_everything
 from tests.support.valkey import valkey
 from tests.support.waiting import wait_for
 
 PASSWORD = "planted-password-of-the-broker"
-PLANTED = {
-    "content": "planted-content",
-    "message": "planted-message",
-    "path": "planted-path",
-    "e-mail": "planted@example.org",
-    "author": "Planted Author",
-    "password": PASSWORD,
-}
-AUTHOR = Author(name=PLANTED["author"], email=PLANTED["e-mail"])
+PLANTED = {**PRIVATE, "password": PASSWORD}
 AUTH = "watcher:flowers-own-password"
 
 
 def do_everything(repos: MemoryRepos) -> list[str]:
     """Every kind of request, also such as fail with errors that quote what was asked; returns the jobs' ids."""
     repo = repos.repo(org_id="acme", agent_id="agent-42")
-    path = f"{PLANTED['path']}/file.md"
-    jobs = [
-        repo.create_repo({path: PLANTED["content"]}, author=AUTHOR),
-        repo.commit({path: PLANTED["content"] * 10_000}, PLANTED["message"], author=AUTHOR),
-        repo.get_file(path),
-        repo.commit({path: PLANTED["content"] * 3}, PLANTED["message"], author=AUTHOR),
-        repo.commit({f"{path}/inside": "x"}, PLANTED["message"]),
-        repo.commit({path: "x"}, PLANTED["message"], expected_head="a" * 40),
-        repo.get_files(),
-        repo.get_file(path),
+    jobs = ask_everything(repo)
+    jobs += [
+        repo.create_repo(FILES, author=AUTHOR),
+        repo.commit({PATH: PLANTED["content"] * 10_000}, PLANTED["message"], author=AUTHOR),
+        repo.get_file(PATH),
+        repo.commit({f"{PATH}/inside": "x"}, PLANTED["message"]),
+        repo.commit({PATH: "x"}, PLANTED["message"], expected_head="a" * 40),
         repo.get_file(f"{PLANTED['path']}/nothing"),
-        repo.list_files(PLANTED["path"]),
-        repo.get_history(path),
         repo.diff("main", PLANTED["path"]),
-        repo.find_request("planted-request-id"),
         repo.restore("main", paths=[f"{PLANTED['path']}/never"]),
     ]
     jobs += [repo.find_request(job.id) for job in jobs[:3]]

@@ -5,7 +5,7 @@ The client's methods, the Celery tasks, the worker's service and the tests are a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -27,10 +27,15 @@ _ADDED_LATER = "is not known here: this worker is older than its producer, upgra
 
 @dataclass(frozen=True)
 class Operation(Generic[Asked, Result]):
-    """One row: the model of the request, which knows the operation's name, and the type of the result."""
+    """One row: the model of the request, which knows the operation's name, and the type of the result.
+
+    ``public_summary`` says of a result what logs, events and Flower may show: shas, counts and bytes, never content,
+    paths or messages.
+    """
 
     request: type[Asked]
     result: TypeAdapter[Result]
+    public_summary: Callable[[Result], str]
 
     @property
     def name(self) -> str:
@@ -65,27 +70,64 @@ class Operation(Generic[Asked, Result]):
 _ROWS: list[Operation[Any, Any]] = []
 
 
-def _row(request: type[Asked], result: TypeAdapter[Result]) -> Operation[Asked, Result]:
+def _row(
+    request: type[Asked], result: TypeAdapter[Result], public_summary: Callable[[Result], str]
+) -> Operation[Asked, Result]:
     """Make a row of the table, so that none can be made and left out."""
-    row = Operation(request, result)
+    row = Operation(request, result, public_summary)
     _ROWS.append(row)
     return row
 
 
-CREATE_REPO = _row(writes.CreateRepoRequest, TypeAdapter(models.CommitResult))
-COMMIT = _row(writes.CommitRequest, TypeAdapter(models.CommitResult))
-GET_FILES = _row(reads.GetFilesRequest, TypeAdapter(models.Snapshot))
-GET_FILE = _row(reads.GetFileRequest, TypeAdapter(models.MemoryFile))
-LIST_FILES = _row(reads.ListFilesRequest, TypeAdapter(list[models.FileInfo]))
-GET_HISTORY = _row(reads.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]))
-GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str))
-DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff))
-RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult))
-LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch]))
-FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None))
-CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch))
-DELETE_BRANCH = _row(writes.DeleteBranchRequest, TypeAdapter(type(None)))
-DELETE_REPO = _row(writes.DeleteRepoRequest, TypeAdapter(type(None)))
+def _of_write(made: models.CommitResult) -> str:
+    what = "commit" if made.created else "unchanged"
+    return f"{what} {made.sha} {made.branch} {len(made.files_changed)} files"
+
+
+def _of_files(files: models.Snapshot) -> str:
+    return f"{files.commit_sha} {len(files)} files {sum(file.size for file in files.values())} bytes"
+
+
+def _of_file(file: models.MemoryFile) -> str:
+    return f"{file.sha} {file.size} bytes"
+
+
+def _of_diff(diff: models.Diff) -> str:
+    return f"{diff.base_sha} {diff.target_sha} {len(diff.files)} files"
+
+
+def _of_branch(branch: models.Branch) -> str:
+    return f"{branch.sha} {branch.name}"
+
+
+def _of_outcome(found: models.RequestOutcome | None) -> str:
+    if found is None:
+        return "no trace"
+    return f"{found.verdict} {found.sha}" if found.sha else found.verdict
+
+
+def _of_list(items: Sized) -> str:
+    return f"{len(items)} items"
+
+
+def _of_nothing(_: None) -> str:
+    return "done"
+
+
+CREATE_REPO = _row(writes.CreateRepoRequest, TypeAdapter(models.CommitResult), _of_write)
+COMMIT = _row(writes.CommitRequest, TypeAdapter(models.CommitResult), _of_write)
+GET_FILES = _row(reads.GetFilesRequest, TypeAdapter(models.Snapshot), _of_files)
+GET_FILE = _row(reads.GetFileRequest, TypeAdapter(models.MemoryFile), _of_file)
+LIST_FILES = _row(reads.ListFilesRequest, TypeAdapter(list[models.FileInfo]), _of_list)
+GET_HISTORY = _row(reads.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]), _of_list)
+GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str), str)
+DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff), _of_diff)
+RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult), _of_write)
+LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch]), _of_list)
+FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None), _of_outcome)
+CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch), _of_branch)
+DELETE_BRANCH = _row(writes.DeleteBranchRequest, TypeAdapter(type(None)), _of_nothing)
+DELETE_REPO = _row(writes.DeleteRepoRequest, TypeAdapter(type(None)), _of_nothing)
 
 OPERATIONS: Mapping[str, Operation[Any, Any]] = {operation.name: operation for operation in _ROWS}
 """Every operation by its name."""

@@ -12,30 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrepo.limits import MIB
-from memrepo.wire.operations import OPERATIONS
 from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
+from tests.support.samples import SAMPLES
 
 SHA = "a" * 40
 ID = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"
-
-BODIES: Mapping[str, Mapping[str, Any]] = {
-    "create_repo": {},
-    "commit": {"changes": [{"path": "a.md", "content": "x"}], "message": "m"},
-    "get_files": {},
-    "get_file": {"path": "a.md"},
-    "list_files": {},
-    "get_history": {},
-    "get_head_sha": {},
-    "diff": {"base": "main", "target": "draft"},
-    "restore": {"ref": "main"},
-    "list_branches": {},
-    "find_request": {"wanted": ID},
-    "create_branch": {"name": "draft"},
-    "delete_branch": {"name": "draft"},
-    "delete_repo": {},
-}
-"""A harmless body for each operation."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class Hostile:
     def request(self) -> dict[str, Any]:
         """The request as a message carries it."""
         head = {"org_id": "acme", "agent_id": "agent-1", "request_id": ID, "enqueued_at": 1.7e9}
-        return {**head, **BODIES[self.operation], **self.values}
+        return {**head, **SAMPLES[self.operation].body, **self.values}
 
     @property
     def name(self) -> str:
@@ -587,5 +569,3 @@ HOSTILE: tuple[Hostile, ...] = (
     *_types(),
 )
 """All cases."""
-
-assert set(BODIES) == set(OPERATIONS)

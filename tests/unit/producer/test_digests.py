@@ -6,49 +6,23 @@ from typing import Any
 
 import pytest
 
-from memrepo import Author, FileChange, InvalidRequestError
+from memrepo import FileChange, InvalidRequestError
 from memrepo.wire.operations import OPERATIONS, build, request_to_json, request_to_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 from memrepo.wire.requests.writes import CommitRequest
+from tests.support.samples import HEAD, SAMPLES
 
-HEAD = {"org_id": "acme", "agent_id": "ann", "request_id": "request-1", "enqueued_at": 1.0}
-CHANGES = [
-    {"path": "/a.md", "content": "x"},
-    {"path": "b.md", "content": None},
-    {"path": "c.bin", "content": b"\xff", "executable": True, "expected_sha256": ""},
-]
-AUTHOR = Author(name="Ann", email="ann@example.org", type="user", id="7")
-
-GOLDEN: dict[str, tuple[dict[str, Any], str]] = {
-    "create_repo": ({"initial_files": CHANGES[:1], "author": AUTHOR}, "d3e4af8781e2e98b3bd0eac1b2aecffa"),
-    "commit": (
-        {"changes": CHANGES, "message": "m", "branch": "draft", "author": AUTHOR},
-        "5f9b7a662382a66ba89a720aa6a270a4",
-    ),
-    "get_files": ({"ref": "draft", "paths": ["a.md"]}, "a9e5d2b2288b337151236609c5e9aa3b"),
-    "get_file": ({"path": "a.md"}, "9e8b52beb1f12d9c12d2482b5739cf55"),
-    "list_files": ({"prefix": "a", "limit": 7, "after": "a.md"}, "047b77fd8c8e0897b9c9211d3ea95bb2"),
-    "get_history": ({"path": "a.md", "limit": 7}, "ffe360e99be365f0e976de42a5afb27a"),
-    "get_head_sha": ({"branch": "draft"}, "237fb6afa62cdd4e196890a8d9efa3bb"),
-    "diff": ({"base": "draft", "target": "main"}, "da0f3729c50fecd3ca2392b1da268d1e"),
-    "restore": ({"ref": "draft", "paths": ["a.md"]}, "2f9a66958c004079869fa5b705318954"),
-    "list_branches": ({}, "755f9cbe51cd20c75dc4e7986bf08a9e"),
-    "find_request": ({"wanted": "request-0"}, "b4bde90c7ae91eb3e164eed4f6c101f4"),
-    "create_branch": ({"name": "draft"}, "2930191c1d2b7b9d9e0c28f867556b54"),
-    "delete_branch": ({"name": "draft"}, "9f284cc1b5ebd6c49c6d16ac607f7e14"),
-    "delete_repo": ({}, "bddf420ed2d8c88366aaa5037914c677"),
-}
-"""A request of each operation, and its digest as it stands in journals."""
+CHANGES = SAMPLES["commit"].body["changes"]
 
 
 def request_of(operation: str) -> Request:
-    request: Request = build(OPERATIONS[operation].request, **HEAD, **GOLDEN[operation][0])
+    request: Request = build(OPERATIONS[operation].request, **HEAD, **SAMPLES[operation].body)
     return request
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_digest_of_a_request_never_changes(operation: str) -> None:
-    assert request_of(operation).digest == GOLDEN[operation][1]
+    assert request_of(operation).digest == SAMPLES[operation].digest
 
 
 def test_no_two_operations_share_a_digest() -> None:

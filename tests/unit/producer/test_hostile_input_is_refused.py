@@ -9,7 +9,8 @@ import pytest
 from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo
 from memrepo.jobs.job import Job
 from memrepo.wire.operations import OPERATIONS, build, validate
-from tests.unit.producer.hostile import BODIES, BRANCHES, HOSTILE, IDS, PATHS, REQUEST_IDS, Hostile
+from tests.support.samples import SAMPLES
+from tests.unit.producer.hostile import BRANCHES, HOSTILE, IDS, PATHS, REQUEST_IDS, Hostile
 
 
 class ClosedDesk:
@@ -51,7 +52,7 @@ def test_it_is_refused_as_well_when_it_comes_as_json(case: Hostile) -> None:
     assert caught.value.details["field"] == case.field
 
 
-@pytest.mark.parametrize("operation", BODIES)
+@pytest.mark.parametrize("operation", SAMPLES)
 def test_the_harmless_request_that_each_case_is_made_of_is_taken(operation: str) -> None:
     case = Hostile(operation, {}, "", "")
 

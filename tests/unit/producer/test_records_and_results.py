@@ -6,70 +6,23 @@ from typing import Any
 import pytest
 
 from memrepo import (
-    Branch,
-    CommitResult,
     ContentMovedError,
-    Diff,
-    FileDiff,
-    FileInfo,
     JobCancelledError,
-    MemoryCommit,
-    MemoryFile,
     MemoryRepoError,
     RequestOutcome,
-    Snapshot,
 )
 from memrepo.models import Verdict
 from memrepo.wire import record
 from memrepo.wire.operations import OPERATIONS, Operation, result_of_task
 from memrepo.wire.payload import Payload
-
-SHA = "a" * 40
-COMMIT: dict[str, Any] = {
-    "sha": SHA,
-    "parent_sha": None,
-    "message": "m",
-    "author_type": "agent",
-    "author_id": None,
-    "author_name": "n",
-    "author_email": "e",
-    "timestamp": "2024-01-02T03:04:05Z",
-    "files_changed": ["a"],
-    "additions": 1,
-    "deletions": 0,
-    "request_id": None,
-}
-MADE = CommitResult(**COMMIT, branch="main", created=True)
-FILE = MemoryFile(path="a", data=b"\xff", sha=SHA, size=1)
-RESULTS: dict[str, object] = {
-    "create_repo": MADE,
-    "commit": MADE,
-    "get_files": Snapshot(commit_sha=SHA, files={"a": FILE}),
-    "get_file": FILE,
-    "list_files": [FileInfo(path="a", sha=SHA, size=1)],
-    "get_history": [MemoryCommit(**COMMIT)],
-    "get_head_sha": SHA,
-    "diff": Diff(
-        base_sha=SHA,
-        target_sha=SHA,
-        files=[FileDiff(path="a", status="added", additions=1, deletions=0, binary=False, patch="+a")],
-    ),
-    "restore": MADE,
-    "list_branches": [Branch(name="main", sha=SHA)],
-    "find_request": RequestOutcome(
-        request_id="request-1", verdict="committed", sha=SHA, commit=MemoryCommit(**COMMIT)
-    ),
-    "create_branch": Branch(name="main", sha=SHA),
-    "delete_branch": None,
-    "delete_repo": None,
-}
+from tests.support.samples import COMMIT, MADE, SAMPLES
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_result_gets_its_type_back_without_its_operation_being_known(
     operation: Operation[Any, object],
 ) -> None:
-    result = RESULTS[operation.name]
+    result = SAMPLES[operation.name].result
     carried = json.loads(json.dumps(operation.result_to_json(result)))
 
     by_form, by_name = (result_of_task(Payload(carried), name) for name in (None, operation.task_name))
@@ -130,7 +83,7 @@ def test_a_result_of_before_it_grew_gets_its_type_back_without_its_operation_bei
 def test_a_result_that_a_later_version_has_given_more_fields_is_read(
     operation: Operation[Any, object],
 ) -> None:
-    result = RESULTS[operation.name]
+    result = SAMPLES[operation.name].result
     carried = grown(json.loads(json.dumps(operation.result_to_json(result))))
 
     assert operation.result_from_json(carried) == result

@@ -39,7 +39,7 @@ def answer(request: Request, view: View, repo: WarmRepo, agent: Agent, limits: L
     """
     if not isinstance(request, FindRequestRequest):  # a deleted memory has a ledger too
         require_repo(view, agent)
-    return _READS[type(request)](request, view, repo, limits)
+    return READS[type(request)](request, view, repo, limits)
 
 
 def _get_files(request: GetFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> Snapshot:
@@ -178,7 +178,7 @@ def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits
     return sha
 
 
-_READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
+READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
     GetFilesRequest: _get_files,
     GetFileRequest: _get_file,
     ListFilesRequest: _list_files,

@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
 from memrepo.wire.requests.base import Request
-from memrepo.wire.requests.writes import CommitRequest, CreateBranchRequest, CreateRepoRequest, RestoreRequest
+from memrepo.wire.requests.writes import (
+    CommitRequest,
+    CreateBranchRequest,
+    CreateRepoRequest,
+    DeleteBranchRequest,
+    DeleteRepoRequest,
+    RestoreRequest,
+)
 from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe
 
+Result = CommitResult | Branch | None
+"""What any write is answered with."""
 
-def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> CommitResult | Branch | None:
-    """Return the result of a request that succeeded, also long after it did."""
-    match request:
-        case CommitRequest():
-            return _commit_result(request, request.changes, request.branch, line, repo)
-        case CreateRepoRequest():
-            return _commit_result(request, request.initial_files, "main", line, repo)
-        case RestoreRequest():
-            return _commit_result(request, (), request.branch, line, repo)
-        case CreateBranchRequest():
-            return Branch(name=request.name, sha=line.sha)
+
+def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> Result:
+    """Return the result of a write that succeeded, also long after it did."""
+    return RESULTS[type(request)](request, line, repo)
+
+
+def _of_commit(request: CommitRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+    return _commit_result(request.author, request.changes, request.branch, line, repo)
+
+
+def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+    return _commit_result(request.author, request.initial_files, "main", line, repo)
+
+
+def _of_restore(request: RestoreRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+    return _commit_result(request.author, (), request.branch, line, repo)
+
+
+def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: WarmRepo) -> Branch:
+    return Branch(name=request.name, sha=line.sha)
+
+
+def _nothing(request: Request, line: LedgerLine, repo: WarmRepo) -> None:
     return None
 
 
+RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Result]] = {
+    CreateRepoRequest: _of_create_repo,
+    CommitRequest: _of_commit,
+    RestoreRequest: _of_restore,
+    CreateBranchRequest: _of_create_branch,
+    DeleteBranchRequest: _nothing,
+    DeleteRepoRequest: _nothing,
+}
+"""What each write is answered with, from its ledger line."""
+
+
 def _commit_result(
-    request: CommitRequest | CreateRepoRequest | RestoreRequest,
-    changes: tuple[FileChange, ...],
-    branch: str,
-    line: LedgerLine,
-    repo: WarmRepo,
+    author: Author, changes: tuple[FileChange, ...], branch: str, line: LedgerLine, repo: WarmRepo
 ) -> CommitResult:
-    commit = describe_if_present(line.sha, repo) or _from_request(request.author, changes, line)
+    commit = describe_if_present(line.sha, repo) or _from_request(author, changes, line)
     return CommitResult(
         **commit.model_dump(), branch=branch, created=line.verdict == COMMITTED, new_branch=line.new_branch
     )

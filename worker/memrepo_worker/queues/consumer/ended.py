@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from memrepo.errors import JobCancelledError, MemoryRepoError
-from memrepo_worker.group import Outcome
+from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import RequestEnded, TurnTimes
 from memrepo_worker.queues.consumer.task_request import TaskRequest
-from memrepo_worker.queues.results.public_summary import public_summary_of
 
 
 def request_ended(
@@ -26,7 +25,7 @@ def request_ended(
         job_id=task_request.id,
         outcome="cancelled" if cancelled else "failed" if failed else "done",
         error=type(outcome).__name__ if failed else None,
-        summary=None if failed else public_summary_of(outcome),
+        summary=task_request.summary_of(outcome) if isinstance(outcome, Success) else None,
         group=group,
         queue_s=task_request.queue_s,
         mailbox_s=began_s - task_request.taken_s,

@@ -14,17 +14,16 @@ from kombu.message import Message
 from pydantic import ValidationError
 
 from memrepo.clock import system_clock
-from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
+from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
 from memrepo.wire.payload import Payload, PayloadClaim
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max
-from memrepo_worker.queues.results.public_summary import public_summary_of
 
 NO_CANVAS: dict[str, None] = {
     "callbacks": None,
@@ -172,14 +171,15 @@ class TaskRequest(CeleryRequest):
     def finish(self, outcome: Outcome, runtime_s: float) -> None:
         """Tell that it is over: its result is stored and its message acknowledged."""
         self.acknowledged = True
-        failed = isinstance(outcome, MemoryRepoError)
-        state.task_ready(self, successful=not failed)
-        if failed:
-            self.send_event(
-                "task-failed", exception=public_summary_of(outcome), traceback="", runtime=runtime_s
-            )
+        state.task_ready(self, successful=isinstance(outcome, Success))
+        if isinstance(outcome, Success):
+            self.send_event("task-succeeded", result=self.summary_of(outcome), runtime=runtime_s)
         else:
-            self.send_event("task-succeeded", result=public_summary_of(outcome), runtime=runtime_s)
+            self.send_event("task-failed", exception=repr(outcome), traceback="", runtime=runtime_s)
+
+    def summary_of(self, success: Success) -> str:
+        """Return what logs, events and Flower may show of its result."""
+        return self.operation.public_summary(success.value)
 
     def drop(self) -> None:
         """Tell how it is over: by what its record said before. Its message is acknowledged."""

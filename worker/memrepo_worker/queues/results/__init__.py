@@ -1,1 +1,1 @@
-"""What is stored of a task: records, payloads, and what Flower may show."""
+"""What is stored of a task: its record and payloads."""

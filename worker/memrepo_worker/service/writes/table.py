@@ -49,7 +49,7 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
     """
     detail = BRANCH_BEGUN if _begins_branch(request, draft) else {}
     try:
-        verdict, sha = _WRITES[type(request)](request, draft, agent)
+        verdict, sha = WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
         told = _for_good(error, request) if draft.begun or draft.is_needed else error
         return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
@@ -140,7 +140,7 @@ def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tupl
     return DELETED, head
 
 
-_WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
+WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
     CreateRepoRequest: _create_repo,
     CommitRequest: _commit,
     RestoreRequest: restore,
