@@ -243,7 +243,8 @@ WORKER: Mapping[str, Row] = {
     ),
     "replay": Row(
         "replay {repository} --agent {new}",
-        "agent head commits requests seconds left_out left_out_files same_tree same_but_for_spelling same_files "
+        "agent head commits requests seconds without_commit side_commits left_out left_out_files same_tree "
+        "same_but_for_spelling same_files "
         "first_different equal commits_per_s",
         {
             CONFLICT: Case(

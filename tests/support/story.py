@@ -17,7 +17,7 @@ DEVICE = "has a component that Windows reserves for a device (MEMREPO_PORTABLE_N
 TRAILING = "has a component that ends with a dot or space, which Windows drops (MEMREPO_PORTABLE_NAMES=posix takes it)"
 BACKSLASH = "has a backslash, which separates names on Windows"
 CONTROL = "has a control character"
-NOT_UTF8 = "is not valid Unicode (it has a lone surrogate)"
+NOT_UTF8 = "is not UTF-8 (it has bytes of another encoding)"
 MODULES = ".gitmodules would configure submodules, which memrepo does not keep"
 TOO_LARGE = "is over file_bytes_max (8388608 bytes)"
 
@@ -113,12 +113,31 @@ class Story:
         named = [(_printable(path), sha, reason) for (path, reason), sha in self.first_left_out.items()]
         return {
             "commits": len(self.kept_trees),
+            "without_commit": len(self.kept_trees) - len(runs(self.kept_trees)),
+            "side_commits": len(self._reachable()) - len(self.kept_trees),
             **{verdict: self.verdicts[verdict] for verdict in _VERDICTS},
             "left_out": dict(self.left_out),
             "left_out_files": sorted(named),
             "first_different": None,
             "equal": True,
         }
+
+    def _reachable(self) -> set[str]:
+        """Return all commits that lead to the head."""
+        assert self.head is not None
+        found, waiting = set(), [self.head]
+        while waiting:
+            sha = waiting.pop()
+            if sha not in found:
+                found.add(sha)
+                head = self.scribe.objects[sha].data.partition(b"\n\n")[0].split(b"\n")
+                waiting += [line[7:].decode() for line in head if line.startswith(b"parent ")]
+        return found
+
+
+def runs(values: list[str]) -> list[str]:
+    """Return the values without immediate repetitions: a commit that changes nothing makes no commit."""
+    return [value for index, value in enumerate(values) if index == 0 or value != values[index - 1]]
 
 
 def _printable(path: str) -> str:

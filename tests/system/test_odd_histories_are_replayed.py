@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memrepo import MemoryRepos
-from tests.support.histories import FILE, FOLDER, GROUP_WRITABLE, PADDED_FOLDER, Scribe
+from tests.support.histories import FILE, FOLDER, GROUP_WRITABLE, PADDED_FOLDER, SUBMODULE, Scribe
 from tests.support.replaying import replay, report
 from tests.support.systems import System
 from tests.support.traps import TRAPS, Trap
@@ -179,3 +179,41 @@ def test_a_history_that_unpacks_to_more_than_the_caps_allow_is_one_line(
     assert ended.code == 1
     assert "over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX (1048576), reading the history of" in ended.stderr
     assert "--limit" in ended.stderr
+
+
+def test_commits_that_make_none_and_those_of_side_branches_are_counted(
+    system: System, memories: MemoryRepos, agent: str, tmp_path: Path
+) -> None:
+    scribe = Scribe()
+    first = scribe.commit({"a.md": b"1\n"})
+    empty = scribe.commit({"a.md": b"1\n"}, first)
+    only_a_submodule = scribe.commit({"a.md": b"1\n", "inner": (SUBMODULE, first)}, empty)
+    side = scribe.commit({"a.md": b"1\n", "side.md": b"1\n"}, first)
+    side = scribe.commit({"a.md": b"1\n", "side.md": b"2\n"}, side)
+    merge = scribe.commit({"a.md": b"1\n", "side.md": b"2\n"}, only_a_submodule, side)
+    elsewhere = scribe.commit({"a.md": b"other\n"}, first)
+    refs = {"refs/heads/main": merge, "refs/heads/other": elsewhere}
+    origin = scribe.write(tmp_path / "origin.git", refs)
+
+    found = report(replay(system, tmp_path, str(origin), "--agent", agent, "--json"))
+    shown = replay(system, tmp_path, str(origin), "--agent", f"{agent}-shown").stdout
+    begun = report(
+        replay(system, tmp_path, str(origin), "--agent", f"{agent}-begun", "--limit", "2", "--json")
+    )
+
+    assert (found["commits"], found["without_commit"], found["side_commits"]) == (4, 2, 2)
+    made = memories.repo(org_id="replay", agent_id=agent).get_history().result(timeout_s=20)
+    assert len(made) == found["commits"] - found["without_commit"]
+    assert "2 commits of the original made none here" in shown
+    assert "2 commits of merged side branches are left out" in shown
+    assert (begun["commits"], begun["without_commit"], begun["side_commits"]) == (2, 1, 0)
+
+
+def test_a_name_that_is_not_utf8_is_said_to_be_so(system: System, agent: str, tmp_path: Path) -> None:
+    scribe = Scribe()
+    only = scribe.commit({"kept.md": b"", "caf\udce9.md": b""})
+    origin = scribe.write(tmp_path / "caf\udce9.git", {"refs/heads/main": only})
+
+    found = report(replay(system, tmp_path, str(origin), "--agent", agent, "--json"))
+
+    assert found["left_out"] == {"is not UTF-8 (it has bytes of another encoding)": 1}

@@ -11,7 +11,7 @@ import pytest
 from tests.support.replaying import replay, report
 from tests.support.stock_git import git, restore
 from tests.support.stories import STORIES
-from tests.support.story import Story
+from tests.support.story import Story, runs
 from tests.support.systems import System
 
 
@@ -20,11 +20,6 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     files = sorted((file["path"], file["commit"], file["reason"]) for file in found["left_out_files"])
     passing = ("agent", "head", "seconds", "commits_per_s", "requests")
     return {**{name: value for name, value in found.items() if name not in passing}, "left_out_files": files}
-
-
-def runs(values: list[str]) -> list[str]:
-    """Return the values without immediate repetitions: a commit that changes nothing makes no commit."""
-    return [value for index, value in enumerate(values) if index == 0 or value != values[index - 1]]
 
 
 @pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)

@@ -248,7 +248,16 @@ def _utf8(text: str, field: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise InvalidRequestError.of(field, "is not valid Unicode (it has a lone surrogate)") from None
+        raise InvalidRequestError.of(field, _no_unicode(text)) from None
+
+
+def _no_unicode(text: str) -> str:
+    """Say what a text has that UTF-8 cannot; bytes of another encoding are in it as Python reads names of files."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return "is not valid Unicode (it has a lone surrogate)"
+    return "is not UTF-8 (it has bytes of another encoding)"
 
 
 def check_text(value: str, limits: Limits, field: str) -> str:

@@ -41,8 +41,8 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
     """Replay the first-parent history of the git repository at PATH as one agent's memory.
 
     Commits go through the queue one by one, many under way at once. Then every commit's files are read back
-    through the queue and compared; the exit code is 1 if any differs. Symbolic links, submodules and whatever
-    memrepo refuses are left out, counted and named; a commit over the limits is split. Of the repository nothing
+    through the queue and compared; the exit code is 1 if any differs. Side branches, symbolic links, submodules and
+    whatever memrepo refuses are left out and counted; a commit over the limits is split. Of the repository nothing
     is run, obeyed or fetched.
     """
     settings = settings_here()
@@ -78,7 +78,7 @@ def _replay(
     shas = list(_shown("replaying", sender.send(history), len(history), show=show))
     seconds = time.monotonic() - begun
     verdicts = list(_shown("comparing", verifier.verify(history, shas), len(history), show=show))
-    return report_on(f"{repo.org_id}/{repo.agent_id}", sender.plan, history, shas, verdicts, seconds)
+    return report_on(f"{repo.org_id}/{repo.agent_id}", sender, history, shas, verdicts, seconds)
 
 
 def _require_new(repo: MemoryRepo) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted
 from memrepo_worker.git.objects import printable
-from memrepo_worker.replay.plan import LeftOut, Plan
+from memrepo_worker.replay.plan import LeftOut
+from memrepo_worker.replay.send import Sender
 from memrepo_worker.replay.source import SourceCommit
 from memrepo_worker.replay.verify import Verdict
 
@@ -21,6 +22,8 @@ NAMED_MAX = 3
 class Report:
     """The outcome; ``seconds`` is the sending's.
 
+    ``without_commit`` counts the commits that made none here, as they change nothing that memrepo keeps, and
+    ``side_commits`` those of merged side branches, which a replay does not send; None where that is not known.
     ``left_out`` counts, by reason, the changes that were not sent; ``left_out_files`` names each file that they were
     to, with the first commit of the original in which it was left out.
     """
@@ -30,6 +33,8 @@ class Report:
     commits: int
     requests: int
     seconds: float
+    without_commit: int
+    side_commits: int | None
     left_out: dict[str, int]
     left_out_files: tuple[LeftOut, ...]
     same_tree: int
@@ -42,13 +47,14 @@ class Report:
 
 def report_on(
     agent: str,
-    plan: Plan,
+    sender: Sender,
     history: Sequence[SourceCommit],
     shas: Sequence[str],
     verdicts: Sequence[Verdict],
     seconds: float,
 ) -> Report:
-    """Sum up; ``plan`` is the one that the history went through."""
+    """Sum up what a sender has sent."""
+    plan = sender.plan
     counts = Counter(verdicts)
     pairs = zip(history, verdicts, strict=True)
     first_different = next((commit.sha for commit, verdict in pairs if verdict == "different"), None)
@@ -58,6 +64,8 @@ def report_on(
         commits=len(history),
         requests=plan.requests,
         seconds=round(seconds, 3),
+        without_commit=len(sender.without_commit),
+        side_commits=sender.source.side_commits(history),
         left_out=dict(Counter(omission.reason for omission in plan.omissions).most_common()),
         left_out_files=tuple(_first_of_each(plan.omissions)),
         same_tree=counts["same tree"],
@@ -78,6 +86,14 @@ def in_words(report: Report) -> str:
     if report.requests > report.commits:
         more = counted(report.requests - report.commits, "commit")
         lines.append(f"{more} more than the original: some were over the limits")
+    if report.without_commit:
+        what = counted(report.without_commit, "commit")
+        lines.append(f"{what} of the original made none here, without a change of what memrepo keeps")
+    if report.side_commits:
+        what, are = counted(report.side_commits, "commit"), "is" if report.side_commits == 1 else "are"
+        lines.append(
+            f"{what} of merged side branches {are} left out: a replay follows the first parents of HEAD"
+        )
     if report.left_out:
         lines.append("files that were left out:")
         for reason, count in report.left_out.items():

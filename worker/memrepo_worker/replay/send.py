@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB, Limits
@@ -31,6 +31,8 @@ class Sender:
     repo: MemoryRepo
     source: SourceRepository
     plan: Plan
+    without_commit: list[str] = field(default_factory=list)
+    """The commits of the original that made none here: they changed nothing that memrepo keeps."""
 
     def send(self, history: Sequence[SourceCommit]) -> Iterator[str]:
         """Yield, as results arrive, the sha that each commit of the history has become.
@@ -39,9 +41,14 @@ class Sender:
             MemoryRepoError: a commit was refused or not sent; the message names it. What was sent before it, and
                 what was under way after it, may have been applied.
         """
+        made = False
         try:
-            for (_, completes), result in WINDOW.results(self._jobs(history)):
+            for (commit, completes), result in WINDOW.results(self._jobs(history)):
+                made = made or result.created
                 if completes:
+                    if not made:
+                        self.without_commit.append(commit.sha)
+                    made = False
                     yield result.sha
         except JobFailedError as failed:
             (commit, _), cause = failed.tag, failed.cause

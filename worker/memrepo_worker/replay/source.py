@@ -104,6 +104,17 @@ class SourceRepository:
             raise self._unreadable(GitOverBoundsError(what))
         self._sizes.update(sizes)
 
+    def side_commits(self, history: Sequence[SourceCommit]) -> int | None:
+        """Return how many commits of side branches a history has merged, which no first parent leads to.
+
+        None where that cannot be counted, as some of them are not there.
+        """
+        try:
+            counted = self._run(["rev-list", "--count", history[-1].sha])
+        except GitError:
+            return None
+        return int(counted) - len(history)
+
     def size(self, blob_sha: str) -> int:
         """Return the size in bytes of a file of the history."""
         return self._sizes[blob_sha]
