@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +28,7 @@ def random_edit(rnd: random.Random) -> tuple[bytes, bytes]:
     return b"".join(old), b"".join(new)[: -1 if cut else None]
 
 
-def numstat(repo, pairs):
+def numstat(repo: Path, pairs: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """Ask stock git about all pairs at once: two trees with a file each."""
     trees = []
     for side in (0, 1):
@@ -42,7 +44,7 @@ def numstat(repo, pairs):
     return [counts.get(f"f{number:04d}", ("0", "0")) for number in range(len(pairs))]
 
 
-def test_counts_of_random_edits_equal_stock_gits(tmp_path):
+def test_counts_of_random_edits_equal_stock_gits(tmp_path: Path) -> None:
     rnd = random.Random(7)
     pairs = [random_edit(rnd) for _ in range(EDITS)]
 
@@ -64,7 +66,7 @@ def test_counts_of_random_edits_equal_stock_gits(tmp_path):
         (b"a" * 8000 + b"\0", b"NUL after the first 8000 bytes"),
     ],
 )
-def test_odd_texts_count_as_stock_git_counts_them(tmp_path, old, new):
+def test_odd_texts_count_as_stock_git_counts_them(tmp_path: Path, old: bytes, new: bytes) -> None:
     (stock,) = numstat(empty_repository(tmp_path / "repo.git"), [(old, new)])
 
     ours = compare(old, new)
@@ -72,7 +74,7 @@ def test_odd_texts_count_as_stock_git_counts_them(tmp_path, old, new):
     assert (str(ours.additions), str(ours.deletions)) == stock
 
 
-def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path):
+def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path: Path) -> None:
     pair = (b"a\n", b"a\0b\n")
 
     assert numstat(empty_repository(tmp_path / "repo.git"), [pair]) == [("-", "-")]
@@ -80,7 +82,7 @@ def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path):
     assert (counts.additions, counts.deletions, counts.binary) == (0, 0, True)
 
 
-def test_a_patch_printed_by_git_counts_as_the_comparison_in_process_does(tmp_path):
+def test_a_patch_printed_by_git_counts_as_the_comparison_in_process_does(tmp_path: Path) -> None:
     """Large contents are compared by a process instead: the two ways must agree."""
     rnd = random.Random(11)
     repo = empty_repository(tmp_path / "repo.git")

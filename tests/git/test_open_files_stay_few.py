@@ -23,7 +23,7 @@ def open_packs() -> int:
     return sum(".pack" in name for name in names)
 
 
-def write_repository(path) -> str:
+def write_repository(path: Path) -> str:
     """Write a folder of objects with one pack of one blob; return the blob's id."""
     blob = GitObject(Kind.BLOB, str(path).encode())
     pack = encode_pack({object_id(blob): blob})
@@ -34,7 +34,7 @@ def write_repository(path) -> str:
     return object_id(blob)
 
 
-def test_a_repository_that_is_let_go_leaves_no_pack_open(tmp_path):
+def test_a_repository_that_is_let_go_leaves_no_pack_open(tmp_path: Path) -> None:
     before = open_packs()
     for number in range(REPOSITORIES):
         sha = write_repository(tmp_path / str(number))
@@ -43,7 +43,7 @@ def test_a_repository_that_is_let_go_leaves_no_pack_open(tmp_path):
     assert open_packs() == before
 
 
-def test_many_repositories_at_once_share_a_limited_number_of_open_packs(tmp_path):
+def test_many_repositories_at_once_share_a_limited_number_of_open_packs(tmp_path: Path) -> None:
     before = open_packs()
     limit_open_packs(LIMIT)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.packs import encode_index, encode_pack, join_packs, object_count
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
+from tests.support.jobs import present
 from tests.support.stock_git import GitError, empty_repository, git
 
 
@@ -38,7 +40,7 @@ def some_history(message: str = "first") -> tuple[str, dict[str, GitObject]]:
     return object_id(commit), objects
 
 
-def test_stock_git_verifies_a_pack_with_the_index_written_beside_it(tmp_path):
+def test_stock_git_verifies_a_pack_with_the_index_written_beside_it(tmp_path: Path) -> None:
     rnd = random.Random(1)
     sizes = [0, 1, 15, 16, 2047, 2048, 70_000, 3_000_000]
     pack = encode_pack(blobs(*(rnd.randbytes(size) for size in sizes)))
@@ -55,7 +57,7 @@ def test_stock_git_verifies_a_pack_with_the_index_written_beside_it(tmp_path):
     git(repo, "fsck", "--strict")
 
 
-def test_the_index_is_byte_for_byte_the_one_that_stock_git_makes(tmp_path):
+def test_the_index_is_byte_for_byte_the_one_that_stock_git_makes(tmp_path: Path) -> None:
     pack = encode_pack(some_history()[1])
     path = tmp_path / "ours.pack"
     path.write_bytes(pack.data)
@@ -66,7 +68,7 @@ def test_the_index_is_byte_for_byte_the_one_that_stock_git_makes(tmp_path):
     assert path.with_suffix(".idx").read_bytes() == encode_index(pack)
 
 
-def test_objects_read_back_through_libgit2_are_the_ones_written(tmp_path):
+def test_objects_read_back_through_libgit2_are_the_ones_written(tmp_path: Path) -> None:
     head, objects = some_history()
     repo = empty_repository(tmp_path / "repo.git")
     git(repo, "index-pack", "--stdin", stdin=encode_pack(objects).data)
@@ -78,7 +80,7 @@ def test_objects_read_back_through_libgit2_are_the_ones_written(tmp_path):
     assert Reader(packs).commit(head).author.email == "ann@example.org"
 
 
-def test_an_object_that_is_not_there_is_none_and_reading_it_is_an_error(tmp_path):
+def test_an_object_that_is_not_there_is_none_and_reading_it_is_an_error(tmp_path: Path) -> None:
     packs = PackDirectory(empty_repository(tmp_path / "repo.git") / "objects")
 
     assert packs.find("a" * 40) is None
@@ -86,9 +88,9 @@ def test_an_object_that_is_not_there_is_none_and_reading_it_is_an_error(tmp_path
         Reader(packs).blob("a" * 40)
 
 
-def test_joined_packs_hold_all_objects_even_those_that_several_have(tmp_path):
+def test_joined_packs_hold_all_objects_even_those_that_several_have(tmp_path: Path) -> None:
     one, two = blobs(b"one", b"both"), blobs(b"two", b"both")
-    joined = join_packs([encode_pack(one).data, encode_pack({}).data, encode_pack(two).data])
+    joined = present(join_packs([encode_pack(one).data, encode_pack({}).data, encode_pack(two).data]))
     repo = empty_repository(tmp_path / "repo.git")
 
     git(repo, "index-pack", "--stdin", "--fix-thin", stdin=joined)
@@ -98,11 +100,11 @@ def test_joined_packs_hold_all_objects_even_those_that_several_have(tmp_path):
     assert {sha: packs.find(sha) for sha in one | two} == one | two
 
 
-def test_joining_nothing_but_empty_packs_gives_none():
+def test_joining_nothing_but_empty_packs_gives_none() -> None:
     assert join_packs([encode_pack({}).data]) is None
 
 
-def test_a_bundle_decodes_to_what_was_encoded_and_stock_git_clones_it(tmp_path):
+def test_a_bundle_decodes_to_what_was_encoded_and_stock_git_clones_it(tmp_path: Path) -> None:
     head, objects = some_history()
     refs = {"refs/heads/main": head, "HEAD": head}
     data = encode_bundle((), refs, encode_pack(objects).data)
@@ -118,7 +120,7 @@ def test_a_bundle_decodes_to_what_was_encoded_and_stock_git_clones_it(tmp_path):
     git(repo, "fsck", "--strict")
 
 
-def test_stock_git_misses_the_prerequisite_of_a_bundle_that_lacks_it(tmp_path):
+def test_stock_git_misses_the_prerequisite_of_a_bundle_that_lacks_it(tmp_path: Path) -> None:
     head, objects = some_history()
     data = encode_bundle(("b" * 40,), {"refs/heads/main": head}, encode_pack(objects).data)
     path = tmp_path / "memory.bundle"
@@ -130,6 +132,6 @@ def test_stock_git_misses_the_prerequisite_of_a_bundle_that_lacks_it(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"# v3 git bundle\n\nPACK", b"# v2 git bundle\nno end"])
-def test_what_is_no_bundle_of_version_2_is_refused(data):
+def test_what_is_no_bundle_of_version_2_is_refused(data: bytes) -> None:
     with pytest.raises(NotABundleError):
         decode_bundle(data)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import differences, files
+from tests.support.jobs import present
 from tests.support.stock_git import empty_repository, git
 
 NAMES = ["a", "b", "a.b", "a-b", "B c", "é", "zz", "a0"]
@@ -17,30 +21,30 @@ NAMES = ["a", "b", "a.b", "a-b", "B c", "é", "zz", "a0"]
 class Memory:
     """A tree, edited again and again in memory."""
 
-    def __init__(self):
-        self.objects = {}
+    def __init__(self) -> None:
+        self.objects: dict[str, GitObject] = {}
         self.reader = Reader(ObjectMap(self.objects))
-        self.root = None
+        self.root: str | None = None
 
-    def edit(self, *edits):
+    def edit(self, *edits: FileEdit) -> str:
         editor = TreeEditor(self.reader)
         self.root = editor.apply(self.root, edits)
         self.objects.update(editor.objects)
         return self.root
 
-    def paths(self):
-        return [path for path, _ in files(self.reader, self.root)]
+    def paths(self) -> list[str]:
+        return [path for path, _ in files(self.reader, present(self.root))]
 
 
-def write(path, data=b"x", executable=None):
+def write(path: str, data: bytes = b"x", executable: bool | None = None) -> FileEdit:
     return FileEdit(path, data, executable)
 
 
-def delete(path):
+def delete(path: str) -> FileEdit:
     return FileEdit(path, None)
 
 
-def stock_tree(repo, contents):
+def stock_tree(repo: Path, contents: Mapping[str, tuple[str, bytes]]) -> str:
     """The tree that stock git writes of these files: path -> (mode, data)."""
     git(repo, "read-tree", "--empty")
     lines = []
@@ -51,10 +55,11 @@ def stock_tree(repo, contents):
     return git(repo, "write-tree").decode().strip()
 
 
-def test_trees_after_random_edits_equal_stock_gits(tmp_path):
+def test_trees_after_random_edits_equal_stock_gits(tmp_path: Path) -> None:
     rnd = random.Random(3)
     repo = empty_repository(tmp_path / "repo.git")
-    memory, contents = Memory(), {}
+    memory = Memory()
+    contents: dict[str, bytes] = {}
     for step in range(40):
         edits = {}
         for _ in range(rnd.randrange(1, 6)):
@@ -75,21 +80,21 @@ def test_trees_after_random_edits_equal_stock_gits(tmp_path):
     assert len(contents) > 5
 
 
-def test_deleting_what_is_absent_changes_nothing():
+def test_deleting_what_is_absent_changes_nothing() -> None:
     memory = Memory()
     before = memory.edit(write("a/b"))
 
     assert memory.edit(delete("a/c"), delete("nothing/here"), delete("a"), delete("a/b/c")) == before
 
 
-def test_writing_the_same_content_changes_nothing():
+def test_writing_the_same_content_changes_nothing() -> None:
     memory = Memory()
     before = memory.edit(write("a", b"same"))
 
     assert memory.edit(write("a", b"same")) == before
 
 
-def test_the_last_file_of_a_folder_takes_the_folder_with_it():
+def test_the_last_file_of_a_folder_takes_the_folder_with_it() -> None:
     memory = Memory()
     memory.edit(write("keep"), write("deep/er/file"))
 
@@ -98,12 +103,12 @@ def test_the_last_file_of_a_folder_takes_the_folder_with_it():
     assert memory.paths() == ["keep"]
 
 
-def test_executable_none_keeps_the_mode_and_true_or_false_set_it():
+def test_executable_none_keeps_the_mode_and_true_or_false_set_it() -> None:
     memory = Memory()
     memory.edit(write("run", b"1", executable=True))
 
-    def executable():
-        return dict(files(memory.reader, memory.root))["run"].executable
+    def executable() -> bool:
+        return dict(files(memory.reader, present(memory.root)))["run"].executable
 
     memory.edit(write("run", b"2"))
     assert executable()
@@ -111,7 +116,7 @@ def test_executable_none_keeps_the_mode_and_true_or_false_set_it():
     assert not executable()
 
 
-def test_a_deleted_file_makes_room_for_a_folder_of_its_name_in_one_step():
+def test_a_deleted_file_makes_room_for_a_folder_of_its_name_in_one_step() -> None:
     memory = Memory()
     memory.edit(write("notes"))
 
@@ -120,7 +125,7 @@ def test_a_deleted_file_makes_room_for_a_folder_of_its_name_in_one_step():
     assert memory.paths() == ["notes/today"]
 
 
-def test_an_emptied_folder_makes_room_for_a_file_of_its_name_in_one_step():
+def test_an_emptied_folder_makes_room_for_a_file_of_its_name_in_one_step() -> None:
     memory = Memory()
     memory.edit(write("notes/today"))
 
@@ -139,7 +144,7 @@ def test_an_emptied_folder_makes_room_for_a_file_of_its_name_in_one_step():
         ("Deep/notes", "deep/notes", "deep"),
     ],
 )
-def test_an_edit_that_some_file_system_could_not_hold_is_a_conflict(there, edit, path):
+def test_an_edit_that_some_file_system_could_not_hold_is_a_conflict(there: str, edit: str, path: str) -> None:
     memory = Memory()
     memory.edit(write(there))
 
@@ -149,7 +154,7 @@ def test_an_edit_that_some_file_system_could_not_hold_is_a_conflict(there, edit,
     assert conflict.value.path == path
 
 
-def test_renaming_only_the_case_of_a_file_is_no_conflict():
+def test_renaming_only_the_case_of_a_file_is_no_conflict() -> None:
     memory = Memory()
     memory.edit(write("Notes"))
 
@@ -158,7 +163,7 @@ def test_renaming_only_the_case_of_a_file_is_no_conflict():
     assert memory.paths() == ["notes"]
 
 
-def test_the_differences_of_two_trees_are_those_that_stock_git_lists(tmp_path):
+def test_the_differences_of_two_trees_are_those_that_stock_git_lists(tmp_path: Path) -> None:
     memory = Memory()
     old = memory.edit(write("a/b"), write("a/c"), write("d"), write("e/f/g"))
     new = memory.edit(write("a/b", b"y"), delete("a/c"), delete("d"), write("d/h"), write("e/f/i"))

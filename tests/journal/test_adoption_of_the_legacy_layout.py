@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -27,17 +29,24 @@ ODD = {
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
-def adopter(store):
+def adopter(store: LocalStore) -> Iterator[Adopter]:
     with ThreadPoolExecutor(4) as executor:
         yield Adopter(store, stock_git(), executor, lambda: NOW_S)
 
 
-def legacy_repository(store, commits, *, gc_at=(), agent=AGENT, files_per_commit=1):
+def legacy_repository(
+    store: LocalStore,
+    commits: int,
+    *,
+    gc_at: Sequence[int] = (),
+    agent: Agent = AGENT,
+    files_per_commit: int = 1,
+) -> LegacyRepository:
     legacy = LegacyRepository(store, agent.org_id, agent.agent_id)
     legacy.create({"human.md": b"begin\n", **ODD})
     rnd = Random(commits)
@@ -47,12 +56,14 @@ def legacy_repository(store, commits, *, gc_at=(), agent=AGENT, files_per_commit
     return legacy
 
 
-def restored(tmp_path, agent=AGENT):
+def restored(tmp_path: Path, agent: Agent = AGENT) -> Path:
     return restore(tmp_path / "store" / agent.org_id / agent.agent_id / "repo.git", tmp_path / "restored.git")
 
 
 @pytest.mark.parametrize("commits", [1, 50, 300])
-def test_history_and_shas_are_unchanged(commits, store, adopter, tmp_path):
+def test_history_and_shas_are_unchanged(
+    commits: int, store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     legacy = legacy_repository(store, commits)
 
     report = adopter.adopt(AGENT)
@@ -63,7 +74,9 @@ def test_history_and_shas_are_unchanged(commits, store, adopter, tmp_path):
     git(repo, "fsck", "--strict")
 
 
-def test_an_adopted_memory_is_read_and_written_like_any_other(store, adopter, tmp_path):
+def test_an_adopted_memory_is_read_and_written_like_any_other(
+    store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     legacy = legacy_repository(store, 3)
     adopter.adopt(AGENT)
 
@@ -76,7 +89,9 @@ def test_an_adopted_memory_is_read_and_written_like_any_other(store, adopter, tm
     assert not list((tmp_path / "store").rglob("HEAD")), "delete also removes the legacy files"
 
 
-def test_commits_that_the_seed_lost_to_gc_are_back(store, adopter, tmp_path):
+def test_commits_that_the_seed_lost_to_gc_are_back(
+    store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
     gc_at = (9, 20, 21, 22, 40, 59)
     legacy = legacy_repository(store, 60, gc_at=gc_at, files_per_commit=20)
@@ -91,7 +106,9 @@ def test_commits_that_the_seed_lost_to_gc_are_back(store, adopter, tmp_path):
     git(repo, "fsck", "--strict")
 
 
-def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adopter):
+def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(
+    store: LocalStore, adopter: Adopter
+) -> None:
     legacy = legacy_repository(store, 4)
     stale = legacy.acknowledged[1]
     newest = legacy.acknowledged[-1]
@@ -107,7 +124,9 @@ def test_a_branch_whose_stale_loose_ref_hides_later_commits_moves_on(store, adop
 
 
 @pytest.mark.parametrize("name", ["recovered/1", "recovered"])
-def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(name, store, adopter):
+def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(
+    name: str, store: LocalStore, adopter: Adopter
+) -> None:
     legacy = legacy_repository(store, 3)
     kept = legacy.acknowledged[0]
     store.put(f"{legacy.prefix}refs/heads/main", f"{legacy.acknowledged[1]}\n".encode(), ALWAYS)
@@ -118,7 +137,7 @@ def test_a_branch_of_the_users_own_is_not_overwritten_by_a_recovered_one(name, s
     assert (report.commits, report.recovered) == (3, {"refs/heads/recovered-1/1": 1})
 
 
-def test_half_of_a_failed_upload_is_not_brought_back(store, adopter):
+def test_half_of_a_failed_upload_is_not_brought_back(store: LocalStore, adopter: Adopter) -> None:
     legacy = legacy_repository(store, 2)
     lost = legacy.commit({"lost": b"content"}, "never acknowledged")
     store.put(f"{legacy.prefix}refs/heads/main", f"{legacy.acknowledged[1]}\n".encode(), ALWAYS)
@@ -130,21 +149,23 @@ def test_half_of_a_failed_upload_is_not_brought_back(store, adopter):
     assert (report.commits, report.recovered) == (2, {})
 
 
-def break_an_object(legacy, store):
+def break_an_object(legacy: LegacyRepository, store: LocalStore) -> None:
     key = next(item.key for item in store.list(f"{legacy.prefix}objects/"))
     store.put(key, b"garbage", ALWAYS)
 
 
-def remove_an_object(legacy, store):
+def remove_an_object(legacy: LegacyRepository, store: LocalStore) -> None:
     store.delete([next(item.key for item in store.list(f"{legacy.prefix}objects/"))])
 
 
-def remove_the_refs(legacy, store):
+def remove_the_refs(legacy: LegacyRepository, store: LocalStore) -> None:
     store.delete([item.key for item in store.list(f"{legacy.prefix}refs/")])
 
 
 @pytest.mark.parametrize("damage", [break_an_object, remove_an_object, remove_the_refs])
-def test_a_repository_too_broken_is_reported_and_left_untouched(damage, store, adopter):
+def test_a_repository_too_broken_is_reported_and_left_untouched(
+    damage: Callable[[LegacyRepository, LocalStore], None], store: LocalStore, adopter: Adopter
+) -> None:
     legacy = legacy_repository(store, 3)
     damage(legacy, store)
     before = {item.key: store.get(item.key).data for item in store.list("")}
@@ -156,7 +177,9 @@ def test_a_repository_too_broken_is_reported_and_left_untouched(damage, store, a
     assert {item.key: store.get(item.key).data for item in store.list("")} == before
 
 
-def test_nothing_of_the_seeds_configuration_is_run(store, adopter, tmp_path):
+def test_nothing_of_the_seeds_configuration_is_run(
+    store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     legacy = legacy_repository(store, 2)
     trap = tmp_path / "trapped"
     config = (
@@ -170,7 +193,9 @@ def test_nothing_of_the_seeds_configuration_is_run(store, adopter, tmp_path):
     assert not trap.exists()
 
 
-def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(store, adopter, tmp_path):
+def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(
+    store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     legacy_repository(store, 1)
     with writer(store, tmp_path / "cache") as one:
         for request in (files(), create(), commit("x", create_repo_if_missing=True), delete()):
@@ -182,7 +207,7 @@ def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(store,
         assert one.messages() == ["Initial commit"]
 
 
-def test_all_agents_are_found_and_adopting_again_does_nothing(store, adopter):
+def test_all_agents_are_found_and_adopting_again_does_nothing(store: LocalStore, adopter: Adopter) -> None:
     agents = [Agent("acme", "a"), Agent("acme", "a-b"), Agent("acme", "ab"), Agent("beta", "a")]
     for agent in agents:
         legacy_repository(store, 1, agent=agent)
@@ -192,7 +217,7 @@ def test_all_agents_are_found_and_adopting_again_does_nothing(store, adopter):
     assert [adopter.adopt(agent).already for agent in agents] == [True] * 4
 
 
-def test_the_old_files_stay_until_told_otherwise(store, adopter, tmp_path):
+def test_the_old_files_stay_until_told_otherwise(store: LocalStore, adopter: Adopter, tmp_path: Path) -> None:
     legacy = legacy_repository(store, 2)
     with pytest.raises(LegacyLayoutError):
         adopter.remove_old_files(AGENT)
@@ -206,7 +231,9 @@ def test_the_old_files_stay_until_told_otherwise(store, adopter, tmp_path):
         assert one.messages() == ["Initial commit", "step 1"]
 
 
-def test_what_the_old_server_commits_after_the_adoption_is_said_and_never_removed(store, adopter):
+def test_what_the_old_server_commits_after_the_adoption_is_said_and_never_removed(
+    store: LocalStore, adopter: Adopter
+) -> None:
     legacy = legacy_repository(store, 2)
     adopter.adopt(AGENT)
     late = legacy.commit({"late.md": b"late\n"}, "after the adoption")
@@ -220,7 +247,9 @@ def test_what_the_old_server_commits_after_the_adoption_is_said_and_never_remove
 
 
 @pytest.mark.parametrize("gc_at", [(), (3,), (3, 5)])
-def test_old_files_whose_commits_are_all_in_the_journal_are_removed(gc_at, store, adopter, tmp_path):
+def test_old_files_whose_commits_are_all_in_the_journal_are_removed(
+    gc_at: Sequence[int], store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     """Also where the adoption has moved a stale branch on, and where the journal has grown since."""
     legacy = legacy_repository(store, 6, gc_at=gc_at)
     adopter.adopt(AGENT)
@@ -232,7 +261,9 @@ def test_old_files_whose_commits_are_all_in_the_journal_are_removed(gc_at, store
     assert not list(store.list(f"{legacy.prefix}objects/"))
 
 
-def test_a_repository_that_came_after_a_delete_is_adopted_on_top_of_it(store, adopter, tmp_path):
+def test_a_repository_that_came_after_a_delete_is_adopted_on_top_of_it(
+    store: LocalStore, adopter: Adopter, tmp_path: Path
+) -> None:
     with writer(store, tmp_path / "cache") as one:
         one.ask(create(ours="x"))
         one.ask(delete())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -25,24 +27,24 @@ from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.histories import Scribe
 from tests.support.stock_git import empty_repository, git, stock_git
-from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, history, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, files, history, writer
 
 OTHER = Agent("acme", "copy")
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
-def transfer(store):
+def transfer(store: LocalStore) -> Iterator[Transfer]:
     with ThreadPoolExecutor(4) as executor:
         yield Transfer(store, stock_git(), executor, lambda: NOW_S, Limits())
 
 
 @pytest.fixture
-def memory(store, tmp_path):
+def memory(store: LocalStore, tmp_path: Path) -> Iterator[Writer]:
     """A writer with a memory of two branches."""
     with writer(store, tmp_path / "cache") as one:
         one.ask(create(human="likes tea"))
@@ -51,7 +53,7 @@ def memory(store, tmp_path):
         yield one
 
 
-def test_stock_git_clones_what_was_exported(memory, transfer, tmp_path):
+def test_stock_git_clones_what_was_exported(memory: Writer, transfer: Transfer, tmp_path: Path) -> None:
     bundle = tmp_path / "memory.bundle"
 
     transfer.export(AGENT, bundle)
@@ -63,7 +65,9 @@ def test_stock_git_clones_what_was_exported(memory, transfer, tmp_path):
     git(clone, "fsck", "--strict")
 
 
-def test_what_was_exported_is_imported_with_equal_shas(memory, transfer, store, tmp_path):
+def test_what_was_exported_is_imported_with_equal_shas(
+    memory: Writer, transfer: Transfer, store: LocalStore, tmp_path: Path
+) -> None:
     bundle = tmp_path / "memory.bundle"
     transfer.export(AGENT, bundle)
 
@@ -76,7 +80,9 @@ def test_what_was_exported_is_imported_with_equal_shas(memory, transfer, store, 
         assert one.ask(copy_request).commit_sha == before.commit_sha
 
 
-def test_an_agent_that_has_a_memory_is_not_overwritten(memory, transfer, tmp_path):
+def test_an_agent_that_has_a_memory_is_not_overwritten(
+    memory: Writer, transfer: Transfer, tmp_path: Path
+) -> None:
     bundle = tmp_path / "memory.bundle"
     transfer.export(AGENT, bundle)
 
@@ -84,7 +90,9 @@ def test_an_agent_that_has_a_memory_is_not_overwritten(memory, transfer, tmp_pat
         transfer.import_(AGENT, bundle)
 
 
-def test_a_deleted_memory_can_be_begun_anew_from_a_bundle(memory, transfer, tmp_path):
+def test_a_deleted_memory_can_be_begun_anew_from_a_bundle(
+    memory: Writer, transfer: Transfer, tmp_path: Path
+) -> None:
     bundle = tmp_path / "memory.bundle"
     transfer.export(AGENT, bundle)
     memory.ask(delete())
@@ -97,7 +105,9 @@ def test_a_deleted_memory_can_be_begun_anew_from_a_bundle(memory, transfer, tmp_
     assert memory.messages() == ["Initial commit", "second"]
 
 
-def test_verify_counts_the_commits_of_a_sound_journal_and_finds_damage(memory, transfer, store):
+def test_verify_counts_the_commits_of_a_sound_journal_and_finds_damage(
+    memory: Writer, transfer: Transfer, store: LocalStore
+) -> None:
     assert transfer.verify(AGENT) == 3
 
     key = "acme/agent-1/repo.git/journal/00000000000000000002.bundle"
@@ -109,11 +119,17 @@ def test_verify_counts_the_commits_of_a_sound_journal_and_finds_damage(memory, t
         transfer.verify(AGENT)
 
 
-def store_path(store):
+def store_path(store: LocalStore) -> Path:
     return store._root
 
 
-def bundle_of(path, entries, *, prerequisites=(), leave_out=()):
+def bundle_of(
+    path: Path,
+    entries: Mapping[str, tuple[str, bytes]],
+    *,
+    prerequisites: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+) -> Path:
     """Write a bundle with one commit of these tree entries: name -> (mode, content)."""
     objects, lines = {}, {}
     for name, (mode, content) in entries.items():
@@ -145,7 +161,9 @@ def bundle_of(path, entries, *, prerequisites=(), leave_out=()):
         {"trailing ": ("100644", b"x")},
     ],
 )
-def test_a_bundle_with_what_memrepo_does_not_keep_is_refused(entries, transfer, store, tmp_path):
+def test_a_bundle_with_what_memrepo_does_not_keep_is_refused(
+    entries: Mapping[str, tuple[str, bytes]], transfer: Transfer, store: LocalStore, tmp_path: Path
+) -> None:
     bundle = bundle_of(tmp_path / "hostile.bundle", entries)
 
     with pytest.raises(InvalidRequestError):
@@ -154,12 +172,14 @@ def test_a_bundle_with_what_memrepo_does_not_keep_is_refused(entries, transfer, 
     assert not list(store.list(""))
 
 
-def test_a_sound_bundle_made_the_same_way_is_taken(transfer, tmp_path):
+def test_a_sound_bundle_made_the_same_way_is_taken(transfer: Transfer, tmp_path: Path) -> None:
     assert transfer.import_(OTHER, bundle_of(tmp_path / "fine.bundle", {"fine": ("100644", b"x")})) == 1
 
 
 @pytest.mark.parametrize("kind", ["blob", "tree"])
-def test_a_bundle_that_lacks_objects_is_refused(kind, transfer, store, tmp_path):
+def test_a_bundle_that_lacks_objects_is_refused(
+    kind: str, transfer: Transfer, store: LocalStore, tmp_path: Path
+) -> None:
     bundle = bundle_of(tmp_path / "thin.bundle", {"x": ("100644", b"x")}, leave_out=(kind,))
 
     with pytest.raises(InvalidRequestError):
@@ -169,7 +189,7 @@ def test_a_bundle_that_lacks_objects_is_refused(kind, transfer, store, tmp_path)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"# v2 git bundle\n\nPACKgarbage"])
-def test_a_file_that_is_no_bundle_is_refused(data, transfer, tmp_path):
+def test_a_file_that_is_no_bundle_is_refused(data: bytes, transfer: Transfer, tmp_path: Path) -> None:
     path = tmp_path / "no.bundle"
     path.write_bytes(data)
 
@@ -177,14 +197,14 @@ def test_a_file_that_is_no_bundle_is_refused(data, transfer, tmp_path):
         transfer.import_(OTHER, path)
 
 
-def test_a_bundle_that_needs_more_than_it_holds_is_refused(transfer, tmp_path):
+def test_a_bundle_that_needs_more_than_it_holds_is_refused(transfer: Transfer, tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "part.bundle", {"x": ("100644", b"x")}, prerequisites=("a" * 40,))
 
     with pytest.raises(InvalidRequestError, match="--all"):
         transfer.import_(OTHER, bundle)
 
 
-def test_a_bundle_made_by_stock_git_is_imported(transfer, tmp_path):
+def test_a_bundle_made_by_stock_git_is_imported(transfer: Transfer, tmp_path: Path) -> None:
     repo = empty_repository(tmp_path / "repo.git")
     blob = git(repo, "hash-object", "-w", "--stdin", stdin=b"hello").decode().strip()
     tree = git(repo, "mktree", stdin=f"100755 blob {blob}\trun\n".encode()).decode().strip()
@@ -197,7 +217,9 @@ def test_a_bundle_made_by_stock_git_is_imported(transfer, tmp_path):
     assert transfer.import_(OTHER, tmp_path / "stock.bundle") == 1
 
 
-def test_imported_text_in_another_encoding_is_told_as_git_log_shows_it(transfer, store, tmp_path):
+def test_imported_text_in_another_encoding_is_told_as_git_log_shows_it(
+    transfer: Transfer, store: LocalStore, tmp_path: Path
+) -> None:
     scribe = Scribe()
     text = ("für", "Jörg <j@example.org>")
     message, author = (each.encode("latin-1") for each in text)

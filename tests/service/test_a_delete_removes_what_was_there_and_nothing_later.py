@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from memrepo.errors import RepoNotAdoptedError, RepoNotFoundError
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.store.interface import RefusedError, Version, When
 from tests.support.hooked_store import HookedStore
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
@@ -31,12 +32,12 @@ class BreakingStore(HookedStore):
 
     bases = True
 
-    def put(self, key, data, when):
+    def put(self, key: str, data: bytes, when: When) -> Version:
         if ("/journal/" in key and not data) or ("/base/" in key and not self.bases):
             raise RefusedError("this store breaks off")
         return super().put(key, data, when)
 
-    def delete(self, keys):
+    def delete(self, keys: Iterable[str]) -> None:
         raise RefusedError("this store breaks off")
 
 

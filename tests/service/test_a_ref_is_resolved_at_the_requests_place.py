@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from memrepo.errors import RefNotFoundError
@@ -11,11 +13,11 @@ from tests.support.writers import commit, create, files, writer
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def test_each_request_of_a_group_sees_the_commits_before_it(store, tmp_path):
+def test_each_request_of_a_group_sees_the_commits_before_it(store: LocalStore, tmp_path: Path) -> None:
     with writer(store, tmp_path / "one") as one:
         first, early, second, late, read = one.group(
             create(),
@@ -30,7 +32,9 @@ def test_each_request_of_a_group_sees_the_commits_before_it(store, tmp_path):
     assert third.parent_sha == second.sha
 
 
-def test_a_request_that_comes_again_keeps_the_commit_that_it_began_at(store, tmp_path):
+def test_a_request_that_comes_again_keeps_the_commit_that_it_began_at(
+    store: LocalStore, tmp_path: Path
+) -> None:
     request = commit("aside", branch="aside", start_point="main~1", request_id="aside-request")
     with writer(store, tmp_path / "one") as one:
         one.group(create(), commit("second"))
@@ -46,7 +50,9 @@ def test_a_request_that_comes_again_keeps_the_commit_that_it_began_at(store, tmp
     assert elsewhere.new_branch
 
 
-def test_a_write_that_lost_to_a_rival_is_resolved_anew_on_what_the_rival_left(store, tmp_path):
+def test_a_write_that_lost_to_a_rival_is_resolved_anew_on_what_the_rival_left(
+    store: LocalStore, tmp_path: Path
+) -> None:
     hooked = HookedStore(store)
     with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "two") as rival:
         first = one.ask(create())
@@ -57,7 +63,7 @@ def test_a_write_that_lost_to_a_rival_is_resolved_anew_on_what_the_rival_left(st
     assert made.parent_sha == first.sha
 
 
-def test_a_write_whose_answer_got_lost_is_settled_once(store, tmp_path):
+def test_a_write_whose_answer_got_lost_is_settled_once(store: LocalStore, tmp_path: Path) -> None:
     hooked = HookedStore(store)
     with writer(hooked, tmp_path / "one") as one:
         first, second = one.group(create(), commit("second"))
@@ -68,7 +74,9 @@ def test_a_write_whose_answer_got_lost_is_settled_once(store, tmp_path):
     assert made.parent_sha == first.sha
 
 
-def test_that_there_is_no_such_commit_is_settled_like_any_other_verdict(store, tmp_path):
+def test_that_there_is_no_such_commit_is_settled_like_any_other_verdict(
+    store: LocalStore, tmp_path: Path
+) -> None:
     request = commit("aside", branch="aside", start_point="main~1", request_id="aside-request")
     with writer(store, tmp_path / "one") as one:
         one.ask(create())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -12,41 +14,41 @@ from memrepo.limits import Limits
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.stock_git import empty_repository, git, stock_git
-from tests.support.writers import AGENT, NOW_S, commit, create, delete, find, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, find, writer
 
 LATER_S = NOW_S + 49 * 3600.0
 """When the ledger forgets what was enqueued at ``NOW_S``, once a request of that time is in the journal."""
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
-def one(store, tmp_path):
+def one(store: LocalStore, tmp_path: Path) -> Iterator[Writer]:
     with writer(store, tmp_path / "one") as one:
         yield one
 
 
 @pytest.fixture
-def later(store, tmp_path):
+def later(store: LocalStore, tmp_path: Path) -> Iterator[Writer]:
     """A writer two days later, whose cache is empty."""
     with writer(store, tmp_path / "later", now_s=LATER_S) as later:
         yield later
 
 
-def pass_two_days(store, tmp_path):
+def pass_two_days(store: LocalStore, tmp_path: Path) -> None:
     """Have somebody commit two days later, so that those who open the journal after that forget the first day."""
     with writer(store, tmp_path / "two-days", now_s=LATER_S) as somebody, suppress(RepoNotFoundError):
         somebody.ask(commit("two days later", enqueued_at=LATER_S))
 
 
-def entries(store):
+def entries(store: LocalStore) -> int:
     return len(list(store.list("acme/agent-1/repo.git/journal/")))
 
 
-def test_a_request_earlier_in_the_group_is_found_and_a_later_one_is_not(one):
+def test_a_request_earlier_in_the_group_is_found_and_a_later_one_is_not(one: Writer) -> None:
     early, late = commit("early"), commit("late")
 
     _, before, made, at_once, none, _ = one.group(
@@ -58,7 +60,7 @@ def test_a_request_earlier_in_the_group_is_found_and_a_later_one_is_not(one):
     assert none is None
 
 
-def test_a_request_that_failed_earlier_in_the_group_is_found_with_its_error(one):
+def test_a_request_that_failed_earlier_in_the_group_is_found_with_its_error(one: Writer) -> None:
     bad = commit("bad", expected_head="a" * 40)
 
     _, refusal, outcome = one.group(create(), bad, find(bad.request_id))
@@ -68,7 +70,7 @@ def test_a_request_that_failed_earlier_in_the_group_is_found_with_its_error(one)
     assert outcome.error.details == refusal.details
 
 
-def test_a_commit_of_a_group_that_ends_in_a_delete_is_found_before_and_after_it(one):
+def test_a_commit_of_a_group_that_ends_in_a_delete_is_found_before_and_after_it(one: Writer) -> None:
     one.ask(create())
     doomed = commit("doomed")
 
@@ -79,7 +81,7 @@ def test_a_commit_of_a_group_that_ends_in_a_delete_is_found_before_and_after_it(
     assert (after.verdict, after.sha, after.commit) == ("committed", made.sha, None)
 
 
-def test_a_refusal_before_the_create_of_its_group_is_found_once_it_is_in_the_entry(one):
+def test_a_refusal_before_the_create_of_its_group_is_found_once_it_is_in_the_entry(one: Writer) -> None:
     refused = commit("too early")
 
     error, unsettled, _, settled = one.group(
@@ -92,7 +94,7 @@ def test_a_refusal_before_the_create_of_its_group_is_found_once_it_is_in_the_ent
     assert isinstance(one.ask(find(refused.request_id)).error, RepoNotFoundError)
 
 
-def test_asking_writes_nothing(one, store):
+def test_asking_writes_nothing(one: Writer, store: LocalStore) -> None:
     assert one.ask(find("request-none")) is None
     assert entries(store) == 0
     one.ask(create())
@@ -102,7 +104,9 @@ def test_asking_writes_nothing(one, store):
     assert entries(store) == 1
 
 
-def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(one, later, store, tmp_path):
+def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(
+    one: Writer, later: Writer, store: LocalStore, tmp_path: Path
+) -> None:
     one.ask(create())
     old, idle = commit("old"), commit("idle", {})
     made = one.ask(old)
@@ -117,7 +121,9 @@ def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(one, later, 
     assert (outcome.commit.message, outcome.commit.files_changed) == ("old", ["old"])
 
 
-def test_a_commit_on_any_branch_is_found_in_history(one, later, store, tmp_path):
+def test_a_commit_on_any_branch_is_found_in_history(
+    one: Writer, later: Writer, store: LocalStore, tmp_path: Path
+) -> None:
     one.ask(create())
     aside = commit("aside", branch="side")
     made = one.ask(aside)
@@ -126,7 +132,9 @@ def test_a_commit_on_any_branch_is_found_in_history(one, later, store, tmp_path)
     assert later.ask(find(aside.request_id)).sha == made.sha
 
 
-def test_nothing_of_a_deleted_repository_is_found_in_history(one, later, store, tmp_path):
+def test_nothing_of_a_deleted_repository_is_found_in_history(
+    one: Writer, later: Writer, store: LocalStore, tmp_path: Path
+) -> None:
     one.ask(create())
     old = commit("old")
     one.ask(old)
@@ -139,7 +147,9 @@ def test_nothing_of_a_deleted_repository_is_found_in_history(one, later, store, 
     assert later.ask(find(old.request_id)) is None
 
 
-def test_a_commit_is_found_although_its_request_came_again_too_late(one, later, store, tmp_path):
+def test_a_commit_is_found_although_its_request_came_again_too_late(
+    one: Writer, later: Writer, store: LocalStore, tmp_path: Path
+) -> None:
     """That one was refused says nothing of the attempt before it, which was applied."""
     one.ask(create())
     old, never = commit("old"), commit("never")
@@ -153,7 +163,9 @@ def test_a_commit_is_found_although_its_request_came_again_too_late(one, later, 
     assert isinstance(later.ask(find(never.request_id)).error, RequestExpiredError)
 
 
-def test_a_commit_behind_a_tag_alone_is_found_in_an_imported_history(store, one, tmp_path):
+def test_a_commit_behind_a_tag_alone_is_found_in_an_imported_history(
+    store: LocalStore, one: Writer, tmp_path: Path
+) -> None:
     repo = empty_repository(tmp_path / "tagged.git")
     tree = git(repo, "mktree").decode().strip()
     trailers = "Request-Id: imported-id-{}\nAuthor-Type: agent\n"
@@ -187,7 +199,7 @@ def test_a_commit_behind_a_tag_alone_is_found_in_an_imported_history(store, one,
     assert [(outcome.verdict, outcome.sha) for outcome in found] == [("committed", sha) for sha in shas]
 
 
-def test_a_warm_repository_answers_without_asking_the_store(one):
+def test_a_warm_repository_answers_without_asking_the_store(one: Writer) -> None:
     one.ask(create())
     old = commit("old")
     one.ask(old)

@@ -6,9 +6,12 @@ that a paused writer still loses after a delete and a new beginning.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from memrepo_worker.store.interface import ABSENT, PreconditionFailedError
+from memrepo_worker.store.interface import ABSENT, PreconditionFailedError, Store
 from memrepo_worker.store.open import open_store
 from tests.support.hooked_store import HookedStore
 from tests.support.seaweedfs import BUCKET, admin_client, seaweedfs
@@ -16,7 +19,7 @@ from tests.support.writers import commit, create, delete, writer
 
 
 @pytest.fixture
-def versioned(tmp_path, monkeypatch):
+def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     with seaweedfs(tmp_path / "seaweedfs") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
@@ -26,7 +29,9 @@ def versioned(tmp_path, monkeypatch):
         yield open_store(server.store_url("versioned"))
 
 
-def test_a_paused_writer_loses_also_after_a_delete_in_a_versioned_bucket(versioned, tmp_path):
+def test_a_paused_writer_loses_also_after_a_delete_in_a_versioned_bucket(
+    versioned: Store, tmp_path: Path
+) -> None:
     versioned.put("probe/key", b"1", ABSENT)
     with pytest.raises(PreconditionFailedError):
         versioned.put("probe/key", b"2", ABSENT)
@@ -37,7 +42,7 @@ def test_a_paused_writer_loses_also_after_a_delete_in_a_versioned_bucket(version
     with writer(hooked, tmp_path / "a") as paused, writer(others, tmp_path / "b") as other:
         paused.ask(create(human="x"))
 
-        def much_happens():
+        def much_happens() -> None:
             other.ask(commit("one"))
             other.ask(delete())
             other.ask(create(new="life"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from memrepo.errors import MemoryRepoError
-from memrepo.wire.requests.base import Request
+from memrepo.models import FileChange
+from memrepo.wire.requests.base import Head, Request
 from memrepo.wire.requests.reads import (
     DiffRequest,
     FindRequestRequest,
@@ -29,8 +30,8 @@ from memrepo.wire.requests.writes import (
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.writers import AGENT, NOW_S, commit, create, writer
 
-HEAD = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "request_id": "asked-here", "enqueued_at": NOW_S}
-CHANGED = [{"path": "new.md", "content": "new"}]
+HEAD = Head(org_id=AGENT.org_id, agent_id=AGENT.agent_id, request_id="asked-here", enqueued_at=NOW_S)
+CHANGED = (FileChange(path="new.md", content="new"),)
 
 
 class MovableStore(LocalStore):
@@ -193,7 +194,7 @@ def test_a_pack_that_is_lost_stays_missed_after_others_were_written(tmp_path: Pa
     (lost,) = (tmp_path / "cache").rglob("pack-*.pack")
     with writer(store, tmp_path / "cache") as one:
         third = one.ask(commit("third")).sha
-        one.service.cache.find(AGENT).commits_touching(third, "third")  # flushes what waits, for git to see
+        one.warm().commits_touching(third, "third")  # flushes what waits, for git to see
         lost.unlink()
         lost.with_suffix(".idx").unlink()
         one.ask(commit("fourth"))

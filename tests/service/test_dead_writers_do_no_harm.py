@@ -6,25 +6,31 @@ protects it, and shows that the schedule then notices: a schedule that could not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from memrepo.errors import InvalidRequestError, RepoNotFoundError
-from memrepo_worker.journal import append as append_module
 from memrepo_worker.journal import seal as seal_module
 from memrepo_worker.journal.append import Append
 from memrepo_worker.journal.entry import encode_entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.draft import Draft
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service import turn as turn_module
 from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import ALWAYS, UnavailableError
+from memrepo_worker.store.interface import ABSENT, ALWAYS, PreconditionFailedError, Store, UnavailableError
 from tests.support.hooked_store import HookedStore, answer_lost
+from tests.support.jobs import present
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
+
+CleanTurn = Callable[[Turn, WarmRepo], WarmRepo]
 
 
 @dataclass
@@ -47,7 +53,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path: Path) -> Iterator[World]:
     store = LocalStore(tmp_path / "store")
     store_a, store_b = HookedStore(store), HookedStore(store)
     with writer(store_a, tmp_path / "a") as a, writer(store_b, tmp_path / "b") as b:
@@ -55,6 +61,10 @@ def world(tmp_path):
         b.messages()
         yield World(tmp_path, a, b, store_a, store_b)
 
+
+Schedule = Callable[[World], None]
+Rule = Callable[[pytest.MonkeyPatch, World], None]
+"""Takes a rule out."""
 
 # The schedules
 
@@ -85,9 +95,10 @@ def paused_before_its_put_while_another_deletes(world: World) -> None:
 
 
 def paused_before_its_put_while_another_deletes_and_re_creates(world: World) -> None:
-    old = world.a.messages() and world.a.ask(commit("old")).sha
+    world.a.messages()
+    old = world.a.ask(commit("old")).sha
 
-    def delete_and_re_create():
+    def delete_and_re_create() -> None:
         world.b.new_lease()
         world.b.ask(delete())
         world.b.ask(create(new="life"))
@@ -100,13 +111,13 @@ def paused_before_its_put_while_another_deletes_and_re_creates(world: World) -> 
     assert world.restored_log() == ["Initial commit", "from a"]
     for each in (world.a, world.b):
         each.new_lease()
-        assert each.service.cache.find(AGENT).reader.maybe(old) is None, "a deleted object is still readable"
+        assert each.warm().reader.maybe(old) is None, "a deleted object is still readable"
 
 
 def paused_long_before_its_put_while_the_numbers_below_are_cleaned(world: World) -> None:
     """The paused writer's number is far below the seal when it wakes: it must still lose."""
 
-    def much_happens():
+    def much_happens() -> None:
         world.b.new_lease()
         for number in range(4):
             world.b.ask(commit(f"step {number}"))
@@ -123,7 +134,7 @@ def paused_long_before_its_put_while_the_numbers_below_are_cleaned(world: World)
 
 
 def paused_between_put_and_answer_while_another_commits(world: World) -> None:
-    def another_commits_then_the_answer_is_lost():
+    def another_commits_then_the_answer_is_lost() -> None:
         world.b.ask(commit("from b"))
         answer_lost()
 
@@ -211,7 +222,7 @@ def a_lost_create_leaves_nothing_behind_that_a_later_entry_could_lean_on(world: 
 def a_delete_that_stopped_half_way_is_finished_by_the_next_who_comes(world: World) -> None:
     world.a.ask(commit("secret"))
 
-    def crash():
+    def crash() -> None:
         raise KeyboardInterrupt
 
     world.store_a.after_put = crash
@@ -245,9 +256,13 @@ def the_markers(patch: pytest.MonkeyPatch, _world: World) -> None:
     """Free the numbers of a deleted repository."""
     original = seal_module.clean
 
-    def clean(store, layout, seal, lines, executor):
+    def clean(
+        store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], executor: Executor
+    ) -> None:
         original(store, layout, seal, lines, executor)
-        store.delete([item.key for item in store.list(layout.journal) if layout.entry_seq(item.key) < seal])
+        store.delete(
+            [item.key for item in store.list(layout.journal) if present(layout.entry_seq(item.key)) < seal]
+        )
 
     patch.setattr(turn_module, "clean", clean)
 
@@ -255,10 +270,10 @@ def the_markers(patch: pytest.MonkeyPatch, _world: World) -> None:
 def the_reading_back(patch: pytest.MonkeyPatch, _world: World) -> None:
     """Take an unknown answer for a lost number."""
 
-    def append(store, key, data):
+    def append(store: Store, key: str, data: bytes) -> Append:
         try:
-            store.put(key, data, append_module.ABSENT)
-        except (UnavailableError, append_module.PreconditionFailedError):
+            store.put(key, data, ABSENT)
+        except (UnavailableError, PreconditionFailedError):
             return Append.LOST
         return Append.DONE
 
@@ -271,14 +286,18 @@ def the_ledger(patch: pytest.MonkeyPatch, _world: World) -> None:
 
 
 def the_ledger_across_seals(patch: pytest.MonkeyPatch, _world: World) -> None:
-    patch.setattr(seal_module, "encode_entry", lambda *parts: encode_entry(*parts[:3], ()))
+    patch.setattr(
+        seal_module,
+        "encode_entry",
+        lambda objects, refs, needed, _lines: encode_entry(objects, refs, needed, ()),
+    )
     patch.setattr(Turn, "_clean", _clean_forgetting(Turn._clean))
 
 
-def _clean_forgetting(clean: Callable) -> Callable:
-    def forgetting(self, repo):
+def _clean_forgetting(clean: CleanTurn) -> CleanTurn:
+    def forgetting(self: Turn, repo: WarmRepo) -> WarmRepo:
         fresh = clean(self, repo)
-        fresh.state.ledger.__init__(())
+        fresh.state.ledger._lines.clear()
         return fresh
 
     return forgetting
@@ -301,14 +320,13 @@ def the_digest(patch: pytest.MonkeyPatch, _world: World) -> None:
 def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -> None:
     """Follow a journal across a seal with the old objects still there."""
 
-    def catch_up(self, repo):
+    def catch_up(self: Turn, repo: WarmRepo) -> bool:
         seq = repo.state.seq
         layout = self._layout
         bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]
         newest = max([base for base in bases if base], default=0)
         if newest > seq:
             repo.absorb([self._journal._base(newest)])
-            repo.is_clean = True
         repo.absorb(self._journal.since(repo.state.seq))
         return True
 
@@ -319,7 +337,7 @@ def the_order_of_append_and_install(patch: pytest.MonkeyPatch, _world: World) ->
     """Take objects into the warm repository before they are published, and leave out what is there already."""
     encode = Draft.encode
 
-    def encode_what_is_new_here(self):
+    def encode_what_is_new_here(self: Draft) -> bytes:
         known = PUBLISHED_OR_NOT
         fresh = {sha: item for sha, item in self.objects.items() if sha not in known}
         known.update(self.objects)
@@ -340,7 +358,7 @@ def the_finishing_of_deletes(patch: pytest.MonkeyPatch, _world: World) -> None:
     patch.setattr("memrepo_worker.repos.warm.WarmRepo.needs_cleaning", property(lambda _self: False))
 
 
-SCHEDULES = [
+SCHEDULES: list[tuple[Schedule, Rule]] = [
     (paused_before_its_put_while_another_commits, the_condition_of_the_create),
     (paused_before_its_put_while_another_deletes, the_condition_of_the_create),
     (paused_before_its_put_while_another_deletes_and_re_creates, the_dropping_of_what_was_deleted),
@@ -357,14 +375,16 @@ SCHEDULES = [
 
 
 @pytest.mark.parametrize("schedule", [pair[0] for pair in SCHEDULES], ids=lambda schedule: schedule.__name__)
-def test_the_journal_survives(schedule, world):
+def test_the_journal_survives(schedule: Schedule, world: World) -> None:
     schedule(world)
 
 
 @pytest.mark.parametrize(
     ("schedule", "rule"), SCHEDULES, ids=lambda item: item.__name__ if callable(item) else None
 )
-def test_the_schedule_notices_when_its_rule_is_taken_out(schedule, rule, world, monkeypatch):
+def test_the_schedule_notices_when_its_rule_is_taken_out(
+    schedule: Schedule, rule: Rule, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rule(monkeypatch, world)
 
     with pytest.raises(BaseException) as noticed:  # noqa: PT011 - however it shows

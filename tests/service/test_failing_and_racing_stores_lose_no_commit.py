@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
 from memrepo.errors import RepoNotFoundError
+from memrepo.wire.requests.base import Request
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import UnavailableError
-from tests.support.faulty_store import Fault, FaultyStore, Operation
+from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
 from tests.support.hooked_store import HookedStore
 from tests.support.stock_git import git, restore
-from tests.support.writers import AGENT, commit, create, delete, writer, writers
+from tests.support.writers import AGENT, Writer, commit, create, delete, writer, writers
 
 MANY = 2_200
 
 
-def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path):
+def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path: Path) -> None:
     """There it took about 2,000 commits for gc to pack the refs; a stale loose ref then hid all later commits."""
     store = LocalStore(tmp_path / "store")
     with writer(store, tmp_path / "one") as one:
         one.ask(create())
         for start in range(0, MANY, 100):
             one.group(*(commit(f"step {number}", {"n": str(number)}) for number in range(start, start + 100)))
-        warm = one.service.cache.find(AGENT)
+        warm = one.warm()
         warm.save()
         git(warm.path, "gc", "--quiet")
         git(warm.path, "pack-refs", "--all")
@@ -41,7 +45,7 @@ def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path):
     assert int(git(restored, "rev-list", "--count", "main")) == MANY + 2
 
 
-def test_one_failed_put_leaves_a_repository_that_can_neither_be_read_nor_written(tmp_path):
+def test_one_failed_put_leaves_a_repository_that_can_neither_be_read_nor_written(tmp_path: Path) -> None:
     inner = LocalStore(tmp_path / "store")
     for fault in (Fault.LOST, Fault.TIMEOUT, Fault.ANSWER_LOST, Fault.CONFLICT, Fault.THROTTLED, Fault.LATE):
         agent_store = FaultyStore(inner, first_put(fault))
@@ -54,10 +58,10 @@ def test_one_failed_put_leaves_a_repository_that_can_neither_be_read_nor_written
             assert other.ask(commit(f"after {fault.name}")).created
 
 
-def first_put(fault):
+def first_put(fault: Fault) -> Plan:
     state = {"left": 1}
 
-    def plan(operation, _key):
+    def plan(operation: Operation, _key: str) -> Fault | None:
         if operation is Operation.PUT and state["left"]:
             state["left"] = 0
             return fault
@@ -66,14 +70,14 @@ def first_put(fault):
     return plan
 
 
-def until_answered(one, group, attempts=10):
+def until_answered(one: Writer, group: Sequence[Request], attempts: int = 10) -> list[Any]:
     for _ in range(attempts):
         with suppress(UnavailableError):
             return one.group(*group)
     raise AssertionError(f"not answered in {attempts} attempts")
 
 
-def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_data(tmp_path):
+def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_data(tmp_path: Path) -> None:
     """There is no lock to expire: a writer that sleeps through any time at all finds that its number was taken."""
     store = LocalStore(tmp_path / "store")
     slow = HookedStore(store)
@@ -87,13 +91,13 @@ def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_d
         assert two.messages() == ["Initial commit", *(f"meanwhile {number}" for number in range(3)), "slow"]
 
 
-def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(tmp_path):
+def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     with writers(store, tmp_path, 8) as many:
         many[0].ask(create())
         barrier = Barrier(8)
 
-        def race(number):
+        def race(number: int) -> None:
             barrier.wait()
             many[number].ask(commit(f"racer {number}"))
 
@@ -107,7 +111,7 @@ def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(
         assert sorted(many[0].messages()) == ["Initial commit", *(f"racer {number}" for number in range(8))]
 
 
-def test_readers_see_half_finished_uploads(tmp_path):
+def test_readers_see_half_finished_uploads(tmp_path: Path) -> None:
     """A reader that looks at every moment of a commit of two files sees both, or none."""
     store = LocalStore(tmp_path / "store")
     hooked = HookedStore(store)
@@ -115,7 +119,7 @@ def test_readers_see_half_finished_uploads(tmp_path):
         one.ask(create(begin="x"))
         seen = []
 
-        def look():
+        def look() -> None:
             reader.new_lease()
             seen.append(set(reader.texts()))
 
@@ -126,7 +130,7 @@ def test_readers_see_half_finished_uploads(tmp_path):
     assert seen == [{"begin"}, {"begin", "left", "right"}, {"begin", "left", "right"}]
 
 
-def test_a_racing_commit_resurrects_a_deleted_repository_in_part(tmp_path):
+def test_a_racing_commit_resurrects_a_deleted_repository_in_part(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     hooked = HookedStore(store)
     with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "two") as two:

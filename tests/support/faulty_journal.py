@@ -172,7 +172,7 @@ class Life:
         if isinstance(outcome, MemoryRepoError):
             assert not living
             return
-        present(judge.service.cache.find(AGENT)).save()
+        judge.warm().save()
         repo = present(judge.service.cache.path_of(AGENT))
         log = git(repo, "rev-list", "--reverse", "main").decode().split()
         assert log == living

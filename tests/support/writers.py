@@ -19,10 +19,12 @@ from memrepo.wire.requests.writes import CommitRequest, CreateRepoRequest, Delet
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.observe import Counters
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.retry import RetryPolicy
 from memrepo_worker.store.interface import Store
+from tests.support.jobs import present
 
 Asked = TypeVar("Asked", bound=Request)
 
@@ -52,6 +54,10 @@ class Writer:
         if isinstance(outcome, MemoryRepoError):
             raise outcome
         return outcome
+
+    def warm(self) -> WarmRepo:
+        """Return the warm repository, which is there."""
+        return present(self.service.cache.find(self.agent))
 
     def new_lease(self) -> None:
         """Lose the shard and win it again: nothing known of the tip is trusted any more."""
