@@ -40,6 +40,22 @@ def test_the_oldest_python_and_git_are_named_alike_everywhere() -> None:
     assert f"Needs git {git} or newer" in str(worker_command.help)
 
 
+def test_the_files_that_a_contributor_is_sent_to_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:producer|worker|tests|docs|examples)/[\w./]*|[\w]+\.(?:md|toml))`", text)
+
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_targets_of_make_that_are_named_are_there(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^    )(?:[A-Z]+=\S+ )?make ([a-z-]+)", document.read_text(), re.MULTILINE)
+
+    assert set(named) - targets == set()
+
+
 def commands_in(text: str) -> Iterator[list[str]]:
     """Yield each use of the command: in a line of code, or between backticks."""
     for used in re.findall(r"`(memrepo [^`\n]+)`|^(?:    |\$ )(memrepo [^#|>&\n`]+)", text, re.MULTILINE):

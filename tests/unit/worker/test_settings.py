@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from dataclasses import fields
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 from memrepo_worker.settings import WorkerSettings, shown
+from tests.support.documents import ROOT
 
 SECRET = "s3cr3t"
+WORKER = ROOT / "worker" / "memrepo_worker"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,32 @@ def test_a_setting_that_makes_no_sense_is_refused_by_its_name(variable: str, val
         WorkerSettings.from_env({variable: value})
     assert str(refused.value).startswith(f"{variable}: ")
     assert said in str(refused.value)
+
+
+NUMBERS = [
+    item.name
+    for item in fields(WorkerSettings)
+    if isinstance(item.default, int | float) and not isinstance(item.default, bool)
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "9" * 400])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_bounds(name: str, value: str) -> None:
+    variable = f"MEMREPO_{name.upper()}"
+    with pytest.raises(InvalidRequestError, match=f"^{variable}: "):
+        WorkerSettings.from_env({variable: value})
+
+
+def test_every_setting_is_used_somewhere() -> None:
+    used = {
+        node.attr
+        for path in WORKER.glob("**/*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+
+    assert {item.name for item in fields(WorkerSettings)} - used == set()
 
 
 def test_settings_of_the_log_are_read_in_any_case() -> None:
