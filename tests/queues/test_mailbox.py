@@ -9,11 +9,12 @@ from random import Random
 
 import pytest
 
+from memrepo.clock import Backoff
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.observe import Counters, TurnTimes
-from memrepo_worker.scheduling.attempts import Attempts, Backoff
+from memrepo_worker.scheduling.attempts import Attempts
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import WaitReason
@@ -110,7 +111,11 @@ def open_post() -> Iterator[Callable[..., Post]]:
     def build(turns_max: int = 2, **bounds: int) -> Post:
         handler, responder, threads = Handler(), Responder(), ThreadPoolExecutor(turns_max)
         attempts = Attempts(
-            lambda _: Lease("t", 1e9), Random(1), Counters(), Backoff(0.001, 0.01), worker="w1@host"
+            lambda _: Lease("t", 1e9),
+            Random(1),
+            Counters(),
+            Backoff(0.001, 0.01, jitter=0.5),
+            worker="w1@host",
         )
         mailbox = Mailbox(
             handler,

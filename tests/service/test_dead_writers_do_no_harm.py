@@ -21,8 +21,9 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service import opening as opening_module
 from memrepo_worker.service import turn as turn_module
-from memrepo_worker.service.turn import Turn
+from memrepo_worker.service.opening import Opener
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ABSENT, ALWAYS, PreconditionFailedError, Store, UnavailableError
 from tests.support.hooked_store import HookedStore, answer_lost
@@ -30,7 +31,7 @@ from tests.support.jobs import present
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
 
-CleanTurn = Callable[[Turn, WarmRepo], WarmRepo]
+Clean = Callable[[Opener, WarmRepo], WarmRepo]
 
 
 @dataclass
@@ -264,7 +265,7 @@ def the_markers(patch: pytest.MonkeyPatch, _world: World) -> None:
             [item.key for item in store.list(layout.journal) if present(layout.entry_seq(item.key)) < seal]
         )
 
-    patch.setattr(turn_module, "clean", clean)
+    patch.setattr(opening_module, "clean", clean)
 
 
 def the_reading_back(patch: pytest.MonkeyPatch, _world: World) -> None:
@@ -291,11 +292,11 @@ def the_ledger_across_seals(patch: pytest.MonkeyPatch, _world: World) -> None:
         "encode_entry",
         lambda objects, refs, needed, _lines: encode_entry(objects, refs, needed, ()),
     )
-    patch.setattr(Turn, "_clean", _clean_forgetting(Turn._clean))
+    patch.setattr(Opener, "clean", _clean_forgetting(Opener.clean))
 
 
-def _clean_forgetting(clean: CleanTurn) -> CleanTurn:
-    def forgetting(self: Turn, repo: WarmRepo) -> WarmRepo:
+def _clean_forgetting(clean: Clean) -> Clean:
+    def forgetting(self: Opener, repo: WarmRepo) -> WarmRepo:
         fresh = clean(self, repo)
         fresh.state.ledger._lines.clear()
         return fresh
@@ -320,7 +321,7 @@ def the_digest(patch: pytest.MonkeyPatch, _world: World) -> None:
 def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -> None:
     """Follow a journal across a seal with the old objects still there."""
 
-    def catch_up(self: Turn, repo: WarmRepo) -> bool:
+    def catch_up(self: Opener, repo: WarmRepo) -> bool:
         seq = repo.state.seq
         layout = self._layout
         bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]
@@ -330,7 +331,7 @@ def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -
         repo.absorb(self._journal.since(repo.state.seq))
         return True
 
-    patch.setattr(Turn, "_catch_up", catch_up)
+    patch.setattr(Opener, "_catch_up", catch_up)
 
 
 def the_order_of_append_and_install(patch: pytest.MonkeyPatch, _world: World) -> None:

@@ -429,6 +429,6 @@ def test_a_proof_ends_with_the_lease(one: Writer) -> None:
     repo = one.warm()
     lease = Lease(one.lease_token, 100.0)
 
-    assert repo.is_proven(lease, 99.0)
-    assert not repo.is_proven(lease, 100.0)
-    assert not repo.is_proven(Lease("another", math.inf), 0.0)
+    assert repo.is_current(lease, 99.0)
+    assert not repo.is_current(lease, 100.0)
+    assert not repo.is_current(Lease("another", math.inf), 0.0)

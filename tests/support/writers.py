@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from memrepo.clock import Backoff
 from memrepo.errors import MemoryRepoError
 from memrepo.models import FileChange
 from memrepo.wire.operations import build
@@ -84,7 +85,7 @@ def writer(store: Store, cache_dir: Path, now_s: float = NOW_S, identity: str = 
     """Open a writer over a store; with an ``identity`` it believes no other store's absences."""
     counters = Counters()
     settings = WorkerSettings(cache_dir=cache_dir)
-    at_once = RetryPolicy(delay_first_s=0.0)
+    at_once = RetryPolicy(backoff=Backoff(0.0, 0.0))
     with open_service(
         settings, counters, store=store, identity=identity, clock=lambda: now_s, retry=at_once
     ) as service:

@@ -20,7 +20,7 @@ from memrepo_worker.observe import Observer
 from memrepo_worker.processes import Processes
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.service.handler import Service
-from memrepo_worker.service.turn import ServiceDependencies
+from memrepo_worker.service.opening import ServiceDependencies
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.metering import MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy

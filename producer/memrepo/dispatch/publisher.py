@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-from memrepo.clock import Clock, steady_clock
+from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo.dispatch.connection import BrokerConnection, Command, Message, fail
 from memrepo.dispatch.redis_results import met
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
@@ -26,7 +26,7 @@ from memrepo.wire.payload import LARGE_BYTES
 from memrepo.wire.requests.base import Request
 
 BATCH_MAX = 100  # messages that share a round trip
-PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 0.5
+BACKOFF = Backoff(first_s=0.05, max_s=0.5)
 PREPARE_MAX_S = 0.3  # at a time, so that who asks meanwhile is told what is in the way
 BODY_BYTES_PER_S_MIN = 4 * MIB  # how fast large requests must get to the broker
 
@@ -156,7 +156,7 @@ class Publisher:
 
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, each message's time is up, or no waiting helps."""
-        pause_s, tried, first = PAUSE_FIRST_S, False, True
+        failed, tried = 0, False
         while waiting := self._give_up_late(waiting):
             trouble = self._prepare_for(waiting[0])
             fresh = trouble is not None or not self._connection.connected
@@ -176,14 +176,14 @@ class Publisher:
                     self._trouble = None
                     return _sent(waiting)
             log.debug("publishing failed: %s", trouble.meaning.reason)
-            if first or not isinstance(trouble.cause, TimeoutError):  # silence says less
-                self._trouble, first = trouble, False
+            if not failed or not isinstance(trouble.cause, TimeoutError):  # silence says less
+                self._trouble = trouble
             for message in waiting:
                 message.on_trouble(trouble.meaning.reason)
             if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to
                 return _refused(waiting, trouble)
-            threading.Event().wait(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            failed += 1
+            threading.Event().wait(BACKOFF.pause_s(failed))
         return None
 
     def _prepare_for(self, message: Message) -> Trouble | None:

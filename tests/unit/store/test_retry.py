@@ -4,12 +4,13 @@ from random import Random
 
 import pytest
 
+from memrepo.clock import Backoff
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
 from memrepo_worker.store.interface import ABSENT, ALWAYS, NotThereError, UnavailableError
 from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
 
-POLICY = RetryPolicy(attempts_max=4, delay_first_s=0.1, delay_max_s=0.3)
+POLICY = RetryPolicy(attempts_max=4, backoff=Backoff(first_s=0.1, max_s=0.3, jitter=1.0))
 
 
 class Rig:

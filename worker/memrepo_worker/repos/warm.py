@@ -25,6 +25,7 @@ from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
 from memrepo_worker.journal.ledger import Ledger, LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.state import RepoState, sha256_of
+from memrepo_worker.repos.trust import Trust
 
 # Measured: random contents of this size compare in well under 0.1 s, in which this thread holds up all others.
 COMPARED_IN_PROCESS_BYTES_MAX = 256 * 1024
@@ -45,23 +46,17 @@ class FlushLimits:
 
 
 class WarmRepo:
-    """The local copy of one agent's journal up to ``state.seq``.
-
-    ``is_verified``: the state came from the store, or was held against it. ``clean_seal``: the seal below which the
-    store was seen clean.
-    """
+    """The local copy of one agent's journal up to ``state.seq``; ``trust`` says how far it is believed."""
 
     def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:
         self.path = path
         self.state = state
         self._git = git
         self._limits = limits
-        self.is_verified = True
-        self.clean_seal = 0
-        self._proven_for: str | None = None
+        self.trust = Trust()
         self._pending: dict[str, GitObject] = {}
-        self._pending_entries = 0
-        self._pending_bytes = 0
+        self._unsaved_entries = 0
+        self._unsaved_bytes = 0
         self._saved: RepoState | None = None
         self._packs = PackDirectory(path / "objects", state.packs)
         self.reader = Reader(ObjectMap(self._pending), self._packs)
@@ -87,26 +82,16 @@ class WarmRepo:
         except (OSError, ValueError):
             return None
         repo = cls(path, git, state)
-        repo.is_verified = False
+        repo.trust = Trust.claimed()
         repo._saved = state
         return repo
 
-    # What is known of the tip
-
-    def prove(self, lease: Lease) -> None:
-        """Note that the state was the journal's newest at some moment of this lease."""
-        self._proven_for = lease.token
-
-    def is_proven(self, lease: Lease, now_s: float) -> bool:
+    def is_current(self, lease: Lease, now_s: float) -> bool:
         """Whether the state is known to be the newest: proven under this lease, which goes on.
 
         That there is no repository is never taken as known: an import may begin one beside the workers.
         """
-        return self.state.exists and self._proven_for == lease.token and now_s < lease.valid_until_s
-
-    def doubt(self) -> None:
-        """Forget the proof: the next to ask asks the store."""
-        self._proven_for = None
+        return self.state.exists and self.trust.is_proven(lease, now_s)
 
     # What gets in
 
@@ -120,8 +105,8 @@ class WarmRepo:
     ) -> None:
         """Take in one's own entry, after its create succeeded."""
         self._pending.update(objects)
-        self._pending_entries += 1
-        self._pending_bytes += sum(len(item.data) for item in objects.values())
+        self._unsaved_entries += 1
+        self._unsaved_bytes += sum(len(item.data) for item in objects.values())
         settled = list(lines)
         self.state.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
@@ -148,7 +133,7 @@ class WarmRepo:
             return
         pack = join_packs(entry.pack for entry in entries)
         if pack is not None:
-            self._flush_pending()
+            self._write_pack()
             try:
                 self._git.index_pack(self.path, pack)
             except GitError as error:
@@ -175,13 +160,13 @@ class WarmRepo:
     @property
     def needs_cleaning(self) -> bool:
         """Whether the repository was deleted, and nobody here has seen the store clean since."""
-        return not self.state.exists and self.state.seal != self.clean_seal
+        return not self.state.exists and self.state.seal != self.trust.clean_seal
 
     @property
     def is_full(self) -> bool:
-        """Whether enough waits in memory to be worth a flush."""
+        """Whether enough was taken in since the last ``save`` to be worth one."""
         return (
-            self._pending_entries >= self._limits.entries_max or self._pending_bytes >= self._limits.bytes_max
+            self._unsaved_entries >= self._limits.entries_max or self._unsaved_bytes >= self._limits.bytes_max
         )
 
     def save(self) -> None:
@@ -192,14 +177,16 @@ class WarmRepo:
         """
         if self.state is self._saved:
             return
-        self._flush_pending()
+        self._write_pack()
         lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
         _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
         self.state = replace(self.state, packs=self._packs.files)
         _replace(self.path / _STATE_FILE, self.state.encode())
         self._saved = self.state
+        self._unsaved_entries = self._unsaved_bytes = 0
 
-    def _flush_pending(self) -> None:
+    def _write_pack(self) -> None:
+        """Write what waits in memory as one pack, so that git's command line sees it. The batch goes on."""
         if self._pending:
             pack = encode_pack(self._pending, STORED)
             stem = self.path / "objects" / "pack" / f"pack-{pack.checksum}"
@@ -208,7 +195,6 @@ class WarmRepo:
             _replace(stem.with_suffix(".idx"), encode_index(pack))
             self._packs.refresh()
             self._pending.clear()
-        self._pending_entries = self._pending_bytes = 0
 
     def compare(self, old: TreeEntry | None, new: TreeEntry | None) -> Comparison:
         """Compare two states of a file; None stands for "no file".
@@ -223,7 +209,7 @@ class WarmRepo:
             return compare(before, after)
         if is_binary(before) or is_binary(after):
             return Comparison(0, 0, binary=True)
-        self._flush_pending()
+        self._write_pack()
         try:
             return parse_patch(self._git.diff_of_blobs(self.path, old.sha, new.sha))
         except GitError:
@@ -231,7 +217,7 @@ class WarmRepo:
 
     def commits_touching(self, start: str, path: str) -> list[str]:
         """Return the commits reachable from ``start`` that changed a file, newest first, by git's own log."""
-        self._flush_pending()
+        self._write_pack()
         try:
             return self._git.commits_touching(self.path, start, path)
         except GitError as error:

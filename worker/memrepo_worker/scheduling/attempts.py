@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
 
+from memrepo.clock import Backoff
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
@@ -24,23 +25,11 @@ OnRetry = Callable[[WaitReason], None]
 """Is told, before each pause, what the requests wait for."""
 
 _IDS_TOLD_MAX = 10
+BACKOFF = Backoff(first_s=0.05, max_s=5.0, jitter=0.5)
 
 
 class StoppedError(Exception):
     """The process is ending: the requests are neither done nor failed, and belong back in their queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Waits between tries: doubled each time, up to a limit, and shortened by up to half by chance."""
-
-    first_s: float = 0.05
-    limit_s: float = 5.0
-
-    def wait_s(self, tries: int, random: Random) -> float:
-        """Return how long to wait after the given number of failed tries."""
-        full = min(self.limit_s, self.first_s * 2.0 ** min(tries - 1, 30))
-        return full * random.uniform(0.5, 1.0)
 
 
 @dataclass
@@ -54,7 +43,7 @@ class Attempts:
     lease_of: Callable[[Agent], Lease]
     random: Random
     observer: Observer
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = BACKOFF
     tries_max: int = 3
     worker: str = "the worker"
     trouble: StoreTrouble = field(default_factory=lambda: StoreTrouble(logger))
@@ -100,7 +89,7 @@ class Attempts:
                 except (UnavailableError, RefusedError) as error:
                     unavailable += 1
                     failed_by_store = True
-                    pause_s = self.backoff.wait_s(faults + unavailable, self.random)
+                    pause_s = self.backoff.pause_s(faults + unavailable, self.random)
                     self.observer.count("mailbox.store.unavailable")
                     on_retry(self.trouble.met(agent, len(requests), error, pause_s))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
@@ -109,7 +98,7 @@ class Attempts:
                     self._note_fault(error, agent, requests, faults)
                     if faults >= self.tries_max:
                         return None
-                    pause_s = self.backoff.wait_s(faults + unavailable, self.random)
+                    pause_s = self.backoff.pause_s(faults + unavailable, self.random)
                 self._pause(pause_s, for_store=failed_by_store)
         finally:
             self.trouble.over(agent, answered=answered)

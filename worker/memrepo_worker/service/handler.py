@@ -10,7 +10,8 @@ from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.warm import WarmRepoDamagedError
-from memrepo_worker.service.turn import ServiceDependencies, Turn
+from memrepo_worker.service.opening import ServiceDependencies
+from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.interface import UnavailableError
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from memrepo.async_client import AsyncMemoryRepos
 from memrepo.client import MemoryRepos
-from memrepo.clock import Clock, system_clock
+from memrepo.clock import Backoff, Clock, system_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.limits import Limits
 from memrepo.wire.operations import Operation
@@ -21,7 +21,7 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler, Lease
 from memrepo_worker.observe import Counters
-from memrepo_worker.scheduling.attempts import Attempts, Backoff
+from memrepo_worker.scheduling.attempts import Attempts
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.backends.memory import MemoryStore
@@ -39,8 +39,8 @@ _NO_LEASE = Lease("inline", 0.0)
 """It never holds, so each turn asks the store: another process, or another inline worker, may write there too."""
 
 # A test should not wait long for what it provokes.
-_RETRY = RetryPolicy(delay_first_s=0.001, delay_max_s=0.004)
-_BACKOFF = Backoff(first_s=0.01, limit_s=0.05)
+_RETRY = RetryPolicy(backoff=Backoff(first_s=0.001, max_s=0.004, jitter=1.0))
+_BACKOFF = Backoff(first_s=0.01, max_s=0.05, jitter=0.5)
 
 
 class InlineWorker:

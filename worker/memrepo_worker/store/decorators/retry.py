@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
+from memrepo.clock import Backoff
 from memrepo_worker.observe import store_wait
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
@@ -22,18 +23,15 @@ from memrepo_worker.store.interface import (
 
 Answer = TypeVar("Answer")
 
+BACKOFF = Backoff(first_s=0.1, max_s=2.0, jitter=1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and how long to wait: a random time up to ``delay_first_s``, which doubles each time."""
+    """How often a store is asked, and how long to wait between: any time up to the pause, so that waiters part."""
 
     attempts_max: int = 4
-    delay_first_s: float = 0.1
-    delay_max_s: float = 2.0
-
-    def delay_s(self, attempts: int, random: Random) -> float:
-        """Return how long to wait after so many attempts ("full jitter": waiters do not come back together)."""
-        return random.uniform(0.0, min(self.delay_max_s, self.delay_first_s * 2 ** (attempts - 1)))
+    backoff: Backoff = BACKOFF
 
 
 class RetryingStore(StoreDecorator):
@@ -81,5 +79,5 @@ class RetryingStore(StoreDecorator):
                 return ask()
             except UnavailableError:
                 with store_wait():
-                    self._sleep(self._policy.delay_s(attempt, self._random))
+                    self._sleep(self._policy.backoff.pause_s(attempt, self._random))
         return ask()

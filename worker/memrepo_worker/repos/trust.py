@@ -1,0 +1,47 @@
+"""How far a warm repository is believed, as one value whose changes have names.
+
+claimed   read from disk: an earlier process wrote it
+verified  its tip is an entry of the journal; whether it is the newest, is not known
+proven    it was the newest at some moment of this lease
+doubted   verified, and no more: an answer got lost, or a rival was met
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from memrepo_worker.group import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of a warm repository's tip. ``clean_seal`` is the seal below which the store was seen clean."""
+
+    is_verified: bool = True
+    lease_token: str | None = None
+    clean_seal: int = 0
+
+    @classmethod
+    def claimed(cls) -> Trust:
+        """A state from disk: hold it against the store before anything is decided by it."""
+        return cls(is_verified=False)
+
+    def verified(self) -> Trust:
+        """The tip was held against the store's entry of that number, and is it."""
+        return replace(self, is_verified=True)
+
+    def proven(self, lease: Lease) -> Trust:
+        """The state was the journal's newest at some moment of this lease."""
+        return replace(self, is_verified=True, lease_token=lease.token)
+
+    def doubted(self) -> Trust:
+        """It may not be the newest any more: the next to ask asks the store."""
+        return replace(self, lease_token=None)
+
+    def cleaned(self, seal: int) -> Trust:
+        """The store was seen clean below a seal."""
+        return replace(self, clean_seal=seal)
+
+    def is_proven(self, lease: Lease, now_s: float) -> bool:
+        """Whether it was proven under this lease, and the lease goes on."""
+        return self.lease_token == lease.token and now_s < lease.valid_until_s

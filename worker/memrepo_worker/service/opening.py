@@ -1,0 +1,127 @@
+"""Bringing an agent's warm repository up to date: opened cold, caught up, or cleaned after a delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from memrepo.clock import Clock
+from memrepo.limits import HORIZON_S, Limits
+from memrepo_worker.group import Lease
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
+from memrepo_worker.journal.seal import clean
+from memrepo_worker.observe import Observer
+from memrepo_worker.repos.cache import HeldRepo
+from memrepo_worker.repos.state import sha256_of
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.store.interface import Store
+
+
+@dataclass(frozen=True)
+class ServiceDependencies:
+    """What the service works with. ``monotonic`` is the clock that leases are measured by.
+
+    ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with.
+    """
+
+    store: Store
+    executor: Executor
+    observer: Observer
+    clock: Clock
+    monotonic: Clock
+    limits: Limits
+    horizon_s: float = HORIZON_S
+    confirm_store: Callable[[], None] = lambda: None
+
+
+class Opener:
+    """Gives one agent's warm repository, known to be at the journal's newest entry, while its place is held."""
+
+    def __init__(
+        self, dependencies: ServiceDependencies, held: HeldRepo, layout: Layout, lease: Lease
+    ) -> None:
+        self._dependencies = dependencies
+        self._held = held
+        self._layout = layout
+        self._lease = lease
+        self._journal = JournalReader(dependencies.store, layout, dependencies.executor)
+
+    def current(self) -> WarmRepo:
+        """Return the repository at the journal's newest entry, and with no delete unfinished.
+
+        Raises:
+            UnavailableError: the store does not say what is the newest.
+            JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
+        """
+        repo = self._held.find()
+        if repo is None:
+            repo = self._open_cold()
+        elif not repo.is_current(self._lease, self._dependencies.monotonic()):
+            repo = self._brought_up_to_date(repo)
+        if repo.needs_cleaning:
+            repo = self.clean(repo)
+        if repo.state.begun:
+            self._held.keep(repo)
+        return repo
+
+    def has_legacy_layout(self) -> bool:
+        """Whether files of the legacy layout lie where the journal is."""
+        return self._journal.has_legacy_layout()
+
+    def clean(self, repo: WarmRepo) -> WarmRepo:
+        """Finish a delete: clean the store below its seal, and forget the objects here."""
+        state = repo.state
+        clean(
+            self._dependencies.store,
+            self._layout,
+            state.seal,
+            state.ledger.lines(),
+            self._dependencies.executor,
+        )
+        fresh = self._held.fresh(state)
+        fresh.trust = fresh.trust.proven(self._lease).cleaned(state.seal)
+        self._held.keep(fresh)
+        return fresh
+
+    def forget_old_lines(self, repo: WarmRepo) -> None:
+        """Forget ledger lines that no message can ask for any more."""
+        repo.state.ledger.forget(self._dependencies.clock(), self._dependencies.horizon_s)
+
+    def _brought_up_to_date(self, repo: WarmRepo) -> WarmRepo:
+        if not self._catch_up(repo):
+            self._dependencies.confirm_store()  # a store that lost entries may be another one
+            self._held.drop()
+            return self._open_cold()
+        repo.trust = repo.trust.proven(self._lease)
+        return repo
+
+    def _catch_up(self, repo: WarmRepo) -> bool:
+        """Take in what was appended since; False when the local copy is of no use any more."""
+        state = repo.state
+        if not repo.trust.is_verified:
+            if not self._journal.has_entry(state.seq, state.tip_sha256, sha256_of):
+                return False
+            repo.trust = repo.trust.verified()
+        try:
+            entries = self._journal.since(state.seq)
+        except LocalCopyStaleError:
+            return False
+        if any(not entry.refs for entry in entries):
+            return False  # deleted meanwhile: a deleted repository's objects must not stay readable
+        repo.absorb(entries)
+        return True
+
+    def _open_cold(self) -> WarmRepo:
+        self._dependencies.observer.count("repo.opened_cold")
+        opening = self._journal.open()
+        if opening.seq == 0:
+            self._dependencies.confirm_store()  # an empty place is not an empty store
+        repo = self._held.fresh()
+        if opening.base is not None:
+            repo.begin_from(opening.base)
+        repo.absorb(opening.entries)
+        self.forget_old_lines(repo)
+        repo.trust = repo.trust.proven(self._lease)
+        return repo
