@@ -18,12 +18,14 @@ from memrepo import Job, Limits, MemoryRepo
 from memrepo.cli.table import PRODUCER
 from memrepo.jobs.job import Dispatcher
 from memrepo.jobs.pending import Pending
+from memrepo.wire import operations
 from memrepo.wire.operations import OPERATIONS, Operation, operation_of
 from memrepo.wire.requests import reads, writes
 from memrepo.wire.requests.base import Request
 from memrepo_worker.service.reads import READS
 from memrepo_worker.service.results import RESULTS
 from memrepo_worker.service.writes.table import WRITES
+from tests.commands.table import TABLE
 from tests.support.documents import ROOT
 from tests.support.samples import PRIVATE, SAMPLES
 
@@ -87,6 +89,12 @@ def test_every_request_that_names_an_operation_has_its_row_in_the_table() -> Non
     assert {operation.request for operation in OPERATIONS.values()} == written
 
 
+def test_no_two_operations_have_one_name() -> None:
+    rows = [item for item in vars(operations).values() if isinstance(item, Operation)]
+
+    assert sorted(row.name for row in rows) == sorted(OPERATIONS)
+
+
 def test_every_operation_is_a_call_of_a_memory() -> None:
     calls = {name for name, item in vars(MemoryRepo).items() if callable(item) and not name.startswith("_")}
 
@@ -125,6 +133,10 @@ def test_every_operation_can_be_asked_on_the_command_line() -> None:
 
 def test_every_command_is_in_the_table_of_commands() -> None:
     assert {row.place for row in PRODUCER.values()} >= set(commands())
+
+
+def test_every_command_is_tried_in_every_situation() -> None:
+    assert set(TABLE) >= set(PRODUCER)
 
 
 def test_every_operation_is_driven_through_the_queue_and_inline() -> None:
