@@ -141,6 +141,10 @@ class MemoryRepo:
         request = reads.GetHistoryRequest(**self._head(), path=path, ref=ref, limit=limit, after=after)
         return self._ask(operations.GET_HISTORY, request)
 
+    def get_commit(self, ref: str = "HEAD") -> Job[MemoryCommit]:
+        """Describe one commit: its message, author, files and line counts; the job raises ``RefNotFoundError``."""
+        return self._ask(operations.GET_COMMIT, reads.GetCommitRequest(**self._head(), ref=ref))
+
     def get_head_sha(self, branch: str = "main") -> Job[str]:
         """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
         request = reads.GetHeadShaRequest(**self._head(), branch=branch)

@@ -203,6 +203,16 @@ PRODUCER: Mapping[str, Row] = {
         },
         {CONFLICT: READS},
     ),
+    "show": Row(
+        "show acme {agent} main~1",
+        COMMIT_KEYS,
+        {
+            NOTHING: Case("show acme {agent} main~9", 3, "'main~9' goes past", "RefNotFoundError"),
+            BAD: Case("show acme {agent} main^", 2, "REF: must be HEAD, a branch", INVALID),
+            **over_the_queue("show acme {agent}"),
+        },
+        {CONFLICT: READS},
+    ),
     "ls": Row(
         "ls acme {agent}",
         "path sha size executable",

@@ -171,6 +171,19 @@ def test_history_goes_by_page_and_by_file(repo: MemoryRepo) -> None:
     assert done(repo.get_history("never")) == []
 
 
+def test_one_commit_is_described_by_any_ref_as_history_describes_it(repo: MemoryRepo) -> None:
+    done(repo.commit({"x": "1\n2\n"}, "two lines", author=ANN))
+    newest, first = done(repo.get_history())
+
+    assert [done(repo.get_commit(ref)) for ref in ("HEAD", "main", newest.sha, newest.sha[:7])] == [
+        newest
+    ] * 4
+    assert done(repo.get_commit()) == newest
+    assert done(repo.get_commit("main~1")) == first
+    with pytest.raises(RefNotFoundError, match="'main~2'"):
+        done(repo.get_commit("main~2"))
+
+
 def test_a_commit_that_changes_nothing_says_so_and_describes_the_head(repo: MemoryRepo) -> None:
     head = done(repo.get_history())[0]
 

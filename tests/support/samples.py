@@ -140,6 +140,13 @@ SAMPLES: Mapping[str, Sample] = {
         shown="1 items",
         ask=lambda repo: repo.get_history(PATH),
     ),
+    "get_commit": Sample(
+        body={"ref": "draft"},
+        digest="537a775b5edc0d40beaa4314a6368e13",
+        result=MemoryCommit(**COMMIT),
+        shown=f"{SHA} 1 files",
+        ask=lambda repo: repo.get_commit("main"),
+    ),
     "get_head_sha": Sample(
         body={"branch": "draft"},
         digest="237fb6afa62cdd4e196890a8d9efa3bb",

@@ -1,4 +1,4 @@
-"""Commands that read a memory: ``cat``, ``ls``, ``log``, ``head``."""
+"""Commands that read a memory: ``cat``, ``ls``, ``log``, ``show``, ``head``."""
 
 from __future__ import annotations
 
@@ -114,6 +114,21 @@ def log(
         return
     for commit in commits:
         show_commit(commit)
+
+
+@click.command()
+@of_agent
+@click.argument("ref", default="HEAD")
+@timeout_option
+@json_option
+def show(org: str, agent: str, ref: str, timeout_s: float, as_json: bool) -> None:
+    """Show one commit: its author, date, message and counts.
+
+    REF is a branch, a tag or a sha (7 digits will do); main~1 is the commit before main.
+    """
+    with client() as repos:
+        commit = outcome_of(repo_of(repos, org, agent).get_commit(ref), timeout_s)
+    show_json(commit) if as_json else show_commit(commit)
 
 
 @click.command()

@@ -70,5 +70,6 @@ PRODUCER: Mapping[str, Row] = {
     "log": Row("memrepo.cli.read:log", "List commits, newest first."),
     "ls": Row("memrepo.cli.read:ls", "List files: x for executable, bytes, path."),
     "restore": Row("memrepo.cli.branch:restore", "Bring old content back as a new commit."),
+    "show": Row("memrepo.cli.read:show", "Show one commit: author, date, message, counts."),
 }
 """The producer's own commands."""

@@ -92,6 +92,10 @@ def _of_file(file: models.MemoryFile) -> str:
     return f"{file.sha} {file.size} bytes"
 
 
+def _of_commit(commit: models.MemoryCommit) -> str:
+    return f"{commit.sha} {len(commit.files_changed)} files"
+
+
 def _of_diff(diff: models.Diff) -> str:
     return f"{diff.base_sha} {diff.target_sha} {len(diff.files)} files"
 
@@ -120,6 +124,7 @@ GET_FILES = _row(reads.GetFilesRequest, TypeAdapter(models.Snapshot), _of_files)
 GET_FILE = _row(reads.GetFileRequest, TypeAdapter(models.MemoryFile), _of_file)
 LIST_FILES = _row(reads.ListFilesRequest, TypeAdapter(list[models.FileInfo]), _of_list)
 GET_HISTORY = _row(reads.GetHistoryRequest, TypeAdapter(list[models.MemoryCommit]), _of_list)
+GET_COMMIT = _row(reads.GetCommitRequest, TypeAdapter(models.MemoryCommit), _of_commit)
 GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str), str)
 DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff), _of_diff)
 RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult), _of_write)

@@ -13,6 +13,7 @@ from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import (
     DiffRequest,
     FindRequestRequest,
+    GetCommitRequest,
     GetFileRequest,
     GetFilesRequest,
     GetHeadShaRequest,
@@ -133,6 +134,10 @@ def _get_history(
     return [describe(repo, sha) for sha in shas]
 
 
+def _get_commit(request: GetCommitRequest, view: View, repo: WarmRepo, limits: Limits) -> MemoryCommit:
+    return describe(repo, resolve(request.ref, view, repo.reader))
+
+
 def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> Diff:
     base, target = (resolve(ref, view, repo.reader) for ref in (request.base, request.target))
     trees = [repo.reader.commit(sha).tree for sha in (base, target)]
@@ -183,6 +188,7 @@ READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
     GetFileRequest: _get_file,
     ListFilesRequest: _list_files,
     GetHistoryRequest: _get_history,
+    GetCommitRequest: _get_commit,
     GetHeadShaRequest: _get_head_sha,
     DiffRequest: _diff,
     ListBranchesRequest: _list_branches,

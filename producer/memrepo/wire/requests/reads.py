@@ -107,6 +107,12 @@ class GetHistoryRequest(ReadRequest):
             values.check_ref(self.after, "after")
 
 
+class GetCommitRequest(ReadRequest):
+    """Describe the commit at one ref."""
+
+    OPERATION: ClassVar[str] = "get_commit"
+
+
 class GetHeadShaRequest(Request):
     """Ask where a branch is."""
 
