@@ -23,8 +23,8 @@ from memrepo.routing import shard_of
 from memrepo.wire.cancellation import RECORD_KEPT_S, cancel
 from memrepo.wire.keys import OWNERS_KEY, unacked_key
 from memrepo_worker.app import build_app
+from memrepo_worker.queues.leases.leases import read_owners
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.shards import read_owners
 from memrepo_worker.queues.results.backend import ResultBackend, Waiting
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS

@@ -9,9 +9,10 @@ import redis
 from memrepo.limits import Limits
 from memrepo_worker.app import build_app
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
 from tests.support.ports import free_port
@@ -58,8 +59,9 @@ def test_settings_come_from_the_environment_with_the_broker_also_keeping_results
 
 def test_a_rediss_address_is_spoken_to_over_tls_with_the_servers_proof() -> None:
     tls = WorkerSettings(broker_url="rediss://h:1/0", result_url="rediss://h:1/0")
-    shards = Shards(redis.Redis(), "w", 1.0)
-    app = build_app(tls, ShardContext(shards, OwnedShards(), Counters()))
+    broker = redis.Redis()
+    leases, messages = RedisLeases(broker, "w", 1.0), RedisMessages(broker)
+    app = build_app(tls, ShardContext(leases, messages, OwnedShards(), Counters()))
 
     with app.connection_for_read() as connection:
         assert connection.ssl == {"ssl_cert_reqs": "required"}

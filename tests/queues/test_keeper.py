@@ -10,8 +10,8 @@ import redis
 
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
+from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.shards import Shards
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -40,8 +40,8 @@ _NUMBERS = count()
 
 
 def keeper(server: Valkey, name: str, lease_s: float) -> Keeper:
-    shards = Shards(redis.Redis(port=server.port), name, lease_s)
-    return Keeper(shards, OwnedShards(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
+    leases = RedisLeases(redis.Redis(port=server.port), name, lease_s)
+    return Keeper(leases, OwnedShards(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
 
 
 def owned(one: Keeper) -> set[int]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.shards import Shards, pop
+from memrepo_worker.queues.transport.messages import pop
 from memrepo_worker.queues.transport.tracking import TrackingConnection
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
@@ -32,7 +33,7 @@ def others(server: Valkey) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def owned_shards(others: redis.Redis) -> list[OwnedShard]:
-    tokens = Shards(others, "worker", 60).take([0, 1], iter(("token-a", "token-b")).__next__)
+    tokens = RedisLeases(others, "worker", 60).take([0, 1], iter(("token-a", "token-b")).__next__)
     return [OwnedShard(shard, token, 0.0) for shard, token in tokens.items()]
 
 
@@ -69,7 +70,7 @@ def test_any_producers_push_is_announced_each_time_after_the_queue_was_looked_at
 def test_other_workers_deliveries_are_not_announced(
     watching: TrackingConnection, others: redis.Redis
 ) -> None:
-    [shard] = Shards(others, "other", 60).take([7], lambda: "token-c").items()
+    [shard] = RedisLeases(others, "other", 60).take([7], lambda: "token-c").items()
     heard(watching)  # the owners changed, which is no queue of ours
     others.lpush("memrepo.007", "message")
     assert look(others, [OwnedShard(*shard, 0.0)]) == [1]

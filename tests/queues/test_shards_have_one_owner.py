@@ -16,10 +16,11 @@ from memrepo.errors import MemoryRepoBusyError
 from memrepo.routing import shard_of
 from memrepo.settings import Settings
 from memrepo_worker.group import Agent
+from memrepo_worker.queues.leases.leases import read_owners
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.shards import pop, read_owners
 from memrepo_worker.queues.leases.status import read_shards
 from memrepo_worker.queues.transport.channel import POP_MESSAGES_MAX
+from memrepo_worker.queues.transport.messages import pop
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
 from tests.support.sending import Sender, sender

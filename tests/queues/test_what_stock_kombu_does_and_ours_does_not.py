@@ -20,10 +20,11 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.scripts import POP
-from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
+from memrepo_worker.queues.transport.messages import RedisMessages
+from memrepo_worker.queues.transport.scripts import POP
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -68,14 +69,14 @@ class Client:
 class Process:
     """What one worker process has of our transport."""
 
-    shards: Shards
+    leases: RedisLeases
     owned_shards: OwnedShards
     shard_context: ShardContext
     connect: Callable[[], Client]
 
     def take(self) -> bool:
         """Take the shard; return whether it was to be had."""
-        tokens = self.shards.take([SHARD], lambda: f"token-{next(_NUMBERS)}")
+        tokens = self.leases.take([SHARD], lambda: f"token-{next(_NUMBERS)}")
         for shard, token in tokens.items():
             self.owned_shards.begin(shard, token, 0.0)
         return bool(tokens)
@@ -104,9 +105,10 @@ class Scene:
         return client
 
     def ours(self, lease_s: float = 60.0) -> Process:
-        shards = Shards(redis.Redis(port=self._server.port), f"worker-{next(_NUMBERS)}", lease_s)
+        broker = redis.Redis(port=self._server.port)
+        leases = RedisLeases(broker, f"worker-{next(_NUMBERS)}", lease_s)
         owned_shards = OwnedShards()
-        shard_context = ShardContext(shards, owned_shards, Counters())
+        shard_context = ShardContext(leases, RedisMessages(broker), owned_shards, Counters())
 
         def connect() -> Client:
             connection = self._connection(transport=transport_for(shard_context))
@@ -114,7 +116,7 @@ class Scene:
             client.consume()
             return client
 
-        return Process(shards, owned_shards, shard_context, connect)
+        return Process(leases, owned_shards, shard_context, connect)
 
     def queued(self) -> list[int]:
         """Return what lies in the queue, the next to be delivered first."""
@@ -154,7 +156,7 @@ def test_1_closing_a_channel_reverses_what_it_had_fetched(scene: Scene) -> None:
     client.deliver()
     scene.push(4)
     client.connection.release()
-    ours.shards.release(list(ours.owned_shards.all().values()))
+    ours.leases.release(list(ours.owned_shards.all().values()))
     assert scene.queued() == [1, 2, 3, 4]
 
 
@@ -334,6 +336,6 @@ def test_a_server_without_memory_loses_no_message_and_ends_no_worker(scene: Scen
 
 def test_taking_again_after_a_lost_answer_finds_the_shard_taken(scene: Scene) -> None:
     ours = scene.ours()
-    assert ours.shards.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
-    assert ours.shards.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
-    assert ours.shards.take([SHARD], lambda: "another") == {}
+    assert ours.leases.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
+    assert ours.leases.take([SHARD], lambda: "one-token") == {SHARD: "one-token"}
+    assert ours.leases.take([SHARD], lambda: "another") == {}

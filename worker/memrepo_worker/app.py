@@ -25,11 +25,12 @@ from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.ownership import Ownership
 from memrepo_worker.queues.consumer.program import Program
 from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count
+from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
+from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
@@ -126,8 +127,8 @@ def run_worker(
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
-    shards = Shards(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
-    shard_context = ShardContext(shards, OwnedShards(), observer)
+    leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
+    shard_context = ShardContext(leases, RedisMessages(broker), OwnedShards(), observer)
     if settings.log.tells_requests:
         observer.listen(tell_request)
     worker = Program(
@@ -144,6 +145,7 @@ def run_worker(
         handler=handler,
         counters=observer,
         random=Random(),  # noqa: S311 - jitter needs no cryptography
+        broker_client=broker,
         shard_context=shard_context,
         new_token=lambda: uuid4().hex,
         exit_now=os._exit,

@@ -1,8 +1,25 @@
-"""What several scripts of the queues begin with."""
+"""What several scripts of the queues begin with, and the forms of their arguments."""
 
 from __future__ import annotations
 
-from memrepo.redis.script import lua
+from collections.abc import Iterable, Sequence
+
+from memrepo.redis.script import Argument, lua
+from memrepo.routing import queue_name
+from memrepo.wire.keys import unacked_key
 
 OWNED = lua(__package__, "owned")
 """The fence: whether a token is the present owner's. Put before the scripts that need it."""
+
+CLOCK = lua(__package__, "clock")
+"""The time by Redis' own clock, as ``now_us`` and ``now_ms``."""
+
+
+def queues_of(shards: Sequence[int]) -> list[Argument]:
+    """Return the keys of each shard: its queue, and its messages that are not acknowledged."""
+    return [key for shard in shards for key in (queue_name(shard), unacked_key(queue_name(shard)))]
+
+
+def pairs(items: Iterable[tuple[Argument, Argument]]) -> list[Argument]:
+    """Return shards and tokens as a script takes them: one after the other."""
+    return [part for pair in items for part in pair]

@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from kombu.message import Message
+from redis import Redis
 
 from memrepo.errors import InvalidRequestError
 from memrepo.routing import shard_of
@@ -17,9 +18,9 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer, refuse
 from memrepo_worker.queues.consumer.events import TaskEvents
 from memrepo_worker.queues.consumer.responder import Responder
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
-from memrepo_worker.queues.leases.shards import read_tag
 from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.messages import read_tag
 from memrepo_worker.scheduling.attempts import Attempts
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
@@ -38,6 +39,7 @@ class Intake(bootsteps.StartStopStep):
         handler: GroupHandler,
         counters: Counters,
         random: Random,
+        broker_client: Redis,
         shard_context: ShardContext,
         **options: Any,
     ) -> None:
@@ -49,7 +51,7 @@ class Intake(bootsteps.StartStopStep):
         together = settings.broker_url == settings.result_url
         backend = consumer.app.backend
         self.payloads = Payloads(
-            shard_context.shards.client,
+            broker_client,
             backend.client,
             backend.until_done,
             settings.limits,
@@ -60,7 +62,7 @@ class Intake(bootsteps.StartStopStep):
             backend,
             self.payloads,
             settings.limits,
-            None if together else shard_context.shards,
+            None if together else shard_context.messages,
             consumer.hostname,
             counters,
         )

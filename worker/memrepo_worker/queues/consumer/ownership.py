@@ -18,8 +18,8 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.task_request import RequestTicket
 from memrepo_worker.queues.leases.keeper import Keeper
-from memrepo_worker.queues.leases.shards import shard_of_queue
 from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.messages import shard_of_queue
 from memrepo_worker.scheduling.mailbox import Mailbox
 from memrepo_worker.settings import WorkerSettings
 
@@ -54,7 +54,7 @@ class Ownership(bootsteps.StartStopStep):
         signals.worker_shutting_down.connect(self._count_signal)
         consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
         self.keeper = Keeper(
-            shard_context.shards,
+            shard_context.leases,
             shard_context.owned_shards,
             holder=self,
             count=settings.shards,

@@ -24,9 +24,9 @@ from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.consumer.ended import request_ended, share_s
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.backend import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.results.payloads import Payloads
+from memrepo_worker.queues.transport.messages import Messages
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Responder:
     """Answers requests, a group at a time.
 
-    ``shards`` is None where the broker's database keeps the results too: then result and acknowledgement are one
+    ``messages`` is None where the broker's database keeps the results too: then result and acknowledgement are one
     step.
     """
 
@@ -44,14 +44,14 @@ class Responder:
         backend: ResultBackend,
         payloads: Payloads,
         limits: Limits,
-        shards: Shards | None,
+        messages: Messages | None,
         worker: str,
         observer: Observer,
     ) -> None:
         self._backend = backend
         self._payloads = payloads
         self._limits = limits
-        self._shards = shards
+        self._messages = messages
         self._worker = worker
         self._observer = observer
         self._pid = os.getpid()
@@ -184,11 +184,11 @@ class Responder:
     def _finish(
         self, owned_shard: OwnedShard, numbers: Sequence[str], results: Sequence[StoredResult]
     ) -> bool:
-        if self._shards is None:
+        if self._messages is None:
             finished = self._backend.finish(results, owned_shard, numbers)
         else:
             self._backend.store_all(results)
-            finished = self._backend.ensure_acknowledged(self._shards, owned_shard, numbers)
+            finished = self._backend.ensure_acknowledged(self._messages, owned_shard, numbers)
         owned_shard.delivered.difference_update(numbers)
         return finished
 

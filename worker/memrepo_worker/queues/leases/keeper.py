@@ -15,9 +15,9 @@ from memrepo.redis.errors import meaning_of
 from memrepo_worker.logs import counted, log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.balance import plan
+from memrepo_worker.queues.leases.leases import Leases, Overview
 from memrepo_worker.queues.leases.moves import Moves
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.shards import Overview, Shards
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Keeper:
     go; when nothing of it runs, it is released, and what was let go lies in its queue again, in order.
     """
 
-    shards: Shards
+    leases: Leases
     owned_shards: OwnedShards
     holder: Holder
     count: int
@@ -67,7 +67,7 @@ class Keeper:
     @property
     def beat_s(self) -> float:
         """How long it is between two heartbeats."""
-        return min(1.0, self.shards.lease_s / 5)
+        return min(1.0, self.leases.lease_s / 5)
 
     def start(self) -> None:
         """Take this worker's share, then keep it. Starting again changes nothing."""
@@ -87,7 +87,7 @@ class Keeper:
         owned_shards = self.owned_shards.all()
         self.owned_shards.close(owned_shards)
         try:
-            self.shards.release(list(owned_shards.values()), leaving=True)
+            self.leases.release(list(owned_shards.values()), leaving=True)
         except RedisError as error:
             reason = meaning_of(error).reason
             message = f"could not give {counted(len(owned_shards), 'shard')} up; the leases run out: {reason}"
@@ -116,21 +116,21 @@ class Keeper:
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
-        overview = self.shards.beat(self.owned_shards.all())
+        overview = self.leases.beat(self.owned_shards.all())
         self._moves = Moves()
         try:
             self._move(overview, asked_s)
         finally:
             if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
-                others = [worker for worker in overview.workers if worker != self.shards.worker]
+                others = [worker for worker in overview.workers if worker != self.leases.worker]
                 self._moves.tell(logger, len(self._open()), self.count, others)
 
     def _move(self, overview: Overview, asked_s: float) -> None:
         self._lose(overview)
-        self.owned_shards.extend(self.owned_shards.all(), asked_s + self.shards.lease_s)
+        self.owned_shards.extend(self.owned_shards.all(), asked_s + self.leases.lease_s)
         self._release_clear()
         moves = plan(
-            self.shards.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
+            self.leases.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
         )
         self._give(moves.give)
         self._take(self._takeable(moves.take, overview), overview, asked_s)
@@ -161,7 +161,7 @@ class Keeper:
         owned_shards = self.owned_shards.all()
         clear = [shard for shard in self._leaving() if self.holder.is_clear(shard)]
         if clear:
-            self.shards.release([owned_shards[shard] for shard in clear])
+            self.leases.release([owned_shards[shard] for shard in clear])
             self.owned_shards.end(clear)
             self._moves.given += len(clear)
             self.observer.count("shards.released", len(clear))
@@ -169,19 +169,19 @@ class Keeper:
 
     def _takeable(self, shards: Collection[int], overview: Overview) -> list[int]:
         """Leave out expired ones while the broker is younger than a lease: their owners could not beat."""
-        if overview.expired.keys().isdisjoint(shards) or self._broker_age_s() > self.shards.lease_s:
+        if overview.expired.keys().isdisjoint(shards) or self._broker_age_s() > self.leases.lease_s:
             return list(shards)
         return [shard for shard in shards if shard not in overview.expired]
 
     def _broker_age_s(self) -> float:
-        return float(self.shards.client.info("server")["uptime_in_seconds"])
+        return float(self.leases.server_age_s())
 
     def _take(self, shards: Collection[int], overview: Overview, asked_s: float) -> None:
         if not shards:
             return
-        taken = self.shards.take(list(shards), self.new_token)
+        taken = self.leases.take(list(shards), self.new_token)
         for shard, token in taken.items():
-            self.owned_shards.begin(shard, token, asked_s + self.shards.lease_s)
+            self.owned_shards.begin(shard, token, asked_s + self.leases.lease_s)
         if taken:
             self._moves.take(taken, overview.expired)
             self.observer.count("shards.taken", len(taken))

@@ -12,7 +12,7 @@ from redis import Redis
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY, unacked_key
-from memrepo_worker.queues.leases.shards import read_owners
+from memrepo_worker.queues.leases.leases import read_owners
 
 
 @dataclass(frozen=True, slots=True)

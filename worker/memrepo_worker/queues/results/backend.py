@@ -30,8 +30,8 @@ from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.shards import Shards
 from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
+from memrepo_worker.queues.transport.messages import Messages
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -145,9 +145,11 @@ class ResultBackend(RedisBackend):
         fence: list[Argument] = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
-    def ensure_acknowledged(self, shards: Shards, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
-        """Acknowledge messages on a broker that is not our database; see ``Shards.acknowledge``."""
-        return self.until_done(shards.acknowledge, (owned_shard, numbers))
+    def ensure_acknowledged(
+        self, messages: Messages, owned_shard: OwnedShard, numbers: Sequence[str]
+    ) -> bool:
+        """Acknowledge messages on a broker that is not our database; see ``Messages.acknowledge``."""
+        return self.until_done(messages.acknowledge, (owned_shard, numbers))
 
     def cancel(self, task_id: str, reply_to: str = "") -> bool:
         """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""

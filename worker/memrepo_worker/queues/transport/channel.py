@@ -32,11 +32,12 @@ from memrepo.redis.errors import meaning_of
 from memrepo.routing import queue_name
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
+from memrepo_worker.queues.leases.leases import Leases
 from memrepo_worker.queues.leases.owned import OwnedShard, OwnedShards
-from memrepo_worker.queues.leases.shards import (
+from memrepo_worker.queues.transport.messages import (
     Delivery,
+    Messages,
     Popped,
-    Shards,
     pop,
     read_tag,
     shard_of_queue,
@@ -57,10 +58,16 @@ WATCH, NUDGE = "WATCH", "NUDGE"
 
 
 class ShardContext:
-    """Acknowledges shard messages by their delivery tag, ``shard/number``, from any thread at any time."""
+    """What a worker process has of the shards: leases and messages on the broker, and which shards it owns.
 
-    def __init__(self, shards: Shards, owned_shards: OwnedShards, observer: Observer) -> None:
-        self.shards = shards
+    It acknowledges messages by their delivery tag, ``shard/number``, from any thread at any time.
+    """
+
+    def __init__(
+        self, leases: Leases, messages: Messages, owned_shards: OwnedShards, observer: Observer
+    ) -> None:
+        self.leases = leases
+        self.messages = messages
         self.owned_shards = owned_shards
         self.observer = observer
 
@@ -71,7 +78,7 @@ class ShardContext:
         if owned_shard is not None and number in owned_shard.delivered:
             # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
             owned_shard.delivered.discard(number)
-            self.shards.acknowledge(owned_shard, [number])
+            self.messages.acknowledge(owned_shard, [number])
 
 
 class ShardQoS(kombu_redis.QoS):
@@ -232,7 +239,7 @@ class ShardChannel(kombu_redis.Channel):
         for owned_shard in owned_shards:
             queue = queue_name(owned_shard.shard)
             if queue in self._unchecked:
-                missing = self.shard_context.shards.missing(owned_shard)
+                missing = self.shard_context.messages.missing(owned_shard)
                 self._unchecked.discard(queue)
                 self._deliver_all(owned_shard, missing)
 

@@ -1,0 +1,128 @@
+"""Which shards this process owns, as Redis keeps it: heartbeats, take-over and release, each one script.
+
+This is one side of a seam: ``Leases`` knows no messages, and ``memrepo_worker.queues.transport.messages`` no leases but
+the token that proves one. Where messages lie on the same Redis, what an owner had not acknowledged goes back to its
+queue in the same step in which the lease changes hands; another broker would give it back when its consumer goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis import Redis
+
+from memrepo.redis.script import Answer
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.leases.scripts import BEAT, RELEASE, TAKE
+from memrepo_worker.queues.scripts import pairs, queues_of
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a heartbeat learns. ``owners`` has only shards whose owner's lease holds, ``expired`` the others' owners."""
+
+    lost: tuple[int, ...] = ()
+    workers: tuple[str, ...] = ()
+    owners: Mapping[int, str] = field(default_factory=dict)
+    expired: Mapping[int, str] = field(default_factory=dict)
+
+
+class Leases(Protocol):
+    """What keeps ownership: it speaks for one worker process, which is known by the tokens it was given."""
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker process."""
+        ...
+
+    @property
+    def lease_s(self) -> float:
+        """How long a lease lasts without a heartbeat."""
+        ...
+
+    def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
+        """Prolong this worker's life and leases, and look around."""
+        ...
+
+    def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:
+        """Take those of the shards that are free or whose lease is over; return their new tokens."""
+        ...
+
+    def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
+        """Give shards up; ``leaving`` takes the worker off the list, so that nobody counts on it any more."""
+        ...
+
+    def server_age_s(self) -> float:
+        """Return how long ago the server that keeps the leases was started."""
+        ...
+
+
+@dataclass(frozen=True)
+class RedisLeases:
+    """Leases in Redis. Every method is one round trip and raises ``redis.RedisError``."""
+
+    client: Redis
+    worker: str
+    lease_s: float
+
+    def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
+        """Prolong this worker's life and leases, and look around."""
+        held = pairs((shard, owned_shard.token) for shard, owned_shard in owned_shards.items())
+        answer = BEAT.run(
+            self.client, [OWNERS_KEY, LEASES_KEY, WORKERS_KEY], [self.worker, self._lease_ms, *held]
+        )
+        lost, workers, owners, expired = answer
+        late = frozenset(int(shard) for shard in expired)
+        by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
+        return Overview(
+            lost=tuple(int(shard) for shard in lost),
+            workers=tuple(_text(worker) for worker in workers),
+            owners={shard: worker for shard, worker in by_shard.items() if shard not in late},
+            expired={shard: by_shard.get(shard, "nobody") for shard in late},
+        )
+
+    def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:
+        """Take those of the shards that are free or whose lease is over; return their new tokens.
+
+        What an earlier owner had not acknowledged goes back to the consuming end first, in order.
+        """
+        tokens = {shard: new_token() for shard in shards}
+        args = [self.worker, self._lease_ms, *pairs(tokens.items())]
+        answer = TAKE.run(self.client, [OWNERS_KEY, LEASES_KEY, *queues_of(shards)], args)
+        return {int(shard): tokens[int(shard)] for shard in answer}
+
+    def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
+        """Give shards up: what is not acknowledged goes back, in order, and anybody may take them.
+
+        ``leaving`` takes the worker off the list, so that nobody counts on it any more.
+        """
+        held = pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
+        keys = [
+            OWNERS_KEY,
+            LEASES_KEY,
+            WORKERS_KEY,
+            *queues_of([owned_shard.shard for owned_shard in owned_shards]),
+        ]
+        RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
+
+    def server_age_s(self) -> float:
+        """Return how long ago the server was started: what it says of leases from before that may be old."""
+        return float(self.client.info("server")["uptime_in_seconds"])
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self.lease_s * 1000)
+
+
+def read_owners(flat: Answer) -> dict[int, tuple[str, str]]:
+    """Return token and worker of each shard's owner record."""
+    records_of = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+    records = {int(shard): _text(record).partition(" ") for shard, record in records_of}
+    return {shard: (token, worker) for shard, (token, _, worker) in records.items()}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

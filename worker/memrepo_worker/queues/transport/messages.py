@@ -1,0 +1,110 @@
+"""The messages of shards, as Redis keeps them: delivered and acknowledged under the token of a lease.
+
+The other side of the seam (see ``memrepo_worker.queues.leases.leases``). ``pop`` delivers, ``acknowledge`` removes;
+what was delivered and not acknowledged goes back, in order, when its shard changes hands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis import Redis
+
+from memrepo.limits import MIB
+from memrepo.redis.script import ScriptRunner
+from memrepo.routing import QUEUE_PREFIX, queue_name
+from memrepo.wire.keys import OWNERS_KEY, SEQUENCE_KEY, unacked_key
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.scripts import pairs, queues_of
+from memrepo_worker.queues.transport.scripts import ACKNOWLEDGE, MISSING, POP
+
+MESSAGE_BYTES_MAX = 2 * MIB
+"""What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as it lay in the queue, and the number under which it is kept until it is acknowledged."""
+
+    number: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Popped:
+    """What one pop brought of one shard; ``remaining`` messages were left in the queue."""
+
+    owned: bool
+    remaining: int
+    deliveries: tuple[Delivery, ...]
+
+
+class Messages(Protocol):
+    """What is done with messages that were delivered, under a lease's token: with another owner's nothing happens."""
+
+    def missing(self, owned_shard: OwnedShard) -> list[Delivery]:
+        """Return what was delivered under this lease, but never came to us, oldest first."""
+        ...
+
+    def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
+        """Remove messages for good; return False if the shard has another owner by now."""
+        ...
+
+
+@dataclass(frozen=True)
+class RedisMessages:
+    """Messages in Redis. Every method is one round trip and raises ``redis.RedisError``."""
+
+    client: Redis
+
+    def missing(self, owned_shard: OwnedShard) -> list[Delivery]:
+        """Return what was delivered under this lease, but never came to us, oldest first."""
+        known = list(owned_shard.delivered)
+        answer = MISSING.run(
+            self.client,
+            [OWNERS_KEY, unacked_key(queue_name(owned_shard.shard))],
+            [owned_shard.shard, owned_shard.token, *known],
+        )
+        return sorted(_deliveries(answer), key=lambda delivery: int(delivery.number))
+
+    def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
+        """Remove messages for good; return False if the shard has another owner by now."""
+        keys = [OWNERS_KEY, unacked_key(queue_name(owned_shard.shard))]
+        return bool(ACKNOWLEDGE.run(self.client, keys, [owned_shard.shard, owned_shard.token, *numbers]))
+
+
+def pop(
+    runner: ScriptRunner, owned_shards: Sequence[OwnedShard], *, messages_max: int, bytes_max: int
+) -> list[Popped]:
+    """Deliver messages, oldest first; return for each shard in order what came of it.
+
+    ``messages_max`` is of each shard, so that a deep queue keeps no other waiting; ``bytes_max`` is of all. Of a
+    message over ``MESSAGE_BYTES_MAX`` only the end comes.
+    """
+    keys = [OWNERS_KEY, SEQUENCE_KEY, *queues_of([owned_shard.shard for owned_shard in owned_shards])]
+    held = pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
+    answer = POP.run(runner, keys, [messages_max, bytes_max, MESSAGE_BYTES_MAX, *held])
+    return [Popped(bool(owned), left, tuple(_deliveries(flat))) for owned, left, flat in answer]
+
+
+def shard_of_queue(queue: str) -> int | None:
+    """Return the shard that a queue belongs to, or None if it is no shard's."""
+    number = queue.removeprefix(QUEUE_PREFIX)
+    return int(number) if number != queue and number.isdigit() else None
+
+
+def tag_of(shard: int, number: str) -> str:
+    """Return the delivery tag of a shard's message."""
+    return f"{shard}/{number}"
+
+
+def read_tag(tag: object) -> tuple[int, str] | None:
+    """Return shard and number of a delivery tag, or None if it is not one of ours."""
+    shard, slash, number = tag.partition("/") if isinstance(tag, str) else ("", "", "")
+    return (int(shard), number) if slash and shard.isdigit() else None
+
+
+def _deliveries(flat: Sequence[bytes]) -> list[Delivery]:
+    return [Delivery(number.decode(), raw) for number, raw in zip(flat[::2], flat[1::2], strict=True)]

@@ -1,0 +1,10 @@
+"""The steps of delivery inside Redis, in ``lua/`` (see ``memrepo.wire.keys`` for what they work on)."""
+
+from __future__ import annotations
+
+from memrepo.redis.script import Script, lua
+from memrepo_worker.queues.scripts import CLOCK, OWNED
+
+POP = Script(CLOCK + OWNED + lua(__package__, "pop"))
+MISSING = Script(OWNED + lua(__package__, "missing"))
+ACKNOWLEDGE = Script(OWNED + lua(__package__, "acknowledge"))
