@@ -89,9 +89,7 @@ def test_an_adopted_memory_is_read_and_written_like_any_other(
     assert not list((tmp_path / "store").rglob("HEAD")), "delete also removes the legacy files"
 
 
-def test_commits_that_the_seed_lost_to_gc_are_back(
-    store: LocalStore, adopter: Adopter, tmp_path: Path
-) -> None:
+def test_commits_that_were_lost_to_gc_are_back(store: LocalStore, adopter: Adopter, tmp_path: Path) -> None:
     """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
     gc_at = (9, 20, 21, 22, 40, 59)
     legacy = legacy_repository(store, 60, gc_at=gc_at, files_per_commit=20)
@@ -177,9 +175,7 @@ def test_a_repository_too_broken_is_reported_and_left_untouched(
     assert {item.key: store.get(item.key).data for item in store.list("")} == before
 
 
-def test_nothing_of_the_seeds_configuration_is_run(
-    store: LocalStore, adopter: Adopter, tmp_path: Path
-) -> None:
+def test_nothing_of_its_configuration_is_run(store: LocalStore, adopter: Adopter, tmp_path: Path) -> None:
     legacy = legacy_repository(store, 2)
     trap = tmp_path / "trapped"
     config = (
@@ -193,7 +189,7 @@ def test_nothing_of_the_seeds_configuration_is_run(
     assert not trap.exists()
 
 
-def test_a_worker_that_meets_the_seeds_layout_says_so_and_touches_nothing(
+def test_a_worker_that_meets_the_legacy_layout_says_so_and_touches_nothing(
     store: LocalStore, adopter: Adopter, tmp_path: Path
 ) -> None:
     legacy_repository(store, 1)

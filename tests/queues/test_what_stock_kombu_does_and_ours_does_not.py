@@ -141,7 +141,7 @@ def scene(server: Valkey) -> Iterator[Scene]:
         yield Scene(server, stack)
 
 
-def test_1_closing_a_channel_reverses_what_it_had_fetched(scene: Scene) -> None:
+def test_1_what_a_closed_channel_had_fetched_keeps_its_order(scene: Scene) -> None:
     stock = scene.stock()
     scene.push(1, 2, 3, 4)
     stock.drain(3)
@@ -160,7 +160,7 @@ def test_1_closing_a_channel_reverses_what_it_had_fetched(scene: Scene) -> None:
     assert scene.queued() == [1, 2, 3, 4]
 
 
-def test_2_cancelling_a_queue_does_not_stop_the_pop_in_flight(scene: Scene) -> None:
+def test_2_a_queue_that_was_cancelled_delivers_nothing_more(scene: Scene) -> None:
     stock = scene.stock()
     stock._drained(1)  # leaves a BRPOP in flight
     stock.consumer.cancel()
@@ -180,7 +180,7 @@ def test_2_cancelling_a_queue_does_not_stop_the_pop_in_flight(scene: Scene) -> N
     assert (client.bodies, scene.queued()) == ([], [1, 2, 3])
 
 
-def test_3_a_lost_connection_puts_back_what_is_being_worked_on(scene: Scene) -> None:
+def test_3_a_lost_connection_leaves_alone_what_is_being_worked_on(scene: Scene) -> None:
     stock = scene.stock()
     scene.push(1, 2)
     stock.drain(2)
@@ -200,7 +200,7 @@ def test_3_a_lost_connection_puts_back_what_is_being_worked_on(scene: Scene) -> 
     assert (before.bodies, after.bodies, scene.queued()) == ([1, 2], [3], [])
 
 
-def test_4_an_acknowledgement_after_the_channel_closed_comes_to_nothing_or_kills(scene: Scene) -> None:
+def test_4_an_acknowledgement_after_the_channel_closed_counts(scene: Scene) -> None:
     stock = scene.stock()
     scene.push(1)
     stock.drain(1)
@@ -227,7 +227,7 @@ def test_4_an_acknowledgement_after_the_channel_closed_comes_to_nothing_or_kills
     assert scene.redis.hlen(UNACKED) == 0
 
 
-def test_5_what_a_dead_worker_held_is_overtaken(scene: Scene) -> None:
+def test_5_what_a_dead_worker_held_comes_first(scene: Scene) -> None:
     dead = scene.stock()
     scene.push(1)
     dead.drain(1)
@@ -251,7 +251,7 @@ def test_5_what_a_dead_worker_held_is_overtaken(scene: Scene) -> None:
     assert client.bodies == [1, 2]
 
 
-def test_6_a_worker_that_dies_after_the_pop_loses_the_message(scene: Scene) -> None:
+def test_6_a_worker_that_dies_after_the_pop_loses_nothing(scene: Scene) -> None:
     stock = scene.stock()
     stock._drained(1)  # leaves a BRPOP in flight
     scene.push(1)

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from memrepo.errors import RepoNotAdoptedError, RepoNotFoundError
+from memrepo.errors import (
+    RepoNotAdoptedError,
+    RepoNotFoundError,
+)
 from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import RefusedError, Version, When
 from tests.support.hooked_store import HookedStore
 from tests.support.legacy_repository import LegacyRepository
+from tests.support.merged_history import bundle_with_a_merge
 from tests.support.stock_git import stock_git
-from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, history, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, files, history, writer
 
 PREFIX = "acme/agent-1/repo.git/"
 DAY_S = 24 * 3600.0
@@ -141,3 +146,85 @@ def test_a_delete_that_broke_off_takes_what_an_adopted_repository_left_behind_wi
         "journal/00000000000000000001.bundle",
         "journal/00000000000000000002.bundle",
     ]
+
+
+def assert_only_the_seal_keeps_bytes(store: LocalStore) -> None:
+    found = sizes(store)
+    assert len([key for key in found if key.startswith("base/")]) == 1, found
+    assert len([key for key, size in found.items() if key.startswith("journal/") and size]) == 1, found
+
+
+def test_every_delete_of_an_agent_frees_its_bytes(one: Writer, store: LocalStore) -> None:
+    for _ in range(3):
+        one.ask(create(secret="x"))
+        one.ask(delete())
+        assert_only_the_seal_keeps_bytes(store)
+
+
+def test_a_writer_that_cleaned_one_delete_cleans_the_next_too(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "two") as two:
+        one.ask(create())
+        one.ask(delete())
+        with suppress(RepoNotFoundError):
+            two.ask(files())
+        one.ask(create(secret="x"))
+        request = delete()
+        one.ask(request)
+        two.new_lease()
+        two.ask(request)
+    assert_only_the_seal_keeps_bytes(store)
+
+
+def test_a_seal_holds_its_ledger_alone_whatever_its_group_had_committed(
+    one: Writer, store: LocalStore
+) -> None:
+    one.ask(create())
+
+    committed, _, deleted = one.group(commit("secret", {"secret": "content" * 50}), files(), delete())
+
+    assert committed.created
+    assert deleted is None
+    assert_only_the_seal_keeps_bytes(store)
+    seal = next(key for key, size in sizes(store).items() if key.startswith("journal/") and size)
+    data = store.get(f"{PREFIX}{seal}").data
+    assert int.from_bytes(data[data.index(b"PACK") + 8 :][:4]) == 1, "the seal holds more than its ledger"
+
+
+def test_an_import_waits_until_an_unfinished_delete_has_freed_its_bytes(
+    store: LocalStore, transfer: Transfer, tmp_path: Path
+) -> None:
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "one") as one:
+        one.ask(create(secret="x"))
+
+        def crash() -> None:
+            raise KeyboardInterrupt
+
+        hooked.after_put = crash
+        with suppress(KeyboardInterrupt):
+            one.ask(delete())
+        bundle = bundle_with_a_merge(tmp_path)
+
+        from memrepo.errors import RepoExistsError
+
+        with pytest.raises(RepoExistsError, match="being deleted"):
+            transfer.import_(AGENT, bundle)
+        one.new_lease()
+        with suppress(RepoNotFoundError):
+            one.ask(files())
+        transfer.import_(AGENT, bundle)
+
+    assert sizes(store)["journal/00000000000000000001.bundle"] == 0
+
+
+def test_a_worker_that_met_a_deleted_memory_sees_an_import(
+    one: Writer, transfer: Transfer, tmp_path: Path
+) -> None:
+    one.ask(create())
+    one.ask(delete())
+
+    transfer.import_(AGENT, bundle_with_a_merge(tmp_path))
+
+    assert one.ask(history())[0].message == "merge"

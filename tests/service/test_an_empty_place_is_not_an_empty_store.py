@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.identity import IDENTITY_KEY, begin_identity
 from memrepo_worker.store.interface import UnavailableError
-from tests.support.writers import Writer, commit, create, writer
+from tests.support.writers import Writer, commit, create, files, writer
 
 
 class Bucket(StoreDecorator):
@@ -118,3 +119,30 @@ def test_a_folder_takes_no_commit_while_another_is_in_its_place(tmp_path: Path) 
         (tmp_path / "away").rename(folder)
         worker.ask(commit("kept"))
         assert worker.messages()[-1:] == ["kept"]
+
+
+def test_an_agents_folder_that_was_emptied_under_a_warm_repository_is_noticed(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    one.ask(create())
+    one.ask(commit("old"))
+    shutil.rmtree(tmp_path / "store" / "acme")
+    one.new_lease()
+
+    with pytest.raises(RepoNotFoundError):
+        one.ask(files())
+    one.ask(create(new="life"))
+
+    with writer(store, tmp_path / "two") as two:
+        assert two.texts() == {"new": "life"}
+
+
+def test_an_agents_folder_that_was_emptied_while_the_worker_was_down_is_noticed(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+    shutil.rmtree(tmp_path / "store" / "acme")
+
+    with writer(store, tmp_path / "one") as again, pytest.raises(RepoNotFoundError):
+        again.ask(files())

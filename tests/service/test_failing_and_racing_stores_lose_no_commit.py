@@ -1,9 +1,9 @@
-"""Faults of the system that memrepo descends from that show only when the store fails, races, or grows."""
+"""Whatever a store does, fail, race, or grow, no commit that was acknowledged is lost and no verdict changes."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Barrier, Thread
@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from memrepo.errors import RepoNotFoundError
+from memrepo.errors import RepoNotFoundError, RequestExpiredError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import UnavailableError, Version, When
 from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
 from tests.support.hooked_store import HookedStore
 from tests.support.stock_git import git, restore
-from tests.support.writers import AGENT, Writer, commit, create, delete, writer, writers
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer, writers
 
 MANY = 2_200
 
 
-def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path: Path) -> None:
+def test_acknowledged_commits_stay_though_git_gc_packs_the_refs(tmp_path: Path) -> None:
     """There it took about 2,000 commits for gc to pack the refs; a stale loose ref then hid all later commits."""
     store = LocalStore(tmp_path / "store")
     with writer(store, tmp_path / "one") as one:
@@ -45,7 +46,7 @@ def test_acknowledged_commits_vanish_once_git_gc_packs_the_refs(tmp_path: Path) 
     assert int(git(restored, "rev-list", "--count", "main")) == MANY + 2
 
 
-def test_one_failed_put_leaves_a_repository_that_can_neither_be_read_nor_written(tmp_path: Path) -> None:
+def test_after_a_failed_put_the_repository_is_read_and_written_on(tmp_path: Path) -> None:
     inner = LocalStore(tmp_path / "store")
     for fault in (Fault.LOST, Fault.TIMEOUT, Fault.ANSWER_LOST, Fault.CONFLICT, Fault.THROTTLED, Fault.LATE):
         agent_store = FaultyStore(inner, first_put(fault))
@@ -77,7 +78,7 @@ def until_answered(one: Writer, group: Sequence[Request], attempts: int = 10) ->
     raise AssertionError(f"not answered in {attempts} attempts")
 
 
-def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_data(tmp_path: Path) -> None:
+def test_a_slow_upload_and_quick_ones_beside_it_are_all_kept(tmp_path: Path) -> None:
     """There is no lock to expire: a writer that sleeps through any time at all finds that its number was taken."""
     store = LocalStore(tmp_path / "store")
     slow = HookedStore(store)
@@ -91,7 +92,7 @@ def test_the_lock_expires_under_a_slow_upload_and_one_of_two_writers_loses_its_d
         assert two.messages() == ["Initial commit", *(f"meanwhile {number}" for number in range(3)), "slow"]
 
 
-def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(tmp_path: Path) -> None:
+def test_eight_commits_at_once_are_all_kept(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     with writers(store, tmp_path, 8) as many:
         many[0].ask(create())
@@ -111,7 +112,7 @@ def test_eight_commits_at_once_without_a_lock_are_acknowledged_and_one_survives(
         assert sorted(many[0].messages()) == ["Initial commit", *(f"racer {number}" for number in range(8))]
 
 
-def test_readers_see_half_finished_uploads(tmp_path: Path) -> None:
+def test_readers_see_whole_commits_alone(tmp_path: Path) -> None:
     """A reader that looks at every moment of a commit of two files sees both, or none."""
     store = LocalStore(tmp_path / "store")
     hooked = HookedStore(store)
@@ -130,7 +131,7 @@ def test_readers_see_half_finished_uploads(tmp_path: Path) -> None:
     assert seen == [{"begin"}, {"begin", "left", "right"}, {"begin", "left", "right"}]
 
 
-def test_a_racing_commit_resurrects_a_deleted_repository_in_part(tmp_path: Path) -> None:
+def test_a_commit_that_races_with_a_delete_begins_nothing_anew(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     hooked = HookedStore(store)
     with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "two") as two:
@@ -143,3 +144,64 @@ def test_a_racing_commit_resurrects_a_deleted_repository_in_part(tmp_path: Path)
         assert isinstance(racing, RepoNotFoundError)
         with pytest.raises(RepoNotFoundError):
             two.texts()
+
+
+class Standin(StoreDecorator):
+    """A store whose puts go elsewhere."""
+
+    def __init__(self, store: LocalStore, put: Callable[[str, bytes, When], Version]) -> None:
+        super().__init__(store)
+        self._put = put
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        return self._put(key, data, when)
+
+
+def test_a_request_that_was_refused_as_expired_stays_so_though_its_create_arrives_late(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    hooked = HookedStore(store)
+    request = commit("slow")
+    with writer(hooked, tmp_path / "one") as one:
+        one.ask(create())
+        put = hooked._store.put
+        late = []
+
+        def lost(key: str, data: bytes, when: When) -> Version:
+            late.append((key, data, when))
+            raise UnavailableError("under way")
+
+        hooked._store = Standin(store, lost)
+        with pytest.raises(UnavailableError):
+            one.ask(request)
+        hooked._store = store
+        object.__setattr__(one.service.dependencies, "clock", lambda: NOW_S + 90_000)
+
+        with pytest.raises(RequestExpiredError):
+            one.ask(request)
+
+        with suppress(Exception):
+            put(*late[0])
+        one.new_lease()
+        with pytest.raises(RequestExpiredError):
+            one.ask(request)
+
+
+def test_a_commit_before_the_create_of_its_group_stays_refused_when_the_answer_was_lost(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    hooked = HookedStore(store)
+    early, begin = commit("early"), create()
+    with writer(hooked, tmp_path / "one") as one, writer(store, tmp_path / "two") as two:
+
+        def crash() -> None:
+            raise KeyboardInterrupt
+
+        hooked.after_put = crash
+        with suppress(KeyboardInterrupt):
+            one.group(early, begin)
+
+        outcomes = two.group(early, begin)
+
+    assert isinstance(outcomes[0], RepoNotFoundError)
+    assert outcomes[1].created

@@ -1,0 +1,50 @@
+"""Large contents are compared by a process that has a limit of time, so that no other thread waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.writers import Writer, commit, create, writer
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Writer]:
+    with writer(LocalStore(tmp_path / "store"), tmp_path / "one") as one:
+        yield one
+
+
+def test_a_large_comparison_is_made_by_a_process(one: Writer) -> None:
+    rnd = Random(1)
+    lines = [b"%d\n" % number for number in range(60_000)]
+    contents = []
+    for _ in range(2):
+        rnd.shuffle(lines)
+        contents.append(b"".join(lines))
+    one.ask(create())
+    one.ask(commit("before", {"big": contents[0].decode()}))
+    started = one.counters.snapshot().get("process.started", 0)
+
+    result = one.ask(commit("after", {"big": contents[1].decode()}))
+
+    assert one.counters.snapshot()["process.started"] == started + 1, "compared in this process"
+    assert result.additions == result.deletions > 0
+
+
+def test_a_comparison_that_takes_too_long_counts_all_lines(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memrepo_worker.git.command._COMPARE_TIMEOUT_S", 0.000001)
+    contents = [GitObject(Kind.BLOB, (b"%d\n" % number) * 60_000) for number in range(2)]
+    one.ask(create(big=contents[0].data.decode()))
+    one.ask(commit("next", {"big": contents[1].data.decode()}))
+    repo = one.warm()
+
+    compared = repo.compare(*(TreeEntry("100644", object_id(item)) for item in contents))
+
+    assert (compared.additions, compared.deletions) == (60_000, 60_000)
