@@ -1,13 +1,20 @@
 """Our transport: kombu's on Redis, except that shard queues are delivered by one fenced script.
 
-What is kombu's own stays kombu's own: events, remote control, every other queue. For shard queues
+What is kombu's own stays kombu's own: events, remote control, every other queue. For shard queues five things that it
+does (seen with 5.7, and shown in ``tests/queues/test_what_stock_kombu_does_and_ours_does_not.py``) would break order or
+ownership; here stands what is done instead:
 
-* a message moves from the queue to the shard's unacknowledged messages in one step, under the owner's token;
-* nothing is put back when a channel closes: this process still holds its requests and will finish them;
-* an acknowledgement needs no channel, so it may come late;
-* what a lost answer delivered is found again.
+1. Closing a channel puts fetched messages back in reverse. Nothing is put back here: this process still holds its
+   requests and will finish them, or a release gives them back, in order, in one step.
+2. Cancelling a queue does not stop a pop in flight, whose message then goes back as the last. A pop here is one script
+   that returns at once; there is none in flight when a shard is closed.
+3. A lost connection puts back what is being worked on, and another worker runs it too. See 1.
+4. An acknowledgement on a closed channel ends the worker. Here it needs no channel, and may come late.
+5. What a killed worker held stays hidden for an hour while later messages overtake it. Here it goes back, before
+   anything else is delivered, when its lease is over.
 
-All touches on kombu's private parts are in this module.
+And a worker that dies between kombu's pop and its note of it loses the message: here both are one step, under the
+owner's token, and what a lost answer delivered is found again. All touches on kombu's private parts are in this module.
 """
 
 # kombu's methods have no types.
