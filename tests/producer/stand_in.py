@@ -32,11 +32,11 @@ class Taken:
 
     @property
     def headers(self) -> dict[str, Any]:
-        return self.envelope["headers"]
+        return dict(self.envelope["headers"])
 
     @property
     def properties(self) -> dict[str, Any]:
-        return self.envelope["properties"]
+        return dict(self.envelope["properties"])
 
     @property
     def body(self) -> Any:
@@ -44,11 +44,11 @@ class Taken:
 
     @property
     def request(self) -> dict[str, Any]:
-        return self.body[1]["request"]
+        return dict(self.body[1]["request"])
 
     @property
     def id(self) -> str:
-        return self.headers["id"]
+        return str(self.headers["id"])
 
 
 class StandIn:

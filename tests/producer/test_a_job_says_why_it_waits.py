@@ -161,7 +161,7 @@ class TestATimeOut:
     def test_it_tells_the_state_at_its_end_not_at_its_beginning(
         self, wait: Callable[[MemoryRepos, Job[str]], None], worker: StandIn, repos: MemoryRepos
     ) -> None:
-        worker.answer = lambda taken: worker.store(taken.id, "RETRY", retry_for("the store is away"))  # type: ignore[func-returns-value]
+        worker.answer = lambda taken: worker.store(taken.id, "RETRY", retry_for("the store is away"))
         job = repos.repo(**NAME).get_head_sha()
 
         with pytest.raises(JobTimeoutError, match=r"0\.5 s: retrying, the store is away"):

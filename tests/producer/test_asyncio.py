@@ -118,7 +118,8 @@ def test_nothing_blocks_the_loop(broker: Valkey, worker: StandIn, monkeypatch: p
             assert await asyncio.gather(*[repo.get_head_sha() for _ in range(50)]) == [SHA] * 50
             job = repo.get_head_sha("silent")
             await job.enqueued()
-            job.status(), job.done(), job.cancel()
+            job.status(), job.done()
+            job.cancel()
             with pytest.raises(JobCancelledError):
                 await job
             found = repos.job(job.id)
@@ -429,7 +430,7 @@ async def test_a_cancel_reaches_the_record_before_its_client_is_gone(broker: Val
         await job.enqueued()
         job.cancel()
 
-    assert '"REVOKED"' in broker.client().get(f"celery-task-meta-{job.id}")
+    assert '"REVOKED"' in str(broker.client().get(f"celery-task-meta-{job.id}"))
 
 
 @on_a_loop

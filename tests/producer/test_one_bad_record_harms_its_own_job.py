@@ -131,7 +131,11 @@ def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_ea
 
     monkeypatch.setattr(PayloadStore, "put", refuse_then_break)
     together = threading.Event()
-    publisher = Publisher(settings, lambda _: together.wait(20))
+
+    def wait_for_all(_: float) -> None:
+        together.wait(20)
+
+    publisher = Publisher(settings, wait_for_all)
     first, busy, broken, later = [
         message(content) for content in ("small", "x" * 100_000, "y" * 100_000, "small")
     ]

@@ -353,5 +353,6 @@ def test_nobody_but_memrepo_ends_a_job(worker: StandIn, repo: MemoryRepo) -> Non
 
     assert not job.future.cancel()
 
-    worker.settle(*worker.wait_taken(1), SHA)
+    (taken,) = worker.wait_taken(1)
+    worker.settle(taken, SHA)
     assert job.result(timeout_s=5) == SHA

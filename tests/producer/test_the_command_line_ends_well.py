@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -93,7 +94,7 @@ def test_ctrl_c_while_a_commit_waits_names_the_id_and_how_to_ask_for_it(
 def test_ctrl_c_before_the_broker_has_answered_names_the_request(write: tuple[str, ...]) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
-        patient = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
+        patient: dict[str, Any] = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
         with started(*write, MEMREPO_BROKER_URL=url, **patient) as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
@@ -106,7 +107,7 @@ def test_ctrl_c_before_the_broker_has_answered_names_the_request(write: tuple[st
 def test_ctrl_c_before_the_broker_has_answered_a_read_waits_for_nothing() -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         url = f"redis://{LOOPBACK}:{silent.getsockname()[1]}/0"
-        patient = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
+        patient: dict[str, Any] = {"MEMREPO_CONNECT_TIMEOUT_S": "600", "MEMREPO_ENQUEUE_TIMEOUT_S": "600"}
         with started("ls", "acme", "agent-1", MEMREPO_BROKER_URL=url, **patient) as process:
             silent.accept()
             process.send_signal(signal.SIGINT)
@@ -347,7 +348,11 @@ def test_help_fits_its_lines_and_cuts_none(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_shell_that_completes_is_not_told_what_is_missing() -> None:
-    completing = {"_MEMREPO_COMPLETE": "bash_complete", "COMP_WORDS": "memrepo up --", "COMP_CWORD": "2"}
+    completing: dict[str, Any] = {
+        "_MEMREPO_COMPLETE": "bash_complete",
+        "COMP_WORDS": "memrepo up --",
+        "COMP_CWORD": "2",
+    }
     with started(prelude="import sys; sys.modules['pygit2'] = None", **completing) as process:
         assert ended(process) == (0, "")
 

@@ -211,8 +211,8 @@ def test_what_ends_while_the_connection_for_events_is_made_anew_is_shown(
 
     def connect() -> EventDispatcher:
         connection = app.connection_for_write()
-        return app.events.Dispatcher(
-            connection, hostname="w@h", buffer_group=["task"], on_send_buffered=lambda: None
+        return EventDispatcher(
+            connection, hostname="w@h", buffer_group=["task"], on_send_buffered=lambda: None, app=app
         )
 
     consumer = SimpleNamespace(event_dispatcher=connect())

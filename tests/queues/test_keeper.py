@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -12,6 +12,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
+from tests.support.jobs import present
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -39,6 +40,11 @@ class Hands:
 _NUMBERS = count()
 
 
+def hands(one: Keeper) -> Hands:
+    assert isinstance(one.holder, Hands)
+    return one.holder
+
+
 def keeper(server: Valkey, name: str, lease_s: float) -> Keeper:
     leases = RedisLeases(redis.Redis(port=server.port), name, lease_s)
     return Keeper(leases, OwnedShards(), Hands(), SHARDS, lambda: f"token-{next(_NUMBERS)}", Counters())
@@ -57,17 +63,17 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
 def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> None:
     first, second = keeper(server, "first", 60), keeper(server, "second", 60)
     first._step()
-    first.holder.busy = {4}
+    hands(first).busy = {4}
     second._step()
 
     first._step()
     second._step()
 
-    assert first.holder.let_go == [4, 5, 6, 7]
+    assert hands(first).let_go == [4, 5, 6, 7]
     assert (owned(first), owned(second)) == ({0, 1, 2, 3, 4}, {5, 6, 7})
-    assert not first.owned_shards.get(4).is_open
+    assert not present(first.owned_shards.get(4)).is_open
 
-    first.holder.busy = set()
+    hands(first).busy = set()
     first._step()
     second._step()
     assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
@@ -109,12 +115,16 @@ def test_a_dead_workers_shards_are_taken_when_its_lease_is_over(server: Valkey) 
     living._step()
     assert owned(living) == set()
 
-    wait_for(lambda: living._step() or owned(living), "the lease to be over", every_s=0.1)
+    def step() -> set[int]:
+        living._step()
+        return owned(living)
+
+    wait_for(step, "the lease to be over", every_s=0.1)
     dead._step()
 
     assert owned(living) == set(range(SHARDS))
     assert owned(dead) == set()
-    assert sorted(dead.holder.let_go) == list(range(SHARDS))
+    assert sorted(hands(dead).let_go) == list(range(SHARDS))
 
 
 def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_and_when_it_is_over(
@@ -135,7 +145,7 @@ def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_a
     assert owned(one) == set(range(SHARDS))
 
 
-def _after(seconds: float):
+def _after(seconds: float) -> Callable[[], bool]:
     import time
 
     until = time.monotonic() + seconds

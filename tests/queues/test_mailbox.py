@@ -250,13 +250,13 @@ def test_a_cancelled_request_is_left_out(open_post: Callable[..., Post]) -> None
 def test_the_mailbox_is_full_by_bytes_until_requests_are_settled(open_post: Callable[..., Post]) -> None:
     post = open_post(turns_max=1, parked_bytes_max=100)
     post.send("a", 99)
-    assert not post.mailbox.full
+    before = post.mailbox.full
     post.send("a", 1)
-    assert post.mailbox.full
+    then = post.mailbox.full
 
     post.finish()
 
-    assert not post.mailbox.full
+    assert (before, then, post.mailbox.full) == (False, True, False)
 
 
 def test_what_waits_can_be_withdrawn_in_order_while_what_runs_goes_on(open_post: Callable[..., Post]) -> None:

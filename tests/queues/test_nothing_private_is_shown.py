@@ -22,9 +22,9 @@ PRIVATE = ("SECRET-CONTENT", "secret-path")
 class Listener:
     """Collects the events that Flower would see."""
 
-    def __init__(self, broker: Valkey) -> None:
+    def __init__(self, broker_url: str) -> None:
         self.events: list[dict[str, Any]] = []
-        self._app = Celery(broker=broker.url, set_as_current=False)
+        self._app = Celery(broker=broker_url, set_as_current=False)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._stopped = False
@@ -56,7 +56,7 @@ class Listener:
 def test_events_tell_the_life_of_a_request_by_its_shape_only(
     send: Sender, broker: Valkey, workers: WorkerFleet
 ) -> None:
-    with Listener(broker) as listener:
+    with Listener(broker.url) as listener:
         good = send.commit("acme", "agent-1", message="SECRET-CONTENT")
         bad = send.commit("acme", "agent-1", message="moved")
         wait_for(lambda: "task-succeeded" in listener.of(good), "the success to be told")
@@ -120,10 +120,15 @@ def test_what_became_of_a_request_is_shown_by_its_verdict_and_sha_only() -> None
         deletions=0,
         request_id="request-1",
     )
-    error = {"error_type": "ContentMovedError", "error_message": "secret-path", "error_details": {}}
     found = [
         RequestOutcome(request_id="request-1", verdict="committed", sha=sha, commit=commit),
-        RequestOutcome(request_id="request-1", verdict="failed", **error),
+        RequestOutcome(
+            request_id="request-1",
+            verdict="failed",
+            error_type="ContentMovedError",
+            error_message="secret-path",
+            error_details={},
+        ),
     ]
 
     assert [FIND_REQUEST.public_summary(outcome) for outcome in found] == [f"committed {sha}", "failed"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from memrepo.redis.script import ScriptRunner
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.transport.messages import pop
@@ -46,7 +47,7 @@ def watching(server: Valkey, owned_shards: list[OwnedShard]) -> Iterator[Trackin
     connection.close()
 
 
-def look(watching: TrackingConnection, owned_shards: list[OwnedShard]) -> list[int]:
+def look(watching: ScriptRunner, owned_shards: list[OwnedShard]) -> list[int]:
     return [
         len(popped.deliveries) for popped in pop(watching, owned_shards, messages_max=10, bytes_max=10**6)
     ]

@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 import redis
-from kombu import Connection, Consumer, Producer, Queue
+from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.message import Message
+from kombu.messaging import Consumer, Producer
 
 from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
@@ -25,6 +29,7 @@ from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.queues.transport.scripts import POP
+from tests.support.jobs import present
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -37,12 +42,21 @@ class Client:
     """A consumer of the queue; ``messages`` are what it was given."""
 
     connection: Connection
-    messages: list = field(default_factory=list)
-    consumer: Consumer | None = None
+    messages: list[Message] = field(default_factory=list)
+    _consumer: Consumer | None = None
+
+    @property
+    def consumer(self) -> Consumer:
+        return present(self._consumer)
+
+    @property
+    def channel(self) -> Any:
+        """kombu's, or our own: both are asked for what only they have."""
+        return self.consumer.channel
 
     def consume(self) -> None:
         queue = Queue(QUEUE, routing_key=QUEUE, no_declare=True)
-        self.consumer = Consumer(
+        self._consumer = Consumer(
             self.connection.channel(), [queue], on_message=self.messages.append, accept=["json"]
         )
         self.consumer.consume()
@@ -62,7 +76,7 @@ class Client:
 
     def deliver(self) -> None:
         """Receive what waits, by our own delivery."""
-        self.consumer.channel.deliver_waiting()
+        self.channel.deliver_waiting()
 
 
 @dataclass
@@ -125,7 +139,7 @@ class Scene:
     def _connection(self, **options: object) -> Connection:
         return Connection(self._server.url, **{"transport_options": {"priority_steps": [0]}, **options})
 
-    def _number(self, raw: bytes) -> int:
+    def _number(self, raw: bytes | str) -> int:
         return int(base64.b64decode(json.loads(raw)["body"]))
 
 
@@ -175,7 +189,7 @@ def test_2_a_queue_that_was_cancelled_delivers_nothing_more(scene: Scene) -> Non
     client.deliver()
     ours.owned_shards.close([SHARD])
     scene.push(1, 2, 3)
-    client.consumer.channel.look_again()
+    client.channel.look_again()
     client.deliver()
     assert (client.bodies, scene.queued()) == ([], [1, 2, 3])
 
@@ -209,7 +223,7 @@ def test_4_an_acknowledgement_after_the_channel_closed_counts(scene: Scene) -> N
     assert scene.queued() == [1]
 
     again = scene.stock()
-    again.consumer.channel.do_restore = False  # the cure of 3 alone
+    again.channel.do_restore = False  # the cure of 3 alone
     again.drain(1)
     again.connection.release()
     with pytest.raises(AttributeError):  # no connection error: Celery's worker dies of it
@@ -239,14 +253,14 @@ def test_5_what_a_dead_worker_held_comes_first(scene: Scene) -> None:
     for client in (dead, living):
         client.connection.release()
     scene.redis.flushall()
-    dead, living = scene.ours(lease_s=0.2), scene.ours()
-    dead.take()
+    ended, present_owner = scene.ours(lease_s=0.2), scene.ours()
+    ended.take()
     scene.push(1)
-    dead.connect().deliver()
-    assert not living.take()
+    ended.connect().deliver()
+    assert not present_owner.take()
     scene.push(2)
-    wait_for(living.take, "the lease to be over", every_s=0.05)
-    client = living.connect()
+    wait_for(present_owner.take, "the lease to be over", every_s=0.05)
+    client = present_owner.connect()
     client.deliver()
     assert client.bodies == [1, 2]
 
@@ -256,7 +270,7 @@ def test_6_a_worker_that_dies_after_the_pop_loses_nothing(scene: Scene) -> None:
     stock._drained(1)  # leaves a BRPOP in flight
     scene.push(1)
     wait_for(lambda: scene.queued() == [], "the server to have popped it")
-    stock.consumer.channel.client.connection._sock.close()  # dies before it reads the answer
+    stock.channel.client.connection._sock.close()  # dies before it reads the answer
     assert scene.redis.hlen("unacked") == 0
 
     scene.redis.flushall()
@@ -295,7 +309,7 @@ def test_a_former_owner_neither_delivers_nor_acknowledges(scene: Scene) -> None:
     scene.push(2)
 
     client.messages[0].ack()
-    client.consumer.channel.look_again()
+    client.channel.look_again()
     client.deliver()
 
     assert client.bodies == [1]
@@ -310,7 +324,7 @@ def test_numbers_rise_also_when_the_server_forgot_its_last_second(scene: Scene) 
     client.deliver()
     scene.redis.delete("memrepo:sequence")
     scene.push(2)
-    client.consumer.channel.look_again()
+    client.channel.look_again()
     client.deliver()
 
     first, second = (int(message.delivery_tag.partition("/")[2]) for message in client.messages)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from memrepo import MemoryRepos
+from memrepo import Job, MemoryRepos
 from memrepo_worker.queues.leases.status import live_workers
 from tests.support.commands import memrepo
 from tests.support.systems import System, running_worker
@@ -91,6 +91,10 @@ def test_the_store_that_is_served_is_shown(served: System, broker: Valkey, tmp_p
     assert re.search(rf"^store: {ID} \({served.store_url}\)$", shown, re.MULTILINE)
 
 
+def retrying(job: Job[object]) -> Callable[[], bool]:
+    return lambda: job.status() == "retrying"
+
+
 def test_requests_wait_while_the_folder_is_exchanged_and_are_applied_when_it_is_back(
     served: System, tmp_path: Path
 ) -> None:
@@ -102,7 +106,7 @@ def test_requests_wait_while_the_folder_is_exchanged_and_are_applied_when_it_is_
         store.mkdir()
         jobs = [warm.commit({"a.md": "2\n"}, "Learn"), cold.create_repo({"a.md": "1\n"})]
         for job in jobs:
-            wait_for(lambda job=job: job.status() == "retrying", "the request to wait for the store")
+            wait_for(retrying(job), "the request to wait for the store")
             assert "not the store that it was" in (job.describe().reason or "")
         assert not list(store.rglob("*.bundle"))
 

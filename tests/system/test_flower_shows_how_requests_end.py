@@ -32,7 +32,7 @@ def flower(system: System, memories: MemoryRepos, tmp_path_factory: pytest.TempP
 
     def ask(path: str, data: bytes | None = None) -> str:
         with urllib.request.urlopen(url + path, data, timeout=10) as answer:
-            return answer.read().decode()
+            return str(answer.read(), "utf-8")
 
     def answers() -> bool:
         try:

@@ -12,7 +12,6 @@ import json
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import redis
@@ -79,7 +78,7 @@ def flower(running: Up, path: str) -> str:
     headers = {"Authorization": "Basic " + base64.b64encode(AUTH.encode()).decode()}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
-            return answer.read().decode(errors="replace")
+            return str(answer.read(), errors="replace")
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace")
 
@@ -96,7 +95,7 @@ def test_what_is_planted_shows_up_nowhere(tmp_path: Path) -> None:
         with (
             up(folder, env=env | talking) as running,
             MemoryRepos(broker_url=url) as repos,
-            Listener(SimpleNamespace(url=url)) as listener,
+            Listener(url) as listener,
         ):
             wait_for(
                 lambda: "memrepo.000" in flower(running, "/api/workers?refresh=1"), "Flower to see the worker"
@@ -147,7 +146,7 @@ def test_the_search_would_find_what_is_planted(tmp_path: Path) -> None:
     with up(tmp_path / "up") as running, MemoryRepos(broker_url=running.broker_url) as repos:
         ids = do_everything(repos)
         client = redis.Redis.from_url(running.broker_url, decode_responses=True)
-        results = " ".join(client.get(f"celery-task-meta-{task_id}") or "" for task_id in ids)
+        results = " ".join(str(client.get(f"celery-task-meta-{task_id}")) for task_id in ids)
         client.close()
 
     assert all(PLANTED[what] in results for what in ("content", "message", "path", "e-mail", "author"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sysconfig
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from tests.support.stock_git import stock_git
 
 MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
 
+Run = Callable[..., str]
+
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> Run:
     """Run ``memrepo store`` with these arguments and return what it prints."""
 
     def run(*arguments: str) -> str:
@@ -36,7 +39,7 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def legacy_store(tmp_path):
+def legacy_store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "store")
 
     def make(agent: str) -> None:
@@ -49,7 +52,9 @@ def legacy_store(tmp_path):
     return store
 
 
-def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, legacy_store):
+def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(
+    run: Run, legacy_store: LocalStore
+) -> None:
     first = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
     second = [json.loads(line) for line in run("adopt", "--all", "--json").splitlines()]
 
@@ -59,7 +64,7 @@ def test_all_are_adopted_with_a_report_each_and_a_second_run_does_nothing(run, l
     assert [item["already"] for item in second] == [True] * 3
 
 
-def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, legacy_store):
+def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run: Run, legacy_store: LocalStore) -> None:
     legacy_store.delete([item.key for item in legacy_store.list("acme/b/repo.git/objects/")])
 
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
@@ -69,7 +74,9 @@ def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run, legacy_st
     assert "was adopted before" in run("adopt", "acme", "c")
 
 
-def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, legacy_store):
+def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(
+    run: Run, legacy_store: LocalStore
+) -> None:
     legacy_store.put("acme/a/repo.git/journal/00000000000000000001.bundle", b"no bundle", ALWAYS)
 
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
@@ -79,7 +86,7 @@ def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(run, lega
     assert "was adopted before" in run("adopt", "acme", "c")
 
 
-def test_a_memory_goes_out_and_in_again(run, legacy_store, tmp_path):
+def test_a_memory_goes_out_and_in_again(run: Run, legacy_store: LocalStore, tmp_path: Path) -> None:
     run("adopt", "acme", "a")
     bundle = tmp_path / "memory.bundle"
 
@@ -91,7 +98,7 @@ def test_a_memory_goes_out_and_in_again(run, legacy_store, tmp_path):
     assert (tmp_path / "clone" / "more.md").read_bytes() == b"y"
 
 
-def test_what_is_not_there_is_said_in_one_line(run, legacy_store):
+def test_what_is_not_there_is_said_in_one_line(run: Run, legacy_store: LocalStore) -> None:
     with pytest.raises(ProcessFailedError, match="has no memory"):
         run("export", "acme", "nobody", "file.bundle")
     with pytest.raises(ProcessFailedError, match=r"Name ORG and AGENT, or give --all"):

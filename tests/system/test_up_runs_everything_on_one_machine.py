@@ -51,7 +51,7 @@ def status(url: str, auth: str = "", *, post: bool = False) -> int:
         with urllib.request.urlopen(
             urllib.request.Request(url, b"" if post else None, headers), timeout=10
         ) as answer:
-            return answer.status
+            return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
 

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
+
+from celery.events import EventDispatcher
 
 from memrepo.clock import system_clock
-from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 
 WAITING_MAX = 10_000
 """Events kept while there is no connection; of more, the oldest are forgotten."""
 
 
+class HasDispatcher(Protocol):
+    """What is needed of Celery's consumer; None while it has no connection."""
+
+    event_dispatcher: EventDispatcher | None
+
+
 class TaskEvents:
     """Sends the events of requests, in order. Thread-safe; never raises, never waits for the broker."""
 
-    def __init__(self, consumer: MemrepoConsumer) -> None:
+    def __init__(self, consumer: HasDispatcher) -> None:
         self._consumer = consumer
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=WAITING_MAX)
-        self._dispatcher: Any = None
+        self._dispatcher: EventDispatcher | None = None
 
     def send(self, type: str, task_id: str, **fields: Any) -> None:  # noqa: A002 - celery's signature
         """Send an event, now or when there is a connection again."""
