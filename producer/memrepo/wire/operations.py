@@ -184,7 +184,7 @@ def _fields_of(value: JsonValue) -> frozenset[str] | None:
     return frozenset(first) if isinstance(first, dict) else None
 
 
-def operation_of(request: Request) -> Operation[Any, Any]:
+def operation_of(request: Asked) -> Operation[Asked, Any]:
     """Return the row that a request belongs to."""
     return _BY_REQUEST[type(request)]
 

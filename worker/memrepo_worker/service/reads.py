@@ -9,6 +9,8 @@ from typing import Any
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
+from memrepo.wire import operations
+from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import (
     DiffRequest,
@@ -183,14 +185,24 @@ def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits
     return sha
 
 
-READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = {
-    GetFilesRequest: _get_files,
-    GetFileRequest: _get_file,
-    ListFilesRequest: _list_files,
-    GetHistoryRequest: _get_history,
-    GetCommitRequest: _get_commit,
-    GetHeadShaRequest: _get_head_sha,
-    DiffRequest: _diff,
-    ListBranchesRequest: _list_branches,
-    FindRequestRequest: _find_request,
-}
+def _row(
+    operation: Operation[Asked, Result], handle: Callable[[Asked, View, WarmRepo, Limits], Result]
+) -> tuple[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]]:
+    """Pair a request with what answers it. Type checkers see that they belong together, and the result to both."""
+    return operation.request, handle
+
+
+READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = dict(
+    [
+        _row(operations.GET_FILES, _get_files),
+        _row(operations.GET_FILE, _get_file),
+        _row(operations.LIST_FILES, _list_files),
+        _row(operations.GET_HISTORY, _get_history),
+        _row(operations.GET_COMMIT, _get_commit),
+        _row(operations.GET_HEAD_SHA, _get_head_sha),
+        _row(operations.DIFF, _diff),
+        _row(operations.LIST_BRANCHES, _list_branches),
+        _row(operations.FIND_REQUEST, _find_request),
+    ]
+)
+"""What answers each read."""

@@ -7,24 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
+from memrepo.wire import operations
+from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateBranchRequest,
     CreateRepoRequest,
-    DeleteBranchRequest,
-    DeleteRepoRequest,
     RestoreRequest,
 )
 from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe
 
-Result = CommitResult | Branch | None
-"""What any write is answered with."""
 
-
-def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> Result:
+def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> object:
     """Return the result of a write that succeeded, also long after it did."""
     return RESULTS[type(request)](request, line, repo)
 
@@ -49,14 +46,23 @@ def _nothing(request: Request, line: LedgerLine, repo: WarmRepo) -> None:
     return None
 
 
-RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Result]] = {
-    CreateRepoRequest: _of_create_repo,
-    CommitRequest: _of_commit,
-    RestoreRequest: _of_restore,
-    CreateBranchRequest: _of_create_branch,
-    DeleteBranchRequest: _nothing,
-    DeleteRepoRequest: _nothing,
-}
+def _row(
+    operation: Operation[Asked, Result], tell: Callable[[Asked, LedgerLine, WarmRepo], Result]
+) -> tuple[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]]:
+    """Pair a request with what makes its result. Type checkers see that they belong together."""
+    return operation.request, tell
+
+
+RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]] = dict(
+    [
+        _row(operations.CREATE_REPO, _of_create_repo),
+        _row(operations.COMMIT, _of_commit),
+        _row(operations.RESTORE, _of_restore),
+        _row(operations.CREATE_BRANCH, _of_create_branch),
+        _row(operations.DELETE_BRANCH, _nothing),
+        _row(operations.DELETE_REPO, _nothing),
+    ]
+)
 """What each write is answered with, from its ledger line."""
 
 

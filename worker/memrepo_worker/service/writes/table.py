@@ -18,14 +18,13 @@ from memrepo.errors import (
     RepoNotFoundError,
 )
 from memrepo.models import FileChange
+from memrepo.wire import operations
+from memrepo.wire.operations import Asked, Operation
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.writes import (
     CommitRequest,
-    CreateBranchRequest,
     CreateRepoRequest,
-    DeleteBranchRequest,
     DeleteRepoRequest,
-    RestoreRequest,
 )
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import NULL_SHA
@@ -140,11 +139,21 @@ def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tupl
     return DELETED, head
 
 
-WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = {
-    CreateRepoRequest: _create_repo,
-    CommitRequest: _commit,
-    RestoreRequest: restore,
-    CreateBranchRequest: create_branch,
-    DeleteBranchRequest: delete_branch,
-    DeleteRepoRequest: _delete_repo,
-}
+def _row(
+    operation: Operation[Asked, Any], handle: Callable[[Asked, Draft, Agent], tuple[str, str]]
+) -> tuple[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]]:
+    """Pair a request with what applies it. Type checkers see that they belong together."""
+    return operation.request, handle
+
+
+WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = dict(
+    [
+        _row(operations.CREATE_REPO, _create_repo),
+        _row(operations.COMMIT, _commit),
+        _row(operations.RESTORE, restore),
+        _row(operations.CREATE_BRANCH, create_branch),
+        _row(operations.DELETE_BRANCH, delete_branch),
+        _row(operations.DELETE_REPO, _delete_repo),
+    ]
+)
+"""What each write does to a draft; it returns verdict and sha."""
