@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.operations import OPERATIONS, Operation
-from memrepo_worker.queues.results.payloads import Told
+from memrepo_worker.queues.results.payloads import EncodedResult
 
 STRATEGY = "memrepo_worker.queues.consumer.intake:strategy"
 """How the consumer treats messages of our tasks: it parks them in the mailbox."""
@@ -34,11 +34,11 @@ def register_tasks(app: Celery) -> None:
         )
 
 
-def _body(operation: Operation[Any, Any]) -> Callable[[Told], JsonValue]:
-    def record_result(told: Told) -> JsonValue:
-        if isinstance(told, MemoryRepoError):
-            raise told
-        return told
+def _body(operation: Operation[Any, Any]) -> Callable[[EncodedResult], JsonValue]:
+    def record_result(result: EncodedResult) -> JsonValue:
+        if isinstance(result, MemoryRepoError):
+            raise result
+        return result
 
     record_result.__name__ = operation.name
     record_result.__doc__ = operation.request.__doc__

@@ -226,17 +226,17 @@ class Replies:
             self._tried.set()
             self._polled_at = float("-inf")  # what was said meanwhile is at the keys
         elif message["type"] == "message":
-            told = record.read(message["data"])
-            if told is not None:
-                self._settle(told)
+            heard = record.read(message["data"])
+            if heard is not None:
+                self._settle(heard)
 
     def _settle(self, record: Record) -> None:
         with self._lock:
             pending = self._pending.get(record.task_id)
         if pending is not None:
-            self._note(pending, record, self._fetch_later)
+            self._apply(pending, record, self._fetch_later)
 
-    def _note(self, pending: Pending[Any], record: Record, fetch: Fetch) -> None:
+    def _apply(self, pending: Pending[Any], record: Record, fetch: Fetch) -> None:
         """Take note of a record: what is wrong with it is the end of its own job, and of no other.
 
         A result that is a body of its own has to be fetched first; that may fail as the connection does.
@@ -299,7 +299,7 @@ class Replies:
             if found is None:
                 self._settle_absent(pending)
             else:
-                self._note(pending, found, fetch)
+                self._apply(pending, found, fetch)
 
     def _settle_absent(self, pending: Pending[Any]) -> None:
         pending.has_no_record()

@@ -155,17 +155,17 @@ class Pending(Generic[T]):
     def _go_on(self, status: Status, words: str = "", since_s: float | None = None) -> None:
         with self._ending:
             if not self._ended:
-                self._note(status, words, since_s)
+                self._record_state(status, words, since_s)
 
     def _end(self, status: Status, words: str = "") -> bool:
         """Return whether the caller is the one that ends it."""
         with self._ending:
             first, self._ended = not self._ended, True
             if first:
-                self._note(status, words, None)
+                self._record_state(status, words, None)
             return first
 
-    def _note(self, status: Status, words: str, since_s: float | None) -> None:
+    def _record_state(self, status: Status, words: str, since_s: float | None) -> None:
         if since_s is not None:
             self._since_s = since_s
         elif status != self.status and (self._since_s is not None or not self.foreign):

@@ -16,18 +16,18 @@ def came_from(monkeypatch: pytest.MonkeyPatch) -> CameFrom:
     """Have it that pip noted this when it installed memrepo."""
 
     class Installed:
-        noted: str | None = None
+        recorded: str | None = None
 
         def read_text(self, name: str) -> str | None:
-            return self.noted if name == "direct_url.json" else None
+            return self.recorded if name == "direct_url.json" else None
 
     installed = Installed()
     monkeypatch.setattr(metadata, "distribution", lambda _: installed)
 
-    def note(noted: str | None) -> None:
-        installed.noted = noted
+    def record(recorded: str | None) -> None:
+        installed.recorded = recorded
 
-    return note
+    return record
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def came_from(monkeypatch: pytest.MonkeyPatch) -> CameFrom:
     ],
 )
 def test_an_extra_is_installed_from_where_memrepo_came(
-    came_from: CameFrom, noted: str | None, told: list[str]
+    came_from: CameFrom, recorded: str | None, told: list[str]
 ) -> None:
-    came_from(noted)
+    came_from(recorded)
 
     assert shlex.split(install_command("worker")) == ["pip", "install", *told]
 

@@ -20,7 +20,7 @@ from memrepo_worker.group import Outcome, Success
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
 
-Told = JsonValue | MemoryRepoError
+EncodedResult = JsonValue | MemoryRepoError
 """What a record says of an outcome."""
 
 UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
@@ -93,7 +93,7 @@ class Payloads:
         if task_ids:
             self._until_done(self._requests.remove, ([request_payload(task_id) for task_id in task_ids],))
 
-    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> Told:
+    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> EncodedResult:
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
@@ -105,11 +105,11 @@ class Payloads:
             return operation.result_to_json(outcome.value)
         if payload.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
-        return self._told_apart(job, operation, outcome, payload)
+        return self._put_apart(job, operation, outcome, payload)
 
-    def _told_apart(
+    def _put_apart(
         self, job: Sealed, operation: Operation[Any, Any], outcome: Success, payload: Payload
-    ) -> Told:
+    ) -> EncodedResult:
         put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
             claim = self._until_done(put, (result_payload(job.id), payload, self._result_kept_s))

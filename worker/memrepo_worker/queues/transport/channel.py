@@ -175,7 +175,7 @@ class ShardChannel(kombu_redis.Channel):
         if owned_shards:
             self._deliver_lost_answers(owned_shards)
             for owned_shard, popped in zip(owned_shards, self._pop(owned_shards), strict=True):
-                self._note(owned_shard, popped)
+                self._keep_waiting(owned_shard, popped)
                 self._deliver_all(owned_shard, popped.deliveries)
 
     def hear(self) -> None:
@@ -225,7 +225,7 @@ class ShardChannel(kombu_redis.Channel):
         self.shard_context.observer.count("transport.pops")
         return answer
 
-    def _note(self, owned_shard: OwnedShard, popped: Popped) -> None:
+    def _keep_waiting(self, owned_shard: OwnedShard, popped: Popped) -> None:
         if popped.owned and popped.remaining:
             self._waiting.add(queue_name(owned_shard.shard))
 

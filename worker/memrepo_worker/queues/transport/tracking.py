@@ -44,7 +44,7 @@ class TrackingConnection:
             }
         )
         self._connection.connect()
-        self._parser.set_invalidation_push_handler(self._note)
+        self._parser.set_invalidation_push_handler(self._remember)
         self._run("CLIENT", "TRACKING", "ON", "NOLOOP")
 
     @property
@@ -90,7 +90,7 @@ class TrackingConnection:
         self.hear()  # what came with the answer lies in a buffer where no poller sees it
         return answer
 
-    def _note(self, announcement: list[Any]) -> None:
+    def _remember(self, announcement: list[Any]) -> None:
         keys = announcement[1]
         if keys is None:  # a database was flushed: the server watches nothing any more
             self._forgotten = True

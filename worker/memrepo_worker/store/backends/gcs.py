@@ -57,7 +57,7 @@ class GcsPlace:
         return (self.endpoint_url or "").startswith("http://")
 
     @property
-    def told(self) -> GcsPlaceName:
+    def place_name(self) -> GcsPlaceName:
         """How errors name it."""
         name = f"gs://{self.bucket} at {host_of(self.endpoint_url or _ENDPOINT)}"
         return GcsPlaceName(name, self.is_test_server)
@@ -69,8 +69,8 @@ class GcsStore:
     def __init__(self, bucket: Bucket, place: GcsPlace, options: StoreOptions) -> None:
         self._bucket = bucket
         self._place = place
-        self._told = place.told
-        self._limits = TimeLimits(str(self._told), options.request_timeout_s)
+        self._place_name = place.place_name
+        self._limits = TimeLimits(str(self._place_name), options.request_timeout_s)
         self._timeout_s = (options.connect_timeout_s, options.read_timeout_s)
 
     @classmethod
@@ -80,7 +80,7 @@ class GcsStore:
         Raises:
             RefusedError: there are no credentials, or the SDK cannot use an option.
         """
-        with translating_errors(place.told):
+        with translating_errors(place.place_name):
             return cls(_client(place, options).bucket(place.bucket), place, options)
 
     @property
@@ -94,22 +94,22 @@ class GcsStore:
     def get(self, key: str) -> StoredObject:
         """Return the object."""
         blob = self._blob(key)
-        with translating_errors(self._told), self._limits.request():
+        with translating_errors(self._place_name), self._limits.request():
             data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
         if blob.generation is None:
-            raise not_its_own(self._told, "an object without its generation")
+            raise not_its_own(self._place_name, "an object without its generation")
         return StoredObject(data, Version(str(blob.generation)))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         generation = _generation(when)
         with (
-            translating_errors(self._told, missing_is_bucket=True),
+            translating_errors(self._place_name, missing_is_bucket=True),
             self._limits.request(len(data)),
         ):
             answer = _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
         if not isinstance(answer, dict) or "generation" not in answer:
-            raise not_its_own(self._told, "a put without its generation")
+            raise not_its_own(self._place_name, "a put without its generation")
         return Version(str(answer["generation"]))
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
@@ -131,10 +131,10 @@ class GcsStore:
 
     def _page(self, pages: Iterator[Page]) -> Page | None:
         """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
-        with translating_errors(self._told, missing_is_bucket=True), self._limits.request():
+        with translating_errors(self._place_name, missing_is_bucket=True), self._limits.request():
             page = next(pages, None)
         if page is not None and page.raw_page.get("kind") != "storage#objects":
-            raise not_its_own(self._told, "a listing that is none")
+            raise not_its_own(self._place_name, "a listing that is none")
         return page
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -145,14 +145,14 @@ class GcsStore:
 
     def _delete(self, key: str) -> None:
         try:
-            with translating_errors(self._told), self._limits.request():
+            with translating_errors(self._place_name), self._limits.request():
                 self._blob(key).delete(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""
-        with translating_errors(self._told, missing_is_bucket=True), self._limits.request():
+        with translating_errors(self._place_name, missing_is_bucket=True), self._limits.request():
             self._bucket.reload(retry=None, timeout=self._timeout_s)
             return expiring_gcs_rules(self._bucket.lifecycle_rules, self._place.prefix)
 

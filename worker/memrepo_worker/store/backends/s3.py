@@ -81,8 +81,8 @@ class S3Store:
         self._client = client
         self._place = place
         self._put_arguments = place.put_arguments
-        self._told = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
-        self._limits = TimeLimits(self._told, options.request_timeout_s)
+        self._place_name = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
+        self._limits = TimeLimits(self._place_name, options.request_timeout_s)
 
     @classmethod
     def connect(cls, place: S3Place, options: StoreOptions) -> S3Store:
@@ -107,13 +107,13 @@ class S3Store:
 
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        with translating_errors(self._told), self._limits.request() as request:
+        with translating_errors(self._place_name), self._limits.request() as request:
             answer: Mapping[str, Any] = self._client.get_object(
                 Bucket=self._place.bucket, Key=self._place.prefix + key
             )
             size, version = answer.get("ContentLength"), answer.get("ETag")
             if size is None or not version or _is_page(answer):
-                raise not_its_own(self._told, "an object without its marks")
+                raise not_its_own(self._place_name, "an object without its marks")
             request.allow_for(size)
             return StoredObject(answer["Body"].read(), Version(version))
 
@@ -121,7 +121,7 @@ class S3Store:
         """Write the object if the condition holds."""
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with translating_errors(self._told), self._limits.request(len(data)):
+            with translating_errors(self._place_name), self._limits.request(len(data)):
                 answer = self._client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
@@ -130,7 +130,7 @@ class S3Store:
                 raise PreconditionFailedError(f"{key}: it is not there any more") from error
             raise RefusedError(f"{error}; a put must not need what is not there") from error
         if not answer.get("ETag") or _body_bytes(answer):
-            raise not_its_own(self._told, "a put without its mark")
+            raise not_its_own(self._place_name, "a put without its mark")
         return Version(answer["ETag"])
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
@@ -147,7 +147,7 @@ class S3Store:
 
     def _page(self, pages: Iterator[Mapping[str, Any]], prefix: str) -> Mapping[str, Any] | None:
         """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
-        with translating_errors(self._told), self._limits.request():
+        with translating_errors(self._place_name), self._limits.request():
             page: Mapping[str, Any] | None = next(pages, None)
         if page is None:
             return None
@@ -157,7 +157,7 @@ class S3Store:
             or page.get("Prefix", prefix) != prefix
             or page.get("KeyCount", len(lines)) != len(lines)
         ):
-            raise not_its_own(self._told, "a listing that is none")
+            raise not_its_own(self._place_name, "a listing that is none")
         return page
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -169,19 +169,19 @@ class S3Store:
     def _delete(self, keys: Sequence[str]) -> None:
         """Remove the objects in one request; the answer names every key, so that silence is no success."""
         wanted: DeleteTypeDef = {"Objects": [{"Key": self._place.prefix + key} for key in keys]}
-        with translating_errors(self._told), self._limits.request():
+        with translating_errors(self._place_name), self._limits.request():
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
         for error in answer.get("Errors", ()):
-            raise meaning_of(self._told, 0, error)
+            raise meaning_of(self._place_name, 0, error)
         if {line.get("Key") for line in answer.get("Deleted", ())} != {
             self._place.prefix + key for key in keys
         }:
-            raise not_its_own(self._told, "a delete that does not name what it removed")
+            raise not_its_own(self._place_name, "a delete that does not name what it removed")
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
-            with translating_errors(self._told), self._limits.request():
+            with translating_errors(self._place_name), self._limits.request():
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
         except NotThereError:
             return ()
