@@ -26,7 +26,7 @@ MET = [
     ("closes_at_once", ANEW, "the connection was lost: "),
     ("replica", ANEW, "READONLY You can't write against a read only replica"),
     ("replica_without_primary", ANEW, "replica"),
-    ("never_answers", WAIT, "does not answer in time: "),
+    ("never_answers", WAIT, "it accepted the connection, but does not answer in time: "),
     ("full", WAIT, "its memory is full: OOM command not allowed when used memory > 'maxmemory'"),
     ("busy", WAIT, "BUSY Valkey is busy running a script"),
     ("cannot_save", WAIT, "MISCONF "),

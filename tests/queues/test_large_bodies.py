@@ -253,7 +253,7 @@ def test_a_result_that_an_earlier_owner_left_is_not_mixed_with_ones_own(
 ) -> None:
     client = broker.raw_client()
     bodies = Payloads(
-        client, client, lambda step, args: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
+        client, client, lambda step, args, _: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
     )
     encode_result = [
         bodies.encode_result(Named("a-job"), GET_FILES, Success(snapshot(Random(seed).randbytes(size))))

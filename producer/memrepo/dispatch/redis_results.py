@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -37,10 +37,14 @@ def met(settings: Settings, error: BaseException) -> Trouble:
     return Trouble(Server("result store", url), understand(error, url), error)
 
 
-def connect(settings: Settings) -> Redis:
-    """Return a client of the result store that retries nothing by itself and waits for nothing without end."""
+def connect(settings: Settings, on_accepted: Callable[[], None] | None = None) -> Redis:
+    """Return a client of the result store that retries nothing by itself and waits for nothing without end.
+
+    ``on_accepted`` is called when a connection is made, before the server has answered to anything.
+    """
     return connect_to(
         settings.results,
         connect_timeout_s=settings.connect_timeout_s,
         timeout_s=settings.enqueue_timeout_s,
+        on_accepted=on_accepted,
     )

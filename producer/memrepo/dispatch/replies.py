@@ -6,6 +6,7 @@ a reconnect, and every ``poll_interval_s``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections import deque
@@ -61,6 +62,7 @@ class Replies:
         self._to_cancel: deque[str] = deque()
         self._lock = threading.Lock()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
+        self._accepted = False  # whether a connection was made since the last one was lost
         self._subscribed = threading.Event()
         self._tried = threading.Event()  # to subscribe, well or not, since somebody looked
         self._trouble: Exception | None = None  # what the last try met
@@ -94,7 +96,7 @@ class Replies:
             ):
                 raise error
             if left_s <= 0:
-                raise TimeoutError("no answer yet")
+                raise _silence(accepted=self._accepted)
             self._tried.wait(left_s)
             self._tried.clear()
 
@@ -166,6 +168,7 @@ class Replies:
         """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
         self._closing.set()
         if self._thread is not None and self._thread is not threading.current_thread():
+            self._hang_up()
             self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
         if self._fetcher is not None:
             self._fetcher.shutdown(wait=False, cancel_futures=True)
@@ -178,12 +181,21 @@ class Replies:
         for task_id in self._to_cancel:
             log.warning("job %s was not cancelled: the result store did not answer until the end", task_id)
 
+    def _hang_up(self) -> None:
+        """End a wait for a server's first answer: nobody needs it any more, unless to cancel jobs."""
+        if self._client is not None and not self._subscribed.is_set() and not self._to_cancel:
+            with suppress(Exception):  # whatever the thread does with the connection just now
+                self._client.connection_pool.disconnect()
+
     def _redis(self) -> Redis:
         with self._client_lock:
             import_redis()
             if self._client is None:
-                self._client = connect(self._settings)
+                self._client = connect(self._settings, self._note_accepted)
             return self._client
+
+    def _note_accepted(self) -> None:
+        self._accepted = True
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -195,6 +207,7 @@ class Replies:
                     None if self._subscribed.is_set() else error
                 )  # an old connection's end says little
             finally:
+                self._accepted = False
                 self._subscribed.clear()
                 self._tried.set()
             self._closing.wait(RECONNECT_PAUSE_S)
@@ -306,3 +319,10 @@ class Replies:
         if pending.foreign and self._clock() - pending.known_since_s > self._settings.result_expires_s:
             self.forget(pending)
             pending.fail(expired(pending.task_id), "unknown")
+
+
+def _silence(*, accepted: bool) -> TimeoutError:
+    """Return the error for a subscription that takes too long, as the operating system would have it."""
+    if accepted:
+        return TimeoutError("no answer yet")
+    return TimeoutError(errno.ETIMEDOUT, "no connection yet")

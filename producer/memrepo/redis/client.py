@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from memrepo.redis.address import RedisUrl
@@ -13,13 +15,25 @@ from memrepo.redis.errors import LOST, WANTS_TLS, Meaning, meaning_of
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.connection import AbstractConnection
 
 PROBE_TIMEOUT_S = 0.4
 """How long a port may take to show what it speaks; a slower one is taken at its word."""
 
 
-def connect(url: RedisUrl, *, connect_timeout_s: float, timeout_s: float, retries: int = 0) -> Redis:
+def connect(
+    url: RedisUrl,
+    *,
+    connect_timeout_s: float,
+    timeout_s: float,
+    retries: int = 0,
+    on_accepted: Callable[[], None] | None = None,
+) -> Redis:
     """Return a client that waits for nothing without end; it connects when it is first used.
+
+    ``retries`` are of connections that are refused or lost, not of silence: that would take as long again.
+    ``on_accepted`` is called when a connection is made, before the server has answered to anything; not together with
+    ``retries``, as redis-py would begin again and again then.
 
     Raises:
         ssl.SSLError: the address is one of TLS, and the port answers without.
@@ -27,17 +41,27 @@ def connect(url: RedisUrl, *, connect_timeout_s: float, timeout_s: float, retrie
     """
     from redis import Redis  # noqa: PLC0415 - `import memrepo` stays light
     from redis.backoff import NoBackoff  # noqa: PLC0415 - likewise
+    from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415 - likewise
     from redis.retry import Retry  # noqa: PLC0415 - likewise
 
     refuse_plain_port(url)
+    options = url.for_redis
+    if on_accepted is not None:
+        options["redis_connect_func"] = partial(_greet, on_accepted)
     return Redis(
-        **url.for_redis,
+        **options,
         socket_connect_timeout=connect_timeout_s,
         socket_timeout=timeout_s,
         socket_keepalive=True,
         health_check_interval=10,
-        retry=Retry(NoBackoff(), retries),
+        retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),
     )
+
+
+def _greet(on_accepted: Callable[[], None], connection: AbstractConnection) -> None:
+    """Say that the connection is made, and do what redis-py does then."""
+    on_accepted()
+    connection.on_connect()
 
 
 def refuse_plain_port(url: RedisUrl) -> None:

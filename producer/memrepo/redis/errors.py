@@ -64,7 +64,7 @@ _NO_RESOLVER = Row(Action.CONNECT_ANEW, "its name cannot be looked up now")
 _NO_SOCKET = Row(Action.CONNECT_ANEW, "there is no such socket")
 _CONNECT_TIMEOUT = Row(Action.CONNECT_ANEW, "no connection was made in time")
 
-_NO_ANSWER = Row(Action.WAIT, "it does not answer in time")
+_NO_ANSWER = Row(Action.WAIT, "it accepted the connection, but does not answer in time")
 _FULL = Row(Action.WAIT, "its memory is full")
 _BUSY = Row(Action.WAIT, "it is busy with a script")
 _CANNOT_SAVE = Row(Action.WAIT, "it takes no writes, as it cannot save them")

@@ -53,7 +53,8 @@ class Trouble:
             error = MemoryRepoError(f"{reason[0].upper()}{reason[1:]}.", details)
         else:
             refuses = self.meaning.action is Action.REFUSE
-            able, mends = ("used", " No waiting mends that.") if refuses else ("reached", "")
+            able = "used" if refuses or self.meaning.action is Action.WAIT else "reached"
+            mends = " No waiting mends that." if refuses else ""
             text = f"{self.server} cannot be {able}: {_stopped(self._reason)}{mends}{_advice(request)}"
             error = BrokerUnavailableError(text, details)
         error.__cause__ = self.cause

@@ -41,12 +41,22 @@ class Check:
 def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]:
     """Return all checks, the quickest first; ``anew`` tries the store out even if it was found safe today."""
     apart = settings.results != settings.broker
+    silent = []
+
+    def check_broker_first() -> str:
+        try:
+            return check_broker(settings)
+        except NotFitError as error:
+            silent.extend([True] * isinstance(error.__cause__, BrokerUnavailableError))
+            raise
+
     return (
         Check("git", lambda: check_git(git)),
         Check("cache", lambda: check_cache(settings)),
-        Check("broker", lambda: check_broker(settings)),
+        Check("broker", check_broker_first),
         *([Check("results", lambda: check_results(settings))] if apart else []),
-        Check("store", lambda: check_whole_store(settings, anew=anew)),
+        # A broker that is silent has cost its seconds already.
+        Check("store", lambda: check_whole_store(settings, anew=anew, ask_broker=not silent)),
     )
 
 
@@ -106,23 +116,25 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
     return masked(store.name)
 
 
-def check_whole_store(settings: WorkerSettings, *, anew: bool) -> str:
+def check_whole_store(settings: WorkerSettings, *, anew: bool, ask_broker: bool = True) -> str:
     """Check that the store is the one of this broker, then that it is safe: nothing is written to another's."""
-    identity = check_identity(settings)
+    identity = check_identity(settings, ask_broker=ask_broker)
     address = check_store(settings, anew=anew)
     return f"{address}; {f'identity {identity}' if identity else 'WARNING: no identity yet, a new store begins here'}"
 
 
-def check_identity(settings: WorkerSettings) -> str | None:
+def check_identity(settings: WorkerSettings, *, ask_broker: bool = True) -> str | None:
     """Check that the store is the one that this broker's workers serve; return its id, None where it has none yet.
 
-    A broker that cannot be reached is another check's to tell.
+    A broker that cannot be reached is another check's to tell, and is not asked again.
     """
     try:
         store = open_store(settings.store_url)
         identity = read_identity(store)
     except StoreError as error:
         raise NotFitError(f"the store cannot be used: {error}") from error
+    if not ask_broker:
+        return identity
     with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
         try:
             check_store_identity(broker, identity, masked(store.name))

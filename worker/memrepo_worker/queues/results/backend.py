@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from memrepo.limits import HORIZON_S
 from memrepo.redis.address import masked
 from memrepo.redis.errors import meaning_of
 from memrepo.redis.script import Answer, Argument, Script
+from memrepo.redis.trouble import Role
 from memrepo.routing import queue_name
 from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
@@ -77,7 +78,10 @@ class ResultBackend(RedisBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._thread = threading.local()
-        self._away = LastingTrouble(logger, "results.trouble")
+        self._away: Mapping[Role, LastingTrouble] = {
+            "result store": LastingTrouble(logger, "results.trouble"),
+            "broker": LastingTrouble(logger, "broker.steps.trouble"),
+        }
 
     @override
     def store_result(
@@ -149,7 +153,7 @@ class ResultBackend(RedisBackend):
         self, messages: Messages, owned_shard: OwnedShard, numbers: Sequence[str]
     ) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Messages.acknowledge``."""
-        return self.until_done(messages.acknowledge, (owned_shard, numbers))
+        return self.until_done(messages.acknowledge, (owned_shard, numbers), "broker")
 
     def cancel(self, task_id: str, reply_to: str = "") -> bool:
         """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""
@@ -205,20 +209,27 @@ class ResultBackend(RedisBackend):
     def _run(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
         return self.until_done(script.run, (self.client, keys, args))
 
-    def until_done(self, step: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost."""
-        on_error = partial(self.on_connection_error, None)
+    def until_done(self, step: Callable[..., T], args: tuple[Any, ...], role: Role = "result store") -> T:
+        """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost.
+
+        ``role`` says which of the two servers the step is done on.
+        """
+        on_error = partial(self._note_away, role)
         answer: T = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
-        self._away.over()
+        self._away[role].over()
         return answer
 
     def on_connection_error(
         self, _max_retries: int | None, exc: Exception, intervals: Iterator[float], _retries: int
     ) -> float:
         """Tell of it calmly (Celery does for each try of each thread), and return how long to wait."""
+        return self._note_away("result store", exc, intervals, _retries)
+
+    def _note_away(self, role: Role, error: Exception, intervals: Iterator[float], _retries: int) -> float:
         pause_s = next(intervals)
-        reason = f"the result store at {masked(self.url)} takes nothing: {meaning_of(exc).reason}"
-        self._away.met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, exc)
+        url = self.url if role == "result store" else self.app.conf.broker_url
+        reason = f"the {role} at {masked(url)} takes nothing: {meaning_of(error).reason}"
+        self._away[role].met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, error)
         return pause_s
 
     def _values(self, results: Sequence[StoredResult]) -> list[Argument]:

@@ -11,6 +11,7 @@ from redis import Redis
 
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
 from memrepo.limits import MIB, Limits
+from memrepo.redis.trouble import Role
 from memrepo.wire.operations import Operation
 from memrepo.wire.payload import LARGE_BYTES, BrokenPayloadError, Payload, PayloadClaim
 from memrepo.wire.payload_store import PayloadStore, request_payload, result_payload
@@ -23,8 +24,8 @@ COMPRESSED_FROM_BYTES = MIB
 EncodedResult = JsonValue | MemoryRepoError
 """What a record says of an outcome."""
 
-UntilDone = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
-"""Repeats a step while Redis is away."""
+UntilDone = Callable[[Callable[..., Any], tuple[Any, ...], Role], Any]
+"""Repeats a step while the server of that role is away."""
 
 
 class Sealed(Protocol):
@@ -76,7 +77,9 @@ class Payloads:
         if job.claim is None:
             return Payload({})
         try:
-            payload: Payload = self._until_done(self._requests.get, (request_payload(job.id), job.claim))
+            payload: Payload = self._until_done(
+                self._requests.get, (request_payload(job.id), job.claim), "broker"
+            )
         except BrokenPayloadError as error:
             raise InvalidRequestError.of("body", f"is {error}") from None
         return payload
@@ -91,7 +94,8 @@ class Payloads:
 
     def _remove(self, task_ids: Sequence[str]) -> None:
         if task_ids:
-            self._until_done(self._requests.remove, ([request_payload(task_id) for task_id in task_ids],))
+            names = [request_payload(task_id) for task_id in task_ids]
+            self._until_done(self._requests.remove, (names,), "broker")
 
     def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> EncodedResult:
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
@@ -112,7 +116,8 @@ class Payloads:
     ) -> EncodedResult:
         put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:
-            claim = self._until_done(put, (result_payload(job.id), payload, self._result_kept_s))
+            kept = (result_payload(job.id), payload, self._result_kept_s)
+            claim = self._until_done(put, kept, "result store")
         except MemoryRepoBusyError as error:
             return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
         return claiming(claim)
