@@ -31,7 +31,7 @@ def came_from(monkeypatch: pytest.MonkeyPatch) -> CameFrom:
 
 
 @pytest.mark.parametrize(
-    ("noted", "told"),
+    ("recorded", "told"),
     [
         ('{"url": "file:///home/ann/memrepo", "dir_info": {}}', ["/home/ann/memrepo[worker]"]),
         (

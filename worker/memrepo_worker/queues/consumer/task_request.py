@@ -159,9 +159,12 @@ class TaskRequest(CeleryRequest):
         self.started_s = time.monotonic()
         self.on_accepted(pid, self.started_s)
 
-    def record_result(self, told: object) -> None:
-        """Send a JSON value or an error through Celery's tracer, which has the result backend store it."""
-        fast_trace_task(self.type, self.id, self.request_dict, ((told,), {}, NO_CANVAS), None, None)
+    def record_result(self, result: object) -> None:
+        """Have the result backend store a JSON value or an error."""
+        # Through Celery's tracer, although the work is done: so `task_prerun`, `task_postrun`, `task_success` and
+        # `task_failure` are sent, on which monitoring of Celery (Sentry, OpenTelemetry) is built. It takes about 5 % of
+        # a worker's time per commit.
+        fast_trace_task(self.type, self.id, self.request_dict, ((result,), {}, NO_CANVAS), None, None)
         self.request_dict["args"] = ()
 
     def retry(self) -> None:
