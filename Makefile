@@ -62,7 +62,7 @@ test: install  ## run the tests, a file at a time in each of three processes (LO
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 test-quick: install  ## the tests that need no server, in under a minute
-	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline"
+	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline" --numprocesses 3 --dist loadfile
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh
