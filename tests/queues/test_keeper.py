@@ -62,29 +62,29 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
 
 def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> None:
     first, second = keeper(server, "first", 60), keeper(server, "second", 60)
-    first._step()
+    first.beat()
     hands(first).busy = {4}
-    second._step()
+    second.beat()
 
-    first._step()
-    second._step()
+    first.beat()
+    second.beat()
 
     assert hands(first).let_go == [4, 5, 6, 7]
     assert (owned(first), owned(second)) == ({0, 1, 2, 3, 4}, {5, 6, 7})
     assert not present(first.owned_shards.get(4)).is_open
 
     hands(first).busy = set()
-    first._step()
-    second._step()
+    first.beat()
+    second.beat()
     assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
 
 
 def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:
     one = keeper(server, "one", 60)
-    one._step()
+    one.beat()
     before = {owned_shard.token for owned_shard in one.owned_shards.all().values()}
     one.leave()
-    one._step()
+    one.beat()
     after = {owned_shard.token for owned_shard in one.owned_shards.all().values()}
 
     assert len(before | after) == 2 * SHARDS
@@ -93,34 +93,34 @@ def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:
 def test_a_lease_that_ran_out_while_the_broker_was_away_is_not_taken_from_the_living(server: Valkey) -> None:
     lease_s = 1.5
     first, second = keeper(server, "first", lease_s), keeper(server, "second", lease_s)
-    first._step()
-    second._step()
-    first._step()
-    second._step()
+    first.beat()
+    second.beat()
+    first.beat()
+    second.beat()
     before = owned(first)
 
     server.kill()
     wait_for(_after(lease_s), "the leases to run out")
     server.start()
-    second._step()
-    first._step()
-    second._step()
+    second.beat()
+    first.beat()
+    second.beat()
 
     assert (owned(first), owned(second)) == (before, set(range(SHARDS)) - before)
 
 
 def test_a_dead_workers_shards_are_taken_when_its_lease_is_over(server: Valkey) -> None:
     dead, living = keeper(server, "dead", 0.5), keeper(server, "living", 0.5)
-    dead._step()
-    living._step()
+    dead.beat()
+    living.beat()
     assert owned(living) == set()
 
-    def step() -> set[int]:
-        living._step()
+    def taken() -> set[int]:
+        living.beat()
         return owned(living)
 
-    wait_for(step, "the lease to be over", every_s=0.1)
-    dead._step()
+    wait_for(taken, "the lease to be over", every_s=0.1)
+    dead.beat()
 
     assert owned(living) == set(range(SHARDS))
     assert owned(dead) == set()
@@ -134,8 +134,8 @@ def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_a
     with monkeypatch.context() as broken:
         broken.setattr("memrepo_worker.queues.leases.keeper.plan", lambda *_, **__: 1 / 0)
         for _ in range(3):
-            one._step()
-    one._step()
+            one.beat()
+    one.beat()
 
     faults = [record for record in caplog.records if "heartbeat" in record.getMessage()]
     assert [record.__dict__["event"] for record in faults] == ["heartbeat.fault", "heartbeat.fault.over"]

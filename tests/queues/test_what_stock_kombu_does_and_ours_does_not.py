@@ -67,9 +67,9 @@ class Client:
 
     def drain(self, messages: int) -> None:
         """Receive so many messages, by stock polling."""
-        wait_for(lambda: self._drained(messages), f"{messages} messages")
+        wait_for(lambda: self.has_drained(messages), f"{messages} messages")
 
-    def _drained(self, messages: int) -> bool:
+    def has_drained(self, messages: int) -> bool:
         with suppress(TimeoutError):
             self.connection.drain_events(timeout=0.1)
         return len(self.messages) >= messages
@@ -176,10 +176,10 @@ def test_1_what_a_closed_channel_had_fetched_keeps_its_order(scene: Scene) -> No
 
 def test_2_a_queue_that_was_cancelled_delivers_nothing_more(scene: Scene) -> None:
     stock = scene.stock()
-    stock._drained(1)  # leaves a BRPOP in flight
+    stock.has_drained(1)  # leaves a BRPOP in flight
     stock.consumer.cancel()
     scene.push(1, 2, 3)
-    wait_for(lambda: not stock._drained(1) and scene.queued() == [2, 3, 1], "the pop in flight to be over")
+    wait_for(lambda: not stock.has_drained(1) and scene.queued() == [2, 3, 1], "the pop in flight to be over")
     assert (stock.bodies, scene.queued()) == ([], [2, 3, 1])
 
     scene.redis.flushall()
@@ -267,7 +267,7 @@ def test_5_what_a_dead_worker_held_comes_first(scene: Scene) -> None:
 
 def test_6_a_worker_that_dies_after_the_pop_loses_nothing(scene: Scene) -> None:
     stock = scene.stock()
-    stock._drained(1)  # leaves a BRPOP in flight
+    stock.has_drained(1)  # leaves a BRPOP in flight
     scene.push(1)
     wait_for(lambda: scene.queued() == [], "the server to have popped it")
     stock.channel.client.connection._sock.close()  # dies before it reads the answer

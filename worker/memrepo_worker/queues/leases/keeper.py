@@ -72,9 +72,26 @@ class Keeper:
     def start(self) -> None:
         """Take this worker's share, then keep it. Starting again changes nothing."""
         if self._thread is None:
-            self._step()
+            self.beat()
             self._thread = threading.Thread(target=self._run, name="memrepo-keeper", daemon=True)
             self._thread.start()
+
+    def beat(self) -> None:
+        """Make one heartbeat: say that this worker lives, and take and give what its share asks for.
+
+        What fails is told, once as long as it lasts, and tried again by the next beat.
+        """
+        try:
+            self._look_around()
+        except RedisError as error:
+            self.observer.count("keeper.beats.failed")
+            self._away.met(f"the broker does not take the heartbeat: {meaning_of(error).reason}", cause=error)
+        except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
+            self.observer.count("keeper.faults")
+            self._fault.met(f"a heartbeat fails: {type(error).__name__}", cause=error)
+        else:
+            self._away.over()
+            self._fault.over()
 
     def stop(self) -> None:
         """End the heartbeat; what is owned stays owned until its lease is over or it is released."""
@@ -96,23 +113,10 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause_s()):
-            self._step()
+            self.beat()
 
     def _pause_s(self) -> float:
         return self.beat_s / 10 if self._leaving() else self.beat_s
-
-    def _step(self) -> None:
-        try:
-            self._look_around()
-        except RedisError as error:
-            self.observer.count("keeper.beats.failed")
-            self._away.met(f"the broker does not take the heartbeat: {meaning_of(error).reason}", cause=error)
-        except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
-            self.observer.count("keeper.faults")
-            self._fault.met(f"a heartbeat fails: {type(error).__name__}", cause=error)
-        else:
-            self._away.over()
-            self._fault.over()
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
