@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from memrepo.client_base import ClientBase, no_report
 from memrepo.jobs.job import Job, inquire_of, late_of
@@ -27,7 +27,7 @@ class AsyncMemoryRepos(ClientBase):
 
     async def wait(
         self,
-        jobs: Sequence[Job[Any]],
+        jobs: Sequence[Job[object]],
         *,
         timeout_s: float | None = None,
         on_progress: Progress = no_report,
@@ -66,7 +66,7 @@ class AsyncMemoryRepos(ClientBase):
 
 
 def _telling(
-    jobs: Sequence[Job[Any]], ends: asyncio.Queue[asyncio.Task[None] | None]
+    jobs: Sequence[Job[object]], ends: asyncio.Queue[asyncio.Task[None] | None]
 ) -> list[asyncio.Task[None]]:
     """Have each job's end put into a queue, at once for those that have ended; return the tasks that do it."""
     tasks = []
@@ -81,7 +81,7 @@ def _telling(
 
 async def _all_ended(
     ends: asyncio.Queue[asyncio.Task[None] | None],
-    jobs: Sequence[Job[Any]],
+    jobs: Sequence[Job[object]],
     timeout_s: float | None,
     on_progress: Progress,
 ) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from memrepo.client_base import ClientBase, no_report
 from memrepo.jobs.job import Job, inquire_of, late_of
@@ -22,7 +22,7 @@ class MemoryRepos(ClientBase):
 
     def wait(
         self,
-        jobs: Sequence[Job[Any]],
+        jobs: Sequence[Job[object]],
         *,
         timeout_s: float | None = None,
         on_progress: Progress = no_report,

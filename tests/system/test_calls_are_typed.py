@@ -22,6 +22,7 @@ mixed: Mapping[str, str | bytes | None] = {"a": "x", "b": b"y", "c": None}
 changes: Changes = [FileChange(path="a", content="x", executable=True), FileChange(path="b", content=b"y")]
 made: Job[CommitResult] = repo.commit(texts, "m")
 any_kind: list[Job[object]] = [made, repo.get_files()]
+repos.wait(any_kind)
 repo.commit(mixed, "m", author=Author(name="Ann", email="ann@example.org", type="user", id=None))
 repo.commit(changes, "m", expected_head=None, request_id="my-own-id-1")
 repo.commit({"a": None}, "m")

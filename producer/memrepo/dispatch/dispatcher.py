@@ -25,8 +25,7 @@ from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.settings import Settings
 from memrepo.validation.values import check_request_id
-from memrepo.wire.operations import Operation, result_of_task
-from memrepo.wire.requests.base import Request
+from memrepo.wire.operations import Asked, Operation, result_of_task
 
 T = TypeVar("T")
 
@@ -66,7 +65,7 @@ class QueueDispatcher:
         """Wall time: seconds since 1970-01-01 UTC."""
         return system_clock()
 
-    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Asked, T], request: Asked, task_id: str) -> Job[T]:
         """Send a request and return its job; if this dispatcher blocks, once the broker holds it.
 
         Raises:

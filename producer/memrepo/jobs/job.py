@@ -13,9 +13,8 @@ from memrepo.jobs.pending import Pending
 from memrepo.jobs.state import JobState, late
 from memrepo.jobs.waiting import check_on_asyncio, outcome_of, parts, settled, until_ended, until_one_ended
 from memrepo.limits import Limits
-from memrepo.wire.operations import Operation
+from memrepo.wire.operations import Asked, Operation
 from memrepo.wire.record import Status
-from memrepo.wire.requests.base import Request
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -40,7 +39,7 @@ class Dispatcher(Protocol):
         """Wall time: seconds since 1970-01-01 UTC."""
         ...
 
-    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Asked, T], request: Asked, task_id: str) -> Job[T]:
         """Send a checked request; if it ``blocks``, return when the broker holds it."""
         ...
 
@@ -326,13 +325,13 @@ async def _until_done(future: Future[None]) -> None:
         await arrived.wait()
 
 
-def late_of(jobs: Sequence[Job[Any]], timeout_s: float | None) -> JobTimeoutError:
+def late_of(jobs: Sequence[Job[object]], timeout_s: float | None) -> JobTimeoutError:
     """Return the error for jobs of which some have not ended in time."""
     unended = [job for job in jobs if not job.done()]
     return (unended or jobs)[0]._late(timeout_s, of=len(jobs), unended=len(unended))
 
 
-def inquire_of(jobs: Sequence[Job[Any]]) -> None:
+def inquire_of(jobs: Sequence[Job[object]]) -> None:
     """Have looked up how far the first of them is that has not ended: the one that a time-out names."""
     for job in jobs:
         if not job.done():

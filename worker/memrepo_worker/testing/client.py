@@ -11,8 +11,7 @@ from memrepo.jobs.pending import Pending, closed, expired
 from memrepo.jobs.waiting import settled
 from memrepo.limits import Limits
 from memrepo.validation.values import check_request_id
-from memrepo.wire.operations import Operation, result_of_task
-from memrepo.wire.requests.base import Request
+from memrepo.wire.operations import Asked, Operation, result_of_task
 
 if TYPE_CHECKING:
     from memrepo_worker.testing.request import InlineRequest
@@ -48,7 +47,7 @@ class InlineClient:
         """Wall time: seconds since 1970-01-01 UTC."""
         return self._worker.clock()
 
-    def submit(self, operation: Operation[Any, T], request: Request, task_id: str) -> Job[T]:
+    def submit(self, operation: Operation[Asked, T], request: Asked, task_id: str) -> Job[T]:
         """Hand a checked request over; the worker holds it at once."""
         self._require_open()
         ticket = self._worker.take(operation, request, task_id)
