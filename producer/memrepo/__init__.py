@@ -117,7 +117,12 @@ else:
             "client",
             "async_client",
         ):
-            loaded = vars(import_module(f"{__name__}.{module}"))
+            try:
+                loaded = vars(import_module(f"{__name__}.{module}"))
+            except (
+                AttributeError
+            ) as error:  # Python would take it for a name that is not there, and say no more
+                raise ImportError(f"{__name__}.{module} cannot be loaded: {error}") from error
             globals().update({public: loaded[public] for public in __all__ if public in loaded})
         return globals()[name]
 

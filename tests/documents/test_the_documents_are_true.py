@@ -103,6 +103,16 @@ def test_every_setting_is_documented() -> None:
     assert [name for name in sorted(names) if name.upper() not in text] == []
 
 
+def test_the_glossary_has_fifteen_words_at_most_each_of_which_is_used() -> None:
+    _, _, text = (ROOT / "ARCHITECTURE.md").read_text().partition("## Words\n")
+    glossary = re.findall(r"^\| (\w+) \| ", text.partition("\n## ")[0], re.MULTILINE)
+    sources = " ".join(path.read_text() for path in (ROOT / "worker").glob("**/*.py")).lower()
+
+    assert glossary[0] == "word"
+    assert 1 < len(glossary[1:]) <= 15
+    assert [word for word in glossary[1:] if word not in sources] == []
+
+
 @pytest.mark.parametrize("package", ["producer/memrepo", "worker/memrepo_worker"])
 def test_the_map_shows_every_module(package: str) -> None:
     modules = [

@@ -59,6 +59,17 @@ def test_the_api_is_listed_completely_and_in_order() -> None:
     assert all(getattr(memrepo, name) is not None for name in memrepo.__all__)
 
 
+def test_what_keeps_the_api_from_being_loaded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> object:
+        raise AttributeError("module 'reads' has no attribute 'GetCommitRequest'")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    monkeypatch.delitem(vars(memrepo), "MemoryRepos", raising=False)
+
+    with pytest.raises(ImportError, match=r"cannot be loaded: module 'reads' has no attribute"):
+        from memrepo import MemoryRepos  # noqa: F401
+
+
 def test_a_name_that_the_api_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'MemoryRepoz'"):
         _ = memrepo.MemoryRepoz  # type: ignore[attr-defined]
