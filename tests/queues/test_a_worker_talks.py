@@ -83,7 +83,7 @@ def test_a_worker_says_once_that_it_is_ready_and_for_what(talking: WorkerFleet, 
 
 
 def test_a_warning_level_leaves_a_healthy_worker_silent(talking: WorkerFleet, own_broker: Valkey) -> None:
-    worker = talking.start(log_level="ERROR")
+    worker = talking.start(log_level="WARNING")
     wait_for(
         lambda: own_broker.client().hlen("memrepo:owners") == SHARDS, "the worker to have taken its shards"
     )

@@ -64,7 +64,10 @@ def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:
 def test_without_a_store(env: dict[str, str], tmp_path: Path) -> None:
     said = refusal(tmp_path, env | {"MEMREPO_STORE_URL": ""}, code=2)
 
-    assert "the store cannot be used: MEMREPO_STORE_URL is not set: use file://, s3://, gs://" in said
+    assert (
+        "the store cannot be used: MEMREPO_STORE_URL is not set: name a store (file://, s3://, gs://), or run "
+        "`memrepo up`, which brings one on this machine"
+    ) in said
 
 
 @pytest.mark.parametrize("command", [("worker",), ("up", "--port", "0")])

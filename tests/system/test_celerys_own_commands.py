@@ -42,6 +42,8 @@ def celery(folder: Path, *arguments: str, **env: str) -> Ended:
         (("worker", "--detach"), "Run: memrepo worker"),
         (("multi", "start", "w1"), "Run: memrepo worker"),
         (("beat",), "nothing to schedule"),
+        (("purge",), "run: memrepo job ID --cancel"),
+        (("purge", "-f", "-Q", "memrepo.000"), "run: memrepo job ID --cancel"),
     ],
 )
 def test_a_command_that_cannot_serve_is_refused_in_one_line(

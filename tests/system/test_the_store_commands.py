@@ -9,12 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from memrepo.cli.main import main
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import ALWAYS
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ALWAYS, RefusedError, StoredObject
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
 
@@ -83,6 +86,31 @@ def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(
         run("adopt", "--all")
 
     assert "was adopted before" in run("adopt", "acme", "b")
+    assert "was adopted before" in run("adopt", "acme", "c")
+
+
+class StoreThatRefusesOneKey(StoreDecorator):
+    """Refuses to give one agent's HEAD, as a rule of a bucket may."""
+
+    def get(self, key: str) -> StoredObject:
+        if key == "acme/b/repo.git/HEAD":
+            raise RefusedError(f"{self.name}: access to {key} is denied (AccessDenied)")
+        return super().get(key)
+
+
+def test_a_key_that_the_store_refuses_does_not_keep_the_others_from_being_adopted(
+    run: Run, legacy_store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("memrepo_worker.cli.store.open_store", lambda _: StoreThatRefusesOneKey(legacy_store))
+    env = {"MEMREPO_STORE_URL": legacy_store.name}
+
+    told = CliRunner(env=env).invoke(main, ["store", "adopt", "--all"])
+
+    assert told.exit_code == 1
+    assert "BROKEN  acme/b: " in told.stdout
+    assert "access to acme/b/repo.git/HEAD is denied (AccessDenied)" in told.stdout
+    assert "1 of 3 could not be adopted" in told.stderr
+    assert "was adopted before" in run("adopt", "acme", "a")
     assert "was adopted before" in run("adopt", "acme", "c")
 
 

@@ -174,6 +174,7 @@ def test_it_says_what_another_terminal_needs(tmp_path: Path) -> None:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
 
+        assert f"Other terminals need no settings where `memrepo` is run in {tmp_path}.\n" in told
         assert set(exports) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
         assert memrepo("create", "acme", "ann", folder=elsewhere, env=exports).code == 0
         assert memrepo("doctor", folder=elsewhere, env=exports).code == 0

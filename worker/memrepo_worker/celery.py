@@ -22,8 +22,12 @@ _REFUSED: Mapping[str, str] = {
     "worker": _NO_WORKER,
     "multi": _NO_WORKER,
     "beat": "memrepo has nothing to schedule, so it needs no beat.",
+    "purge": (
+        "It would throw away requests whose senders were told that the broker holds them. To have one not executed, "
+        "run: memrepo job ID --cancel"
+    ),
 }
-"""Commands of Celery that make no sense here."""
+"""Commands of Celery that make no sense here, or would do harm."""
 
 
 def _build() -> Celery:

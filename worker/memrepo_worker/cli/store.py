@@ -40,6 +40,7 @@ from memrepo_worker.queues.leases.status import live_workers
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.store.decorators.retry import RetryingStore
 from memrepo_worker.store.identity import begin_identity, read_identity
+from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.open import open_store
 
 _CONNECTIONS = 16
@@ -51,6 +52,7 @@ _BROKEN = (
     JournalDamagedError,
     GitError,
     MemoryRepoError,
+    RefusedError,
 )  # of one agent: the others go on
 
 
@@ -203,7 +205,8 @@ def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
                     _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
                 except _BROKEN as error:
                     broken += 1
-                    _tell(whose, f"BROKEN  {error}", {"error": str(error)}, as_json=as_json)
+                    named = "" if str(error).startswith(str(whose)) else f"{whose}: "
+                    _tell(whose, f"BROKEN  {named}{error}", {"error": str(error)}, as_json=as_json)
     if broken:
         raise MemoryRepoError(
             f"{broken} of {len(agents)} could not be adopted.", {"agents": len(agents), "broken": broken}

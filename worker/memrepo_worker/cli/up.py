@@ -78,7 +78,7 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     MEMREPO_BROKER_URL names a Redis to use instead of the embedded broker, MEMREPO_STORE_URL another store,
     MEMREPO_FLOWER_PORT Flower's port. Ctrl+C stops the worker, then the broker; a second Ctrl+C does not wait.
 
-    Other commands that are run in the same folder find what runs here by themselves.
+    Other commands that are run in the same folder need no settings: they use what runs here.
     """
     signals = StopSignals()
     try:
@@ -156,10 +156,10 @@ def in_words(system: RunningSystem, plan: SystemPlan) -> str:
 def _elsewhere(plan: SystemPlan) -> list[str]:
     """Say where the variables that follow are needed."""
     if plan.data.name != DATA_DIR_DEFAULT.name:
-        return ["For other terminals, and for programs of your own:"]
+        return ["In other terminals, and for programs of your own, set:"]
     return [
-        f"In {plan.data.parent} other terminals' memrepo finds all that by itself.",
-        "Elsewhere, and for programs of your own:",
+        f"Other terminals need no settings where `memrepo` is run in {plan.data.parent}.",
+        "In other folders, and for programs of your own, set:",
     ]
 
 

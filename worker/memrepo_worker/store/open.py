@@ -75,7 +75,10 @@ def _no_store(url: str, scheme: str) -> str:
     if scheme == "memory":
         return f"a store in memory would lose every commit when its process ends: use {known}"
     if not url:
-        return f"MEMREPO_STORE_URL is not set: use {known}"
+        return (
+            f"MEMREPO_STORE_URL is not set: name a store ({known}), or run `memrepo up`, which brings one on this "
+            "machine"
+        )
     return f"no store at {scheme or url!r}: use {known}"
 
 

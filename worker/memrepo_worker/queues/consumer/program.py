@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
 from celery import platforms, signals
 from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
 from celery.worker import state
 from typing_extensions import override
 
@@ -29,7 +31,11 @@ class Program(Worker):
     def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:
         """Note what only we know."""
         self._about = about
-        super().on_before_init(**options)
+        with warnings.catch_warnings():
+            # Celery warns root: who may send pickled messages may do whatever the worker may. We read JSON alone, and
+            # it still raises where pickle is accepted; so there is nothing in the warning to tell an operator.
+            warnings.simplefilter("ignore", SecurityWarning)
+            super().on_before_init(**options)
 
     @override
     def setup_logging(self, colorize: bool | None = None) -> bool:
