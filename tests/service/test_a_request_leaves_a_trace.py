@@ -13,6 +13,7 @@ from memrepo.errors import RepoNotFoundError, RequestExpiredError
 from memrepo.limits import Limits
 from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.jobs import present
 from tests.support.stock_git import empty_repository, git, stock_git
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, find, writer
 
@@ -75,7 +76,7 @@ def test_a_commit_of_a_group_that_ends_in_a_delete_is_found_before_and_after_it(
     doomed = commit("doomed")
 
     made, before, _ = one.group(doomed, find(doomed.request_id), delete())
-    after = one.ask(find(doomed.request_id))
+    after = present(one.ask(find(doomed.request_id)))
 
     assert (before.sha, before.commit.message) == (made.sha, "doomed")
     assert (after.verdict, after.sha, after.commit) == ("committed", made.sha, None)
@@ -91,7 +92,7 @@ def test_a_refusal_before_the_create_of_its_group_is_found_once_it_is_in_the_ent
     assert isinstance(error, RepoNotFoundError)
     assert unsettled is None, "nothing had begun the journal yet"
     assert isinstance(settled.error, RepoNotFoundError)
-    assert isinstance(one.ask(find(refused.request_id)).error, RepoNotFoundError)
+    assert isinstance(present(one.ask(find(refused.request_id))).error, RepoNotFoundError)
 
 
 def test_asking_writes_nothing(one: Writer, store: LocalStore) -> None:
@@ -114,11 +115,12 @@ def test_a_commit_that_the_ledger_has_forgotten_is_found_in_history(
     one.ask(commit("newer"))
     pass_two_days(store, tmp_path)
 
-    outcome = later.ask(find(old.request_id))
+    outcome = present(later.ask(find(old.request_id)))
 
     assert later.ask(find(idle.request_id)) is None, "the ledger has forgotten"
     assert (outcome.verdict, outcome.sha, outcome.request_id) == ("committed", made.sha, old.request_id)
-    assert (outcome.commit.message, outcome.commit.files_changed) == ("old", ["old"])
+    described = present(outcome.commit)
+    assert (described.message, described.files_changed) == ("old", ["old"])
 
 
 def test_a_commit_on_any_branch_is_found_in_history(
@@ -129,7 +131,7 @@ def test_a_commit_on_any_branch_is_found_in_history(
     made = one.ask(aside)
     pass_two_days(store, tmp_path)
 
-    assert later.ask(find(aside.request_id)).sha == made.sha
+    assert present(later.ask(find(aside.request_id))).sha == made.sha
 
 
 def test_nothing_of_a_deleted_repository_is_found_in_history(
@@ -159,8 +161,8 @@ def test_a_commit_is_found_although_its_request_came_again_too_late(
         with pytest.raises(RequestExpiredError):
             later.ask(request)
 
-    assert later.ask(find(old.request_id)).sha == made.sha
-    assert isinstance(later.ask(find(never.request_id)).error, RequestExpiredError)
+    assert present(later.ask(find(old.request_id))).sha == made.sha
+    assert isinstance(present(later.ask(find(never.request_id))).error, RequestExpiredError)
 
 
 def test_a_commit_behind_a_tag_alone_is_found_in_an_imported_history(
@@ -194,7 +196,7 @@ def test_a_commit_behind_a_tag_alone_is_found_in_an_imported_history(
         transfer = Transfer(store, stock_git(), executor, lambda: NOW_S, Limits())
         transfer.import_(AGENT, tmp_path / "tagged.bundle")
 
-    found = [one.ask(find(f"imported-id-{number}")) for number in range(3)]
+    found = [present(one.ask(find(f"imported-id-{number}"))) for number in range(3)]
 
     assert [(outcome.verdict, outcome.sha) for outcome in found] == [("committed", sha) for sha in shas]
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from memrepo.clock import Backoff
 from memrepo.errors import MemoryRepoError
-from memrepo.models import FileChange
+from memrepo.models import CommitResult, FileChange, MemoryCommit, RequestOutcome, Snapshot
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import FindRequestRequest, GetFilesRequest, GetHistoryRequest
@@ -49,7 +49,19 @@ class Writer:
         outcomes = self.service(Group(self.agent, requests, Lease(self.lease_token, math.inf)))
         return [outcome.value if isinstance(outcome, Success) else outcome for outcome in outcomes]
 
-    def ask(self, request: Request) -> Any:
+    @overload
+    def ask(self, request: CommitRequest | CreateRepoRequest | RestoreRequest) -> CommitResult: ...
+    @overload
+    def ask(self, request: DeleteRepoRequest) -> None: ...
+    @overload
+    def ask(self, request: GetFilesRequest) -> Snapshot: ...
+    @overload
+    def ask(self, request: GetHistoryRequest) -> list[MemoryCommit]: ...
+    @overload
+    def ask(self, request: FindRequestRequest) -> RequestOutcome | None: ...
+    @overload
+    def ask(self, request: Request) -> object: ...
+    def ask(self, request: Request) -> object:
         """Hand one request over; return its result, or raise its error."""
         (outcome,) = self.group(request)
         if isinstance(outcome, MemoryRepoError):
