@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from memrepo import MemoryRepos
 from memrepo.cli.ending import EXIT_CODES, PIPE_CLOSED
 from memrepo.cli.interrupt import INTERRUPTED
 from memrepo.cli.main import main
+from memrepo.cli.table import PRODUCER
+from memrepo_worker.testing import InlineWorker, inline_worker
 from tests.commands.table import TABLE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text()
@@ -58,6 +64,32 @@ def test_it_tells_once_of_options_that_many_commands_have(option: str) -> None:
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.keys and name != "config"])
 def test_it_gives_every_command_the_keys_of_its_json(name: str) -> None:
     assert keys_of(name) == set((TABLE[name].keys or "").split())
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[InlineWorker]:
+    with inline_worker() as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("name", [name for name in PRODUCER if name != "config"])
+def test_a_command_of_a_memory_prints_the_json_that_the_page_gives(
+    name: str, worker: InlineWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryRepos, "from_env", worker.repos)
+    repo = worker.repos().repo(org_id="acme", agent_id=name)
+    repo.create_repo({"human.md": "likes tea\n"}).result()
+    repo.commit({"human.md": "likes coffee\n"}, "Learn").result()
+    arguments = TABLE[name].well.format(agent=name, new=f"{name}-new", job=repo.get_head_sha().id)
+
+    printed = json.loads(CliRunner().invoke(main, [*arguments.split(), "--json"]).stdout)
+
+    documents = printed if isinstance(printed, list) else [printed]
+    assert documents
+    if TABLE[name].text:
+        assert all(isinstance(each, str) for each in documents)
+    else:
+        assert {frozenset(each) for each in documents} == {frozenset(keys_of(name))}
 
 
 def test_it_says_that_config_prints_variables() -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrepo.limits import MIB
+from memrepo.wire.operations import OPERATIONS
+from memrepo.wire.requests.base import HEAD_FIELDS
 from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
 from tests.support.samples import SAMPLES
@@ -557,7 +559,17 @@ def _types() -> list[Hostile]:
     ]
 
 
+def _of_every_operation() -> list[Hostile]:
+    """For each field of each request a value of no field's type, and a field that there is not."""
+    return [
+        Hostile(name, {field: 7.5}, field, "types: a forged message")
+        for name, operation in OPERATIONS.items()
+        for field in (*sorted(operation.request.model_fields.keys() - HEAD_FIELDS), "no_such_field")
+    ]
+
+
 HOSTILE: tuple[Hostile, ...] = (
+    *_of_every_operation(),
     *_paths(),
     *_paths_elsewhere(),
     *_path_sets(),

@@ -8,6 +8,7 @@ import pytest
 
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
+from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.settings import WorkerSettings, shown
 from tests.support.documents import ROOT
 
@@ -105,6 +106,17 @@ def test_every_setting_is_shown_and_no_secret() -> None:
 def test_what_is_shown_is_read_back_as_it_was() -> None:
     settings = WorkerSettings(cache_dir=Path("/c"), lease_s=2.5, log_requests=True, log_format="json")
     assert WorkerSettings.from_env(shown(settings)) == settings
+
+
+def test_what_git_may_take_is_what_the_settings_say() -> None:
+    env = {
+        "MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX": "2000000",
+        "MEMREPO_FOREIGN_CPU_S_MAX": "3",
+        "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX": "4000000",
+        "MEMREPO_FILE_BYTES_MAX": "5",
+    }
+
+    assert WorkerSettings.from_env(env).git_caps == GitCaps(2_000_000, 3, 4_000_000, 5)
 
 
 def test_blanks_around_a_value_are_none_of_it() -> None:
