@@ -48,6 +48,15 @@ def test_the_files_that_a_contributor_is_sent_to_are_there() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize(("title", "files_max"), [("an operation", 12), ("a worker's setting", 6)])
+def test_a_change_of_the_common_kinds_touches_few_files(title: str, files_max: int) -> None:
+    _, _, text = (ROOT / "CONTRIBUTING.md").read_text().partition(f"## How to add {title}\n")
+    numbers = re.findall(r"^\| (\d+) \| ", text.partition("\n## ")[0], re.MULTILINE)
+
+    assert 0 < len(numbers) <= files_max
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_targets_of_make_that_are_named_are_there(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

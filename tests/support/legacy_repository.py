@@ -99,16 +99,16 @@ class LegacyRepository:
                 self._uploaded.add(name)
 
     def _git(self, work: Path, *arguments: str) -> bytes:
-        return _SeedGit.of(work).run(arguments)
+        return _ServerGit.of(work).run(arguments)
 
 
-class _SeedGit(Git):
+class _ServerGit(Git):
     """git as the Letta server ran it: in a working folder, with the repository's own settings."""
 
     work: Path
 
     @classmethod
-    def of(cls, work: Path) -> _SeedGit:
+    def of(cls, work: Path) -> _ServerGit:
         plain = stock_git()
         made = cls(plain.processes, plain.search_path, plain.timeout_s)
         object.__setattr__(made, "work", work)
