@@ -34,6 +34,8 @@ class AsyncMemoryRepos(ClientBase):
     ) -> None:
         """Return when all jobs have ended, well or not; then ``await job`` does not wait.
 
+        It tells nothing of how they ended: a failure that nobody looks at afterwards is logged as one (docs/api.md).
+
         ``on_progress(ended, all)`` is called on the loop, at the begin and whenever one has ended.
 
         Raises:

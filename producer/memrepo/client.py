@@ -29,6 +29,8 @@ class MemoryRepos(ClientBase):
     ) -> None:
         """Return when all jobs have ended, well or not; then ``job.result()`` does not wait.
 
+        It tells nothing of how they ended: a failure that nobody looks at afterwards is logged as one (docs/api.md).
+
         ``on_progress(ended, all)`` is called in this thread, at the begin and whenever one has ended.
 
         Raises:

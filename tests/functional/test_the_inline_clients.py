@@ -22,6 +22,7 @@ from memrepo import (
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ListedObject
 from memrepo_worker.testing import async_inline_repos, inline_repos, inline_worker
+from memrepo_worker.testing.request import InlineRequest
 from tests.producer.loop_guard import loop_guard
 from tests.support.waiting import wait_for
 
@@ -280,3 +281,24 @@ def test_nothing_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         return blocked
 
     assert asyncio.run(guarded()) == []
+
+
+@pytest.mark.parametrize("where", ["open", "record_status", "settle"])
+def test_a_fault_of_the_inline_worker_ends_the_job_and_no_test_hangs(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inline_repos() as repos:
+        repo = repos.repo(**NAME)
+        repo.create_repo({"a.md": "x"}).result()
+        with monkeypatch.context() as broken:
+            broken.setattr(InlineRequest, where, _out_of_order)
+            job = repo.commit({"a.md": "y"}, "never told", request_id="my-own-id-1")
+
+        with pytest.raises(MemoryRepoError, match="fault of its own: RuntimeError: out of order") as caught:
+            job.result(timeout_s=10)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert repo.get_file("a.md").result(timeout_s=10).text in ("x", "y")  # it serves on
+
+
+def _out_of_order(*_: object) -> None:
+    raise RuntimeError("out of order")

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from memrepo import AsyncMemoryRepos, BrokerUnavailableError, CommitResult, HeadMovedError, Job, Settings
+from memrepo import (
+    AsyncMemoryRepos,
+    BrokerUnavailableError,
+    CommitResult,
+    HeadMovedError,
+    Job,
+    MemoryRepos,
+    Settings,
+)
+from memrepo.dispatch.connection import Message
+from memrepo.dispatch.publisher import Publisher
 from memrepo.routing import route
 from tests.producer.stand_in import StandIn
+from tests.producer.test_results_come_back import COMMIT
 from tests.support.valkey import Valkey, valkey
 
 
@@ -48,3 +59,24 @@ def test_an_attempt_that_was_sent_after_one_that_was_not_has_its_own_result(
 
     with valkey(tmp_path) as broker:
         asyncio.run(attempts(broker))
+
+
+def test_who_asks_for_the_id_of_a_job_that_was_given_up_is_told_by_its_record(
+    broker: Valkey, worker: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Message] = []
+
+    def hold(_: Publisher, message: Message) -> None:
+        message.sent.set_running_or_notify_cancel()  # it is on its way, for ever so long
+        held.append(message)
+
+    with monkeypatch.context() as slow, MemoryRepos(settings=settings(broker)) as repos:
+        slow.setattr(Publisher, "send", hold)
+        with pytest.raises(BrokerUnavailableError) as given_up:
+            repos.repo(org_id="acme", agent_id="agent-1").commit({"a": "1"}, "one")
+        (message,) = held
+        # The request has arrived after all, and was executed.
+        worker.store(message.task_id, "SUCCESS", COMMIT, message.reply_to)
+
+        assert repos.job(message.task_id).status() == "done"
+        assert given_up.traceback  # which holds what the call knew of its job

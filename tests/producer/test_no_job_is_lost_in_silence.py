@@ -217,6 +217,20 @@ def test_with_asyncio_a_failure_is_told_unless_it_was_awaited(
     assert awaited_id not in line
 
 
+def test_with_asyncio_waiting_for_many_jobs_is_no_look_at_one(
+    broker: Valkey, worker: StandIn, logged: Callable[[], list[str]]
+) -> None:
+    failing(worker)
+
+    async def main() -> None:
+        async with AsyncMemoryRepos(broker_url=broker.url) as repos:
+            await repos.wait([repos.repo(**NAME).get_head_sha()], timeout_s=5)
+
+    asyncio.run(main())
+
+    assert len(logged()) == 1
+
+
 class TestWhatTheBrokerDoesNotTake:
     @pytest.fixture
     def away(self) -> Settings:

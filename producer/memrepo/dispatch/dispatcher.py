@@ -161,6 +161,13 @@ class QueueDispatcher:
         else:
             replies.cancel_soon(pending.task_id)
 
+    def forget(self, pending: Pending[Any]) -> None:
+        """Keep nothing of a job that was given up: its request may be on its way still."""
+        if self._jobs.get(pending.task_id) is pending:
+            del self._jobs[pending.task_id]
+        if self._connections is not None:
+            self._connections.replies.forget(pending)
+
     def close(self) -> None:
         """Send what waits, for as long as that may take, and disconnect."""
         with self._lock:

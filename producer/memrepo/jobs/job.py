@@ -70,6 +70,10 @@ class Dispatcher(Protocol):
         """Ask that a job not be started."""
         ...
 
+    def forget(self, pending: Pending[Any]) -> None:
+        """Keep nothing of a job that was given up: who asks for its id later is told by its record."""
+        ...
+
     def close(self) -> None:
         """Send what waits and disconnect."""
         ...
@@ -258,6 +262,7 @@ class Job(Generic[T_co]):
             self._sent.cancel()
         self._pending.look_at()  # the caller is told now
         self._pending.fail(error, sent=False)
+        self._dispatcher.forget(self._pending)
         return error
 
     async def _ended(self) -> None:

@@ -99,6 +99,10 @@ class InlineClient:
         if ticket is not None and ticket.claim():
             ticket.record_status("cancelled")
 
+    def forget(self, pending: Pending[Any]) -> None:
+        """Keep nothing of a job that was given up."""
+        self._followed.discard(pending)
+
     def close(self) -> None:
         """Take no further calls. Whoever still waits for a job is told; the job itself goes on."""
         self._closed = True

@@ -71,6 +71,16 @@ class InlineRequest:
             self.pending.finish(decode(encode(body, compress=False), body.size_bytes))
         self.ended.set()
 
+    def fail(self, fault: Exception) -> None:
+        """End it by a fault of the worker's; on a queue it would be delivered again, here nobody would ever answer."""
+        error = MemoryRepoError(
+            f"The inline worker failed by a fault of its own: {type(fault).__name__}: {fault}",
+            {"request_id": self.request.request_id},
+        )
+        error.__cause__ = fault
+        self.pending.fail(error)
+        self.ended.set()
+
     def abandon(self) -> None:
         """End it without an outcome: the worker has ended."""
         self.pending.fail(closed(self.pending.task_id), self.pending.status)
@@ -94,11 +104,14 @@ class InlineDispatcher:
     def _open(self, ticket: InlineRequest) -> bool:
         try:
             ticket.open(self._limits)
+            ticket.record_status("running")
         except InvalidRequestError as error:
             ticket.settle(error)
-            return False
-        ticket.record_status("running")
-        return True
+        except Exception as fault:  # noqa: BLE001 - the test that waits for it is told, and does not hang
+            ticket.fail(fault)
+        else:
+            return True
+        return False
 
     def retrying(self, tickets: Sequence[InlineRequest], waiting: WaitReason) -> None:
         """Note that the store fails, for what reason, and that the requests are tried again."""
@@ -116,7 +129,10 @@ class InlineDispatcher:
         """Tell the clients the outcomes."""
         self.unavailable.discard(tickets[0].agent)
         for ticket, outcome in zip(tickets, outcomes, strict=True):
-            ticket.settle(outcome)
+            try:
+                ticket.settle(outcome)
+            except Exception as fault:  # noqa: BLE001 - as above
+                ticket.fail(fault)
 
     def abandon(self, tickets: Sequence[InlineRequest]) -> None:
         """Tell the clients that nothing will come."""
