@@ -35,6 +35,7 @@ __all__ = [
     "JobTimeoutError",
     "Limits",
     "MemoryCommit",
+    "MemoryDamagedError",
     "MemoryFile",
     "MemoryRepo",
     "MemoryRepoBusyError",
@@ -53,6 +54,7 @@ __all__ = [
     "Status",
     "StoreUnavailableError",
     "TooLargeError",
+    "WorkerFaultError",
 ]
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
         InvalidRequestError,
         JobCancelledError,
         JobTimeoutError,
+        MemoryDamagedError,
         MemoryRepoBusyError,
         MemoryRepoError,
         PathNotFoundError,
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
         ResultExpiredError,
         StoreUnavailableError,
         TooLargeError,
+        WorkerFaultError,
     )
     from memrepo.jobs.job import Job
     from memrepo.jobs.state import JobState

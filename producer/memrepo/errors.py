@@ -134,6 +134,21 @@ class StoreUnavailableError(MemoryRepoError):
     """The object store cannot be reached or refuses us. Nothing that was acknowledged is affected."""
 
 
+class MemoryDamagedError(MemoryRepoError):
+    """The agent's journal in the store is damaged; nothing was changed, and only this agent is affected.
+
+    ``details["key"]`` names the object. Restore it from a backup; then the same request id may be sent again.
+    """
+
+
+class WorkerFaultError(MemoryRepoError):
+    """The request failed by a fault of memrepo. ``repo.find_request(request_id)`` tells whether it was applied.
+
+    ``details`` name request and worker: look for the id in that worker's log. It is safe to send the request again with
+    the same id.
+    """
+
+
 class ResultExpiredError(MemoryRepoError):
     """The result is no longer kept. ``repo.find_request(request_id)`` tells what became of the request."""
 

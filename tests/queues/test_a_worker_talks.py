@@ -192,7 +192,7 @@ def test_at_debug_the_fault_comes_with_its_traceback_without_what_it_says(
     with sender(own_broker, SHARDS) as send:
         send.final(send.commit("acme", "ann", message="poison"))
 
-    assert first(worker, "request")["error"] == "MemoryRepoError"
+    assert first(worker, "request")["error"] == "WorkerFaultError"
     fault = logged(worker, "request.fault")[0]
     assert fault["traceback"][-1] == "ValueError"
     assert any(line.startswith("attempts.py:") for line in fault["traceback"])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from random import Random
 import pytest
 
 from memrepo.clock import Backoff
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import RepoNotFoundError, WorkerFaultError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.observe import Counters, TurnTimes
@@ -45,6 +44,8 @@ class Responder:
     abandoned: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
     broken: bool = False
+    unable: Callable[[Sequence[Outcome]], bool] = lambda outcomes: False
+    order: list[str] = field(default_factory=list)
 
     def begin(self, tickets: Sequence[Note]) -> list[Note]:
         if self.broken:
@@ -56,6 +57,9 @@ class Responder:
         self.waited_for.append(waiting)
 
     def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
+        if self.unable(outcomes):
+            raise ZeroDivisionError
+        self.order += [ticket.id for ticket in tickets]
         self.answers |= {ticket.id: outcome for ticket, outcome in zip(tickets, outcomes, strict=True)}
 
     def abandon(self, tickets: Sequence[Note]) -> None:
@@ -71,6 +75,11 @@ class Handler:
     act: Callable[[Group], None] = lambda group: None
     under_way: set[Agent] = field(default_factory=set)
     twice: list[Agent] = field(default_factory=list)
+
+    @property
+    def order(self) -> list[str]:
+        """The requests in the order in which they were first tried."""
+        return list(dict.fromkeys(request_id for _, ids in self.groups for request_id in ids))
 
     def __call__(self, group: Group) -> list[Outcome]:
         if group.agent in self.under_way:
@@ -108,7 +117,7 @@ class Post:
 def open_post() -> Iterator[Callable[..., Post]]:
     opened: list[Post] = []
 
-    def build(turns_max: int = 2, **bounds: int) -> Post:
+    def build(turns_max: int = 2, is_ours: Callable[[Agent], bool] = lambda _: True, **bounds: int) -> Post:
         handler, responder, threads = Handler(), Responder(), ThreadPoolExecutor(turns_max)
         attempts = Attempts(
             lambda _: Lease("t", 1e9),
@@ -124,6 +133,7 @@ def open_post() -> Iterator[Callable[..., Post]]:
             submit=threads.submit,
             observer=Counters(),
             bounds=MailboxBounds(turns_max=turns_max, **bounds),
+            is_ours=is_ours,
         )
         opened.append(Post(mailbox, handler, responder, threads))
         return opened[-1]
@@ -227,7 +237,7 @@ def test_a_request_that_always_fails_gets_a_verdict_and_the_others_go_on(
     post.finish()
 
     error = post.responder.answers[ids[1]]
-    assert type(error) is MemoryRepoError
+    assert type(error) is WorkerFaultError
     assert error.details == {"request_id": ids[1], "worker": "w1@host"}
     assert f"look for {ids[1]} in the log of w1@host" in error.message
     assert [post.responder.answers[ids[index]] for index in (0, 2)] == [Success(ids[0]), Success(ids[2])]
@@ -303,13 +313,217 @@ def test_a_turn_that_fails_by_a_fault_of_ours_is_found_in_the_log_by_its_request
     first = post.send("a")
     post.finish()
 
-    def answers() -> list[logging.LogRecord]:
-        return [record for record in caplog.records if record.name == "memrepo_worker.scheduling.mailbox"]
+    records = [record for record in caplog.records if record.__dict__.get("event") == "turn.fault"]
+    assert len(records) == 3
+    for record in records:
+        assert record.levelname == "ERROR"
+        assert record.__dict__["fields"] == {"agent": "acme/a", "request_ids": [first], "requests": 1}
+        assert record.exc_info is not None
+        assert record.exc_info[0] is ZeroDivisionError
+        assert "SECRET-CONTENT" not in record.getMessage()
+    assert type(post.responder.answers[first]) is WorkerFaultError
 
-    (record,) = wait_for(answers, "the fault to be told")
-    assert record.levelname == "ERROR"
-    assert record.__dict__["event"] == "turn.fault"
-    assert record.__dict__["fields"] == {"agent": "acme/a", "request_ids": [first], "requests": 1}
-    assert record.exc_info is not None
-    assert record.exc_info[0] is ZeroDivisionError
-    assert "SECRET-CONTENT" not in record.getMessage()
+
+class TestWaiting:
+    """Waiting for the store holds no thread, and keeps the agent's place."""
+
+    @pytest.mark.parametrize("error", [UnavailableError("away"), RefusedError("403")])
+    def test_a_further_agent_begins_at_once_beside_many_whose_store_does_not_answer(
+        self, open_post: Callable[..., Post], error: Exception
+    ) -> None:
+        post = open_post(turns_max=2)
+        threads_before = threading.active_count()
+
+        def refuse(group: Group) -> None:
+            if group.agent.agent_id.startswith("stuck"):
+                raise error
+
+        post.handler.act = refuse
+        post.handler.gate.set()
+        stuck = [post.send(f"stuck-{number}") for number in range(20)]
+        wait_for(lambda: set(post.responder.retried) == set(stuck), "all of them to wait")
+        healthy = [post.send("healthy") for _ in range(5)]
+
+        wait_for(lambda: set(healthy) <= post.responder.answers.keys(), "the healthy agent's answers")
+        assert set(post.responder.answers) == set(healthy)
+        assert threading.active_count() <= threads_before + 2 + 1  # the turns' threads and the timer's
+
+    def test_tries_that_hang_leave_half_of_the_threads_to_others(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=4)
+        hang, hanging, tried = threading.Event(), threading.Semaphore(0), set[Agent]()
+
+        def act(group: Group) -> None:
+            if group.agent.agent_id.startswith("stuck"):
+                if group.agent in tried:
+                    hanging.release()
+                    assert hang.wait(10)
+                tried.add(group.agent)
+                raise UnavailableError("no answer within the time-out")
+
+        post.handler.act = act
+        post.handler.gate.set()
+        for number in range(20):
+            post.send(f"stuck-{number}")
+        assert hanging.acquire(timeout=10)
+        assert hanging.acquire(timeout=10)
+        healthy = post.send("healthy")
+
+        wait_for(lambda: healthy in post.responder.answers, "the healthy agent's answer")
+        assert not hanging.acquire(timeout=0.05)
+        hang.set()
+
+    def test_later_requests_of_an_agent_that_waits_stay_behind(self, open_post: Callable[..., Post]) -> None:
+        post = open_post(turns_max=2)
+        away = threading.Event()
+        away.set()
+
+        def act(_: Group) -> None:
+            if away.is_set():
+                raise UnavailableError("away")
+
+        post.handler.act = act
+        post.handler.gate.set()
+        first = post.send("a")
+        wait_for(lambda: post.responder.retried, "the first to wait")
+        later = [post.send("a") for _ in range(3)]
+        wait_for(lambda: len(post.responder.retried) > 3, "further tries")
+        assert {tuple(ids) for _, ids in post.handler.groups} == {(first,)}
+        away.clear()
+        post.finish()
+
+        assert post.handler.order == [first, *later]
+
+    def test_a_hand_over_takes_what_waits_for_its_next_try_first_and_in_order(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=1, group_requests_max=2)
+        post.handler.act = lambda _: (_ for _ in ()).throw(UnavailableError("away"))
+        ids = [post.send("a") for _ in range(5)]
+        post.handler.gate.set()
+        wait_for(lambda: post.responder.retried, "the group to wait")
+
+        def all_of_it() -> list[str]:
+            return [ticket.id for ticket in post.mailbox.withdraw(lambda _: True)]
+
+        withdrawn = wait_for(all_of_it, "no try to be under way")
+        while rest := all_of_it():
+            withdrawn = rest + withdrawn
+        assert sorted(withdrawn) == sorted(ids)
+        wait_for(lambda: post.mailbox.unsettled(lambda _: True) == 0, "nothing to be in hand")
+
+    def test_a_try_that_fails_after_its_shard_was_given_up_is_abandoned(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        ours = threading.Event()
+        ours.set()
+        post = open_post(turns_max=1, is_ours=lambda _: ours.is_set())
+        post.handler.act = lambda _: (_ for _ in ()).throw(UnavailableError("away"))
+        stuck = post.send("a")
+        wait_for(lambda: post.handler.groups, "the try")
+        ours.clear()
+        assert post.mailbox.withdraw(lambda _: True) == []
+        post.finish()
+
+        assert post.responder.abandoned == [stuck]
+        assert post.responder.answers == {}
+
+
+class TestFaultsOfOurs:
+    """What fails by a fault of ours keeps its place, and ends in a verdict."""
+
+    def test_nothing_of_its_agent_passes_what_cannot_be_begun(self, open_post: Callable[..., Post]) -> None:
+        post = open_post(turns_max=2)
+        begin, failures = post.responder.begin, iter(range(2))
+
+        def begin_late(tickets: Sequence[Note]) -> list[Note]:
+            if next(failures, None) is not None:
+                raise ZeroDivisionError
+            return begin(tickets)
+
+        post.responder.begin = begin_late  # type: ignore[method-assign] # a fault that nothing else makes
+        post.handler.gate.set()
+        ids = [post.send("a")]
+        ids += [post.send("a") for _ in range(3)]
+        post.finish()
+
+        assert post.handler.order == ids
+        assert all(isinstance(outcome, Success) for outcome in post.responder.answers.values())
+
+    def test_a_verdict_is_told_before_the_agents_next_request_begins(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=2, group_requests_max=1)
+        failures = iter(range(5))
+        post.responder.unable = lambda outcomes: (
+            isinstance(outcomes[0], WorkerFaultError) and next(failures, None) is not None
+        )
+        poison: list[str] = []
+
+        def act(group: Group) -> None:
+            if group.requests[0].request_id in poison:
+                raise ZeroDivisionError
+            assert set(poison) <= post.responder.answers.keys()
+
+        post.handler.act = act
+        poison.append(post.send("a"))
+        later = post.send("a")
+        post.finish()
+
+        assert post.responder.order == [poison[0], later]
+        assert post.responder.answers[later] == Success(later)
+
+    def test_so_is_that_there_is_no_memory_as_nothing_remembers_it(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=2, group_requests_max=1)
+        failures = iter(range(2))
+        post.responder.unable = lambda outcomes: (
+            isinstance(outcomes[0], RepoNotFoundError) and next(failures, None) is not None
+        )
+        answered: list[Outcome] = [RepoNotFoundError("none"), Success("created")]
+        post.mailbox._handler = lambda group: [answered.pop(0)]
+        ids = [post.send("a"), post.send("a")]
+        post.finish()
+
+        assert post.responder.order == ids
+
+    def test_no_verdict_is_given_while_an_entry_may_be_on_its_way(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=1)
+        tries = iter(range(100))
+
+        def act(group: Group) -> None:
+            number = next(tries)
+            if number == 0:
+                group.create.begin(7)
+                raise UnavailableError("the answer was lost")
+            if number < 10:
+                raise ZeroDivisionError
+            group.create.settle(7)
+
+        post.handler.act = act
+        first = post.send("a")
+        post.finish()
+
+        assert len(post.handler.groups) == 11
+        assert post.responder.answers == {first: Success(first)}
+        assert "a fault of the worker (ZeroDivisionError)" in post.responder.waited_for[-1].reason
+
+    def test_an_outcome_that_cannot_be_told_is_told_as_a_fault_and_the_others_as_they_are(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=1)
+        post.send("a")
+        wait_for(lambda: post.handler.groups, "the first group")
+        ids = [post.send("a") for _ in range(3)]
+        post.responder.unable = lambda outcomes: Success(ids[1]) in outcomes
+        post.finish()
+
+        assert [post.responder.answers[ids[number]] for number in (0, 2)] == [
+            Success(ids[0]),
+            Success(ids[2]),
+        ]
+        assert type(post.responder.answers[ids[1]]) is WorkerFaultError

@@ -114,7 +114,7 @@ def test_one_request_that_always_fails_fails_alone_and_names_its_id(
     states = {request_id: send.final(request_id) for request_id in (first, before, poison, after)}
 
     assert [meta["status"] for meta in states.values()] == ["SUCCESS", "SUCCESS", "FAILURE", "SUCCESS"]
-    assert states[poison]["result"]["exc_type"] == "MemoryRepoError"
+    assert states[poison]["result"]["exc_type"] == "WorkerFaultError"
     assert states[poison]["result"]["exc_message"][1]["request_id"] == poison
     assert "SECRET-CONTENT" not in json.dumps(states[poison])
     assert effects.lrange("effects:acme/p", 0, -1) == [first, before, after]

@@ -2,6 +2,9 @@
 
 One file per agent, one line per commit. A store's delay and its durability are real: each group takes ``delay_s``
 and ends with an fsync. A read answers how many commits there were.
+
+The store refuses agents whose id begins with ``refused``, and leaves those that begin with ``hangs`` without an answer,
+while there is no file ``mended``.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 
 from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Agent, Group, Outcome, Success
+from memrepo_worker.store.interface import RefusedError
 from tests.support.fake_service import commit_result
 
 
@@ -30,6 +34,7 @@ class FileService:
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group; what an earlier call settled is not done again."""
         time.sleep(self.delay_s)
+        self._be_in_trouble(group.agent.agent_id)
         with _locked(self.folder / f"{group.agent.agent_id}.log") as file:
             known = file.read_text().split()
             new: list[str] = []
@@ -43,6 +48,13 @@ class FileService:
                     outcomes.append(Success(str(len(known) + len(new))))
             _append(file, new)
         return outcomes
+
+    def _be_in_trouble(self, agent_id: str) -> None:
+        mended = self.folder / "mended"
+        while agent_id.startswith("hangs") and not mended.exists():
+            time.sleep(0.05)
+        if agent_id.startswith("refused") and not mended.exists():
+            raise RefusedError("AccessDenied (403)")
 
     def log(self, agent: Agent) -> list[str]:
         """Return the ids of an agent's commits, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from memrepo.errors import MemoryRepoError
@@ -33,13 +33,41 @@ class Lease:
     valid_until_s: float
 
 
+@dataclass(slots=True)
+class PendingCreate:
+    """Whether an entry may still be on its way to the store: the answer to its create was lost.
+
+    While it may, nobody may be told that a request of it failed.
+    """
+
+    seq: int = 0
+
+    @property
+    def may_land(self) -> bool:
+        """Whether the create's outcome is unknown."""
+        return self.seq > 0
+
+    def begin(self, seq: int) -> None:
+        """Note that a create of this entry is being sent."""
+        self.seq = seq
+
+    def settle(self, tip: int) -> None:
+        """Note that the journal has reached ``tip``: a number once taken stays taken, so an older create has lost."""
+        if tip >= self.seq:
+            self.seq = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Requests of one agent in the order in which they were enqueued; they share one journal entry."""
+    """Requests of one agent in the order in which they were enqueued; they share one journal entry.
+
+    ``create`` goes from try to try of the same requests.
+    """
 
     agent: Agent
     requests: tuple[Request, ...]
     lease: Lease
+    create: PendingCreate = field(default_factory=PendingCreate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,11 @@ def join_packs(packs: Iterable[bytes]) -> bytes | None:
     return body + _sha1(body)
 
 
+def is_whole(pack: bytes) -> bool:
+    """Whether a pack ends in the checksum of what comes before: every byte is as it was written."""
+    return _sha1(pack[:-TRAILER_BYTES]) == pack[-TRAILER_BYTES:]
+
+
 def object_count(pack: bytes) -> int:
     """Return how many objects a pack holds.
 

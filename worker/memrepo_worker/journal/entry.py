@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memrepo_worker.git.bundles import Bundle, NotABundleError, decode_bundle, encode_bundle
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.packs import encode_pack, object_count
+from memrepo_worker.git.packs import encode_pack, is_whole, object_count
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 
 LEDGER_REF = "refs/memrepo/ledger"
@@ -16,7 +16,19 @@ REFS_MAX = 256
 
 
 class JournalDamagedError(Exception):
-    """The journal in the store is not what memrepo wrote: a gap, a broken entry, an object that is missing."""
+    """The journal in the store is not what memrepo wrote: a gap, a broken entry, an object that is missing.
+
+    ``seq`` is the entry where it was found, or the base of that number.
+    """
+
+    def __init__(self, message: str, seq: int = 0, *, in_base: bool = False) -> None:
+        super().__init__(message)
+        self.seq = seq
+        self.in_base = in_base
+
+    def within_base(self) -> JournalDamagedError:
+        """Return the error for the base of that number."""
+        return JournalDamagedError(str(self), self.seq, in_base=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +73,11 @@ def decode_entry(seq: int, data: bytes) -> Entry:
         bundle: Bundle = decode_bundle(data)
         object_count(bundle.pack)
     except (NotABundleError, ValueError) as error:
-        raise JournalDamagedError(f"entry {seq} is no bundle: {error}") from error
+        raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
+    if not is_whole(bundle.pack):
+        raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     ledger_sha = bundle.refs.get(LEDGER_REF)
     if ledger_sha is None:
-        raise JournalDamagedError(f"entry {seq} has no ledger")
+        raise JournalDamagedError(f"entry {seq} has no ledger", seq)
     refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(("refs/heads/", "refs/tags/"))}
     return Entry(seq, data, refs, bundle.prerequisites, ledger_sha, bundle.pack)

@@ -49,6 +49,12 @@ class Layout:
         """Return the key of the base that stands for everything up to ``seq``."""
         return f"{self.bases}{seq:020d}.bundle"
 
+    def place_of(self, seq: int, *, in_base: bool) -> str:
+        """Return the key of an entry or base; without a number, the prefix of all entries."""
+        if not seq:
+            return self.journal
+        return self.base(seq) if in_base else self.entry(seq)
+
     def entry_seq(self, key: str) -> int | None:
         """Return the number of the entry that a key names, or None for any other key."""
         return self._number(_ENTRY, key)

@@ -117,7 +117,11 @@ class JournalReader:
         return Opening(base.result() if base else None, entries)
 
     def _base(self, seq: int) -> Entry:
-        return decode_entry(seq, self.store.get(self.layout.base(seq)).data)
+        data = self.store.get(self.layout.base(seq)).data
+        try:
+            return decode_entry(seq, data)
+        except JournalDamagedError as error:
+            raise error.within_base() from error
 
     def _entries_after(self, seq: int) -> tuple[Entry, ...]:
         return tuple(self._all(self._entry, self._listed_after(seq)))
@@ -130,7 +134,11 @@ class JournalReader:
         ]
         seqs = [found for found in listed if found is not None]
         if seqs != list(range(seq + 1, seq + 1 + len(seqs))):
-            raise JournalDamagedError(f"{self.layout.journal} has a gap after entry {seq}")
+            present = {seq, *seqs}
+            missing = next(number for number in range(seq + 1, max(present) + 2) if number not in present)
+            raise JournalDamagedError(
+                f"{self.layout.journal} has a gap: entry {missing} is not there", missing
+            )
         return seqs
 
     def _entry(self, seq: int) -> Entry:

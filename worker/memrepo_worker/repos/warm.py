@@ -118,7 +118,10 @@ class WarmRepo:
         A base without branches is a seal's, whatever its ledger still remembers: nothing else without branches is
         ever given a base.
         """
-        self.absorb([base])
+        try:
+            self.absorb([base])
+        except JournalDamagedError as error:
+            raise error.within_base() from error
         if not base.refs:
             self.state = replace(self.state, seal=base.seq)
 
@@ -153,7 +156,7 @@ class WarmRepo:
     def _require(self, shas: Iterable[str], seq: int) -> None:
         for sha in shas:
             if self.reader.maybe(sha) is None:
-                raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has")
+                raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has", seq)
 
     # What goes to disk
 

@@ -1,43 +1,49 @@
-"""How often a group is tried: for ever while the store is unavailable, on a fault a few times, then one by one."""
+"""How often a group is tried: for ever while the store is unavailable, on a fault a few times, then one by one.
+
+A try that failed says when the next one is due; nobody waits for it here.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
 
 from memrepo.clock import Backoff
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import MemoryDamagedError, RepoNotFoundError, WorkerFaultError
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome
+from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome, PendingCreate
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer, store_wait
+from memrepo_worker.observe import Observer
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import StoreTrouble, WaitReason
 
 logger = logging.getLogger(__name__)
 
 Requests = tuple[Request, ...]
-OnRetry = Callable[[WaitReason], None]
-"""Is told, before each pause, what the requests wait for."""
+
+NOT_IN_THE_LEDGER = (WorkerFaultError, MemoryDamagedError, RepoNotFoundError)
+"""Verdicts that nothing in the store remembers: until they are told, no later request of the agent may be begun."""
 
 _IDS_TOLD_MAX = 10
 BACKOFF = Backoff(first_s=0.05, max_s=5.0, jitter=0.5)
 
 
-class StoppedError(Exception):
-    """The process is ending: the requests are neither done nor failed, and belong back in their queue."""
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """When the next try is due, and what the requests wait for: None, after a fault of ours that may pass at once."""
+
+    seconds: float
+    waiting: WaitReason | None = None
 
 
 @dataclass
 class Attempts:
-    """Calls the handler until every request has an outcome.
+    """Begins attempts; what all of them share. ``lease_of`` names the lease of an agent's shard at the time of a try.
 
-    ``lease_of`` is asked before each try, so that a try never runs on an old lease. ``worker`` is the name
-    of the worker whose log says more of a fault.
+    ``worker`` is its name, for who looks for its log. One log line tells of all agents that wait for the same reason.
     """
 
     lease_of: Callable[[Agent], Lease]
@@ -47,88 +53,123 @@ class Attempts:
     tries_max: int = 3
     worker: str = "the worker"
     trouble: StoreTrouble = field(default_factory=lambda: StoreTrouble(logger))
-    _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def stop(self) -> None:
-        """End all waiting: ``settle`` raises ``StoppedError`` where it would wait or try again."""
-        self._stopped.set()
+    def begin(self, agent: Agent, requests: Requests) -> GroupAttempt:
+        """Begin to settle a group; nothing is tried yet."""
+        return GroupAttempt(self, agent, requests)
 
-    def settle(
-        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: OnRetry
-    ) -> Sequence[Outcome]:
-        """Return the outcome of each request, in order.
+    def pause_s(self, tries: int) -> float:
+        """Return how long to wait after so many failed tries."""
+        return self.backoff.pause_s(tries, self.random)
 
-        A fault that is not the store's is tried ``tries_max`` times; then each request is tried alone, in
-        order, and one that still fails gets a verdict that names its id, so that it does not block its agent.
-
-        Raises:
-            StoppedError: the process is ending.
-        """
-        outcomes = self._try(handler, agent, requests, on_retry)
-        if outcomes is not None:
-            return outcomes
-        if len(requests) == 1:
-            return [self._gave_up(agent, requests[0])]
-        self.observer.count("mailbox.groups.split")
-        return [
-            outcome for request in requests for outcome in self.settle(handler, agent, (request,), on_retry)
-        ]
-
-    def _try(
-        self, handler: GroupHandler, agent: Agent, requests: Requests, on_retry: OnRetry
-    ) -> Sequence[Outcome] | None:
-        """Return the outcomes, or None after the last try allowed."""
-        faults = unavailable = 0
-        answered = False
-        try:
-            while True:
-                try:
-                    outcomes = self._call(handler, agent, requests)
-                    answered = True
-                    return outcomes
-                except (UnavailableError, RefusedError) as error:
-                    unavailable += 1
-                    failed_by_store = True
-                    pause_s = self.backoff.pause_s(faults + unavailable, self.random)
-                    self.observer.count("mailbox.store.unavailable")
-                    on_retry(self.trouble.met(agent, len(requests), error, pause_s))
-                except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
-                    faults += 1
-                    failed_by_store = False
-                    self._note_fault(error, agent, requests, faults)
-                    if faults >= self.tries_max:
-                        return None
-                    pause_s = self.backoff.pause_s(faults + unavailable, self.random)
-                self._pause(pause_s, for_store=failed_by_store)
-        finally:
-            self.trouble.over(agent, answered=answered)
-
-    def _pause(self, pause_s: float, *, for_store: bool) -> None:
-        with store_wait() if for_store else nullcontext():
-            if self._stopped.wait(pause_s):
-                raise StoppedError
-
-    def _call(self, handler: GroupHandler, agent: Agent, requests: Requests) -> Sequence[Outcome]:
-        outcomes = handler(Group(agent, requests, self.lease_of(agent)))
-        if len(outcomes) != len(requests):
-            raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
-        return outcomes
-
-    def _note_fault(self, error: Exception, agent: Agent, requests: Requests, faults: int) -> None:
-        self.observer.count("mailbox.faults")
-        ids = [request.request_id for request in requests[:_IDS_TOLD_MAX]]
-        more = f" and {len(requests) - len(ids)} more" if len(requests) > len(ids) else ""
-        message = f"try {faults} of {self.tries_max} failed for {agent}: {', '.join(ids)}{more}"
-        fields = {"agent": str(agent), "request_ids": ids, "requests": len(requests), "tries": faults}
-        log(logger, logging.WARNING, "request.fault", message, fields, error)
-
-    def _gave_up(self, agent: Agent, request: Request) -> MemoryRepoError:
+    def gave_up(self, agent: Agent, request_id: str) -> WorkerFaultError:
         """Return the verdict on a request that no try could execute; the id in it is what the log is searched for."""
-        request_id = request.request_id
         fields = {"agent": str(agent), "request_ids": [request_id], "requests": 1}
         log(logger, logging.ERROR, "request.given_up", f"gave up on {request_id} of {agent}", fields)
-        return MemoryRepoError(
+        return WorkerFaultError(
             f"request {request_id} failed inside the worker, {self.tries_max} times; look for {request_id} in the log "
             f"of {self.worker}",
             {"request_id": request_id, "worker": self.worker},
         )
+
+
+class GroupAttempt:
+    """One group on its way to its outcomes. Used by one thread at a time.
+
+    A fault that is not the store's is tried ``tries_max`` times; then each request is tried alone, in order, and one
+    that still fails gets a verdict that names its id, so that it does not block its agent: but none while an entry may
+    still be on its way to the store that would make the verdict untrue.
+    """
+
+    def __init__(self, attempts: Attempts, agent: Agent, requests: Requests) -> None:
+        self._attempts = attempts
+        self._agent = agent
+        self._parts: deque[Requests] = deque((requests,))
+        self._create = PendingCreate()
+        self._faults = 0
+        self._unavailable = 0
+        self.outcomes: list[Outcome] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has its outcome."""
+        return not self._parts
+
+    def advance(self, handler: GroupHandler) -> Pause | None:
+        """Try until all is settled, something is to be told first, or a pause is due; only the last returns one."""
+        while self._parts:
+            requests = self._parts[0]
+            try:
+                outcomes = self._call(handler, requests)
+            except (UnavailableError, RefusedError) as error:
+                return self._wait_for_store(requests, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
+                if pause := self._after_fault(requests, error):
+                    return pause
+                if self._parts[0] is not requests:
+                    continue  # one by one from here
+                outcomes = [self._attempts.gave_up(self._agent, requests[0].request_id)]
+            self._settled(outcomes)
+            if any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in outcomes):
+                return None
+        return None
+
+    def abandon(self) -> None:
+        """Note that nothing is tried any more here."""
+        self._attempts.trouble.over(self._agent, answered=False)
+
+    def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
+        group = Group(self._agent, requests, self._attempts.lease_of(self._agent), self._create)
+        outcomes = handler(group)
+        if len(outcomes) != len(requests):
+            raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
+        return outcomes
+
+    def _settled(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes += outcomes
+        self._parts.popleft()
+        self._faults = self._unavailable = 0
+        self._attempts.trouble.over(self._agent)
+
+    def _wait_for_store(self, requests: Requests, error: Exception) -> Pause:
+        self._unavailable += 1
+        self._attempts.observer.count("mailbox.store.unavailable")
+        return self._pause(requests, error)
+
+    def _pause(self, requests: Requests, error: Exception) -> Pause:
+        pause_s = self._attempts.pause_s(self._faults + self._unavailable)
+        return Pause(pause_s, self._attempts.trouble.met(self._agent, len(requests), error, pause_s))
+
+    def _after_fault(self, requests: Requests, error: Exception) -> Pause | None:
+        """Return the pause before the next try; None after the last one, also where a group was parted then."""
+        self._faults += 1
+        tries_max = self._attempts.tries_max
+        self._tell_fault(error, requests)
+        if self._faults < tries_max:
+            return Pause(self._attempts.pause_s(self._faults + self._unavailable))
+        if len(requests) > 1:
+            self._attempts.observer.count("mailbox.groups.split")
+            self._parts.popleft()
+            self._parts.extendleft((request,) for request in reversed(requests))
+            self._faults = 0
+            return None
+        if self._create.may_land:
+            name = type(error).__name__
+            return self._pause(
+                requests, WorkerFaultError(f"a fault of the worker ({name}) after a lost answer")
+            )
+        return None
+
+    def _tell_fault(self, error: Exception, requests: Requests) -> None:
+        self._attempts.observer.count("mailbox.faults")
+        ids = [request.request_id for request in requests[:_IDS_TOLD_MAX]]
+        more = f" and {len(requests) - len(ids)} more" if len(requests) > len(ids) else ""
+        tries = f"try {self._faults} of {self._attempts.tries_max}"
+        message = f"{tries} failed for {self._agent}: {', '.join(ids)}{more}"
+        fields = {
+            "agent": str(self._agent),
+            "request_ids": ids,
+            "requests": len(requests),
+            "tries": self._faults,
+        }
+        log(logger, logging.WARNING, "request.fault", message, fields, error)

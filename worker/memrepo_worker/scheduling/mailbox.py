@@ -2,7 +2,9 @@
 
 Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
-``turns_max``. After a turn the agent goes to the end of the line.
+``turns_max``. After a turn the agent goes to the end of the line. A group whose try failed is set aside until its
+next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no more than half of the
+threads try again at a time, so that there are some for others.
 """
 
 from __future__ import annotations
@@ -12,70 +14,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-from memrepo.clock import steady_clock
 from memrepo.limits import MIB
-from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, GroupHandler, Outcome
+from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits
-from memrepo_worker.scheduling.attempts import Attempts, StoppedError
-from memrepo_worker.trouble import WaitReason
-
-
-class Ticket(Protocol):
-    """A parked request. All methods but the properties are called from a borrowed thread."""
-
-    @property
-    def id(self) -> str:
-        """The name under which the log speaks of it."""
-        ...
-
-    @property
-    def agent(self) -> Agent:
-        """Whose request it is."""
-        ...
-
-    @property
-    def request(self) -> Request:
-        """The request; only of tickets that ``Responder.begin`` has returned."""
-        ...
-
-    @property
-    def ends_group(self) -> bool:
-        """Whether nothing after it may share its journal entry."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """What it weighs in memory, roughly."""
-        ...
-
+from memrepo_worker.observe import Observer
+from memrepo_worker.scheduling.attempts import Attempts, Pause
+from memrepo_worker.scheduling.timer import Timer
+from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
 
 logger = logging.getLogger(__name__)
-
-AnyTicket = TypeVar("AnyTicket", bound=Ticket)
-
-
-class Responder(Protocol[AnyTicket]):
-    """Where tickets are answered: the mailbox tells it what becomes of them, a group at a time."""
-
-    def begin(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
-        """Note that the requests are about to run; return those that still shall (not the cancelled), opened."""
-        ...
-
-    def retrying(self, tickets: Sequence[AnyTicket], waiting: WaitReason) -> None:
-        """Note that the store is unavailable, for what reason, and that the requests are tried again."""
-        ...
-
-    def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
-        """Tell the producers the outcomes, which took so long. The mailbox forgets the tickets."""
-        ...
-
-    def abandon(self, tickets: Sequence[AnyTicket]) -> None:
-        """Take back requests that this process will not settle; somebody else will."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +39,18 @@ class MailboxBounds:
     parked_bytes_max: int = 256 * MIB
     turns_max: int = 16
 
+    @property
+    def retries_max(self) -> int:
+        """How many threads at a time may try again what failed before."""
+        return max(1, self.turns_max // 2)
+
 
 class Mailbox(Generic[AnyTicket]):
     """The FIFO of every agent that this process serves.
 
     ``park`` may be called from one thread at a time (that gives the order); everything else from any thread.
-    ``on_room`` is called when the mailbox was full and is not any more.
+    ``on_room`` is called when the mailbox was full and is not any more. ``is_ours`` says whether this process serves an
+    agent still: what is to be tried again of others is abandoned.
     """
 
     def __init__(
@@ -108,6 +63,7 @@ class Mailbox(Generic[AnyTicket]):
         observer: Observer,
         bounds: MailboxBounds | None = None,
         on_room: Callable[[], object] = lambda: None,
+        is_ours: Callable[[Agent], bool] = lambda _: True,
     ) -> None:
         self._handler = handler
         self._responder = responder
@@ -116,12 +72,17 @@ class Mailbox(Generic[AnyTicket]):
         self._observer = observer
         self._bounds = bounds or MailboxBounds()
         self._on_room = on_room
+        self._is_ours = is_ours
+        self._timer = Timer()
         self._changed = threading.Condition()
         self._waiting: dict[Agent, deque[AnyTicket]] = {}
         self._line: deque[Agent] = deque()
         self._busy: set[Agent] = set()
         self._unsettled: dict[Agent, int] = {}
+        self._stalled: set[GroupUnderWay[AnyTicket]] = set()
+        self._due: deque[GroupUnderWay[AnyTicket]] = deque()
         self._turns = 0
+        self._retries = 0
         self._bytes = 0
         self._stopping = False
 
@@ -158,55 +119,92 @@ class Mailbox(Generic[AnyTicket]):
             return self._changed.wait_for(lambda: self._count(agents) == 0, timeout_s)
 
     def withdraw(self, agents: Callable[[Agent], bool]) -> list[AnyTicket]:
-        """Take the waiting requests of these agents out, each agent's in order; what is running goes on."""
+        """Take the waiting requests of these agents out, each agent's in order; a try that is under way goes on.
+
+        What waits for its next try is taken out, too.
+        """
         with self._changed:
+            stalled = [group for group in self._stalled if agents(group.agent)]
+            begun = [ticket for group in stalled for ticket in self._take_out(group)]
             leaving = [agent for agent in self._waiting if agents(agent)]
-            taken = [ticket for agent in leaving for ticket in self._waiting.pop(agent)]
+            waiting = [ticket for agent in leaving for ticket in self._waiting.pop(agent)]
             self._line = deque(agent for agent in self._line if agent in self._waiting)
-        self._forget(taken)
-        return taken
+        self._forget([*(ticket for group in stalled for ticket in group.tickets), *waiting])
+        return [*begun, *waiting]
 
     def stop(self) -> None:
-        """Begin no further turn, and end the waiting of turns that are waiting for the store. Final."""
+        """Begin no further group, and give up what waits for its next try: it is abandoned. Final."""
         with self._changed:
             self._stopping = True
-        self._attempts.stop()
+            stalled = list(self._stalled)
+        self._timer.stop()
+        self._abandon(stalled)
 
     def _reserve_slot(self) -> bool:
-        """Count one more turn if there is work and room for it. The caller holds the lock."""
-        if self._stopping or not self._line or self._turns >= self._bounds.turns_max:
+        """Count one more thread if there is work and room for it. The caller holds the lock."""
+        if self._stopping or not self._has_work or self._turns >= self._bounds.turns_max:
             return False
         self._turns += 1
         return True
 
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._line) or (bool(self._due) and self._retries < self._bounds.retries_max)
+
     def _work(self) -> None:
-        """Take turns until the line is empty."""
-        while (turn := self._next_turn()) is not None:
+        """Serve groups until none is left."""
+        while (work := self._next_group()) is not None:
+            group, is_retry = work
             try:
-                self._serve(*turn)
+                self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
-                _tell_fault(error, *turn)
-
-    def _serve(self, agent: Agent, tickets: list[AnyTicket]) -> None:
-        try:
-            try:
-                answer = self._run(agent, tickets)
+                fields = {"agent": str(group.agent), "requests": len(group.tickets)}
+                log(logger, logging.ERROR, "turn.fault", f"a turn of {group.agent} failed", fields, error)
             finally:
-                self._leave(agent)  # before the answer: the next group may run while producers are told
-            answer()
-        finally:
-            self._forget(tickets)
+                if is_retry:
+                    with self._changed:
+                        self._retries -= 1
 
-    def _next_turn(self) -> tuple[Agent, list[AnyTicket]] | None:
+    def _serve(self, group: GroupUnderWay[AnyTicket]) -> None:
+        """Take one group on as far as it goes; at a pause it is set aside until the time of its next try."""
+        while True:
+            pause = group.execute()
+            if pause is not None:
+                self._set_aside(group, pause)
+                return
+            passed = group.lets_others_pass
+            if passed:
+                self._leave(group.agent)  # before the answer: the next group may run while producers are told
+            pause = group.tell()
+            if pause is not None:
+                self._set_aside(group, pause)
+                return
+            if passed or group.is_over:
+                break
+        if not passed:
+            self._leave(group.agent)
+        self._forget(group.tickets)
+
+    def _next_group(self) -> tuple[GroupUnderWay[AnyTicket], bool] | None:
+        """Return what a thread serves next, and whether it was tried before; None: nothing, and one thread less."""
         with self._changed:
-            if self._stopping or not self._line:
+            if self._stopping or not self._has_work:
                 self._turns -= 1
                 self._changed.notify_all()
                 return None
+            if self._due and self._retries < self._bounds.retries_max:
+                group = self._due.popleft()
+                self._stalled.remove(group)
+                self._retries += 1
+                return group, True
             agent = self._line.popleft()
             self._busy.add(agent)
-            return agent, self._take_group(agent)
+            tickets = self._take_group(agent)
+            group = GroupUnderWay(
+                agent, tickets, self._handler, self._responder, self._attempts, self._observer
+            )
+            return group, False
 
     def _take_group(self, agent: Agent) -> list[AnyTicket]:
         waiting = self._waiting[agent]
@@ -221,26 +219,46 @@ class Mailbox(Generic[AnyTicket]):
             del self._waiting[agent]
         return taken
 
-    def _run(self, agent: Agent, tickets: list[AnyTicket]) -> Callable[[], None]:
-        """Have a group executed, and return what remains to be done: telling about it."""
-        running = self._responder.begin(tickets)
-        if not running:
-            return _nothing
-        requests = tuple(ticket.request for ticket in running)
-        self._observer.count("mailbox.groups")
-        self._observer.count("mailbox.requests", len(running))
-        try:
-            with measuring_store_waits() as waited:
-                outcomes = self._attempts.settle(
-                    self._handler,
-                    agent,
-                    requests,
-                    on_retry=lambda waiting: self._responder.retrying(running, waiting),
-                )
-        except StoppedError:
-            return lambda: self._responder.abandon(running)
-        times = TurnTimes(steady_clock(), waited.seconds)
-        return lambda: self._responder.settle(running, outcomes, times)
+    # Groups that wait for their next try
+
+    def _set_aside(self, group: GroupUnderWay[AnyTicket], pause: Pause) -> None:
+        """Keep a group until its next try is due; no thread waits with it, and nothing of its agent passes it."""
+        with self._changed:
+            self._stalled.add(group)
+            gone = self._stopping or not self._is_ours(group.agent)
+        if gone:  # looked at after it was set aside: a hand-over either finds it there, or is seen here
+            self._abandon([group])
+        else:
+            self._timer.after(pause.seconds, lambda: self._resume(group))
+
+    def _resume(self, group: GroupUnderWay[AnyTicket]) -> None:
+        with self._changed:
+            if group not in self._stalled:
+                return  # withdrawn meanwhile
+            self._due.append(group)
+            borrow = self._reserve_slot()
+        if borrow:
+            self._submit(self._work)
+
+    def _abandon(self, groups: Iterable[GroupUnderWay[AnyTicket]]) -> None:
+        """Leave groups that wait for their next try to whoever owns their shard next."""
+        for group in groups:
+            with self._changed:
+                if group not in self._stalled:
+                    continue  # a hand-over was quicker
+                tickets = self._take_out(group)
+            try:
+                self._responder.abandon(tickets)
+            finally:
+                self._forget(group.tickets)
+
+    def _take_out(self, group: GroupUnderWay[AnyTicket]) -> Sequence[AnyTicket]:
+        """Take a group out that waits for its next try; return its tickets. The caller holds the lock."""
+        self._stalled.remove(group)
+        self._due = deque(other for other in self._due if other is not group)
+        self._busy.remove(group.agent)
+        group.abandon()
+        return group.in_hand
 
     def _leave(self, agent: Agent) -> None:
         """Let the agent have another turn, at the end of the line."""
@@ -267,14 +285,3 @@ class Mailbox(Generic[AnyTicket]):
 
     def _count(self, agents: Callable[[Agent], bool]) -> int:
         return sum(count for agent, count in self._unsettled.items() if agents(agent))
-
-
-def _tell_fault(error: Exception, agent: Agent, tickets: Sequence[Ticket]) -> None:
-    ids = [ticket.id for ticket in tickets]
-    message = f"a turn of {agent} failed; its requests stay unacknowledged: {', '.join(ids)}"
-    fields = {"agent": str(agent), "request_ids": ids, "requests": len(ids)}
-    log(logger, logging.ERROR, "turn.fault", message, fields, error)
-
-
-def _nothing() -> None:
-    """There is nobody left to tell."""

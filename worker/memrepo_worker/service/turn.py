@@ -42,10 +42,10 @@ class Turn:
 
     def take(self) -> Sequence[Outcome]:
         """Settle every request; see ``GroupHandler`` for what callers may rely on."""
-        repo = self._opener.current()
+        repo = self._current()
         draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft):
-            repo = self._opener.current()
+            repo = self._current()
             draft, pending = self._draft(repo)
         outcomes = [
             self._outcome(request, pending, repo)
@@ -53,6 +53,12 @@ class Turn:
         ]
         self._finish(repo)
         return outcomes
+
+    def _current(self) -> WarmRepo:
+        """Return the repository at the journal's newest entry."""
+        repo = self._opener.current()
+        self._group.create.settle(repo.state.seq)
+        return repo
 
     # The draft
 
@@ -86,17 +92,23 @@ class Turn:
         """Append the draft; False when another writer took the number."""
         data = draft.encode()
         seq = repo.state.seq + 1
+        self._group.create.begin(seq)
         try:
             outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.trust = repo.trust.doubted()
             raise
+        self._group.create.settle(seq)
         if outcome is Append.LOST:
             self._dependencies.observer.count("journal.lost")
             repo.trust = repo.trust.doubted()
             return False
         self._dependencies.observer.count("journal.appended")
-        repo.install(seq, data, draft.objects, draft.refs, draft.lines.values())
+        try:
+            repo.install(seq, data, draft.objects, draft.refs, draft.lines.values())
+        except BaseException:
+            self._held.drop()  # it lags behind what is published: the next try opens it anew
+            raise
         repo.trust = repo.trust.proven(self._group.lease)
         self._held.keep(repo)
         return True

@@ -79,6 +79,7 @@ class Intake(bootsteps.StartStopStep):
                 settings.concurrency,
             ),
             on_room=lambda: consumer.call_soon(_nothing, None),
+            is_ours=self._is_ours,
         )
         consumer.intake = self
 
@@ -105,6 +106,10 @@ class Intake(bootsteps.StartStopStep):
     def let_go(self, agents: Callable[[Agent], bool]) -> None:
         """Forget the parked requests of these agents; their messages stay unacknowledged."""
         self.responder.abandon(self.mailbox.withdraw(agents))
+
+    def _is_ours(self, agent: Agent) -> bool:
+        owned_shard = self.owned_shards.get(shard_of(agent.org_id, agent.agent_id, self.settings.shards))
+        return owned_shard is not None and owned_shard.is_open
 
     def _lease_of(self, agent: Agent) -> Lease:
         return self.owned_shards.lease(shard_of(agent.org_id, agent.agent_id, self.settings.shards))

@@ -149,8 +149,10 @@ class Ownership(bootsteps.StartStopStep):
             consumer.add_task_queue(queue)
 
     def _wait_until_clear(self) -> bool:
+        """Wait until nothing runs any more, giving up shard by shard what is clear; False: it took too long."""
         waited_s = 0.0
         while not self._mailbox.drain(lambda _: True, 0.1):
+            self.keeper.leave_clear()
             waited_s += 0.1
             if self._hurry.is_set() or waited_s >= self._settings.soft_shutdown_timeout_s:
                 return False

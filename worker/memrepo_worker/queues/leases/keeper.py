@@ -99,6 +99,21 @@ class Keeper:
         if self._thread is not None:
             self._thread.join()
 
+    def leave_clear(self) -> None:
+        """Leave the list of workers, and give up what nothing runs of; the rest stays ours. Call it after ``stop``.
+
+        So an idle shard is served by others at once, however long what runs of another takes.
+        """
+        owned_shards = self.owned_shards.all()
+        clear = [shard for shard in self._leaving() if self.holder.is_clear(shard)]
+        try:
+            self.leases.release([owned_shards[shard] for shard in clear], leaving=True)
+        except RedisError as error:
+            self._away.met(f"the broker takes no shard back: {meaning_of(error).reason}", cause=error)
+        else:
+            self.owned_shards.end(clear)
+            self.observer.count("shards.released", len(clear))
+
     def leave(self) -> None:
         """Give everything up and leave the list of workers. Call it after ``stop``."""
         owned_shards = self.owned_shards.all()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from memrepo.clock import Backoff
+from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo_worker.observe import store_wait
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
@@ -24,6 +24,8 @@ from memrepo_worker.store.interface import (
 Answer = TypeVar("Answer")
 
 BACKOFF = Backoff(first_s=0.1, max_s=2.0, jitter=1.0)
+_LONG_S = 1.0
+"""A try that failed after longer than this is not followed by another at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ class RetryingStore(StoreDecorator):
         random: Random,
         policy: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Clock = steady_clock,
     ) -> None:
         super().__init__(store)
         self._random = random
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
+        self._clock = clock
 
     def get(self, key: str) -> StoredObject:
         """Return the object."""
@@ -75,9 +79,12 @@ class RetryingStore(StoreDecorator):
 
     def _retried(self, ask: Callable[[], Answer]) -> Answer:
         for attempt in range(1, self._policy.attempts_max):
+            began_s = self._clock()
             try:
                 return ask()
             except UnavailableError:
+                if self._clock() - began_s > _LONG_S:
+                    raise  # who asked sets it aside: a thread must not hang in one try after another
                 with store_wait():
                     self._sleep(self._policy.backoff.pause_s(attempt, self._random))
         return ask()

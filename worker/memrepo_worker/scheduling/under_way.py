@@ -1,0 +1,222 @@
+"""One group that was begun: executed try by try, and told. Between the steps it holds no thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from memrepo.clock import steady_clock
+from memrepo.wire.requests.base import Request
+from memrepo_worker.group import Agent, GroupHandler, Outcome
+from memrepo_worker.logs import log
+from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits
+from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, Attempts, GroupAttempt, Pause
+from memrepo_worker.trouble import WaitReason
+
+logger = logging.getLogger(__name__)
+
+
+class Ticket(Protocol):
+    """A parked request. All methods but the properties are called from a borrowed thread."""
+
+    @property
+    def id(self) -> str:
+        """The name under which the log speaks of it."""
+        ...
+
+    @property
+    def agent(self) -> Agent:
+        """Whose request it is."""
+        ...
+
+    @property
+    def request(self) -> Request:
+        """The request; only of tickets that ``Responder.begin`` has returned."""
+        ...
+
+    @property
+    def ends_group(self) -> bool:
+        """Whether nothing after it may share its journal entry."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs in memory, roughly."""
+        ...
+
+
+AnyTicket = TypeVar("AnyTicket", bound=Ticket)
+
+
+class Responder(Protocol[AnyTicket]):
+    """Where tickets are answered: the mailbox tells it what becomes of them, a group at a time."""
+
+    def begin(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
+        """Note that the requests are about to run; return those that still shall (not the cancelled), opened.
+
+        Called again with the same tickets where it raised.
+        """
+        ...
+
+    def retrying(self, tickets: Sequence[AnyTicket], waiting: WaitReason) -> None:
+        """Note that the requests wait, for what reason, and that they are tried again."""
+        ...
+
+    def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
+        """Tell the producers the outcomes, which took so long. The mailbox forgets the tickets."""
+        ...
+
+    def abandon(self, tickets: Sequence[AnyTicket]) -> None:
+        """Take back requests that this process will not settle; somebody else will."""
+        ...
+
+
+class GroupUnderWay(Generic[AnyTicket]):
+    """A group of one agent, from when it was taken out of the agent's line. Used by one thread at a time.
+
+    Nothing that goes wrong in it lets a later request of the agent pass: what cannot be begun, executed or told is
+    tried again, and what no try can do ends in a verdict.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        tickets: Sequence[AnyTicket],
+        handler: GroupHandler,
+        responder: Responder[AnyTicket],
+        attempts: Attempts,
+        observer: Observer,
+    ) -> None:
+        self.agent = agent
+        self.tickets = tickets
+        self._handler = handler
+        self._responder = responder
+        self._attempts = attempts
+        self._observer = observer
+        self._running: Sequence[AnyTicket] = tickets
+        self._attempt: GroupAttempt | None = None
+        self._verdicts: list[Outcome] | None = None
+        self._told = 0
+        self._faults = 0
+        self._store_s = 0.0
+        self._paused_s: float | None = None
+        self._ended_s = 0.0
+
+    @property
+    def in_hand(self) -> Sequence[AnyTicket]:
+        """The tickets that are neither told nor dropped."""
+        return self._running[self._told :]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has its outcome, told or not."""
+        return self._verdicts is not None or (self._attempt is not None and self._attempt.is_over)
+
+    @property
+    def lets_others_pass(self) -> bool:
+        """Whether the agent's next group may begin: nothing that is to be told is remembered nowhere else."""
+        untold = self._outcomes[self._told :]
+        return self.is_over and not any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in untold)
+
+    @property
+    def _outcomes(self) -> Sequence[Outcome]:
+        if self._verdicts is not None:
+            return self._verdicts
+        return self._attempt.outcomes if self._attempt is not None else ()
+
+    def execute(self) -> Pause | None:
+        """Go on until there is something to tell, or a pause is due. Never raises."""
+        self._end_pause()
+        if self.is_over or len(self._outcomes) > self._told:
+            return None
+        try:
+            if self._attempt is None:
+                self._attempt = self._begin()
+                self._faults = 0
+            if not self._running:
+                self._verdicts = []
+                return None
+            with measuring_store_waits() as waited:
+                pause = self._attempt.advance(self._handler)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not let others pass
+            return self._after_fault_of_begin(error)
+        self._store_s += waited.seconds
+        self._ended_s = steady_clock()
+        if pause is not None:
+            self._pause(pause)
+        return pause
+
+    def tell(self) -> Pause | None:
+        """Tell what has its outcome; a pause where that failed and has to be tried again. Never raises."""
+        tickets, outcomes = self.in_hand[: len(self._outcomes) - self._told], self._outcomes[self._told :]
+        if not tickets:
+            return None
+        times = TurnTimes(self._ended_s, self._store_s)
+        try:
+            self._responder.settle(tickets, outcomes, times)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
+            self._tell_fault(error)
+            if not self.lets_others_pass:
+                self._faults += 1
+                return Pause(self._attempts.pause_s(self._faults))
+            self._tell_one_by_one(tickets, outcomes, times)
+        self._told += len(tickets)
+        return None
+
+    def abandon(self) -> None:
+        """Note that somebody else settles what is in hand."""
+        if self._attempt is not None:
+            self._attempt.abandon()
+
+    def _begin(self) -> GroupAttempt:
+        running = self._responder.begin(self.tickets)
+        self._running = running
+        if running:
+            self._observer.count("mailbox.groups")
+            self._observer.count("mailbox.requests", len(running))
+        return self._attempts.begin(self.agent, tuple(ticket.request for ticket in running))
+
+    def _after_fault_of_begin(self, error: Exception) -> Pause | None:
+        self._tell_fault(error)
+        self._faults += 1
+        if self._faults < self._attempts.tries_max:
+            return Pause(self._attempts.pause_s(self._faults))
+        self._faults = 0
+        self._ended_s = steady_clock()
+        self._verdicts = [self._attempts.gave_up(self.agent, ticket.id) for ticket in self._running]
+        return None
+
+    def _tell_one_by_one(
+        self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes
+    ) -> None:
+        """Tell each by itself; one that cannot be told as it is, is told to be a fault of ours."""
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            for said in (outcome, None):
+                try:
+                    told = said or self._attempts.gave_up(self.agent, ticket.id)
+                    self._responder.settle([ticket], [told], times)
+                    break
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._tell_fault(error)
+
+    def _pause(self, pause: Pause) -> None:
+        if pause.waiting is None:
+            return
+        self._paused_s = steady_clock()
+        try:
+            self._responder.retrying(self.in_hand, pause.waiting)
+        except Exception as error:  # noqa: BLE001 - what it waits for is told with the next try
+            self._tell_fault(error)
+
+    def _end_pause(self) -> None:
+        if self._paused_s is not None:
+            self._store_s += steady_clock() - self._paused_s
+            self._paused_s = None
+
+    def _tell_fault(self, error: Exception) -> None:
+        self._observer.count("mailbox.turns.failed")
+        ids = [ticket.id for ticket in self.in_hand]
+        message = f"a turn of {self.agent} failed; its requests keep their place: {', '.join(ids)}"
+        fields = {"agent": str(self.agent), "request_ids": ids, "requests": len(ids)}
+        log(logger, logging.ERROR, "turn.fault", message, fields, error)
