@@ -136,7 +136,13 @@ CAUSES = [
     of_broker("closes_at_once", "the connection was lost", waiting_may_mend=True),
     of_broker("never_answers", "it accepted the connection, but does not answer in time", waiting_may_mend=True),
     of_broker("replica", "READONLY You can't write against a read only replica", waiting_may_mend=True),
-    of_broker("full", "OOM command not allowed when used memory > 'maxmemory'", waiting_may_mend=True),
+    Cause(
+        "full",
+        lambda planted: planted.at("full"),
+        "OOM command not allowed when used memory > 'maxmemory'",
+        tuple(way for way in ALL if way != "doctor"),  # which warns: a worker can serve there, and make room
+        waiting_may_mend=True,
+    ),
     of_broker("busy", "BUSY Valkey is busy running a script", waiting_may_mend=True),
     of_broker("cannot_save", "MISCONF ", waiting_may_mend=True),
     of_broker("too_many_clients", "max number of clients reached", waiting_may_mend=True),

@@ -96,6 +96,7 @@ class BrokerConnection:
                 connection.ensure_connection(errback=_try_once, reraise_as_library_errors=False)
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
+                _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
                 raise
@@ -193,6 +194,22 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     shards, names = recorded
     check_shards(shards, settings)
     check_names(names, settings)
+
+
+def _push_all_or_nothing(producer: Producer) -> None:
+    """Have a batch's messages pushed in one transaction.
+
+    A server that is nearly full would refuse a large message and take a small one after it: out of order.
+    """
+    channel = producer.channel
+    make = channel.create_publish_batch
+
+    def create(max_size: int) -> object:
+        batch = make(max_size)
+        batch.pipeline.transaction = True
+        return batch
+
+    channel.create_publish_batch = create
 
 
 def close_quietly(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo.dispatch.connection import BrokerConnection, Command, Message, fail
 from memrepo.dispatch.redis_results import met
-from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
+from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
 from memrepo.redis.client import understand
 from memrepo.redis.errors import Action, meaning_of
@@ -63,8 +63,8 @@ class Publisher:
         """Take a message on; its ``sent`` tells what became of it. Never blocks.
 
         ``sent`` fails with BrokerUnavailableError (not in time; or at once, where no waiting mends what was met),
-        MemoryRepoBusyError (queue too deep), InvalidRequestError (another number of shards), or plain MemoryRepoError
-        (a library is missing).
+        MemoryRepoBusyError (queue too deep, or broker full), InvalidRequestError (another number of shards), or plain
+        MemoryRepoError (a library is missing).
         """
         if isinstance(item, Message) and item.request.size_bytes > LARGE_BYTES:
             self._count(item)
@@ -147,7 +147,7 @@ class Publisher:
             if not isinstance(item, Message):
                 self._command(item)
 
-    def too_late(self, request: Request) -> BrokerUnavailableError:
+    def too_late(self, request: Request) -> MemoryRepoError:
         """Return the error for a request that was not taken in time, with what the last try has met."""
         timeout_s, trouble = self._settings.enqueue_timeout_s, self._trouble
         if trouble is None:

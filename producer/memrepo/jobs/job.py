@@ -96,7 +96,7 @@ class Job(Generic[T_co]):
         pending: Pending[T_co],
         request_id: str | None = None,
         sent_within_s: float | None = None,
-        too_late: Callable[[], BrokerUnavailableError] | None = None,
+        too_late: Callable[[], MemoryRepoError] | None = None,
     ) -> None:
         """Made by a client; the broker holds the request ``sent_within_s``, or it is given up as ``too_late``."""
         self._sent_within_s = sent_within_s
@@ -220,7 +220,7 @@ class Job(Generic[T_co]):
 
         Raises:
             BrokerUnavailableError: it did not take it in time.
-            MemoryRepoBusyError: the agent's queue is too deep.
+            MemoryRepoBusyError: the agent's queue is too deep, or the broker's memory is full.
         """
         if self._sent is None:
             return
@@ -251,9 +251,9 @@ class Job(Generic[T_co]):
             self._pending.look_at()  # the caller is told now
         outcome_of(sent)
 
-    def _not_sent(self) -> BrokerUnavailableError:
+    def _not_sent(self) -> MemoryRepoError:
         """Give the request up; if it is on its way at this moment it may still be applied, once."""
-        error = (
+        error: MemoryRepoError = (
             BrokerUnavailableError("The broker did not take the request in time.")
             if self._too_late is None
             else self._too_late()

@@ -65,7 +65,7 @@ _NO_SOCKET = Row(Action.CONNECT_ANEW, "there is no such socket")
 _CONNECT_TIMEOUT = Row(Action.CONNECT_ANEW, "no connection was made in time")
 
 _NO_ANSWER = Row(Action.WAIT, "it accepted the connection, but does not answer in time")
-_FULL = Row(Action.WAIT, "its memory is full")
+FULL = Row(Action.WAIT, "its memory is full")
 _BUSY = Row(Action.WAIT, "it is busy with a script")
 _CANNOT_SAVE = Row(Action.WAIT, "it takes no writes, as it cannot save them")
 _TOO_FEW_REPLICAS = Row(Action.WAIT, "it takes no writes, as too few replicas follow")
@@ -95,7 +95,7 @@ _BY_CODE: Mapping[str, Row] = {
     "READONLY": _NOT_PRIMARY,
     "LOADING": _LOADING,
     "MASTERDOWN": _MASTER_DOWN,
-    "OOM": _FULL,
+    "OOM": FULL,
     "BUSY": _BUSY,
     "MISCONF": _CANNOT_SAVE,
     "NOREPLICAS": _TOO_FEW_REPLICAS,

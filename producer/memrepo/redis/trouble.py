@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
-from memrepo.errors import BrokerUnavailableError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.installed import install_command
 from memrepo.redis.address import RedisUrl
-from memrepo.redis.errors import LIBRARY, Action, Meaning
+from memrepo.redis.errors import FULL, LIBRARY, Action, Meaning
 
 Role = Literal["broker", "result store"]
 
@@ -60,9 +60,11 @@ class Trouble:
         error.__cause__ = self.cause
         return error
 
-    def too_late(self, request: SentRequest, timeout_s: float) -> BrokerUnavailableError:
+    def too_late(self, request: SentRequest, timeout_s: float) -> MemoryRepoError:
         """Return the error for a request that was not taken in time, where this was met last."""
-        error = _too_late(self.server, request, timeout_s, self._reason)
+        is_full = self.meaning.says == FULL.says and self.server.role == "broker"
+        kind = MemoryRepoBusyError if is_full else BrokerUnavailableError
+        error = _too_late(self.server, request, timeout_s, self._reason, kind)
         error.__cause__ = self.cause
         return error
 
@@ -73,17 +75,23 @@ class Trouble:
         return self.meaning.reason if known else f"{self.meaning.reason}: {self.cause}"
 
 
-def no_answer(server: Server, request: SentRequest, timeout_s: float) -> BrokerUnavailableError:
+def no_answer(server: Server, request: SentRequest, timeout_s: float) -> MemoryRepoError:
     """Return the error for a request that was not taken in time by a server that has said nothing yet."""
     return _too_late(
         server, request, timeout_s, "no answer yet, to a connection or to the look-up of its name"
     )
 
 
-def _too_late(server: Server, request: SentRequest, timeout_s: float, reason: str) -> BrokerUnavailableError:
+def _too_late(
+    server: Server,
+    request: SentRequest,
+    timeout_s: float,
+    reason: str,
+    kind: type[MemoryRepoError] = BrokerUnavailableError,
+) -> MemoryRepoError:
     missed = "take the request" if server.role == "broker" else "answer"
     text = f"{server} did not {missed} within {timeout_s:g} s: {_stopped(reason)}{_advice(request)}"
-    return BrokerUnavailableError(text, {"request_id": request.request_id})
+    return kind(text, {"request_id": request.request_id})
 
 
 def _advice(request: SentRequest | None) -> str:

@@ -87,6 +87,8 @@ def check_broker(settings: WorkerSettings) -> str:
     found = [str(settings.broker)]
     if not persistence.get("aof_enabled"):
         found.append("WARNING: appendonly is off, so a restart of it loses what is queued")
+    if 0 < memory.get("maxmemory", 0) <= memory.get("used_memory", 0):
+        found.append("WARNING: its memory is full, so that it takes no requests until workers have made room")
     if memory.get("maxmemory_policy") != "noeviction":
         found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
     return "; ".join(found)

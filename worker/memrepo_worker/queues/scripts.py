@@ -14,6 +14,9 @@ OWNED = lua(__package__, "owned")
 CLOCK = lua(__package__, "clock")
 """The time by Redis' own clock, as ``now_us`` and ``now_ms``."""
 
+ON_FULL = lua(__package__, "on_full")
+"""Has a server take a script though its memory is full. Put before the scripts by which a worker drains queues."""
+
 
 def queues_of(shards: Sequence[int]) -> list[Argument]:
     """Return the keys of each shard: its queue, and its messages that are not acknowledged."""

@@ -31,7 +31,7 @@ def claim_shard_count(broker: Redis, shards: int) -> None:
     Raises:
         InvalidRequestError: the broker's number is another one.
     """
-    broker.set(SHARDS_KEY, shards, nx=True)
+    _record(broker, SHARDS_KEY, shards)
     check_shards(broker, shards)
 
 
@@ -57,7 +57,7 @@ def agree_on_names(broker: Redis, portable_names: str) -> None:
     Raises:
         InvalidRequestError: the broker's rule is another one.
     """
-    broker.set(NAMES_KEY, portable_names, nx=True)
+    _record(broker, NAMES_KEY, portable_names)
     check_names(broker, portable_names)
 
 
@@ -84,7 +84,7 @@ def claim_store(broker: Redis, store: StoreRecord) -> None:
     Raises:
         InvalidRequestError: the broker's workers serve another one: an agent would have a memory in each.
     """
-    broker.set(STORE_KEY, f"{store.id} {store.name}", nx=True)
+    _record(broker, STORE_KEY, f"{store.id} {store.name}")
     check_store_identity(broker, store.id, store.name)
 
 
@@ -128,3 +128,9 @@ def accept_store(broker: Redis, store: StoreRecord) -> None:
     No worker of another store may run, since each keeps to the store that it began with.
     """
     broker.set(STORE_KEY, f"{store.id} {store.name}")
+
+
+def _record(broker: Redis, key: str, value: str | int) -> None:
+    """Write a key that nobody has written yet; one that is there is only looked at, as a full broker takes no write."""
+    if not broker.exists(key):
+        broker.set(key, value, nx=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from memrepo.redis.script import Script, lua
-from memrepo_worker.queues.scripts import CLOCK, OWNED
+from memrepo_worker.queues.scripts import CLOCK, ON_FULL, OWNED
 
 _PUT_BACK = lua(__package__, "put_back")
 
-BEAT = Script(CLOCK + OWNED + lua(__package__, "beat"))
-TAKE = Script(CLOCK + OWNED + _PUT_BACK + lua(__package__, "take"))
-RELEASE = Script(OWNED + _PUT_BACK + lua(__package__, "release"))
+BEAT = Script(ON_FULL + CLOCK + OWNED + lua(__package__, "beat"))
+TAKE = Script(ON_FULL + CLOCK + OWNED + _PUT_BACK + lua(__package__, "take"))
+RELEASE = Script(ON_FULL + OWNED + _PUT_BACK + lua(__package__, "release"))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from memrepo.redis.script import Script, lua
 from memrepo.wire.cancellation import STATUS_OF
-from memrepo_worker.queues.scripts import OWNED
+from memrepo_worker.queues.scripts import ON_FULL, OWNED
 
 _STORE = STATUS_OF + lua(__package__, "store")
 
-STORE_RESULTS = Script(_STORE + lua(__package__, "store_results"))
-FINISH = Script(OWNED + _STORE + lua(__package__, "finish"))
-STORE_PROGRESS = Script(STATUS_OF + lua(__package__, "store_progress"))
+STORE_RESULTS = Script(ON_FULL + _STORE + lua(__package__, "store_results"))
+FINISH = Script(ON_FULL + OWNED + _STORE + lua(__package__, "finish"))
+STORE_PROGRESS = Script(ON_FULL + STATUS_OF + lua(__package__, "store_progress"))
 TAKE_BACK = Script(lua(__package__, "take_back"))

@@ -35,7 +35,7 @@ from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 
-from memrepo.redis.errors import meaning_of
+from memrepo.redis.errors import FULL, meaning_of
 from memrepo.routing import queue_name
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
@@ -147,6 +147,17 @@ class ShardChannel(kombu_redis.Channel):
             self._waiting.add(queue)
             self._unchecked.add(queue)
         return result
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Bind a queue; where the server's memory is full, without its note of that: else nobody could begin to drain.
+
+        The notes are of remote control alone, which reaches a worker by a channel all the same.
+        """
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except ResponseError as error:
+            if meaning_of(error).says != FULL.says:
+                raise
 
     def look_again(self) -> None:
         """Look at every shard queue at the next occasion."""
