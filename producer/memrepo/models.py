@@ -17,10 +17,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    JsonValue,
     PlainSerializer,
     SerializationInfo,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -69,8 +71,20 @@ def _content_from_json(value: object, info: ValidationInfo) -> bytes | None:
     )
 
 
+def _one(name: str, kind: str) -> JsonValue:
+    return {"type": "object", "properties": {name: {"type": kind}}, "required": [name]}
+
+
+_CONTENT_SCHEMA: JsonValue = {
+    "description": "Text, or bytes in base64; where contents travel apart, the number of one, counted from 0.",
+    "anyOf": [_one("utf8", "string"), _one("base64", "string"), _one("attached", "integer")],
+}
+
 Content = Annotated[
-    bytes, BeforeValidator(_content_from_json), PlainSerializer(_content_to_json, when_used="json")
+    bytes,
+    BeforeValidator(_content_from_json),
+    PlainSerializer(_content_to_json, when_used="json"),
+    WithJsonSchema(_CONTENT_SCHEMA),
 ]
 
 

@@ -23,6 +23,7 @@ from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
+from memrepo.wire.versions import MESSAGE_VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -263,6 +264,7 @@ def send_task(app: Celery, producer: Producer, message: Message) -> None:
         declare=[],  # the queue is a list that the first push makes: nothing to declare
         argsrepr="()",
         kwargsrepr=message.request.public_summary,
+        headers={VERSION_HEADER: MESSAGE_VERSION},
     )
 
 

@@ -20,6 +20,7 @@ from memrepo.routing import route
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
 from memrepo.wire.payload import Payload, PayloadClaim
 from memrepo.wire.requests.base import Request
+from memrepo.wire.versions import check_message_version
 from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
@@ -75,11 +76,12 @@ class TaskRequest(CeleryRequest):
         """Take in what the message carries: the request or how to get it; return who it is for.
 
         Raises:
-            InvalidRequestError: it carries neither, or lies in a queue that is not its agent's.
+            InvalidRequestError: it is of a newer version, carries neither, or lies in a queue that is not its agent's.
         """
         kwargs = self.request_dict.get("kwargs")
         self._argsrepr, self._kwargsrepr = "()", f"{len(self.body or b'')} bytes"
         try:
+            check_message_version(self.request_dict)
             if not isinstance(kwargs, dict) or self.request_dict.get("args"):
                 raise InvalidRequestError.of("request", "the task takes keyword arguments, request and body")
             self.claim = _claim_of(kwargs.get("body"), limits)
