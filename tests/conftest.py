@@ -8,11 +8,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("memrepo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("memrepo")
 
 
 def pytest_configure() -> None:
