@@ -288,6 +288,46 @@ def test_what_a_hurried_end_cuts_off_is_told(talking: WorkerFleet, own_broker: V
     assert (stopped["level"], stopped["cut_off"]) == ("WARNING", 1)
 
 
+@pytest.mark.parametrize(
+    ("signals", "waits_s", "busy"),
+    [(1, 0, False), (1, 0, True), (2, 600, True)],
+    ids=["idle", "busy", "hurried"],
+)
+def test_a_worker_ends_though_its_broker_is_silent_and_another_takes_over(
+    signals: int, waits_s: int, busy: bool, talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    worker = talking.start("w1", soft_shutdown_timeout_s=waits_s)
+    with own_broker.client(1) as effects, sender(own_broker, SHARDS) as send:
+        if busy:
+            effects.set("down", 1)
+        sent = send.commit("acme", "ann")
+        wait_for(
+            lambda: retrying(send, sent) if busy else send.final(sent), "the request to be done, or to wait"
+        )
+        own_broker.freeze()
+        for _ in range(signals):
+            worker.terminate()
+            wait_for(lambda: not pending_signal(worker), "the signal to be taken")
+        try:
+            assert worker.process.wait(40) == 1
+        finally:
+            own_broker.thaw()
+        effects.delete("down")
+        talking.start("w2")
+        assert send.final(sent)["status"] == "SUCCESS"
+        assert send.final(send.commit("acme", "ann"))["status"] == "SUCCESS"
+
+    cut_off = first(worker, "worker.cut_off")
+    assert cut_off["level"] == "WARNING"
+
+
+def pending_signal(worker: WorkerProcess) -> bool:
+    """Return whether a signal waits to be delivered: two of a kind would be one."""
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    waiting = next(line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(waiting, 16) & (1 << (signal.SIGTERM - 1)))
+
+
 def test_what_a_message_says_of_itself_cannot_forge_a_line(talking: WorkerFleet, own_broker: Valkey) -> None:
     worker = talking.start("w1", log_format="text")
     with sender(own_broker, SHARDS) as send:

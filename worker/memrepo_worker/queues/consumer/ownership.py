@@ -28,6 +28,12 @@ logger = logging.getLogger(__name__)
 EVENTS_TIMEOUT_S = 2.0
 """How long a stop waits for the broker to take the last events."""
 
+SILENCE_S = 5.0
+"""How much longer than what runs a stop may take, for all that it says to the broker."""
+
+HURRY_S = 2.0
+"""The same after a second signal."""
+
 
 class Ownership(bootsteps.StartStopStep):
     """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
@@ -92,9 +98,9 @@ class Ownership(bootsteps.StartStopStep):
         self._tell_begin(len(everything))
         done = self._wait_until_clear()
         running = self._mailbox.unsettled(lambda _: True)
-        self.keeper.leave()
+        left = len(everything) if self.keeper.leave() else 0
         self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
-        self._tell_end(len(everything), self._given_back() - given_back, running)
+        self._tell_end(left, self._given_back() - given_back, running)
         if not done:
             self._exit_now(1)
 
@@ -161,8 +167,25 @@ class Ownership(bootsteps.StartStopStep):
     def _count_signal(self, sig: str, **_: object) -> None:
         """Notice the second signal also when it comes before the end has begun."""
         self._signals.append(sig)
-        if len(self._signals) > 1:
+        if len(self._signals) == 1:
+            threading.Thread(target=self._end_in_time, name="memrepo-end", daemon=True).start()
+        else:
             self._hurry.set()
+
+    def _end_in_time(self) -> None:
+        """End the process where the broker is silent: every step of a stop, Celery's too, would wait long for it.
+
+        What was not handed over is taken over by others when the leases end, as that of a worker that was killed.
+        """
+        if self._hurry.wait(self._settings.soft_shutdown_timeout_s + SILENCE_S):
+            threading.Event().wait(HURRY_S)  # the end in order may come still
+        running = self._mailbox.unsettled(lambda _: True)
+        message = (
+            "ended without a last word, as the broker is silent: the shards are taken over when their leases end; "
+            f"{counted(running, 'request')} cut off"
+        )
+        log(logger, logging.WARNING, "worker.cut_off", message, {"cut_off": running})
+        self._exit_now(1)
 
     def _listen_for_hurry(self) -> None:
         """From here on any signal is the second: Celery's own handlers would sleep, or cancel threads."""

@@ -114,8 +114,8 @@ class Keeper:
             self.owned_shards.end(clear)
             self.observer.count("shards.released", len(clear))
 
-    def leave(self) -> None:
-        """Give everything up and leave the list of workers. Call it after ``stop``."""
+    def leave(self) -> bool:
+        """Give everything up, after ``stop``, and leave the list of workers; return whether the broker took that."""
         owned_shards = self.owned_shards.all()
         self.owned_shards.close(owned_shards)
         try:
@@ -124,7 +124,10 @@ class Keeper:
             reason = meaning_of(error).reason
             message = f"could not give {counted(len(owned_shards), 'shard')} up; the leases run out: {reason}"
             log(logger, logging.WARNING, "shards.kept", message, {"shards": len(owned_shards)}, error)
-        self.owned_shards.end(owned_shards)
+            return False
+        finally:
+            self.owned_shards.end(owned_shards)
+        return True
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause_s()):
