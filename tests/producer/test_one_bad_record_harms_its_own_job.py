@@ -112,7 +112,49 @@ def test_a_fault_in_the_publisher_is_the_end_of_its_own_requests(
             repo.get_head_sha()
 
     assert repo.get_head_sha().result(timeout_s=5) == SHA
-    assert [record.name for record in caplog.records] == ["memrepo.dispatch.publisher"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "memrepo-publisher failed by a fault of memrepo itself: ZeroDivisionError"
+    ]
+
+
+def test_a_publisher_whose_thread_was_ended_sends_the_next_request(
+    worker: StandIn, repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_items = Publisher._next_items
+    ended: list[str] = []
+
+    def end_once(self: Publisher) -> Any:
+        items = next_items(self)
+        if ended:
+            return items
+        self._inbox.put(items[0] if items else None)
+        ended.append(threading.current_thread().name)
+        raise SystemExit
+
+    monkeypatch.setattr(Publisher, "_next_items", end_once)
+
+    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert ended == ["memrepo-publisher"]
+
+
+def test_replies_are_heard_after_a_fault_in_what_sees_to_faults(
+    broker: Valkey, worker: StandIn, repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    fallen = threading.Event()
+
+    def fail(_: object) -> None:
+        fallen.set()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, broker.client() as client:
+        patch.setattr("memrepo.dispatch.replies.meaning_of", fail)
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        assert fallen.wait(10)
+
+    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=5) == SHA
 
 
 def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_each(

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo.dispatch.connection import BrokerConnection, Command, Message, fail
 from memrepo.dispatch.redis_results import met
+from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
 from memrepo.redis.client import understand
@@ -48,7 +49,7 @@ class Publisher:
         self._clock = clock
         self._inbox: SimpleQueue[Message | Command | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = ServiceThread("memrepo-publisher", self._run)
         self._closed = False
         self._connection = BrokerConnection(settings, clock)
         self._large_bytes = 0
@@ -71,10 +72,7 @@ class Publisher:
         with self._lock:
             if self._closed:
                 raise MemoryRepoError("The client is closed: make a new one.")
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="memrepo-publisher", daemon=True)
-                thread.start()  # may be refused: the interpreter exits
-                self._thread = thread
+            self._thread.start()  # may be refused: the interpreter exits
             self._inbox.put(item)
 
     def _count(self, message: Message) -> None:
@@ -92,7 +90,7 @@ class Publisher:
     @property
     def started(self) -> bool:
         """Whether anything was ever sent."""
-        return self._thread is not None
+        return self._thread.started
 
     def finish(self) -> None:
         """Take nothing more on, and end when what waits is sent. Never blocks."""
@@ -101,8 +99,7 @@ class Publisher:
 
     def join(self, timeout_s: float) -> None:
         """Return when all is sent and the connection closed, or the time is over; after ``finish``."""
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        self._thread.join(timeout_s)
 
     def close(self) -> None:
         """Send what is waiting, for as long as that may take, and disconnect."""
@@ -110,14 +107,13 @@ class Publisher:
         self.join(self.allowance_s())
 
     def _run(self) -> None:
-        import_celery()
         try:
             while (items := self._next_items()) is not None:
                 try:
                     self._serve(items)
-                except Exception as error:  # noqa: BLE001 - a fault of ours is these requests' end, not the thread's
-                    log.error("publishing failed by a fault of memrepo itself: %s", type(error).__name__)
+                except BaseException as error:  # a fault of ours is these requests' end, and no others'
                     fail([item for item in items if isinstance(item, Message)], _fault(error))
+                    raise
         finally:
             self._connection.disconnect()
 
@@ -139,6 +135,7 @@ class Publisher:
         return items
 
     def _serve(self, items: Sequence[Message | Command]) -> None:
+        import_celery()
         messages = [item for item in items if isinstance(item, Message)]
         self._send_until_done(
             [message for message in messages if message.sent.set_running_or_notify_cancel()]
@@ -225,7 +222,7 @@ def _refused(messages: Sequence[Message], trouble: Trouble) -> None:
         message.settle(trouble.error(message.request))
 
 
-def _fault(error: Exception) -> MemoryRepoError:
+def _fault(error: BaseException) -> MemoryRepoError:
     fault = MemoryRepoError(
         f"The request was not sent, or nobody knows: a fault of memrepo itself, {type(error).__name__}: {error}. "
         "Please report it; sending a write again with the same request id is safe."

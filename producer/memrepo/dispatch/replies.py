@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
+from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.jobs.pending import Pending, closed, expired, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
@@ -67,18 +68,15 @@ class Replies:
         self._tried = threading.Event()  # to subscribe, well or not, since somebody looked
         self._trouble: Exception | None = None  # what the last try met
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = ServiceThread("memrepo-replies", self._run)
         self._client: Redis | None = None
         self._fetcher: ThreadPoolExecutor | None = None
         self._polled_at = clock()
 
     def start(self) -> None:
         """Begin to listen, unless that was done."""
-        with self._lock:
-            if self._thread is None and not self._closing.is_set():
-                thread = threading.Thread(target=self._run, name="memrepo-replies", daemon=True)
-                thread.start()  # may be refused: the interpreter exits
-                self._thread = thread
+        if not self._closing.is_set():
+            self._thread.start()  # may be refused: the interpreter exits
 
     def wait_subscribed(self, timeout_s: float) -> None:
         """Return when replies will be heard.
@@ -108,7 +106,7 @@ class Replies:
     def watches(self, pending: Pending[Any]) -> bool:
         """Return whether the job is resolved once its result is there."""
         with self._lock:
-            return self._pending.get(pending.task_id) is pending and self._thread is not None
+            return self._pending.get(pending.task_id) is pending and self._thread.started
 
     def forget(self, pending: Pending[Any]) -> None:
         """Resolve this job no longer."""
@@ -119,7 +117,7 @@ class Replies:
     @property
     def started(self) -> bool:
         """Whether anybody listens."""
-        return self._thread is not None
+        return self._thread.started
 
     def unended(self) -> list[Pending[Any]]:
         """Return the jobs that this client sent and that have not ended."""
@@ -167,9 +165,8 @@ class Replies:
     def close(self) -> None:
         """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
         self._closing.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._hang_up()
-            self._thread.join(timeout=self._settings.connect_timeout_s + TICK_S)
+        self._hang_up()
+        self._thread.join(self._settings.connect_timeout_s + TICK_S)
         if self._fetcher is not None:
             self._fetcher.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
