@@ -292,9 +292,10 @@ def test_a_delete_that_nobody_confirms_says_that_nothing_was_done() -> None:
         code, stderr = ended(process)
 
     assert code == 1
-    assert (
-        stderr == "Delete the memory of acme/agent-1 for good? [y/N]: \nError: Aborted: nothing was done.\n"
-    )
+    # Click 8.3 writes no space behind the colon there.
+    asked, told = stderr.splitlines()
+    assert asked.rstrip() == "Delete the memory of acme/agent-1 for good? [y/N]:"
+    assert told == "Error: Aborted: nothing was done."
 
 
 def test_a_program_is_not_asked_whether_it_means_to_delete(broker: Valkey) -> None:
