@@ -148,7 +148,7 @@ def test_a_shutdown_ends_the_waiting_and_loses_nothing(open_site: Callable[..., 
 
 
 def test_a_worker_that_stops_gives_up_at_once_what_nothing_runs_of(open_site: Callable[..., Site]) -> None:
-    site = open_site(soft_shutdown_timeout_s=30.0)
+    site = open_site(soft_shutdown_timeout_s=30.0, lease_s=60.0)  # which runs out long after the test
     first = site.workers.start()
     idle = in_another_shard_than("hangs", "idle")
     site.wait_until_owned("hangs", idle)

@@ -14,7 +14,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.identity import IDENTITY_KEY, begin_identity
+from memrepo_worker.store.identity import IDENTITY_KEY, IdentityWatch, begin_identity
 from memrepo_worker.store.interface import UnavailableError
 from tests.support.writers import Writer, commit, create, files, writer
 
@@ -38,6 +38,12 @@ class World:
     def restart(self) -> None:
         """Have the worker know nothing of any agent, as another that takes over."""
         self.worker.service.cache.drop(self.worker.agent)
+
+
+def watch_of(world: World) -> IdentityWatch:
+    watch = world.worker.service.dependencies.check_store.__self__  # type: ignore[attr-defined] # bound to the watch
+    assert isinstance(watch, IdentityWatch)
+    return watch
 
 
 @pytest.fixture
@@ -84,6 +90,30 @@ def test_another_store_with_an_identity_of_its_own_is_not_believed_either(world:
         world.worker.texts()
 
 
+def test_an_agent_of_that_name_in_another_store_is_not_taken_for_ours(world: World, tmp_path: Path) -> None:
+    world.worker.ask(commit("ours"))
+    world.worker.new_lease()
+    world.bucket.exchange()
+    begin_identity(world.bucket, lambda: "theirs")
+    with writer(world.bucket, tmp_path / "theirs", identity="theirs") as their_worker:
+        their_worker.ask(create(human="likes coffee"))
+    with pytest.raises(UnavailableError, match="theirs"):
+        world.worker.texts()
+    world.bucket.bring_back()
+    assert world.worker.texts()["human"] == "likes tea"
+
+
+def test_nor_one_with_as_many_entries_once_the_exchange_was_seen(world: World, tmp_path: Path) -> None:
+    world.worker.new_lease()
+    world.bucket.exchange()
+    begin_identity(world.bucket, lambda: "theirs")
+    with writer(world.bucket, tmp_path / "theirs", identity="theirs") as their_worker:
+        their_worker.ask(create(human="likes coffee"))
+    watch_of(world).look()
+    with pytest.raises(UnavailableError, match="theirs"):
+        world.worker.texts()
+
+
 def test_a_store_that_is_the_right_one_is_believed_that_a_memory_is_absent(
     world: World, tmp_path: Path
 ) -> None:
@@ -101,6 +131,19 @@ def test_a_warm_commit_asks_no_request_more_for_it(world: World) -> None:
     requests = {name: after[name] - before.get(name, 0) for name in after if name.endswith(".requests")}
     assert requests["store.put.requests"] == 1
     assert sum(number for name, number in requests.items() if name.startswith("store.")) == 1
+
+
+def test_a_warm_agents_commit_waits_once_the_exchange_was_seen(world: World) -> None:
+    watch = watch_of(world)
+    world.bucket.exchange()
+    watch.look()
+    with pytest.raises(UnavailableError, match="no identity"):
+        world.worker.ask(commit("lost"))
+    assert list(world.bucket.list("")) == []
+    world.bucket.bring_back()
+    watch.look()
+    world.worker.ask(commit("kept"))
+    assert world.worker.messages()[-1:] == ["kept"]
 
 
 def test_a_folder_takes_no_commit_while_another_is_in_its_place(tmp_path: Path) -> None:

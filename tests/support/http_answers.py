@@ -17,7 +17,7 @@ class Answer:
     """What it answers; may be changed while it runs. A status of 0 closes the connection without a word.
 
     ``size`` is what it says of the body's length, where that is not so. With ``drip_s`` the body comes a byte at a
-    time, so far apart, and so does the head where ``drips_head``.
+    time, so far apart, and so does the head where ``drips_head``. ``asked`` counts requests.
     """
 
     status: int
@@ -27,6 +27,7 @@ class Answer:
     size: int | None = None
     drip_s: float = 0.0
     drips_head: bool = False
+    asked: int = 0
 
     @classmethod
     def of_s3(cls, status: int, code: str, message: str) -> Answer:
@@ -41,6 +42,7 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
+            answer.asked += 1
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if answer.status:
                 self.send_response(answer.status)
@@ -62,7 +64,7 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
                     self.wfile.write(bytes([byte]))
                     time.sleep(answer.drip_s)
 
-        do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -24,7 +24,7 @@ from memrepo_worker.service.opening import ServiceDependencies
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.metering import MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
-from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard
+from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard, IdentityWatch
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
@@ -75,8 +75,11 @@ def open_service(
     limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.
     store = store or _store(settings)
+    watch = None
     if identity and isinstance(store, Anchored):
         store.anchor(IDENTITY_KEY)
+    elif identity:
+        watch = IdentityWatch(IdentityGuard(store, identity))
     metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
@@ -91,6 +94,7 @@ def open_service(
                 time.monotonic,
                 settings.limits,
                 confirm_store=confirm_store,
+                check_store=watch.check if watch is not None else _nothing,
             ),
             cache,
         )
@@ -98,6 +102,8 @@ def open_service(
             yield service
         finally:
             service.close()
+            if watch is not None:
+                watch.close()
 
 
 def _store(settings: WorkerSettings) -> Store:

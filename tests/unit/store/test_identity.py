@@ -8,15 +8,24 @@ import pytest
 
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.backends.memory import MemoryStore
-from memrepo_worker.store.identity import IDENTITY_KEY, IdentityGuard, begin_identity, read_identity
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.identity import (
+    IDENTITY_KEY,
+    IdentityGuard,
+    IdentityWatch,
+    begin_identity,
+    read_identity,
+)
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     ListedObject,
     NotThereError,
     RefusedError,
+    StoredObject,
     UnavailableError,
 )
+from tests.support.waiting import wait_for
 
 KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
 
@@ -54,6 +63,56 @@ def test_a_store_that_lost_its_identity_or_has_another_is_unavailable() -> None:
     begin_identity(store, lambda: "theirs")
     with pytest.raises(UnavailableError, match="the identity theirs"):
         guard.confirm()
+
+
+class Answering(StoreDecorator):
+    """A store that may be away."""
+
+    away = False
+
+    def get(self, key: str) -> StoredObject:
+        if self.away:
+            raise UnavailableError("away")
+        return super().get(key)
+
+
+def test_writes_wait_from_the_first_look_that_finds_another_store_until_the_right_one_is_back() -> None:
+    store = Answering(MemoryStore())
+    begin_identity(store, lambda: "mine")
+    watch = IdentityWatch(IdentityGuard(store, "mine"), every_s=3600)
+    try:
+        watch.check()
+        kept = store.get(IDENTITY_KEY).data
+        store.delete([IDENTITY_KEY])
+        watch.look()
+        with pytest.raises(UnavailableError, match="no identity"):
+            watch.check()
+        store.put(IDENTITY_KEY, kept, ALWAYS)
+        watch.look()
+        watch.check()
+
+        store.away = True
+        watch.look()
+        watch.check()  # that it does not answer says nothing about which it is
+    finally:
+        watch.close()
+
+
+def test_it_looks_by_itself_while_there_are_writes() -> None:
+    store = MemoryStore()
+    watch = IdentityWatch(IdentityGuard(store, "mine"), every_s=0.01)
+
+    def is_refused() -> bool:
+        try:
+            watch.check()
+        except UnavailableError:
+            return True
+        return False
+
+    try:
+        wait_for(is_refused, "a look")
+    finally:
+        watch.close()
 
 
 @pytest.fixture

@@ -80,6 +80,19 @@ def test_an_answer_from_elsewhere_is_unavailable_whatever_was_asked(what: str, k
 
 
 @pytest.mark.parametrize("kind", ["s3", "gcs"])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(status: int, kind: str) -> None:
+    answer = Answer(status, PAGE, HTML)
+    with stores(answer) as opened:
+        for name, ask in OPERATIONS.items():
+            answer.headers = {"Location": opened[kind].name.partition("endpoint_url=")[2]}
+            answer.asked = 0
+            with pytest.raises(UnavailableError):
+                ask(opened[kind])
+            assert answer.asked == 1, name
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
 @pytest.mark.parametrize("status", [200, 204])
 def test_silence_is_no_success(status: int, kind: str) -> None:
     with stores(Answer(status)) as opened:

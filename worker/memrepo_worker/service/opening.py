@@ -23,7 +23,8 @@ from memrepo_worker.store.interface import Store
 class ServiceDependencies:
     """What the service works with. ``monotonic`` is the clock that leases are measured by.
 
-    ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with.
+    ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with; so does
+    ``check_store`` by what was last seen, without a request.
     """
 
     store: Store
@@ -34,6 +35,7 @@ class ServiceDependencies:
     limits: Limits
     horizon_s: float = HORIZON_S
     confirm_store: Callable[[], None] = lambda: None
+    check_store: Callable[[], None] = lambda: None
 
 
 class Opener:
@@ -56,10 +58,9 @@ class Opener:
             JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
         """
         repo = self._held.find()
-        if repo is None:
-            repo = self._open_cold()
-        elif not repo.is_current(self._lease, self._dependencies.monotonic()):
-            repo = self._brought_up_to_date(repo)
+        if repo is None or not repo.is_current(self._lease, self._dependencies.monotonic()):
+            self._dependencies.check_store()
+            repo = self._open_cold() if repo is None else self._brought_up_to_date(repo)
         if repo.needs_cleaning:
             repo = self.clean(repo)
         if repo.state.begun:

@@ -92,6 +92,7 @@ class Turn:
         """Append the draft; False when another writer took the number."""
         data = draft.encode()
         seq = repo.state.seq + 1
+        self._dependencies.check_store()
         self._group.create.begin(seq)
         try:
             outcome = append(self._dependencies.store, self._layout.entry(seq), data)

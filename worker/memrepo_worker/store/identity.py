@@ -8,6 +8,7 @@ by a conditional create and never changed. A store that is answered for by anyth
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -19,11 +20,15 @@ from memrepo_worker.store.interface import (
     PreconditionFailedError,
     RefusedError,
     Store,
+    StoreError,
     UnavailableError,
 )
 
 IDENTITY_KEY = "_memrepo/identity.json"
 """Where the id lies, below the store's own prefix; no org's id begins with an underscore."""
+
+LOOK_EVERY_S = 10.0
+"""How often a store in which things are written is looked at."""
 
 _FORMAT = 1
 _ID_LENGTH_MAX = 64
@@ -38,6 +43,10 @@ class Anchored(Protocol):
         ...
 
 
+class AnotherStoreError(UnavailableError):
+    """A store is not the one that it was, as far as can be seen: nothing that it says is believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityGuard:
     """Tells whether a store is still the one that it was when the worker started."""
@@ -49,14 +58,73 @@ class IdentityGuard:
         """Return if the store is the expected one; one request. Asked where an absence is about to decide something.
 
         Raises:
-            UnavailableError: it has no identity or another one, so nothing that it says is believed.
+            AnotherStoreError: it has no identity or another one.
+            UnavailableError, RefusedError: it cannot be read.
         """
         found = read_identity(self.store)
         if found != self.expected:
-            raise UnavailableError(
+            raise AnotherStoreError(
                 f"{self.store.name} is not the store {self.expected} any more: it has "
                 f"{f'the identity {found}' if found else 'no identity'}; mount or restore what was there"
             )
+
+
+class IdentityWatch:
+    """Looks now and then, while there are writes or openings, whether a store is still the one that it was.
+
+    A write is not preceded by a request of its own for that: where a bucket is exchanged under a running worker, what
+    is written within ``every_s`` goes to the other one, and what comes after waits.
+    """
+
+    def __init__(self, guard: IdentityGuard, every_s: float = LOOK_EVERY_S) -> None:
+        self._guard = guard
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._used = False
+        self._wrong: UnavailableError | None = None
+
+    def check(self) -> None:
+        """Return if the store was the right one when it was last looked at; no request is made.
+
+        Raises:
+            UnavailableError: it was another one.
+        """
+        self._used = True
+        if self._thread is None:
+            self._start()
+        if self._wrong is not None:
+            raise UnavailableError(str(self._wrong)) from self._wrong
+
+    def look(self) -> None:
+        """Look at the store. One that does not answer says nothing about which it is."""
+        try:
+            self._guard.confirm()
+        except AnotherStoreError as error:
+            self._wrong = error
+        except StoreError:
+            return
+        else:
+            self._wrong = None
+
+    def close(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="memrepo-identity", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            if self._used:
+                self._used = False
+                self.look()
 
 
 def read_identity(store: Store) -> str | None:
