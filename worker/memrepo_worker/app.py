@@ -16,6 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from memrepo.errors import MemoryRepoError
 from memrepo.redis.address import masked
+from memrepo.redis.celery_app import OwnCelery
 from memrepo.redis.client import connect
 from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
@@ -49,7 +50,7 @@ BROKER_SOCKET_OPTIONS: dict[str, Any] = {
 
 def build_app(settings: WorkerSettings, shard_context: ShardContext | None = None) -> Celery:
     """Build the Celery app of a worker, with its tasks and queues. Without ``shard_context`` it cannot consume."""
-    app = Celery("memrepo", set_as_current=False)
+    app = OwnCelery()
     app.conf.update(celery_settings(settings))
     if shard_context is not None:
         aliases: dict[str, Any] = TRANSPORT_ALIASES

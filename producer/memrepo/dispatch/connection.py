@@ -223,11 +223,12 @@ def close_quietly(connection: Connection) -> None:
 
 def make_app(settings: Settings) -> Celery:
     """Build the Celery app of a producer: JSON only, no result backend (replies are ours), no retry of its own."""
-    from celery import Celery  # noqa: PLC0415 - `import memrepo` stays light
-    from kombu.entity import Queue  # noqa: PLC0415 - likewise
+    from kombu.entity import Queue  # noqa: PLC0415 - `import memrepo` stays light
+
+    from memrepo.redis.celery_app import OwnCelery  # noqa: PLC0415 - likewise
 
     broker = settings.broker
-    app = Celery("memrepo", broker=broker.for_celery, backend="disabled://", set_as_current=False)
+    app = OwnCelery(broker=broker.for_celery, backend="disabled://")
     app.conf.update(
         broker_use_ssl=dict(broker.tls) if broker.tls else None,
         task_serializer="json",

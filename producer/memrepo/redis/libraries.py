@@ -21,9 +21,10 @@ REDIS = ("redis", "redis.backoff", "redis.retry", "redis.sentinel", "encodings.i
 CELERY = (
     *REDIS,
     *("celery", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.task"),
-    *("celery.backends.base", "celery.canvas", "celery.events", "celery.fixups.django", "celery.loaders.app"),
+    *("celery.backends.base", "celery.canvas", "celery.events"),
     *("celery.result", "celery.states", "kombu.entity", "kombu.messaging", "kombu.transport.redis"),
     "kombu.utils.limits",
+    "memrepo.redis.celery_app",
 )
 """What sending and listening use, also where Celery and kombu import it late by themselves; a test compares."""
 

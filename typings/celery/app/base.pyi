@@ -3,6 +3,7 @@ from typing import Any
 
 class Celery:
     conf: Any
+    _conf: Any
     steps: dict[str, set[type[Any]]]
     backend: Any
     amqp: Any

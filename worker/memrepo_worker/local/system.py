@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 
 from memrepo.cli.up_state import announced
 from memrepo.redis.address import parse_redis_url
+from memrepo.redis.celery_app import OwnCelery
 from memrepo_worker.local.broker import answering_pid, broker_arguments
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK
@@ -131,7 +132,7 @@ class _Start:
         worker = self._worker(broker_url, worker_name)
         flower = self._flower(broker_url, flower_port) if flower_port else None
         broker = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
-        with Celery(broker=broker.for_celery, set_as_current=False) as celery:
+        with OwnCelery(broker=broker.for_celery) as celery:
             celery.conf.broker_use_ssl = dict(broker.tls) if broker.tls else None
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""

@@ -1,0 +1,54 @@
+"""The Celery app that memrepo uses in every process: as its caller makes it, whatever the host has set for its own.
+
+Celery reads variables of the environment over what an app is told (``CELERY_BROKER_URL`` and three more, which ``celery
+-b`` sets, too), loads the module that ``CELERY_CONFIG_MODULE`` names by the loader of ``CELERY_LOADER``, and changes
+every app where ``DJANGO_SETTINGS_MODULE`` is set. All of that is meant for the host's app: with it, a request would go
+to the host's broker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.utils import Settings
+from celery.loaders.base import BaseLoader
+from typing_extensions import override
+
+
+class _Loader(BaseLoader):
+    """Reads no configuration."""
+
+    @override
+    def read_configuration(self, env: str = "") -> None:
+        return None
+
+
+class _Configuration(Settings):
+    """What an app was told, without the environment."""
+
+    @property
+    def broker_url(self) -> object:
+        return self.first("broker_url", "broker_host")
+
+    @property
+    def broker_read_url(self) -> object:
+        return self.get("broker_read_url") or self.broker_url
+
+    @property
+    def broker_write_url(self) -> object:
+        return self.get("broker_write_url") or self.broker_url
+
+    @property
+    def result_backend(self) -> object:
+        return self.get("result_backend")
+
+
+class OwnCelery(Celery):
+    """A Celery app that is never the current one of its process, and knows only what it is told in code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("memrepo", loader=_Loader, fixups=(), set_as_current=False, **options)
+        own = _Configuration({})
+        own.swap_with(self._conf)  # Celery fills this object when it is first asked
+        self._conf = own
