@@ -105,7 +105,7 @@ def test_a_room_has_few_files(measured: Measures) -> None:
     assert crowded == {}
 
 
-def test_every_module_holds_one_idea(measured: Measures) -> None:
+def test_modules_are_short(measured: Measures) -> None:
     long = {module: count for module, count in measured.modules.items() if count > MODULE_LINES_MAX}
 
     assert long == {}

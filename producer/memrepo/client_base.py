@@ -59,7 +59,7 @@ class ClientBase:
     def job(self, job_id: str) -> Job[Any]:
         """Return a job by its id, sent by any process; who holds the id may read its result.
 
-        The result has its type again, as no two operations' results look alike.
+        The result has its type again: its record says which operation it is of.
         """
         return self._dispatcher.find(job_id)
 

@@ -14,6 +14,8 @@
     ├── RequestExpiredError          too old to be executed safely: send it anew
     ├── BrokerUnavailableError       broker or result store cannot be reached or used: the message says why
     ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
+    ├── MemoryDamagedError           the journal in the store is damaged: repair what it names
+    ├── WorkerFaultError             a fault of memrepo in the worker: its log has more
     ├── ResultExpiredError           the result is gone: ``repo.find_request`` tells what became of it
     ├── JobTimeoutError              still running: wait again (also a TimeoutError)
     └── JobCancelledError            cancelled before it started
@@ -35,8 +37,8 @@ Details = Mapping[str, Any]
 class MemoryRepoError(Exception):
     """Something went wrong; the message says what to do next.
 
-    Raised directly only for a fault inside memrepo (the details hold the request id under which the worker's log
-    keeps the cause), for a client that was closed, and for a library that is missing or does not fit.
+    Raised directly only for a fault of memrepo in the client, for a client that was closed, and for a library that is
+    missing or does not fit.
     """
 
     def __init__(self, message: str, details: Details | None = None) -> None:

@@ -1,4 +1,4 @@
-"""One thin Celery task per operation. The work is done before its body runs: the body only speaks the outcome.
+"""One thin Celery task per operation. The work is done before its body runs: the body only returns the outcome.
 
 The mailbox settles requests in groups; each request's outcome then goes through Celery's own tracer as a task
 of its own, so that state, result, events and signals are what Celery users know.

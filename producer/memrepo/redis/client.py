@@ -82,8 +82,8 @@ def understand(error: BaseException, url: RedisUrl) -> Meaning:
     A port that speaks TLS ends a connection that does not, without a word.
     """
     meaning = meaning_of(error)
-    if meaning.says == LOST.says and url.tls is None and not url.path and _shakes_hands(url):
-        return replace(meaning, action=WANTS_TLS.action, says=WANTS_TLS.says)
+    if meaning.is_(LOST) and url.tls is None and not url.path and _shakes_hands(url):
+        return replace(meaning, row=WANTS_TLS)
     return meaning
 
 

@@ -29,12 +29,28 @@ class Action(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """What an error means: what to do, what the table says of it, and the cause's own words."""
+class Row:
+    """One row of the table."""
 
     action: Action
     says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an error means: its row of the table, and the cause's own words."""
+
+    row: Row
     words: str
+
+    @property
+    def action(self) -> Action:
+        """What to do about it."""
+        return self.row.action
+
+    def is_(self, row: Row) -> bool:
+        """Whether it is of a row, whatever that says."""
+        return self.row is row
 
     @property
     def reason(self) -> str:
@@ -42,15 +58,7 @@ class Meaning:
 
         It may be logged: what servers and libraries repeat of a command (which may hold content) is left out.
         """
-        return f"{self.says}: {self.words}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table."""
-
-    action: Action
-    says: str
+        return f"{self.row.says}: {self.words}"
 
 
 _NOT_PRIMARY = Row(Action.CONNECT_ANEW, "it is a replica, or was made one")
@@ -90,6 +98,8 @@ WANTS_TLS = Row(Action.REFUSE, "it speaks TLS: the URL must begin with rediss://
 _NOT_REDIS = Row(Action.REFUSE, "what listens there is not Redis")
 _FORBIDDEN = Row(Action.REFUSE, "it may not be opened by this user")
 LIBRARY = Row(Action.REFUSE, "a library that memrepo needs is missing here, or unfit")
+_UNKNOWN = Row(Action.REPORT, "an error that memrepo does not know")
+_FAULT = Row(Action.REPORT, "a fault of memrepo itself")
 
 _BY_CODE: Mapping[str, Row] = {
     "READONLY": _NOT_PRIMARY,
@@ -187,13 +197,13 @@ def meaning_of(error: BaseException) -> Meaning:
     for cause in causes:
         row = _row_of(cause)
         if row is not None:
-            return Meaning(row.action, row.says, words_of(cause))
+            return Meaning(row, words_of(cause))
     for cause in causes:
         if isinstance(cause, OSError) or "ConnectionError" in _redis_names(cause):
-            return Meaning(_NOT_MADE.action, _NOT_MADE.says, words_of(cause))
+            return Meaning(_NOT_MADE, words_of(cause))
         if _redis_names(cause):
-            return Meaning(Action.REPORT, "an error that memrepo does not know", words_of(cause))
-    return Meaning(Action.REPORT, "a fault of memrepo itself", type(error).__name__)
+            return Meaning(_UNKNOWN, words_of(cause))
+    return Meaning(_FAULT, type(error).__name__)
 
 
 class WrongModeError(Exception):

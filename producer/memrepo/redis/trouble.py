@@ -46,7 +46,7 @@ class Trouble:
         """Return the error for what no further try is made of."""
         details = {} if request is None else {"request_id": request.request_id}
         error: MemoryRepoError
-        if self.meaning.says == LIBRARY.says:
+        if self.meaning.is_(LIBRARY):
             reason = (
                 f"{self.meaning.reason}. Install memrepo anew, with what it asks for: {install_command()}"
             )
@@ -62,7 +62,7 @@ class Trouble:
 
     def too_late(self, request: SentRequest, timeout_s: float) -> MemoryRepoError:
         """Return the error for a request that was not taken in time, where this was met last."""
-        is_full = self.meaning.says == FULL.says and self.server.role == "broker"
+        is_full = self.meaning.is_(FULL) and self.server.role == "broker"
         kind = MemoryRepoBusyError if is_full else BrokerUnavailableError
         error = _too_late(self.server, request, timeout_s, self._reason, kind)
         error.__cause__ = self.cause

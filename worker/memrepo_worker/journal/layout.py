@@ -32,7 +32,7 @@ class Layout:
         return f"{self.prefix}base/"
 
     @property
-    def seed_head(self) -> str:
+    def legacy_head(self) -> str:
         """A file that every repository in the legacy layout has, and no journal."""
         return f"{self.prefix}HEAD"
 

@@ -104,7 +104,7 @@ class JournalReader:
     def has_legacy_layout(self) -> bool:
         """Whether the agent's prefix holds a repository in the legacy layout."""
         try:
-            self.store.get(self.layout.seed_head)
+            self.store.get(self.layout.legacy_head)
         except NotThereError:
             return False
         return True

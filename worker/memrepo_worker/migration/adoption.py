@@ -85,7 +85,7 @@ class Adopter:
             if opening.refs:
                 self._require_taken(agent, layout, opening)
                 return Adoption(agent, already=True)
-            if not self._exists(layout.seed_head):
+            if not self._exists(layout.legacy_head):
                 raise RepoNotFoundError(
                     f"{agent} has no repository in the layout of a Letta server",
                     {"org_id": agent.org_id, "agent_id": agent.agent_id},

@@ -87,7 +87,7 @@ class InlineRequest:
         self.ended.set()
 
 
-class InlineDispatcher:
+class InlineResponder:
     """Where the mailbox says what becomes of requests; see ``memrepo_worker.scheduling.mailbox.Responder``.
 
     ``unavailable`` are the agents whose requests wait for a store that fails.

@@ -28,9 +28,9 @@ from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.retry import RetryPolicy
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
-from memrepo_worker.testing.client import InlineClient
+from memrepo_worker.testing.dispatcher import InlineDispatcher
 from memrepo_worker.testing.outage import StoreWithOutages
-from memrepo_worker.testing.request import InlineDispatcher, InlineRequest
+from memrepo_worker.testing.request import InlineRequest, InlineResponder
 
 _TURNS = 4
 _GLANCE_S = 0.05
@@ -62,7 +62,7 @@ class InlineWorker:
         self.limits = limits
         self.clock = clock
         self._store = store
-        self._responder = InlineDispatcher(limits)
+        self._responder = InlineResponder(limits)
         self._threads = ThreadPoolExecutor(_TURNS, thread_name_prefix="memrepo-inline")
         self._mailbox: Mailbox[InlineRequest] = Mailbox(
             handler,
@@ -75,7 +75,7 @@ class InlineWorker:
         self._lock = threading.Lock()
         self._taken: dict[str, InlineRequest] = {}
         self._held_back: list[InlineRequest] | None = None
-        self._clients: list[InlineClient] = []
+        self._clients: list[InlineDispatcher] = []
         self._ended = False
 
     def repos(self) -> MemoryRepos:
@@ -158,8 +158,8 @@ class InlineWorker:
         self._threads.shutdown()
         self._responder.abandon(self._mailbox.withdraw(lambda _: True))
 
-    def _client(self, *, blocks: bool) -> InlineClient:
-        client = InlineClient(self, blocks=blocks)
+    def _client(self, *, blocks: bool) -> InlineDispatcher:
+        client = InlineDispatcher(self, blocks=blocks)
         self._clients.append(client)
         return client
 

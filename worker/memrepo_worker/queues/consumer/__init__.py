@@ -1,1 +1,1 @@
-"""Celery's side: messages in, requests to the mailbox, outcomes out. The only room that touches Celery."""
+"""Messages in, requests to the mailbox, outcomes out. Celery's consumer and its steps are touched here alone."""

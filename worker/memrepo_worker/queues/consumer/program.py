@@ -1,4 +1,4 @@
-"""Celery's worker program without words and manners of its own: our log, our lines, our way to end."""
+"""Celery's worker program, with our log in place of its own, and our way to end on a signal."""
 
 from __future__ import annotations
 

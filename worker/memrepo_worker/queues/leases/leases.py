@@ -1,8 +1,8 @@
 """Which shards this process owns, as Redis keeps it: heartbeats, take-over and release, each one script.
 
-This is one side of a seam: ``Leases`` knows no messages, and ``memrepo_worker.queues.transport.messages`` no leases but
-the token that proves one. Where messages lie on the same Redis, what an owner had not acknowledged goes back to its
-queue in the same step in which the lease changes hands; another broker would give it back when its consumer goes.
+``Leases`` says nothing of messages, and ``memrepo_worker.queues.transport.messages`` nothing of leases but the token
+that proves one, so that messages could lie on another broker. As long as they lie on the same Redis, ``RedisLeases``
+gives back what an owner had not acknowledged in the same step in which the lease changes hands.
 """
 
 from __future__ import annotations

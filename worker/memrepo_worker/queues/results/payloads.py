@@ -28,7 +28,7 @@ UntilDone = Callable[[Callable[..., Any], tuple[Any, ...], Role], Any]
 """Repeats a step while the server of that role is away."""
 
 
-class Sealed(Protocol):
+class MayHavePayload(Protocol):
     """A job whose request may have a payload."""
 
     @property
@@ -67,7 +67,7 @@ class Payloads:
         self._limits = limits
         self._result_kept_s = result_kept_s
 
-    def fetch(self, job: Sealed) -> Payload:
+    def fetch(self, job: MayHavePayload) -> Payload:
         """Return the payload of a job's request; an empty one if it has none.
 
         Raises:
@@ -84,7 +84,7 @@ class Payloads:
             raise InvalidRequestError.of("body", f"is {error}") from None
         return payload
 
-    def remove(self, jobs: Sequence[Sealed]) -> None:
+    def remove(self, jobs: Sequence[MayHavePayload]) -> None:
         """Remove the payloads of requests that are settled."""
         self._remove([job.id for job in jobs if job.claim is not None])
 
@@ -97,7 +97,9 @@ class Payloads:
             names = [request_payload(task_id) for task_id in task_ids]
             self._until_done(self._requests.remove, (names,), "broker")
 
-    def encode_result(self, job: Sealed, operation: Operation[Any, Any], outcome: Outcome) -> EncodedResult:
+    def encode_result(
+        self, job: MayHavePayload, operation: Operation[Any, Any], outcome: Outcome
+    ) -> EncodedResult:
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
@@ -112,7 +114,7 @@ class Payloads:
         return self._put_apart(job, operation, outcome, payload)
 
     def _put_apart(
-        self, job: Sealed, operation: Operation[Any, Any], outcome: Success, payload: Payload
+        self, job: MayHavePayload, operation: Operation[Any, Any], outcome: Success, payload: Payload
     ) -> EncodedResult:
         put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
         try:

@@ -1,1 +1,1 @@
-"""Delivering shard messages. The only room that touches kombu."""
+"""Delivering shard messages. kombu's transport is touched here alone."""

@@ -156,7 +156,7 @@ class ShardChannel(kombu_redis.Channel):
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
         except ResponseError as error:
-            if meaning_of(error).says != FULL.says:
+            if not meaning_of(error).is_(FULL):
                 raise
 
     def look_again(self) -> None:

@@ -1,7 +1,7 @@
 """The messages of shards, as Redis keeps them: delivered and acknowledged under the token of a lease.
 
-The other side of the seam (see ``memrepo_worker.queues.leases.leases``). ``pop`` delivers, ``acknowledge`` removes;
-what was delivered and not acknowledged goes back, in order, when its shard changes hands.
+``pop`` delivers, ``acknowledge`` removes; what was delivered and not acknowledged goes back, in order, when its shard
+changes hands (see ``memrepo_worker.queues.leases.leases``).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class InlineClient:
+class InlineDispatcher:
     """Hands requests to an inline worker; see ``memrepo.jobs.job.Dispatcher`` for what it owes.
 
     If it ``blocks``, a call returns when its request has been executed, or it is not known when it will be.
