@@ -19,6 +19,7 @@ import click
 from benchmarks import (
     bench_age,
     bench_asyncio,
+    bench_clients,
     bench_commit,
     bench_hot,
     bench_legacy,
@@ -38,6 +39,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "read": bench_read.read,
     "hot": bench_hot.hot,
     "asyncio": bench_asyncio.asyncio_client,
+    "clients": bench_clients.clients,
     "age": bench_age.age,
     "footprint": bench_age.footprint,
     "legacy": bench_legacy.legacy,

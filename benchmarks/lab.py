@@ -70,7 +70,7 @@ class Lab:
 
         ``delay_s`` is added to each of its requests to the store; ``settings`` are the worker's.
         """
-        number = next(self._numbers)
+        number = self.next_number()
         broker_url = self.valkey.database(number)
         folder = self.new_folder(f"worker-{number}")
         values = {
@@ -99,6 +99,10 @@ class Lab:
         env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **self.seaweedfs.environment}
         with started([sys.executable, "-m", module, job], folder=folder, ready=ready, env=env) as process:
             yield process
+
+    def next_number(self) -> int:
+        """Return the number of a broker's database that nobody uses."""
+        return next(self._numbers)
 
     def new_folder(self, name: str) -> Path:
         """Make a folder for a process."""

@@ -108,14 +108,22 @@ class Publisher:
 
     def _run(self) -> None:
         try:
-            while (items := self._next_items()) is not None:
-                try:
-                    self._serve(items)
-                except BaseException as error:  # a fault of ours is these requests' end, and no others'
-                    fail([item for item in items if isinstance(item, Message)], _fault(error))
-                    raise
+            while self._serve_next():
+                pass
         finally:
             self._connection.disconnect()
+
+    def _serve_next(self) -> bool:
+        """Do what waits; return False when closed and done. A call of its own, so that nothing of it is kept."""
+        items = self._next_items()
+        if items is None:
+            return False
+        try:
+            self._serve(items)
+        except BaseException as error:  # a fault of ours is these requests' end, and no others'
+            fail([item for item in items if isinstance(item, Message)], _fault(error))
+            raise
+        return True
 
     def _next_items(self) -> list[Message | Command] | None:
         """Wait for something to do and return all that waits, in order; None when closed and done."""

@@ -1,7 +1,8 @@
 """How a client hears of its jobs: one pub/sub channel, one daemon thread, and a look at the store now and then.
 
 A reply may get lost (pub/sub keeps nothing), so every job waited for is also looked up at its key: at once after
-a reconnect, and every ``poll_interval_s``.
+a reconnect, and in turns, some at every ``poll_interval_s`` (see ``memrepo.dispatch.watched``). What a reply costs does
+not depend on how many jobs are waited for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
 from memrepo.dispatch.service_thread import ServiceThread
+from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
 from memrepo.jobs.pending import Pending, closed, expired, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
 
-TICK_S = 0.1  # how soon a job that another process sent is looked at
 RECONNECT_PAUSE_S = 0.2
-LOOKUP_MAX = 50  # keys asked for at once
 
 Fetch = Callable[[Pending[Any], PayloadClaim, str | None], None]
 
@@ -52,16 +52,18 @@ class Replies:
         client_id: str,
         on_poll: Callable[[], None] = lambda: None,
         clock: Clock = steady_clock,
+        on_forgotten: Callable[[Pending[Any]], None] = lambda _: None,
     ) -> None:
-        """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait."""
+        """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait.
+
+        ``on_forgotten`` is called for each job that has ended, or was given up.
+        """
         self.channel = REPLIES_PREFIX + client_id
         self._settings = settings
         self._on_poll = on_poll
         self._clock = clock
-        self._pending: dict[str, Pending[Any]] = {}
-        self._asked_for: set[Pending[Any]] = set()
+        self._watched = Watched(settings.poll_interval_s, clock, on_forgotten)
         self._to_cancel: deque[str] = deque()
-        self._lock = threading.Lock()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._accepted = False  # whether a connection was made since the last one was lost
         self._subscribed = threading.Event()
@@ -71,7 +73,6 @@ class Replies:
         self._thread = ServiceThread("memrepo-replies", self._run)
         self._client: Redis | None = None
         self._fetcher: ThreadPoolExecutor | None = None
-        self._polled_at = clock()
 
     def start(self) -> None:
         """Begin to listen, unless that was done."""
@@ -100,19 +101,15 @@ class Replies:
 
     def watch(self, pending: Pending[Any]) -> None:
         """Resolve this job from now on, until it is final."""
-        with self._lock:
-            self._pending[pending.task_id] = pending
+        self._watched.add(pending)
 
     def watches(self, pending: Pending[Any]) -> bool:
         """Return whether the job is resolved once its result is there."""
-        with self._lock:
-            return self._pending.get(pending.task_id) is pending and self._thread.started
+        return self._thread.started and self._watched.get(pending.task_id) is pending
 
     def forget(self, pending: Pending[Any]) -> None:
         """Resolve this job no longer."""
-        with self._lock:
-            if self._pending.get(pending.task_id) is pending:
-                del self._pending[pending.task_id]
+        self._watched.remove(pending)
 
     @property
     def started(self) -> bool:
@@ -121,23 +118,15 @@ class Replies:
 
     def unended(self) -> list[Pending[Any]]:
         """Return the jobs that this client sent and that have not ended."""
-        with self._lock:
-            return [one for one in self._pending.values() if not one.foreign and not one.future.done()]
+        return self._watched.unended()
 
     def look_soon(self, pending: Pending[Any]) -> None:
         """Have a watched job looked up by the thread that listens, within a tick. Never blocks."""
-        with self._lock:
-            # Only what is watched: nobody would ever let go of the rest.
-            if self._pending.get(pending.task_id) is pending:
-                self._asked_for.add(pending)
+        self._watched.ask(pending)
 
     def some_wait_long(self) -> bool:
-        """Return whether a job of ours is still queued after more than a poll interval."""
-        before_s = self._clock() - self._settings.poll_interval_s
-        with self._lock:
-            return any(
-                one.status == "queued" and one.known_since_s < before_s for one in self._pending.values()
-            )
+        """Return whether a job of ours is still queued after more than a poll interval, as of the last look."""
+        return self._watched.some_wait_long
 
     def look(self, pending: Pending[Any]) -> None:
         """Look a job up now, in the caller's thread.
@@ -171,9 +160,7 @@ class Replies:
             self._fetcher.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
-        with self._lock:
-            unended, self._pending = self._pending, {}
-        for pending in unended.values():
+        for pending in self._watched.clear():
             pending.fail(closed(pending.task_id), pending.status)
         for task_id in self._to_cancel:
             log.warning("job %s was not cancelled: the result store did not answer until the end", task_id)
@@ -227,22 +214,21 @@ class Replies:
             log.debug("a cancel waits: %s", error)
 
     def _hear(self, pubsub: PubSub) -> None:
-        message = pubsub.get_message(timeout=TICK_S)
+        message = pubsub.get_message(timeout=self._watched.wait_s)
         if message is None:
             return
         if message["type"] == "subscribe":
             self._trouble = None
             self._subscribed.set()
             self._tried.set()
-            self._polled_at = float("-inf")  # what was said meanwhile is at the keys
+            self._watched.hurry()  # what was said meanwhile is at the keys
         elif message["type"] == "message":
             heard = record.read(message["data"])
             if heard is not None:
                 self._settle(heard)
 
     def _settle(self, record: Record) -> None:
-        with self._lock:
-            pending = self._pending.get(record.task_id)
+        pending = self._watched.get(record.task_id)
         if pending is not None:
             self._apply(pending, record, self._fetch_later)
 
@@ -286,20 +272,12 @@ class Replies:
             chunks.keep([name], FETCHED_KEPT_S)
 
     def _poll(self) -> None:
-        """Look up the jobs of other clients and those asked for at every tick, all at every poll interval."""
-        now = self._clock()
-        all_due = now - self._polled_at >= self._settings.poll_interval_s
-        if all_due:
-            self._polled_at = now
-        with self._lock:
-            if all_due:  # also what ended otherwise than by a record
-                self._pending = {key: one for key, one in self._pending.items() if not one.future.done()}
-            asked, self._asked_for = self._asked_for, set()
-            due = [one for one in self._pending.values() if all_due or one.foreign or one in asked]
-        remaining = iter(due)
-        while some := list(islice(remaining, LOOKUP_MAX)):
+        """Look up the jobs whose time has come."""
+        poll = self._watched.is_poll_due()
+        due = iter(self._watched.due(poll=poll))
+        while some := list(islice(due, LOOKUP_MAX)):
             self._look_up(some, self._fetch_later)
-        if all_due:
+        if poll:
             self._on_poll()
 
     def _look_up(self, jobs: Sequence[Pending[Any]], fetch: Fetch) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from kombu.messaging import Producer
 
 RESENDS_MAX = 3
+DUE_MAX = 1000  # requests whose time has come that are seen to at once
 
 _FIND = Script(lua(__package__, "find"))
 
@@ -42,8 +44,8 @@ class _Tracked:
     message: Message
     pending: Pending[Any]
     sent_at_s: float
-    look_at_s: float
     pause_s: float
+    look_at_s: float = 0.0
     resends: int = 0
 
 
@@ -63,15 +65,27 @@ class Resends:
         self._look = look
         self._clock = clock
         self._lock = threading.Lock()
-        self._tracked: dict[Pending[Any], _Tracked] = {}  # by attempt: one id may be sent by several
+        # By pause, each in the order of ``look_at_s``; in it by attempt, as one id may be sent by several.
+        self._tracked: dict[float, OrderedDict[Pending[Any], _Tracked]] = {}
 
     def track(self, message: Message, pending: Pending[Any]) -> None:
         """Watch over a request until its job has ended."""
         pause_s = self._settings.resend_after_s
         if pause_s:
-            now = self._clock()
             with self._lock:
-                self._tracked[pending] = _Tracked(message, pending, now, now + pause_s, pause_s)
+                self._put(_Tracked(message, pending, self._clock(), pause_s))
+
+    def untrack(self, pending: Pending[Any]) -> None:
+        """Watch over a request no longer."""
+        with self._lock:
+            for tracked in self._tracked.values():
+                if tracked.pop(pending, None):
+                    return
+
+    def _put(self, one: _Tracked) -> None:
+        """Have a request looked at after its pause."""
+        one.look_at_s = self._clock() + one.pause_s
+        self._tracked.setdefault(one.pause_s, OrderedDict())[one.pending] = one
 
     def check(self) -> None:
         """Have overdue requests looked for; called now and then, never waits."""
@@ -81,17 +95,21 @@ class Resends:
                 self._publisher.send(lambda _app, producer: self._look_for(producer, overdue))
 
     def _overdue(self, now: float) -> list[_Tracked]:
+        """Return what is to be looked for, a bounded number of the requests whose time has come."""
         with self._lock:
-            self._tracked = {key: one for key, one in self._tracked.items() if not one.pending.future.done()}
-            overdue = [
-                one
-                for one in self._tracked.values()
-                if one.look_at_s <= now and one.pending.status == "queued"
-            ]
-        for one in overdue:
-            one.pause_s *= 2  # a deep queue is not looked through again and again
-            one.look_at_s = now + one.pause_s
+            due = list(islice(self._take_due(now), DUE_MAX))
+            overdue = [one for one in due if one.pending.status == "queued"]
+            for one in overdue:
+                one.pause_s *= 2  # a deep queue is not looked through again and again
+            for one in due:
+                if not one.pending.future.done():
+                    self._put(one)
         return overdue
+
+    def _take_due(self, now: float) -> Iterator[_Tracked]:
+        for tracked in list(self._tracked.values()):
+            while tracked and next(iter(tracked.values())).look_at_s <= now:
+                yield tracked.popitem(last=False)[1]
 
     def _look_for(self, producer: Producer, overdue: Sequence[_Tracked]) -> None:
         """Find out which requests the broker holds no more; runs on the publisher's connection."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 TRUSTED_S = 10.0  # how long an answer counts
+FRESH_S = 5.0  # how long there is no need for another
 ANSWER_S = (
     2.0  # after that long without one the broker is asked anew: it was not there, or the thread is held up
 )
@@ -40,6 +41,11 @@ class Serving:
         if queue is None or self._clock() - self._answered_at_s > TRUSTED_S:
             return None
         return queue in self._served
+
+    def refresh(self) -> None:
+        """Have the broker asked, unless it was of late: so that there is always an answer that counts."""
+        if self._clock() - self._answered_at_s > FRESH_S:
+            self.ask()
 
     def ask(self) -> Future[None]:
         """Have the broker asked, without blocking.

@@ -33,7 +33,12 @@ class Connections:
         self._settings = settings
         self._owner = owner
         self._retired = self._closed = False
-        self.replies = Replies(settings, new_id(), on_poll=self._on_poll)
+        self.replies = Replies(
+            settings,
+            new_id(),
+            on_poll=self._on_poll,
+            on_forgotten=self._on_forgotten,
+        )
         self.publisher = Publisher(settings, self.replies.wait_subscribed)
         self.resends = Resends(settings, self.publisher, self.replies.look)
         self.serving = Serving(self.publisher)
@@ -44,8 +49,11 @@ class Connections:
             self.close()
             return
         if self.replies.some_wait_long():
-            self.serving.ask()
+            self.serving.refresh()
         self.resends.check()
+
+    def _on_forgotten(self, pending: Pending[Any]) -> None:
+        self.resends.untrack(pending)
 
     def retire(self) -> None:
         """Close by itself once all that was sent has ended: the client is gone, unclosed. Called by the collector."""
