@@ -13,7 +13,7 @@ from memrepo.errors import RepoNotFoundError, WorkerFaultError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.observe import Counters, TurnTimes
-from memrepo_worker.scheduling.attempts import Attempts
+from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import WaitReason
@@ -119,7 +119,7 @@ def open_post() -> Iterator[Callable[..., Post]]:
 
     def build(turns_max: int = 2, is_ours: Callable[[Agent], bool] = lambda _: True, **bounds: int) -> Post:
         handler, responder, threads = Handler(), Responder(), ThreadPoolExecutor(turns_max)
-        attempts = Attempts(
+        rules = RetryRules(
             lambda _: Lease("t", 1e9),
             Random(1),
             Counters(),
@@ -129,7 +129,7 @@ def open_post() -> Iterator[Callable[..., Post]]:
         mailbox = Mailbox(
             handler,
             responder,
-            attempts=attempts,
+            rules=rules,
             submit=threads.submit,
             observer=Counters(),
             bounds=MailboxBounds(turns_max=turns_max, **bounds),

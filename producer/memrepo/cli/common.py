@@ -84,8 +84,8 @@ def client() -> Iterator[MemoryRepos]:
     except KeyboardInterrupt:
         _leave("Interrupted.")
     except MemoryRepoError as error:
-        spoken = in_command_words(error, click.get_current_context())
-        raise spoken from spoken.__cause__
+        reworded = in_command_words(error, click.get_current_context())
+        raise reworded from reworded.__cause__
     finally:
         repos.close()
 

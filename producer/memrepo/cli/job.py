@@ -46,18 +46,18 @@ def job(
         if not wait and not found.done():
             if state.status == "unknown":
                 raise _unknown(job_id)
-            show_json(_told(job_id, state)) if as_json else click.echo(str(state))
+            show_json(_state_json(job_id, state)) if as_json else click.echo(str(state))
             return
         result = outcome_of(found, timeout_s)
         state = found.describe()
     if as_json:
-        show_json({**_told(job_id, state), "result": to_json(result)})
+        show_json({**_state_json(job_id, state), "result": to_json(result)})
     else:
         click.echo("done")
         show_json(result)
 
 
-def _told(job_id: str, state: JobState) -> dict[str, object]:
+def _state_json(job_id: str, state: JobState) -> dict[str, object]:
     """Return a job's state for programs."""
     since = None if state.since is None else state.since.isoformat()
     return {

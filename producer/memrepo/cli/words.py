@@ -49,9 +49,9 @@ def in_command_words(error: MemoryRepoError, ctx: click.Context) -> MemoryRepoEr
     if isinstance(error, InvalidRequestError) and field:
         name = _parameter(field[1], ctx) or field[1]
         message = f"{name}{field[2]}: {message[field.end() :]}"
-    spoken = type(error)(message, error.details)
-    spoken.__cause__ = error.__cause__
-    return spoken
+    reworded = type(error)(message, error.details)
+    reworded.__cause__ = error.__cause__
+    return reworded
 
 
 def _parameter(field: str, ctx: click.Context) -> str | None:

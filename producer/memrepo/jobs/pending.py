@@ -51,7 +51,7 @@ class Pending(Generic[T]):
         self.looked_at = False
         self.dropped = False
         self.pid = os.getpid()
-        self._told = ""
+        self._log_line = ""
         self.status: Status = "unknown" if foreign else "queued"
         self.known_since_s = steady_clock()
         self._since_s = None if foreign else system_clock()
@@ -130,7 +130,7 @@ class Pending(Generic[T]):
     def fail(self, error: MemoryRepoError, status: Status = "failed", *, sent: bool = True) -> None:
         """End it with an error, unless it has ended; ``sent`` is False for one that the broker never took."""
         if self._end(status, error.message):
-            self._told = unseen.words(self, error, sent=sent)
+            self._log_line = unseen.words(self, error, sent=sent)
             self.future.set_exception(error)
             self._tell_listeners()
             if self.about and status in (
@@ -142,7 +142,7 @@ class Pending(Generic[T]):
 
     def words(self) -> str:
         """Say how it failed, for a log."""
-        return self._told
+        return self._log_line
 
     def look_at(self) -> None:
         """Take note that somebody knows what became of it, or will ask for it by its id."""

@@ -26,7 +26,7 @@ Failure = (
 
 
 @contextmanager
-def told_failures() -> Iterator[None]:
+def translating_failures() -> Iterator[None]:
     """Turn what the worker's parts raise into what a command ends with."""
     try:
         yield

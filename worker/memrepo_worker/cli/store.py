@@ -25,7 +25,7 @@ from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.redis.address import masked
 from memrepo.validation.values import check_id
 from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.failures import told_failures
+from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
 from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
@@ -68,7 +68,7 @@ def _tools(*, as_json: bool) -> Iterator[_Tools]:
     settings, up = settings_here()
     url = require_store(settings)
     say_where_from(up, as_json=as_json)
-    with told_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
+    with translating_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
         git = build_git(Counters(), settings.git_caps)
         git.require_version()
         store = RetryingStore(open_store(url), Random())  # noqa: S311 - jitter
@@ -97,7 +97,7 @@ def accept(as_json: bool) -> None:
     settings, up = settings_here()
     url = require_store(settings)
     say_where_from(up, as_json=as_json)
-    with told_failures(), reaching(settings.broker, "broker") as broker:
+    with translating_failures(), reaching(settings.broker, "broker") as broker:
         found = open_store(url)
         before = recorded_store(broker)
         running = live_workers(broker)
@@ -163,7 +163,7 @@ def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
         refused: list[RefusedNames] = []
         commits = tools.transfer.import_(whose, file, refused.extend)
     values = {"commits": commits, "refused_names": [asdict(names) for names in refused]}
-    _show(whose, f"{counted(commits, 'commit')} imported{_told(refused)}", values, as_json=as_json)
+    _show(whose, f"{counted(commits, 'commit')} imported{_refused_lines(refused)}", values, as_json=as_json)
 
 
 def _show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
@@ -238,8 +238,8 @@ def _line(report: Adoption) -> str:
             counted(report.bytes_read, "byte"),
         )
     )
-    return f"{report.agent}: {size}{recovered}{_told(report.refused_names)}"
+    return f"{report.agent}: {size}{recovered}{_refused_lines(report.refused_names)}"
 
 
-def _told(refused: Iterable[RefusedNames]) -> str:
+def _refused_lines(refused: Iterable[RefusedNames]) -> str:
     return "".join(f"\n  {plain(str(names))}" for names in refused)

@@ -22,7 +22,7 @@ from memrepo.redis.address import masked
 from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
 from memrepo_worker.cli.checks import check_broker, check_cache, check_git, check_store
-from memrepo_worker.cli.failures import told_failures
+from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.local.ports import PortWish
 from memrepo_worker.local.system import (
     RunningSystem,
@@ -82,7 +82,7 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     """
     signals = StopSignals()
     try:
-        with told_failures():
+        with translating_failures():
             plan = _plan(data.absolute(), port)
         with running_system(
             plan, Processes(Counters()), stopped=signals.stopped, hurried=signals.hurried

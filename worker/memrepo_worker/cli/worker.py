@@ -9,7 +9,7 @@ import click
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import build_git, open_service
 from memrepo_worker.cli.checks import agree_on_store, require
-from memrepo_worker.cli.failures import told_failures
+from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings, shown
@@ -59,7 +59,7 @@ def _serve(settings: WorkerSettings, name: str | None) -> int:
     configure(settings.log)
     counters = Counters()
     git = build_git(counters)
-    with told_failures():
+    with translating_failures():
         require(settings, git)
         identity = agree_on_store(settings)
         with open_service(settings, counters, identity=identity) as service:

@@ -27,7 +27,7 @@ Requests = tuple[Request, ...]
 NOT_IN_THE_LEDGER = (WorkerFaultError, MemoryDamagedError, RepoNotFoundError)
 """Verdicts that nothing in the store remembers: until they are told, no later request of the agent may be begun."""
 
-_IDS_TOLD_MAX = 10
+_IDS_SHOWN_MAX = 10
 BACKOFF = Backoff(first_s=0.05, max_s=5.0, jitter=0.5)
 
 
@@ -40,7 +40,7 @@ class Pause:
 
 
 @dataclass
-class Attempts:
+class RetryRules:
     """Begins attempts; what all of them share. ``lease_of`` names the lease of an agent's shard at the time of a try.
 
     ``worker`` is its name, for who looks for its log. One log line tells of all agents that wait for the same reason.
@@ -81,8 +81,8 @@ class GroupAttempt:
     still be on its way to the store that would make the verdict untrue.
     """
 
-    def __init__(self, attempts: Attempts, agent: Agent, requests: Requests) -> None:
-        self._attempts = attempts
+    def __init__(self, rules: RetryRules, agent: Agent, requests: Requests) -> None:
+        self._rules = rules
         self._agent = agent
         self._parts: deque[Requests] = deque((requests,))
         self._create = PendingCreate()
@@ -108,7 +108,7 @@ class GroupAttempt:
                     return pause
                 if self._parts[0] is not requests:
                     continue  # one by one from here
-                outcomes = [self._attempts.gave_up(self._agent, requests[0].request_id)]
+                outcomes = [self._rules.gave_up(self._agent, requests[0].request_id)]
             self._settled(outcomes)
             if any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in outcomes):
                 return None
@@ -116,10 +116,10 @@ class GroupAttempt:
 
     def abandon(self) -> None:
         """Note that nothing is tried any more here."""
-        self._attempts.trouble.over(self._agent, answered=False)
+        self._rules.trouble.over(self._agent, answered=False)
 
     def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
-        group = Group(self._agent, requests, self._attempts.lease_of(self._agent), self._create)
+        group = Group(self._agent, requests, self._rules.lease_of(self._agent), self._create)
         outcomes = handler(group)
         if len(outcomes) != len(requests):
             raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
@@ -129,26 +129,26 @@ class GroupAttempt:
         self.outcomes += outcomes
         self._parts.popleft()
         self._faults = self._unavailable = 0
-        self._attempts.trouble.over(self._agent)
+        self._rules.trouble.over(self._agent)
 
     def _wait_for_store(self, requests: Requests, error: Exception) -> Pause:
         self._unavailable += 1
-        self._attempts.observer.count("mailbox.store.unavailable")
+        self._rules.observer.count("mailbox.store.unavailable")
         return self._pause(requests, error)
 
     def _pause(self, requests: Requests, error: Exception) -> Pause:
-        pause_s = self._attempts.pause_s(self._faults + self._unavailable)
-        return Pause(pause_s, self._attempts.trouble.met(self._agent, len(requests), error, pause_s))
+        pause_s = self._rules.pause_s(self._faults + self._unavailable)
+        return Pause(pause_s, self._rules.trouble.met(self._agent, len(requests), error, pause_s))
 
     def _after_fault(self, requests: Requests, error: Exception) -> Pause | None:
         """Return the pause before the next try; None after the last one, also where a group was parted then."""
         self._faults += 1
-        tries_max = self._attempts.tries_max
+        tries_max = self._rules.tries_max
         self._tell_fault(error, requests)
         if self._faults < tries_max:
-            return Pause(self._attempts.pause_s(self._faults + self._unavailable))
+            return Pause(self._rules.pause_s(self._faults + self._unavailable))
         if len(requests) > 1:
-            self._attempts.observer.count("mailbox.groups.split")
+            self._rules.observer.count("mailbox.groups.split")
             self._parts.popleft()
             self._parts.extendleft((request,) for request in reversed(requests))
             self._faults = 0
@@ -161,10 +161,10 @@ class GroupAttempt:
         return None
 
     def _tell_fault(self, error: Exception, requests: Requests) -> None:
-        self._attempts.observer.count("mailbox.faults")
-        ids = [request.request_id for request in requests[:_IDS_TOLD_MAX]]
+        self._rules.observer.count("mailbox.faults")
+        ids = [request.request_id for request in requests[:_IDS_SHOWN_MAX]]
         more = f" and {len(requests) - len(ids)} more" if len(requests) > len(ids) else ""
-        tries = f"try {self._faults} of {self._attempts.tries_max}"
+        tries = f"try {self._faults} of {self._rules.tries_max}"
         message = f"{tries} failed for {self._agent}: {', '.join(ids)}{more}"
         fields = {
             "agent": str(self._agent),

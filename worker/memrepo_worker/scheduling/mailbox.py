@@ -20,7 +20,7 @@ from memrepo.limits import MIB
 from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
-from memrepo_worker.scheduling.attempts import Attempts, Pause
+from memrepo_worker.scheduling.attempts import Pause, RetryRules
 from memrepo_worker.scheduling.timer import Timer
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
 
@@ -58,7 +58,7 @@ class Mailbox(Generic[AnyTicket]):
         handler: GroupHandler,
         responder: Responder[AnyTicket],
         *,
-        attempts: Attempts,
+        rules: RetryRules,
         submit: Callable[[Callable[[], None]], object],
         observer: Observer,
         bounds: MailboxBounds | None = None,
@@ -67,7 +67,7 @@ class Mailbox(Generic[AnyTicket]):
     ) -> None:
         self._handler = handler
         self._responder = responder
-        self._attempts = attempts
+        self._rules = rules
         self._submit = submit
         self._observer = observer
         self._bounds = bounds or MailboxBounds()
@@ -201,9 +201,7 @@ class Mailbox(Generic[AnyTicket]):
             agent = self._line.popleft()
             self._busy.add(agent)
             tickets = self._take_group(agent)
-            group = GroupUnderWay(
-                agent, tickets, self._handler, self._responder, self._attempts, self._observer
-            )
+            group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
             return group, False
 
     def _take_group(self, agent: Agent) -> list[AnyTicket]:

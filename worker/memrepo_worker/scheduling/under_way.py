@@ -11,7 +11,7 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, GroupHandler, Outcome
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits
-from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, Attempts, GroupAttempt, Pause
+from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, GroupAttempt, Pause, RetryRules
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
@@ -85,19 +85,19 @@ class GroupUnderWay(Generic[AnyTicket]):
         tickets: Sequence[AnyTicket],
         handler: GroupHandler,
         responder: Responder[AnyTicket],
-        attempts: Attempts,
+        rules: RetryRules,
         observer: Observer,
     ) -> None:
         self.agent = agent
         self.tickets = tickets
         self._handler = handler
         self._responder = responder
-        self._attempts = attempts
+        self._rules = rules
         self._observer = observer
         self._running: Sequence[AnyTicket] = tickets
         self._attempt: GroupAttempt | None = None
         self._verdicts: list[Outcome] | None = None
-        self._told = 0
+        self._answered = 0
         self._faults = 0
         self._store_s = 0.0
         self._paused_s: float | None = None
@@ -106,7 +106,7 @@ class GroupUnderWay(Generic[AnyTicket]):
     @property
     def in_hand(self) -> Sequence[AnyTicket]:
         """The tickets that are neither told nor dropped."""
-        return self._running[self._told :]
+        return self._running[self._answered :]
 
     @property
     def is_over(self) -> bool:
@@ -116,8 +116,8 @@ class GroupUnderWay(Generic[AnyTicket]):
     @property
     def lets_others_pass(self) -> bool:
         """Whether the agent's next group may begin: nothing that is to be told is remembered nowhere else."""
-        untold = self._outcomes[self._told :]
-        return self.is_over and not any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in untold)
+        unanswered = self._outcomes[self._answered :]
+        return self.is_over and not any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in unanswered)
 
     @property
     def _outcomes(self) -> Sequence[Outcome]:
@@ -128,7 +128,7 @@ class GroupUnderWay(Generic[AnyTicket]):
     def execute(self) -> Pause | None:
         """Go on until there is something to tell, or a pause is due. Never raises."""
         self._end_pause()
-        if self.is_over or len(self._outcomes) > self._told:
+        if self.is_over or len(self._outcomes) > self._answered:
             return None
         try:
             if self._attempt is None:
@@ -149,7 +149,10 @@ class GroupUnderWay(Generic[AnyTicket]):
 
     def tell(self) -> Pause | None:
         """Tell what has its outcome; a pause where that failed and has to be tried again. Never raises."""
-        tickets, outcomes = self.in_hand[: len(self._outcomes) - self._told], self._outcomes[self._told :]
+        tickets, outcomes = (
+            self.in_hand[: len(self._outcomes) - self._answered],
+            self._outcomes[self._answered :],
+        )
         if not tickets:
             return None
         times = TurnTimes(self._ended_s, self._store_s)
@@ -159,9 +162,9 @@ class GroupUnderWay(Generic[AnyTicket]):
             self._tell_fault(error)
             if not self.lets_others_pass:
                 self._faults += 1
-                return Pause(self._attempts.pause_s(self._faults))
+                return Pause(self._rules.pause_s(self._faults))
             self._tell_one_by_one(tickets, outcomes, times)
-        self._told += len(tickets)
+        self._answered += len(tickets)
         return None
 
     def abandon(self) -> None:
@@ -175,16 +178,16 @@ class GroupUnderWay(Generic[AnyTicket]):
         if running:
             self._observer.count("mailbox.groups")
             self._observer.count("mailbox.requests", len(running))
-        return self._attempts.begin(self.agent, tuple(ticket.request for ticket in running))
+        return self._rules.begin(self.agent, tuple(ticket.request for ticket in running))
 
     def _after_fault_of_begin(self, error: Exception) -> Pause | None:
         self._tell_fault(error)
         self._faults += 1
-        if self._faults < self._attempts.tries_max:
-            return Pause(self._attempts.pause_s(self._faults))
+        if self._faults < self._rules.tries_max:
+            return Pause(self._rules.pause_s(self._faults))
         self._faults = 0
         self._ended_s = steady_clock()
-        self._verdicts = [self._attempts.gave_up(self.agent, ticket.id) for ticket in self._running]
+        self._verdicts = [self._rules.gave_up(self.agent, ticket.id) for ticket in self._running]
         return None
 
     def _tell_one_by_one(
@@ -194,7 +197,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         for ticket, outcome in zip(tickets, outcomes, strict=True):
             for said in (outcome, None):
                 try:
-                    told = said or self._attempts.gave_up(self.agent, ticket.id)
+                    told = said or self._rules.gave_up(self.agent, ticket.id)
                     self._responder.settle([ticket], [told], times)
                     break
                 except Exception as error:  # noqa: BLE001 - as above

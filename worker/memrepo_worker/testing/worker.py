@@ -21,7 +21,7 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler, Lease
 from memrepo_worker.observe import Counters
-from memrepo_worker.scheduling.attempts import Attempts
+from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.backends.memory import MemoryStore
@@ -67,7 +67,7 @@ class InlineWorker:
         self._mailbox: Mailbox[InlineRequest] = Mailbox(
             handler,
             self._responder,
-            attempts=Attempts(lambda _: _NO_LEASE, Random(), counters, _BACKOFF),  # noqa: S311 - jitter
+            rules=RetryRules(lambda _: _NO_LEASE, Random(), counters, _BACKOFF),  # noqa: S311 - jitter
             submit=self._threads.submit,
             observer=counters,
             bounds=MailboxBounds(turns_max=_TURNS),

@@ -21,7 +21,7 @@ from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskReque
 from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.queues.transport.channel import ShardContext
 from memrepo_worker.queues.transport.messages import read_tag
-from memrepo_worker.scheduling.attempts import Attempts
+from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 
@@ -69,7 +69,7 @@ class Intake(bootsteps.StartStopStep):
         self.mailbox: Mailbox[RequestTicket] = Mailbox(
             handler,
             self.responder,
-            attempts=Attempts(self._lease_of, random, counters, worker=consumer.hostname),
+            rules=RetryRules(self._lease_of, random, counters, worker=consumer.hostname),
             submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
             observer=counters,
             bounds=MailboxBounds(

@@ -117,7 +117,7 @@ class TaskRequest(CeleryRequest):
             head: Request = self._request
             self._kwargsrepr = self._request.public_summary
         else:
-            head = build(Head, **values)
+            head = build(HeadRequest, **values)
             validate(head, limits)
             self._head = head.model_dump()
             self._kwargsrepr = f"{head.public_summary} {self.claim.size_bytes} bytes"
@@ -236,7 +236,7 @@ class TaskRequest(CeleryRequest):
         self._consumer.intake.events.send(type, self.id, **fields)
 
 
-class Head(Request):
+class HeadRequest(Request):
     """What a message says of a request whose body travels beside it."""
 
     def check_fields(self, limits: Limits) -> None:

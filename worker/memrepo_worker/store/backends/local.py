@@ -61,7 +61,7 @@ class LocalStore:
         self._lock = threading.Lock()
         self._durable: set[Path] = set()
         self._anchor: _Anchor | None = None
-        with _told(self._root):
+        with _translating_os_errors(self._root):
             self._temporary.mkdir(parents=True, exist_ok=True)
             (self._root / LOCK).touch()
             self._sweep()
@@ -91,7 +91,7 @@ class LocalStore:
     @contextmanager
     def _at(self, path: Path) -> Iterator[None]:
         """Tell what the file system said, and only while the folder is the one that it was, before and after."""
-        with _told(path):
+        with _translating_os_errors(path):
             if self._anchor is None:
                 yield
                 return
@@ -267,7 +267,7 @@ def _writer_is_dead(path: Path) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translating_os_errors(path: Path) -> Iterator[None]:
     """Tell what the file system said in the words of the store interface."""
     try:
         yield
