@@ -25,6 +25,10 @@ class Proxy:
         self.loses_answers = False
         """Break the connection when the server answers: the request was applied, and the client cannot know."""
 
+    def lead_to(self, server_url: str) -> None:
+        """Lead new connections to another server; those that are open stay with theirs."""
+        self._target = _address(server_url)
+
     @property
     def url(self) -> str:
         """Where clients connect to."""
@@ -94,10 +98,7 @@ def proxy(server_url: str, delay_s: float = 0.0, tls: ssl.SSLContext | None = No
 
     With ``tls`` it speaks TLS to clients, not to the server.
     """
-    address = urlsplit(server_url)
-    assert address.hostname is not None
-    assert address.port is not None
-    one = Proxy(address.hostname, address.port, delay_s)
+    one = Proxy(*_address(server_url), delay_s)
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0, ssl=tls))
     one.port = server.sockets[0].getsockname()[1]
@@ -110,6 +111,13 @@ def proxy(server_url: str, delay_s: float = 0.0, tls: ssl.SSLContext | None = No
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _address(server_url: str) -> tuple[str, int]:
+    address = urlsplit(server_url)
+    assert address.hostname is not None
+    assert address.port is not None
+    return address.hostname, address.port
 
 
 async def _stop(server: asyncio.Server) -> None:

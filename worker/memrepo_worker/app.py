@@ -72,6 +72,7 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
         "broker_use_ssl": dict(settings.broker.tls) if settings.broker.tls else None,
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        "broker_channel_error_retry": True,  # what a demoted server refuses Celery ends no worker
         "result_backend": URL_PREFIX + settings.results.for_celery.removeprefix("redis+"),
         "result_backend_thread_safe": True,
         "redis_backend_use_ssl": dict(settings.results.tls) if settings.results.tls else None,

@@ -24,6 +24,7 @@ from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
 from memrepo.jobs.pending import Pending, closed, expired, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
+from memrepo.redis.reconnecting import ask_primary
 from memrepo.settings import Settings
 from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
@@ -274,7 +275,10 @@ class Replies:
     def _poll(self) -> None:
         """Look up the jobs whose time has come."""
         poll = self._watched.is_poll_due()
-        due = iter(self._watched.due(poll=poll))
+        jobs = self._watched.due(poll=poll)
+        if poll and jobs:
+            ask_primary(self._redis())  # else what it says of our jobs may be what was
+        due = iter(jobs)
         while some := list(islice(due, LOOKUP_MAX)):
             self._look_up(some, self._fetch_later)
         if poll:

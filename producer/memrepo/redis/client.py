@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from memrepo.redis.address import RedisUrl
 from memrepo.redis.errors import LOST, WANTS_TLS, Meaning, meaning_of
+from memrepo.redis.reconnecting import reconnecting
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -48,7 +49,7 @@ def connect(
     options = url.for_redis
     if on_accepted is not None:
         options["redis_connect_func"] = partial(_greet, on_accepted)
-    return Redis(
+    client = Redis(
         **options,
         socket_connect_timeout=connect_timeout_s,
         socket_timeout=timeout_s,
@@ -56,6 +57,7 @@ def connect(
         health_check_interval=10,
         retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),
     )
+    return reconnecting(client)
 
 
 def _greet(on_accepted: Callable[[], None], connection: AbstractConnection) -> None:

@@ -206,6 +206,10 @@ def meaning_of(error: BaseException) -> Meaning:
     return Meaning(_FAULT, type(error).__name__)
 
 
+class NotPrimaryError(Exception):
+    """The server is a replica: it would refuse what writes, and answer what reads with what was."""
+
+
 class WrongModeError(Exception):
     """The server is not one that keeps our queues, but a node of a cluster or a Sentinel."""
 
@@ -259,6 +263,8 @@ def _row_of(error: BaseException) -> Row | None:
     """Return the row of one exception, its causes left aside; None for what wraps others, or is not known."""
     if isinstance(error, ImportError) or type(error).__name__ == "VersionMismatch":  # kombu's
         return LIBRARY
+    if isinstance(error, NotPrimaryError):
+        return _NOT_PRIMARY
     if isinstance(error, WrongModeError):
         return _SENTINEL if "sentinel" in str(error) else _CLUSTER
     return _system_row(error) if isinstance(error, OSError) else _server_row(error)

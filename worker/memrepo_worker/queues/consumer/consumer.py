@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery import states
@@ -15,11 +16,13 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.connection import Connection
 from kombu.message import Message
+from redis import RedisError
 from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
 from memrepo.redis.address import masked
-from memrepo.redis.errors import meaning_of
+from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
+from memrepo.redis.reconnecting import require_primary
 from memrepo.wire.operations import TASK_PREFIX
 from memrepo_worker.queues.results.backend import Waiting
 from memrepo_worker.trouble import LastingTrouble
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from memrepo_worker.queues.consumer.intake import Intake
 
 logger = logging.getLogger(__name__)
+
+_PRIMARY_PAUSE_S = 0.5
 
 
 def refuse(consumer: MemrepoConsumer, message: Message, cause: BaseException | None) -> None:
@@ -85,6 +90,21 @@ class _ReplyTo:
         self.reply_to = reply_to if isinstance(reply_to, str) else None
 
 
+def _not_primary(conn: Connection) -> BaseException | None:
+    """Return why a server that is reached cannot be worked with yet, or None.
+
+    A replica would refuse what Celery begins with.
+    """
+    channel: Any = conn.default_channel
+    try:
+        require_primary(channel.client.execute_command("HELLO"))
+    except NotPrimaryError as error:
+        return error
+    except (RedisError, OSError) as error:
+        return error if meaning_of(error).action is Action.CONNECT_ANEW else None
+    return None
+
+
 class MemrepoConsumer(Consumer):
     """Celery's consumer, except that what it cannot read is refused by shape instead of logged in full.
 
@@ -103,10 +123,22 @@ class MemrepoConsumer(Consumer):
         return f"the broker at {masked(self.app.conf.broker_url)}"
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Connect, however long it takes, unless the worker is told to end."""
-        conn.ensure_connection(
-            self._note_away, interval_start=0.1, interval_step=0.3, interval_max=2, callback=maybe_shutdown
-        )
+        """Connect to a primary, however long it takes, unless the worker is told to end."""
+        while True:
+            conn.ensure_connection(
+                self._note_away,
+                interval_start=0.1,
+                interval_step=0.3,
+                interval_max=2,
+                callback=maybe_shutdown,
+            )
+            error = _not_primary(conn)
+            if error is None:
+                break
+            self._note_away(error, _PRIMARY_PAUSE_S)
+            conn.collect()
+            time.sleep(_PRIMARY_PAUSE_S)
+            maybe_shutdown()
         self._away.over()
         self.first_connection_attempt = False
         return conn

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from celery import states
 from celery.backends.redis import RedisBackend
 from kombu.utils.functional import retry_over_time
-from redis import RedisError
+from redis import Redis, RedisError
 from typing_extensions import override
 
 from memrepo.clock import system_clock
@@ -24,6 +24,7 @@ from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.redis.address import masked
 from memrepo.redis.errors import meaning_of
+from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
 from memrepo.routing import queue_name
@@ -82,6 +83,10 @@ class ResultBackend(RedisBackend):
             "result store": LastingTrouble(logger, "results.trouble"),
             "broker": LastingTrouble(logger, "broker.steps.trouble"),
         }
+
+    @override
+    def _create_client(self, **params: Any) -> Redis:
+        return reconnecting(super()._create_client(**params))
 
     @override
     def store_result(

@@ -34,8 +34,9 @@ from kombu.message import Message
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import loads
 from redis import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from memrepo.redis.errors import FULL, meaning_of
+from memrepo.redis.errors import FULL, Action, NotPrimaryError, meaning_of
 from memrepo.routing import queue_name
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
@@ -160,7 +161,16 @@ class ShardChannel(kombu_redis.Channel):
                 raise
 
     def look_again(self) -> None:
-        """Look at every shard queue at the next occasion."""
+        """Look at every shard queue at the next occasion.
+
+        Raises:
+            redis.ConnectionError: the server is not the primary any more; it would let us look, and wait for ever.
+        """
+        if self._watching is not None:
+            try:
+                self._watching.require_primary()
+            except NotPrimaryError as error:
+                raise RedisConnectionError(meaning_of(error).reason) from error
         self._waiting |= self._shard_queues()
 
     def deliver_waiting(self) -> None:
@@ -173,9 +183,12 @@ class ShardChannel(kombu_redis.Channel):
                 with self.shard_context.owned_shards.delivering:
                     self._deliver_round()
             except ResponseError as error:
-                # The server is full or read-only. Nothing moved; another occasion comes within a second.
+                # Nothing moved; where the server is only full, another occasion comes within a second.
                 self.shard_context.observer.count("transport.pops.refused")
-                self._refused.met(f"the broker refuses to deliver: {meaning_of(error).reason}", cause=error)
+                meaning = meaning_of(error)
+                if meaning.action is Action.CONNECT_ANEW:
+                    raise RedisConnectionError(meaning.reason) from error
+                self._refused.met(f"the broker refuses to deliver: {meaning.reason}", cause=error)
             else:
                 self._refused.over()
                 if self._waiting:

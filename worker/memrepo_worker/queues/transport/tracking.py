@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from memrepo.redis.reconnecting import require_primary
 from memrepo.redis.script import Answer, Argument
 
 ANSWER_TIMEOUT_S = 5.0
@@ -70,6 +71,14 @@ class TrackingConnection:
         """Note what the server has announced so far."""
         while self._connection.can_read(timeout=0):
             self._connection.read_response(push_request=True)
+
+    def require_primary(self) -> None:
+        """Ask the server whether it is the primary still: one that is not may announce nothing any more.
+
+        Raises:
+            NotPrimaryError: it is a replica.
+        """
+        require_primary(self._run("HELLO"))
 
     def changed(self, keys: Collection[str]) -> set[str]:
         """Return which of the keys changed since this was asked last, as far as it was heard of."""
