@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import sys
-import time
 from collections import deque
 from pathlib import Path
 
 from benchmarks.lab import ORG
-from benchmarks.plain import TIMEOUT_S
-from memrepo import Job, MemoryRepoBusyError, MemoryRepos
+from memrepo import AsyncMemoryRepos, Job
 from memrepo.models import CommitResult
 
 AGENTS = 500
 AHEAD_MAX = 2000  # commits that the worker may be behind: what waits is not what is measured
 BYTES = 100
-BUSY_PAUSE_S = 0.1
 
 
-def main() -> None:
+async def main() -> None:
     """Commit as often as the JSON argument's ``counts`` say; write the memory after each (KiB) into ``answer``."""
     job = json.loads(sys.argv[1])
     held_kib: list[int] = []
-    with MemoryRepos(broker_url=job["broker_url"]) as repos:
+    async with AsyncMemoryRepos(broker_url=job["broker_url"]) as repos:
         done = 0
         for count in job["counts"]:
-            _commit(repos, range(done, count))
+            await _commit(repos, range(done, count))
             done = count
             held_kib.append(_resident_kib())
     answer = Path(job["answer"])
@@ -35,7 +33,7 @@ def main() -> None:
     answer.with_suffix(".part").rename(answer)
 
 
-def _commit(repos: MemoryRepos, numbers: range) -> None:
+async def _commit(repos: AsyncMemoryRepos, numbers: range) -> None:
     """Commit, forgetting all but a few jobs, by which it is known how far the worker is."""
     marks: deque[Job[CommitResult]] = deque()
     for number in numbers:
@@ -43,18 +41,13 @@ def _commit(repos: MemoryRepos, numbers: range) -> None:
         if number % AGENTS == 0:
             marks.append(job)
         if len(marks) * AGENTS > AHEAD_MAX:
-            marks.popleft().result(TIMEOUT_S)
-    for agent in range(AGENTS):  # the last of each agent: all before it have ended
-        _commit_once(repos, agent).result(TIMEOUT_S)
+            await marks.popleft()
+    await repos.wait([_commit_once(repos, agent) for agent in range(AGENTS)])  # all before these have ended
 
 
-def _commit_once(repos: MemoryRepos, number: int) -> Job[CommitResult]:
+def _commit_once(repos: AsyncMemoryRepos, number: int) -> Job[CommitResult]:
     text = f"{number:0{BYTES}}"
-    while True:
-        try:
-            return repos.repo(org_id=ORG, agent_id=f"agent-{number % AGENTS}").commit({"a.md": text}, "Learn")
-        except MemoryRepoBusyError:
-            time.sleep(BUSY_PAUSE_S)
+    return repos.repo(org_id=ORG, agent_id=f"agent-{number % AGENTS}").commit({"a.md": text}, "Learn")
 
 
 def _resident_kib() -> int:
@@ -63,4 +56,4 @@ def _resident_kib() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -6,8 +6,8 @@ import pytest
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
 from memrepo.routing import route
-from memrepo.wire.keys import unacked_key
-from tests.producer.stand_in import SHA, StandIn
+from memrepo.wire.keys import LEASES_KEY, unacked_key
+from tests.producer.stand_in import SHA, StandIn, claim
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
 
@@ -15,6 +15,8 @@ QUEUE = route("acme", "agent-1")
 
 
 def settings(broker: Valkey, **values: float) -> Settings:
+    """Return settings of a client that looks soon, on a broker whose queue a worker serves, as it seems."""
+    claim(broker, QUEUE)
     return Settings(
         broker.url,
         broker.url,
@@ -69,6 +71,25 @@ def test_a_request_that_is_somewhere_is_not_sent_again(where: str, broker: Valke
         wait_for(lambda: client.lindex(QUEUE, 0) and other.id in client.lindex(QUEUE, 0), "the lost one")
 
         assert client.llen(QUEUE) == (2 if where == "queue" else 1)
+
+
+def test_nothing_is_looked_for_while_nobody_serves_the_queue(broker: Valkey) -> None:
+    with MemoryRepos(settings=settings(broker, resend_after_s=0.05)) as repos, broker.client() as client:
+        client.delete(LEASES_KEY)
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        client.delete(QUEUE)
+
+        def calls(command: str) -> int:
+            found = client.info("commandstats").get(f"cmdstat_{command}")
+            return int(found["calls"]) if found else 0
+
+        scripts, looks = calls("evalsha"), calls("mget")
+        wait_for(lambda: calls("mget") > looks + 10, "ten polls")
+        assert (calls("evalsha"), client.llen(QUEUE)) == (scripts, 0)
+
+        claim(broker, QUEUE)
+        wait_for(lambda: client.llen(QUEUE) == 1, "the lost one")
+        job.pending.look_at()
 
 
 def test_a_request_is_sent_again_three_times_at_most_and_then_expires(broker: Valkey) -> None:

@@ -19,7 +19,7 @@ from memrepo import (
 from memrepo.dispatch.connection import Message
 from memrepo.dispatch.publisher import Publisher
 from memrepo.routing import route
-from tests.producer.stand_in import StandIn
+from tests.producer.stand_in import StandIn, claim
 from tests.producer.test_results_come_back import COMMIT
 from tests.support.valkey import Valkey, valkey
 
@@ -50,6 +50,7 @@ def test_an_attempt_that_was_sent_after_one_that_was_not_has_its_own_result(
     tmp_path: Path, lost: bool
 ) -> None:
     async def attempts(broker: Valkey) -> None:
+        claim(broker, route("acme", "agent-1"))
         async with asyncio.timeout(20), AsyncMemoryRepos(settings=settings(broker)) as repos:
             job = await sent_at_the_second_attempt(broker, repos)
             if lost:

@@ -21,7 +21,7 @@ from memrepo.wire.payload_store import (
     result_payload,
 )
 from memrepo.wire.record import claiming
-from tests.producer.stand_in import SHA, StandIn
+from tests.producer.stand_in import SHA, StandIn, claim
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
 
@@ -166,9 +166,11 @@ def test_a_large_result_that_has_expired_is_told_as_expired(broker: Valkey, work
 
 def test_a_large_request_that_the_broker_lost_is_sent_again_with_its_body(broker: Valkey) -> None:
     quick = Settings(broker.url, broker.url, resend_after_s=0.2, poll_interval_s=0.05)
+    claim(broker, QUEUE)
     with MemoryRepos(settings=quick) as repos, broker.client() as client:
         job = repos.repo(org_id="acme", agent_id="agent-1").commit({"a.md": TEXT}, "m")
         client.flushall()
+        claim(broker, QUEUE)
 
         wait_for(lambda: client.llen(QUEUE), "the request to be back")
         assert client.exists(payload_key(request_payload(job.id)))

@@ -3,14 +3,15 @@
 A broker that crashes may lose what it took last. A job that no worker has marked as started within
 ``resend_after_s`` is looked for in its queue and among the messages that a worker has taken; what is in neither and
 has no record is sent again, at most three times. That is safe even when the look was wrong: a worker answers a
-request that it has settled from the ledger.
+request that it has settled from the ledger. Looks are bounded, in each call and in number, and nothing is looked for
+while nobody serves its queue: it would not be begun any sooner.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,19 +21,17 @@ from typing import TYPE_CHECKING, Any
 from memrepo.clock import Clock, steady_clock
 from memrepo.dispatch.connection import Message
 from memrepo.dispatch.publisher import Publisher
+from memrepo.dispatch.search import Search
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending, expired
-from memrepo.redis.script import Script, lua
 from memrepo.settings import Settings
-from memrepo.wire.keys import unacked_key
 
 if TYPE_CHECKING:
     from kombu.messaging import Producer
 
 RESENDS_MAX = 3
+SLICES_MAX = 3  # of a queue that are looked through at each check
 DUE_MAX = 1000  # requests whose time has come that are seen to at once
-
-_FIND = Script(lua(__package__, "find"))
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +56,19 @@ class Resends:
         settings: Settings,
         publisher: Publisher,
         look: Callable[[Pending[Any]], None],
+        is_served: Callable[[str], bool | None],
         clock: Clock = steady_clock,
     ) -> None:
-        """``look`` reads a job's record now."""
+        """``look`` reads a job's record now; ``is_served`` tells whether a worker serves a queue, if that is known."""
         self._settings = settings
         self._publisher = publisher
         self._look = look
+        self._is_served = is_served
         self._clock = clock
         self._lock = threading.Lock()
         # By pause, each in the order of ``look_at_s``; in it by attempt, as one id may be sent by several.
         self._tracked: dict[float, OrderedDict[Pending[Any], _Tracked]] = {}
+        self._searches: deque[tuple[Search, dict[str, list[_Tracked]]]] = deque()  # the publisher's thread's
 
     def track(self, message: Message, pending: Pending[Any]) -> None:
         """Watch over a request until its job has ended."""
@@ -90,7 +92,7 @@ class Resends:
     def check(self) -> None:
         """Have overdue requests looked for; called now and then, never waits."""
         overdue = self._overdue(self._clock())
-        if overdue:
+        if overdue or self._searches:
             with suppress(MemoryRepoError):  # the client was closed meanwhile
                 self._publisher.send(lambda _app, producer: self._look_for(producer, overdue))
 
@@ -98,7 +100,9 @@ class Resends:
         """Return what is to be looked for, a bounded number of the requests whose time has come."""
         with self._lock:
             due = list(islice(self._take_due(now), DUE_MAX))
-            overdue = [one for one in due if one.pending.status == "queued"]
+            overdue = [
+                one for one in due if one.pending.status == "queued" and self._is_served(one.message.queue)
+            ]
             for one in overdue:
                 one.pause_s *= 2  # a deep queue is not looked through again and again
             for one in due:
@@ -117,14 +121,32 @@ class Resends:
         for one in overdue:
             by_queue[one.message.queue].append(one)
         for queue, some in by_queue.items():
-            ids = {one.message.task_id for one in some}
-            answer = _FIND.run(producer.channel.client, [queue, unacked_key(queue)], list(ids))
-            found = {task_id.decode() for task_id in answer}
-            for one in some:
-                if one.message.task_id not in found:
+            self._search(queue, some)
+        for _ in range(SLICES_MAX):
+            if not self._searches:
+                return
+            search, sought = self._searches.popleft()  # one that fails is begun anew, after a pause
+            if not search.step(producer.channel.client):
+                self._searches.appendleft((search, sought))
+            else:
+                for one in [one for task_id in search.missing for one in sought[task_id]]:
                     self._settle_missing(one)
 
+    def _search(self, queue: str, some: Sequence[_Tracked]) -> None:
+        """Have requests looked for with those of their queue that wait for that, or after them."""
+        waiting = (each for each in self._searches if each[0].queue == queue and not each[0].begun)
+        found = next(waiting, None)
+        if found is None:
+            found = (Search(queue), defaultdict(list))
+            self._searches.append(found)
+        search, sought = found
+        search.add(one.message.task_id for one in some)
+        for one in some:
+            sought[one.message.task_id].append(one)
+
     def _settle_missing(self, one: _Tracked) -> None:
+        if one.pending.future.done():
+            return
         self._look(one.pending)  # it may have been started, or ended, before we looked
         if one.pending.status != "queued":
             return

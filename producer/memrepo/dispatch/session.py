@@ -40,8 +40,8 @@ class Connections:
             on_forgotten=self._on_forgotten,
         )
         self.publisher = Publisher(settings, self.replies.wait_subscribed)
-        self.resends = Resends(settings, self.publisher, self.replies.look)
         self.serving = Serving(self.publisher)
+        self.resends = Resends(settings, self.publisher, self.replies.look, self.serving.is_served)
         at_exit.opened(self)
 
     def _on_poll(self) -> None:
