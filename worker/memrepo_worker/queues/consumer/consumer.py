@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PRIMARY_PAUSE_S = 0.5
+_REFUSED_PAUSE_S = 1.0
 
 
 def refuse(consumer: MemrepoConsumer, message: Message, cause: BaseException | None) -> None:
@@ -116,6 +117,7 @@ class MemrepoConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._away = LastingTrouble(logger, "broker.trouble")
+        self._refused = LastingTrouble(logger, "broker.refuses")
         super().__init__(*args, **kwargs)
 
     @property
@@ -144,9 +146,22 @@ class MemrepoConsumer(Consumer):
         return conn
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Tell that the connection was lost; Celery's own line of it is not shown."""
-        self._away.met(f"{self._broker} is away: {meaning_of(exc).reason}", cause=exc)
+        """Tell that the connection was lost; Celery's own line of it is not shown.
+
+        What the server refuses, a new connection does not mend: it is tried again slowly, until somebody does.
+        """
+        meaning = meaning_of(exc)
+        if meaning.action is Action.CONNECT_ANEW:
+            self._away.met(f"{self._broker} is away: {meaning.reason}", cause=exc)
+        else:
+            self._refused.met(f"{self._broker} cannot be used: {meaning.reason}", cause=exc)
+            time.sleep(_REFUSED_PAUSE_S)
         super().on_connection_error_after_connected(exc)
+
+    def loop_args(self) -> tuple[object, ...]:
+        """Note that everything has begun: Celery asks for this last."""
+        self._refused.over()
+        return super().loop_args()
 
     def _note_away(self, error: BaseException, interval_s: float) -> None:
         reason = f"{self._broker} is away: {meaning_of(error).reason}"

@@ -1,0 +1,169 @@
+"""The users of docs/acl.conf: under them everything works, and neither may do more than it needs."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from memrepo import JobCancelledError, MemoryRepos
+from memrepo.settings import environment
+from tests.support.commands import MEMREPO, memrepo
+from tests.support.documents import ROOT
+from tests.support.ports import LOOPBACK
+from tests.support.started import started
+from tests.support.valkey import Valkey, valkey
+
+ACL = ROOT / "docs" / "acl.conf"
+PRODUCER, WORKER = "memrepo-producer", "memrepo-worker"
+TIMEOUT_S = 20
+LARGE = 200_000
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A system whose server knows the two users; ``env`` is a worker's."""
+
+    server: Valkey
+    env: dict[str, str]
+
+    def url(self, user: str) -> str:
+        return address(self.server, user)
+
+    def may(self, user: str, *command: str | int) -> bool:
+        """Tell whether a user may run a command, by the server's own word."""
+        with self.server.client() as admin:
+            answer = admin.execute_command("ACL", "DRYRUN", user, *command)
+        return bool(answer == "OK")
+
+    def denied(self) -> set[tuple[str, str]]:
+        """What the users have tried in vain: who, and what."""
+        with self.server.client() as admin:
+            return {(entry["username"], entry["object"]) for entry in admin.acl_log()}
+
+
+def address(server: Valkey, user: str) -> str:
+    password = f"change-me-{user.removeprefix('memrepo-')}"
+    return f"redis://{user}:{password}@{LOOPBACK}:{server.port}/0"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with ExitStack() as stack:
+        server = stack.enter_context(valkey(folder / "valkey", "everysec", "--include", str(ACL)))
+        env = {
+            "PATH": environment()["PATH"],
+            "MEMREPO_BROKER_URL": address(server, WORKER),
+            "MEMREPO_STORE_URL": (folder / "store").as_uri(),
+            "MEMREPO_CACHE_DIR": str(folder / "cache"),
+        }
+        log = folder / "memrepo.log"
+        ready = lambda: "ready: " in log.read_text()  # noqa: E731 - said where it is needed
+        stack.enter_context(started([MEMREPO, "worker"], folder=folder, ready=ready, env=env))
+        yield Guarded(server, env)
+
+
+@pytest.fixture
+def repos(guarded: Guarded) -> Iterator[MemoryRepos]:
+    with MemoryRepos(broker_url=guarded.url(PRODUCER)) as client:
+        yield client
+
+
+def test_small_and_large_commits_are_made_and_read(guarded: Guarded, repos: MemoryRepos) -> None:
+    repo = repos.repo(org_id="acme", agent_id="agent-1")
+    large = secrets.token_hex(LARGE)
+
+    repo.create_repo().result(timeout_s=TIMEOUT_S)
+    repo.commit({"small.md": "x"}, "m").result(timeout_s=TIMEOUT_S)
+    job = repo.commit({"large.md": large}, "m")
+
+    assert job.result(timeout_s=TIMEOUT_S).created
+    assert repo.get_file("large.md").result(timeout_s=TIMEOUT_S).text == large
+    assert repos.job(job.id).result(timeout_s=TIMEOUT_S) == job.result()
+    assert repo.get_head_sha().describe().served is not False
+    assert guarded.denied() == set()
+
+
+def test_jobs_are_cancelled_and_revoked(guarded: Guarded, repos: MemoryRepos) -> None:
+    repo = repos.repo(org_id="acme", agent_id="agent-2")
+    job_id = secrets.token_hex(16)
+
+    repos.job(job_id).cancel()
+    with pytest.raises(JobCancelledError):
+        repos.job(job_id).result(timeout_s=TIMEOUT_S)
+    done = repo.create_repo()
+    done.result(timeout_s=TIMEOUT_S)
+    revoked = celery(guarded, "control", "revoke", done.id)
+    shown = celery(guarded, "inspect", "memrepo_counters")
+
+    assert "was started and goes on" in revoked
+    assert "shards.taken" in shown
+    assert guarded.denied() == set()
+
+
+def celery(guarded: Guarded, *arguments: str) -> str:
+    """Ask by Celery's own command, as the worker's user."""
+    command = [sys.executable, "-m", "celery", "-A", "memrepo_worker", *arguments]
+    ended = subprocess.run(command, env=guarded.env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("command", ["doctor", "shards"])
+def test_the_workers_user_may_ask(guarded: Guarded, tmp_path: Path, command: str) -> None:
+    ended = memrepo(command, folder=tmp_path, env=guarded.env)
+
+    assert ended.code == 0, ended.stdout + ended.stderr
+    assert guarded.denied() == set()
+
+
+ALLOWED_TO_WORKERS_ALONE = [
+    ("LTRIM", "memrepo.000", 0, -2),
+    ("RPUSH", "memrepo.000", "x"),
+    ("DEL", "memrepo.000"),
+    ("HDEL", "memrepo:unacked:000", "1"),
+    ("HSET", "memrepo:unacked:000", "1", "x"),
+    ("DEL", "memrepo:unacked:000"),
+    ("HSET", "memrepo:owners", "0", "token worker"),
+    ("ZADD", "memrepo:leases", 1, "0"),
+    ("ZADD", "memrepo:workers", 1, "worker"),
+    ("SET", "memrepo:shards", 1),
+    ("SET", "memrepo:store", "another"),
+    ("SET", "memrepo:sequence", 1),
+    ("DEL", "celery-task-meta-1"),
+    ("INFO",),
+    ("CLIENT", "TRACKING", "ON"),
+    ("PUBLISH", "/0.celery.pidbox", "shutdown"),
+    ("SADD", "_kombu.binding.celery.pidbox", "x"),
+]
+ALLOWED_TO_NEITHER = [
+    ("FLUSHALL",),
+    ("KEYS", "*"),
+    ("CONFIG", "GET", "requirepass"),
+    ("ACL", "LIST"),
+    ("MONITOR",),
+    ("SHUTDOWN",),
+    ("REPLICAOF", "NO", "ONE"),
+    ("GET", "somebody-elses"),
+    ("SET", "somebody-elses", 1),
+    ("PUBLISH", "somebody-elses", 1),
+    ("SCRIPT", "FLUSH"),
+    ("CLIENT", "KILL", "TYPE", "normal"),
+]
+
+
+@pytest.mark.parametrize("command", ALLOWED_TO_WORKERS_ALONE, ids=lambda command: "-".join(map(str, command)))
+def test_a_producer_may_not_do_what_only_workers_do(guarded: Guarded, command: tuple[str | int, ...]) -> None:
+    assert (guarded.may(PRODUCER, *command), guarded.may(WORKER, *command)) == (False, True)
+
+
+@pytest.mark.parametrize("command", ALLOWED_TO_NEITHER, ids=lambda command: "-".join(map(str, command)))
+def test_neither_may_do_what_neither_needs(guarded: Guarded, command: tuple[str | int, ...]) -> None:
+    assert (guarded.may(PRODUCER, *command), guarded.may(WORKER, *command)) == (False, False)
