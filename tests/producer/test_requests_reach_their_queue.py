@@ -133,6 +133,17 @@ def test_a_queue_that_is_too_deep_takes_no_more(broker: Valkey, settings: Settin
     assert broker.client().llen(route("acme", "agent-1")) == 3
 
 
+def test_an_agent_that_sent_nothing_is_told_that_its_queue_is_shared(broker: Valkey) -> None:
+    queue = route("acme", "hot")
+    neighbour = next(name for name in map(str, range(10_000)) if route("acme", name) == queue)
+    with MemoryRepos(settings=Settings(broker.url, broker.url, max_queue_depth=2)) as repos:
+        for _ in range(2):
+            repos.repo(org_id="acme", agent_id="hot").get_head_sha()
+
+        with pytest.raises(MemoryRepoBusyError, match=f"{queue}, which this agent shares with others"):
+            repos.repo(org_id="acme", agent_id=neighbour).get_head_sha()
+
+
 def test_a_depth_of_nought_means_no_bound(broker: Valkey) -> None:
     with MemoryRepos(settings=Settings(broker.url, broker.url, max_queue_depth=0)) as repos:
         for _ in range(5):

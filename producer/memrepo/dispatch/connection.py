@@ -153,7 +153,7 @@ class BrokerConnection:
         for message in messages:
             looked_at, depth = self._depths[message.queue]
             if depth >= limit:
-                fail([message], busy(depth, limit))
+                fail([message], busy(message.queue, depth, limit))
             else:
                 self._depths[message.queue] = (looked_at, depth + 1)
                 passed.append(message)
@@ -302,10 +302,11 @@ def check_names(recorded: bytes | None, settings: Settings) -> None:
         )
 
 
-def busy(depth: int, limit: int) -> MemoryRepoBusyError:
-    """Return the error for a queue that is too deep."""
+def busy(queue: str, depth: int, limit: int) -> MemoryRepoBusyError:
+    """Return the error for a queue that is too deep, whichever of the agents that share it have filled it."""
     return MemoryRepoBusyError(
-        f"{depth} requests wait in the agent's queue, over max_queue_depth ({limit}). Wait, then send again.",
+        f"{depth} requests wait in the queue {queue}, which this agent shares with others: max_queue_depth is "
+        f"{limit}. Wait, then send again.",
         {"queue_depth": depth, "max_queue_depth": limit},
     )
 
