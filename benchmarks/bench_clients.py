@@ -111,7 +111,8 @@ def _held_kib(lab: Lab) -> Sequence[int]:
         workers.start()
         with lab.process("benchmarks.fire_and_forget", job, folder=folder, ready=lambda: True) as process:
             while not answer.exists():
-                assert process.poll() is None, "the process that commits has failed"
+                ended = process.poll() is not None and not answer.exists()
+                assert not ended, "\n".join(log.read_text()[-2000:] for log in folder.glob("*.log"))
                 time.sleep(0.5)
     first, last = json.loads(answer.read_text())
     return first, last
