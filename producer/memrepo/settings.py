@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from memrepo.errors import InvalidRequestError
-from memrepo.limits import MIB, PORTABLE_NAMES, Limits, PortableNames
+from memrepo.limits import MIB, PORTABLE_NAMES, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 
@@ -20,6 +20,13 @@ BODIES_BYTES_MAX_DEFAULT = 512 * MIB
 
 MANY = 2**53
 """The most of what has no other bound: Redis' scripts count exactly up to there."""
+
+Durability = Literal["memory", "disk", "replica"]
+"""``memory``: the broker has it. ``disk``: it is in its append-only file, flushed. ``replica``: a replica has it, too:
+that promises a copy, and not that every failover finds it."""
+
+DURABILITIES: Sequence[Durability] = ("memory", "disk", "replica")
+DURABILITY_SETTING = "MEMREPO_ENQUEUE_DURABILITY"
 
 _DAY_S = 86_400
 _BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -35,6 +42,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 """The least and the most of each number; those of the limits are 1 and ``MANY``."""
 
 Number = TypeVar("Number", int, float)
+Choice = TypeVar("Choice", bound=str)
 
 
 def environment() -> Mapping[str, str]:
@@ -56,11 +64,14 @@ class Settings:
     max_queue_depth: int = 10_000
     resend_after_s: float = 30.0
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
+    enqueue_durability: Durability = "memory"
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Refuse an address of something else than Redis, and numbers that make no sense; the error names which."""
         _ = self.broker, self.results
+        if self.enqueue_durability not in DURABILITIES:
+            raise _no_choice(DURABILITY_SETTING, self.enqueue_durability, DURABILITIES)
         for name, (least, most) in _BOUNDS.items():
             check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
         check_limits(self.limits)
@@ -94,7 +105,13 @@ class Settings:
             if isinstance(item.default, int | float)
         }
         result_url = text_of(env, "MEMREPO_RESULT_URL") or broker_url
-        return cls(broker_url=broker_url, result_url=result_url, limits=limits_from_env(env), **numbers)
+        return cls(
+            broker_url=broker_url,
+            result_url=result_url,
+            limits=limits_from_env(env),
+            enqueue_durability=choice(env, DURABILITY_SETTING, DURABILITIES, "memory"),
+            **numbers,
+        )
 
     def at(self, broker_url: str | None, result_url: str | None) -> Settings:
         """Return these settings with other addresses; results are kept at a new broker unless told otherwise."""
@@ -112,19 +129,23 @@ def limits_from_env(env: Mapping[str, str]) -> Limits:
         for item in fields(Limits)
         if item.name != "portable_names"
     }
-    return Limits(**sizes, portable_names=_portable_names(env, default.portable_names))
+    names = choice(env, "MEMREPO_PORTABLE_NAMES", PORTABLE_NAMES, default.portable_names)
+    return Limits(**sizes, portable_names=names)
 
 
-def _portable_names(env: Mapping[str, str], default: PortableNames) -> PortableNames:
-    text = text_of(env, "MEMREPO_PORTABLE_NAMES").lower()
-    for choice in PORTABLE_NAMES:
-        if text == choice:
-            return choice
+def choice(env: Mapping[str, str], name: str, choices: Sequence[Choice], default: Choice) -> Choice:
+    """Return a variable that is one of some words."""
+    text = text_of(env, name).lower()
+    for one in choices:
+        if text == one:
+            return one
     if text:
-        raise InvalidRequestError.of(
-            "MEMREPO_PORTABLE_NAMES", f"is {text!r}: it must be one of {', '.join(PORTABLE_NAMES)}"
-        )
+        raise _no_choice(name, text, choices)
     return default
+
+
+def _no_choice(name: str, text: str, choices: Sequence[str]) -> InvalidRequestError:
+    return InvalidRequestError.of(name, f"is {text!r}: it must be one of {', '.join(choices)}")
 
 
 def check_limits(limits: Limits) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
+from memrepo.dispatch.durability import check_durability, is_durable
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
@@ -97,6 +98,7 @@ class BrokerConnection:
                 connection.ensure_connection(errback=_try_once, reraise_as_library_errors=False)
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
+                check_durability(producer.channel.client, self._settings.enqueue_durability)
                 _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
@@ -124,6 +126,11 @@ class BrokerConnection:
                 if held_bytes > BATCH_BYTES_MAX:
                     batch.flush()
                     held_bytes = 0
+
+    def is_durable(self) -> bool:
+        """Return whether the broker is as sure of what was just published as is asked for; it may take a moment."""
+        _, producer = self.open()
+        return is_durable(producer.channel.client, self._settings.enqueue_durability)
 
     def put_payloads(self, messages: list[Message]) -> list[Message]:
         """Store what is too large for a message; fail those for which there is no room and return the others."""

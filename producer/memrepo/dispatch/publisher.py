@@ -21,7 +21,7 @@ from memrepo.limits import MIB
 from memrepo.redis.client import understand
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_celery
-from memrepo.redis.trouble import Server, Trouble, no_answer
+from memrepo.redis.trouble import Server, Trouble, no_answer, not_durable
 from memrepo.settings import Settings
 from memrepo.wire.payload import LARGE_BYTES
 from memrepo.wire.requests.base import Request
@@ -172,6 +172,7 @@ class Publisher:
                     tried = True
                     waiting = self._connection.put_payloads(waiting)
                     self._connection.publish(waiting)
+                    waiting = self._confirmed(waiting)
                 except InvalidRequestError as error:
                     return fail(waiting, error)
                 except Exception as error:  # noqa: BLE001 - whatever the transport raises, the thread must live
@@ -190,6 +191,16 @@ class Publisher:
             failed += 1
             threading.Event().wait(BACKOFF.pause_s(failed))
         return None
+
+    def _confirmed(self, waiting: list[Message]) -> list[Message]:
+        """Wait until the broker is as sure of the messages as is asked for; give up those that are late meanwhile."""
+        while waiting and not self._connection.is_durable():
+            now = self._clock()
+            for message in waiting:
+                if message.give_up_at_s <= now:
+                    message.settle(not_durable(Server("broker", self._settings.broker), message.request))
+            waiting = [message for message in waiting if not message.sent.done()]
+        return waiting
 
     def _prepare_for(self, message: Message) -> Trouble | None:
         """See to it that the reply will be heard; return what stands in the way."""

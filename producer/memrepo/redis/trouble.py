@@ -82,6 +82,12 @@ def no_answer(server: Server, request: SentRequest, timeout_s: float) -> MemoryR
     )
 
 
+def not_durable(server: Server, request: SentRequest) -> BrokerUnavailableError:
+    """Return the error for a request that a server took, and was not as sure of in time as it should be."""
+    text = f"{server} took the request, and did not say in time that it is safe there: it may be enqueued."
+    return BrokerUnavailableError(f"{text}{_advice(request)}", {"request_id": request.request_id})
+
+
 def _too_late(
     server: Server,
     request: SentRequest,

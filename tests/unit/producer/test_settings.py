@@ -17,6 +17,8 @@ def test_every_setting_is_read_from_the_variable_that_shows_it() -> None:
             continue
         if name == "MEMREPO_PORTABLE_NAMES":
             another: object = "posix"
+        elif name == "MEMREPO_ENQUEUE_DURABILITY":
+            another = "disk"
         else:
             another = type(eval(value))(eval(value) + 1)  # a number as text
 

@@ -1,0 +1,97 @@
+"""``MEMREPO_ENQUEUE_DURABILITY``: a call returns when the broker is as sure of its request as is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memrepo import BrokerUnavailableError, InvalidRequestError, MemoryRepos, Settings
+from memrepo.routing import route
+from memrepo.settings import Durability
+from tests.support.valkey import Valkey, valkey
+from tests.support.waiting import wait_for
+
+NAME = {"org_id": "acme", "agent_id": "agent-1"}
+QUEUE = route("acme", "agent-1")
+
+
+@pytest.fixture(scope="module")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with valkey(tmp_path_factory.mktemp("primary"), "always") as server:
+        yield server
+
+
+def settings(server: Valkey, durability: Durability, enqueue_timeout_s: float = 5.0) -> Settings:
+    return Settings(
+        server.url, server.url, enqueue_timeout_s=enqueue_timeout_s, enqueue_durability=durability
+    )
+
+
+def calls(server: Valkey, command: str) -> int:
+    with server.client() as client:
+        return int(client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def commit(server: Valkey, durability: Durability, timeout_s: float = 5.0) -> None:
+    with MemoryRepos(settings=settings(server, durability, timeout_s)) as repos:
+        repos.repo(**NAME).commit({"a": "x"}, "m", request_id="my-own-id-1")
+
+
+def test_memory_asks_the_broker_nothing_more(primary: Valkey) -> None:
+    before = calls(primary, "waitaof"), calls(primary, "wait")
+
+    commit(primary, "memory")
+
+    assert (calls(primary, "waitaof"), calls(primary, "wait")) == before
+
+
+def test_disk_asks_once_for_a_batch(primary: Valkey) -> None:
+    with MemoryRepos(settings=settings(primary, "disk")) as repos:
+        repo = repos.repo(**NAME)
+        repo.commit({"a": "x"}, "m")  # connects, and asks whether the broker can
+        before = calls(primary, "waitaof")
+
+        repo.commit({"a": "y"}, "m")
+
+        assert calls(primary, "waitaof") == before + 1
+
+
+def test_disk_is_refused_by_name_where_the_broker_keeps_no_file(tmp_path: Path) -> None:
+    with (
+        valkey(tmp_path, "always", "--appendonly", "no") as server,
+        pytest.raises(
+            InvalidRequestError, match="MEMREPO_ENQUEUE_DURABILITY: is 'disk', which this broker cannot do"
+        ),
+    ):
+        commit(server, "disk")
+
+
+def test_replica_returns_when_one_has_it(primary: Valkey, tmp_path: Path) -> None:
+    with valkey(tmp_path, "everysec", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
+        wait_for(
+            lambda: replica.client().info("replication")["master_link_status"] == "up",
+            "the replica to follow",
+        )
+
+        commit(primary, "replica")
+
+        assert replica.client().llen(QUEUE) == primary.client().llen(QUEUE) > 0
+
+
+def test_without_a_replica_it_is_said_that_the_request_may_be_enqueued(primary: Valkey) -> None:
+    with pytest.raises(BrokerUnavailableError) as caught:
+        commit(primary, "replica", timeout_s=0.6)
+
+    assert "it may be enqueued" in str(caught.value)
+    assert "Sending it again with the same request id, my-own-id-1, is safe." in str(caught.value)
+
+
+def test_what_is_none_of_the_three_is_refused_by_name() -> None:
+    with pytest.raises(
+        InvalidRequestError, match="MEMREPO_ENQUEUE_DURABILITY: is 'tape': it must be one of memory"
+    ):
+        Settings.from_env({"MEMREPO_ENQUEUE_DURABILITY": "tape"})
+
+    assert Settings.from_env({"MEMREPO_ENQUEUE_DURABILITY": " Disk "}).enqueue_durability == "disk"
