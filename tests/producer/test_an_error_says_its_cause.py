@@ -164,6 +164,9 @@ def test_a_library_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, broker: Valkey, library: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(
+        sys.modules, "memrepo.redis.celery_app", raising=False
+    )  # loaded once, it needs none again
 
     error = a_write(Settings(broker.url, broker.url, enqueue_timeout_s=30))
 
