@@ -110,6 +110,20 @@ def test_what_kombu_made_of_it_means_the_same(
     assert (meaning.action, says in meaning.reason) == (action, True), meaning.reason
 
 
+@pytest.mark.parametrize("command", [("MGET", "a"), ("GET", "a"), ("LPUSH", "a", "1")])
+def test_a_sentinel_is_told_as_one_whatever_it_was_asked_first(
+    servers: Servers, command: tuple[str, ...]
+) -> None:
+    url = parse_redis_url(servers.url("sentinel"), "URL")
+    with (
+        connect(url, connect_timeout_s=2, timeout_s=2) as client,
+        pytest.raises(redis.ResponseError, match="unknown command") as caught,
+    ):
+        client.execute_command(*command)
+
+    assert understand(caught.value, url).reason.startswith("it is a Sentinel: ")
+
+
 def test_a_server_whose_certificate_is_verified_serves(servers: Servers) -> None:
     with connect(parse_redis_url(servers.url("verified"), "URL"), connect_timeout_s=2, timeout_s=2) as client:
         assert client.ping()

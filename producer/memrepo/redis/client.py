@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memrepo.redis.address import RedisUrl
-from memrepo.redis.errors import LOST, WANTS_TLS, Meaning, meaning_of
+from memrepo.redis.errors import LOST, TOO_OLD, WANTS_TLS, Meaning, WrongModeError, meaning_of, refuse_mode
 from memrepo.redis.reconnecting import reconnecting
 
 if TYPE_CHECKING:
@@ -81,12 +81,26 @@ def refuse_plain_port(url: RedisUrl) -> None:
 def understand(error: BaseException, url: RedisUrl) -> Meaning:
     """Return what an error means that a new connection to an address met; ask the port where the error says too little.
 
-    A port that speaks TLS ends a connection that does not, without a word.
+    A port that speaks TLS ends a connection that does not, without a word. A Sentinel knows hardly a command, and which
+    one it was asked first is chance.
     """
     meaning = meaning_of(error)
+    if meaning.is_(TOO_OLD):
+        return _of_wrong_mode(url) or meaning
     if meaning.is_(LOST) and url.tls is None and not url.path and _shakes_hands(url):
         return replace(meaning, row=WANTS_TLS)
     return meaning
+
+
+def _of_wrong_mode(url: RedisUrl) -> Meaning | None:
+    try:
+        with connect(url, connect_timeout_s=PROBE_TIMEOUT_S, timeout_s=PROBE_TIMEOUT_S) as client:
+            refuse_mode(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
+    except WrongModeError as wrong:
+        return meaning_of(wrong)
+    except Exception:  # noqa: BLE001 - what it says says no more than the error that is to be understood
+        return None
+    return None
 
 
 def _shakes_hands(url: RedisUrl) -> bool | None:

@@ -87,7 +87,7 @@ _RIGHTS = Row(Action.REFUSE, "its user lacks a right")
 _PROTECTED = Row(Action.REFUSE, "it takes nobody from outside without a password")
 _CLUSTER = Row(Action.REFUSE, "Redis Cluster is not supported: use one primary, with replicas or not")
 _SENTINEL = Row(Action.REFUSE, "it is a Sentinel: use the address of the primary that it watches")
-_TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
+TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
 _DATABASE = Row(Action.REFUSE, "it has no database of that number")
 _OTHER_TYPE = Row(
     Action.REFUSE, "a key that memrepo uses holds something else: give memrepo a database of its own"
@@ -119,7 +119,7 @@ _BY_CODE: Mapping[str, Row] = {
     "ASK": _CLUSTER,
     "CLUSTERDOWN": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
-    "NOPROTO": _TOO_OLD,
+    "NOPROTO": TOO_OLD,
     "WRONGTYPE": _OTHER_TYPE,
 }
 """What a server's answer begins with, by its own word."""
@@ -152,12 +152,12 @@ _BY_TEXT: Mapping[str, Row] = {
     "no password is set": _LOGIN,
     "in cluster mode": _CLUSTER,
     "do not hash to the same slot": _CLUSTER,
-    "unknown command": _TOO_OLD,
-    "unknown subcommand": _TOO_OLD,
-    "unknown redis command": _TOO_OLD,
-    "unknown valkey command": _TOO_OLD,
-    "wrong number of arguments": _TOO_OLD,
-    "syntax error": _TOO_OLD,
+    "unknown command": TOO_OLD,
+    "unknown subcommand": TOO_OLD,
+    "unknown redis command": TOO_OLD,
+    "unknown valkey command": TOO_OLD,
+    "wrong number of arguments": TOO_OLD,
+    "syntax error": TOO_OLD,
     "script killed": _BUSY,
     "timeout connecting": _CONNECT_TIMEOUT,
     "timeout reading": _NO_ANSWER,
