@@ -95,7 +95,7 @@ def understand(error: BaseException, url: RedisUrl) -> Meaning:
 def _of_wrong_mode(url: RedisUrl) -> Meaning | None:
     try:
         with connect(url, connect_timeout_s=PROBE_TIMEOUT_S, timeout_s=PROBE_TIMEOUT_S) as client:
-            refuse_mode(client.execute_command("HELLO"))  # type: ignore[no-untyped-call]  # redis-py left it untyped
+            refuse_mode(client.execute_command("HELLO"))
     except WrongModeError as wrong:
         return meaning_of(wrong)
     except Exception:  # noqa: BLE001 - what it says says no more than the error that is to be understood
