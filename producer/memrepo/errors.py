@@ -117,7 +117,7 @@ class ContentMovedError(HeadMovedError):
 
 
 class MemoryRepoBusyError(MemoryRepoError):
-    """The agent's queue is too deep, or the broker's memory is full; nothing was enqueued. Wait, then send again."""
+    """The queue is too deep, or the broker's memory is full; nothing was enqueued. Wait, then send again."""
 
 
 class RequestExpiredError(MemoryRepoError):

@@ -220,7 +220,7 @@ class Job(Generic[T_co]):
 
         Raises:
             BrokerUnavailableError: it did not take it in time.
-            MemoryRepoBusyError: the agent's queue is too deep, or the broker's memory is full.
+            MemoryRepoBusyError: the queue, shared with other agents, is too deep, or the broker's memory is full.
         """
         if self._sent is None:
             return
