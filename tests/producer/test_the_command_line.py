@@ -178,8 +178,19 @@ def test_a_job_is_cancelled(run: Run, worker: StandIn) -> None:
 
     cancelled = run("job", job_id, "--cancel")
 
-    assert cancelled.exit_code == 1
-    assert "cancelled before a worker started it" in cancelled.output
+    assert cancelled.exit_code == 0
+    assert cancelled.output.startswith("cancelled")
+    assert json.loads(run("job", job_id, "--cancel", "--json").output)["status"] == "cancelled"
+
+
+def test_a_job_that_has_ended_is_too_late_to_cancel(run: Run) -> None:
+    job_id = run("commit", "acme", "agent-1", "-m", "m", "--text", "a", "b", "--no-wait").output.strip()
+    run("job", job_id, "--wait")
+
+    refused = run("job", job_id, "--cancel")
+
+    assert refused.exit_code == 4
+    assert f"Too late to cancel job {job_id}: done" in refused.output
 
 
 EXPIRED = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from memrepo.cli.ending import telling
 from memrepo.cli.main import main
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.ports import LOOPBACK
@@ -385,3 +387,16 @@ def test_nothing_is_shown_on_a_terminal_that_is_none(broker: Valkey, worker: Sta
 
     assert stderr == ""
     assert "\x1b" not in stdout
+
+
+@pytest.mark.parametrize(("answer", "code"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_ctrl_c_at_a_question_ends_as_anywhere_and_a_no_as_a_failure(
+    answer: type[BaseException], code: int
+) -> None:
+    with pytest.raises(click.exceptions.Exit) as left, telling(lambda: False):
+        try:
+            raise answer
+        except answer:
+            raise click.Abort from None  # as click does at its questions
+
+    assert left.value.exit_code == code

@@ -265,8 +265,9 @@ def test_an_end_is_told_when_it_begins_and_with_what_was_handed_over(
         worker.process.send_signal(signal.Signals[name])
         stopping = first(worker, "worker.stopping")
         effects.delete("hold:acme/ann")
-        worker.process.wait(20)
+        ended = worker.process.wait(20)
 
+    assert ended == 0, "as it was asked to"
     assert (stopping["reason"], stopping["running"]) == (name, 1)
     stopped = first(worker, "worker.stopped")
     assert (stopped["handed_over"], stopped["cut_off"], stopped["shards"]) == (3, 0, SHARDS)

@@ -20,14 +20,17 @@ from memrepo.cli.streams import abandon, output_is_closed
 from memrepo.cli.table import EXTRAS
 from memrepo.installed import install_command
 
+CONFLICT = 4
+"""The exit code where something stands against it that is as it is: it exists, it has moved, it has begun."""
+
 EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.InvalidRequestError: 2,
     errors.RepoNotFoundError: 3,
     errors.RefNotFoundError: 3,
     errors.PathNotFoundError: 3,
     errors.ResultExpiredError: 3,
-    errors.RepoExistsError: 4,
-    errors.HeadMovedError: 4,
+    errors.RepoExistsError: CONFLICT,
+    errors.HeadMovedError: CONFLICT,
     errors.MemoryRepoBusyError: 5,
     errors.BrokerUnavailableError: 5,
     errors.StoreUnavailableError: 5,
@@ -87,9 +90,10 @@ def telling(as_json: Callable[[], bool]) -> Iterator[None]:
         end = _end_by(error)
     except ModuleNotFoundError as error:
         end = _missing(error)
-    except click.Abort:
+    except click.Abort as abort:
         click.echo(err=True)  # the question stands there still
-        end = CommandError("Aborted", "Aborted: nothing was done.")
+        by_hand = isinstance(abort.__context__, KeyboardInterrupt)  # at the question, where click catches it
+        end = CommandError("Aborted", "Aborted: nothing was done.", INTERRUPTED if by_hand else 1)
     except KeyboardInterrupt:
         end = CommandError("Interrupted", "Interrupted.", INTERRUPTED)
     else:

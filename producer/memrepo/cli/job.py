@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from memrepo.cli.common import client, json_option, outcome_of, repo_of, say_where_from, timeout_option
+from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.cli.output import show_json, show_outcome, to_json
 from memrepo.cli.up_state import completed
 from memrepo.errors import ResultExpiredError
@@ -37,6 +38,9 @@ def job(
         if cancel:
             found.cancel()
         state = found.describe()
+        if cancel:
+            _show_cancelled(job_id, state, as_json)
+            return
         if of and state.status == "unknown":
             outcome = outcome_of(repo_of(repos, *of).find_request(job_id), timeout_s)
             state = found.describe()  # if it was queued still, this question came after it
@@ -55,6 +59,14 @@ def job(
     else:
         click.echo("done")
         show_json(result)
+
+
+def _show_cancelled(job_id: str, state: JobState, as_json: bool) -> None:
+    """Print that a job was cancelled; that it was not, as a worker had begun it or it has ended, is a conflict."""
+    values = _state_json(job_id, state)
+    if state.status != "cancelled":
+        raise CommandError("TooLateError", f"Too late to cancel job {job_id}: {state}.", CONFLICT, values)
+    show_json(values) if as_json else click.echo(str(state))
 
 
 def _state_json(job_id: str, state: JobState) -> dict[str, object]:

@@ -406,6 +406,12 @@ def _values() -> list[Hostile]:
         Hostile("list_files", {"prefix": "a\nb"}, "prefix", "facts: control character"),
         Hostile("list_files", {"after": "a\0b"}, "after", "facts: NUL silently cuts the name"),
         Hostile(
+            "commit",
+            {"changes": [{"path": "a", "content": "x", "change_type": "delete"}]},
+            "changes[0].content",
+            "one says delete, the other what to write: to choose would lose text",
+        ),
+        Hostile(
             "create_repo",
             {"initial_files": [{"path": "a"}]},
             "initial_files[0].content",

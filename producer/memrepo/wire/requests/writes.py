@@ -177,6 +177,10 @@ def check_changes(changes: tuple[FileChange, ...], limits: Limits, field: str) -
         values.check_path(change.path, limits, f"{where}.path")
         if change.expected_sha256 is not None:
             values.check_sha256(change.expected_sha256, f"{where}.expected_sha256")
+        if change.change_type == "delete" and change.content is not None:
+            raise InvalidRequestError.of(
+                f"{where}.content", "is not needed to delete a file: leave one of them out"
+            )
         if change.change_type in ("add", "modify") and change.content is None:
             raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
         size = len(change.content or b"")

@@ -19,7 +19,7 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 
 logger = logging.getLogger(__name__)
 
-_EXIT_CODES = {"SIGTERM": 0, "SIGINT": 1, "SIGQUIT": 1}
+_EXIT_CODES = {"SIGTERM": 0, "SIGINT": 0, "SIGQUIT": 1}
 
 
 class Program(Worker):
