@@ -391,12 +391,14 @@ def test_nothing_is_shown_on_a_terminal_that_is_none(broker: Valkey, worker: Sta
 
 @pytest.mark.parametrize(("answer", "code"), [(KeyboardInterrupt, 130), (EOFError, 1)])
 def test_ctrl_c_at_a_question_ends_as_anywhere_and_a_no_as_a_failure(
-    answer: type[BaseException], code: int
+    monkeypatch: pytest.MonkeyPatch, answer: type[BaseException], code: int
 ) -> None:
+    def answers(_: str) -> str:
+        raise answer
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", answers)
+
     with pytest.raises(click.exceptions.Exit) as left, telling(lambda: False):
-        try:
-            raise answer
-        except answer:
-            raise click.Abort from None  # as click does at its questions
+        click.confirm("Delete it?", abort=True, err=True)
 
     assert left.value.exit_code == code
