@@ -10,9 +10,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
@@ -117,14 +120,30 @@ class Root:
         return [*enter, f"--chdir={cwd}", *settings, *command]
 
 
+def end(process: Process) -> None:
+    """End a process with all that it started.
+
+    The first process of a namespace by itself: it has changed its user, and the kernel forgets then that it was to end
+    with its parent.
+    """
+    started: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid).children(recursive=True)
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(started, timeout=10)
+    process.kill()
+    process.wait()
+
+
 def _finish(arguments: Sequence[str], log: Path, timeout_s: float) -> str:
     with log.open("wb") as output:
         process = Processes(Counters()).start(arguments, env=environment(), stdout=output, stderr=output)
     try:
         code = process.wait(timeout_s)
     finally:
-        process.kill()
-        process.wait()
+        end(process)
     text = log.read_text(errors="replace")
     assert code == 0, f"{' '.join(arguments[-3:])} exited with {code}:\n{text[-6000:]}"
     return text

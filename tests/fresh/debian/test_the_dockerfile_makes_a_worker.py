@@ -16,7 +16,7 @@ from memrepo_worker.processes import Process
 from tests.fresh.debian.conftest import Note
 from tests.fresh.debian.dockerfile import DockerfileError, allowed_by, steps
 from tests.fresh.debian.image import Build, Stage, context_of
-from tests.fresh.debian.root import Root
+from tests.fresh.debian.root import Root, end
 from tests.fresh.packages import ROOT
 from tests.support.commands import memrepo
 from tests.support.ports import answers, free_port
@@ -58,8 +58,7 @@ def container(image: Stage, command: list[str], env: dict[str, str], log: Path) 
     try:
         yield wait_for(lambda: next(iter(psutil.Process(process.pid).children()), None), "its first process")
     finally:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 @pytest.fixture
@@ -107,6 +106,7 @@ def test_flower_starts_in_it_by_the_command_of_the_compose_file(
     }
     with container(image, command, env, tmp_path / "flower.log"):
         wait_for(lambda: answers(port), "Flower to answer", timeout_s=60)
+    assert not answers(port), "what was started in it has ended with it"
 
 
 def flower_command() -> str:
