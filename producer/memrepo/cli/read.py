@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import click
 
 from memrepo.cli.common import (
@@ -18,6 +21,20 @@ from memrepo.cli.output import show_commit, show_file_line, show_json
 from memrepo.errors import PathNotFoundError
 from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+def limit_option(most: int, *names: str, default: int) -> Callable[[Function], Function]:
+    """Make the option that says how many at most."""
+    return click.option(
+        *names,
+        metavar="N",
+        type=WholeNumber(1, most),
+        default=default,
+        show_default=True,
+        help="How many at most.",
+    )
 
 
 @click.command()
@@ -40,14 +57,7 @@ def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bo
 @of_agent
 @click.argument("prefix", default="")
 @ref_option
-@click.option(
-    "--limit",
-    metavar="N",
-    type=WholeNumber(1, LIST_LIMIT_MAX),
-    default=1000,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(LIST_LIMIT_MAX, "--limit", default=1000)
 @click.option("--after", metavar="PATH", help="Begin after this path.")
 @timeout_option
 @json_option
@@ -81,15 +91,7 @@ def ls(
 @of_agent
 @click.argument("path", required=False)
 @ref_option
-@click.option(
-    "-n",
-    "--limit",
-    metavar="N",
-    type=WholeNumber(1, HISTORY_LIMIT_MAX),
-    default=50,
-    show_default=True,
-    help="How many at most.",
-)
+@limit_option(HISTORY_LIMIT_MAX, "-n", "--limit", default=50)
 @click.option("--after", metavar="REF", help="Begin after this commit.")
 @timeout_option
 @json_option

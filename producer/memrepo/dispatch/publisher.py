@@ -162,7 +162,7 @@ class Publisher:
     def _send_until_done(self, waiting: list[Message]) -> None:
         """Try until the broker holds all, each message's time is up, or no waiting helps."""
         failed, tried = 0, False
-        while waiting := self._give_up_late(waiting):
+        while waiting := self._give_up_late(waiting, self.too_late):
             trouble = self._prepare_for(waiting[0])
             fresh = trouble is not None or not self._connection.connected
             if trouble is None:
@@ -195,12 +195,11 @@ class Publisher:
     def _confirmed(self, waiting: list[Message]) -> list[Message]:
         """Wait until the broker is as sure of the messages as is asked for; give up those that are late meanwhile."""
         while waiting and not self._connection.is_durable():
-            now = self._clock()
-            for message in waiting:
-                if message.give_up_at_s <= now:
-                    message.settle(not_durable(Server("broker", self._settings.broker), message.request))
-            waiting = [message for message in waiting if not message.sent.done()]
+            waiting = self._give_up_late(waiting, self._not_durable)
         return waiting
+
+    def _not_durable(self, request: Request) -> MemoryRepoError:
+        return not_durable(Server("broker", self._settings.broker), request)
 
     def _prepare_for(self, message: Message) -> Trouble | None:
         """See to it that the reply will be heard; return what stands in the way."""
@@ -215,12 +214,14 @@ class Publisher:
         url = self._settings.broker
         return Trouble(Server("broker", url), understand(error, url), error)
 
-    def _give_up_late(self, waiting: list[Message]) -> list[Message]:
+    def _give_up_late(
+        self, waiting: list[Message], late: Callable[[Request], MemoryRepoError]
+    ) -> list[Message]:
         """Give up what is too late; return what is left to do, without what was settled before something failed."""
         now = self._clock()
         for message in waiting:
             if message.give_up_at_s <= now:
-                message.settle(self.too_late(message.request))
+                message.settle(late(message.request))
         return [message for message in waiting if not message.sent.done()]
 
     def _command(self, command: Command) -> None:

@@ -17,6 +17,9 @@ from memrepo.limits import Limits
 from memrepo.validation.names import HFS_IGNORED, PathSet
 from memrepo.validation.refs import SHORT_SHA_MIN, Ref
 
+TIME_MAX_S = 253_402_300_800
+"""The end of the year 9999: what a date can say."""
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=-]{0,127}\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,63}\Z")
 _SHA = re.compile(r"[0-9a-f]{40}\Z")
@@ -232,7 +235,7 @@ def check_message(message: str, limits: Limits, field: str = "message") -> str:
 
 def check_time(value_s: float, field: str) -> float:
     """Check a time in seconds since 1970-01-01 UTC: one that git and ISO 8601 can write, up to the year 9999."""
-    if not 0 <= value_s < 253_402_300_800:
+    if not 0 <= value_s < TIME_MAX_S:
         raise InvalidRequestError.of(field, "must be between the years 1970 and 9999")
     return value_s
 

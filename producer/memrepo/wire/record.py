@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
 from memrepo.json_text import read_json
+from memrepo.validation.values import TIME_MAX_S
 from memrepo.wire.payload import PayloadClaim
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
-TIME_MAX_S = 253_402_300_800  # the end of the year 9999: what a date can say
 
 _STATUS: Mapping[str, Status] = {
     "PENDING": "queued",

@@ -18,7 +18,7 @@ from random import Random
 import click
 
 from memrepo.cli.common import json_option, of_agent, say_where_from
-from memrepo.cli.ending import CommandError, plain
+from memrepo.cli.ending import CONFLICT, CommandError, plain
 from memrepo.cli.output import counted, show_json
 from memrepo.clock import system_clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError
@@ -44,8 +44,6 @@ from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.open import open_store
 
 _CONNECTIONS = 16
-CONFLICT = 4
-"""The exit code where what is asked for stands against what is there."""
 
 _BROKEN = (
     LegacyLayoutError,

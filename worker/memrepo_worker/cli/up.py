@@ -13,7 +13,7 @@ from types import FrameType
 import click
 
 from memrepo.cli.common import json_option
-from memrepo.cli.ending import CommandError
+from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.cli.numbers import WholeNumber
 from memrepo.cli.up_state import DATA_DIR_DEFAULT
 from memrepo.errors import MemoryRepoError
@@ -36,8 +36,6 @@ from memrepo_worker.processes import Processes
 from memrepo_worker.settings import WorkerSettings
 
 BROKER_PORT = 6379
-CONFLICT = 4
-"""The exit code where what is asked for is somebody else's already."""
 
 
 class StopSignals:
