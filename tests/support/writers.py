@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from memrepo.clock import Backoff
+from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo.errors import MemoryRepoError
 from memrepo.models import CommitResult, FileChange, MemoryCommit, RequestOutcome, Snapshot
 from memrepo.wire.operations import build
@@ -93,13 +93,27 @@ def writers(store: Store, folder: Path, number: int) -> Iterator[list[Writer]]:
 
 
 @contextmanager
-def writer(store: Store, cache_dir: Path, now_s: float = NOW_S, identity: str = "") -> Iterator[Writer]:
+def writer(
+    store: Store,
+    cache_dir: Path,
+    now_s: float = NOW_S,
+    identity: str = "",
+    *,
+    tip_proof_s: float | None = None,
+    monotonic: Clock = steady_clock,
+) -> Iterator[Writer]:
     """Open a writer over a store; with an ``identity`` it believes no other store's absences."""
     counters = Counters()
-    settings = WorkerSettings(cache_dir=cache_dir)
+    settings = WorkerSettings(cache_dir=cache_dir, tip_proof_s=tip_proof_s)
     at_once = RetryPolicy(backoff=Backoff(0.0, 0.0))
     with open_service(
-        settings, counters, store=store, identity=identity, clock=lambda: now_s, retry=at_once
+        settings,
+        counters,
+        store=store,
+        identity=identity,
+        clock=lambda: now_s,
+        monotonic=monotonic,
+        retry=at_once,
     ) as service:
         yield Writer(service, counters)
 

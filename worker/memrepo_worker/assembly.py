@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,6 +59,7 @@ def open_service(
     store: Store | None = None,
     identity: str = "",
     clock: Clock = system_clock,
+    monotonic: Clock = time.monotonic,
     retry: RetryPolicy | None = None,
 ) -> Iterator[Service]:
     """Open the service for as long as the block runs; leaving it writes what waits in memory to the cache.
@@ -91,10 +93,11 @@ def open_service(
                 executor,
                 observer,
                 clock,
-                time.monotonic,
+                monotonic,
                 settings.limits,
                 confirm_store=confirm_store,
                 check_store=watch.check if watch is not None else _nothing,
+                tip_proof_s=math.inf if settings.tip_proof_s is None else settings.tip_proof_s,
             ),
             cache,
         )

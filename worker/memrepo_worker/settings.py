@@ -31,6 +31,7 @@ SECRETS = frozenset({"flower_basic_auth"})
 """Fields that are never shown; passwords inside URLs are masked besides."""
 
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]")
+_OFF = "off"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -39,6 +40,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "result_expires_s": (1, MANY),
     "soft_shutdown_timeout_s": (0, 86_400),
     "lease_s": (0.1, 3600),
+    "tip_proof_s": (0, 86_400),
     "group_requests_max": (1, MANY),
     "group_bytes_max": (1, MANY),
     "parked_bytes_max": (1, MANY),
@@ -56,7 +58,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 class WorkerSettings:
     """How a worker reaches queue and store, how much it takes on, and what it tells.
 
-    Each field is read from ``MEMREPO_`` + its name in capitals. Durations are in seconds, sizes in bytes.
+    Each field is read from ``MEMREPO_`` + its name in capitals. Durations are in seconds, sizes in bytes; None is
+    ``off``.
     """
 
     broker_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
@@ -68,6 +71,7 @@ class WorkerSettings:
     result_expires_s: int = 3600
     soft_shutdown_timeout_s: float = 15.0
     lease_s: float = 8.0
+    tip_proof_s: float | None = None
     group_requests_max: int = 128
     group_bytes_max: int = 32 * MIB
     parked_bytes_max: int = 256 * MIB
@@ -89,7 +93,9 @@ class WorkerSettings:
         if _SPACE.search(self.store_url):
             raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
-            check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
+            value = getattr(self, name)
+            if value is not None:
+                check_range(f"MEMREPO_{name.upper()}", value, least, most)
         check_limits(self.limits)
         _check_choice("log_level", self.log_level, LEVELS)
         _check_choice("log_format", self.log_format, FORMATS)
@@ -148,10 +154,16 @@ def shown(settings: WorkerSettings) -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return _OFF
     return str(int(value)) if isinstance(value, bool) else masked(str(value))
 
 
-def _value(env: Mapping[str, str], name: str, default: str | Path | float) -> str | Path | float:
+def _value(
+    env: Mapping[str, str], name: str, default: str | Path | float | None
+) -> str | Path | float | None:
+    if default is None:
+        return None if text_of(env, name).lower() in ("", _OFF) else number(env, name, 0.0)
     if isinstance(default, bool):
         return _flag(env, name, default=default)
     if isinstance(default, (int, float)):

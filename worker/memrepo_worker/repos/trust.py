@@ -8,6 +8,7 @@ doubted   verified, and no more: an answer got lost, or a rival was met
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from memrepo_worker.group import Lease
@@ -15,10 +16,15 @@ from memrepo_worker.group import Lease
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is known of a warm repository's tip. ``clean_seal`` is the seal below which the store was seen clean."""
+    """What is known of a warm repository's tip.
+
+    ``proven_at_s``, on the monotonic clock, is a moment at which it was the newest. ``clean_seal`` is the seal below
+    which the store was seen clean.
+    """
 
     is_verified: bool = True
     lease_token: str | None = None
+    proven_at_s: float = -math.inf
     clean_seal: int = 0
 
     @classmethod
@@ -30,9 +36,12 @@ class Trust:
         """The tip was held against the store's entry of that number, and is it."""
         return replace(self, is_verified=True)
 
-    def proven(self, lease: Lease) -> Trust:
-        """The state was the journal's newest at some moment of this lease."""
-        return replace(self, is_verified=True, lease_token=lease.token)
+    def proven(self, lease: Lease, at_s: float) -> Trust:
+        """The state was the journal's newest at ``at_s`` or after it, within this lease.
+
+        What shows it is a request to the store: ``at_s`` is when that was sent.
+        """
+        return replace(self, is_verified=True, lease_token=lease.token, proven_at_s=at_s)
 
     def doubted(self) -> Trust:
         """It may not be the newest any more: the next to ask asks the store."""
@@ -42,6 +51,8 @@ class Trust:
         """The store was seen clean below a seal."""
         return replace(self, clean_seal=seal)
 
-    def is_proven(self, lease: Lease, now_s: float) -> bool:
-        """Whether it was proven under this lease, and the lease goes on."""
-        return self.lease_token == lease.token and now_s < lease.valid_until_s
+    def is_proven(self, lease: Lease, now_s: float, age_s_max: float = math.inf) -> bool:
+        """Whether it was proven under this lease, which goes on, and not longer ago than ``age_s_max``."""
+        if self.lease_token != lease.token or now_s >= lease.valid_until_s:
+            return False
+        return now_s - self.proven_at_s < age_s_max

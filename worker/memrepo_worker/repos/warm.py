@@ -9,6 +9,7 @@ Used by one thread at a time: the agent's own.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,12 +87,12 @@ class WarmRepo:
         repo._saved = state
         return repo
 
-    def is_current(self, lease: Lease, now_s: float) -> bool:
-        """Whether the state is known to be the newest: proven under this lease, which goes on.
+    def is_current(self, lease: Lease, now_s: float, proof_age_s_max: float = math.inf) -> bool:
+        """Whether the state is known to be the newest: proven under this lease, which goes on, and lately enough.
 
         That there is no repository is never taken as known: an import may begin one beside the workers.
         """
-        return self.state.exists and self.trust.is_proven(lease, now_s)
+        return self.state.exists and self.trust.is_proven(lease, now_s, proof_age_s_max)
 
     # What gets in
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ class ServiceDependencies:
     """What the service works with. ``monotonic`` is the clock that leases are measured by.
 
     ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with; so does
-    ``check_store`` by what was last seen, without a request.
+    ``check_store`` by what was last seen, without a request. ``tip_proof_s`` is how long ago a tip may have been
+    proven the newest where a read is answered by it; writes need no such bound, their create proves it.
     """
 
     store: Store
@@ -36,6 +38,7 @@ class ServiceDependencies:
     horizon_s: float = HORIZON_S
     confirm_store: Callable[[], None] = lambda: None
     check_store: Callable[[], None] = lambda: None
+    tip_proof_s: float = math.inf
 
 
 class Opener:
@@ -50,17 +53,21 @@ class Opener:
         self._lease = lease
         self._journal = JournalReader(dependencies.store, layout, dependencies.executor)
 
-    def current(self) -> WarmRepo:
+    def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
+
+        What was proven under this lease and not longer ago than ``proof_age_s_max`` is believed without a request.
 
         Raises:
             UnavailableError: the store does not say what is the newest.
             JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
         """
         repo = self._held.find()
-        if repo is None or not repo.is_current(self._lease, self._dependencies.monotonic()):
+        now_s = self._dependencies.monotonic()
+        if repo is None or not repo.is_current(self._lease, now_s, proof_age_s_max):
             self._dependencies.check_store()
             repo = self._open_cold() if repo is None else self._brought_up_to_date(repo)
+            repo.trust = repo.trust.proven(self._lease, now_s)
         if repo.needs_cleaning:
             repo = self.clean(repo)
         if repo.state.begun:
@@ -82,7 +89,7 @@ class Opener:
             self._dependencies.executor,
         )
         fresh = self._held.fresh(state)
-        fresh.trust = fresh.trust.proven(self._lease).cleaned(state.seal)
+        fresh.trust = repo.trust.cleaned(state.seal)
         self._held.keep(fresh)
         return fresh
 
@@ -95,7 +102,6 @@ class Opener:
             self._dependencies.confirm_store()  # a store that lost entries may be another one
             self._held.drop()
             return self._open_cold()
-        repo.trust = repo.trust.proven(self._lease)
         return repo
 
     def _catch_up(self, repo: WarmRepo) -> bool:
@@ -124,5 +130,4 @@ class Opener:
             repo.begin_from(opening.base)
         repo.absorb(opening.entries)
         self.forget_old_lines(repo)
-        repo.trust = repo.trust.proven(self._lease)
         return repo

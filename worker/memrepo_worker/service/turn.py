@@ -8,6 +8,7 @@ bring the warm repository up to date, unless it is known to be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
@@ -39,6 +40,8 @@ class Turn:
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease)
+        reads = not all(request.MUTATES for request in group.requests)
+        self._proof_age_s_max = dependencies.tip_proof_s if reads else math.inf
 
     def take(self) -> Sequence[Outcome]:
         """Settle every request; see ``GroupHandler`` for what callers may rely on."""
@@ -56,7 +59,7 @@ class Turn:
 
     def _current(self) -> WarmRepo:
         """Return the repository at the journal's newest entry."""
-        repo = self._opener.current()
+        repo = self._opener.current(self._proof_age_s_max)
         self._group.create.settle(repo.state.seq)
         return repo
 
@@ -94,6 +97,7 @@ class Turn:
         seq = repo.state.seq + 1
         self._dependencies.check_store()
         self._group.create.begin(seq)
+        began_s = self._dependencies.monotonic()
         try:
             outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
@@ -110,7 +114,7 @@ class Turn:
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise
-        repo.trust = repo.trust.proven(self._group.lease)
+        repo.trust = repo.trust.proven(self._group.lease, began_s)
         self._held.keep(repo)
         return True
 
