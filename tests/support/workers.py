@@ -68,7 +68,8 @@ class WorkerFleet:
     def start(self, name: str | None = None, **overrides: Any) -> WorkerProcess:
         """Start one more worker; ``overrides`` are settings."""
         name = name or f"w{len(self.workers)}"
-        settings = {**asdict(self.settings), **overrides}
+        cache = {} if self.settings.cache_dir.is_absolute() else {"cache_dir": self.folder / "cache"}
+        settings = {**asdict(self.settings), **cache, **overrides}
         settings["limits"] = asdict(self.settings.limits)
         job = {"settings": settings, "handler": self.handler, "argument": self.argument, "name": name}
         log = self.folder / f"{name}.log"

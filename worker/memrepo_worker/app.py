@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from random import Random
 from typing import Any
@@ -13,6 +17,7 @@ from uuid import uuid4
 from celery import Celery
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
+from redis import Redis
 
 from memrepo.errors import MemoryRepoError
 from memrepo.redis.address import masked
@@ -20,6 +25,9 @@ from memrepo.redis.celery_app import OwnCelery
 from memrepo.redis.client import connect
 from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
+from memrepo_worker.liveness import LivenessFile
+from memrepo_worker.logs import log
+from memrepo_worker.metrics.server import build_registry, serving_metrics
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its commands
 from memrepo_worker.queues.consumer.intake import Intake
@@ -28,6 +36,7 @@ from memrepo_worker.queues.consumer.program import Program
 from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
+from memrepo_worker.queues.leases.status import read_shards
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
@@ -35,6 +44,8 @@ from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
+
+logger = logging.getLogger(__name__)
 
 TRANSPORT = "memrepo"
 """The name under which kombu knows our transport, in this process alone; others use its own on the same broker."""
@@ -130,6 +141,7 @@ def run_worker(
         return 1
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
+    alive = LivenessFile(settings.cache_dir, leases.worker)
     shard_context = ShardContext(leases, RedisMessages(broker), OwnedShards(), observer)
     if settings.log.tells_requests:
         observer.listen(tell_request)
@@ -151,9 +163,25 @@ def run_worker(
         shard_context=shard_context,
         new_token=lambda: uuid4().hex,
         exit_now=os._exit,
+        show_alive=alive.touch,
     )
-    worker.start()
+    with _metrics(settings, observer, broker):
+        worker.start()
+    alive.remove()
     return worker.exitcode or 0
+
+
+@contextmanager
+def _metrics(settings: WorkerSettings, counters: Counters, broker: Redis) -> Iterator[None]:
+    """Serve the metrics page for as long as the worker runs, where one is asked for."""
+    if settings.metrics_port is None:
+        yield
+        return
+    registry = build_registry(counters, partial(read_shards, broker, settings.shards))
+    with serving_metrics(registry, settings.metrics_host, settings.metrics_port) as port:
+        message = f"metrics at http://{settings.metrics_host}:{port}/metrics"
+        log(logger, logging.INFO, "worker.metrics", message, {"host": settings.metrics_host, "port": port})
+        yield
 
 
 def _about(settings: WorkerSettings, git: str) -> dict[str, str]:

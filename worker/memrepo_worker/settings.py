@@ -49,9 +49,16 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
     "foreign_unpacked_bytes_max": (MIB, MANY),
+    "metrics_port": (0, 65_535),
     "flower_port": (0, 65_535),
 }
 """The least and the most of each number."""
+
+_OFF_BY_DEFAULT: Mapping[str, type[float] | type[int]] = {
+    "MEMREPO_TIP_PROOF_S": float,
+    "MEMREPO_METRICS_PORT": int,
+}
+"""The numbers that may be off."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class WorkerSettings:
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     flower_port: int = 5555
     flower_basic_auth: str = field(default="", repr=False)
     log_level: str = "INFO"
@@ -163,7 +172,8 @@ def _value(
     env: Mapping[str, str], name: str, default: str | Path | float | None
 ) -> str | Path | float | None:
     if default is None:
-        return None if text_of(env, name).lower() in ("", _OFF) else number(env, name, 0.0)
+        off = text_of(env, name).lower() in ("", _OFF)
+        return None if off else number(env, name, _OFF_BY_DEFAULT[name]())
     if isinstance(default, bool):
         return _flag(env, name, default=default)
     if isinstance(default, (int, float)):

@@ -1,59 +1,48 @@
-"""``memrepo doctor``: whether a worker could serve here, and what to mend if not."""
+"""``memrepo doctor``: whether a worker could serve here, and what to mend if not; and how those that run are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import click
-from click.exceptions import Exit
+from click.exceptions import UsageError
 
 from memrepo.cli.common import json_option
-from memrepo.cli.ending import exit_code_of, plain
-from memrepo.cli.output import show_json
-from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.checks import Check, NotFitError, checks
-from memrepo_worker.cli.failures import failure_of
+from memrepo_worker.cli.findings import Finding, show
 from memrepo_worker.cli.here import settings_here
-from memrepo_worker.observe import Counters
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of one check; ``exit_code`` stands for what is wrong, 0 for nothing."""
-
-    check: str
-    found: str
-    exit_code: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether a worker can serve like that."""
-        return self.exit_code == 0
+from memrepo_worker.cli.probes import liveness, readiness
+from memrepo_worker.settings import WorkerSettings
 
 
 @click.command()
+@click.option(
+    "--quick", is_flag=True, help="Only whether the workers of this machine live: a liveness probe."
+)
+@click.option("--ready", is_flag=True, help="Only whether one of them serves, too: a readiness probe.")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(quick: bool, ready: bool, as_json: bool) -> None:
     """Check git, cache, broker and store as a worker does when it starts.
 
     In the folder of a running `memrepo up` it checks what that uses, where the environment says nothing else. If
     something will not do, the exit code is that of the first such finding: 5 for a broker or store that cannot be
     used, 2 for a setting, else 1.
+
+    With --quick or --ready it looks at the workers that run with this MEMREPO_CACHE_DIR instead, and at no store.
+    --quick says ok through an outage of the broker, --ready does not.
     """
+    if quick and ready:
+        raise UsageError("--ready looks at what --quick does, and at more: give one of them.")
     settings, up = settings_here()
-    tried = checks(settings, build_git(Counters(), settings.git_caps), anew=True)
-    findings = [Finding("settings", f"of {up or 'the environment'}"), *map(_look, tried)]
-    if as_json:
-        show_json([{"check": each.check, "ok": each.ok, "found": each.found} for each in findings])
+    if quick:
+        show([liveness(settings)], as_json=as_json)
+    elif ready:
+        show(readiness(settings), as_json=as_json)
     else:
-        for each in findings:
-            mark = click.style("ok  ", fg="green") if each.ok else click.style("FAIL", fg="red")
-            click.echo(f"{mark}  {each.check:8} {plain(each.found)}")
-    raise Exit(next((each.exit_code for each in findings if not each.ok), 0))
+        show([Finding("settings", f"of {up or 'the environment'}"), *_full(settings)], as_json=as_json)
 
 
-def _look(check: Check) -> Finding:
-    try:
-        return Finding(check.name, check.run())
-    except NotFitError as error:
-        return Finding(check.name, str(error), exit_code_of(failure_of(error)))
+def _full(settings: WorkerSettings) -> Sequence[Finding]:
+    # A probe does without git and stores: nothing of theirs is imported for it.
+    from memrepo_worker.cli.full_check import full_check  # noqa: PLC0415
+
+    return full_check(settings)

@@ -48,6 +48,7 @@ class Ownership(bootsteps.StartStopStep):
         shard_context: ShardContext,
         new_token: Callable[[], str],
         exit_now: Callable[[int], None],
+        show_alive: Callable[[], None],
         **options: Any,
     ) -> None:
         super().__init__(consumer, **options)
@@ -66,6 +67,7 @@ class Ownership(bootsteps.StartStopStep):
             count=settings.shards,
             new_token=new_token,
             observer=shard_context.observer,
+            show_alive=show_alive,
         )
 
     @property

@@ -55,6 +55,7 @@ class Keeper:
     count: int
     new_token: Callable[[], str]
     observer: Observer
+    show_alive: Callable[[], None] = lambda: None
     monotonic: Monotonic = time.monotonic
     _moves: Moves = field(default_factory=Moves)
     _away: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "broker.heartbeat"))
@@ -81,6 +82,7 @@ class Keeper:
 
         What fails is told, once as long as it lasts, and tried again by the next beat.
         """
+        self.show_alive()
         try:
             self._look_around()
         except RedisError as error:

@@ -1,0 +1,37 @@
+"""What became of one check, and how all of them are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+from click.exceptions import Exit
+
+from memrepo.cli.ending import plain
+from memrepo.cli.output import show_json
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one check; ``exit_code`` stands for what is wrong, 0 for nothing."""
+
+    check: str
+    found: str
+    exit_code: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether a worker can serve like that."""
+        return self.exit_code == 0
+
+
+def show(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print the findings, and end with the exit code of the first that is not well."""
+    if as_json:
+        show_json([{"check": each.check, "ok": each.ok, "found": each.found} for each in findings])
+    else:
+        for each in findings:
+            mark = click.style("ok  ", fg="green") if each.ok else click.style("FAIL", fg="red")
+            click.echo(f"{mark}  {each.check:8} {plain(each.found)}")
+    raise Exit(next((each.exit_code for each in findings if not each.ok), 0))

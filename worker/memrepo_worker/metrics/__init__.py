@@ -1,0 +1,1 @@
+"""What a worker counts, timed and measured, for Prometheus to scrape."""
