@@ -68,7 +68,9 @@ def running(folder: Path, env: dict[str, str]) -> Iterator[str]:
                 sys.exit(line)
             time.sleep(0.05)
         told = json.loads(line)
-        print(f"broker {told['broker_url']}, Flower {told['flower_url']}, store {told['store_url']}")
+        print(
+            f"broker {told['broker_url'].rpartition('@')[2]}, Flower {told['flower_url']}, store {told['store_url']}"
+        )
         yield told["broker_url"]
     finally:
         up.terminate()

@@ -88,7 +88,7 @@ def follow(code: str, place: Path, stand_ins: Mapping[str, str], **env: str) -> 
 
 
 def test_the_first_program_runs_again_and_again(place: Path, running: Up) -> None:
-    ours = {"redis://127.0.0.1:6379/0": running.broker_url}
+    ours = {"redis://:password@127.0.0.1:6379/0": running.broker_url}
 
     for times in (1, 2):
         said = follow(FIRST_STEPS, place, ours)

@@ -5,14 +5,18 @@ import json
 import re
 import signal
 import socket
+import stat
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import redis
 
 from memrepo import MemoryRepos
+from memrepo.redis.address import parse_redis_url
+from memrepo_worker.local.broker import EmbeddedBroker
 from tests.commands.table import TABLE
 from tests.support.commands import Up, memrepo, up, up_in_words
 from tests.support.ports import free_port
@@ -211,3 +215,44 @@ def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> 
     assert ended.stderr.count("\n") == 1
     assert "cannot be reached" in ended.stderr
     assert "hidden" not in ended.stderr
+
+
+def test_what_it_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        remember(running, "likes tea\n")
+        everything = [tmp_path / "memrepo-data", *(tmp_path / "memrepo-data").rglob("*")]
+        open_to_others = [str(path) for path in everything if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+        commands = [" ".join(process.cmdline()) for process in running.tree]
+        password = (tmp_path / "memrepo-data" / "broker" / "password").read_text()
+
+    assert len(everything) > 20
+    assert open_to_others == []
+    assert password in running.broker_url
+    assert not any(password in command for command in commands), "others can read command lines"
+
+
+def test_its_broker_serves_nobody_without_the_password(tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        port = parse_redis_url(running.broker_url, "here").port
+        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.llen("memrepo.000")
+
+
+def test_the_password_stays_and_a_folder_of_an_earlier_version_gets_one(tmp_path: Path) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir(mode=0o755)
+
+    first = EmbeddedBroker.prepare(folder, 1)
+    again = EmbeddedBroker.prepare(folder, 2)
+
+    assert len(first.password) >= 32
+    assert again.password == first.password
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_of_any_name_keeps_the_broker(tmp_path: Path) -> None:
+    strange = tmp_path / 'with "quotes", \\n and ünïcode'
+    strange.mkdir()
+    with up(strange) as running:
+        remember(running, "likes tea\n")
+        assert (strange / "memrepo-data" / "broker" / "appendonlydir").is_dir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 import signal
@@ -79,6 +80,7 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     Other commands that are run in the same folder need no settings: they use what runs here.
     """
     signals = StopSignals()
+    os.umask(0o077)  # memories, logs and passwords: all that is made from here on is for its owner alone
     try:
         with translating_failures():
             plan = _plan(data.absolute(), port)
@@ -168,7 +170,10 @@ def _moved(url: str, wish: PortWish) -> str:
 
 
 def decided_here(system: RunningSystem, plan: SystemPlan) -> dict[str, str]:
-    """Return those of the settings that are not set in this terminal's environment; they hold no secret."""
+    """Return those of the settings that are not set in this terminal's environment.
+
+    The embedded broker's password is among them: whoever sees this terminal is who uses it.
+    """
     return {name: value for name, value in system.variables.items() if plan.env.get(name) != value}
 
 
@@ -176,7 +181,7 @@ def as_one_line(system: RunningSystem, plan: SystemPlan) -> str:
     """Return the same as one line of JSON."""
     return json.dumps(
         {
-            "broker_url": masked(system.broker_url),
+            "broker_url": masked(system.broker_url) if plan.broker_url else system.broker_url,
             "store_url": masked(system.store_url),
             "cache_dir": str(plan.cache_dir),
             "flower_url": system.flower_url,

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from memrepo.cli.up_state import announced
 from memrepo.redis.address import parse_redis_url
 from memrepo.redis.celery_app import OwnCelery
-from memrepo_worker.local.broker import answering_pid, broker_arguments
+from memrepo_worker.local.broker import EmbeddedBroker
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK
 from memrepo_worker.local.ports import HOST, PortTakenError, PortWish
@@ -149,11 +149,10 @@ class _Start:
         self.children.start(GUARD, arguments, self.plan.env)
 
     def _broker(self, port: int) -> str:
-        folder = self.plan.data / "broker"
-        folder.mkdir(exist_ok=True)
-        broker = self.children.start(BROKER, broker_arguments(folder, port), self.plan.env)
-        self._wait(broker, lambda: answering_pid(port) == broker.process.pid)
-        return f"redis://{HOST}:{port}/0"
+        broker = EmbeddedBroker.prepare(self.plan.data / "broker", port)
+        child = self.children.start(BROKER, broker.arguments, self.plan.env)
+        self._wait(child, lambda: broker.answering_pid() == child.process.pid)
+        return broker.url
 
     def _worker(self, broker_url: str, name: str) -> Child:
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
