@@ -40,11 +40,12 @@ def test_the_oldest_python_and_git_are_named_alike_everywhere() -> None:
     assert f"Needs git {git} or newer" in str(worker_command.help)
 
 
-def test_the_files_that_a_contributor_is_sent_to_are_there() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+@pytest.mark.parametrize(("page", "named_min"), [("CONTRIBUTING.md", 20), ("SECURITY.md", 12)])
+def test_the_files_that_a_reader_is_sent_to_are_there(page: str, named_min: int) -> None:
+    text = (ROOT / page).read_text()
     named = re.findall(r"`((?:producer|worker|tests|docs|examples)/[\w./]*|[\w]+\.(?:md|toml))`", text)
 
-    assert len(named) > 20
+    assert len(named) >= named_min
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
