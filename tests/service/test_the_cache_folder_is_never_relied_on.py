@@ -47,7 +47,7 @@ def test_a_broken_disk_while_opening_is_an_outage_and_not_a_verdict(
 
         with monkeypatch.context() as patch:
             patch.setattr("memrepo_worker.repos.warm.WarmRepo.empty", broken)
-            with pytest.raises(UnavailableError, match="cache folder"):
+            with pytest.raises(UnavailableError, match="machine is in trouble"):
                 two.ask(commit("later"))
 
         assert two.ask(commit("later")).created

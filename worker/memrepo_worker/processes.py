@@ -28,6 +28,14 @@ class ProcessFailedError(Exception):
     """A process ended with another code than 0, or was not over in time. The message ends with its stderr."""
 
 
+class ProcessTroubleError(ProcessFailedError):
+    """It says nothing of what the process was asked: it could not be started, or something else killed it."""
+
+
+class ProcessTooSlowError(ProcessTroubleError):
+    """It was not over in time, and was killed."""
+
+
 class ProcessOverBoundsError(ProcessFailedError):
     """A process would have used more than its bounds allow."""
 
@@ -71,8 +79,9 @@ class Processes:
         """Run a process to its end and return its standard output.
 
         Raises:
-            ProcessFailedError: it is not installed, failed, took longer than ``timeout_s``, or was over its bounds
-                (then it was killed).
+            ProcessTroubleError: it is not installed, cannot be started, took longer than ``timeout_s``, or was
+                killed by another than us.
+            ProcessFailedError: it failed, or was over its bounds (then it was killed).
         """
         self.observer.count("process.started")
         try:
@@ -85,7 +94,7 @@ class Processes:
                 cwd=cwd,
             )
         except OSError as error:
-            raise ProcessFailedError(f"{arguments[0]} cannot be started: {error.strerror}") from error
+            raise ProcessTroubleError(f"{arguments[0]} cannot be started: {error.strerror}") from error
         _limit(process.pid, bounds)
         name = arguments[0]
         with process:
@@ -93,7 +102,7 @@ class Processes:
             try:
                 conversation.hold(timeout_s)
             except TimeoutError:
-                raise ProcessFailedError(f"{name} took longer than {timeout_s} s and was killed") from None
+                raise ProcessTooSlowError(f"{name} took longer than {timeout_s} s and was killed") from None
             except OverflowError:
                 raise ProcessOverBoundsError(
                     f"{name} wrote more than {bounds.output_bytes_max} bytes and was killed"
@@ -203,5 +212,14 @@ def _failure(arguments: Sequence[str], code: int, said: bytes, bounds: ProcessBo
         return ProcessOverCpuError(
             f"{arguments[0]} used more than {bounds.cpu_s} s of processor time and was killed"
         )
+    if code < 0:
+        return ProcessTroubleError(f"{arguments[0]} was killed by {_signal_name(-code)}")
     last = said.decode(errors="replace").strip()[-2000:]
     return ProcessFailedError(f"{' '.join(arguments[:2])} exited with {code}: {last}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

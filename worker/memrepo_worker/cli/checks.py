@@ -168,7 +168,7 @@ def check_cache(settings: WorkerSettings) -> str:
     folder = settings.cache_dir
     probe = folder / f"probe-{secrets.token_hex(8)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -7,6 +7,8 @@ made; objects that lie where others could write are read around a git directory 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +22,26 @@ from memrepo_worker.processes import (
     ProcessFailedError,
     ProcessOverBoundsError,
     ProcessOverCpuError,
+    ProcessTooSlowError,
+    ProcessTroubleError,
 )
 
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
 _COMPARE_TIMEOUT_S = 5.0
 _OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit|[Oo]ut of memory")
+_TROUBLE = re.compile(
+    "|".join(
+        os.strerror(number)
+        for number in (
+            *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE),
+            *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+        )
+    ),
+    re.IGNORECASE,
+)
+"""What git repeats of the system where the disk, its rights, its memory or its files are at their end."""
+
 _FRAME = Path(__file__).with_name("frame")
 
 _CONFIG = {
@@ -44,6 +60,21 @@ _PLAIN_OBJECTS_ONLY = {"core.commitGraph": "false", "core.multiPackIndex": "fals
 
 class GitError(Exception):
     """git is missing, too old, failed, or took too long."""
+
+
+class GitTroubleError(GitError):
+    """The machine did not give git what it needs, such as room on the disk: no word on what it was asked.
+
+    The message names the trouble, and nothing of what git was working on.
+    """
+
+
+class GitUnusableError(GitTroubleError):
+    """Git could not be started, was killed by another than us, or was not over in time."""
+
+
+class GitTooSlowError(GitUnusableError):
+    """Git was not over in time."""
 
 
 class GitOverBoundsError(GitError):
@@ -94,7 +125,8 @@ class Git:
 
         Raises:
             GitOverBoundsError: it was over its bounds.
-            GitError: it failed, or took longer than the timeout.
+            GitTroubleError: the machine did not let it; ``GitUnusableError``: it did not come to its end.
+            GitError: it failed.
         """
         bounds = bounds or self.bounds or self.caps.bounds
         try:
@@ -113,11 +145,17 @@ class Git:
             raise GitOverBoundsError(f"{error}; MEMREPO_FOREIGN_CPU_S_MAX allows for more") from error
         except ProcessOverBoundsError as error:
             raise GitOverBoundsError(str(error)) from error
+        except ProcessTooSlowError as error:
+            raise GitTooSlowError(str(error)) from error
+        except ProcessTroubleError as error:
+            raise GitUnusableError(str(error)) from error
         except ProcessFailedError as error:
             if _OVER_LIMIT.search(str(error)):
                 raise GitOverBoundsError(
                     f"{error}; MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX allows for more"
                 ) from error
+            if trouble := _TROUBLE.search(str(error)):
+                raise GitTroubleError(f"git: {trouble[0].lower()}") from error
             raise GitError(str(error)) from error
 
     def environment(self, *, trusted: bool = True) -> dict[str, str]:

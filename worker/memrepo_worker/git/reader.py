@@ -7,7 +7,8 @@ there is no process to keep, count and restart.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from memrepo_worker.git.objects import (
 from memrepo_worker.git.pack_files import PackFiles, Sizes
 
 Decoded = TypeVar("Decoded")
+Found = TypeVar("Found")
 
 _TREES_CACHED_MAX = 32
 _COMMITS_CACHED_MAX = 8
@@ -77,29 +79,32 @@ class PackDirectory:
 
     def find(self, sha: str) -> GitObject | None:
         """Return an object, or None when it is not here."""
-        try:
-            number, data = self._backend.read(sha)
-        except KeyError:
-            self._refuse_if_damaged(sha)
-            return None
-        except pygit2.GitError as error:
-            raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
-        return GitObject(Kind(number), data)
+        found = self._look_up(sha, self._backend.read)
+        return None if found is None else GitObject(Kind(found[0]), found[1])
 
     def size(self, sha: str) -> int | None:
         """Return an object's size in bytes, or None when it is not here."""
+        found = self._look_up(sha, self._backend.read_header)
+        return None if found is None else int(found[1])
+
+    def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
+        """Return what libgit2 finds, or None where every pack is in order, before and after it has looked."""
         try:
-            return int(self._backend.read_header(sha)[1])
-        except KeyError:
+            with suppress(KeyError):
+                return look(sha)
             self._refuse_if_damaged(sha)
-            return None
+            with suppress(KeyError):
+                return look(sha)  # what could not be opened the first time is no damage, and no absence
         except pygit2.GitError as error:
             raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
+        return None
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
         """Yield the ids that begin so, by searching the packs' indexes: no list of all objects is made."""
         self._refuse_if_damaged(digits)
-        return self._search(digits)
+        found = list(self._search(digits))
+        self._refuse_if_damaged(digits)
+        return iter(found)
 
     def _search(self, digits: str) -> Iterator[str]:
         try:

@@ -37,6 +37,7 @@ TABLE: Mapping[str, CounterName] = {
     "cache.found": CounterName("memrepo_cache", {"event": "found_on_disk"}),
     "cache.dropped": CounterName("memrepo_cache", {"event": "dropped"}),
     "cache.failed": CounterName("memrepo_cache", {"event": "failed"}),
+    "cache.passed_by": CounterName("memrepo_cache", {"event": "passed_by"}),
     "process.started": CounterName("memrepo_git_processes"),
     "shards.taken": CounterName("memrepo_shard_moves", {"kind": "taken"}),
     "shards.released": CounterName("memrepo_shard_moves", {"kind": "released"}),

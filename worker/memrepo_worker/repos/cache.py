@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import threading
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from typing import IO
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
+from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
 
@@ -35,13 +37,20 @@ class RepoCache:
     """Hands out warm repositories. One thread at a time may hold a given agent's; different agents do not wait."""
 
     def __init__(
-        self, folder: Path, store_name: str, git: Git, observer: Observer, repos_max: int = REPOS_MAX_DEFAULT
+        self,
+        folder: Path,
+        store_name: str,
+        git: Git,
+        observer: Observer,
+        repos_max: int = REPOS_MAX_DEFAULT,
+        spare: SpareFolders | None = None,
     ) -> None:
         self._slot, self._lock_file = _take_slot(folder)
         self._store_name = store_name
         self._git = git
         self._observer = observer
         self._repos_max = repos_max
+        self._spare = spare or SpareFolders(_spare_name(self._slot))
         self._lock = threading.Condition()
         self._repos: OrderedDict[Agent, WarmRepo] = OrderedDict()
         self._held: set[Agent] = set()
@@ -70,10 +79,15 @@ class RepoCache:
                 repo.save()
             except OSError:
                 shutil.rmtree(repo.path.parent, ignore_errors=True)
+        self._spare.clear()
         self._lock_file.close()
 
     def __len__(self) -> int:
         return len(self._repos)
+
+    def is_warm(self, agent: Agent) -> bool:
+        """Whether there is something of an agent in memory or on disk."""
+        return agent in self._repos or self.path_of(agent) is not None
 
     def path_of(self, agent: Agent) -> Path | None:
         """Return where an agent's repository lies on disk, or None where there is none."""
@@ -108,6 +122,11 @@ class RepoCache:
         shutil.rmtree(folder, ignore_errors=True)
         return WarmRepo.empty(folder / f"{next(self._generations)}.git", self._git, state)
 
+    def fresh_elsewhere(self, folder: Path, state: RepoState | None) -> WarmRepo:
+        """Make an empty repository outside the cache folder, alone in a folder."""
+        shutil.rmtree(folder, ignore_errors=True)
+        return WarmRepo.empty(folder / f"{next(self._generations)}.git", self._git, state)
+
     def keep(self, agent: Agent, repo: WarmRepo) -> None:
         """Keep a repository warm."""
         with self._lock:
@@ -120,6 +139,32 @@ class RepoCache:
             self._repos.pop(agent, None)
         shutil.rmtree(self._folder_of(agent), ignore_errors=True)
         self._observer.count("cache.dropped")
+
+    def elsewhere(self, agent: Agent) -> Iterator[HeldRepo]:
+        """Yield places outside the cache folder for an agent's repository, whose own place is held; each is new."""
+        for path in self._spare.places():
+            held = HeldRepo(self, agent, path)
+            try:
+                yield held
+            finally:
+                held.leave_elsewhere()
+
+    def make_room(self) -> int:
+        """Let the half go that was used least recently, of those that nobody holds; return how many went."""
+        with self._lock:
+            idle = [agent for agent in self._repos if agent not in self._held]
+            known = {self._folder_of(agent) for agent in (*self._repos, *self._held)}
+            left = [path for path in self._slot.glob("*/") if path not in known]
+            for path in left:  # by an earlier process, and not used since
+                shutil.rmtree(path, ignore_errors=True)
+            going = idle[: (len(idle) + 1) // 2]
+            self._held.update(going)
+        for agent in going:
+            try:
+                self.drop(agent)
+            finally:
+                self._release(agent)
+        return len(left) + len(going)
 
     def _evict(self) -> None:
         """Let the least recently used go, from memory and disk, while there are too many."""
@@ -151,47 +196,85 @@ class RepoCache:
 
 
 class HeldRepo:
-    """One agent's place in the cache, while a thread holds it."""
+    """One agent's place in the cache, while a thread holds it; or one ``elsewhere``, which ends with that."""
 
-    def __init__(self, cache: RepoCache, agent: Agent) -> None:
+    def __init__(self, cache: RepoCache, agent: Agent, elsewhere: Path | None = None) -> None:
         self._cache = cache
         self.agent = agent
+        self._elsewhere = elsewhere
+        self._repo: WarmRepo | None = None
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether there is something in memory or on disk, of use or not."""
+        return self._cache.is_warm(self.agent)
 
     def find(self) -> WarmRepo | None:
         """Return the warm repository, or None."""
-        return self._cache.find(self.agent)
+        return self._repo if self._elsewhere else self._cache.find(self.agent)
 
     def fresh(self, state: RepoState | None = None) -> WarmRepo:
         """Begin anew with an empty repository."""
+        if self._elsewhere:
+            return self._cache.fresh_elsewhere(self._elsewhere, state)
         return self._cache.fresh(self.agent, state)
 
     def keep(self, repo: WarmRepo) -> None:
         """Keep a repository warm for the next holder."""
-        self._cache.keep(self.agent, repo)
+        if self._elsewhere:
+            self._repo = repo
+        else:
+            self._cache.keep(self.agent, repo)
 
     def drop(self) -> None:
         """Throw the repository away: something in it is wrong, or void."""
-        self._cache.drop(self.agent)
+        if self._elsewhere:
+            self.leave_elsewhere()
+        else:
+            self._cache.drop(self.agent)
+
+    def leave_elsewhere(self) -> None:
+        """Remove what was made elsewhere; nothing where that is not so."""
+        if self._elsewhere:
+            self._repo = None
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
 
 
 def _generation_of(path: Path) -> int:
     return int(path.stem) if path.stem.isdigit() else 0
 
 
+def _spare_name(slot: Path) -> str:
+    """Return the name of a slot's folders outside the cache; who has the slot has them."""
+    place = hashlib.blake2b(str(slot.absolute()).encode(), digest_size=8).hexdigest()
+    return f"memrepo-{os.geteuid()}-{place}"
+
+
 def _take_slot(folder: Path) -> tuple[Path, IO[bytes]]:
     """Lock the first free slot of a cache folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(_SLOTS_MAX):
             slot = folder / f"slot-{number:03d}"
-            slot.mkdir(exist_ok=True)
-            lock_file = (slot / "lock").open("wb")
-            try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock_file.close()
-                continue
-            return slot, lock_file
+            slot.mkdir(mode=0o700, exist_ok=True)
+            lock_file = _lock(slot)
+            if lock_file is not None:
+                return slot, lock_file
     except OSError as error:
         raise CacheUnusableError(f"cache folder {folder} cannot be used: {error.strerror}") from error
     raise CacheUnusableError(f"all {_SLOTS_MAX} slots of cache folder {folder} are taken")
+
+
+def _lock(slot: Path) -> IO[bytes] | None:
+    """Lock a slot; None where a process has it, or another user made it."""
+    try:
+        slot.chmod(0o700)  # a version before this let everybody in
+        lock_file = (slot / "lock").open("wb")
+    except PermissionError:
+        return None
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock_file.close()
+        return None
+    return lock_file

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTooSlowError, GitTroubleError
 from memrepo_worker.git.compare import Comparison, compare, is_binary, lines_of, parse_patch
 from memrepo_worker.git.objects import GitObject, TreeEntry
 from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
@@ -68,8 +68,8 @@ class WarmRepo:
         shutil.rmtree(path, ignore_errors=True)
         for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags"):
             (path / folder).mkdir(parents=True)
-        (path / "HEAD").write_text(f"ref: {HEAD_BRANCH}\n")
-        (path / "config").write_text(_CONFIG)
+        _write(path / "HEAD", f"ref: {HEAD_BRANCH}\n".encode())
+        _write(path / "config", _CONFIG.encode())
         return cls(path, git, state or RepoState())
 
     @classmethod
@@ -132,6 +132,7 @@ class WarmRepo:
         Raises:
             JournalDamagedError: an entry needs or names an object that neither it nor what came before has.
             WarmRepoDamagedError: git does not take the objects.
+            GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
         if not entries:
             return
@@ -140,6 +141,13 @@ class WarmRepo:
             self._write_pack()
             try:
                 self._git.index_pack(self.path, pack)
+            except GitTroubleError:
+                raise
+            except GitOverBoundsError as error:
+                raise GitTroubleError(
+                    "git may not take more memory or time: MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX and "
+                    "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
+                ) from error
             except GitError as error:
                 raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
             self._packs.refresh()
@@ -216,14 +224,20 @@ class WarmRepo:
         self._write_pack()
         try:
             return parse_patch(self._git.diff_of_blobs(self.path, old.sha, new.sha))
-        except GitError:
+        except (GitTooSlowError, GitOverBoundsError):
             return Comparison(lines_of(after), lines_of(before))
+        except GitTroubleError:
+            raise
+        except GitError as error:
+            raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
     def commits_touching(self, start: str, path: str) -> list[str]:
         """Return the commits reachable from ``start`` that changed a file, newest first, by git's own log."""
         self._write_pack()
         try:
             return self._git.commits_touching(self.path, start, path)
+        except GitTroubleError:
+            raise
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
@@ -231,8 +245,13 @@ class WarmRepo:
 def _replace(path: Path, data: bytes) -> None:
     """Write a file whole: to a neighbour, to disk, then in its place."""
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
+    _write(temporary, data)
+    temporary.replace(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that nobody else may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memrepo.errors import MemoryDamagedError
-from memrepo_worker.git.reader import ObjectMissingError
+from memrepo_worker.git.command import GitUnusableError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
-from memrepo_worker.repos.warm import WarmRepoDamagedError
+from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
 from memrepo_worker.service.opening import ServiceDependencies
 from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.interface import UnavailableError
@@ -27,15 +27,19 @@ class Service:
 
     dependencies: ServiceDependencies
     cache: RepoCache
+    trouble: CacheTrouble = field(default_factory=CacheTrouble)
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group; see ``GroupHandler``.
 
         A local copy that turns out to be damaged, or that the journal does not follow on, is thrown away and opened
-        anew, once. What is still wrong with the journal then is wrong in the store, and told so.
+        anew, once; so is one that the machine does not let us use (a full disk, no right, no git), after idle ones
+        have made room. If that helps as little, the group is served from a copy outside the cache folder, made for
+        it alone. What is wrong with the journal when it was opened anew is wrong in the store, and told so.
 
         Raises:
-            UnavailableError: also when the disk under the cache fails.
+            UnavailableError: also when the machine's trouble leaves no place to open a repository: nothing was told
+                yet, and a later try may find it mended.
         """
         with self.cache.hold(group.agent) as held:
             try:
@@ -43,19 +47,62 @@ class Service:
             except JournalDamagedError as error:
                 held.drop()
                 return [self._damaged(group, error)] * len(group.requests)
-            except OSError as error:
-                # A full or broken disk under the cache: nothing was told yet, and a later try may find it mended.
-                self.dependencies.observer.count("cache.failed")
-                held.drop()
-                raise UnavailableError(f"the cache folder cannot be used: {error.strerror}") from error
 
     def _settle(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
+        warm = held.is_warm
+        if not warm and (trouble := self.trouble.lasting()):
+            return self._elsewhere(group, trouble)
         try:
-            return Turn(self.dependencies, held, group).take()
-        except (WarmRepoDamagedError, ObjectMissingError, JournalDamagedError):
+            outcomes = self._take(held, group)
+        except (*DAMAGE, JournalDamagedError):
             self.dependencies.observer.count("repo.healed")
+        except (
+            GitUnusableError
+        ) as error:  # no other place helps, and what is warm serves all that needs no git
+            raise self._waiting(error) from error
+        except TROUBLE as error:
+            self._met(error)
+            self.cache.make_room()
+        else:
+            if not warm:
+                self.trouble.over()
+            return outcomes
+        held.drop()
+        return self._anew(held, group)
+
+    def _anew(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
+        """Settle a group with a copy opened cold; if that is of no use either, elsewhere."""
+        try:
+            return self._take(held, group)
+        except GitUnusableError as error:
+            raise self._waiting(error) from error
+        except (*DAMAGE, *TROUBLE) as error:
+            self._met(error)
             held.drop()
-            return Turn(self.dependencies, held, group).take()
+            return self._elsewhere(group, error)
+
+    def _elsewhere(self, group: Group, cause: Exception) -> Sequence[Outcome]:
+        """Settle a group with a copy outside the cache folder, made for it alone."""
+        for held in self.cache.elsewhere(group.agent):
+            try:
+                outcomes = self._take(held, group)
+            except (*DAMAGE, *TROUBLE) as error:
+                cause = error
+            else:
+                self.dependencies.observer.count("cache.passed_by")
+                return outcomes
+        raise self._waiting(cause) from cause
+
+    def _waiting(self, error: Exception) -> UnavailableError:
+        self.dependencies.observer.count("machine.trouble")
+        return UnavailableError(f"the worker's machine is in trouble: {words_of(error)}")
+
+    def _take(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
+        return Turn(self.dependencies, held, group).take()
+
+    def _met(self, error: Exception) -> None:
+        self.dependencies.observer.count("cache.failed")
+        self.trouble.met(error)
 
     def _damaged(self, group: Group, error: JournalDamagedError) -> MemoryDamagedError:
         """Return the verdict on requests of an agent whose journal is damaged; nothing was changed.

@@ -144,7 +144,7 @@ class Turn:
         """Write what waits in memory; if the disk does not take it, do without the local copy."""
         try:
             repo.save()
-        except OSError:
+        except OSError:  # the next turn opens it anew, and tells what keeps it from that
             self._dependencies.observer.count("cache.failed")
             self._held.drop()
 

@@ -1,0 +1,43 @@
+"""A git that goes wrong when told to: it stands before the real one, where ``PATH`` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class GitInTrouble:
+    """A folder with a ``git`` that is the real one, until it is told otherwise."""
+
+    def __init__(self, folder: Path, real: str) -> None:
+        self.folder = folder
+        self._program = folder / "git"
+        self._real = real
+        folder.mkdir()
+        self.mend()
+
+    def mend(self) -> None:
+        """Be the real one."""
+        self._become("")
+
+    def go_away(self) -> None:
+        """Be not installed."""
+        self._program.unlink()
+
+    def be_killed(self) -> None:
+        """Die of SIGKILL in mid-run, as by the kernel when memory is short."""
+        self._become("kill -9 $$")
+
+    def be_slow(self) -> None:
+        """Come to no end."""
+        self._become("exec /bin/sleep 60")
+
+    def says_below(self, folder: Path, words: str) -> None:
+        """Fail with what the system says, where the objects lie below a folder."""
+        fails = f'echo "fatal: unable to write: {words}" >&2; exit 128'
+        self._become(f'case "$GIT_OBJECT_DIRECTORY/" in {str(folder).rstrip("/")}/*) {fails};; esac')
+
+    def _become(self, line: str) -> None:
+        new = self._program.with_suffix(".new")
+        new.write_text(f'#!/bin/sh\n{line}\nexec {self._real} "$@"\n')
+        new.chmod(0o755)
+        new.replace(self._program)
