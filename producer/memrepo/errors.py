@@ -127,8 +127,9 @@ class RequestExpiredError(MemoryRepoError):
 class BrokerUnavailableError(MemoryRepoError):
     """The broker, or the result store, did not take the request in time, or refuses us.
 
-    The message says which one, where, and why; ``__cause__`` is its own error. Sending a write again with the same
-    request id is safe.
+    The message says which one, where, and why; ``__cause__`` is its own error. Nothing was enqueued, unless
+    ``details["may_be_enqueued"]`` is there: the answer to a try was lost. Sending a write again with the same request
+    id is safe.
     """
 
 

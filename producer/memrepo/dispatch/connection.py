@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
+from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
 from memrepo.dispatch.durability import check_durability, is_durable
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
@@ -50,11 +51,12 @@ class Message:
     give_up_at_s: float  # on the steady clock
     claim: PayloadClaim | None = None  # where the body is, if it travels beside
     sent: Future[None] = field(default_factory=Future)
+    delivery: Delivery = field(default_factory=Delivery)
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
-        return replace(self, give_up_at_s=give_up_at_s, claim=None, sent=Future())
+        return replace(self, give_up_at_s=give_up_at_s, claim=None, sent=Future(), delivery=Delivery())
 
     def settle(self, error: MemoryRepoError | None = None) -> None:
         """Tell whoever waits that the broker holds it, or why it does not; what is told first stays."""
@@ -62,7 +64,11 @@ class Message:
             if error is None:
                 self.sent.set_result(None)
             else:
-                self.sent.set_exception(error)
+                self.sent.set_exception(self.given_up(error))
+
+    def given_up(self, error: MemoryRepoError) -> MemoryRepoError:
+        """Send it no more; return the error, which says so where it may be enqueued all the same."""
+        return may_be_enqueued(error) if self.delivery.give_up() else error
 
 
 Command = Callable[["Celery", "Producer"], None]
@@ -116,16 +122,20 @@ class BrokerConnection:
     def publish(self, messages: Sequence[Message]) -> None:
         """Put messages into their queues, in order, in one round trip where they are small."""
         app, producer = self.open()
-        with producer.batch() as batch:
+        with producer.batch() as batch, on_their_way() as held:
             held_bytes = 0
             for message in messages:
                 if message is not messages[0]:
                     yield_gil()
+                if not held.add(message.delivery):
+                    continue
                 send_task(app, producer, message)
                 held_bytes += 0 if message.claim else message.request.size_bytes
                 if held_bytes > BATCH_BYTES_MAX:
                     batch.flush()
+                    held.flushed()
                     held_bytes = 0
+            batch.flush()
 
     def is_durable(self) -> bool:
         """Return whether the broker is as sure of what was just published as is asked for; it may take a moment."""

@@ -97,7 +97,7 @@ class QueueDispatcher:
             pending,
             request.request_id,
             allowed_s + 0.5,
-            too_late=lambda: connections.publisher.too_late(request),
+            too_late=lambda: message.given_up(connections.publisher.too_late(request)),
         )
         try:
             self._send(connections, message, pending)

@@ -206,6 +206,12 @@ def meaning_of(error: BaseException) -> Meaning:
     return Meaning(_FAULT, type(error).__name__)
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether it is a server's own answer to a command or transaction, by which it has done nothing of it."""
+    answers = [cause for cause in _causes(error) if "ResponseError" in _redis_names(cause)]
+    return bool(answers) and not any(_row_of(cause) is _OTHER_TYPE for cause in answers)
+
+
 class NotPrimaryError(Exception):
     """The server is a replica: it would refuse what writes, and answer what reads with what was."""
 

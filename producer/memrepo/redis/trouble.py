@@ -10,6 +10,9 @@ from memrepo.installed import install_command
 from memrepo.redis.address import RedisUrl
 from memrepo.redis.errors import FULL, LIBRARY, Action, Meaning
 
+MAY_BE_ENQUEUED = "may_be_enqueued"
+"""The detail of an error that says: it was given up, and may be in its queue, or applied, all the same."""
+
 Role = Literal["broker", "result store"]
 
 
@@ -85,7 +88,8 @@ def no_answer(server: Server, request: SentRequest, timeout_s: float) -> MemoryR
 def not_durable(server: Server, request: SentRequest) -> BrokerUnavailableError:
     """Return the error for a request that a server took, and was not as sure of in time as it should be."""
     text = f"{server} took the request, and did not say in time that it is safe there: it may be enqueued."
-    return BrokerUnavailableError(f"{text}{_advice(request)}", {"request_id": request.request_id})
+    details = {"request_id": request.request_id, MAY_BE_ENQUEUED: True}
+    return BrokerUnavailableError(f"{text}{_advice(request)}", details)
 
 
 def _too_late(
