@@ -7,10 +7,23 @@ import zlib
 from collections.abc import Iterable
 
 from memrepo_worker.git.bundles import encode_bundle
-from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.objects import (
+    MODE_FILE,
+    MODE_TREE,
+    Commit,
+    GitObject,
+    Ident,
+    Kind,
+    TreeEntry,
+    encode_commit,
+    encode_tree,
+    object_id,
+)
+from memrepo_worker.journal.entry import HEAD_BRANCH, encode_entry
 
 MIB = 1024 * 1024
 _COPIED_MAX = 0xFFFFFF  # by one instruction of a delta
+_SOMEBODY = Ident("Somebody", "somebody@example.org", 1_700_000_000)
 
 
 def zeros(count: int, size: int) -> bytes:
@@ -32,6 +45,23 @@ def nested_deltas(factors: Iterable[int]) -> bytes:
 
 def bundle(pack: bytes) -> bytes:
     return encode_bundle((), {"refs/heads/main": "1" * 40}, pack)
+
+
+def entry_of_many_paths(folders: int = 3, names: int = 1000) -> bytes:
+    """A first entry: a commit without files, then one with ``names`` to the power of ``folders`` paths, of one file."""
+    blob = GitObject(Kind.BLOB, b"x")
+    item, mode = blob, MODE_FILE
+    objects = {object_id(blob): blob}
+    for _ in range(folders):
+        entry = TreeEntry(mode, object_id(item))
+        item, mode = encode_tree({f"{number:04d}": entry for number in range(names)}), MODE_TREE
+        objects[object_id(item)] = item
+    parents: tuple[str, ...] = ()
+    for tree in (GitObject(Kind.TREE, b""), item):
+        commit = encode_commit(Commit(object_id(tree), parents, _SOMEBODY, _SOMEBODY, "a commit\n"))
+        parents = (object_id(commit),)
+        objects |= {object_id(tree): tree, object_id(commit): commit}
+    return encode_entry(objects, {HEAD_BRANCH: parents[0]}, (), ())
 
 
 def _pack(objects: list[bytes]) -> bytes:

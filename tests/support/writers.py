@@ -101,10 +101,14 @@ def writer(
     *,
     tip_proof_s: float | None = None,
     monotonic: Clock = steady_clock,
+    **changed: Any,
 ) -> Iterator[Writer]:
-    """Open a writer over a store; with an ``identity`` it believes no other store's absences."""
+    """Open a writer over a store; with an ``identity`` it believes no other store's absences.
+
+    ``changed`` are settings that are not at their defaults.
+    """
     counters = Counters()
-    settings = WorkerSettings(cache_dir=cache_dir, tip_proof_s=tip_proof_s)
+    settings = WorkerSettings(cache_dir=cache_dir, tip_proof_s=tip_proof_s, **changed)
     at_once = RetryPolicy(backoff=Backoff(0.0, 0.0))
     with open_service(
         settings,

@@ -95,6 +95,7 @@ def open_service(
                 clock,
                 monotonic,
                 settings.limits,
+                settings.bounds,
                 confirm_store=confirm_store,
                 check_store=watch.check if watch is not None else _nothing,
                 tip_proof_s=math.inf if settings.tip_proof_s is None else settings.tip_proof_s,

@@ -24,6 +24,7 @@ from memrepo.settings import (
     number,
     text_of,
 )
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.logs import FORMATS, LEVELS, Format, LogOptions
 
@@ -46,6 +47,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "parked_bytes_max": (1, MANY),
     "bodies_bytes_max": (1, MANY),
     "result_body_expires_s": (1, MANY),
+    "walk_entries_max": (1, MANY),
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
     "foreign_unpacked_bytes_max": (MIB, MANY),
@@ -84,6 +86,7 @@ class WorkerSettings:
     parked_bytes_max: int = 256 * MIB
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     result_body_expires_s: int = 300
+    walk_entries_max: int = Bounds().walk_entries_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
@@ -142,6 +145,11 @@ class WorkerSettings:
     def log(self) -> LogOptions:
         """How much the worker tells, and in which form."""
         return LogOptions(self.log_level, cast("Format", self.log_format), self.log_requests)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a turn may take."""
+        return Bounds(self.walk_entries_max)
 
     @property
     def git_caps(self) -> GitCaps:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pygit2
 
+from memrepo.errors import TooLargeError
 from memrepo_worker.git.objects import (
     MODE_SUBMODULE,
     Commit,
@@ -183,6 +185,15 @@ class _Recent(OrderedDict[str, Decoded]):
             self.popitem(last=False)
 
 
+@dataclass(slots=True)
+class _Walk:
+    """How much further a request may walk; ``on_over`` is called where it would be too far."""
+
+    entries_max: int = 0
+    entries: int = 0
+    on_over: Callable[[], None] | None = None
+
+
 class Reader:
     """Objects from several sources, the first that has one wins; keeps the last trees and commits decoded."""
 
@@ -190,13 +201,46 @@ class Reader:
         self._sources = sources
         self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_CACHED_MAX)
         self._commits: _Recent[Commit] = _Recent(_COMMITS_CACHED_MAX)
+        self._walk = _Walk()
 
     def layered(self, source: ObjectSource) -> Reader:
         """Return a reader that asks ``source`` first; it shares what this one has decoded."""
         reader = Reader(source, *self._sources)
         # Objects are immutable and named by content, so sharing is safe.
         reader._trees, reader._commits = self._trees, self._commits
+        reader._walk = self._walk
         return reader
+
+    @contextmanager
+    def walking(self, entries_max: int, on_over: Callable[[], None]) -> Iterator[None]:
+        """Within the block, no more than so many entries of trees, and commits, may be walked.
+
+        A bundle of 883 bytes can stand for a billion paths.
+        """
+        walk = self._walk
+        before = (walk.entries_max, walk.entries, walk.on_over)
+        walk.entries_max, walk.entries, walk.on_over = entries_max, 0, on_over
+        try:
+            yield
+        finally:
+            walk.entries_max, walk.entries, walk.on_over = before
+
+    def walked(self, entries: int = 1) -> None:
+        """Note that so many more entries, or commits, are looked at.
+
+        Raises:
+            TooLargeError: these are more than the request may.
+        """
+        walk = self._walk
+        walk.entries += entries
+        if walk.on_over is not None and walk.entries > walk.entries_max:
+            walk.on_over()
+            raise TooLargeError.of(
+                "ref",
+                f"more than {walk.entries_max} files, folders and commits would have to be looked at: ask for less, "
+                "for example by a path or prefix, or raise MEMREPO_WALK_ENTRIES_MAX at the workers",
+                bound="walk_entries_max",
+            )
 
     def maybe(self, sha: str) -> GitObject | None:
         """Return an object that a caller named, or None when there is none: that is an answer.

@@ -13,11 +13,38 @@ from memrepo_worker.git.reader import Reader
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
     """Yield path and entry of every regular file below a tree, in git's order; links and submodules are left out."""
     for name, entry in reader.tree(tree).items():
+        reader.walked()
         path = prefix + name
         if entry.is_tree:
             yield from files(reader, entry.sha, f"{path}/")
         elif entry.is_file:
             yield path, entry
+
+
+def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[tuple[str, TreeEntry]]:
+    """Yield, in order of the paths' bytes, the regular files whose paths begin with ``start`` and come after ``after``.
+
+    Folders in which there can be none are not read. Git's order of a tree is that of the paths below it.
+    """
+    return _files_after(reader, tree, "", _bytes(start), _bytes(after))
+
+
+def _files_after(
+    reader: Reader, tree: str, prefix: str, start: bytes, after: bytes
+) -> Iterator[tuple[str, TreeEntry]]:
+    for name, entry in reader.tree(tree).items():
+        reader.walked()
+        path = prefix + name
+        raw = _bytes(path) + b"/" * entry.is_tree
+        if entry.is_tree:
+            if (raw.startswith(start) or start.startswith(raw)) and (raw > after or after.startswith(raw)):
+                yield from _files_after(reader, entry.sha, f"{path}/", start, after)
+        elif entry.is_file and raw.startswith(start) and raw > after:
+            yield path, entry
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode(errors="surrogateescape")
 
 
 def lookup(reader: Reader, tree: str, path: str) -> TreeEntry | None:
@@ -47,6 +74,7 @@ def differences(reader: Reader, old: str | None, new: str | None, prefix: str = 
         return
     before = _entries(reader, old)
     after = _entries(reader, new)
+    reader.walked(len(before) + len(after))
     for name in sorted(before.keys() | after.keys()):
         left, right = before.get(name), after.get(name)
         if left == right:
@@ -79,6 +107,7 @@ def ancestors(reader: Reader, *starts: str) -> Iterator[tuple[str, Commit]]:
         nonlocal serial
         if sha not in seen:
             seen.add(sha)
+            reader.walked()
             commit = reader.commit(sha)
             heapq.heappush(queue, (-commit.committer.timestamp, serial, sha, commit))
             serial += 1

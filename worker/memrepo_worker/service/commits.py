@@ -85,7 +85,8 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
     parent = commit.parents[0] if commit.parents else None
     parent_tree = reader.commit(parent).tree if parent else None
     files, additions, deletions = [], 0, 0
-    for delta in differences(reader, parent_tree, commit.tree):
+    # All are walked before one is compared: where they are too many, that ends soon.
+    for delta in list(differences(reader, parent_tree, commit.tree)):
         compared = repo.compare(delta.old, delta.new)
         files.append(delta.path)
         additions += compared.additions

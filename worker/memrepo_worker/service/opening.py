@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
@@ -35,6 +36,7 @@ class ServiceDependencies:
     clock: Clock
     monotonic: Clock
     limits: Limits
+    bounds: Bounds = field(default_factory=Bounds)
     horizon_s: float = HORIZON_S
     confirm_store: Callable[[], None] = lambda: None
     check_store: Callable[[], None] = lambda: None

@@ -24,7 +24,7 @@ from memrepo.wire.requests.reads import (
     ListFilesRequest,
 )
 from memrepo_worker.git.objects import TreeEntry, printable
-from memrepo_worker.git.walk import ancestors, differences, files, lookup
+from memrepo_worker.git.walk import ancestors, differences, files, files_after, lookup
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
@@ -96,12 +96,7 @@ def _get_file(request: GetFileRequest, view: View, repo: WarmRepo, limits: Limit
 
 def _list_files(request: ListFilesRequest, view: View, repo: WarmRepo, limits: Limits) -> list[FileInfo]:
     tree = repo.reader.commit(resolve(request.ref, view, repo.reader)).tree
-    after = (request.after or "").encode()
-    listed = (
-        (path, entry)
-        for path, entry in sorted(files(repo.reader, tree), key=lambda item: _bytes(item[0]))
-        if path.startswith(request.prefix) and _bytes(path) > after
-    )
+    listed = files_after(repo.reader, tree, request.prefix, request.after or "")
     return [
         FileInfo(
             path=printable(path),
@@ -111,10 +106,6 @@ def _list_files(request: ListFilesRequest, view: View, repo: WarmRepo, limits: L
         )
         for path, entry in islice(listed, request.limit)
     ]
-
-
-def _bytes(path: str) -> bytes:
-    return path.encode(errors="surrogateescape")
 
 
 def _get_history(
@@ -144,7 +135,7 @@ def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> D
     base, target = (resolve(ref, view, repo.reader) for ref in (request.base, request.target))
     trees = [repo.reader.commit(sha).tree for sha in (base, target)]
     compared, total = [], 0
-    for delta in differences(repo.reader, *trees):
+    for delta in list(differences(repo.reader, *trees)):
         if request.paths is not None and not any(is_at_or_below(delta.path, path) for path in request.paths):
             continue
         compared.append(describe_file(repo, delta))

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import FindRequestRequest
+from memrepo_worker.bounds import WALK_ENTRIES
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
@@ -87,7 +91,13 @@ class Turn:
         """
         if abs(self._dependencies.clock() - request.enqueued_at) > self._dependencies.horizon_s:
             return _expired(request, self._dependencies.horizon_s)
-        return settle(request, draft, self._agent)
+        with self._bounded_walk(draft.reader):
+            return settle(request, draft, self._agent)
+
+    def _bounded_walk(self, reader: Reader) -> AbstractContextManager[None]:
+        """Have one request look at no more of a history than it may."""
+        over = partial(self._dependencies.observer.count, WALK_ENTRIES)
+        return reader.walking(self._dependencies.bounds.walk_entries_max, over)
 
     # The append
 
@@ -125,7 +135,8 @@ class Turn:
             return pending
         try:
             if isinstance(pending, View):
-                return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
+                with self._bounded_walk(repo.reader):
+                    return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
             return pending.error or Success(result_of(request, pending, repo))
         except MemoryRepoError as error:
             return error

@@ -1,0 +1,89 @@
+"""Few bytes can stand for any number of paths: what looks at them all ends, soon and with an error that says why."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrepo.errors import TooLargeError
+from memrepo.limits import MIB
+from memrepo.models import MemoryFile
+from memrepo.wire.operations import build
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import (
+    DiffRequest,
+    GetCommitRequest,
+    GetFileRequest,
+    GetHistoryRequest,
+    ListFilesRequest,
+)
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ABSENT
+from tests.support.bombs import entry_of_many_paths
+from tests.support.writers import AGENT, NOW_S, Writer, commit, restore, writer
+
+LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
+
+
+def asking(kind: type[Request], **body: Any) -> Request:
+    head = {"org_id": "acme", "agent_id": "agent-1", "request_id": "reading-1", "enqueued_at": NOW_S}
+    return build(kind, **head, **body)
+
+
+BOUND = 20_000
+
+
+@pytest.fixture
+def many(store: LocalStore, tmp_path: Path) -> Iterator[Writer]:
+    """A memory of a billion paths."""
+    store.put(LAYOUT.entry(1), entry_of_many_paths(), ABSENT)
+    with writer(store, tmp_path / "cache", walk_entries_max=BOUND) as one:
+        yield one
+
+
+WALKS = {
+    "get_history": asking(GetHistoryRequest, limit=1),
+    "get_commit": asking(GetCommitRequest, ref="HEAD"),
+    "diff": asking(DiffRequest, base="HEAD~1", target="HEAD"),
+    "restore": restore("HEAD~1"),
+}
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_what_would_walk_a_billion_paths_ends_with_an_error_that_names_the_bound(
+    many: Writer, name: str
+) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError) as refused:
+            many.ask(WALKS[name])
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert "MEMREPO_WALK_ENTRIES_MAX" in str(refused.value)
+    assert f"{BOUND} files" in str(refused.value)
+    assert refused.value.details["bound"] == "walk_entries_max"
+    assert many.counters.snapshot()["bounds.walk_entries"] == 1
+    assert peak_bytes < 32 * MIB
+
+
+def test_a_page_of_a_billion_paths_is_listed_without_looking_at_the_others(many: Writer) -> None:
+    found: Any = many.ask(asking(ListFilesRequest, limit=2, prefix="05", after="0500/0999/0998"))
+
+    assert [item.path for item in found] == ["0500/0999/0999", "0501/0000/0000"]
+    assert "bounds.walk_entries" not in many.counters.snapshot()
+
+
+def test_a_memory_of_a_billion_paths_is_written_and_read_by_name(many: Writer) -> None:
+    made = many.ask(commit("more", {"0000/0000/0000": "y"}))
+    read = many.ask(asking(GetFileRequest, path="0000/0000/0000"))
+
+    assert made.files_changed == ["0000/0000/0000"]
+    assert isinstance(read, MemoryFile)
+    assert read.text == "y"
