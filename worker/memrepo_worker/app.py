@@ -27,6 +27,7 @@ from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.liveness import LivenessFile
 from memrepo_worker.logs import log
+from memrepo_worker.logs.requests import tell_request
 from memrepo_worker.metrics.server import build_registry, serving_metrics
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its commands
@@ -41,7 +42,6 @@ from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
 from memrepo_worker.queues.transport.channel import ShardContext, transport_for
 from memrepo_worker.queues.transport.messages import RedisMessages
-from memrepo_worker.request_log import tell_request
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
 
