@@ -55,6 +55,7 @@ __all__ = [
     "StoreUnavailableError",
     "TooLargeError",
     "WorkerFaultError",
+    "WorkerOutdatedError",
 ]
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         StoreUnavailableError,
         TooLargeError,
         WorkerFaultError,
+        WorkerOutdatedError,
     )
     from memrepo.jobs.job import Job
     from memrepo.jobs.state import JobState

@@ -16,6 +16,7 @@
     ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
     ├── MemoryDamagedError           the journal in the store is damaged: repair what it names
     ├── WorkerFaultError             a fault of memrepo in the worker: its log has more
+    ├── WorkerOutdatedError          a newer memrepo wrote to the memory: upgrade the workers
     ├── ResultExpiredError           the result is gone: ``repo.find_request`` tells what became of it
     ├── JobTimeoutError              still running: wait again (also a TimeoutError)
     └── JobCancelledError            cancelled before it started
@@ -149,6 +150,13 @@ class WorkerFaultError(MemoryRepoError):
 
     ``details`` name request and worker: look for the id in that worker's log. It is safe to send the request again with
     the same id.
+    """
+
+
+class WorkerOutdatedError(MemoryRepoError):
+    """A newer memrepo wrote to the agent's memory what this worker does not know; nothing was changed.
+
+    ``details["key"]`` names the object. Upgrade the workers; then the same request id may be sent again.
     """
 
 

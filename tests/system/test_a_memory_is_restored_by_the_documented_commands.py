@@ -8,7 +8,7 @@ import pytest
 from memrepo import MemoryRepo, MemoryRepos
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes
+from memrepo_worker.processes import Processes, ProcessFailedError
 from tests.support.stock_git import git
 from tests.support.systems import System
 
@@ -73,3 +73,24 @@ def test_the_ledger_reads_as_the_document_says(system: System, memory: MemoryRep
     assert re.fullmatch("[0-9a-f]{32}", digest)
     assert sha == git(restored, "rev-parse", "main").decode().strip()
     assert re.fullmatch(r"\d+\.\d{3}", enqueued_at)
+
+
+def test_the_documented_commands_stop_at_what_a_newer_version_wrote(
+    system: System, memory: MemoryRepo, tmp_path: Path
+) -> None:
+    assert system.store_folder is not None
+    memory.get_history(limit=1).result(timeout_s=20)
+    journal = system.store_folder / "acme" / "agent-42" / "repo.git" / "journal"
+    newest = sorted(journal.iterdir())[-1]
+    next_one = newest.with_name(f"{int(newest.stem) + 1:020d}.bundle")
+    sound = newest.read_bytes()
+
+    for newer in (
+        sound.replace(b"# v2 git bundle\n", b"# v3 git bundle\n@object-format=sha1\n", 1),
+        sound.replace(b" refs/memrepo/ledger\n", b" refs/memrepo/later\n", 1),
+    ):
+        next_one.write_bytes(newer)
+        with pytest.raises(ProcessFailedError, match=f"{next_one.name} was written by a newer memrepo"):
+            run_the_document(system, tmp_path)
+        assert not (tmp_path / "agent-42.git").exists()
+    next_one.unlink()

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError
+from memrepo.errors import (
+    InvalidRequestError,
+    MemoryDamagedError,
+    MemoryRepoError,
+    StoreUnavailableError,
+    WorkerOutdatedError,
+)
 from memrepo_worker.cli.checks import NotFitError
 from memrepo_worker.git.command import GitError
-from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.journal.entry import JournalUnreadableError, NewerJournalError
 from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.repos.cache import CacheUnusableError
 from memrepo_worker.store.interface import StoreError
@@ -17,7 +23,7 @@ from memrepo_worker.store.open import StoreUrlError
 Failure = (
     NotFitError,
     GitError,
-    JournalDamagedError,
+    JournalUnreadableError,
     LegacyLayoutError,
     CacheUnusableError,
     StoreError,
@@ -36,7 +42,10 @@ def translating_failures() -> Iterator[None]:
 
 def failure_of(error: BaseException) -> MemoryRepoError:
     """Return what a command ends with because of an error; the kind is its cause's where it only passes that on."""
-    return _kind_of(error)(" ".join(str(error).split()))  # git's own words may take several lines
+    told = " ".join(str(error).split())  # git's own words may take several lines
+    if isinstance(error, NewerJournalError):
+        told += ": a newer memrepo wrote it, upgrade this one"
+    return _kind_of(error)(told)
 
 
 def _kind_of(error: BaseException) -> type[MemoryRepoError]:
@@ -44,6 +53,8 @@ def _kind_of(error: BaseException) -> type[MemoryRepoError]:
         return _kind_of(error.__cause__)
     if isinstance(error, MemoryRepoError):
         return type(error)
+    if isinstance(error, JournalUnreadableError):
+        return WorkerOutdatedError if isinstance(error, NewerJournalError) else MemoryDamagedError
     if isinstance(error, StoreUrlError):
         return InvalidRequestError
     if isinstance(error, StoreError) and not isinstance(error.__cause__, ModuleNotFoundError):

@@ -29,7 +29,7 @@ from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
 from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.journal.entry import JournalUnreadableError
 from memrepo_worker.migration.adoption import Adopter, Adoption
 from memrepo_worker.migration.contents import RefusedNames
 from memrepo_worker.migration.legacy import LegacyLayoutError
@@ -47,7 +47,7 @@ _CONNECTIONS = 16
 
 _BROKEN = (
     LegacyLayoutError,
-    JournalDamagedError,
+    JournalUnreadableError,
     GitError,
     MemoryRepoError,
     RefusedError,

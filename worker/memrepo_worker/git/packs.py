@@ -24,6 +24,7 @@ STORED = 0
 """zlib's level for what stays here: 200 files of 2 KB are read in 2.5 ms instead of 4.5."""
 
 _LARGE_OFFSET = 0x80000000
+_OBJECT_BYTES_MIN = 9  # a byte of header, and what zlib makes of nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +147,15 @@ def object_count(pack: bytes) -> int:
     """Return how many objects a pack holds.
 
     Raises:
-        ValueError: it is no pack of version 2 or 3.
+        ValueError: it is no pack of version 2 or 3, or claims more objects than fit into its bytes.
     """
     if len(pack) < HEADER_BYTES + TRAILER_BYTES:
         raise ValueError("a pack of fewer than 32 bytes")
     magic, version, count = _HEADER.unpack_from(pack)
     if magic != b"PACK" or version not in (2, 3):
         raise ValueError("not a git pack of version 2 or 3")
+    if count * _OBJECT_BYTES_MIN > len(pack) - HEADER_BYTES - TRAILER_BYTES:
+        raise ValueError("a pack that claims more objects than fit into it")
     return int(count)
 
 

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
-from memrepo_worker.git.bundles import Bundle, NotABundleError, decode_bundle, encode_bundle
-from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo.limits import KIB
+from memrepo_worker.git.bundles import (
+    Bundle,
+    BundleVersionError,
+    NotABundleError,
+    decode_bundle,
+    encode_bundle,
+)
+from memrepo_worker.git.objects import GitObject, Kind, object_id, printable
 from memrepo_worker.git.packs import encode_pack, is_whole, object_count
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
+from memrepo_worker.journal.refs import fault_of_refs
 
 LEDGER_REF = "refs/memrepo/ledger"
 HEAD_BRANCH = "refs/heads/main"
-REFS_MAX = 256
+_OURS = "refs/memrepo/"
+_KINDS = ("refs/heads/", "refs/tags/")
+
+HEADER_BYTES_MAX = 256 * KIB
+"""How long an entry's header may be: all refs that there may be, and some 4,000 commits that it builds on."""
 
 
-class JournalDamagedError(Exception):
-    """The journal in the store is not what memrepo wrote: a gap, a broken entry, an object that is missing.
+class JournalUnreadableError(Exception):
+    """The journal in the store cannot be read.
 
-    ``seq`` is the entry where it was found, or the base of that number.
+    ``seq`` is the entry where that was found, or the base of that number.
     """
 
     def __init__(self, message: str, seq: int = 0, *, in_base: bool = False) -> None:
@@ -26,9 +39,17 @@ class JournalDamagedError(Exception):
         self.seq = seq
         self.in_base = in_base
 
-    def within_base(self) -> JournalDamagedError:
+    def within_base(self) -> Self:
         """Return the error for the base of that number."""
-        return JournalDamagedError(str(self), self.seq, in_base=True)
+        return type(self)(str(self), self.seq, in_base=True)
+
+
+class JournalDamagedError(JournalUnreadableError):
+    """It is not what memrepo writes: a gap, a broken entry, an object that is missing or that none may be."""
+
+
+class NewerJournalError(JournalUnreadableError):
+    """It is what a newer memrepo writes: this one does not know what it would pass over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +85,38 @@ def encode_entry(
 
 
 def decode_entry(seq: int, data: bytes) -> Entry:
-    """Return an entry's parts.
+    """Return an entry's parts, held against the rules for what is written: ids, names and number of its refs.
 
     Raises:
+        NewerJournalError: it has what this version does not know.
         JournalDamagedError: the bytes are no entry.
     """
     try:
-        bundle: Bundle = decode_bundle(data)
+        bundle: Bundle = decode_bundle(data, HEADER_BYTES_MAX)
         object_count(bundle.pack)
+    except BundleVersionError as error:
+        raise NewerJournalError(f"entry {seq} is none of this version: {error}", seq) from error
     except (NotABundleError, ValueError) as error:
         raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
     if not is_whole(bundle.pack):
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
-    ledger_sha = bundle.refs.get(LEDGER_REF)
-    if ledger_sha is None:
+    refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_KINDS)}
+    _check_names(seq, bundle.refs, refs)
+    return Entry(seq, data, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], bundle.pack)
+
+
+def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -> None:
+    """Check which names a header has, and those of the branches and tags among them."""
+    for name in header.keys() - refs.keys() - {LEDGER_REF, "HEAD"}:
+        if name.startswith(_OURS):
+            raise NewerJournalError(
+                f"entry {seq} names {printable(name)!r}, which this version does not know", seq
+            )
+        raise JournalDamagedError(f"entry {seq} names a ref that is neither a branch nor a tag", seq)
+    if LEDGER_REF not in header:
         raise JournalDamagedError(f"entry {seq} has no ledger", seq)
-    refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(("refs/heads/", "refs/tags/"))}
-    return Entry(seq, data, refs, bundle.prerequisites, ledger_sha, bundle.pack)
+    if "HEAD" in header and header["HEAD"] != refs.get(HEAD_BRANCH):
+        raise JournalDamagedError(f"entry {seq} has a HEAD that is not at main", seq)
+    fault = fault_of_refs(frozenset(refs))
+    if fault is not None:
+        raise JournalDamagedError(f"entry {seq} {fault}", seq)

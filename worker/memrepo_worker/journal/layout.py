@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ENTRY = re.compile(r"journal/(\d{20})\.bundle\Z")
-_BASE = re.compile(r"base/(\d{20})\.bundle\Z")
-_ACCELERATOR = re.compile(r"(?:base/|segment/\d{20}-)(\d{20})\.(?:bundle|idx)\Z")
+_ENTRY = re.compile(r"journal/([0-9]{20})\.bundle\Z")
+_BASE = re.compile(r"base/([0-9]{20})\.bundle\Z")
+SEQ_MAX = 10**15
+"""A number that no journal comes to: with one above it, nothing can follow."""
+
+_ACCELERATOR = re.compile(r"(?:base/|segment/[0-9]{20}-)([0-9]{20})\.(?:bundle|idx)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,11 @@ class Layout:
         return self.base(seq) if in_base else self.entry(seq)
 
     def entry_seq(self, key: str) -> int | None:
-        """Return the number of the entry that a key names, or None for any other key."""
+        """Return the number of the entry that a key names, or None for any other key; it may be any of 20 digits."""
         return self._number(_ENTRY, key)
 
     def base_seq(self, key: str) -> int | None:
-        """Return the number of the base that a key names, or None for any other key."""
+        """Return the number of the base that a key names, or None for any other key; it may be any of 20 digits."""
         return self._number(_BASE, key)
 
     def accelerator_seq(self, key: str) -> int | None:

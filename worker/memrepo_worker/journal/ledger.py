@@ -9,8 +9,10 @@ line must be kept; ``detail`` is the error's message and details as JSON without
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 from memrepo.errors import MemoryRepoError, from_wire
@@ -22,6 +24,12 @@ UNCHANGED = "unchanged"
 DELETED = "deleted"
 DONE = "done"
 _SUCCESSES = {COMMITTED, UNCHANGED, DELETED, DONE}
+
+_LINE = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9_-]{7,63}) ([0-9a-f]{32}) ([A-Za-z]{1,64}) ([0-9a-f]{40}) ([0-9]{1,12}\.[0-9]{3})"
+    r"(?: (\{.*\}))?\n\Z"
+)
+_DETAILS: Mapping[str, type] = {"message": str, "details": dict, "new_branch": bool}
 
 BRANCH_BEGUN: Mapping[str, Any] = {"new_branch": True}
 """The detail of a commit that began its branch: no commit shows that later, and who asks again gets the same answer."""
@@ -72,14 +80,26 @@ def decode_lines(data: bytes) -> tuple[LedgerLine, ...]:
     Raises:
         ValueError: it is not one.
     """
-    return tuple(_decode_line(line) for line in data.decode().split("\n") if line)
+    return tuple(_decoded(data))
 
 
-def _decode_line(text: str) -> LedgerLine:
-    request_id, digest, verdict, sha, enqueued_at, *rest = text.split(" ", 5)
-    return LedgerLine(
-        request_id, digest, verdict, float(enqueued_at), sha, read_json(rest[0]) if rest else {}
-    )
+def _decoded(data: bytes) -> Iterator[LedgerLine]:
+    for number, line in enumerate(BytesIO(data), start=1):
+        found = _LINE.match(line.decode())
+        if found is None:
+            raise ValueError(f"line {number} of a ledger is no such line")
+        request_id, digest, verdict, sha, enqueued_at, rest = found.groups()
+        detail = _detail(rest, number) if rest else {}
+        yield LedgerLine(request_id, digest, verdict, float(enqueued_at), sha, detail)
+
+
+def _detail(text: str, number: int) -> Mapping[str, Any]:
+    detail = read_json(text)
+    if not isinstance(detail, dict) or any(
+        not isinstance(detail.get(name, kind()), kind) for name, kind in _DETAILS.items()
+    ):
+        raise ValueError(f"line {number} of a ledger has a detail of another form")
+    return detail
 
 
 class Ledger:

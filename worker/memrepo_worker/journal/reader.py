@@ -11,11 +11,18 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry
-from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.entry import (
+    Entry,
+    JournalDamagedError,
+    JournalUnreadableError,
+    decode_entry,
+)
+from memrepo_worker.journal.layout import SEQ_MAX, Layout
 from memrepo_worker.store.interface import NotThereError, Store
 
 _LOOKS_MAX = 3
+_GAP_MAX = 1_000_000
+"""With so many entries missing before it, it is the one after the gap that does not belong there."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,12 +72,13 @@ class JournalReader:
 
         Raises:
             JournalDamagedError: it has a gap or a broken entry, also on looking again.
+            NewerJournalError: after its newest base it has what this version does not know.
             UnavailableError, RefusedError: the store cannot be read.
         """
         for _ in range(_LOOKS_MAX - 1):
             try:
                 return self._open_once()
-            except (JournalDamagedError, LocalCopyStaleError, NotThereError):
+            except (JournalUnreadableError, LocalCopyStaleError, NotThereError):
                 # A delete or a fold may have moved things between two requests.
                 continue
         try:
@@ -88,9 +96,13 @@ class JournalReader:
 
         Raises:
             LocalCopyStaleError: entry ``seq`` is gone, or one after it was replaced by a marker.
+            JournalDamagedError, NewerJournalError: one after it cannot be read.
         """
-        seqs = self._listed_after(seq - 1)
-        if seqs[:1] != [seq]:
+        try:
+            seqs = self._listed_from(seq)
+        except JournalDamagedError as error:
+            raise LocalCopyStaleError(str(error)) from error
+        if not seqs:
             raise LocalCopyStaleError(f"entry {seq} is not there any more")
         return tuple(self._all(self._entry, seqs[1:]))
 
@@ -110,36 +122,55 @@ class JournalReader:
         return True
 
     def _open_once(self) -> Opening:
-        seqs = [self.layout.base_seq(item.key) for item in self.store.list(self.layout.bases)]
-        newest = max((seq for seq in seqs if seq is not None), default=0)
+        newest = self._newest_base()
         base = self.executor.submit(self._base, newest) if newest else None
         entries = self._entries_after(newest)
         return Opening(base.result() if base else None, entries)
+
+    def _newest_base(self) -> int:
+        """Return the number of the newest base, 0 where there is none."""
+        listed = [self.layout.base_seq(item.key) for item in self.store.list(self.layout.bases)]
+        seqs = [seq for seq in listed if seq is not None]
+        wrong = next((seq for seq in seqs if not 0 < seq <= SEQ_MAX), None)
+        if wrong is not None:
+            raise JournalDamagedError(f"no base has the number {wrong}", wrong, in_base=True)
+        return max(seqs, default=0)
 
     def _base(self, seq: int) -> Entry:
         data = self.store.get(self.layout.base(seq)).data
         try:
             return decode_entry(seq, data)
-        except JournalDamagedError as error:
+        except JournalUnreadableError as error:
             raise error.within_base() from error
 
-    def _entries_after(self, seq: int) -> tuple[Entry, ...]:
-        return tuple(self._all(self._entry, self._listed_after(seq)))
+    def _entries_after(self, base: int) -> tuple[Entry, ...]:
+        """Return the entries after a base, 0 for all; the entry that the base ends with is there, too."""
+        if base:
+            seqs = self._listed_from(base)
+            if seqs[:1] != [base]:
+                raise JournalDamagedError(
+                    f"base {base} stands for entries up to one that is not there", base, in_base=True
+                )
+            return tuple(self._all(self._entry, seqs[1:]))
+        return tuple(self._all(self._entry, self._listed_from(1)))
 
-    def _listed_after(self, seq: int) -> list[int]:
-        """Return the numbers of the entries after ``seq``, which follow on it without a gap."""
-        start_after = self.layout.entry(seq) if seq else ""
+    def _listed_from(self, first: int) -> list[int]:
+        """Return the numbers of the entries from ``first`` on, without a gap; none where that one is not there."""
+        start_after = self.layout.entry(first - 1) if first > 1 else ""
         listed = [
             self.layout.entry_seq(item.key) for item in self.store.list(self.layout.journal, start_after)
         ]
         seqs = [found for found in listed if found is not None]
-        if seqs != list(range(seq + 1, seq + 1 + len(seqs))):
-            present = {seq, *seqs}
-            missing = next(number for number in range(seq + 1, max(present) + 2) if number not in present)
-            raise JournalDamagedError(
-                f"{self.layout.journal} has a gap: entry {missing} is not there", missing
-            )
+        for expected, found in enumerate(seqs, start=first):
+            if found != expected:
+                raise self._out_of_order(expected, found)
         return seqs
+
+    def _out_of_order(self, expected: int, found: int) -> JournalDamagedError:
+        """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
+        missing = f"{self.layout.journal} has a gap: entry {expected} is not there, and {found} is"
+        is_stray = not expected < found < expected + _GAP_MAX
+        return JournalDamagedError(missing, found if is_stray else expected)
 
     def _entry(self, seq: int) -> Entry:
         data = self.store.get(self.layout.entry(seq)).data

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from memrepo.errors import InvalidRequestError
 from memrepo.validation.names import PathSet
 from memrepo.validation.values import check_branch
+from memrepo_worker.git.objects import printable
+
+REFS_MAX = 256
+"""How many branches and tags a memory may have."""
 
 
 class RefNames:
@@ -37,3 +42,19 @@ class RefNames:
         if fault is None:
             self._paths.add(name)
         return fault
+
+
+@lru_cache(maxsize=64)
+def fault_of_refs(names: frozenset[str]) -> str | None:
+    """Say what is wrong with the names of a memory's branches and tags, or None.
+
+    Kept for the last that were asked about: one entry after another has the same ones.
+    """
+    if len(names) > REFS_MAX:
+        return f"has {len(names)} branches and tags, over {REFS_MAX}"
+    beside = RefNames()
+    for name in sorted(names):
+        fault = beside.add(name)
+        if fault is not None:
+            return f"has {printable(name)!r}, which {fault}"
+    return None

@@ -16,10 +16,10 @@ from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
-from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.reader import JournalReader, Opening
+from memrepo_worker.journal.refs import REFS_MAX
 from memrepo_worker.migration.contents import RefusedNames, look_at, require_unpacked
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs, settle_refs
 from memrepo_worker.migration.pack_repository import (

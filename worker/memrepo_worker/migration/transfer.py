@@ -16,11 +16,11 @@ from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA, printable
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
-from memrepo_worker.journal.entry import HEAD_BRANCH, REFS_MAX
+from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.reader import JournalReader
-from memrepo_worker.journal.refs import RefNames
+from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.migration.contents import Contents, RefusedNames, look_at
 from memrepo_worker.migration.pack_repository import (
     entry_of,

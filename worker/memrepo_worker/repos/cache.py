@@ -77,7 +77,7 @@ class RepoCache:
         for repo in repos:
             try:
                 repo.save()
-            except OSError:
+            except Exception:  # noqa: BLE001 - whatever is wrong with one, the others are saved
                 shutil.rmtree(repo.path.parent, ignore_errors=True)
         self._spare.clear()
         self._lock_file.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from memrepo.clock import Backoff
-from memrepo.errors import MemoryDamagedError, RepoNotFoundError, WorkerFaultError
+from memrepo.errors import MemoryDamagedError, RepoNotFoundError, WorkerFaultError, WorkerOutdatedError
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome, PendingCreate
 from memrepo_worker.logs import log
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Requests = tuple[Request, ...]
 
-NOT_IN_THE_LEDGER = (WorkerFaultError, MemoryDamagedError, RepoNotFoundError)
+NOT_IN_THE_LEDGER = (WorkerFaultError, WorkerOutdatedError, MemoryDamagedError, RepoNotFoundError)
 """Verdicts that nothing in the store remembers: until they are told, no later request of the agent may be begun."""
 
 _IDS_SHOWN_MAX = 10

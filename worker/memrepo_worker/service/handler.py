@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memrepo.errors import MemoryDamagedError
+from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitUnusableError
 from memrepo_worker.group import Group, Outcome
-from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
@@ -35,7 +35,8 @@ class Service:
         A local copy that turns out to be damaged, or that the journal does not follow on, is thrown away and opened
         anew, once; so is one that the machine does not let us use (a full disk, no right, no git), after idle ones
         have made room. If that helps as little, the group is served from a copy outside the cache folder, made for
-        it alone. What is wrong with the journal when it was opened anew is wrong in the store, and told so.
+        it alone. What is wrong with the journal when it was opened anew is wrong in the store, and told so; so is what
+        a newer memrepo wrote.
 
         Raises:
             UnavailableError: also when the machine's trouble leaves no place to open a repository: nothing was told
@@ -47,6 +48,9 @@ class Service:
             except JournalDamagedError as error:
                 held.drop()
                 return [self._damaged(group, error)] * len(group.requests)
+            except NewerJournalError as error:
+                held.drop()
+                return [self._newer(group, error)] * len(group.requests)
 
     def _settle(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
         warm = held.is_warm
@@ -110,11 +114,7 @@ class Service:
         Raises:
             UnavailableError: the store is not the one that it was, or an entry of these requests may be on its way.
         """
-        self.dependencies.confirm_store()
-        layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        key = layout.place_of(error.seq, in_base=error.in_base)
-        if group.create.may_land:
-            raise UnavailableError(f"the journal is damaged at {key}, and an answer was lost") from error
+        key = self._key_of(group, error, "damaged")
         self.dependencies.observer.count("journal.damaged")
         message = f"the journal of {group.agent} is damaged at {key}"
         log(logger, logging.ERROR, "journal.damaged", message, {"agent": str(group.agent), "key": key})
@@ -123,6 +123,31 @@ class Service:
             "object from a backup, then send the request again, with the same id if you like",
             {"key": key},
         )
+
+    def _newer(self, group: Group, error: NewerJournalError) -> WorkerOutdatedError:
+        """Return the verdict on requests of an agent whose journal a newer memrepo wrote; nothing was changed.
+
+        Raises:
+            UnavailableError: as above.
+        """
+        key = self._key_of(group, error, "newer than this worker")
+        self.dependencies.observer.count("journal.newer")
+        message = f"the journal of {group.agent} was written by a newer memrepo at {key}: upgrade this worker"
+        log(logger, logging.ERROR, "journal.newer", message, {"agent": str(group.agent), "key": key})
+        return WorkerOutdatedError(
+            f"the memory of {group.agent} was written by a newer memrepo: upgrade the workers, then send the request "
+            f"again, with the same id if you like ({error}); nothing was changed",
+            {"key": key},
+        )
+
+    def _key_of(self, group: Group, error: JournalUnreadableError, what: str) -> str:
+        """Return the key at which a journal cannot be read, where it is right to tell that."""
+        self.dependencies.confirm_store()
+        layout = Layout.of(group.agent.org_id, group.agent.agent_id)
+        key = layout.place_of(error.seq, in_base=error.in_base)
+        if group.create.may_land:
+            raise UnavailableError(f"the journal is {what} at {key}, and an answer was lost") from error
+        return key
 
     def close(self) -> None:
         """Write what waits in memory to the cache folder and let it go."""

@@ -11,6 +11,7 @@ from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import Bounds
 from memrepo_worker.group import Lease
+from memrepo_worker.journal.entry import NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import clean
@@ -63,6 +64,7 @@ class Opener:
         Raises:
             UnavailableError: the store does not say what is the newest.
             JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
+            NewerJournalError: the store holds what a newer memrepo wrote; there is no local copy any more.
         """
         repo = self._held.find()
         now_s = self._dependencies.monotonic()
@@ -115,8 +117,8 @@ class Opener:
             repo.trust = repo.trust.verified()
         try:
             entries = self._journal.since(state.seq)
-        except LocalCopyStaleError:
-            return False
+        except (LocalCopyStaleError, NewerJournalError):
+            return False  # what is not understood may have taken away what is here
         if any(not entry.refs for entry in entries):
             return False  # deleted meanwhile: a deleted repository's objects must not stay readable
         repo.absorb(entries)

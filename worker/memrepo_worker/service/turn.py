@@ -20,6 +20,7 @@ from memrepo_worker.bounds import WALK_ENTRIES
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
+from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
@@ -52,7 +53,10 @@ class Turn:
         repo = self._current()
         draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft):
+            taken = repo.state.seq + 1
             repo = self._current()
+            if repo.state.seq < taken:
+                raise JournalDamagedError(f"entry {taken} is taken, and no listing shows it", taken)
             draft, pending = self._draft(repo)
         outcomes = [
             self._outcome(request, pending, repo)

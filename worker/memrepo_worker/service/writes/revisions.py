@@ -11,9 +11,8 @@ from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.group import Agent
-from memrepo_worker.journal.entry import REFS_MAX
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
-from memrepo_worker.journal.refs import RefNames
+from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
