@@ -40,14 +40,22 @@ def memrepo(
 
     ``program`` is another environment's command.
     """
-    out, err = folder / "stdout", folder / "stderr"
-    process = _start((program, *arguments), folder, env, out, err)
-    try:
+    with running(*arguments, folder=folder, env=env, program=program) as process:
         code = process.wait(timeout_s)
+    return Ended(code, (folder / "stdout").read_text(), (folder / "stderr").read_text())
+
+
+@contextmanager
+def running(
+    *arguments: str, folder: Path, env: Mapping[str, str] | None = None, program: str = MEMREPO
+) -> Iterator[Process]:
+    """Run a command until the block ends; what it says goes to the files ``stdout`` and ``stderr`` of ``folder``."""
+    process = _start((program, *arguments), folder, env, folder / "stdout", folder / "stderr")
+    try:
+        yield process
     finally:
         process.kill()
         process.wait()
-    return Ended(code, out.read_text(), err.read_text())
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,10 @@ class Up:
     def child(self, name: str) -> psutil.Process:
         """Return one of its children by its part in the system."""
         return next(child for child in self.tree if child.pid == self.told["pids"][name])
+
+    def log(self, name: str) -> Path:
+        """Return where one of its children writes."""
+        return self.stderr.parent / "memrepo-data" / "run" / f"{name}.log"
 
     def runs(self, name: str) -> bool:
         """Tell whether one of its children still runs."""

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import re
+import signal
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 
-from memrepo import MemoryRepos
+from memrepo import MemoryRepos, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo_worker.replay.plan import Plan
 from memrepo_worker.replay.source import SourceRepository
 from memrepo_worker.replay.verify import Verifier
+from tests.support.commands import running
 from tests.support.replaying import replay, report
 from tests.support.seeded_repository import LEFT_OUT, write_seeded_repository
 from tests.support.stock_git import empty_repository, git, restore, stock_git
 from tests.support.systems import System
+from tests.support.waiting import wait_for
 
 COMMITS = 500
 _NUMBERS = count(1)
@@ -153,3 +159,30 @@ def test_a_difference_is_noticed(
 
     assert verdicts(shas) == ["same tree"] * 3
     assert verdicts([shas[0], tampered, shas[2]]) == ["same tree", "different", "same tree"]
+
+
+def test_ctrl_c_says_what_is_there_now(
+    system: System, memories: MemoryRepos, seeded: Path, agent: str, tmp_path: Path
+) -> None:
+    worker = psutil.Process(system.worker_pid)
+    env = {"MEMREPO_BROKER_URL": system.broker_url}
+    memory = memories.repo(org_id="replay", agent_id=agent)
+
+    def begun() -> bool:
+        with suppress(RepoNotFoundError):
+            return bool(memory.get_head_sha().result(timeout_s=20))
+        return False
+
+    with running("replay", str(seeded), "--agent", agent, folder=tmp_path, env=env) as process:
+        wait_for(begun, "the first commit")
+        worker.suspend()
+        try:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(30)
+        finally:
+            worker.resume()
+    told = (tmp_path / "stderr").read_text()
+
+    assert code == 130
+    assert re.search(rf"Interrupted after \d+ of {COMMITS} commits: what was sent stays", told)
+    assert f"memrepo delete replay {agent}" in told

@@ -125,6 +125,7 @@ def test_doctor_names_everything_that_is_wrong_at_once(env: dict[str, str], tmp_
         "cache": True,
         "broker": True,
         "store": False,
+        "workers": True,
     }
 
 
@@ -132,5 +133,6 @@ def test_doctor_is_content_where_a_worker_can_serve(env: dict[str, str], tmp_pat
     ended = memrepo("doctor", folder=tmp_path, env=env)
 
     assert ended.code == 0
-    assert ended.stdout.count("ok ") == 5
+    assert ended.stdout.count("ok ") == 6
+    assert "workers  none serves this broker now: start one with `memrepo worker`" in ended.stdout
     assert list((tmp_path / "store").rglob("*probe*/*")) == []

@@ -73,8 +73,8 @@ def test_a_broken_one_does_not_keep_the_others_from_being_adopted(run: Run, lega
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
         run("adopt", "--all")
 
-    assert "was adopted before" in run("adopt", "acme", "a")
-    assert "was adopted before" in run("adopt", "acme", "c")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "a")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "c")
 
 
 def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(
@@ -85,8 +85,8 @@ def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(
     with pytest.raises(ProcessFailedError, match="1 of 3 could not be adopted"):
         run("adopt", "--all")
 
-    assert "was adopted before" in run("adopt", "acme", "b")
-    assert "was adopted before" in run("adopt", "acme", "c")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "b")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "c")
 
 
 class StoreThatRefusesOneKey(StoreDecorator):
@@ -110,8 +110,8 @@ def test_a_key_that_the_store_refuses_does_not_keep_the_others_from_being_adopte
     assert "BROKEN  acme/b: " in told.stdout
     assert "access to acme/b/repo.git/HEAD is denied (AccessDenied)" in told.stdout
     assert "1 of 3 could not be adopted" in told.stderr
-    assert "was adopted before" in run("adopt", "acme", "a")
-    assert "was adopted before" in run("adopt", "acme", "c")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "a")
+    assert "has a memory already, nothing to adopt" in run("adopt", "acme", "c")
 
 
 def test_a_memory_goes_out_and_in_again(run: Run, legacy_store: LocalStore, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_part_that_dies_takes_the_rest_along_and_is_named(tmp_path: Path, name
         assert running.process.wait(40) == 1
         assert running.left_running() == []
         told = json.loads(running.stderr.read_text())["error"]
-        assert told["message"].startswith(f"the {name} ended by itself")
+        assert told["message"] == f"the {name} was killed by SIGKILL. Its log is {running.log(name)}"
 
 
 def test_when_it_is_killed_itself_its_parts_end_too_and_the_data_can_be_used_again(tmp_path: Path) -> None:
@@ -256,3 +256,18 @@ def test_a_folder_of_any_name_keeps_the_broker(tmp_path: Path) -> None:
     with up(strange) as running:
         remember(running, "likes tea\n")
         assert (strange / "memrepo-data" / "broker" / "appendonlydir").is_dir()
+
+
+def test_another_store_than_the_brokers_is_refused_with_what_can_be_done(tmp_path: Path) -> None:
+    with up(tmp_path) as first:
+        remember(first, "likes tea\n")
+        first.process.terminate()
+        assert first.process.wait(40) == 0
+
+    other = {"MEMREPO_STORE_URL": (tmp_path / "another").as_uri()}
+    ended = memrepo("up", "--port", "0", folder=tmp_path, env=other)
+
+    assert ended.code == 4
+    assert "was used with another store" in ended.stderr
+    assert "give another folder with --data" in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -14,6 +14,8 @@ from typing import TypeVar
 import click
 
 from memrepo.cli.common import client, json_option, settings_here
+from memrepo.cli.ending import CommandError
+from memrepo.cli.interrupt import INTERRUPTED
 from memrepo.cli.numbers import WholeNumber
 from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
@@ -75,10 +77,24 @@ def _replay(
     sender = Sender(repo, source, Plan(limits, source.size))
     verifier = Verifier(repo, Plan(limits, source.size), source)
     begun = time.monotonic()
-    shas = list(_shown("replaying", sender.send(history), len(history), show=show))
+    shas: list[str] = []
+    try:
+        shas.extend(_shown("replaying", sender.send(history), len(history), show=show))
+    except KeyboardInterrupt:
+        raise _interrupted(repo, len(shas), len(history)) from None
     seconds = time.monotonic() - begun
     verdicts = list(_shown("comparing", verifier.verify(history, shas), len(history), show=show))
     return report_on(f"{repo.org_id}/{repo.agent_id}", sender, history, shas, verdicts, seconds)
+
+
+def _interrupted(repo: MemoryRepo, replayed: int, total: int) -> CommandError:
+    """Say what is there now: a part of the history, under a name that is not new any more."""
+    whose = f"{repo.org_id} {repo.agent_id}"
+    message = (
+        f"Interrupted after {replayed} of {total} commits: what was sent stays, and what is under way may follow. "
+        f"To begin anew, run memrepo delete {whose}"
+    )
+    return CommandError("Interrupted", message, INTERRUPTED, {"replayed": replayed, "commits": total})
 
 
 def _require_new(repo: MemoryRepo) -> None:

@@ -227,7 +227,7 @@ def _tell(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bo
 
 def _line(report: Adoption) -> str:
     if report.already:
-        return f"{report.agent}: was adopted before"
+        return f"{report.agent}: has a memory already, nothing to adopt"
     recovered = "".join(f", {count} recovered on {name}" for name, count in report.recovered.items())
     size = ", ".join(
         (

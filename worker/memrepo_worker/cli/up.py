@@ -99,7 +99,7 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     except SystemStartError as error:
         raise MemoryRepoError(str(error)) from error
     if dead is not None:
-        raise MemoryRepoError(f"the {dead.name} ended by itself. {dead.log} ends with:\n{dead.last_words()}")
+        raise MemoryRepoError(dead.end)
 
 
 def _plan(data: Path, port: int | None) -> SystemPlan:

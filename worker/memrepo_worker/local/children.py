@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,14 @@ class Child:
     def dead(self) -> bool:
         """Whether it has ended."""
         return self.process.poll() is not None
+
+    @property
+    def end(self) -> str:
+        """How it ended by itself, and what its log says of that; one that was killed had no time to say anything."""
+        code = self.process.poll()
+        if code is not None and code < 0:
+            return f"the {self.name} was killed by {signal.Signals(-code).name}. Its log is {self.log}"
+        return f"the {self.name} ended by itself. {self.log} ends with:\n{self.last_words()}"
 
     def last_words(self, lines: int = 5) -> str:
         """Return the end of its log."""

@@ -16,13 +16,17 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from memrepo.cli.up_state import announced
-from memrepo.redis.address import parse_redis_url
+from memrepo.redis.address import masked, parse_redis_url
 from memrepo.redis.celery_app import OwnCelery
 from memrepo_worker.local.broker import EmbeddedBroker
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK
 from memrepo_worker.local.ports import HOST, PortTakenError, PortWish
 from memrepo_worker.processes import Processes
+from memrepo_worker.queues.leases.agreement import recorded_store
+from memrepo_worker.queues.reach import reaching
+from memrepo_worker.store.identity import read_identity
+from memrepo_worker.store.open import open_store
 
 WORKER, FLOWER, GUARD = "worker", "flower", "guard"
 START_TIMEOUT_S = 60.0  # a long append-only file is read first
@@ -128,6 +132,8 @@ class _Start:
         flower_port = self.plan.flower_port.take() if _flower_is_installed() else 0
         self._guard()
         broker_url = self.plan.broker_url or self._broker(broker_port)
+        if not self.plan.broker_url:
+            self._require_its_store(broker_url)
         worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
         worker = self._worker(broker_url, worker_name)
         flower = self._flower(broker_url, flower_port) if flower_port else None
@@ -153,6 +159,18 @@ class _Start:
         child = self.children.start(BROKER, broker.arguments, self.plan.env)
         self._wait(child, lambda: broker.answering_pid() == child.process.pid)
         return broker.url
+
+    def _require_its_store(self, broker_url: str) -> None:
+        """Refuse another store than the one that this folder's broker has served: its workers would refuse it, too."""
+        store = open_store(self.plan.store_url)
+        with reaching(parse_redis_url(broker_url, "MEMREPO_BROKER_URL"), "broker") as broker:
+            recorded = recorded_store(broker)
+        if recorded is not None and recorded.id != read_identity(store):
+            raise SystemConflictError(
+                f"{self.plan.data} was used with another store, {recorded}, and not with {masked(store.name)}. Name "
+                f"that store, or give another folder with --data; or remove {self.plan.data / 'broker'}, and with it "
+                "what may still wait there"
+            )
 
     def _worker(self, broker_url: str, name: str) -> Child:
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
