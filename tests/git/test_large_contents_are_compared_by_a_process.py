@@ -1,7 +1,8 @@
-"""Large contents are compared by a process that has a limit of time, so that no other thread waits for it."""
+"""Large contents are compared by a process that has a limit of work, so that no other thread waits for it."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ import pytest
 
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.git_in_trouble import GitInTrouble
 from tests.support.writers import Writer, commit, create, writer
 
 
@@ -36,10 +38,17 @@ def test_a_large_comparison_is_made_by_a_process(one: Writer) -> None:
     assert result.additions == result.deletions > 0
 
 
-def test_a_comparison_that_takes_too_long_counts_all_lines(
-    one: Writer, monkeypatch: pytest.MonkeyPatch
+def test_a_comparison_that_takes_too_much_work_counts_all_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memrepo_worker.git.command._COMPARE_TIMEOUT_S", 0.000001)
+    git = GitInTrouble(tmp_path / "bin", str(shutil.which("git")))
+    monkeypatch.setenv("PATH", str(git.folder))
+    with writer(LocalStore(tmp_path / "store"), tmp_path / "cache") as one:
+        git.be_over_its_time()
+        assert_all_lines_count(one)
+
+
+def assert_all_lines_count(one: Writer) -> None:
     contents = [GitObject(Kind.BLOB, (b"%d\n" % number) * 60_000) for number in range(2)]
     one.ask(create(big=contents[0].data.decode()))
     one.ask(commit("next", {"big": contents[1].data.decode()}))

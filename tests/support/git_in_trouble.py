@@ -27,6 +27,10 @@ class GitInTrouble:
         """Die of SIGKILL in mid-run, as by the kernel when memory is short."""
         self._become("kill -9 $$")
 
+    def be_over_its_time(self) -> None:
+        """Die as what has used up the processor time that it was given."""
+        self._become("kill -XCPU $$")
+
     def be_slow(self) -> None:
         """Come to no end."""
         self._become("exec /bin/sleep 60")

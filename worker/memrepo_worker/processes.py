@@ -59,6 +59,9 @@ class ProcessBounds:
 
 UNBOUNDED = ProcessBounds()
 
+HOLDS_BOUNDS = hasattr(resource, "prlimit")
+"""Whether the kernel here holds another process to its bounds."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -197,7 +200,7 @@ class _Conversation:
 
 
 def _limit(pid: int, bounds: ProcessBounds) -> None:
-    if not hasattr(resource, "prlimit"):
+    if not HOLDS_BOUNDS:
         return
     with suppress(ProcessLookupError):  # it is over already
         if bounds.cpu_s is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from memrepo_worker.git.bounds import GitBounds, GitCaps
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.processes import (
+    HOLDS_BOUNDS,
     ProcessBounds,
     Processes,
     ProcessFailedError,
@@ -28,7 +29,7 @@ from memrepo_worker.processes import (
 
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
-_COMPARE_TIMEOUT_S = 5.0
+_COMPARE_CPU_S_MAX = 5
 _OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit|[Oo]ut of memory")
 _TROUBLE = re.compile(
     "|".join(
@@ -233,9 +234,22 @@ class Git:
         )
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
-        """Return the patch from one blob to another; gives up after a few seconds."""
+        """Return the patch from one blob to another; gives up after a few seconds of work.
+
+        Of work, not of time: how busy the machine is must not decide what is answered.
+
+        Raises:
+            GitOverBoundsError: it was more work.
+            GitError: as ``run``.
+        """
         arguments = ["diff", "--text", "--no-color", "--no-ext-diff", "--no-textconv", old, new]
-        return self.run(arguments, repo=ObjectFolder(repo / "objects"), timeout_s=_COMPARE_TIMEOUT_S)
+        bounds = replace(self.caps.bounds, cpu_s_max=_COMPARE_CPU_S_MAX)
+        if HOLDS_BOUNDS:
+            return self.run(arguments, repo=ObjectFolder(repo / "objects"), bounds=bounds)
+        try:
+            return self.run(arguments, repo=ObjectFolder(repo / "objects"), timeout_s=_COMPARE_CPU_S_MAX)
+        except GitTooSlowError as error:
+            raise GitOverBoundsError(str(error)) from error
 
     def commits_touching(self, repo: Path, start: str, path: str) -> list[str]:
         """Return the commits reachable from ``start`` that changed a file, newest first (``git rev-list -- path``)."""

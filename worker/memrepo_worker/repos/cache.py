@@ -6,6 +6,7 @@ kernel gives back when the process ends, however it ends. What an earlier proces
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -26,6 +27,7 @@ from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
 
 _SLOTS_MAX = 256
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
 REPOS_MAX_DEFAULT = 2000
 
 
@@ -266,12 +268,14 @@ def _take_slot(folder: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _lock(slot: Path) -> IO[bytes] | None:
-    """Lock a slot; None where a process has it, or another user made it."""
+    """Lock a slot; None where a process has it, another user made it, or its lock is no file of ours."""
     try:
         slot.chmod(0o700)  # a version before this let everybody in
         lock_file = (slot / "lock").open("wb")
-    except PermissionError:
-        return None
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            return None
+        raise
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTooSlowError, GitTroubleError
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.git.compare import Comparison, compare, is_binary, lines_of, parse_patch
 from memrepo_worker.git.objects import GitObject, TreeEntry
 from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
@@ -211,8 +211,8 @@ class WarmRepo:
     def compare(self, old: TreeEntry | None, new: TreeEntry | None) -> Comparison:
         """Compare two states of a file; None stands for "no file".
 
-        Large contents are compared by a process with a time limit, since the comparison may take time that grows with
-        the square of their length; past the limit all old lines count as removed and all new ones as added.
+        Large contents are compared by a process of limited work, since the comparison may take time that grows with the
+        square of their length; past the limit all old lines count as removed and all new ones as added.
         """
         if old is not None and new is not None and old.sha == new.sha:
             return Comparison(0, 0)
@@ -224,7 +224,7 @@ class WarmRepo:
         self._write_pack()
         try:
             return parse_patch(self._git.diff_of_blobs(self.path, old.sha, new.sha))
-        except (GitTooSlowError, GitOverBoundsError):
+        except GitOverBoundsError:
             return Comparison(lines_of(after), lines_of(before))
         except GitTroubleError:
             raise

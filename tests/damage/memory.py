@@ -1,0 +1,108 @@
+"""A memory with a warm copy that is several files, what is asked of it, and what comes of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memrepo.errors import MemoryRepoError
+from memrepo.wire.operations import OPERATIONS, build
+from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.writes import CreateBranchRequest
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.samples import SAMPLES
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, history, writer
+
+LARGE = "".join(f"{number * 7919 % 10_007}\n" for number in range(35_000))
+"""Two of it are compared by a process."""
+
+
+class MovableStore(LocalStore):
+    """A folder that keeps its name where it is copied to, so that a copied cache is still that of its memories."""
+
+    name = "file:///memories"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a worker did: its answer, the same when asked again, and all that lies in the store afterwards."""
+
+    answer: object
+    again: object
+    stored: Mapping[str, bytes]
+
+
+def request_of(operation: str) -> Request:
+    """The operation's sample, asked of our memory."""
+    request: Request = build(
+        OPERATIONS[operation].request,
+        org_id=AGENT.org_id,
+        agent_id=AGENT.agent_id,
+        request_id="asked-here",
+        enqueued_at=NOW_S,
+        **SAMPLES[operation].body,
+    )
+    return request
+
+
+def make(folder: Path) -> None:
+    """Make the memory and its warm copy, with the branch and the paths that the samples name."""
+    store = MovableStore(folder / "store")
+    with writer(store, folder / "cache") as one:
+        one.ask(create(**{"a.md": "1\n", "b.md": "2\n", "large": LARGE}, request_id="request-0"))
+        one.ask(commit("second", {"a.md": "1\n2\n", "ab.md": "x"}))
+        one.ask(build(CreateBranchRequest, **_head("branch"), name="draft"))
+    with writer(store, folder / "cache") as one:
+        one.ask(commit("on draft", {"a.md": "1\n3\n"}, branch="draft"))
+        one.ask(commit("third", {"a.md": "1\n2\n3\n", "large": LARGE + "more\n"}))
+        one.ask(history())
+
+
+def _head(request_id: str) -> dict[str, Any]:
+    return {
+        "org_id": AGENT.org_id,
+        "agent_id": AGENT.agent_id,
+        "request_id": request_id,
+        "enqueued_at": NOW_S,
+    }
+
+
+@contextmanager
+def copied(memory: Path, folder: Path) -> Iterator[Path]:
+    """A copy of the memory, for as long as it is used."""
+    shutil.copytree(memory, folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def worker_at(folder: Path) -> Iterator[Writer]:
+    """A worker over the store and the cache in a folder."""
+    with writer(MovableStore(folder / "store"), folder / "cache") as one:
+        yield one
+
+
+def ask(one: Writer, operation: str) -> object:
+    """Ask an operation's sample; an error that is told is an answer, too."""
+    (outcome,) = one.group(request_of(operation))
+    if isinstance(outcome, MemoryRepoError):
+        return type(outcome), outcome.message, outcome.details
+    return outcome
+
+
+def observe(one: Writer, folder: Path, operation: str) -> Observed:
+    """Ask twice, and look at what is stored."""
+    answer, again = ask(one, operation), ask(one, operation)
+    return Observed(answer, again, stored(folder))
+
+
+def stored(folder: Path) -> Mapping[str, bytes]:
+    """Return every object in the store. A commit is a pure function, so a healthy worker writes the same bytes."""
+    store = MovableStore(folder / "store")
+    return {line.key: store.get(line.key).data for line in store.list("")}
