@@ -119,8 +119,14 @@ def of_url(name: str, url: str, words: str) -> Cause:
 CAUSES = [
     of_broker("wrong_password", "WRONGPASS invalid username-password pair or user is disabled"),
     of_broker("no_password", "NOAUTH "),
-    of_broker("no_right_to_a_command", "NOPERM "),
-    of_broker("no_right_to_keys", "NOPERM No permissions to access a key"),
+    of_broker("no_right_to_a_command", "EVAL, EVALSHA (to give it: ACL SETUSER reader +eval +evalsha)"),
+    of_broker("no_right_to_keys", "(to give it: ACL SETUSER stranger +"),
+    Cause(
+        "no right to be told of changes",
+        lambda planted: planted.at("no_right_to_tracking"),
+        "CLIENT TRACKING (to give it: ACL SETUSER untold +client|tracking)",
+        SERVING,
+    ),
     of_broker("database_out_of_range", "DB index is out of range"),
     of_broker("tls_to_a_plain_port", "the port answers without TLS"),
     of_broker("plain_to_a_tls_port", "it speaks TLS: the URL must begin with rediss://"),

@@ -11,7 +11,7 @@ from memrepo_worker.app import build_app
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER

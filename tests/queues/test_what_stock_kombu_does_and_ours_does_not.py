@@ -26,7 +26,8 @@ from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.transport.channel import ShardContext, transport_for
+from memrepo_worker.queues.transport.channel import transport_for
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.queues.transport.scripts import POP
 from tests.support.jobs import present

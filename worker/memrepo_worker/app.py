@@ -40,7 +40,8 @@ from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.status import read_shards
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
-from memrepo_worker.queues.transport.channel import ShardContext, transport_for
+from memrepo_worker.queues.transport.channel import transport_for
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks

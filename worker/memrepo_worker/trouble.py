@@ -35,6 +35,11 @@ class LastingTrouble:
     _told_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it was met, and is not over."""
+        return self._is_there
+
     def met(
         self,
         reason: str,

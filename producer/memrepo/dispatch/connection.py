@@ -18,6 +18,7 @@ from memrepo.dispatch.durability import check_durability, is_durable
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
+from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
 from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, unacked_key
@@ -25,6 +26,7 @@ from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
+from memrepo.wire.rights import PRODUCER_ON_BROKER
 from memrepo.wire.versions import MESSAGE_VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -206,6 +208,7 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     pipeline.get(NAMES_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
     refuse_mode(hello)
+    require_rights(client, PRODUCER_ON_BROKER, settings.broker.username)
     for found in recorded:
         if isinstance(found, Exception):
             raise found

@@ -25,6 +25,7 @@ from memrepo.jobs.pending import Pending, closed, expired, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
 from memrepo.redis.reconnecting import ask_primary
+from memrepo.redis.rights import require_rights
 from memrepo.settings import Settings
 from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
@@ -32,6 +33,7 @@ from memrepo.wire.keys import REPLIES_PREFIX, record_key
 from memrepo.wire.payload import PayloadClaim
 from memrepo.wire.payload_store import FETCHED_KEPT_S, PayloadStore, result_payload
 from memrepo.wire.record import Record
+from memrepo.wire.rights import PRODUCER_ON_RESULTS
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -198,7 +200,9 @@ class Replies:
             self._closing.wait(RECONNECT_PAUSE_S)
 
     def _listen(self) -> None:
-        with self._redis().pubsub() as pubsub:
+        client = self._redis()
+        require_rights(client, PRODUCER_ON_RESULTS, self._settings.results.username)
+        with client.pubsub() as pubsub:
             pubsub.subscribe(self.channel)
             while not self._closing.is_set():
                 self._hear(pubsub)

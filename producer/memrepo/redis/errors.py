@@ -82,8 +82,8 @@ _TOO_MANY_CLIENTS = Row(Action.WAIT, "too many clients are connected")
 _TOO_MANY_FILES = Row(Action.WAIT, "too many files are open here")
 _FORGOT_SCRIPT = Row(Action.WAIT, "it has forgotten a script")
 
-_LOGIN = Row(Action.REFUSE, "check user and password in its URL")
-_RIGHTS = Row(Action.REFUSE, "its user lacks a right")
+LOGIN = Row(Action.REFUSE, "check user and password in its URL")
+RIGHTS = Row(Action.REFUSE, "its user lacks a right")
 _PROTECTED = Row(Action.REFUSE, "it takes nobody from outside without a password")
 _CLUSTER = Row(Action.REFUSE, "Redis Cluster is not supported: use one primary, with replicas or not")
 _SENTINEL = Row(Action.REFUSE, "it is a Sentinel: use the address of the primary that it watches")
@@ -111,9 +111,9 @@ _BY_CODE: Mapping[str, Row] = {
     "NOREPLICAS": _TOO_FEW_REPLICAS,
     "TRYAGAIN": _MOVING,
     "NOSCRIPT": _FORGOT_SCRIPT,
-    "WRONGPASS": _LOGIN,
-    "NOAUTH": _LOGIN,
-    "NOPERM": _RIGHTS,
+    "WRONGPASS": LOGIN,
+    "NOAUTH": LOGIN,
+    "NOPERM": RIGHTS,
     "DENIED": _PROTECTED,
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
@@ -148,8 +148,10 @@ _BY_TEXT: Mapping[str, Row] = {
     "db index is out of range": _DATABASE,
     "invalid db index": _DATABASE,
     "invalid database": _DATABASE,
-    "without any password configured": _LOGIN,
-    "no password is set": _LOGIN,
+    "without any password configured": LOGIN,
+    "no password is set": LOGIN,
+    "acl failure in script": RIGHTS,
+    "the user executing the script": RIGHTS,
     "in cluster mode": _CLUSTER,
     "do not hash to the same slot": _CLUSTER,
     "unknown command": TOO_OLD,
@@ -216,6 +218,10 @@ class NotPrimaryError(Exception):
     """The server is a replica: it would refuse what writes, and answer what reads with what was."""
 
 
+class MissingRightsError(Exception):
+    """The server's user may not do all that is needed; the message names what, and the rule that would give it."""
+
+
 class WrongModeError(Exception):
     """The server is not one that keeps our queues, but a node of a cluster or a Sentinel."""
 
@@ -239,6 +245,8 @@ def refuse_mode(hello: object) -> None:
 
 def words_of(error: BaseException) -> str:
     """Return an error's own words as one short line, without what they repeat of a command."""
+    if isinstance(error, MissingRightsError):  # ours, and whole: a rule that is cut off gives something else
+        return str(error)
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
         return error.strerror
     text = _ARGUMENTS.sub("", _PIPELINE.sub("", _text_of(error)))
@@ -271,6 +279,8 @@ def _row_of(error: BaseException) -> Row | None:
         return LIBRARY
     if isinstance(error, NotPrimaryError):
         return _NOT_PRIMARY
+    if isinstance(error, MissingRightsError):
+        return RIGHTS
     if isinstance(error, WrongModeError):
         return _SENTINEL if "sentinel" in str(error) else _CLUSTER
     return _system_row(error) if isinstance(error, OSError) else _server_row(error)

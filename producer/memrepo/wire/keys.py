@@ -9,6 +9,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
 ``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
 ``memrepo:workers``            zset    worker → until when it counts as alive (ms)
+``memrepo:withdrawn``          hash    worker → ``until reason``: lives until then (ms), and cannot deliver
 ``memrepo:sequence``           string  the last number given to a delivered message
 ``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged
 =============================  ======  =======================================================================
@@ -43,6 +44,7 @@ STORE_KEY = "memrepo:store"
 OWNERS_KEY = "memrepo:owners"
 LEASES_KEY = "memrepo:leases"
 WORKERS_KEY = "memrepo:workers"
+WITHDRAWN_KEY = "memrepo:withdrawn"
 SEQUENCE_KEY = "memrepo:sequence"
 PAYLOADS_BYTES_KEY = "memrepo:bodies:bytes"
 PAYLOADS_UNTIL_KEY = "memrepo:bodies:until"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from memrepo.clock import system_clock
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.redis.address import masked
+from memrepo.redis.rights import require_rights
+from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.queues.leases.agreement import (
     StoreRecord,
@@ -18,6 +20,7 @@ from memrepo_worker.queues.leases.agreement import (
     check_store_identity,
     claim_store,
 )
+from memrepo_worker.queues.leases.status import withdrawn_workers
 from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.identity import begin_identity, read_identity
@@ -78,10 +81,13 @@ def check_broker(settings: WorkerSettings) -> str:
     """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
     try:
         with reaching(settings.broker, "broker") as broker:
-            try_out(broker)
+            try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
+            if settings.results == settings.broker:
+                require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
             check_shards(broker, settings.shards)
             check_names(broker, settings.limits.portable_names)
             memory, persistence = broker.info("memory"), broker.info("persistence")
+            withdrawn = withdrawn_workers(broker)
     except MemoryRepoError as error:
         raise NotFitError(error.message) from error
     found = [str(settings.broker)]
@@ -91,6 +97,7 @@ def check_broker(settings: WorkerSettings) -> str:
         found.append("WARNING: its memory is full, so that it takes no requests until workers have made room")
     if memory.get("maxmemory_policy") != "noeviction":
         found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
+    found += [f"WARNING: worker {worker} cannot serve: {reason}" for worker, reason in withdrawn.items()]
     return "; ".join(found)
 
 
@@ -98,7 +105,7 @@ def check_results(settings: WorkerSettings) -> str:
     """Check that the result store takes results."""
     try:
         with reaching(settings.results, "result store") as results:
-            try_out(results)
+            try_out(results, settings.results, WORKER_ON_RESULTS)
     except MemoryRepoError as error:
         raise NotFitError(error.message) from error
     return str(settings.results)

@@ -13,7 +13,7 @@ from memrepo.cli.ending import plain
 from memrepo.cli.output import counted, show_json
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.queues.leases.agreement import check_shards, recorded_store
-from memrepo_worker.queues.leases.status import ShardStatus, read_shards
+from memrepo_worker.queues.leases.status import ShardStatus, read_shards, withdrawn_workers
 from memrepo_worker.queues.reach import reaching
 
 _HEADER = ("queue", "owner", "waiting", "in flight", "oldest waiting", "oldest in flight", "lease left")
@@ -33,10 +33,13 @@ def shards(show_all: bool, as_json: bool) -> None:
         check_shards(broker, settings.shards)
         found = read_shards(broker, settings.shards)
         store = recorded_store(broker)
+        withdrawn = withdrawn_workers(broker)
     if as_json:
         show_json([asdict(shard) for shard in found])
     else:
         click.echo(in_words(found, show_all=show_all))
+        for worker, reason in withdrawn.items():
+            click.echo(plain(f"{worker} cannot serve, so it owns nothing: {reason}"))
         if store is not None:
             click.echo(plain(f"store: {store}"))
 

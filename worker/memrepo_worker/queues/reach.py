@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -10,7 +10,8 @@ from redis import Redis, RedisError
 
 from memrepo.redis.address import RedisUrl
 from memrepo.redis.client import connect, understand
-from memrepo.redis.errors import WrongModeError, refuse_mode
+from memrepo.redis.errors import MissingRightsError, WrongModeError, refuse_mode
+from memrepo.redis.rights import Right, require_rights
 from memrepo.redis.script import Script, lua
 from memrepo.redis.trouble import Role, Server, Trouble
 
@@ -29,17 +30,18 @@ def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
     try:
         with connect(url, connect_timeout_s=REACH_TIMEOUT_S, timeout_s=REACH_TIMEOUT_S, retries=1) as client:
             yield client
-    except (RedisError, WrongModeError, OSError) as error:
+    except (RedisError, MissingRightsError, WrongModeError, OSError) as error:
         raise Trouble(Server(role, url), understand(error, url), error).error() from error
 
 
-def try_out(client: Redis) -> None:
-    """Do in small what a worker does: write and publish in a script, and ask to be told of changes.
+def try_out(client: Redis, url: RedisUrl, needed: Sequence[Right]) -> None:
+    """Do in small what a worker does (write and publish in a script), and ask whether the user has all rights needed.
 
     Raises:
         WrongModeError: it is a node of a cluster, or a Sentinel.
+        MissingRightsError: its user lacks some.
         redis.RedisError: it does not do one of these.
     """
     refuse_mode(client.execute_command("HELLO"))
+    require_rights(client, needed, url.username)
     _TRY_WRITE.run(client, [f"memrepo:probe:{uuid4().hex}"], [])
-    client.execute_command("CLIENT", "TRACKING", "OFF")  # who may not, may not turn it on

@@ -24,11 +24,13 @@ from memrepo.redis.address import masked
 from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
 from memrepo.redis.reconnecting import require_primary
 from memrepo.wire.operations import TASK_PREFIX
+from memrepo_worker.queues.leases import deliverable
 from memrepo_worker.queues.results.backend import Waiting
 from memrepo_worker.trouble import LastingTrouble
 
 if TYPE_CHECKING:
     from memrepo_worker.queues.consumer.intake import Intake
+    from memrepo_worker.queues.leases.deliverable import Deliverable
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +117,9 @@ class MemrepoConsumer(Consumer):
     intake: Intake
     """Set by that step of ours."""
 
+    deliverable: Deliverable
+    """Set by the step that owns the keeper."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._away = LastingTrouble(logger, "broker.trouble")
         self._refused = LastingTrouble(logger, "broker.refuses")
@@ -151,6 +156,7 @@ class MemrepoConsumer(Consumer):
         What the server refuses, a new connection does not mend: it is tried again slowly, until somebody does.
         """
         meaning = meaning_of(exc)
+        self.deliverable.meet(deliverable.CONNECTION, meaning)
         if meaning.action is Action.CONNECT_ANEW:
             self._away.met(f"{self._broker} is away: {meaning.reason}", cause=exc)
         else:
@@ -164,7 +170,9 @@ class MemrepoConsumer(Consumer):
         return super().loop_args()
 
     def _note_away(self, error: BaseException, interval_s: float) -> None:
-        reason = f"{self._broker} is away: {meaning_of(error).reason}"
+        meaning = meaning_of(error)
+        self.deliverable.meet(deliverable.CONNECTION, meaning)
+        reason = f"{self._broker} is away: {meaning.reason}"
         self._away.met(reason, f"next try in {interval_s:.1f} s", {"next_try_s": interval_s}, error)
 
     def update_strategies(self) -> None:

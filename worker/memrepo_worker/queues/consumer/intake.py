@@ -19,7 +19,7 @@ from memrepo_worker.queues.consumer.events import TaskEvents
 from memrepo_worker.queues.consumer.responder import Responder
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
 from memrepo_worker.queues.results.payloads import Payloads
-from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import read_tag
 from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds

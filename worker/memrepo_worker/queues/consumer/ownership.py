@@ -18,7 +18,7 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.task_request import RequestTicket
 from memrepo_worker.queues.leases.keeper import Keeper
-from memrepo_worker.queues.transport.channel import ShardContext
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import shard_of_queue
 from memrepo_worker.scheduling.mailbox import Mailbox
 from memrepo_worker.settings import WorkerSettings
@@ -68,7 +68,10 @@ class Ownership(bootsteps.StartStopStep):
             new_token=new_token,
             observer=shard_context.observer,
             show_alive=show_alive,
+            deliverable=shard_context.deliverable,
+            running_kept_s=settings.soft_shutdown_timeout_s,
         )
+        consumer.deliverable = consumer.app.backend.deliverable = shard_context.deliverable
 
     @property
     def _mailbox(self) -> Mailbox[RequestTicket]:

@@ -15,6 +15,7 @@ from memrepo.redis.errors import meaning_of
 from memrepo_worker.logs import counted, log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.balance import plan
+from memrepo_worker.queues.leases.deliverable import Deliverable
 from memrepo_worker.queues.leases.leases import Leases, Overview
 from memrepo_worker.queues.leases.moves import Moves
 from memrepo_worker.queues.leases.owned import OwnedShards
@@ -47,6 +48,11 @@ class Keeper:
 
     A shard is given up in two phases: first nothing is taken from it any more and what does not run yet is let
     go; when nothing of it runs, it is released, and what was let go lies in its queue again, in order.
+
+    While this process cannot serve (see ``Deliverable``), it gives everything up so and leaves the list of workers:
+    others serve its shards. A connection that was lost costs no shard until it has stayed away for a whole lease in
+    which the broker took our heartbeats. What runs may take ``running_kept_s``, if it can be answered; then its
+    lease runs out.
     """
 
     leases: Leases
@@ -56,14 +62,20 @@ class Keeper:
     new_token: Callable[[], str]
     observer: Observer
     show_alive: Callable[[], None] = lambda: None
+    deliverable: Deliverable = field(default_factory=Deliverable)
+    running_kept_s: float = 30.0
     monotonic: Monotonic = time.monotonic
+    _hindered_since_s: float | None = None
+    _withdrawn_at_s: float = 0.0
     _moves: Moves = field(default_factory=Moves)
     _away: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "broker.heartbeat"))
     _fault: LastingTrouble = field(
         default_factory=lambda: LastingTrouble(logger, "heartbeat.fault", fault=True)
     )
+    _withdrawn: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "worker.withdrawn"))
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _others: list[str] = field(default_factory=list)
 
     @property
     def beat_s(self) -> float:
@@ -87,6 +99,7 @@ class Keeper:
             self._look_around()
         except RedisError as error:
             self.observer.count("keeper.beats.failed")
+            self._hindered_since_s = None
             self._away.met(f"the broker does not take the heartbeat: {meaning_of(error).reason}", cause=error)
         except Exception as error:  # noqa: BLE001 - whatever it was: no heartbeat means no shards
             self.observer.count("keeper.faults")
@@ -140,16 +153,64 @@ class Keeper:
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
-        overview = self.leases.beat(self.owned_shards.all())
+        hindrance = self._lasting_hindrance(asked_s)
         self._moves = Moves()
         try:
-            self._move(overview, asked_s)
+            if hindrance is not None:
+                self._withdraw(hindrance, asked_s)
+            else:
+                self._rejoin()
+                self._move(self.leases.beat(self.owned_shards.all()), asked_s)
         finally:
             if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
-                others = [worker for worker in overview.workers if worker != self.leases.worker]
-                self._moves.tell(logger, len(self._open()), self.count, others)
+                self._moves.tell(logger, len(self._open()), self.count, self._others)
+
+    def _lasting_hindrance(self, now_s: float) -> str | None:
+        """Return why this process cannot serve, if that lasts."""
+        hindrance = self.deliverable.hindrance
+        if hindrance is None:
+            self._hindered_since_s = None
+            return None
+        if self._hindered_since_s is None:
+            self._hindered_since_s = now_s
+        lasts = hindrance.lasting or now_s - self._hindered_since_s >= self.leases.lease_s
+        return hindrance.reason if lasts or self._withdrawn.is_there else None
+
+    def _withdraw(self, reason: str, asked_s: float) -> None:
+        """Give up what nothing runs of, and keep the rest only until it has ended; nobody counts on us meanwhile.
+
+        What the broker does not take back is kept no longer either: its lease runs out.
+        """
+        if not self._withdrawn.is_there:
+            self._withdrawn_at_s = asked_s
+        self._withdrawn.met(f"cannot serve, so the shards are left to other workers: {reason}")
+        opened = self._open()
+        self.owned_shards.close(opened)
+        self.holder.hand_over(opened)
+        try:
+            if self.deliverable.answers and asked_s - self._withdrawn_at_s < self.running_kept_s:
+                self._keep_running(asked_s)
+            self._release_clear()
+        finally:
+            self.leases.withdraw(reason)
+
+    def _keep_running(self, asked_s: float) -> None:
+        running = {
+            shard: owned_shard
+            for shard, owned_shard in self.owned_shards.all().items()
+            if not self.holder.is_clear(shard)
+        }
+        if running:
+            self._lose(self.leases.beat(running, shares=False))
+            self.owned_shards.extend(running, asked_s + self.leases.lease_s)
+
+    def _rejoin(self) -> None:
+        if self._withdrawn.is_there:
+            self.leases.rejoin()
+            self._withdrawn.over()
 
     def _move(self, overview: Overview, asked_s: float) -> None:
+        self._others = [worker for worker in overview.workers if worker != self.leases.worker]
         self._lose(overview)
         self.owned_shards.extend(self.owned_shards.all(), asked_s + self.leases.lease_s)
         self._release_clear()

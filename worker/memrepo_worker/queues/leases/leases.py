@@ -14,9 +14,9 @@ from typing import Protocol
 from redis import Redis
 
 from memrepo.redis.script import Answer
-from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.scripts import BEAT, RELEASE, TAKE
+from memrepo_worker.queues.leases.scripts import BEAT, RELEASE, TAKE, WITHDRAW
 from memrepo_worker.queues.scripts import pairs, queues_of
 
 
@@ -43,8 +43,8 @@ class Leases(Protocol):
         """How long a lease lasts without a heartbeat."""
         ...
 
-    def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
-        """Prolong this worker's life and leases, and look around."""
+    def beat(self, owned_shards: Mapping[int, OwnedShard], *, shares: bool = True) -> Overview:
+        """Prolong this worker's life and leases, and look around; ``shares``: others count on it to take its share."""
         ...
 
     def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:
@@ -53,6 +53,14 @@ class Leases(Protocol):
 
     def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
         """Give shards up; ``leaving`` takes the worker off the list, so that nobody counts on it any more."""
+        ...
+
+    def withdraw(self, reason: str) -> None:
+        """Leave the list of workers, and tell people why; to be said again within a lease, until ``rejoin``."""
+        ...
+
+    def rejoin(self) -> None:
+        """Tell people that it takes its share again."""
         ...
 
     def server_age_s(self) -> float:
@@ -68,12 +76,12 @@ class RedisLeases:
     worker: str
     lease_s: float
 
-    def beat(self, owned_shards: Mapping[int, OwnedShard]) -> Overview:
-        """Prolong this worker's life and leases, and look around."""
+    def beat(self, owned_shards: Mapping[int, OwnedShard], *, shares: bool = True) -> Overview:
+        """Prolong this worker's life and leases, and look around; ``shares``: others count on it to take its share."""
         held = pairs((shard, owned_shard.token) for shard, owned_shard in owned_shards.items())
-        answer = BEAT.run(
-            self.client, [OWNERS_KEY, LEASES_KEY, WORKERS_KEY], [self.worker, self._lease_ms, *held]
-        )
+        worker = self.worker if shares else ""
+        keys = [OWNERS_KEY, LEASES_KEY, WORKERS_KEY]
+        answer = BEAT.run(self.client, keys, [worker, self._lease_ms, *held])
         lost, workers, owners, expired = answer
         late = frozenset(int(shard) for shard in expired)
         by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
@@ -107,6 +115,14 @@ class RedisLeases:
             *queues_of([owned_shard.shard for owned_shard in owned_shards]),
         ]
         RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
+
+    def withdraw(self, reason: str) -> None:
+        """Leave the list of workers, and tell people why; to be said again within a lease, until ``rejoin``."""
+        WITHDRAW.run(self.client, [WITHDRAWN_KEY, WORKERS_KEY], [self.worker, self._lease_ms, reason])
+
+    def rejoin(self) -> None:
+        """Tell people that it takes its share again."""
+        self.client.hdel(WITHDRAWN_KEY, self.worker)
 
     def server_age_s(self) -> float:
         """Return how long ago the server was started: what it says of leases from before that may be old."""

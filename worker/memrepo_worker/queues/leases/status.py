@@ -11,7 +11,7 @@ from redis import Redis
 
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
-from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY, unacked_key
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY, unacked_key
 from memrepo_worker.queues.leases.leases import read_owners
 
 
@@ -72,7 +72,22 @@ def live_workers(broker: Redis) -> list[str]:
     seconds, microseconds = broker.time()
     now_ms = (seconds * 1_000_000 + microseconds) // 1000
     found = broker.zrange(WORKERS_KEY, now_ms, "+inf", byscore=True)
-    return [worker.decode(errors="replace") if isinstance(worker, bytes) else str(worker) for worker in found]
+    return [_text(worker) for worker in found]
+
+
+def withdrawn_workers(broker: Redis) -> dict[str, str]:
+    """Return the workers that live and cannot deliver, so that they own nothing, and why.
+
+    Raises:
+        redis.RedisError: the broker cannot be reached.
+    """
+    seconds, microseconds = broker.time()
+    found: dict[str, str] = {}
+    for worker, told in broker.hgetall(WITHDRAWN_KEY).items():
+        until_ms, _, reason = _text(told).partition(" ")
+        if int(until_ms) > seconds * 1000 + microseconds // 1000:
+            found[_text(worker)] = reason
+    return found
 
 
 def _status(
@@ -99,3 +114,7 @@ def _enqueued_s(raw: bytes | str | None) -> float | None:
         return float(body[1]["request"]["enqueued_at"])
     except (ValueError, TypeError, LookupError):
         return None
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -23,7 +23,7 @@ from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.redis.address import masked
-from memrepo.redis.errors import meaning_of
+from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
@@ -31,6 +31,7 @@ from memrepo.routing import queue_name
 from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
+from memrepo_worker.queues.leases.deliverable import ANSWERS, Deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
 from memrepo_worker.queues.transport.messages import Messages
@@ -79,6 +80,7 @@ class ResultBackend(RedisBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._thread = threading.local()
+        self.deliverable = Deliverable()
         self._away: Mapping[Role, LastingTrouble] = {
             "result store": LastingTrouble(logger, "results.trouble"),
             "broker": LastingTrouble(logger, "broker.steps.trouble"),
@@ -222,6 +224,7 @@ class ResultBackend(RedisBackend):
         on_error = partial(self._note_away, role)
         answer: T = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
         self._away[role].over()
+        self.deliverable.clear(ANSWERS)
         return answer
 
     def on_connection_error(
@@ -231,9 +234,11 @@ class ResultBackend(RedisBackend):
         return self._note_away("result store", exc, intervals, _retries)
 
     def _note_away(self, role: Role, error: Exception, intervals: Iterator[float], _retries: int) -> float:
-        pause_s = next(intervals)
+        pause_s, meaning = next(intervals), meaning_of(error)
+        if meaning.action is Action.REFUSE:
+            self.deliverable.meet(ANSWERS, meaning)
         url = self.url if role == "result store" else self.app.conf.broker_url
-        reason = f"the {role} at {masked(url)} takes nothing: {meaning_of(error).reason}"
+        reason = f"the {role} at {masked(url)} takes nothing: {meaning.reason}"
         self._away[role].met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, error)
         return pause_s
 

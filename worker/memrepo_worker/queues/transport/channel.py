@@ -14,7 +14,8 @@ ownership; here stands what is done instead:
    anything else is delivered, when its lease is over.
 
 And a worker that dies between kombu's pop and its note of it loses the message: here both are one step, under the
-owner's token, and what a lost answer delivered is found again. All touches on kombu's private parts are in this module.
+owner's token, and what a lost answer delivered is found again. All touches on kombu's private parts are in this module
+and in ``poller``.
 """
 
 # kombu's methods have no types.
@@ -23,9 +24,7 @@ owner's token, and what a lost answer delivered is found again. All touches on k
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from kombu.asynchronous.hub import Hub
@@ -36,21 +35,23 @@ from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from memrepo.redis.errors import FULL, Action, NotPrimaryError, meaning_of
+from memrepo.redis.errors import FULL, Action, MissingRightsError, NotPrimaryError, meaning_of
+from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_name
+from memrepo.wire.rights import DELIVERY
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer
-from memrepo_worker.queues.leases.leases import Leases
-from memrepo_worker.queues.leases.owned import OwnedShard, OwnedShards
+from memrepo_worker.queues.leases import deliverable
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import (
     Delivery,
-    Messages,
     Popped,
     pop,
     read_tag,
     shard_of_queue,
     tag_of,
 )
+from memrepo_worker.queues.transport.poller import ShardPoller
 from memrepo_worker.queues.transport.tracking import TrackingConnection
 from memrepo_worker.trouble import LastingTrouble
 
@@ -60,33 +61,8 @@ POP_MESSAGES_MAX = 256
 POP_BYTES_MAX = 4 * 1024 * 1024
 LOOK_AGAIN_S = 5.0
 """How often all queues are looked at although nothing was announced: in case an announcement got lost."""
-
-WATCH, NUDGE = "WATCH", "NUDGE"
-"""What a file descriptor of the poller is for, beside kombu's own kinds."""
-
-
-class ShardContext:
-    """What a worker process has of the shards: leases and messages on the broker, and which shards it owns.
-
-    It acknowledges messages by their delivery tag, ``shard/number``, from any thread at any time.
-    """
-
-    def __init__(
-        self, leases: Leases, messages: Messages, owned_shards: OwnedShards, observer: Observer
-    ) -> None:
-        self.leases = leases
-        self.messages = messages
-        self.owned_shards = owned_shards
-        self.observer = observer
-
-    def acknowledge(self, tag: str) -> None:
-        """Remove a message for good, if its shard is still ours."""
-        shard, number = read_tag(tag) or (-1, "")
-        owned_shard = self.owned_shards.get(shard)
-        if owned_shard is not None and number in owned_shard.delivered:
-            # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
-            owned_shard.delivered.discard(number)
-            self.messages.acknowledge(owned_shard, [number])
+TRY_AGAIN_S = 2.0
+"""How often it is looked whether messages may be delivered again."""
 
 
 class ShardQoS(kombu_redis.QoS):
@@ -178,7 +154,7 @@ class ShardChannel(kombu_redis.Channel):
 
         While more waits the wait for events is cut short: remote control and heartbeats get their turn in between.
         """
-        if self._waiting and self.qos.can_consume():
+        if self._waiting and self.qos.can_consume() and not self._is_hindered:
             try:
                 with self.shard_context.owned_shards.delivering:
                     self._deliver_round()
@@ -188,11 +164,32 @@ class ShardChannel(kombu_redis.Channel):
                 meaning = meaning_of(error)
                 if meaning.action is Action.CONNECT_ANEW:
                     raise RedisConnectionError(meaning.reason) from error
-                self._refused.met(f"the broker refuses to deliver: {meaning.reason}", cause=error)
+                if not self.shard_context.deliverable.meet(deliverable.DELIVERY, meaning):
+                    self._refused.met(f"the broker refuses to deliver: {meaning.reason}", cause=error)
             else:
                 self._refused.over()
+                self.shard_context.deliverable.clear(deliverable.DELIVERY, deliverable.CONNECTION)
                 if self._waiting:
                     self.connection.cycle.nudge()
+
+    @property
+    def _is_hindered(self) -> bool:
+        hindrance = self.shard_context.deliverable.hindrance
+        return hindrance is not None and hindrance.lasting
+
+    def try_again(self) -> None:
+        """Look whether messages may be delivered again, if that was in question."""
+        state = self.shard_context.deliverable
+        if state.hindrance is None:
+            return
+        try:
+            require_rights(self.client, DELIVERY, self.connection.client.userid)
+            if self._watching is None:
+                self._watching = self._watch()
+        except (ResponseError, MissingRightsError) as error:
+            state.meet(deliverable.DELIVERY, meaning_of(error))
+        else:
+            state.clear(deliverable.DELIVERY, deliverable.CONNECTION)
 
     def _deliver_round(self) -> None:
         owned_shards = self._owned_waiting()
@@ -318,57 +315,6 @@ class ShardChannel(kombu_redis.Channel):
         self.shard_context.acknowledge(tag)
 
 
-class ShardPoller(kombu_redis.MultiChannelPoller):
-    """kombu's poller, which also waits for announcements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._nudged, self._nudging = socket.socketpair()
-        for end in (self._nudged, self._nudging):
-            end.settimeout(0)
-        self._fd_to_chan[self._nudged.fileno()] = (None, NUDGE)
-
-    def close(self) -> None:
-        """Wait for nothing any more."""
-        super().close()
-        for end in (self._nudged, self._nudging):
-            end.close()
-
-    def nudge(self) -> None:
-        """End the next wait for events at once."""
-        with suppress(BlockingIOError):  # full of nudges: one is enough
-            self._nudging.send(b".")
-
-    def watch(self, channel: ShardChannel, watched: socket.SocketType) -> None:
-        """Wait for announcements of a channel, too."""
-        self._fd_to_chan[watched.fileno()] = (channel, WATCH)
-        self.poller.register(watched, self.eventflags)
-
-    def unwatch(self, channel: ShardChannel) -> None:
-        """Wait for a channel's announcements no longer."""
-        for fileno in [fd for fd, known in self._fd_to_chan.items() if known == (channel, WATCH)]:
-            del self._fd_to_chan[fileno]
-            with suppress(KeyError, ValueError, OSError):
-                self._unregister_from_poll(fileno)
-
-    def on_poll_start(self) -> None:
-        """Deliver what waits before waiting for more."""
-        super().on_poll_start()
-        for channel in list(self._channels):
-            channel.deliver_waiting()
-
-    def on_readable(self, fileno: int) -> None:
-        """Hear an announcement."""
-        channel, kind = self._fd_to_chan.get(fileno, (None, None))
-        if kind == WATCH:
-            channel.hear()
-        elif kind == NUDGE:
-            with suppress(BlockingIOError):
-                self._nudged.recv(4096)
-        else:
-            super().on_readable(fileno)
-
-
 class ShardTransport(kombu_redis.Transport):
     """kombu's Redis transport with our channel and poller; ``transport_for`` makes the one of a process."""
 
@@ -383,6 +329,11 @@ class ShardTransport(kombu_redis.Transport):
         """Join Celery's event loop."""
         super().register_with_event_loop(connection, loop)
         loop.call_repeatedly(LOOK_AGAIN_S, self._look_again)
+        loop.call_repeatedly(TRY_AGAIN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        for channel in list(self.channels or ()):
+            channel.try_again()
 
     def _look_again(self) -> None:
         for channel in list(self.channels or ()):

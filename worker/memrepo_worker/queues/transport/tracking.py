@@ -46,7 +46,11 @@ class TrackingConnection:
         )
         self._connection.connect()
         self._parser.set_invalidation_push_handler(self._remember)
-        self._run("CLIENT", "TRACKING", "ON", "NOLOOP")
+        try:
+            self._run("CLIENT", "TRACKING", "ON", "NOLOOP")
+        except Exception:
+            self.close()
+            raise
 
     @property
     def socket(self) -> SocketType:

@@ -1,8 +1,11 @@
--- KEYS: owners, leases, workers. ARGV: worker, lease in ms, then shard and token of each shard it owns.
+-- KEYS: owners, leases, workers. ARGV: worker ('' = one that takes no share), lease in ms, then shard and token of each
+-- shard it owns.
 -- Extends the worker's life and its leases, and returns {lost shards, workers alive, owners, expired shards}.
 local until_ms = now_ms + ARGV[2]
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
-redis.call('ZADD', KEYS[3], until_ms, ARGV[1])
+if ARGV[1] ~= '' then
+    redis.call('ZADD', KEYS[3], until_ms, ARGV[1])
+end
 local lost = {}
 for index = 3, #ARGV, 2 do
     if owned(KEYS[1], ARGV[index], ARGV[index + 1]) then
