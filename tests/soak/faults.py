@@ -6,18 +6,41 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, Protocol
 
-from tests.support.valkey import Valkey
+from celery import Celery
+
+from memrepo import Job
+from tests.soak.brokers import PRODUCER, WORKER, Brokers
+from tests.soak.clients import Clients
 from tests.support.workers import WorkerFleet, WorkerProcess
 
 WORKERS = 3
+FULL_S = 10.0
+PAUSED_S = 5.0
+"""Longer than a client with the default times waits."""
+RIGHTS_S = 4.0
+STORM_S = 3.0
+
+
+class Server(Protocol):
+    """What is done to a broker."""
+
+    def cut_all_connections(self) -> None:
+        """Close every client's socket."""
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+
+    def start(self) -> None:
+        """Start it again."""
 
 
 @dataclass
 class Faults:
     """Each method is one fault, seen through to the point from which all should go well again."""
 
-    server: Valkey
+    server: Server
     workers: WorkerFleet
     random: Random
     lease_s: float
@@ -75,3 +98,75 @@ class Faults:
     def _refill(self) -> None:
         while len(self._alive()) < WORKERS:
             self.workers.start()
+
+
+@dataclass
+class BrokerFaults:
+    """What befalls the broker in the field, and storms of cancels."""
+
+    brokers: Brokers
+    workers: WorkerFleet
+    clients: Clients
+
+    def all(self) -> list[Callable[[], None]]:
+        """Return every fault once."""
+        return [
+            self.fail_over_with_open_connections,
+            self.fail_over_with_a_lost_tail,
+            self.full,
+            self.pause,
+            self.forget_scripts,
+            self.change_passwords,
+            self.take_rights_from_workers,
+            self.take_rights_from_producers,
+            self.cancel_jobs,
+            self.revoke_jobs,
+        ]
+
+    def fail_over_with_open_connections(self) -> None:
+        self.brokers.fail_over()
+
+    def fail_over_with_a_lost_tail(self) -> None:
+        """With what was acknowledged and is not served: nobody serves meanwhile."""
+        serving = [worker for worker in self.workers.workers if worker.process.poll() is None]
+        for worker in serving:
+            worker.pause()
+        try:
+            self.brokers.lose_the_tail()
+        finally:
+            for worker in serving:
+                worker.resume()
+
+    def full(self) -> None:
+        with self.brokers.full():
+            time.sleep(FULL_S)
+
+    def pause(self) -> None:
+        self.brokers.pause(PAUSED_S)
+
+    def forget_scripts(self) -> None:
+        self.brokers.forget_scripts()
+
+    def change_passwords(self) -> None:
+        with self.brokers.other_passwords():
+            time.sleep(RIGHTS_S)
+
+    def take_rights_from_workers(self) -> None:
+        with self.brokers.fewer_rights(WORKER):
+            time.sleep(RIGHTS_S)
+
+    def take_rights_from_producers(self) -> None:
+        with self.brokers.fewer_rights(PRODUCER):
+            time.sleep(RIGHTS_S)
+
+    def cancel_jobs(self) -> None:
+        self._storm(lambda job: job.cancel())
+
+    def revoke_jobs(self) -> None:
+        with Celery(broker=self.brokers.url(WORKER), set_as_current=False) as app:
+            self._storm(lambda job: app.control.revoke(job.id))
+
+    def _storm(self, cancel: Callable[[Job[Any]], object]) -> None:
+        self.clients.cancel = cancel
+        time.sleep(STORM_S)
+        self.clients.cancel = None

@@ -33,7 +33,7 @@ def judge(load: Load, store: Path, scratch: Path) -> Verdict:
 
 def _judge_agent(load: Load, agent: str, store: Path, scratch: Path) -> Verdict:
     commits, reads = load.commits(agent), load.reads(agent)
-    history = _history(store / "acme" / agent / "repo.git", scratch / agent) if commits else []
+    history = history_of(store / "acme" / agent / "repo.git", scratch / agent) if commits else []
     ids = [request_id for _, request_id in history]
     sent = {one.request.request_id: one for one in commits}
     counts = Counter(ids)
@@ -49,8 +49,8 @@ def _judge_agent(load: Load, agent: str, store: Path, scratch: Path) -> Verdict:
     )
 
 
-def _history(folder: Path, into: Path) -> list[tuple[str, str]]:
-    """Return sha and request id of every commit, oldest first."""
+def history_of(folder: Path, into: Path) -> list[tuple[str, str]]:
+    """Return sha and request id of every commit of an agent's folder in the store, oldest first."""
     repo = restore(folder, into)
     pattern = "%H %(trailers:key=Request-Id,valueonly,separator=%x2C)"
     lines = git(repo, "log", "--reverse", f"--format={pattern}", "main").decode().splitlines()

@@ -17,6 +17,7 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from tests.support.delayed_store import DelayedStore
 from tests.support.hooked_store import HookedStore
+from tests.support.refusing_store import RefusingStore
 
 _OPEN = ExitStack()
 """What stays open until the process ends."""
@@ -26,12 +27,14 @@ def real_service(argument: dict[str, Any]) -> GroupHandler:
     """Build it from a JSON argument.
 
     ``folder``, ``store_url``; ``delay_s`` of every request to the store; of the first entry alone, how long it is on
-    its way there (``way_s``) and how long its answer (``answer_s``); ``now_s`` where time stands still.
+    its way there (``way_s``) and how long its answer (``answer_s``); ``now_s`` where time stands still. A file
+    ``refuses`` in the folder says whom the store refuses (see ``tests.support.refusing_store``).
     """
     folder = Path(argument["folder"])
     store_url = argument.get("store_url") or (folder / "store").as_uri()
     settings = WorkerSettings(store_url=store_url, cache_dir=folder / "cache" / str(os.getpid()))
-    store = HookedStore(DelayedStore(open_store(store_url), argument["delay_s"]))
+    opened = RefusingStore(open_store(store_url), folder / "refuses")
+    store = HookedStore(DelayedStore(opened, argument["delay_s"]))
     store.before_put = partial(time.sleep, argument.get("way_s", 0))
     store.after_put = partial(time.sleep, argument.get("answer_s", 0))
     now_s = argument.get("now_s")

@@ -1,0 +1,69 @@
+"""A store that refuses some agents, or does not answer for them, while it serves the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import (
+    ListedObject,
+    RefusedError,
+    Store,
+    StoredObject,
+    UnavailableError,
+    Version,
+    When,
+)
+
+HANGS_S = 30.0
+"""So long a client of a cloud waits for an answer that does not come."""
+
+
+class RefusingStore(StoreDecorator):
+    """Does so for the keys that begin with what a file says, a prefix a line: ``refuses PREFIX`` or ``hangs PREFIX``.
+
+    The file is read at each request, so that a test can change its mind; none refuses nobody.
+    """
+
+    def __init__(
+        self, store: Store, file: Path, hangs_s: float = HANGS_S, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        super().__init__(store)
+        self._file = file
+        self._hangs_s = hangs_s
+        self._sleep = sleep
+
+    def get(self, key: str) -> StoredObject:
+        """Return the object."""
+        self._look(key)
+        return self._store.get(key)
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        """Write the object if the condition holds."""
+        self._look(key)
+        return self._store.put(key, data, when)
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        """Yield the objects."""
+        self._look(prefix)
+        yield from self._store.list(prefix, start_after)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects."""
+        wanted = list(keys)
+        for key in wanted:
+            self._look(key)
+        self._store.delete(wanted)
+
+    def _look(self, key: str) -> None:
+        if not self._file.exists():
+            return
+        for line in self._file.read_text().splitlines():
+            what, _, prefix = line.partition(" ")
+            if key.startswith(prefix):
+                if what == "hangs":
+                    self._sleep(self._hangs_s)
+                    raise UnavailableError("no answer in time")
+                raise RefusedError("403: not yours")
