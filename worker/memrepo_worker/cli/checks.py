@@ -27,6 +27,7 @@ from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.interface import StoreError
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
+from memrepo_worker.store.replaces import fault_of_replaces
 
 
 class NotFitError(Exception):
@@ -112,17 +113,23 @@ def check_results(settings: WorkerSettings) -> str:
 
 
 def check_store(settings: WorkerSettings, *, anew: bool) -> str:
-    """Check that the store keeps what the journal rests on; a good verdict of the last day will do unless ``anew``."""
+    """Check that the store keeps what the journal rests on; a good verdict of the last day will do unless ``anew``.
+
+    Tried anew, it is also said whether memories can be folded there.
+    """
+    warning = ""
     try:
         store = open_store(settings.store_url)
         check_lifecycle(store)
         if anew:
             probe(store)
+            fault = fault_of_replaces(store, lambda: secrets.token_hex(16))
+            warning = f"; WARNING: memories cannot be folded there: {fault}" if fault else ""
         else:
             probe_daily(store, settings.cache_dir, system_clock)
     except (StoreError, UnsafeStoreError) as error:
         raise NotFitError(f"the store cannot be used: {error}") from error
-    return masked(store.name)
+    return masked(store.name) + warning
 
 
 def check_whole_store(settings: WorkerSettings, *, anew: bool, ask_broker: bool = True) -> str:

@@ -10,7 +10,11 @@ _BASE = re.compile(r"base/([0-9]{20})\.bundle\Z")
 SEQ_MAX = 10**15
 """A number that no journal comes to: with one above it, nothing can follow."""
 
+_SEGMENT = re.compile(r"segment/([0-9]{20})-([0-9]{20})\.bundle\Z")
 _ACCELERATOR = re.compile(r"(?:base/|segment/[0-9]{20}-)([0-9]{20})\.(?:bundle|idx)\Z")
+
+CONTENT_BYTES_MIN = 100
+"""Fewer bytes under the key of a base or segment are a reservation (``journal.fence``), which readers pass over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,10 @@ class Layout:
         """Return the key of the base that stands for everything up to ``seq``."""
         return f"{self.bases}{seq:020d}.bundle"
 
+    def segment(self, first: int, last: int) -> str:
+        """Return the key of the segment that stands for the entries ``first`` to ``last``."""
+        return f"{self.segments}{first:020d}-{last:020d}.bundle"
+
     def place_of(self, seq: int, *, in_base: bool) -> str:
         """Return the key of an entry or base; without a number, the prefix of all entries."""
         if not seq:
@@ -65,6 +73,11 @@ class Layout:
     def base_seq(self, key: str) -> int | None:
         """Return the number of the base that a key names, or None for any other key; it may be any of 20 digits."""
         return self._number(_BASE, key)
+
+    def segment_seqs(self, key: str) -> tuple[int, int] | None:
+        """Return the first and last entry of the segment that a key names, or None for any other key."""
+        match = _SEGMENT.match(key.removeprefix(self.prefix)) if key.startswith(self.prefix) else None
+        return (int(match[1]), int(match[2])) if match else None
 
     def accelerator_seq(self, key: str) -> int | None:
         """Return the last entry that a base or segment (or the index beside it) stands for, or None."""

@@ -17,7 +17,7 @@ from memrepo_worker.journal.entry import (
     JournalUnreadableError,
     decode_entry,
 )
-from memrepo_worker.journal.layout import SEQ_MAX, Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
 from memrepo_worker.store.interface import NotThereError, Store
 
 _LOOKS_MAX = 3
@@ -129,8 +129,8 @@ class JournalReader:
 
     def _newest_base(self) -> int:
         """Return the number of the newest base, 0 where there is none."""
-        listed = [self.layout.base_seq(item.key) for item in self.store.list(self.layout.bases)]
-        seqs = [seq for seq in listed if seq is not None]
+        listed = [item for item in self.store.list(self.layout.bases) if item.size >= CONTENT_BYTES_MIN]
+        seqs = [seq for item in listed if (seq := self.layout.base_seq(item.key)) is not None]
         wrong = next((seq for seq in seqs if not 0 < seq <= SEQ_MAX), None)
         if wrong is not None:
             raise JournalDamagedError(f"no base has the number {wrong}", wrong, in_base=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 
 from memrepo_worker.journal.entry import encode_entry
-from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import DELETED, LedgerLine
 from memrepo_worker.store.interface import ALWAYS, ListedObject, Store
 
@@ -30,7 +30,7 @@ def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], 
     Files of another server's layout go first, until none is listed; then the base is written. From then on nothing of
     that kind is removed any more: it came after the delete. The base carries the ledger on, so that an opener starts
     after the seal, and numbers go on. Markers keep numbers taken: a paused writer that believes one to be free must go
-    on losing.
+    on losing. What is below is listed after the base is there, reservations too: see ``journal.fence``.
 
     Raises:
         UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned.
@@ -39,7 +39,7 @@ def clean(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], 
     while True:
         listed = list(store.list(layout.prefix))
         done = True
-        if all(item.key != base for item in listed):
+        if all(item.key != base or item.size < CONTENT_BYTES_MIN for item in listed):
             foreign = [item.key for item in listed if layout.is_foreign(item.key)]
             if foreign:
                 store.delete(foreign)
