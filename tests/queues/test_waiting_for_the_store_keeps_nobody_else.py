@@ -109,6 +109,22 @@ def test_with_twenty_agents_refused_by_their_store_all_others_are_served(
     assert logs == [list(pair) for pair in zip(stuck, later, strict=True)]
 
 
+def test_with_more_agents_whose_store_hangs_than_there_are_threads_all_others_are_served(
+    open_site: Callable[..., Site],
+) -> None:
+    site = open_site(concurrency=4, hanging_turns_max=12)
+    site.workers.start()
+    stuck = [site.send.commit("acme", f"hangs-{number}") for number in range(15)]
+    wait_for(lambda: {site.status(one) for one in stuck} == {"STARTED"}, "all of them to hang")
+
+    healthy = [site.send.commit("acme", f"healthy-{number % 5}") for number in range(20)]
+    wait_for(lambda: site.done(*healthy), "the others to be served")
+    assert {site.status(one) for one in stuck} == {"STARTED"}
+
+    site.mend()
+    wait_for(lambda: site.done(*stuck), "all to be served")
+
+
 def test_a_hand_over_ends_the_waiting_and_neighbours_are_served_by_the_new_owner(
     open_site: Callable[..., Site],
 ) -> None:

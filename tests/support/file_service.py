@@ -20,6 +20,7 @@ from typing import Any
 
 from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Agent, Group, Outcome, Success
+from memrepo_worker.observe import store_wait
 from memrepo_worker.store.interface import RefusedError
 from tests.support.fake_service import commit_result
 
@@ -51,8 +52,9 @@ class FileService:
 
     def _be_in_trouble(self, agent_id: str) -> None:
         mended = self.folder / "mended"
-        while agent_id.startswith("hangs") and not mended.exists():
-            time.sleep(0.05)
+        with store_wait():
+            while agent_id.startswith("hangs") and not mended.exists():
+                time.sleep(0.05)
         if agent_id.startswith("refused") and not mended.exists():
             raise RefusedError("AccessDenied (403)")
 

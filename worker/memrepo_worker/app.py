@@ -150,7 +150,7 @@ def run_worker(
         build_app(settings, shard_context),
         about=_about(settings, git),
         pool="threads",
-        concurrency=settings.concurrency,
+        concurrency=settings.concurrency + settings.bounds.hanging_turns_max,
         hostname=name,
         task_events=True,
         without_gossip=True,

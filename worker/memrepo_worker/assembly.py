@@ -111,7 +111,7 @@ def open_service(
 
 
 def _store(settings: WorkerSettings) -> Store:
-    connections_max = settings.concurrency + _FETCHERS_MAX
+    connections_max = settings.concurrency + settings.bounds.hanging_turns_max + _FETCHERS_MAX
     return open_store(settings.store_url, StoreOptions(connections_max=connections_max))
 
 

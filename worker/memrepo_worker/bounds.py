@@ -24,6 +24,8 @@ class Bounds:
     or its result which bound that was.
 
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
+    ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
     """
 
     walk_entries_max: int = 500_000
+    hanging_turns_max: int = 48

@@ -132,6 +132,12 @@ class Stopwatch:
             if self._under_way == 0:
                 self.seconds += self._clock() - self._began_s
 
+    @property
+    def under_way_s(self) -> float:
+        """How long the present step lasts already; 0 where none is under way."""
+        with self._lock:
+            return self._clock() - self._began_s if self._under_way else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class TurnTimes:

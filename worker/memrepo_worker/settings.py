@@ -48,6 +48,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "bodies_bytes_max": (1, MANY),
     "result_body_expires_s": (1, MANY),
     "walk_entries_max": (1, MANY),
+    "hanging_turns_max": (0, 10_000),
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
     "foreign_unpacked_bytes_max": (MIB, MANY),
@@ -87,6 +88,7 @@ class WorkerSettings:
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     result_body_expires_s: int = 300
     walk_entries_max: int = Bounds().walk_entries_max
+    hanging_turns_max: int = Bounds().hanging_turns_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
@@ -149,7 +151,7 @@ class WorkerSettings:
     @property
     def bounds(self) -> Bounds:
         """What a turn may take."""
-        return Bounds(self.walk_entries_max)
+        return Bounds(self.walk_entries_max, self.hanging_turns_max)
 
     @property
     def git_caps(self) -> GitCaps:

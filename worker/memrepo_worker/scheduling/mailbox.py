@@ -4,7 +4,8 @@ Knows no Celery. A ticket is one parked request together with whoever must be to
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
 ``turns_max``. After a turn the agent goes to the end of the line. A group whose try failed is set aside until its
 next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no more than half of the
-threads try again at a time, so that there are some for others.
+threads try again at a time, and where all are taken, those that have waited for the store for a while are not counted,
+so that there are some for others.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Respon
 
 logger = logging.getLogger(__name__)
 
+HANGS_S = 1.0
+_LOOK_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class MailboxBounds:
     """How much the mailbox takes at once.
 
     A group always holds at least one request, however big. ``parked_bytes_max`` is where the mailbox is full.
+    ``turns_max`` does not count up to ``hanging_max`` turns that have waited for the store for ``HANGS_S``.
     """
 
     group_requests_max: int = 128
     group_bytes_max: int = 32 * MIB
     parked_bytes_max: int = 256 * MIB
     turns_max: int = 16
+    hanging_max: int = 0
 
     @property
     def retries_max(self) -> int:
@@ -81,6 +87,9 @@ class Mailbox(Generic[AnyTicket]):
         self._unsettled: dict[Agent, int] = {}
         self._stalled: set[GroupUnderWay[AnyTicket]] = set()
         self._due: deque[GroupUnderWay[AnyTicket]] = deque()
+        self._running: set[GroupUnderWay[AnyTicket]] = set()
+        self._hanging: set[GroupUnderWay[AnyTicket]] = set()
+        self._looks = False
         self._turns = 0
         self._retries = 0
         self._bytes = 0
@@ -142,10 +151,36 @@ class Mailbox(Generic[AnyTicket]):
 
     def _reserve_slot(self) -> bool:
         """Count one more thread if there is work and room for it. The caller holds the lock."""
-        if self._stopping or not self._has_work or self._turns >= self._bounds.turns_max:
+        if self._stopping or not self._has_work:
+            return False
+        if self._turns - len(self._hanging) >= self._bounds.turns_max:
+            self._look_later()
             return False
         self._turns += 1
         return True
+
+    def _look_later(self) -> None:
+        """See soon whether some of the threads, which are all taken, hang at the store. The caller holds the lock."""
+        if self._bounds.hanging_max and not self._looks:
+            self._looks = True
+            self._timer.after(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Let others have the threads of turns that hang at the store, as many more as there may be."""
+        with self._changed:
+            self._looks = False
+            borrowed = 0
+            for group in [one for one in self._running - self._hanging if one.store_wait_s >= HANGS_S]:
+                if len(self._hanging) >= self._bounds.hanging_max:
+                    self._observer.count("bounds.hanging_turns")
+                else:
+                    self._hanging.add(group)
+                    self._observer.count("mailbox.turns.hanging")
+                    borrowed += self._reserve_slot()
+            if self._has_work and not self._stopping:
+                self._look_later()
+        for _ in range(borrowed):
+            self._submit(self._work)
 
     @property
     def _has_work(self) -> bool:
@@ -162,9 +197,10 @@ class Mailbox(Generic[AnyTicket]):
                 fields = {"agent": str(group.agent), "requests": len(group.tickets)}
                 log(logger, logging.ERROR, "turn.fault", f"a turn of {group.agent} failed", fields, error)
             finally:
-                if is_retry:
-                    with self._changed:
-                        self._retries -= 1
+                with self._changed:
+                    self._retries -= is_retry
+                    self._running.discard(group)
+                    self._hanging.discard(group)
 
     def _serve(self, group: GroupUnderWay[AnyTicket]) -> None:
         """Take one group on as far as it goes; at a pause it is set aside until the time of its next try."""
@@ -189,7 +225,8 @@ class Mailbox(Generic[AnyTicket]):
     def _next_group(self) -> tuple[GroupUnderWay[AnyTicket], bool] | None:
         """Return what a thread serves next, and whether it was tried before; None: nothing, and one thread less."""
         with self._changed:
-            if self._stopping or not self._has_work:
+            too_many = self._turns - len(self._hanging) > self._bounds.turns_max
+            if self._stopping or too_many or not self._has_work:
                 self._turns -= 1
                 self._changed.notify_all()
                 return None
@@ -197,11 +234,13 @@ class Mailbox(Generic[AnyTicket]):
                 group = self._due.popleft()
                 self._stalled.remove(group)
                 self._retries += 1
+                self._running.add(group)
                 return group, True
             agent = self._line.popleft()
             self._busy.add(agent)
             tickets = self._take_group(agent)
             group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
+            self._running.add(group)
             return group, False
 
     def _take_group(self, agent: Agent) -> list[AnyTicket]:

@@ -10,7 +10,7 @@ from memrepo.clock import steady_clock
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, GroupHandler, Outcome
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer, TurnTimes, measuring_store_waits
+from memrepo_worker.observe import Observer, Stopwatch, TurnTimes, measuring_store_waits
 from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, GroupAttempt, Pause, RetryRules
 from memrepo_worker.trouble import WaitReason
 
@@ -100,6 +100,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         self._answered = 0
         self._faults = 0
         self._store_s = 0.0
+        self._store_watch = Stopwatch()
         self._paused_s: float | None = None
         self._ended_s = 0.0
 
@@ -107,6 +108,11 @@ class GroupUnderWay(Generic[AnyTicket]):
     def in_hand(self) -> Sequence[AnyTicket]:
         """The tickets that are neither told nor dropped."""
         return self._running[self._answered :]
+
+    @property
+    def store_wait_s(self) -> float:
+        """How long its thread waits for the store by now; 0 where it does not. From any thread."""
+        return self._store_watch.under_way_s
 
     @property
     def is_over(self) -> bool:
@@ -138,6 +144,7 @@ class GroupUnderWay(Generic[AnyTicket]):
                 self._verdicts = []
                 return None
             with measuring_store_waits() as waited:
+                self._store_watch = waited
                 pause = self._attempt.advance(self._handler)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not let others pass
             return self._after_fault_of_begin(error)

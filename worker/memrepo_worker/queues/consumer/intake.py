@@ -77,6 +77,7 @@ class Intake(bootsteps.StartStopStep):
                 settings.group_bytes_max,
                 settings.parked_bytes_max,
                 settings.concurrency,
+                settings.bounds.hanging_turns_max,
             ),
             on_room=lambda: consumer.call_soon(_nothing, None),
             is_ours=self._is_ours,
