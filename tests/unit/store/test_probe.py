@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -18,6 +18,7 @@ from memrepo_worker.store.interface import (
     ListedObject,
     NotThereError,
     PreconditionFailedError,
+    RefusedError,
     Store,
     StoredObject,
     UnavailableError,
@@ -25,6 +26,8 @@ from memrepo_worker.store.interface import (
     When,
 )
 from memrepo_worker.store.probe import (
+    LEFT_OVER_AGE_S,
+    PREFIX,
     RACERS,
     VERDICT_AGE_S_MAX,
     VERDICTS,
@@ -49,7 +52,7 @@ class CheckingFirstStore(StoreDecorator):
                 raise PreconditionFailedError(key)
             if key.endswith("-race"):
                 self._both_looked.wait(timeout=10)
-        return self._store.put(key, data, ALWAYS)
+        return self._store.put(key, data, ALWAYS if when is ABSENT else when)
 
 
 class RememberingMissesStore(StoreDecorator):
@@ -191,3 +194,69 @@ def test_a_bucket_that_expires_objects_is_refused_by_the_name_of_the_rule() -> N
     check_lifecycle(MemoryStore())
     with pytest.raises(UnsafeStoreError, match="purge-after-30-days"):
         check_lifecycle(ExpiringStore())
+
+
+class RefusingStore(StoreDecorator):
+    """Its credentials lack rights."""
+
+    def __init__(self, store: Store, *missing: str) -> None:
+        super().__init__(store)
+        self._missing = missing
+
+    def _check(self, right: str) -> None:
+        if right in self._missing:
+            raise RefusedError(f"AccessDenied ({right})")
+
+    def get(self, key: str) -> StoredObject:
+        self._check("get")
+        return self._store.get(key)
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        self._check("overwrite" if when is ALWAYS else "create")
+        return self._store.put(key, data, when)
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        self._check("list")
+        return self._store.list(prefix, start_after)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        self._check("delete")
+        self._store.delete(keys)
+
+
+@pytest.mark.parametrize("right", ["get", "list", "create", "overwrite", "delete"])
+def test_a_right_that_is_missing_is_named_and_nothing_stays(right: str) -> None:
+    memory = MemoryStore()
+    with pytest.raises(RefusedError, match=f"the right to {right} is missing: AccessDenied"):
+        probe(RefusingStore(memory, right))
+    assert list(memory.list("")) == []
+
+
+def test_all_rights_that_are_missing_are_named_at_once() -> None:
+    memory = MemoryStore()
+    with pytest.raises(RefusedError, match="the right to delete, get, list is missing"):
+        probe(RefusingStore(memory, "get", "list", "delete"))
+    assert list(memory.list("")) == []
+
+
+def test_what_a_probe_left_that_was_cut_off_is_removed_by_a_later_one() -> None:
+    memory = MemoryStore()
+    memory.put(f"{PREFIX}1000-ffff-read", b"x", ABSENT)
+    memory.put("acme/entry", b"x", ABSENT)
+
+    probe(memory, lambda: 1000.0 + LEFT_OVER_AGE_S)
+    assert [line.key for line in memory.list("")] == [f"{PREFIX}1000-ffff-read", "acme/entry"]
+    probe(memory, lambda: 1001.0 + LEFT_OVER_AGE_S)
+    assert [line.key for line in memory.list("")] == ["acme/entry"]
+
+
+class KeepingStore(StoreDecorator):
+    """Says that it deleted, and did not."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Do nothing."""
+
+
+def test_a_store_that_does_not_delete_what_it_says_is_refused() -> None:
+    with pytest.raises(UnsafeStoreError, match="after a finished delete"):
+        probe(KeepingStore(MemoryStore()))

@@ -26,7 +26,7 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.interface import StoreError
 from memrepo_worker.store.open import open_store
-from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily
+from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily, token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
 
 
@@ -123,7 +123,7 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
         check_lifecycle(store)
         if anew:
             probe(store)
-            fault = fault_of_replaces(store, lambda: secrets.token_hex(16))
+            fault = fault_of_replaces(store, lambda: token_of_trial(system_clock()))
             warning = f"; WARNING: memories cannot be folded there: {fault}" if fault else ""
         else:
             probe_daily(store, settings.cache_dir, system_clock)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
-from memrepo.clock import Clock
+from memrepo.clock import Clock, system_clock
 from memrepo.json_text import read_json
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     NotThereError,
     PreconditionFailedError,
+    RefusedError,
     Store,
     StoreError,
     UnavailableError,
@@ -32,6 +33,7 @@ PREFIX = ".memrepo-probe/"
 """Where the probe writes, below the store's own prefix; no agent's id begins with a dot."""
 
 RACERS = 16
+LEFT_OVER_AGE_S = 3600
 VERDICT_AGE_S_MAX = 24 * 3600
 VERDICTS = "store-verdicts.json"
 
@@ -48,17 +50,28 @@ class _Won(Enum):
     NO = "no"
 
 
-def probe(store: Store) -> None:
-    """Try the store out, and clean up.
+def probe(store: Store, clock: Clock = system_clock) -> None:
+    """Try out what a worker needs, every right of it, and clean up; also after a probe that was cut off.
+
+    Nothing is written before it is known that it may be removed again.
 
     Raises:
         UnsafeStoreError: it breaks a rule.
-        UnavailableError, RefusedError: it could not be tried out.
+        RefusedError: a right is missing; the message names each.
+        UnavailableError: it could not be tried out.
     """
-    with _keys(store) as key:
+    with _keys(store, clock) as key:
+        _check_rights(store, key("rights"))
+        _remove_left_over(store, clock)
         _check_reads_and_lists(store, key("read"))
         _check_create_over_existing(store, key("create"))
+        _check_delete(store, key("delete"))
         _check_race(store, key("race"))
+
+
+def token_of_trial(now_s: float) -> str:
+    """Return how keys of a trial begin, by which they are removed later where it is cut off."""
+    return f"{int(now_s)}-{uuid.uuid4().hex}"
 
 
 def probe_daily(store: Store, cache_dir: Path, clock: Clock) -> None:
@@ -72,7 +85,7 @@ def probe_daily(store: Store, cache_dir: Path, clock: Clock) -> None:
     now = clock()
     if 0 <= now - verdicts.get(store.name, float("-inf")) < VERDICT_AGE_S_MAX:
         return
-    probe(store)
+    probe(store, clock)
     _write_verdicts(path, {**verdicts, store.name: now})
 
 
@@ -85,6 +98,50 @@ def check_lifecycle(store: Store) -> None:
     """
     if isinstance(store, HasLifecycle) and (rules := store.expiring_rules()):
         raise UnsafeStoreError(store, f"lifecycle rules of the bucket take objects away: {', '.join(rules)}")
+
+
+def _check_rights(store: Store, key: str) -> None:
+    """Check that everything that a worker does is let through, on a key that is there only if it may be removed."""
+    missing: dict[str, RefusedError] = {}
+    for right, ask in (
+        ("delete", lambda: store.delete([key])),  # of what is not there
+        ("get", lambda: _read(store, key)),
+        ("list", lambda: _is_listed(store, key)),
+    ):
+        _try_right(right, ask, missing)
+    if "delete" not in missing:
+        _try_right("create", lambda: store.put(key, b"first", ABSENT), missing)
+        if "create" not in missing:
+            _try_right("overwrite", lambda: store.put(key, b"second", ALWAYS), missing)
+    if missing:
+        first = next(iter(missing.values()))
+        raise RefusedError(f"the right to {', '.join(missing)} is missing: {first}") from first
+
+
+def _try_right(right: str, ask: Callable[[], object], missing: dict[str, RefusedError]) -> None:
+    try:
+        ask()
+    except RefusedError as error:
+        missing[right] = error
+
+
+def _check_delete(store: Store, key: str) -> None:
+    store.put(key, b"first", ABSENT)
+    store.delete([key])
+    if _read(store, key) is not None or _is_listed(store, key):
+        raise UnsafeStoreError(store, "it shows an object after a finished delete")
+
+
+def _remove_left_over(store: Store, clock: Clock) -> None:
+    """Remove what probes left that were cut off before they could clean up; one that goes on is younger."""
+    old = [line.key for line in store.list(PREFIX) if clock() - _began_s(line.key) > LEFT_OVER_AGE_S]
+    if old:
+        store.delete(old)
+
+
+def _began_s(key: str) -> float:
+    began, _, _ = key.removeprefix(PREFIX).partition("-")
+    return float(began) if began.isascii() and began.isdigit() else float("inf")
 
 
 def _check_reads_and_lists(store: Store, key: str) -> None:
@@ -157,8 +214,8 @@ def _is_listed(store: Store, key: str) -> bool:
 
 
 class _Keys:
-    def __init__(self) -> None:
-        self._token = uuid.uuid4().hex
+    def __init__(self, now_s: float) -> None:
+        self._token = token_of_trial(now_s)
         self.given: list[str] = []
 
     def __call__(self, purpose: str) -> str:
@@ -167,9 +224,9 @@ class _Keys:
 
 
 @contextmanager
-def _keys(store: Store) -> Iterator[_Keys]:
+def _keys(store: Store, clock: Clock) -> Iterator[_Keys]:
     """Give out keys that nobody else uses, and remove their objects in the end."""
-    keys = _Keys()
+    keys = _Keys(clock())
     try:
         yield keys
     finally:
