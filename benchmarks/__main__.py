@@ -22,6 +22,7 @@ from benchmarks import (
     bench_clients,
     bench_commit,
     bench_hot,
+    bench_ledger,
     bench_legacy,
     bench_put,
     bench_read,
@@ -42,6 +43,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "clients": bench_clients.clients,
     "age": bench_age.age,
     "footprint": bench_age.footprint,
+    "ledger": bench_ledger.ledger,
     "legacy": bench_legacy.legacy,
 }
 

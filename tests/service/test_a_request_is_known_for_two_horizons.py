@@ -98,7 +98,7 @@ def test_what_no_message_can_carry_any_more_is_forgotten(days: Days) -> None:
     one = days.writer_at(later_s)
     one.messages()
 
-    ledger = one.warm().state.ledger
+    ledger = one.warm().ledger
     assert len(ledger) == 1
 
 

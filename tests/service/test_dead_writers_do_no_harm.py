@@ -20,6 +20,7 @@ from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.draft import Draft
+from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service import opening as opening_module
 from memrepo_worker.service import turn as turn_module
@@ -298,7 +299,7 @@ def the_ledger_across_seals(patch: pytest.MonkeyPatch, _world: World) -> None:
 def _clean_forgetting(clean: Clean) -> Clean:
     def forgetting(self: Opener, repo: WarmRepo) -> WarmRepo:
         fresh = clean(self, repo)
-        fresh.state.ledger._lines.clear()
+        fresh.ledger = Ledger(fresh.path)
         return fresh
 
     return forgetting

@@ -13,6 +13,7 @@ from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.state import RepoState
 
 
@@ -40,9 +41,12 @@ class Draft:
     ``limits`` are those that hold for what it writes.
     """
 
-    def __init__(self, state: RepoState, reader: Reader, *, limits: Limits, legacy: bool = False) -> None:
+    def __init__(
+        self, state: RepoState, ledger: Ledger, reader: Reader, *, limits: Limits, legacy: bool = False
+    ) -> None:
         self.limits = limits
         self._state = state
+        self._ledger = ledger
         self._legacy = legacy
         self.refs: dict[str, str] = dict(state.refs)
         self.objects: dict[str, GitObject] = {}
@@ -73,7 +77,7 @@ class Draft:
 
     def settled(self, request_id: str) -> LedgerLine | None:
         """Return what this group or the ledger says of a request."""
-        return self.lines.get(request_id) or self._state.ledger.find(request_id)
+        return self.lines.get(request_id) or self._ledger.find(request_id)
 
     def settle(self, line: LedgerLine) -> None:
         """Note what became of a request; what was set aside before it goes into the entry with it."""

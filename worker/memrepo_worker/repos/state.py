@@ -1,17 +1,17 @@
-"""What a warm repository knows of its journal: how far it has read, the refs there, and the ledger."""
+"""What a warm repository knows of its journal: how far it has read, the refs there, and where its ledger lies."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from memrepo.json_text import read_json
 from memrepo_worker.git.pack_files import Sizes
-from memrepo_worker.journal.ledger import Ledger, decode_lines, encode_lines
+from memrepo_worker.repos.ledger_segment import SegmentFile
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,16 @@ class RepoState:
     ``refs`` maps full names of branches and tags to ids; empty means that there is no repository (never created, or
     deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised. ``seal``
     is the number of the newest seal that is known, 0 for none. ``packs`` names the packs on disk when the state was
-    written, with their sizes: one that is gone or cut later is damage, and not an object that never was.
+    written, with their sizes: one that is gone or cut later is damage, and not an object that never was. ``ledger``
+    names the files of the ledger then.
     """
 
     seq: int = 0
     refs: Mapping[str, str] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
     tip_sha256: str = ""
     seal: int = 0
     packs: Mapping[str, Sizes] = field(default_factory=dict)
+    ledger: tuple[SegmentFile, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -51,7 +52,7 @@ class RepoState:
                 "tip_sha256": self.tip_sha256,
                 "seal": self.seal,
                 "packs": dict(self.packs),
-                "ledger": encode_lines(self.ledger.lines()).decode(),
+                "ledger": [astuple(file) for file in self.ledger],
             }
         ).encode()
         return f"{sha256_of(body)}\n".encode() + body
@@ -70,10 +71,12 @@ class RepoState:
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise ValueError("state of another format")
         try:
-            ledger = Ledger(decode_lines(value["ledger"].encode()))
+            ledger = tuple(
+                SegmentFile(str(name), int(size), str(sha256)) for name, size, sha256 in value["ledger"]
+            )
             seq, seal = int(value["seq"]), int(value["seal"])
             packs = {str(name): (int(pack), int(index)) for name, (pack, index) in value["packs"].items()}
-            return cls(seq, dict(value["refs"]), ledger, str(value["tip_sha256"]), seal, packs)
+            return cls(seq, dict(value["refs"]), str(value["tip_sha256"]), seal, packs, ledger)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"state of another form: {error}") from error
 

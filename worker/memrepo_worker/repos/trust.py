@@ -14,6 +14,10 @@ from dataclasses import dataclass, replace
 from memrepo_worker.group import Lease
 
 
+class WarmRepoDamagedError(Exception):
+    """Something in the local copy is wrong; throw it away and open it cold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What is known of a warm repository's tip.

@@ -23,19 +23,16 @@ from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_pac
 from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
-from memrepo_worker.journal.ledger import Ledger, LedgerLine, decode_lines
+from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
+from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.state import RepoState, sha256_of
-from memrepo_worker.repos.trust import Trust
+from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
 # Measured: random contents of this size compare in well under 0.1 s, in which this thread holds up all others.
 COMPARED_IN_PROCESS_BYTES_MAX = 256 * 1024
 _STATE_FILE = "memrepo.json"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
-
-
-class WarmRepoDamagedError(Exception):
-    """Something in the local copy is wrong; throw it away and open it cold."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,7 @@ class WarmRepo:
     def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:
         self.path = path
         self.state = state
+        self.ledger = Ledger(path)
         self._git = git
         self._limits = limits
         self.trust = Trust()
@@ -80,9 +78,11 @@ class WarmRepo:
         """
         try:
             state = RepoState.decode((path / _STATE_FILE).read_bytes())
+            ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
         repo = cls(path, git, state)
+        repo.ledger = ledger
         repo.trust = Trust.claimed()
         repo._saved = state
         return repo
@@ -109,7 +109,7 @@ class WarmRepo:
         self._unsaved_entries += 1
         self._unsaved_bytes += sum(len(item.data) for item in objects.values())
         settled = list(lines)
-        self.state.ledger.remember(settled)
+        self.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
         self.state = replace(self.state, seq=seq, refs=dict(refs), tip_sha256=sha256_of(data), seal=seal)
 
@@ -151,16 +151,20 @@ class WarmRepo:
             except GitError as error:
                 raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
             self._packs.refresh()
-        ledger, seal = Ledger(self.state.ledger.lines()), self.state.seal
+        seal, settled = self.state.seal, []
         for entry in entries:
             self._require([*entry.prerequisites, entry.ledger_sha], entry.seq)
             lines = decode_lines(self.reader.blob(entry.ledger_sha))
-            ledger.remember(lines)
+            settled.append(lines)
             if ends_repo(entry.refs, lines):
                 seal = entry.seq
         last = entries[-1]
         self._require(last.refs.values(), last.seq)
-        self.state = RepoState(last.seq, last.refs, ledger, sha256_of(last.data), seal, self.state.packs)
+        for lines in settled:
+            self.ledger.remember(lines)
+        self.state = replace(
+            self.state, seq=last.seq, refs=last.refs, tip_sha256=sha256_of(last.data), seal=seal
+        )
 
     def _require(self, shas: Iterable[str], seq: int) -> None:
         for sha in shas:
@@ -185,15 +189,17 @@ class WarmRepo:
         """Write what waits in memory, and the state, so that git's command line and a later process see all.
 
         Raises:
-            OSError: the disk does not take it; what is there is of no use any more.
+            OSError, WarmRepoDamagedError: the disk does not take it, or not what was there; what is there is of no use
+                any more.
         """
         if self.state is self._saved:
             return
         self._write_pack()
         lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
         _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
-        self.state = replace(self.state, packs=self._packs.files)
+        self.state = replace(self.state, packs=self._packs.files, ledger=self.ledger.save())
         _replace(self.path / _STATE_FILE, self.state.encode())
+        self.ledger.tidy()
         self._saved = self.state
         self._unsaved_entries = self._unsaved_bytes = 0
 

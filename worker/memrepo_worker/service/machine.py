@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.git.command import GitTroubleError
 from memrepo_worker.git.reader import ObjectMissingError
-from memrepo_worker.repos.warm import WarmRepoDamagedError
+from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
@@ -13,6 +13,7 @@ from memrepo_worker.bounds import Bounds
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import NewerJournalError
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.observe import Observer
@@ -89,17 +90,19 @@ class Opener:
             self._dependencies.store,
             self._layout,
             state.seal,
-            state.ledger.lines(),
+            repo.ledger,
             self._dependencies.executor,
         )
-        fresh = self._held.fresh(state)
+        lines = encode_lines(repo.ledger)
+        fresh = self._held.fresh(replace(state, packs={}, ledger=()))
+        fresh.ledger.remember(decode_lines(lines))
         fresh.trust = repo.trust.cleaned(state.seal)
         self._held.keep(fresh)
         return fresh
 
     def forget_old_lines(self, repo: WarmRepo) -> None:
         """Forget ledger lines that no message can ask for any more."""
-        repo.state.ledger.forget(self._dependencies.clock(), self._dependencies.horizon_s)
+        repo.ledger.forget(self._dependencies.clock(), self._dependencies.horizon_s)
 
     def _brought_up_to_date(self, repo: WarmRepo) -> WarmRepo:
         if not self._catch_up(repo):

@@ -25,6 +25,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, View
+from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.reads import answer
@@ -75,7 +76,7 @@ class Turn:
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
         legacy = not repo.state.exists and self._opener.has_legacy_layout()
-        draft = Draft(repo.state, repo.reader, legacy=legacy, limits=self._dependencies.limits)
+        draft = Draft(repo.state, repo.ledger, repo.reader, legacy=legacy, limits=self._dependencies.limits)
         return draft, [self._settle(request, draft) for request in self._group.requests]
 
     def _settle(self, request: Request, draft: Draft) -> PendingOutcome:
@@ -159,7 +160,10 @@ class Turn:
         """Write what waits in memory; if the disk does not take it, do without the local copy."""
         try:
             repo.save()
-        except OSError:  # the next turn opens it anew, and tells what keeps it from that
+        except (
+            OSError,
+            WarmRepoDamagedError,
+        ):  # the next turn opens it anew, and tells what keeps it from that
             self._dependencies.observer.count("cache.failed")
             self._held.drop()
 
