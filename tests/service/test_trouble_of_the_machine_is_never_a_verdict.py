@@ -95,8 +95,8 @@ def test_an_agent_is_served_without_the_cache_while_that_cannot_be_written(
     with writer(store, disk.cache) as two:
         disk.fill(number)
         assert two.texts() == known
-        made = two.ask(commit("third", request_id="once"))
-        assert two.ask(commit("third", request_id="once")) == made
+        made = two.ask(commit("third", request_id="only-once"))
+        assert two.ask(commit("third", request_id="only-once")) == made
         assert two.messages() == ["Initial commit", "second", "third"]
         assert list(spare.glob("*/*")) == []
         assert list(disk.cache.rglob("*.pack")) == []
@@ -182,11 +182,11 @@ def test_git_that_cannot_run_is_waited_for(
         getattr(git, {"missing": "go_away", "killed": "be_killed", "slow": "be_slow"}[how])()
         for _ in range(3):
             with pytest.raises(UnavailableError, match="the worker's machine is in trouble: git "):
-                two.ask(commit("third", request_id="once"))
+                two.ask(commit("third", request_id="only-once"))
         git.mend()
         if how == "slow":
             monkeypatch.setattr(two.service.cache, "_git", stock_git())
-        assert two.ask(commit("third", request_id="once")).created
+        assert two.ask(commit("third", request_id="only-once")).created
         assert two.messages() == ["Initial commit", "second", "third"]
         assert two.texts() == {**known, "third": "third"}
 
@@ -220,12 +220,12 @@ def test_a_copy_that_is_damaged_again_at_once_is_waited_out(
             patch.setattr(Git, "index_pack", zeroed)
             for request in (
                 files(),
-                commit("third", request_id="once"),
+                commit("third", request_id="only-once"),
                 commit("x", start_point="main~1", branch="b"),
             ):
                 with pytest.raises(UnavailableError, match="the worker's machine is in trouble"):
                     two.ask(request)
-        assert two.ask(commit("third", request_id="once")).created
+        assert two.ask(commit("third", request_id="only-once")).created
         assert two.texts() == {**known, "third": "third"}
 
 
@@ -235,9 +235,9 @@ def test_where_no_place_takes_it_the_requests_wait(
     with writer(store, tmp_path / "two") as two:
         git.says_below(tmp_path, "No space left on device")
         with pytest.raises(UnavailableError, match="no space left on device"):
-            two.ask(commit("third", request_id="once"))
+            two.ask(commit("third", request_id="only-once"))
         git.mend()
-        assert two.ask(commit("third", request_id="once")).created
+        assert two.ask(commit("third", request_id="only-once")).created
 
 
 def test_an_object_that_cannot_be_opened_is_not_called_absent(tmp_path: Path) -> None:
