@@ -247,10 +247,8 @@ def make_app(settings: Settings) -> Celery:
 
     from memrepo.redis.celery_app import OwnCelery  # noqa: PLC0415 - likewise
 
-    broker = settings.broker
-    app = OwnCelery(broker=broker.for_celery, backend="disabled://")
+    app = OwnCelery(settings.broker, settings.results, backend="disabled://")
     app.conf.update(
-        broker_use_ssl=dict(broker.tls) if broker.tls else None,
         task_serializer="json",
         accept_content=["json"],
         task_queues=[Queue(name) for name in queue_names(settings.shards)],
@@ -258,14 +256,14 @@ def make_app(settings: Settings) -> Celery:
         task_send_sent_event=False,
         task_publish_retry=False,
         broker_connection_timeout=settings.connect_timeout_s,
-        broker_transport_options={
-            "priority_steps": [0],
-            "socket_connect_timeout": settings.connect_timeout_s,
-            "socket_timeout": settings.enqueue_timeout_s,  # a large body takes its time to be written
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "max_retries": 0,
-        },
+    )
+    app.connect_as_client(
+        priority_steps=[0],
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=settings.enqueue_timeout_s,  # a large body takes its time to be written
+        socket_keepalive=True,
+        health_check_interval=10,
+        max_retries=0,
     )
     return app
 
