@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
 from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
-from memrepo.dispatch.durability import check_durability, is_durable
+from memrepo.dispatch.durability import UnbrokenConnection, check_durability, is_durable
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
@@ -85,6 +85,7 @@ class BrokerConnection:
         self._clock = clock
         self._app: Celery | None = None
         self._producer: Producer | None = None
+        self._written_on: UnbrokenConnection | None = None  # if the broker must be sure of what is written
         self._depths: dict[str, tuple[float, int]] = {}
 
     @property
@@ -107,6 +108,8 @@ class BrokerConnection:
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
                 check_durability(producer.channel.client, self._settings.enqueue_durability)
+                if self._settings.enqueue_durability != "memory":
+                    self._written_on = UnbrokenConnection(producer.channel.client)
                 _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
@@ -140,12 +143,22 @@ class BrokerConnection:
             batch.flush()
 
     def is_durable(self) -> bool:
-        """Return whether the broker is as sure of what was just published as is asked for; it may take a moment."""
+        """Return whether the broker is as sure of what was just published as is asked for; it may take a moment.
+
+        Raises:
+            redis.RedisError: that is not known: it has to be published again.
+        """
+        if self._written_on is None:
+            return True
         _, producer = self.open()
-        return is_durable(producer.channel.client, self._settings.enqueue_durability)
+        durable = is_durable(producer.channel.client, self._settings.enqueue_durability)
+        self._written_on.check()
+        return durable
 
     def put_payloads(self, messages: list[Message]) -> list[Message]:
         """Store what is too large for a message; fail those for which there is no room and return the others."""
+        if self._written_on is not None:
+            self._written_on.begin()
         passed = []
         for message in messages:
             try:
@@ -218,12 +231,14 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
 
 
 def _push_all_or_nothing(producer: Producer) -> None:
-    """Have a batch's messages pushed in one transaction.
+    """Have a batch's messages pushed in one transaction, on the connection on which all else is asked.
 
-    A server that is nearly full would refuse a large message and take a small one after it: out of order.
+    A server that is nearly full would refuse a large message and take a small one after it: out of order. And it says
+    of the writes of one connection alone how sure it is of them; kombu has one for batches and one for the rest.
     """
     channel = producer.channel
     make = channel.create_publish_batch
+    channel.conn_or_acquire = lambda client=None: nullcontext(client or channel.client)
 
     def create(max_size: int) -> object:
         batch = make(max_size)
