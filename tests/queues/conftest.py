@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
 from memrepo_worker.settings import WorkerSettings
+from tests.support.posts import Post, posts
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -52,3 +53,10 @@ def effects(broker: Valkey) -> Iterator[redis.Redis]:
 def send(broker: Valkey, workers: WorkerFleet, effects: redis.Redis) -> Iterator[Sender]:
     with sender(broker, SHARDS) as sending:
         yield sending
+
+
+@pytest.fixture
+def open_post() -> Iterator[Callable[..., Post]]:
+    """Open mailboxes that are driven by hand."""
+    with posts() as open_one:
+        yield open_one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -46,7 +46,10 @@ class Writer:
 
     def group(self, *requests: Request) -> list[Any]:
         """Hand a group over and return each outcome's value or error."""
-        outcomes = self.service(Group(self.agent, requests, Lease(self.lease_token, math.inf)))
+        group = Group(self.agent, requests, Lease(self.lease_token, math.inf))
+        outcomes = [*self.service(group)]
+        while len(outcomes) < len(requests):  # as many turns as it takes
+            outcomes += self.service(replace(group, requests=requests[len(outcomes) :]))
         return [outcome.value if isinstance(outcome, Success) else outcome for outcome in outcomes]
 
     @overload

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memrepo.limits import MIB
+
+TURN_TIME = "bounds.turn_time"
+TURN_RESULTS_BYTES = "bounds.turn_results_bytes"
 WALK_ENTRIES = "bounds.walk_entries"
 
 
@@ -23,9 +27,14 @@ class Bounds:
     Where one is hit, the observer counts ``bounds.`` and its name without ``_max``, and what was hit says in its error
     or its result which bound that was.
 
+    ``turn_time_s``: after how long, waiting for the store apart, a turn ends between two of its requests; the others go
+    on in a later turn of their agent.
+    ``turn_results_bytes_max``: after how many bytes of results a turn ends likewise. One result is always taken.
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
     """
 
+    turn_time_s: float = 2.0
+    turn_results_bytes_max: int = 8 * MIB
     walk_entries_max: int = 500_000
     hanging_turns_max: int = 48

@@ -57,17 +57,33 @@ class PendingCreate:
             self.seq = 0
 
 
+@dataclass(slots=True)
+class Places:
+    """What reads found at their place in a group, where they are answered in a later turn than its writes."""
+
+    _found: dict[int, object] = field(default_factory=dict)
+
+    def keep(self, request: Request, found: object) -> None:
+        """Keep what a request found."""
+        self._found[id(request)] = found  # the same object from try to try; its id may be another's, too
+
+    def find(self, request: Request) -> object | None:
+        """Return what the request found; None: it was not kept."""
+        return self._found.get(id(request))
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Requests of one agent in the order in which they were enqueued; they share one journal entry.
 
-    ``create`` goes from try to try of the same requests.
+    ``create`` and ``places`` go from try to try of the same requests.
     """
 
     agent: Agent
     requests: tuple[Request, ...]
     lease: Lease
     create: PendingCreate = field(default_factory=PendingCreate)
+    places: Places = field(default_factory=Places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +101,9 @@ class GroupHandler(Protocol):
     """Executes groups. At most one call per agent is under way in a process."""
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
-        """Settle every request of the group and return the outcomes in the same order.
+        """Settle requests of the group and return their outcomes, in order: of the first, or the first few, or all.
+
+        A turn is bounded in time and in bytes of results. Once these are told, call again with the rest.
 
         Calling it again with the same requests is safe: what an earlier call settled is answered from the ledger. (A
         read may then see commits that come after it in the group, where the earlier call's answer was lost.)

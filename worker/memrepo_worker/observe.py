@@ -141,10 +141,15 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class TurnTimes:
-    """When a turn's work ended, on the steady clock, and how much of it was waiting for the store."""
+    """When a turn's work ended, on the steady clock, and how much of it was waiting for the store.
+
+    ``began_s`` is when it began, where that was later than the mark that its requests were started: a group whose first
+    requests took a whole turn goes on in another.
+    """
 
     ended_s: float
     store_s: float
+    began_s: float = 0.0
 
 
 _STORE_WAITS: ContextVar[Stopwatch | None] = ContextVar("memrepo_store_waits", default=None)
@@ -159,6 +164,12 @@ def measuring_store_waits() -> Iterator[Stopwatch]:
         yield watch
     finally:
         _STORE_WAITS.reset(token)
+
+
+def store_waited_s() -> float:
+    """Return how long was waited for the store so far, within the block that measures it."""
+    watch = _STORE_WAITS.get()
+    return watch.seconds if watch is not None else 0.0
 
 
 def store_wait() -> AbstractContextManager[object]:

@@ -47,6 +47,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "parked_bytes_max": (1, MANY),
     "bodies_bytes_max": (1, MANY),
     "result_body_expires_s": (1, MANY),
+    "turn_time_s": (0.01, 3600),
+    "turn_results_bytes_max": (1, MANY),
     "walk_entries_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
     "foreign_allocation_bytes_max": (MIB, MANY),
@@ -87,6 +89,8 @@ class WorkerSettings:
     parked_bytes_max: int = 256 * MIB
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     result_body_expires_s: int = 300
+    turn_time_s: float = Bounds().turn_time_s
+    turn_results_bytes_max: int = Bounds().turn_results_bytes_max
     walk_entries_max: int = Bounds().walk_entries_max
     hanging_turns_max: int = Bounds().hanging_turns_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
@@ -151,7 +155,12 @@ class WorkerSettings:
     @property
     def bounds(self) -> Bounds:
         """What a turn may take."""
-        return Bounds(self.walk_entries_max, self.hanging_turns_max)
+        return Bounds(
+            turn_time_s=self.turn_time_s,
+            turn_results_bytes_max=self.turn_results_bytes_max,
+            walk_entries_max=self.walk_entries_max,
+            hanging_turns_max=self.hanging_turns_max,
+        )
 
     @property
     def git_caps(self) -> GitCaps:

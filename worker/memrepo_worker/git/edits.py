@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from memrepo.validation.names import find_twin
 from memrepo_worker.git.objects import (
-    BYTES_MAX,
     MODE_EXECUTABLE,
     MODE_FILE,
     MODE_TREE,
@@ -70,7 +69,7 @@ class TreeEditor:
 
         Raises:
             TreeConflictError: a file would be inside a file, replace a folder, or have a name that some file systems
-                take for a neighbour's; or a folder would have too many files.
+                take for a neighbour's.
         """
         top = _Node()
         for edit in edits:
@@ -96,10 +95,7 @@ class TreeEditor:
         if not entries:
             return None
         ordered = in_git_order(entries)
-        tree = encode_ordered_tree(ordered)
-        if len(tree.data) > BYTES_MAX[Kind.TREE]:
-            raise TreeConflictError(prefix or ".", "would be a folder of more files than can be read again")
-        made = self._add(tree)
+        made = self._add(encode_ordered_tree(ordered))
         self._reader.remember_tree(made, ordered)
         return made
 

@@ -14,7 +14,7 @@ from random import Random
 from memrepo.clock import Backoff
 from memrepo.errors import MemoryDamagedError, RepoNotFoundError, WorkerFaultError, WorkerOutdatedError
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome, PendingCreate
+from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome, PendingCreate, Places
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.store.interface import RefusedError, UnavailableError
@@ -86,9 +86,11 @@ class GroupAttempt:
         self._agent = agent
         self._parts: deque[Requests] = deque((requests,))
         self._create = PendingCreate()
+        self._places = Places()
         self._faults = 0
         self._unavailable = 0
         self.outcomes: list[Outcome] = []
+        self.is_turn_over = False
 
     @property
     def is_over(self) -> bool:
@@ -96,8 +98,12 @@ class GroupAttempt:
         return not self._parts
 
     def advance(self, handler: GroupHandler) -> Pause | None:
-        """Try until all is settled, something is to be told first, or a pause is due; only the last returns one."""
-        while self._parts:
+        """Try until all is settled, something is to be told first, or a pause is due; only the last returns one.
+
+        ``outcomes`` are those that were not told yet. ``is_turn_over`` says that the rest is for another turn.
+        """
+        self.is_turn_over = False
+        while self._parts and not self.is_turn_over:
             requests = self._parts[0]
             try:
                 outcomes = self._call(handler, requests)
@@ -109,25 +115,32 @@ class GroupAttempt:
                 if self._parts[0] is not requests:
                     continue  # one by one from here
                 outcomes = [self._rules.gave_up(self._agent, requests[0].request_id)]
-            self._settled(outcomes)
+            self._settled(requests, outcomes)
             if any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in outcomes):
                 return None
         return None
+
+    def told(self, count: int) -> None:
+        """Let go of the first outcomes: they are told."""
+        del self.outcomes[:count]
 
     def abandon(self) -> None:
         """Note that nothing is tried any more here."""
         self._rules.trouble.over(self._agent, answered=False)
 
     def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
-        group = Group(self._agent, requests, self._rules.lease_of(self._agent), self._create)
+        group = Group(self._agent, requests, self._rules.lease_of(self._agent), self._create, self._places)
         outcomes = handler(group)
-        if len(outcomes) != len(requests):
+        if not 0 < len(outcomes) <= len(requests):
             raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
         return outcomes
 
-    def _settled(self, outcomes: Sequence[Outcome]) -> None:
+    def _settled(self, requests: Requests, outcomes: Sequence[Outcome]) -> None:
         self.outcomes += outcomes
         self._parts.popleft()
+        if rest := requests[len(outcomes) :]:
+            self._parts.appendleft(rest)
+            self.is_turn_over = True
         self._faults = self._unavailable = 0
         self._rules.trouble.over(self._agent)
 

@@ -90,6 +90,7 @@ class Mailbox(Generic[AnyTicket]):
         self._running: set[GroupUnderWay[AnyTicket]] = set()
         self._hanging: set[GroupUnderWay[AnyTicket]] = set()
         self._looks = False
+        self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
         self._turns = 0
         self._retries = 0
         self._bytes = 0
@@ -133,11 +134,13 @@ class Mailbox(Generic[AnyTicket]):
         What waits for its next try is taken out, too.
         """
         with self._changed:
-            stalled = [group for group in self._stalled if agents(group.agent)]
+            stalled = [group for group in (*self._stalled, *self._begun.values()) if agents(group.agent)]
             begun = [ticket for group in stalled for ticket in self._take_out(group)]
             leaving = [agent for agent in self._waiting if agents(agent)]
             waiting = [ticket for agent in leaving for ticket in self._waiting.pop(agent)]
-            self._line = deque(agent for agent in self._line if agent in self._waiting)
+            self._line = deque(
+                agent for agent in self._line if agent in self._waiting or agent in self._begun
+            )
         self._forget([*(ticket for group in stalled for ticket in group.tickets), *waiting])
         return [*begun, *waiting]
 
@@ -145,7 +148,7 @@ class Mailbox(Generic[AnyTicket]):
         """Begin no further group, and give up what waits for its next try: it is abandoned. Final."""
         with self._changed:
             self._stopping = True
-            stalled = list(self._stalled)
+            stalled = [*self._stalled, *self._begun.values()]
         self._timer.stop()
         self._abandon(stalled)
 
@@ -218,6 +221,9 @@ class Mailbox(Generic[AnyTicket]):
                 return
             if passed or group.is_over:
                 break
+            if group.is_turn_over:
+                self._go_on_later(group)
+                return
         if not passed:
             self._leave(group.agent)
         self._forget(group.tickets)
@@ -237,6 +243,10 @@ class Mailbox(Generic[AnyTicket]):
                 self._running.add(group)
                 return group, True
             agent = self._line.popleft()
+            begun = self._begun.pop(agent, None)
+            if begun is not None:
+                self._running.add(begun)
+                return begun, False
             self._busy.add(agent)
             tickets = self._take_group(agent)
             group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
@@ -247,7 +257,10 @@ class Mailbox(Generic[AnyTicket]):
         waiting = self._waiting[agent]
         taken = [waiting.popleft()]
         size = taken[0].size_bytes
-        while waiting and len(taken) < self._bounds.group_requests_max and not taken[-1].ends_group:
+        while waiting and len(taken) < self._bounds.group_requests_max:
+            # Alone in its group: nothing before it may be left for a later turn, when what it read is gone.
+            if taken[-1].ends_group or waiting[0].ends_group:
+                break
             size += waiting[0].size_bytes
             if size > self._bounds.group_bytes_max:
                 break
@@ -255,6 +268,15 @@ class Mailbox(Generic[AnyTicket]):
         if not waiting:
             del self._waiting[agent]
         return taken
+
+    def _go_on_later(self, group: GroupUnderWay[AnyTicket]) -> None:
+        """Have a group whose turn is over go on when its agent comes again, before what the agent sent after it."""
+        with self._changed:
+            self._begun[group.agent] = group
+            self._line.append(group.agent)
+            gone = self._stopping or not self._is_ours(group.agent)
+        if gone:
+            self._abandon([group])
 
     # Groups that wait for their next try
 
@@ -281,7 +303,7 @@ class Mailbox(Generic[AnyTicket]):
         """Leave groups that wait for their next try to whoever owns their shard next."""
         for group in groups:
             with self._changed:
-                if group not in self._stalled:
+                if group not in self._stalled and self._begun.get(group.agent) is not group:
                     continue  # a hand-over was quicker
                 tickets = self._take_out(group)
             try:
@@ -291,8 +313,10 @@ class Mailbox(Generic[AnyTicket]):
 
     def _take_out(self, group: GroupUnderWay[AnyTicket]) -> Sequence[AnyTicket]:
         """Take a group out that waits for its next try; return its tickets. The caller holds the lock."""
-        self._stalled.remove(group)
+        self._stalled.discard(group)
         self._due = deque(other for other in self._due if other is not group)
+        if self._begun.pop(group.agent, None) is not None:
+            self._line.remove(group.agent)
         self._busy.remove(group.agent)
         group.abandon()
         return group.in_hand

@@ -102,6 +102,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         self._store_s = 0.0
         self._store_watch = Stopwatch()
         self._paused_s: float | None = None
+        self._began_s: float | None = 0.0
         self._ended_s = 0.0
 
     @property
@@ -122,11 +123,15 @@ class GroupUnderWay(Generic[AnyTicket]):
     @property
     def lets_others_pass(self) -> bool:
         """Whether the agent's next group may begin: nothing that is to be told is remembered nowhere else."""
-        unanswered = self._outcomes[self._answered :]
-        return self.is_over and not any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in unanswered)
+        return self.is_over and not any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in self._untold)
 
     @property
-    def _outcomes(self) -> Sequence[Outcome]:
+    def is_turn_over(self) -> bool:
+        """Whether the agents behind this one come first, before it goes on."""
+        return not self.is_over and self._attempt is not None and self._attempt.is_turn_over
+
+    @property
+    def _untold(self) -> Sequence[Outcome]:
         if self._verdicts is not None:
             return self._verdicts
         return self._attempt.outcomes if self._attempt is not None else ()
@@ -134,8 +139,10 @@ class GroupUnderWay(Generic[AnyTicket]):
     def execute(self) -> Pause | None:
         """Go on until there is something to tell, or a pause is due. Never raises."""
         self._end_pause()
-        if self.is_over or len(self._outcomes) > self._answered:
+        if self.is_over or self._untold:
             return None
+        if self._began_s is None:
+            self._began_s = steady_clock()
         try:
             if self._attempt is None:
                 self._attempt = self._begin()
@@ -156,13 +163,11 @@ class GroupUnderWay(Generic[AnyTicket]):
 
     def tell(self) -> Pause | None:
         """Tell what has its outcome; a pause where that failed and has to be tried again. Never raises."""
-        tickets, outcomes = (
-            self.in_hand[: len(self._outcomes) - self._answered],
-            self._outcomes[self._answered :],
-        )
+        outcomes = self._untold
+        tickets = self.in_hand[: len(outcomes)]
         if not tickets:
             return None
-        times = TurnTimes(self._ended_s, self._store_s)
+        times = TurnTimes(self._ended_s, self._store_s, self._began_s or 0.0)
         try:
             self._responder.settle(tickets, outcomes, times)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
@@ -171,8 +176,17 @@ class GroupUnderWay(Generic[AnyTicket]):
                 self._faults += 1
                 return Pause(self._rules.pause_s(self._faults))
             self._tell_one_by_one(tickets, outcomes, times)
-        self._answered += len(tickets)
+        self._told(len(tickets))
         return None
+
+    def _told(self, count: int) -> None:
+        """Let go of what is told: results may be large."""
+        self._answered += count
+        self._store_s, self._began_s = 0.0, None
+        if self._verdicts is not None:
+            del self._verdicts[:count]
+        elif self._attempt is not None:
+            self._attempt.told(count)
 
     def abandon(self) -> None:
         """Note that somebody else settles what is in hand."""

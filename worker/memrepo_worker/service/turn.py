@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
@@ -27,6 +28,7 @@ from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, View
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
@@ -34,6 +36,14 @@ from memrepo_worker.service.writes.table import settle
 
 PendingOutcome = LedgerLine | View | MemoryRepoError
 """What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a read found that is answered in a later turn; it is there still unless there is another ``seal``."""
+
+    seal: int
+    view: View
 
 
 class Turn:
@@ -46,11 +56,12 @@ class Turn:
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease)
+        self._meter = TurnMeter(dependencies.bounds, dependencies.monotonic, dependencies.observer)
         reads = not all(request.MUTATES for request in group.requests)
         self._proof_age_s_max = dependencies.tip_proof_s if reads else math.inf
 
     def take(self) -> Sequence[Outcome]:
-        """Settle every request; see ``GroupHandler`` for what callers may rely on."""
+        """Settle the requests, as many as a turn may take; see ``GroupHandler`` for what callers may rely on."""
         repo = self._current()
         draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft):
@@ -59,10 +70,9 @@ class Turn:
             if repo.state.seq < taken:
                 raise JournalDamagedError(f"entry {taken} is taken, and no listing shows it", taken)
             draft, pending = self._draft(repo)
-        outcomes = [
-            self._outcome(request, pending, repo)
-            for request, pending in zip(self._group.requests, pending, strict=True)
-        ]
+        outcomes = self._answer(pending, repo)
+        if len(outcomes) < len(self._group.requests):
+            self._meter.count_over()
         self._finish(repo)
         return outcomes
 
@@ -77,10 +87,27 @@ class Turn:
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
         legacy = not repo.state.exists and self._opener.has_legacy_layout()
         draft = Draft(repo.state, repo.ledger, repo.reader, legacy=legacy, limits=self._dependencies.limits)
-        return draft, [self._settle(request, draft) for request in self._group.requests]
+        pending: list[PendingOutcome] = []
+        for request in self._group.requests:
+            if pending and self._may_stop and self._meter.is_time_over:
+                break
+            pending.append(self._settle(request, draft, repo.state.seal))
+        return draft, pending
 
-    def _settle(self, request: Request, draft: Draft) -> PendingOutcome:
+    @property
+    def _may_stop(self) -> bool:
+        """Whether requests may be left for a later turn.
+
+        Not while an entry of all of them may be on its way to the store, and not before a delete: what reads have
+        found would be gone then.
+        """
+        return not self._group.create.may_land and not self._group.requests[-1].ENDS_GROUP
+
+    def _settle(self, request: Request, draft: Draft, seal: int) -> PendingOutcome:
         if not request.MUTATES:
+            place = self._group.places.find(request)
+            if isinstance(place, Place) and place.seal == seal:  # else what was found was deleted since
+                return place.view
             return draft.view_with(request.wanted) if isinstance(request, FindRequestRequest) else draft.view
         known = draft.settled(request.request_id)
         if known is not None:
@@ -134,6 +161,20 @@ class Turn:
         return True
 
     # The answers
+
+    def _answer(self, pending: Sequence[PendingOutcome], repo: WarmRepo) -> list[Outcome]:
+        """Answer in order until the turn is over; of the reads that are left, keep what they found."""
+        outcomes: list[Outcome] = []
+        for request, left in zip(self._group.requests, pending, strict=False):
+            if outcomes and self._may_stop and self._meter.is_over:
+                break
+            outcomes.append(self._outcome(request, left, repo))
+            if isinstance(outcomes[-1], Success):
+                self._meter.add(outcomes[-1].value)
+        for request, left in list(zip(self._group.requests, pending, strict=False))[len(outcomes) :]:
+            if isinstance(left, View):
+                self._group.places.keep(request, Place(repo.state.seal, left))
+        return outcomes
 
     def _outcome(self, request: Request, pending: PendingOutcome, repo: WarmRepo) -> Outcome:
         if isinstance(pending, MemoryRepoError):

@@ -15,7 +15,7 @@ def request_ended(
 ) -> RequestEnded:
     """Return the event of a job that was answered just now; ``times`` are its turn's, if it had one."""
     now_s = time.monotonic()
-    began_s = task_request.started_s if task_request.started_s is not None else now_s
+    began_s = _began_s(task_request, times) if task_request.started_s is not None else now_s
     worked_s, store_s = (times.ended_s - began_s, times.store_s) if times else (0.0, 0.0)
     failed, cancelled = isinstance(outcome, MemoryRepoError), isinstance(outcome, JobCancelledError)
     return RequestEnded(
@@ -41,4 +41,10 @@ def share_s(task_request: TaskRequest, times: TurnTimes | None, group: int) -> f
     A group is executed as a whole. So the sum over its jobs is the time really spent, whoever adds it up.
     """
     ended_s = times.ended_s if times else time.monotonic()
-    return max(0.0, ended_s - task_request.started_s) / group if task_request.started_s is not None else 0.0
+    return max(0.0, ended_s - _began_s(task_request, times)) / group
+
+
+def _began_s(task_request: TaskRequest, times: TurnTimes | None) -> float:
+    """Return when its turn began; for one that was never started, when time began."""
+    started_s = task_request.started_s
+    return max(started_s, times.began_s if times else 0.0) if started_s is not None else float("inf")

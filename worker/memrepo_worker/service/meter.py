@@ -1,0 +1,59 @@
+"""How much of its bounds a turn has used."""
+
+from __future__ import annotations
+
+from memrepo.clock import Clock
+from memrepo.models import Diff, FileInfo, MemoryCommit, MemoryFile, Snapshot
+from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
+from memrepo_worker.observe import Observer, store_waited_s
+
+_ITEM_BYTES = 500
+"""What a small part of a result takes as an object, roughly: a line of a history, a file's name and size."""
+
+
+class TurnMeter:
+    """Measures one turn from when it is made."""
+
+    def __init__(self, bounds: Bounds, monotonic: Clock, observer: Observer) -> None:
+        self._bounds = bounds
+        self._monotonic = monotonic
+        self._observer = observer
+        self._began_s = monotonic() - store_waited_s()
+        self._results_bytes = 0
+
+    @property
+    def is_time_over(self) -> bool:
+        """Whether our own work has taken as long as a turn may; waiting for the store is nobody's work."""
+        return self._monotonic() - store_waited_s() - self._began_s > self._bounds.turn_time_s
+
+    def add(self, result: object) -> None:
+        """Note a result that is in memory until the turn's results are told."""
+        self._results_bytes += size_of(result)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a request that is left should go on in another turn."""
+        return self._has_full_results or self.is_time_over
+
+    def count_over(self) -> None:
+        """Count which bound it was that ended the turn."""
+        self._observer.count(TURN_RESULTS_BYTES if self._has_full_results else TURN_TIME)
+
+    @property
+    def _has_full_results(self) -> bool:
+        return self._results_bytes > self._bounds.turn_results_bytes_max
+
+
+def size_of(result: object) -> int:
+    """Return how many bytes a result takes in memory, roughly."""
+    if isinstance(result, MemoryFile):
+        return _ITEM_BYTES + result.size
+    if isinstance(result, Snapshot):
+        return sum(map(size_of, result.values()))
+    if isinstance(result, Diff):
+        return sum(_ITEM_BYTES + len(file.patch) for file in result.files)
+    if isinstance(result, MemoryCommit):
+        return _ITEM_BYTES + len(result.message) + sum(map(len, result.files_changed))
+    if isinstance(result, FileInfo):
+        return _ITEM_BYTES + len(result.path)
+    return sum(map(size_of, result)) if isinstance(result, list) else _ITEM_BYTES
