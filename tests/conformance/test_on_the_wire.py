@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support.gcs_server import GcsServer
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.proxy import Proxy, proxy
 from tests.support.seaweedfs import SeaweedFs
+from tests.support.waiting import wait_for
 
 Server = SeaweedFs | GcsServer
 OPTIONS = StoreOptions(connections_max=8, connect_timeout_s=5, read_timeout_s=10)
@@ -146,6 +149,30 @@ def test_s3_no_credentials_are_refused(s3_server: SeaweedFs, monkeypatch: pytest
     store = open_store(s3_server.store_url("refused"), OPTIONS)
     with pytest.raises(RefusedError, match="credentials"):
         store.put("key", SMALL, ABSENT)
+
+
+@pytest.mark.parametrize(
+    "before", ["[default]\n", "[default]\naws_access_key_id = old\naws_secret_access_key = x\n"]
+)
+def test_s3_credentials_that_are_renewed_in_their_file_are_picked_up(
+    before: str, s3_server: SeaweedFs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text(before)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    store = open_store(s3_server.store_url("renewed"), OPTIONS)
+    with pytest.raises(RefusedError, match="redentials"):
+        store.put("key", SMALL, ABSENT)
+    credentials.write_text(s3_server.credentials.read_text())
+    wait_for(lambda: is_taken(store), "the store to have the new credentials")
+    assert store.get("key").data == SMALL
+
+
+def is_taken(store: Store) -> bool:
+    with suppress(RefusedError):
+        store.put("key", SMALL, ALWAYS)
+        return True
+    return False
 
 
 def test_s3_a_large_create_asks_before_it_sends_its_body(s3_server: SeaweedFs) -> None:

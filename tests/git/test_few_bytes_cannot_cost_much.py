@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -13,7 +13,7 @@ import pytest
 from memrepo.settings import environment
 from memrepo_worker.git.command import GitError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
+from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked, holds
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import ProcessBounds, Processes, ProcessFailedError
@@ -114,6 +114,21 @@ def test_what_a_pack_stands_for_is_what_its_objects_are(tmp_path: Path) -> None:
         assert check_unpacked(pack, total, total) == total
         with pytest.raises(PackTooLargeError):
             check_unpacked(pack, total - 1, total)
+
+
+def test_a_large_object_that_compresses_well_is_passed_over_wherever_it_stands() -> None:
+    large = GitObject(Kind.BLOB, (b"100644 " + b"n" * 4000 + bytes(21)) * 5000)
+    small = GitObject(Kind.BLOB, b"x" * 50)
+    for order in ([large, small], [small, large], [large, large, small]):
+        pack = _pack_of(order)
+        total = sum(len(item.data) for item in order)
+        assert check_unpacked(pack, total, total) == total
+        assert holds(pack, object_id(order[-1]))
+        assert not holds(pack, "1" * 40)
+
+
+def _pack_of(items: Sequence[GitObject]) -> bytes:
+    return encode_pack({f"{number:040d}": item for number, item in enumerate(items)}).data
 
 
 def _packs() -> bytes:

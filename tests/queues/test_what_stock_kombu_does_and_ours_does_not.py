@@ -22,6 +22,7 @@ from kombu.entity import Queue
 from kombu.message import Message
 from kombu.messaging import Consumer, Producer
 
+from memrepo.redis.address import parse_redis_url
 from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.leases import RedisLeases
@@ -126,7 +127,9 @@ class Scene:
         shard_context = ShardContext(leases, RedisMessages(broker), owned_shards, Counters())
 
         def connect() -> Client:
-            connection = self._connection(transport=transport_for(shard_context))
+            connection = self._connection(
+                transport=transport_for(shard_context, parse_redis_url(self._server.url, "URL"))
+            )
             client = Client(self._stack.enter_context(connection))
             client.consume()
             return client

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from memrepo.errors import MemoryDamagedError, MemoryRepoError
+from memrepo.errors import MemoryDamagedError, MemoryRepoError, RefNotFoundError
+from memrepo.limits import MIB
 from memrepo_worker.git.bundles import decode_bundle, encode_bundle
+from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.group import Agent, Group, Lease
+from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS, ListedObject
-from tests.support.writers import AGENT, Writer, commit, create, writer
+from tests.support.bombs import nested_deltas
+from tests.support.writers import AGENT, Writer, commit, create, files, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 SECOND = LAYOUT.entry(2)
@@ -182,3 +188,159 @@ def test_at_a_workers_end_every_other_repository_is_saved(world: World) -> None:
     assert not broken.path.exists()
     saved = list(broken.path.parent.parent.glob("*/*.git/memrepo.json"))
     assert len(saved) == 1
+
+
+# What is in the packs
+
+
+class Forger:
+    """Writes the next entry of the memory as somebody would who may write into the bucket."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.objects: dict[str, GitObject] = {}
+        self.refs = dict(world.worker.warm().state.refs)
+        self.tip = self.refs["refs/heads/main"]
+
+    def add(self, kind: Kind, data: bytes) -> str:
+        item = GitObject(kind, data)
+        self.objects[object_id(item)] = item
+        return object_id(item)
+
+    def commit(self, tree: str, message: bytes = b"forged") -> str:
+        who = b"A <a@example.org> 1700000000 +0000"
+        lines = (
+            b"tree " + tree.encode(),
+            b"parent " + self.tip.encode(),
+            b"author " + who,
+            b"committer " + who,
+        )
+        return self.add(Kind.COMMIT, b"\n".join(lines) + b"\n\n" + message)
+
+    def tree(self, *names: bytes) -> str:
+        blob = bytes.fromhex(self.add(Kind.BLOB, b"content"))
+        return self.add(Kind.TREE, b"".join(b"100644 " + name + b"\0" + blob for name in names))
+
+    def append(self) -> str:
+        entry = encode_entry(self.objects, self.refs, [self.tip], [])
+        self._world.put(LAYOUT.entry(4), entry)
+        return LAYOUT.entry(4)
+
+    def move(self, sha: str) -> str:
+        self.refs["refs/heads/main"] = sha
+        return self.append()
+
+
+@pytest.mark.parametrize(
+    "name", [b"..", b".", b"", b"../../etc", b"a/b", b".git", b".GIT", b".g\xe2\x80\x8cit", b"git~1"]
+)
+def test_a_path_that_leads_out_of_a_folder_is_served_to_nobody(world: World, name: bytes) -> None:
+    forger = Forger(world)
+    key = forger.move(forger.commit(forger.tree(name, b"plain.md")))
+    world.open_anew()
+    with pytest.raises(MemoryDamagedError, match="leads elsewhere") as caught:
+        world.worker.texts()
+    assert caught.value.details == {"key": key}
+
+
+def test_a_name_that_is_there_twice_is_damage(world: World) -> None:
+    forger = Forger(world)
+    key = forger.move(forger.commit(forger.tree(b"a", b"a")))
+    world.open_anew()
+    assert world.ask_damaged() == key
+
+
+LARGE: dict[str, Callable[[Forger], str]] = {
+    "a commit": lambda forger: forger.move(forger.commit(forger.tree(b"a"), b"x" * (8 * MIB))),
+    "a folder": lambda forger: forger.move(
+        forger.commit(forger.add(Kind.TREE, (b"100644 " + b"n" * 4000 + b"\0" + bytes(20)) * 5000))
+    ),
+    "a ledger": lambda forger: forger.move(forger.commit(forger.tree(b"a"))),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_inflates_to_more_than_it_may_be_is_damage_and_is_not_read(
+    world: World, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if what == "a ledger":
+        monkeypatch.setattr("memrepo_worker.journal.entry.encode_lines", lambda lines: b"\n" * (40 * MIB))
+    key = LARGE[what](Forger(world))
+    assert len(world.store.get(key).data) < MIB
+    world.open_anew()
+
+    tracemalloc.start()
+    with pytest.raises(MemoryDamagedError) as caught:
+        world.worker.texts()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.details == {"key": key}
+    assert peak < 16 * MIB
+
+
+def test_a_tag_that_inflates_to_more_than_it_may_be_is_damage_where_it_is_asked_for(world: World) -> None:
+    forger = Forger(world)
+    text = b"object " + forger.tip.encode() + b"\ntype commit\ntag t\n\n"
+    forger.refs["refs/tags/t"] = forger.add(Kind.TAG, text + b"x" * (8 * MIB))
+    key = forger.append()
+    world.open_anew()
+    with pytest.raises(MemoryDamagedError) as caught:
+        world.worker.ask(files("t"))
+    assert caught.value.details == {"key": key}
+
+
+def test_a_large_file_is_not_read_to_say_that_a_tag_at_it_names_no_commit(world: World) -> None:
+    forger = Forger(world)
+    forger.refs["refs/tags/t"] = forger.add(Kind.BLOB, bytes(64 * MIB))
+    forger.append()
+    world.open_anew()
+    world.worker.messages()
+
+    tracemalloc.start()
+    with pytest.raises(RefNotFoundError):
+        world.worker.ask(files("t"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * MIB
+
+
+def test_a_branch_at_a_file_is_damage(world: World) -> None:
+    forger = Forger(world)
+    forger.refs["refs/heads/b"] = forger.add(Kind.BLOB, b"content")
+    key = forger.append()
+    world.open_anew()
+    assert world.ask_damaged() == key
+
+
+def test_a_pack_that_git_does_not_take_is_damage_of_its_entry(world: World) -> None:
+    for body in (b"\x35not zlib at all", nested_deltas([255, 255, 255])[12:-20]):
+        data = b"PACK" + (2).to_bytes(4) + (1 if body[0] == 0x35 else 4).to_bytes(4) + body
+        pack = data + hashlib.sha1(data).digest()
+        bundle = decode_bundle(world.store.get(SECOND).data)
+        sound = world.store.get(SECOND).data
+        world.put(SECOND, encode_bundle(bundle.prerequisites, bundle.refs, pack))
+        world.open_anew()
+        assert world.ask_damaged() == SECOND
+        world.put(SECOND, sound)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no ledger line at all\n",
+        b"\n",
+        b"request-1 %b committed %b 1750000000.000" % (b"0" * 32, b"1" * 40),
+        b"request-1 %b committed %b 1750000000.000\n" % (b"0" * 32, b"1" * 7),
+        b"request-1 %b committed %b 1e300\n" % (b"0" * 32, b"1" * 40),
+        b'request-1 %b InvalidRequestError %b 1750000000.000 {"message": 7}\n' % (b"0" * 32, b"1" * 40),
+        b"request-1 %b committed %b 1750000000.000 %b\n" % (b"0" * 32, b"1" * 40, b'{"a":' * 5000),
+    ],
+)
+def test_a_ledger_of_another_form_is_damage_of_its_entry(
+    world: World, line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memrepo_worker.journal.entry.encode_lines", lambda lines: line)
+    key = Forger(world).append()
+    monkeypatch.undo()
+    world.open_anew()
+    assert world.ask_damaged() == key

@@ -23,6 +23,7 @@ from memrepo.errors import MemoryRepoError
 from memrepo.redis.address import masked
 from memrepo.redis.celery_app import OwnCelery
 from memrepo.redis.client import connect
+from memrepo.redis.transport import url_for
 from memrepo.routing import queue_names
 from memrepo_worker.group import GroupHandler
 from memrepo_worker.liveness import LivenessFile
@@ -62,14 +63,15 @@ BROKER_SOCKET_OPTIONS: dict[str, Any] = {
 
 def build_app(settings: WorkerSettings, shard_context: ShardContext | None = None) -> Celery:
     """Build the Celery app of a worker, with its tasks and queues. Without ``shard_context`` it cannot consume."""
-    app = OwnCelery()
+    app = OwnCelery(settings.broker, settings.results)
     app.conf.update(celery_settings(settings))
     if shard_context is not None:
         aliases: dict[str, Any] = TRANSPORT_ALIASES
-        aliases[TRANSPORT] = lambda: transport_for(shard_context)
+        aliases[TRANSPORT] = lambda: transport_for(shard_context, settings.broker)
         app.conf.broker_transport = TRANSPORT
-        if settings.broker.path:  # there the transport is named by the URL itself
-            app.conf.broker_url = TRANSPORT + settings.broker.for_celery.removeprefix("redis")
+        app.conf.broker_url = url_for(TRANSPORT, settings.broker)
+    else:
+        app.conf.broker_transport_options.update(settings.broker.kombus_options)
     register_tasks(app)
     app.steps["consumer"].update((Intake, Ownership))
     return app
@@ -79,7 +81,7 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     """Return what Celery must be told."""
     queues = [Queue(name, routing_key=name, no_declare=True) for name in queue_names(settings.shards)]
     return {
-        "broker_url": settings.broker.for_celery,
+        "broker_url": settings.broker.for_kombus_own,
         "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},
         "broker_use_ssl": dict(settings.broker.tls) if settings.broker.tls else None,
         "broker_connection_max_retries": None,

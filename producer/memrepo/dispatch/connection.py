@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
 from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
-from memrepo.dispatch.durability import check_durability, is_durable
+from memrepo.dispatch.durability import UnbrokenConnection, check_durability, is_durable
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
@@ -85,6 +85,7 @@ class BrokerConnection:
         self._clock = clock
         self._app: Celery | None = None
         self._producer: Producer | None = None
+        self._written_on: UnbrokenConnection | None = None  # if the broker must be sure of what is written
         self._depths: dict[str, tuple[float, int]] = {}
 
     @property
@@ -107,6 +108,8 @@ class BrokerConnection:
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
                 check_durability(producer.channel.client, self._settings.enqueue_durability)
+                if self._settings.enqueue_durability != "memory":
+                    self._written_on = UnbrokenConnection(producer.channel.client)
                 _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
@@ -140,12 +143,22 @@ class BrokerConnection:
             batch.flush()
 
     def is_durable(self) -> bool:
-        """Return whether the broker is as sure of what was just published as is asked for; it may take a moment."""
+        """Return whether the broker is as sure of what was just published as is asked for; it may take a moment.
+
+        Raises:
+            redis.RedisError: that is not known: it has to be published again.
+        """
+        if self._written_on is None:
+            return True
         _, producer = self.open()
-        return is_durable(producer.channel.client, self._settings.enqueue_durability)
+        durable = is_durable(producer.channel.client, self._settings.enqueue_durability)
+        self._written_on.check()
+        return durable
 
     def put_payloads(self, messages: list[Message]) -> list[Message]:
         """Store what is too large for a message; fail those for which there is no room and return the others."""
+        if self._written_on is not None:
+            self._written_on.begin()
         passed = []
         for message in messages:
             try:
@@ -218,12 +231,14 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
 
 
 def _push_all_or_nothing(producer: Producer) -> None:
-    """Have a batch's messages pushed in one transaction.
+    """Have a batch's messages pushed in one transaction, on the connection on which all else is asked.
 
-    A server that is nearly full would refuse a large message and take a small one after it: out of order.
+    A server that is nearly full would refuse a large message and take a small one after it: out of order. And it says
+    of the writes of one connection alone how sure it is of them; kombu has one for batches and one for the rest.
     """
     channel = producer.channel
     make = channel.create_publish_batch
+    channel.conn_or_acquire = lambda client=None: nullcontext(client or channel.client)
 
     def create(max_size: int) -> object:
         batch = make(max_size)
@@ -247,10 +262,8 @@ def make_app(settings: Settings) -> Celery:
 
     from memrepo.redis.celery_app import OwnCelery  # noqa: PLC0415 - likewise
 
-    broker = settings.broker
-    app = OwnCelery(broker=broker.for_celery, backend="disabled://")
+    app = OwnCelery(settings.broker, settings.results, backend="disabled://")
     app.conf.update(
-        broker_use_ssl=dict(broker.tls) if broker.tls else None,
         task_serializer="json",
         accept_content=["json"],
         task_queues=[Queue(name) for name in queue_names(settings.shards)],
@@ -258,14 +271,14 @@ def make_app(settings: Settings) -> Celery:
         task_send_sent_event=False,
         task_publish_retry=False,
         broker_connection_timeout=settings.connect_timeout_s,
-        broker_transport_options={
-            "priority_steps": [0],
-            "socket_connect_timeout": settings.connect_timeout_s,
-            "socket_timeout": settings.enqueue_timeout_s,  # a large body takes its time to be written
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "max_retries": 0,
-        },
+    )
+    app.connect_as_client(
+        priority_steps=[0],
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=settings.enqueue_timeout_s,  # a large body takes its time to be written
+        socket_keepalive=True,
+        health_check_interval=10,
+        max_retries=0,
     )
     return app
 

@@ -34,6 +34,40 @@ def check_durability(client: Redis, durability: Durability) -> None:
         ) from error
 
 
+class UnbrokenConnection:
+    """Notices that a client's connection was made anew: a server knows what was written on it, and says so of no other.
+
+    redis-py connects anew without a word where it finds that a connection was closed while nothing was asked on it. On
+    the new one nothing was written, so that its server is at once sure of all of it: a restarted server that has lost
+    what was written before, or another one after a failover.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        """``client`` has one connection, which is there."""
+        self._made_anew = False
+        connection = client.connection_pool.get_connection()
+        connection.register_connect_callback(self._on_connect)
+        client.connection_pool.release(connection)
+
+    def _on_connect(self, _connection: object) -> None:
+        self._made_anew = True
+
+    def begin(self) -> None:
+        """From here on it has to be the same."""
+        self._made_anew = False
+
+    def check(self) -> None:
+        """Check that it is the same.
+
+        Raises:
+            redis.ConnectionError: it is not: whether the broker holds what was written is not known.
+        """
+        if self._made_anew:
+            from redis import ConnectionError as LostError  # noqa: PLC0415 - the publisher's thread has loaded it
+
+            raise LostError("Connection was lost before the broker was sure of what was written on it.")
+
+
 def is_durable(client: Redis, durability: Durability, *, timeout_ms: int = int(ASKED_FOR_S * 1000)) -> bool:
     """Return whether what was written last is that sure, waiting for it as long as told.
 

@@ -1,10 +1,14 @@
 """The one parser of addresses of Redis: what redis-py and kombu both understand works, the rest is refused by name.
 
-==========================================  ==========================================================
-``redis://user:password@host:port/0``       TCP
-``rediss://…``                              TLS; the server must prove who it is, unless the URL says otherwise
-``unix:///path?db=0``                       a Unix socket; also ``redis+socket:///path?virtual_host=0``
-==========================================  ==========================================================
+===============================================  =====================================================
+``redis://user:password@host:port/0``            TCP
+``rediss://…``                                   TLS; the server must prove who it is, unless the URL says otherwise
+``unix:///path?db=0``                            a Unix socket; also ``redis+socket:///path?virtual_host=0``
+``sentinel://user:password@h1:26379,h2/name/0``  the primary that Sentinels watch under a name
+===============================================  =====================================================
+
+The login of a ``sentinel://`` address is the data nodes'; the Sentinels' own is ``sentinel_username`` and
+``sentinel_password`` in its query, and ``ssl=true`` there has both speak TLS.
 
 A refused address is never repeated in the error: wherever it is wrong, its password may be anywhere in it.
 """
@@ -20,9 +24,9 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from memrepo.errors import InvalidRequestError
 
-PORT_DEFAULT = 6379
-_TCP, _TLS, _SOCKETS = "redis", "rediss", ("unix", "redis+socket")
-_SCHEMES = (_TCP, _TLS, *_SOCKETS)
+PORT_DEFAULT, SENTINEL_PORT_DEFAULT = 6379, 26379
+_TCP, _TLS, _SOCKETS, _SENTINEL = "redis", "rediss", ("unix", "redis+socket"), "sentinel"
+_SCHEMES = (_TCP, _TLS, *_SOCKETS, _SENTINEL)
 
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_OPTIONS = (*_TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
@@ -31,9 +35,12 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     _TCP: _DATABASE_OPTIONS,
     _TLS: (*_DATABASE_OPTIONS, *_TLS_OPTIONS),
     **dict.fromkeys(_SOCKETS, _DATABASE_OPTIONS),
+    _SENTINEL: (*_DATABASE_OPTIONS, "sentinel_username", "sentinel_password", "ssl", *_TLS_OPTIONS),
 }
+_SHOWN = frozenset({*_DATABASE_OPTIONS, "ssl", *_TLS_OPTIONS})
+_ONE_HOST = r"(?:[\w.-]*|\[[0-9a-fA-F:.]+\])(?::\d+)?"
 _PLACE = re.compile(
-    r"(?P<where>(?:[\w.-]*|\[[0-9a-fA-F:.]+\])(?::\d+)?(?:/[\w./-]*)?)(?:\?(?P<query>[^?#]*))?", re.ASCII
+    rf"(?P<where>{_ONE_HOST}(?:,{_ONE_HOST})*(?:/[\w./-]*)?)(?:\?(?P<query>[^?#]*))?", re.ASCII
 )
 _USER = re.compile(r"([\w.-]*):", re.ASCII)
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(?:%[\w.-]+)?", re.ASCII)
@@ -43,7 +50,8 @@ _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+(?:%[\w.-]+)?", re.ASCII)
 class RedisUrl:
     """Where a Redis is, and how to speak to it.
 
-    ``tls`` is None, or what redis-py takes for TLS; ``path`` is that of a Unix socket, or empty.
+    ``tls`` is None, or what redis-py takes for TLS; ``path`` is that of a Unix socket, or empty. Where ``sentinels``
+    are named, host and port are the first one's: the primary's are asked for at each connection (``find_primary``).
     """
 
     host: str = "127.0.0.1"
@@ -53,23 +61,56 @@ class RedisUrl:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: Mapping[str, str | bool] | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master_name: str = ""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """Write the address without its password."""
         user = f"{self.username or ''}:***@" if self.password else ("***@" if self.username else "")
         if self.path:
             return f"unix://{user}{self.path}?db={self.database}"
+        if self.sentinels:
+            hosts = ",".join(_netloc(host, port) for host, port in self.sentinels)
+            return f"{_SENTINEL}://{user}{hosts}/{self.master_name}/{self.database}"
         return f"{self._scheme}://{user}{self._netloc}/{self.database}"
 
     @property
     def for_celery(self) -> str:
-        """The address in the form that kombu and Celery take, password included; TLS is told to them apart."""
-        user = ""
-        if self.username or self.password:
-            user = f"{quote(self.username or '', safe='')}:{quote(self.password or '', safe='')}@"
+        """The address in the form that kombu and Celery take, password included; TLS is told to them apart.
+
+        Of Sentinels it names the first: our own connections ask them all.
+        """
+        user = self._login
         if self.path:
             return f"redis+socket://{user}{quote(self.path)}?virtual_host={self.database}"
         return f"{self._scheme}://{user}{self._netloc}/{self.database}"
+
+    @property
+    def for_kombus_own(self) -> str:
+        """The same for kombu's own transports, which Flower uses: all Sentinels, and ``kombus_options`` besides."""
+        if not self.sentinels:
+            return self.for_celery
+        return ";".join(
+            f"{_SENTINEL}://{self._login}{_netloc(host, port)}/{self.database}"
+            for host, port in self.sentinels
+        )
+
+    @property
+    def kombus_options(self) -> dict[str, Any]:
+        """What kombu's own transports have to be told beside the URL, as options: secrets included."""
+        if not self.sentinels:
+            return {}
+        login = {"username": self.sentinel_username, "password": self.sentinel_password}
+        tls = {"ssl": True, **self.tls} if self.tls else {}
+        return {"master_name": self.master_name, "sentinel_kwargs": {**login, **tls}}
+
+    @property
+    def _login(self) -> str:
+        if not self.username and not self.password:
+            return ""
+        return f"{quote(self.username or '', safe='')}:{quote(self.password or '', safe='')}@"
 
     @property
     def for_redis(self) -> dict[str, Any]:
@@ -90,7 +131,11 @@ class RedisUrl:
 
     @property
     def _netloc(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _netloc(self.host, self.port)
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_redis_url(text: str, setting: str) -> RedisUrl:
@@ -101,6 +146,8 @@ def parse_redis_url(text: str, setting: str) -> RedisUrl:
     """
     url, scheme = _split(text.strip(), setting)
     options = _options(url, scheme, setting)
+    if scheme == _SENTINEL:
+        return _sentinel(url, options, setting)
     username, password = unquote(url.username or "") or None, unquote(url.password or "") or None
     if scheme in _SOCKETS:
         if url.hostname or len(url.path) < 2:
@@ -142,7 +189,7 @@ def _without_secrets(address: str) -> str:
     if parts is None or "?" in login:
         return "***"
     options = [option.partition("=") for option in (parts["query"] or "").split("&") if option]
-    query = "&".join(f"{name}={value if name in _OPTIONS[_TLS] else '***'}" for name, _, value in options)
+    query = "&".join(f"{name}={value if name in _SHOWN else '***'}" for name, _, value in options)
     user = _USER.match(login)
     shown_login = (f"{user[1]}:***@" if user else "***@") if sign else ""
     return f"{shown_login}{parts['where']}{'?' if query else ''}{query}"
@@ -164,6 +211,34 @@ def _split(text: str, setting: str) -> tuple[SplitResult, str]:
     return url, url.scheme
 
 
+def _sentinel(url: SplitResult, options: Mapping[str, str], setting: str) -> RedisUrl:
+    """Read an address of Sentinels: several hosts, and a name before the database."""
+    login, _, hosts = url.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    each = [urlsplit(f"//{host}") for host in hosts.split(",")]
+    sentinels = tuple((_host(one, setting), _port(one, setting, SENTINEL_PORT_DEFAULT)) for one in each)
+    name, _, database = unquote(url.path).strip("/").partition("/")
+    if not all(hosts.split(",")) or not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise _wrong(
+            setting, "must name Sentinels and a primary, as in sentinel://host1:26379,host2:26379/main/0"
+        )
+    said = options.get("ssl", "false").lower()
+    if said not in ("true", "false"):
+        raise _wrong(setting, "ssl must be true or false")
+    return RedisUrl(
+        host=sentinels[0][0],
+        port=sentinels[0][1],
+        database=_database(database, options, setting),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        tls=_tls(options, setting) if said == "true" else None,
+        sentinels=sentinels,
+        master_name=name,
+        sentinel_username=options.get("sentinel_username") or None,
+        sentinel_password=options.get("sentinel_password") or None,
+    )
+
+
 def _host(url: SplitResult, setting: str) -> str:
     host = unquote(url.hostname or "") or "127.0.0.1"
     if not _HOST.fullmatch(host):
@@ -171,14 +246,14 @@ def _host(url: SplitResult, setting: str) -> str:
     return host
 
 
-def _port(url: SplitResult, setting: str) -> int:
+def _port(url: SplitResult, setting: str, default: int = PORT_DEFAULT) -> int:
     try:
         port = url.port
     except ValueError:
         port = 0
     if port == 0:
         raise _wrong(setting, "has no port from 1 to 65535, as in redis://host:6379/0")
-    return port or PORT_DEFAULT
+    return port or default
 
 
 def _options(url: SplitResult, scheme: str, setting: str) -> dict[str, str]:

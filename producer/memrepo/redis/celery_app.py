@@ -15,6 +15,9 @@ from celery.app.utils import Settings
 from celery.loaders.base import BaseLoader
 from typing_extensions import override
 
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.transport import TRANSPORT, url_for
+
 
 class _Loader(BaseLoader):
     """Reads no configuration."""
@@ -45,10 +48,24 @@ class _Configuration(Settings):
 
 
 class OwnCelery(Celery):
-    """A Celery app that is never the current one of its process, and knows only what it is told in code."""
+    """A Celery app that is never the current one of its process, and knows only what it is told in code.
 
-    def __init__(self, **options: Any) -> None:
+    ``broker_address`` and ``results_address`` are what its URLs are forms of.
+    """
+
+    def __init__(self, broker: RedisUrl, results: RedisUrl, **options: Any) -> None:
+        self.broker_address, self.results_address = broker, results
         super().__init__("memrepo", loader=_Loader, fixups=(), set_as_current=False, **options)
         own = _Configuration({})
         own.swap_with(self._conf)  # Celery fills this object when it is first asked
         self._conf = own
+
+    def connect_as_client(self, **transport_options: Any) -> None:
+        """Have it reach its broker by connections that lead to where the address leads; it does not consume."""
+        address = self.broker_address
+        self.conf.update(
+            broker_url=url_for(TRANSPORT, address),
+            broker_transport=TRANSPORT,
+            broker_use_ssl=dict(address.tls) if address.tls else None,
+            broker_transport_options={**transport_options, "address": address},
+        )

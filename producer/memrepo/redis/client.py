@@ -57,7 +57,7 @@ def connect(
         health_check_interval=10,
         retry=Retry(NoBackoff(), retries, supported_errors=(RedisConnectionError,)),
     )
-    return reconnecting(client)
+    return reconnecting(client, url)
 
 
 def _greet(on_accepted: Callable[[], None], connection: AbstractConnection) -> None:
@@ -74,7 +74,7 @@ def refuse_plain_port(url: RedisUrl) -> None:
     Raises:
         ssl.SSLError: it does.
     """
-    if url.tls is not None and _shakes_hands(url) is False and _answers_in_plain(url):
+    if url.tls is not None and not url.sentinels and _shakes_hands(url) is False and _answers_in_plain(url):
         raise ssl.SSLError(ssl.SSLErrorNumber.SSL_ERROR_SSL, "the port answers without TLS")
 
 
@@ -87,7 +87,7 @@ def understand(error: BaseException, url: RedisUrl) -> Meaning:
     meaning = meaning_of(error)
     if meaning.is_(TOO_OLD):
         return _of_wrong_mode(url) or meaning
-    if meaning.is_(LOST) and url.tls is None and not url.path and _shakes_hands(url):
+    if meaning.is_(LOST) and url.tls is None and not url.path and not url.sentinels and _shakes_hands(url):
         return replace(meaning, row=WANTS_TLS)
     return meaning
 

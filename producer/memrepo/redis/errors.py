@@ -86,8 +86,12 @@ LOGIN = Row(Action.REFUSE, "check user and password in its URL")
 RIGHTS = Row(Action.REFUSE, "its user lacks a right")
 _PROTECTED = Row(Action.REFUSE, "it takes nobody from outside without a password")
 _CLUSTER = Row(Action.REFUSE, "Redis Cluster is not supported: use one primary, with replicas or not")
-_SENTINEL = Row(Action.REFUSE, "it is a Sentinel: use the address of the primary that it watches")
+_SENTINEL = Row(
+    Action.REFUSE,
+    "it is a Sentinel: use sentinel://host:port/name, or the address of the primary that it watches",
+)
 TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
+_NO_PRIMARY = Row(Action.REFUSE, "its Sentinels know no primary of that name")
 _DATABASE = Row(Action.REFUSE, "it has no database of that number")
 _OTHER_TYPE = Row(
     Action.REFUSE, "a key that memrepo uses holds something else: give memrepo a database of its own"
@@ -218,6 +222,10 @@ class NotPrimaryError(Exception):
     """The server is a replica: it would refuse what writes, and answer what reads with what was."""
 
 
+class NoPrimaryError(Exception):
+    """Sentinels that answer watch no primary of the name that an address has."""
+
+
 class MissingRightsError(Exception):
     """The server's user may not do all that is needed; the message names what, and the rule that would give it."""
 
@@ -281,6 +289,8 @@ def _row_of(error: BaseException) -> Row | None:
         return _NOT_PRIMARY
     if isinstance(error, MissingRightsError):
         return RIGHTS
+    if isinstance(error, NoPrimaryError):
+        return _NO_PRIMARY
     if isinstance(error, WrongModeError):
         return _SENTINEL if "sentinel" in str(error) else _CLUSTER
     return _system_row(error) if isinstance(error, OSError) else _server_row(error)

@@ -24,7 +24,7 @@ CELERY = (
     *("celery.backends.base", "celery.canvas", "celery.events"),
     *("celery.result", "celery.states", "kombu.entity", "kombu.messaging", "kombu.transport.redis"),
     "kombu.utils.limits",
-    "memrepo.redis.celery_app",
+    *("memrepo.redis.celery_app", "memrepo.redis.transport"),
 )
 """What sending and listening use, also where Celery and kombu import it late by themselves; a test compares."""
 

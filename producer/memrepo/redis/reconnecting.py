@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from memrepo.redis.address import RedisUrl
 from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
+from memrepo.redis.sentinel import find_primary
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -31,16 +33,45 @@ class _Reconnecting:
         return answer
 
 
+class _LedToPrimary:
+    """What is added likewise where Sentinels say which server is the primary."""
+
+    def __init__(self, *args: Any, address: RedisUrl, **options: Any) -> None:
+        self._address = address
+        super().__init__(*args, **options)
+
+    def _connect(self) -> object:
+        connection: Any = super()
+        self.host, self.port = find_primary(self._address)
+        return connection._connect()
+
+
 @cache
-def _reconnecting(kind: type) -> type:
-    return type(f"Reconnecting{kind.__name__}", (_Reconnecting, kind), {})
+def _with(addition: type, kind: type) -> type:
+    return type(addition.__name__.lstrip("_") + kind.__name__, (addition, kind), {})
 
 
-def reconnecting(client: Redis) -> Redis:
-    """Have all connections of a client that has none yet close themselves so, and return the client."""
+def reconnecting(client: Redis, address: RedisUrl) -> Redis:
+    """Have all connections of a client that has none yet close themselves so, and lead to where an address leads.
+
+    Returns the client.
+    """
     pool: Any = client.connection_pool
-    pool.connection_class = _reconnecting(pool.connection_class)
+    pool.connection_class = _with(_Reconnecting, pool.connection_class)
+    if address.sentinels:
+        pool.connection_class = _with(_LedToPrimary, pool.connection_class)
+        pool.connection_kwargs["address"] = address
     return client
+
+
+def led_to_primary(parameters: dict[str, Any], address: RedisUrl) -> dict[str, Any]:
+    """Return the parameters of kombu's connections, changed so that they lead to where an address leads."""
+    if not address.sentinels:
+        return parameters
+    kind = type(
+        "LedToPrimary", (_LedToPrimary, parameters["connection_class"]), {}
+    )  # kombu's are made anew each time
+    return {**parameters, "connection_class": kind, "address": address}
 
 
 def require_primary(hello: object) -> None:

@@ -32,6 +32,22 @@ from memrepo.redis.address import RedisUrl, parse_redis_url
         ("unix:///run/redis.sock?db=2", RedisUrl(path="/run/redis.sock", database=2)),
         ("unix://u:pw@/run/redis.sock", RedisUrl(path="/run/redis.sock", username="u", password="pw")),
         ("redis+socket:///run/redis.sock?virtual_host=2", RedisUrl(path="/run/redis.sock", database=2)),
+        ("sentinel://h/main", RedisUrl("h", 26379, sentinels=(("h", 26379),), master_name="main")),
+        (
+            "sentinel://u:p%2Fw@h1:1,[::1],h3:3/my-main.1/4?ssl=true&sentinel_username=s&sentinel_password=x%26y",
+            RedisUrl(
+                "h1",
+                1,
+                database=4,
+                username="u",
+                password="p/w",
+                tls={"ssl_cert_reqs": "required"},
+                sentinels=(("h1", 1), ("::1", 26379), ("h3", 3)),
+                master_name="my-main.1",
+                sentinel_username="s",
+                sentinel_password="x&y",
+            ),
+        ),
     ],
 )
 def test_an_address_that_both_libraries_can_be_told_is_read(text: str, url: RedisUrl) -> None:
@@ -46,7 +62,19 @@ def test_an_address_that_both_libraries_can_be_told_is_read(text: str, url: Redi
         ("", "must begin with redis://"),
         ("redis:/h", "must begin with redis://"),
         ("amqp://u:s3cr3t@h", "must begin with redis://"),
-        ("sentinel://u:s3cr3t@h", "must begin with redis://"),
+        (
+            "sentinel://u:s3cr3t@h",
+            "must name Sentinels and a primary, as in sentinel://host1:26379,host2:26379/main/0",
+        ),
+        ("sentinel://u:s3cr3t@h1,,h2/main", "must name Sentinels and a primary"),
+        ("sentinel://u:s3cr3t@h1,h2:port/main", "has no port from 1 to 65535"),
+        ("sentinel://u:s3cr3t@h1,h 2/main", "holds a blank"),
+        ("sentinel://u:s3cr3t@h/main/x", "must name its database by a number"),
+        ("sentinel://u:s3cr3t@h/main/0?ssl=maybe", "ssl must be true or false"),
+        (
+            "sentinel://u:s3cr3t@h/main/0?sentinel_passwort=s3cr3t",
+            "options that are not known: 'sentinel_passwort'",
+        ),
         ("redis://:s3cr3t@h/main", "must name its database by a number"),
         ("redis://:s3cr3t@h/-1", "must name its database by a number"),
         ("redis://:s3cr3t@h/1?db=2", "names more than one database"),

@@ -140,7 +140,7 @@ def test_s3_says_status_code_and_what_to_mend(
 ) -> None:
     with answering(Answer.of_s3(status, code, "Said by\nthe server.")) as port:
         error = failed_put(store_at("s3", f"http://{LOOPBACK}:{port}"))
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert str(error).startswith(f"s3://bucket at {LOOPBACK}:{port}: {code} ({status}): Said by the server.")
     assert advice in str(error)
 
@@ -156,7 +156,7 @@ def test_s3_says_status_code_and_what_to_mend(
 def test_gcs_says_status_and_what_to_mend(status: int, kind: type[StoreError], advice: str) -> None:
     with answering(Answer(status, b"<html>\n<body>said by a proxy</body></html>", "text/html")) as port:
         error = failed_put(store_at("gs", f"http://{LOOPBACK}:{port}"))
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert str(error).startswith(f"gs://bucket at {LOOPBACK}:{port}: status {status}: <html> <body>said by")
     assert advice in str(error)
 

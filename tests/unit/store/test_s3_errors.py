@@ -42,7 +42,7 @@ from memrepo_worker.store.interface import (
     ],
 )
 def test_every_answer_is_one_of_four(status: int, code: str, kind: type[StoreError]) -> None:
-    assert type(meaning_of("s3://bucket at h", status, {"Code": code})) is kind
+    assert isinstance(meaning_of("s3://bucket at h", status, {"Code": code}), kind)
 
 
 def test_a_refusal_says_what_to_mend() -> None:

@@ -56,6 +56,7 @@ _CONFIG = {
     "init.defaultBranch": "main",
     "advice.detachedHead": "false",
 }
+_STREAMED_BLOBS = "core.bigFileThreshold=16m"  # what is larger, and no delta, is never whole in git's memory
 _PLAIN_OBJECTS_ONLY = {"core.commitGraph": "false", "core.multiPackIndex": "false"}
 
 
@@ -227,7 +228,7 @@ class Git:
 
     def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> None:
         self.run(
-            ["index-pack", "--stdin", "--fix-thin", *options],
+            ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],
             repo=ObjectFolder(repo / "objects"),
             stdin=pack,
             bounds=bounds,

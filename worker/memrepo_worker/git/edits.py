@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from memrepo.validation.names import find_twin
 from memrepo_worker.git.objects import (
+    BYTES_MAX,
     MODE_EXECUTABLE,
     MODE_FILE,
     MODE_TREE,
@@ -69,7 +70,7 @@ class TreeEditor:
 
         Raises:
             TreeConflictError: a file would be inside a file, replace a folder, or have a name that some file systems
-                take for a neighbour's.
+                take for a neighbour's; or a folder would have too many files.
         """
         top = _Node()
         for edit in edits:
@@ -95,7 +96,10 @@ class TreeEditor:
         if not entries:
             return None
         ordered = in_git_order(entries)
-        made = self._add(encode_ordered_tree(ordered))
+        tree = encode_ordered_tree(ordered)
+        if len(tree.data) > BYTES_MAX[Kind.TREE]:
+            raise TreeConflictError(prefix or ".", "would be a folder of more files than can be read again")
+        made = self._add(tree)
         self._reader.remember_tree(made, ordered)
         return made
 

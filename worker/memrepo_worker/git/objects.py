@@ -9,9 +9,12 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+
+from memrepo.limits import MIB
+from memrepo.validation.names import HFS_IGNORED
 
 NULL_SHA = "0" * 40
 
@@ -74,16 +77,56 @@ class TreeEntry:
 
 
 def decode_tree(data: bytes) -> dict[str, TreeEntry]:
-    """Return a tree's entries by name, in git's order."""
-    entries: dict[str, TreeEntry] = {}
+    """Return a tree's entries by name, in git's order.
+
+    Raises:
+        ValueError: it is no tree.
+    """
+    return dict(_tree_lines(data))
+
+
+def _tree_lines(data: bytes) -> Iterator[tuple[str, TreeEntry]]:
     position = 0
     while position < len(data):
         end = data.index(b"\0", position)
         mode, _, name = data[position:end].partition(b" ")
-        sha = data[end + 1 : end + 21].hex()
-        entries[name.decode(errors="surrogateescape")] = TreeEntry(mode.decode(), sha)
         position = end + 21
+        if position > len(data):
+            raise ValueError("a tree that ends early")
+        yield (
+            name.decode(errors="surrogateescape"),
+            TreeEntry(mode.decode(), data[end + 1 : position].hex()),
+        )
+
+
+def decode_safe_tree(data: bytes) -> dict[str, TreeEntry]:
+    """Return a tree's entries by name, if it is one that can be written into a folder without leaving that.
+
+    These are rules that ``git fsck --strict`` has, too, so that no history breaks them that was ever taken over.
+
+    Raises:
+        ValueError: it is no such tree.
+    """
+    entries: dict[str, TreeEntry] = {}
+    for name, entry in _tree_lines(data):
+        if name in entries:
+            raise ValueError("a tree with a name twice")
+        if name in ("", ".", "..") or "/" in name or _is_gits_own(name):
+            raise ValueError("a tree with a name that leads elsewhere")
+        entries[name] = entry
     return entries
+
+
+def _is_gits_own(name: str) -> bool:
+    """Whether some file system takes a name for that of git's own folder."""
+    if name.isascii() and "git" not in name.lower():
+        return False
+    plain = name.translate(HFS_IGNORED).lower().partition(":")[0].rstrip(". ")
+    return plain in (".git", "git~1")
+
+
+BYTES_MAX: Mapping[Kind, int] = {Kind.COMMIT: 8 * MIB, Kind.TREE: 16 * MIB, Kind.TAG: 8 * MIB}
+"""How large what is decoded may be: a folder of some 250,000 files. Of files there is no such bound."""
 
 
 def encode_tree(entries: Mapping[str, TreeEntry]) -> GitObject:
@@ -192,6 +235,34 @@ def decode_text(data: bytes, encoding: str) -> str:
     except (LookupError, ValueError):
         pass
     return data.decode(errors="replace")
+
+
+def decode_sound_commit(data: bytes) -> Commit:
+    """Return a commit's parts, if it names its tree and parents as git does.
+
+    Raises:
+        ValueError: it is no such commit.
+    """
+    commit = decode_commit(data)
+    if not all(_SHA.match(sha) for sha in (commit.tree, *commit.parents)):
+        raise ValueError("a commit that names no tree, or a parent by no id")
+    return commit
+
+
+def tagged(data: bytes) -> str:
+    """Return the id of what an annotated tag is at.
+
+    Raises:
+        ValueError: it names none.
+    """
+    found = _TAGGED.match(data)
+    if found is None:
+        raise ValueError("a tag that names no object")
+    return found[1].decode()
+
+
+_SHA = re.compile(r"[0-9a-f]{40}\Z")
+_TAGGED = re.compile(rb"object ([0-9a-f]{40})\n")
 
 
 def _decode_ident(text: str) -> Ident:

@@ -7,25 +7,32 @@ pieces, and no further than the bounds.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from memrepo.limits import MIB
+from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count
 
 _OFFSET_DELTA, _REF_DELTA = 6, 7
 _DELTA_HEAD_BYTES = 20
 _FED_BYTES_FIRST = 512
 _INFLATED_BYTES_MAX = 1 << 20
+_SEARCHED_BYTES_MAX = 4096 * MIB
 
 
 class PackTooLargeError(ValueError):
     """A pack stands for more than it may."""
 
 
-def check_unpacked(pack: bytes, unpacked_bytes_max: int, inflated_bytes_max: int) -> int:
+def check_unpacked(
+    pack: bytes, unpacked_bytes_max: int, inflated_bytes_max: int, object_bytes_max: int | None = None
+) -> int:
     """Return how many bytes the objects of a pack are, all together.
 
-    ``unpacked_bytes_max`` bounds that; ``inflated_bytes_max`` what decompressing alone makes, deltas as they travel.
+    ``unpacked_bytes_max`` bounds that, ``object_bytes_max`` each of them; ``inflated_bytes_max`` what decompressing
+    alone makes, deltas as they travel.
 
     Raises:
         PackTooLargeError: it would be more.
@@ -35,10 +42,22 @@ def check_unpacked(pack: bytes, unpacked_bytes_max: int, inflated_bytes_max: int
     walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], inflated_bytes_max)
     total = 0
     for _ in range(count):
-        total += walk.next_size()
+        size = walk.next_size()
+        if object_bytes_max is not None and size > object_bytes_max:
+            raise PackTooLargeError(f"one of its objects is more than {object_bytes_max} bytes unpacked")
+        total += size
         if total > unpacked_bytes_max:
             raise PackTooLargeError(f"its objects are more than {unpacked_bytes_max} bytes unpacked")
     return total
+
+
+def holds(pack: bytes, sha: str) -> bool:
+    """Whether a pack that git has taken holds an object, or may hold it as a delta: only such are not looked into."""
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
+    try:
+        return any(walk.next_id() in (sha, None) for _ in range(object_count(pack)))
+    except ValueError:
+        return False
 
 
 class _Walk:
@@ -65,6 +84,18 @@ class _Walk:
         except (IndexError, zlib.error) as error:
             raise ValueError(f"a damaged pack: {error}") from error
 
+    def next_id(self) -> str | None:
+        """Return the id of the next object; None of a delta."""
+        try:
+            kind, size = self._header()
+            if kind in (_OFFSET_DELTA, _REF_DELTA):
+                return None
+            digest = hashlib.sha1(f"{Kind(kind).word} {size}\0".encode(), usedforsecurity=False)
+            self._inflate(size, 0, digest.update)
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"a damaged pack: {error}") from error
+        return digest.hexdigest()
+
     def _byte(self) -> int:
         byte = self._pack[self._position]
         self._position += 1
@@ -79,8 +110,8 @@ class _Walk:
             shift += 7
         return kind, size
 
-    def _inflate(self, size: int, wanted: int) -> bytes:
-        """Pass over one object's stream of ``size`` bytes, and return its first ``wanted`` bytes."""
+    def _inflate(self, size: int, wanted: int, take: Callable[[bytes], object] = lambda _: None) -> bytes:
+        """Pass over one object's stream of ``size`` bytes, ``take`` gets all, and return its first ``wanted`` bytes."""
         self._left -= size
         if self._left < 0:
             raise PackTooLargeError("decompressing it makes far more bytes than it has")
@@ -93,6 +124,7 @@ class _Walk:
                 raise IndexError("it ends too early")
             for data in _pieces(stream, piece):
                 made += len(data)
+                take(data)
                 if made > size:
                     raise ValueError("a damaged pack: an object is longer than it says")
                 if len(head) < wanted:
@@ -105,7 +137,9 @@ class _Walk:
 def _pieces(stream: zlib._Decompress, data: memoryview) -> Iterator[bytes]:
     """Inflate in pieces, so that little is in memory at once."""
     yield stream.decompress(data, _INFLATED_BYTES_MAX)
-    while stream.unconsumed_tail:
+    while (
+        stream.unconsumed_tail and not stream.eof
+    ):  # a tail is left after the end, too, where something follows
         yield stream.decompress(stream.unconsumed_tail, _INFLATED_BYTES_MAX)
 
 

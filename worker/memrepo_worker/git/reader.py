@@ -17,13 +17,15 @@ import pygit2
 
 from memrepo.errors import TooLargeError
 from memrepo_worker.git.objects import (
+    BYTES_MAX,
     MODE_SUBMODULE,
     Commit,
     GitObject,
     Kind,
     TreeEntry,
-    decode_commit,
-    decode_tree,
+    decode_safe_tree,
+    decode_sound_commit,
+    tagged,
 )
 from memrepo_worker.git.pack_files import PackFiles, Sizes
 
@@ -49,6 +51,17 @@ class ObjectMissingError(Exception):
     """A repository lacks an object that it should have, or holds it damaged."""
 
 
+class ObjectRefusedError(Exception):
+    """An object is there, and none that may be: too large to be read, or of a form that does harm. ``sha`` names it."""
+
+    def __init__(self, sha: str, reason: str) -> None:
+        super().__init__(f"{sha} is {reason}")
+        self.sha = sha
+
+
+Header = tuple[Kind, int]
+
+
 class ObjectSource(Protocol):
     """Whoever can give objects by id."""
 
@@ -56,8 +69,8 @@ class ObjectSource(Protocol):
         """Return an object, or None when it is not here."""
         ...
 
-    def size(self, sha: str) -> int | None:
-        """Return an object's size in bytes without reading it whole, or None when it is not here."""
+    def header(self, sha: str) -> Header | None:
+        """Return an object's kind, and its size in bytes, without reading it whole; None when it is not here."""
         ...
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
@@ -84,10 +97,10 @@ class PackDirectory:
         found = self._look_up(sha, self._backend.read)
         return None if found is None else GitObject(Kind(found[0]), found[1])
 
-    def size(self, sha: str) -> int | None:
-        """Return an object's size in bytes, or None when it is not here."""
+    def header(self, sha: str) -> Header | None:
+        """Return an object's kind and size in bytes, or None when it is not here."""
         found = self._look_up(sha, self._backend.read_header)
-        return None if found is None else int(found[1])
+        return None if found is None else (Kind(found[0]), int(found[1]))
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
         """Return what libgit2 finds, or None where every pack is in order, before and after it has looked."""
@@ -145,10 +158,10 @@ class ObjectMap:
         """Return an object, or None when it is not here."""
         return self._objects.get(sha)
 
-    def size(self, sha: str) -> int | None:
-        """Return an object's size in bytes, or None when it is not here."""
+    def header(self, sha: str) -> Header | None:
+        """Return an object's kind and size in bytes, or None when it is not here."""
         item = self._objects.get(sha)
-        return None if item is None else len(item.data)
+        return None if item is None else (item.kind, len(item.data))
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
         """Yield the ids that begin so."""
@@ -242,60 +255,72 @@ class Reader:
                 bound="walk_entries_max",
             )
 
-    def maybe(self, sha: str) -> GitObject | None:
-        """Return an object that a caller named, or None when there is none: that is an answer.
+    def maybe(self, sha: str) -> Header | None:
+        """Return kind and size of an object that a caller named, or None when there is none: that is an answer.
 
         Where our own refs, trees or commits name it, ask ``must``: there its absence is damage.
         """
         for source in self._sources:
-            item = source.find(sha)
-            if item is not None:
-                return item
+            header = source.header(sha)
+            if header is not None:
+                return header
         return None
 
-    def must(self, sha: str) -> GitObject:
-        """Return an object that something we hold names.
+    def must(self, sha: str) -> Header:
+        """Return kind and size of an object that something we hold names.
 
         Raises:
             ObjectMissingError: it is not there, so the copy is damaged: never a verdict.
         """
-        item = self.maybe(sha)
-        if item is None:
+        header = self.maybe(sha)
+        if header is None:
             raise ObjectMissingError(f"object {sha} is not there")
-        return item
-
-    def read(self, sha: str, kind: Kind) -> bytes:
-        """Return the bytes of an object that must be there and of that kind.
-
-        Raises:
-            ObjectMissingError: it is not.
-        """
-        item = self.must(sha)
-        if item.kind is not kind:
-            raise ObjectMissingError(f"{sha} is a {item.kind.word}, not a {kind.word}")
-        return item.data
+        return header
 
     def size(self, sha: str) -> int:
         """Return the size in bytes of an object that must be there."""
+        return self.must(sha)[1]
+
+    def blob(self, sha: str) -> bytes:
+        """Return a file's content. Files may be of any size: who does not know it asks that first."""
+        return self._read(sha, Kind.BLOB)
+
+    def _read(self, sha: str, kind: Kind) -> bytes:
         for source in self._sources:
-            size = source.size(sha)
-            if size is not None:
-                return size
+            item = source.find(sha)
+            if item is None:
+                continue
+            if item.kind is not kind:
+                raise ObjectRefusedError(sha, f"a {item.kind.word}, not a {kind.word}")
+            return item.data
         raise ObjectMissingError(f"object {sha} is not there")
+
+    def _decoded(self, sha: str, kind: Kind, decode: Callable[[bytes], Decoded]) -> Decoded:
+        """Read and decode an object of a kind that is never large; how large it is, is asked first.
+
+        Raises:
+            ObjectMissingError: it is not there.
+            ObjectRefusedError: it is not what may be decoded.
+        """
+        found, size = self.must(sha)
+        if found is not kind:
+            raise ObjectRefusedError(sha, f"a {found.word}, not a {kind.word}")
+        if size > BYTES_MAX[kind]:
+            raise ObjectRefusedError(sha, f"a {kind.word} of {size} bytes, over {BYTES_MAX[kind]}")
+        try:
+            return decode(self._read(sha, kind))
+        except ValueError as error:
+            raise ObjectRefusedError(sha, str(error)) from error
 
     def ids_beginning(self, digits: str) -> list[str]:
         """Return the ids of all objects whose id begins with these hexadecimal digits, in order."""
         return sorted({sha for source in self._sources for sha in source.ids_beginning(digits)})
 
-    def blob(self, sha: str) -> bytes:
-        """Return a file's content."""
-        return self.read(sha, Kind.BLOB)
-
     def commit(self, sha: str) -> Commit:
         """Return a commit."""
         commit = self._commits.find(sha)
         if commit is None:
-            commit = decode_commit(self.read(sha, Kind.COMMIT))
+            commit = self._decoded(sha, Kind.COMMIT, decode_sound_commit)
             self._commits.remember(sha, commit)
         return commit
 
@@ -303,9 +328,13 @@ class Reader:
         """Return a tree's entries by name; the mapping is shared: do not change it."""
         entries = self._trees.find(sha)
         if entries is None:
-            entries = decode_tree(self.read(sha, Kind.TREE))
+            entries = self._decoded(sha, Kind.TREE, decode_safe_tree)
             self.remember_tree(sha, entries)
         return entries
+
+    def tagged(self, sha: str) -> str:
+        """Return the id of what an annotated tag is at."""
+        return self._decoded(sha, Kind.TAG, tagged)
 
     def remember_tree(self, sha: str, entries: Mapping[str, TreeEntry]) -> None:
         """Spare reading and decoding a tree that was just made; ``entries`` are in git's order."""

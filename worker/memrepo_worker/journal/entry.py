@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from memrepo.limits import KIB
+from memrepo.limits import KIB, MIB
 from memrepo_worker.git.bundles import (
     Bundle,
     BundleVersionError,
@@ -22,7 +22,8 @@ from memrepo_worker.journal.refs import fault_of_refs
 LEDGER_REF = "refs/memrepo/ledger"
 HEAD_BRANCH = "refs/heads/main"
 _OURS = "refs/memrepo/"
-_KINDS = ("refs/heads/", "refs/tags/")
+BRANCHES = "refs/heads/"
+_KINDS = (BRANCHES, "refs/tags/")
 
 HEADER_BYTES_MAX = 256 * KIB
 """How long an entry's header may be: all refs that there may be, and some 4,000 commits that it builds on."""
@@ -50,6 +51,15 @@ class JournalDamagedError(JournalUnreadableError):
 
 class NewerJournalError(JournalUnreadableError):
     """It is what a newer memrepo writes: this one does not know what it would pass over."""
+
+
+_LEDGER_BYTES_LEAST = 16 * MIB
+_LEDGER_PER_BYTE = 16
+
+
+def ledger_bytes_max(entry_bytes: int) -> int:
+    """Return how large the ledger in an entry, or a base, of so many bytes may be: ids hardly compress."""
+    return _LEDGER_BYTES_LEAST + _LEDGER_PER_BYTE * entry_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,8 @@ class _Start:
         worker = self._worker(broker_url, worker_name)
         flower = self._flower(broker_url, flower_port) if flower_port else None
         broker = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
-        with OwnCelery(broker=broker.for_celery) as celery:
-            celery.conf.broker_use_ssl = dict(broker.tls) if broker.tls else None
+        with OwnCelery(broker, broker) as celery:
+            celery.connect_as_client()
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""
         if flower is not None:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.git.compare import Comparison, compare, is_binary, lines_of, parse_patch
-from memrepo_worker.git.objects import GitObject, TreeEntry
+from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
+from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
 from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
 from memrepo_worker.group import Lease
-from memrepo_worker.journal.entry import HEAD_BRANCH, Entry, JournalDamagedError
+from memrepo_worker.journal.entry import BRANCHES, HEAD_BRANCH, Entry, JournalDamagedError, ledger_bytes_max
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.ledger import Ledger
@@ -130,46 +131,86 @@ class WarmRepo:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
 
         Raises:
-            JournalDamagedError: an entry needs or names an object that neither it nor what came before has.
+            JournalDamagedError: an entry needs or names an object that neither it nor what came before has, or that is
+                not what it should be; or it has a pack or ledger that none may have.
             WarmRepoDamagedError: git does not take the objects.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
         if not entries:
             return
-        pack = join_packs(entry.pack for entry in entries)
-        if pack is not None:
-            self._write_pack()
-            try:
-                self._git.index_pack(self.path, pack)
-            except GitTroubleError:
-                raise
-            except GitOverBoundsError as error:
-                raise GitTroubleError(
-                    "git may not take more memory or time: MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX and "
-                    "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
-                ) from error
-            except GitError as error:
-                raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
-            self._packs.refresh()
+        self._index(entries)
         seal, settled = self.state.seal, []
         for entry in entries:
-            self._require([*entry.prerequisites, entry.ledger_sha], entry.seq)
-            lines = decode_lines(self.reader.blob(entry.ledger_sha))
+            for sha in entry.prerequisites:
+                self._require(sha, entry.seq, Kind.COMMIT)
+            lines = self._lines_of(entry)
             settled.append(lines)
             if ends_repo(entry.refs, lines):
                 seal = entry.seq
         last = entries[-1]
-        self._require(last.refs.values(), last.seq)
+        for name, sha in last.refs.items():
+            self._require(sha, last.seq, Kind.COMMIT if name.startswith(BRANCHES) else None)
         for lines in settled:
             self.ledger.remember(lines)
         self.state = replace(
             self.state, seq=last.seq, refs=last.refs, tip_sha256=sha256_of(last.data), seal=seal
         )
 
-    def _require(self, shas: Iterable[str], seq: int) -> None:
-        for sha in shas:
-            if self.reader.maybe(sha) is None:
-                raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has", seq)
+    def _index(self, entries: Sequence[Entry]) -> None:
+        """Have git take in the objects of these entries."""
+        pack = join_packs(entry.pack for entry in entries)
+        if pack is None:
+            return
+        self._write_pack()
+        try:
+            self._git.index_pack(self.path, pack)
+        except GitTroubleError:
+            raise
+        except GitOverBoundsError as error:
+            self._refuse_unsound_packs(entries)
+            raise GitTroubleError(
+                "git may not take more memory or time: MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX and "
+                "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
+            ) from error
+        except GitError as error:
+            self._refuse_unsound_packs(entries)
+            raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
+        self._packs.refresh()
+
+    def _require(self, sha: str, seq: int, kind: Kind | None) -> int:
+        """Return the size of an object that an entry needs, of that kind if one is given."""
+        header = self.reader.maybe(sha)
+        if header is None:
+            raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has", seq)
+        if kind is not None and header[0] is not kind:
+            raise JournalDamagedError(f"entry {seq} needs {sha} as a {kind.word}, and it is none", seq)
+        return header[1]
+
+    def _lines_of(self, entry: Entry) -> tuple[LedgerLine, ...]:
+        size = self._require(entry.ledger_sha, entry.seq, Kind.BLOB)
+        if size > ledger_bytes_max(len(entry.data)):
+            raise JournalDamagedError(f"entry {entry.seq} has a ledger of {size} bytes", entry.seq)
+        try:
+            return decode_lines(self.reader.blob(entry.ledger_sha))
+        except ValueError as error:
+            raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
+
+    def _refuse_unsound_packs(self, entries: Iterable[Entry]) -> None:
+        """Raise ``JournalDamagedError`` if one of these packs is none, or stands for more than any may."""
+        caps = self._git.caps
+        for entry in entries:
+            try:
+                check_unpacked(
+                    entry.pack, caps.unpacked_bytes_max, caps.unpacked_bytes_max, caps.allocation_bytes_max
+                )
+            except PackTooLargeError as error:
+                raise JournalDamagedError(
+                    f"entry {entry.seq} has a pack that stands for too much: {error}; "
+                    "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX and MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX allow for more",
+                    entry.seq,
+                ) from error
+            except ValueError as error:
+                raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
 
     # What goes to disk
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitUnusableError
+from memrepo_worker.git.pack_sizes import holds
+from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reader import JournalReader
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
@@ -48,6 +51,9 @@ class Service:
             except JournalDamagedError as error:
                 held.drop()
                 return [self._damaged(group, error)] * len(group.requests)
+            except ObjectRefusedError as error:
+                held.drop()
+                return [self._damaged(group, self._holding(group, error))] * len(group.requests)
             except NewerJournalError as error:
                 held.drop()
                 return [self._newer(group, error)] * len(group.requests)
@@ -58,7 +64,7 @@ class Service:
             return self._elsewhere(group, trouble)
         try:
             outcomes = self._take(held, group)
-        except (*DAMAGE, JournalDamagedError):
+        except (*DAMAGE, JournalDamagedError, ObjectRefusedError):
             self.dependencies.observer.count("repo.healed")
         except (
             GitUnusableError
@@ -123,6 +129,15 @@ class Service:
             "object from a backup, then send the request again, with the same id if you like",
             {"key": key},
         )
+
+    def _holding(self, group: Group, error: ObjectRefusedError) -> JournalDamagedError:
+        """Return the error for the entry, or base, that holds an object which none may hold."""
+        layout = Layout.of(group.agent.org_id, group.agent.agent_id)
+        opening = JournalReader(self.dependencies.store, layout, self.dependencies.executor).open()
+        for entry in opening.all:
+            if holds(entry.pack, error.sha):
+                return JournalDamagedError(str(error), entry.seq, in_base=entry is opening.base)
+        return JournalDamagedError(str(error))
 
     def _newer(self, group: Group, error: NewerJournalError) -> WorkerOutdatedError:
         """Return the verdict on requests of an agent whose journal a newer memrepo wrote; nothing was changed.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from memrepo.errors import RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.validation.refs import Ref
-from memrepo_worker.git.objects import GitObject, Kind
+from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.repos.draft import View
 
 _CANDIDATES_MAX = 10
+_TAGS_FOLLOWED_MAX = 16
 
 
 def branch_ref(branch: str) -> str:
@@ -70,14 +71,14 @@ def _first(name: str, generations: int) -> str:
 
 def tips(view: View, reader: Reader) -> set[str]:
     """Return the commits that branches and tags are at."""
-    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader.must(sha), reader))}
+    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader))}
 
 
 def _commit_of(ref: Ref, text: str, view: View, reader: Reader) -> str:
     """Return the commit that a ref's name stands for."""
     ours = None if ref.is_sha else _named(ref.name, view)
     # What our own ref names must be there: its absence is damage, and no answer.
-    commit = _given(ref, text, reader) if ours is None else _peel(ours, reader.must(ours), reader)
+    commit = _given(ref, text, reader) if ours is None else _peel(ours, reader)
     if commit is None:
         raise RefNotFoundError(f"{text!r} is no branch, tag or commit of this repository", {"ref": text})
     return commit
@@ -88,8 +89,7 @@ def _given(ref: Ref, text: str, reader: Reader) -> str | None:
     sha: str | None = ref.name
     if not ref.is_sha:
         sha = _completed(ref.name, text, reader) if ref.is_short_sha else None
-    item = reader.maybe(sha) if sha else None
-    return _peel(sha, item, reader) if sha and item is not None else None
+    return _peel(sha, reader) if sha and reader.maybe(sha) is not None else None
 
 
 def _named(name: str, view: View) -> str | None:
@@ -104,7 +104,7 @@ def _named(name: str, view: View) -> str | None:
 
 def _completed(digits: str, text: str, reader: Reader) -> str | None:
     """Return the id that begins so and leads to a commit; as in git, files and folders do not make it ambiguous."""
-    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader.must(sha), reader)]
+    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader)]
     if len(found) > 1:
         raise RefNotFoundError(
             f"{digits!r} is the beginning of {len(found)} commits: {', '.join(found[:_CANDIDATES_MAX])}. "
@@ -114,9 +114,11 @@ def _completed(digits: str, text: str, reader: Reader) -> str | None:
     return found[0] if found else None
 
 
-def _peel(sha: str, item: GitObject, reader: Reader) -> str | None:
-    """Follow annotated tags to their commit."""
-    while item.kind is Kind.TAG:
-        sha = item.data.split(b"\n", 1)[0].removeprefix(b"object ").decode()
-        item = reader.must(sha)
-    return sha if item.kind is Kind.COMMIT else None
+def _peel(sha: str, reader: Reader) -> str | None:
+    """Follow annotated tags to their commit; None where they lead to something else, which is not read."""
+    for _ in range(_TAGS_FOLLOWED_MAX):
+        kind, _ = reader.must(sha)
+        if kind is not Kind.TAG:
+            return sha if kind is Kind.COMMIT else None
+        sha = reader.tagged(sha)
+    return None

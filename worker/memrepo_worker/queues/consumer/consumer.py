@@ -20,7 +20,6 @@ from redis import RedisError
 from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
-from memrepo.redis.address import masked
 from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
 from memrepo.redis.reconnecting import require_primary
 from memrepo.wire.operations import TASK_PREFIX
@@ -127,7 +126,7 @@ class MemrepoConsumer(Consumer):
 
     @property
     def _broker(self) -> str:
-        return f"the broker at {masked(self.app.conf.broker_url)}"
+        return f"the broker at {self.app.broker_address}"
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect to a primary, however long it takes, unless the worker is told to end."""

@@ -22,7 +22,6 @@ from typing_extensions import override
 from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
 from memrepo.limits import HORIZON_S
-from memrepo.redis.address import masked
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
@@ -88,7 +87,7 @@ class ResultBackend(RedisBackend):
 
     @override
     def _create_client(self, **params: Any) -> Redis:
-        return reconnecting(super()._create_client(**params))
+        return reconnecting(super()._create_client(**params), self.app.results_address)
 
     @override
     def store_result(
@@ -237,8 +236,8 @@ class ResultBackend(RedisBackend):
         pause_s, meaning = next(intervals), meaning_of(error)
         if meaning.action is Action.REFUSE:
             self.deliverable.meet(ANSWERS, meaning)
-        url = self.url if role == "result store" else self.app.conf.broker_url
-        reason = f"the {role} at {masked(url)} takes nothing: {meaning.reason}"
+        url = self.app.results_address if role == "result store" else self.app.broker_address
+        reason = f"the {role} at {url} takes nothing: {meaning.reason}"
         self._away[role].met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, error)
         return pause_s
 

@@ -35,8 +35,10 @@ from kombu.utils.json import loads
 from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from memrepo.redis.address import RedisUrl
 from memrepo.redis.errors import FULL, Action, MissingRightsError, NotPrimaryError, meaning_of
 from memrepo.redis.rights import require_rights
+from memrepo.redis.transport import AddressedChannel
 from memrepo.routing import queue_name
 from memrepo.wire.rights import DELIVERY
 from memrepo_worker.logs import log
@@ -98,13 +100,14 @@ class ShardQoS(kombu_redis.QoS):
         """Put nothing back by the clock: a lease's end says when a worker is dead."""
 
 
-class ShardChannel(kombu_redis.Channel):
+class ShardChannel(AddressedChannel):
     """A channel that delivers the shards which the process owns, when it is told of new messages."""
 
     QoS = ShardQoS
 
     def __init__(self, transport: ShardTransport, **kwargs: Any) -> None:
         self.shard_context = transport.shard_context
+        self.address = transport.address
         self._watching: TrackingConnection | None = None
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
@@ -183,7 +186,7 @@ class ShardChannel(kombu_redis.Channel):
         if state.hindrance is None:
             return
         try:
-            require_rights(self.client, DELIVERY, self.connection.client.userid)
+            require_rights(self.client, DELIVERY, self.address.username)
             if self._watching is None:
                 self._watching = self._watch()
         except (ResponseError, MissingRightsError) as error:
@@ -320,6 +323,7 @@ class ShardTransport(kombu_redis.Transport):
 
     Channel = ShardChannel
     shard_context: ShardContext
+    address: RedisUrl
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -340,9 +344,9 @@ class ShardTransport(kombu_redis.Transport):
             channel.look_again()
 
 
-def transport_for(shard_context: ShardContext) -> type[ShardTransport]:
+def transport_for(shard_context: ShardContext, address: RedisUrl) -> type[ShardTransport]:
     """Return the transport of one worker process.
 
     A class of its own and not a transport option: ``celery inspect conf`` sends the options over the wire.
     """
-    return type("ShardTransport", (ShardTransport,), {"shard_context": shard_context})
+    return type("ShardTransport", (ShardTransport,), {"shard_context": shard_context, "address": address})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -21,6 +22,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from memrepo_worker.store.backends.gcs_errors import GcsPlaceName, not_its_own, translating_errors
+from memrepo_worker.store.backends.renewing import Renewing
 from memrepo_worker.store.backends.time_limits import LimitedConnection, TimeLimits, allow_for_answer
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
@@ -67,7 +69,7 @@ class GcsStore:
     """Keeps objects in a bucket; an object's version is its generation."""
 
     def __init__(self, bucket: Bucket, place: GcsPlace, options: StoreOptions) -> None:
-        self._bucket = bucket
+        self._buckets = Renewing(bucket, lambda: _connected(place, options))
         self._place = place
         self._place_name = place.place_name
         self._limits = TimeLimits(str(self._place_name), options.request_timeout_s)
@@ -80,8 +82,7 @@ class GcsStore:
         Raises:
             RefusedError: there are no credentials, or the SDK cannot use an option.
         """
-        with translating_errors(place.place_name):
-            return cls(_client(place, options).bucket(place.bucket), place, options)
+        return cls(_connected(place, options), place, options)
 
     @property
     def name(self) -> str:
@@ -91,10 +92,20 @@ class GcsStore:
             f"?endpoint_url={endpoint}" if endpoint else ""
         )
 
+    @contextmanager
+    def _request(self, body_bytes: int = 0, *, missing_is_bucket: bool = False) -> Iterator[Bucket]:
+        """Give the bucket for one request, whose errors are told in the interface's words, within its time limit."""
+        with (
+            self._buckets.request() as bucket,
+            translating_errors(self._place_name, missing_is_bucket=missing_is_bucket),
+            self._limits.request(body_bytes),
+        ):
+            yield bucket
+
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        blob = self._blob(key)
-        with translating_errors(self._place_name), self._limits.request():
+        with self._request() as bucket:
+            blob = self._blob(bucket, key)
             data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
         if blob.generation is None:
             raise not_its_own(self._place_name, "an object without its generation")
@@ -103,11 +114,8 @@ class GcsStore:
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         generation = _generation(when)
-        with (
-            translating_errors(self._place_name, missing_is_bucket=True),
-            self._limits.request(len(data)),
-        ):
-            answer = _upload_in_one_request(self._blob(key), data, generation, self._timeout_s)
+        with self._request(len(data), missing_is_bucket=True) as bucket:
+            answer = _upload_in_one_request(self._blob(bucket, key), data, generation, self._timeout_s)
         if not isinstance(answer, dict) or "generation" not in answer:
             raise not_its_own(self._place_name, "a put without its generation")
         return Version(str(answer["generation"]))
@@ -115,7 +123,7 @@ class GcsStore:
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
-        blobs = self._bucket.list_blobs(
+        blobs = self._buckets.current.list_blobs(
             prefix=own + prefix,
             start_offset=own + start_after,
             fields="kind,items(name,size),nextPageToken",
@@ -131,7 +139,7 @@ class GcsStore:
 
     def _page(self, pages: Iterator[Page]) -> Page | None:
         """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
-        with translating_errors(self._place_name, missing_is_bucket=True), self._limits.request():
+        with self._request(missing_is_bucket=True):
             page = next(pages, None)
         if page is not None and page.raw_page.get("kind") != "storage#objects":
             raise not_its_own(self._place_name, "a listing that is none")
@@ -145,19 +153,19 @@ class GcsStore:
 
     def _delete(self, key: str) -> None:
         try:
-            with translating_errors(self._place_name), self._limits.request():
-                self._blob(key).delete(retry=None, timeout=self._timeout_s)
+            with self._request() as bucket:
+                self._blob(bucket, key).delete(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""
-        with translating_errors(self._place_name, missing_is_bucket=True), self._limits.request():
-            self._bucket.reload(retry=None, timeout=self._timeout_s)
-            return expiring_gcs_rules(self._bucket.lifecycle_rules, self._place.prefix)
+        with self._request(missing_is_bucket=True) as bucket:
+            bucket.reload(retry=None, timeout=self._timeout_s)
+            return expiring_gcs_rules(bucket.lifecycle_rules, self._place.prefix)
 
-    def _blob(self, key: str) -> Blob:
-        blob = self._bucket.blob(self._place.prefix + key, kms_key_name=self._place.kms_key_name)
+    def _blob(self, bucket: Bucket, key: str) -> Blob:
+        blob = bucket.blob(self._place.prefix + key, kms_key_name=self._place.kms_key_name)
         if self._place.storage_class:
             blob.storage_class = self._place.storage_class
         return blob
@@ -191,6 +199,12 @@ def _upload_in_one_request(
     )
     found: object = answer.json()
     return found
+
+
+def _connected(place: GcsPlace, options: StoreOptions) -> Bucket:
+    """Make a client with the credentials that are there now, and its bucket."""
+    with translating_errors(place.place_name):
+        return _client(place, options).bucket(place.bucket)
 
 
 def _client(place: GcsPlace, options: StoreOptions) -> Client:

@@ -18,6 +18,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from memrepo.json_text import read_json
+from memrepo_worker.store.backends.renewing import CredentialsRefusedError
 from memrepo_worker.store.causes import UNREADABLE, one_line, words_of
 from memrepo_worker.store.interface import (
     NotThereError,
@@ -60,10 +61,10 @@ def translating_errors(place: GcsPlaceName, *, missing_is_bucket: bool = False) 
         answer: Response = error.response
         raise _meaning_of(place, answer, missing_is_bucket=missing_is_bucket) from error
     except DefaultCredentialsError as error:
-        raise RefusedError(f"{place}: {one_line(str(error))}; check the credentials") from error
+        raise CredentialsRefusedError(f"{place}: {one_line(str(error))}; check the credentials") from error
     except RefreshError as error:
         said = f"{place}: the credentials cannot be renewed: {_reason_of(error)}"
-        kind = UnavailableError if error.retryable else RefusedError
+        kind = UnavailableError if error.retryable else CredentialsRefusedError
         raise kind(f"{said}; check the credentials") from error
     except (GoogleAuthError, RequestException, HTTPError, DataCorruption, OSError) as error:
         raise UnavailableError(f"{place}: {words_of(error)}") from error
@@ -94,6 +95,8 @@ def _meaning_of(place: GcsPlaceName, answer: Response, *, missing_is_bucket: boo
         return RefusedError(f"{said}; create the bucket")
     if status == 404:
         return NotThereError(said)
+    if status == 401:
+        return CredentialsRefusedError(f"{said}; check the credentials")
     return RefusedError(f"{said}; let these credentials get, put, list and delete objects there")
 
 

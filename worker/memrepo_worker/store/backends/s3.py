@@ -8,6 +8,7 @@ covers the SHA-256 of the body, which the server checks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -22,8 +23,9 @@ from botocore.awsrequest import (
 )
 from botocore.config import Config
 
+from memrepo_worker.store.backends.renewing import Renewing
 from memrepo_worker.store.backends.s3_errors import meaning_of, not_its_own, translating_errors
-from memrepo_worker.store.backends.time_limits import LimitedConnection, TimeLimits
+from memrepo_worker.store.backends.time_limits import LimitedConnection, TimedRequest, TimeLimits
 from memrepo_worker.store.causes import host_of
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -78,7 +80,7 @@ class S3Store:
     """Keeps objects in a bucket; an object's version is its ETag."""
 
     def __init__(self, client: S3Client, place: S3Place, options: StoreOptions) -> None:
-        self._client = client
+        self._clients = Renewing(client, lambda: _connected(place, options))
         self._place = place
         self._put_arguments = place.put_arguments
         self._place_name = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
@@ -91,11 +93,7 @@ class S3Store:
         Raises:
             RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
         """
-        with translating_errors(f"s3://{place.bucket}"):
-            try:
-                return cls(_client(place, options), place, options)
-            except ValueError as error:
-                raise RefusedError(f"s3://{place.bucket}: {error}") from error
+        return cls(_connected(place, options), place, options)
 
     @property
     def name(self) -> str:
@@ -105,10 +103,20 @@ class S3Store:
             f"?endpoint_url={endpoint}" if endpoint else ""
         )
 
+    @contextmanager
+    def _request(self, body_bytes: int = 0) -> Iterator[tuple[S3Client, TimedRequest]]:
+        """Give the client for one request, whose errors are told in the interface's words, and its time limit."""
+        with (
+            self._clients.request() as client,
+            translating_errors(self._place_name),
+            self._limits.request(body_bytes) as request,
+        ):
+            yield client, request
+
     def get(self, key: str) -> StoredObject:
         """Return the object."""
-        with translating_errors(self._place_name), self._limits.request() as request:
-            answer: Mapping[str, Any] = self._client.get_object(
+        with self._request() as (client, request):
+            answer: Mapping[str, Any] = client.get_object(
                 Bucket=self._place.bucket, Key=self._place.prefix + key
             )
             size, version = answer.get("ContentLength"), answer.get("ETag")
@@ -121,8 +129,8 @@ class S3Store:
         """Write the object if the condition holds."""
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with translating_errors(self._place_name), self._limits.request(len(data)):
-                answer = self._client.put_object(
+            with self._request(len(data)) as (client, _):
+                answer = client.put_object(
                     Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
                 )
         except NotThereError as error:
@@ -137,7 +145,7 @@ class S3Store:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
         pages = iter(
-            self._client.get_paginator("list_objects_v2").paginate(
+            self._clients.current.get_paginator("list_objects_v2").paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
             )
         )
@@ -147,7 +155,7 @@ class S3Store:
 
     def _page(self, pages: Iterator[Mapping[str, Any]], prefix: str) -> Mapping[str, Any] | None:
         """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
-        with translating_errors(self._place_name), self._limits.request():
+        with self._request():
             page: Mapping[str, Any] | None = next(pages, None)
         if page is None:
             return None
@@ -169,8 +177,8 @@ class S3Store:
     def _delete(self, keys: Sequence[str]) -> None:
         """Remove the objects in one request; the answer names every key, so that silence is no success."""
         wanted: DeleteTypeDef = {"Objects": [{"Key": self._place.prefix + key} for key in keys]}
-        with translating_errors(self._place_name), self._limits.request():
-            answer = self._client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
+        with self._request() as (client, _):
+            answer = client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
         for error in answer.get("Errors", ()):
             raise meaning_of(self._place_name, 0, error)
         if {line.get("Key") for line in answer.get("Deleted", ())} != {
@@ -181,8 +189,8 @@ class S3Store:
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
-            with translating_errors(self._place_name), self._limits.request():
-                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
+            with self._request() as (client, _):
+                answer = client.get_bucket_lifecycle_configuration(Bucket=self._place.bucket)
         except NotThereError:
             return ()
         return expiring_s3_rules(answer.get("Rules", ()), self._place.prefix)
@@ -203,6 +211,15 @@ def _condition(when: When) -> dict[str, Any]:
     if when is ALWAYS:
         return {}
     return {"IfNoneMatch": "*"} if when is ABSENT else {"IfMatch": when.mark}
+
+
+def _connected(place: S3Place, options: StoreOptions) -> S3Client:
+    """Make a client with the credentials that are there now."""
+    with translating_errors(f"s3://{place.bucket}"):
+        try:
+            return _client(place, options)
+        except ValueError as error:
+            raise RefusedError(f"s3://{place.bucket}: {error}") from error
 
 
 def _client(place: S3Place, options: StoreOptions) -> S3Client:

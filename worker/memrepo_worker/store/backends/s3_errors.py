@@ -14,6 +14,7 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from memrepo_worker.store.backends.renewing import CredentialsRefusedError
 from memrepo_worker.store.causes import UNREADABLE, one_line, words_of
 from memrepo_worker.store.interface import (
     NotThereError,
@@ -42,6 +43,17 @@ _NEVER_SENT = (
 
 _TELL_TOO_MUCH = (sdk.CredentialRetrievalError, sdk.SSOError, sdk.TokenRetrievalError)
 """Those of them that repeat what a program or a server said when it was asked for credentials."""
+
+_NO_CREDENTIALS = (sdk.NoAuthTokenError, sdk.NoCredentialsError, sdk.PartialCredentialsError)
+
+_OF_CREDENTIALS = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+"""Codes that say of the credentials that they are wrong, or not right any more."""
 
 _TRY_AGAIN = {
     "BadDigest",
@@ -85,11 +97,12 @@ def translating_errors(place: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         raise meaning_of(place, status, error.response.get("Error", {})) from error
     except _TELL_TOO_MUCH as error:
-        raise RefusedError(
+        raise CredentialsRefusedError(
             f"{place}: the credentials cannot be had ({type(error).__name__}); check their source"
         ) from error
     except _NEVER_SENT as error:
-        raise RefusedError(f"{place}: {one_line(str(error))}") from error
+        kind = CredentialsRefusedError if isinstance(error, _NO_CREDENTIALS) else RefusedError
+        raise kind(f"{place}: {one_line(str(error))}") from error
     except (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
         raise UnavailableError(f"{place}: {words_of(error)}") from error
     except UNREADABLE as error:
@@ -113,4 +126,5 @@ def meaning_of(place: str, status: int, error: Mapping[str, Any]) -> StoreError:
     if code in _NOT_THERE:
         return NotThereError(said)
     advice = _ADVICE.get(code)
-    return RefusedError(f"{said}; {advice}" if advice else said)
+    kind = CredentialsRefusedError if code in _OF_CREDENTIALS else RefusedError
+    return kind(f"{said}; {advice}" if advice else said)

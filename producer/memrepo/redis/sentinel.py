@@ -1,0 +1,69 @@
+"""Finding the primary by its Sentinels: asked anew for each connection, since it may be another one each time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.errors import NoPrimaryError, words_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+ANSWER_TIMEOUT_S = 1.0
+"""How long one Sentinel may take: a dead one costs that much before the next is asked."""
+
+_rounds = count()
+
+
+def find_primary(address: RedisUrl) -> tuple[str, int]:
+    """Return where the primary of an address is, as the first Sentinel says that answers.
+
+    Another one is asked first each time: one that was cut off from the others would name the former primary for ever.
+
+    Raises:
+        NoPrimaryError: those that answer watch no primary of that name.
+        redis.ConnectionError: none answers; its cause is what the last one met us with.
+    """
+    from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
+    from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415 - likewise
+
+    first = next(_rounds) % len(address.sentinels)
+    met: Exception | None = None
+    for host, port in address.sentinels[first:] + address.sentinels[:first]:
+        try:
+            found = _ask(host, port, address)
+        except (RedisError, OSError) as error:
+            met = error
+        else:
+            if found is None:
+                raise NoPrimaryError(f"{host}:{port} watches no {address.master_name}")
+            return found
+    raise RedisConnectionError(f"no Sentinel answers: {words_of(met) if met else ''}") from met
+
+
+def _ask(host: str, port: int, address: RedisUrl) -> tuple[str, int] | None:
+    with _sentinel(host, port, address) as client:
+        found: Any = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master_name)
+    return None if found is None else (str(found[0]), int(found[1]))
+
+
+def _sentinel(host: str, port: int, address: RedisUrl) -> Redis:
+    from redis import Redis  # noqa: PLC0415 - as above
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - as above
+    from redis.retry import Retry  # noqa: PLC0415 - as above
+
+    options: Mapping[str, Any] = {"ssl": True, **address.tls} if address.tls else {}
+    return Redis(
+        host,
+        port,
+        decode_responses=True,
+        socket_connect_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        username=address.sentinel_username,
+        password=address.sentinel_password,
+        **options,
+    )
