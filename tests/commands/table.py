@@ -342,6 +342,17 @@ WORKER: Mapping[str, Row] = {
         },
         {CONFLICT: READS, BROKER: OF_THE_STORE_ALONE},
     ),
+    "flower": Row(
+        "flower --port 0",
+        None,
+        {
+            CONFLICT: Case("flower --port {taken}", 4, "port {taken} cannot be used", "ConflictError"),
+            BAD: Case("flower -- --no-such-option", 2, "no-such-option", INVALID),
+            PASSWORD: Case("flower", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),
+            BROKER: Case("flower", 5, NOBODY_LISTENS, "BrokerUnavailableError"),
+        },
+        {NOTHING: "no worker is an answer", STORE: OF_THE_BROKER_ALONE},
+    ),
     "up": Row(
         "up --port 0",
         "broker_url store_url cache_dir flower_url flower_auth pids env",

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_for
 
 Fill = Callable[[str], str]
 
-THAT_SERVE = {"up", "worker"}
+THAT_SERVE = {"flower", "up", "worker"}
 """They end when they are told to."""
 
 CASES = [(name, situation) for name, row in TABLE.items() for situation in row.cases]
@@ -43,7 +43,7 @@ def leaves(group: click.Group, before: str = "") -> Iterator[str]:
 
 def run(name: str, arguments: str, folder: Path, env: Mapping[str, str], *, apart: bool = False) -> Ended:
     """Run a command in this process, or in one of its own, as a user would in ``folder``."""
-    if apart or name == "worker":  # which sets up logging
+    if apart or name in ("flower", "worker"):  # which set up logging
         return memrepo(*arguments.split(), folder=folder, env=env)
     result = CliRunner(env=env).invoke(main, arguments.split())
     if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -9,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import redis
 
 from memrepo.settings import environment
-from tests.support.commands import memrepo
+from tests.support.commands import MEMREPO, memrepo
 from tests.support.documents import ROOT
 from tests.support.host_program import HOST_QUEUE
 from tests.support.ports import LOOPBACK, answers, free_port
@@ -184,6 +186,42 @@ def test_flower_in_that_environment_shows_memrepos_workers(
         wait_for(lambda: 'flower_worker_online{worker="memrepo-' in metrics(port), "a worker to be shown")
 
     assert host.connections() == before
+
+
+def test_our_flower_reads_no_settings_but_ours(
+    host: Host, hosted_system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, port = host.connections(), free_port()
+    env = {
+        "MEMREPO_BROKER_URL": hosted_system.broker_url,
+        "MEMREPO_FLOWER_BASIC_AUTH": "me:secret",
+        "FLOWER_BASIC_AUTH": "somebody:else",
+        "FLOWER_UNAUTHENTICATED_API": "true",
+        "FLOWER_READ_ONLY": "false",
+        "FLOWER_URL_PREFIX": "elsewhere",
+    }
+    (tmp_path / "flowerconfig.py").write_text("raise SystemExit('read')\nread_only = False\n")
+    command = [MEMREPO, "flower", "--port", str(port)]
+    monkeypatch.chdir(tmp_path)
+    with started(command, folder=tmp_path, ready=lambda: answers(port), env={**host.everything, **env}):
+        wait_for(lambda: 'flower_worker_online{worker="memrepo-' in metrics(port), "a worker to be shown")
+
+        assert asked(port, "/api/tasks", "me:secret") == 200
+        assert asked(port, "/api/tasks", "somebody:else") == 401
+        assert asked(port, "/api/tasks") == 401
+        assert asked(port, "/api/task/revoke/x", "me:secret", data=b"") == 403
+
+    assert host.connections() == before
+
+
+def asked(port: int, path: str, login: str = "", data: bytes | None = None) -> int:
+    """Return with which status Flower answers."""
+    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
+    try:
+        with urlopen(Request(f"http://{LOOPBACK}:{port}{path}", data, headers), timeout=10) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def metrics(port: int) -> str:

@@ -101,7 +101,7 @@ def test_flower_starts_in_it_by_the_command_of_the_compose_file(
     command = [part.replace("5555", str(port)) for part in shlex.split(flower_command())]
     env = {
         "MEMREPO_BROKER_URL": broker.url,
-        "FLOWER_BASIC_AUTH": "watcher:secret",
+        "MEMREPO_FLOWER_BASIC_AUTH": "watcher:secret",
         "MEMREPO_FLOWER_PORT": str(port),
     }
     with container(image, command, env, tmp_path / "flower.log"):

@@ -20,7 +20,6 @@ from memrepo_worker.queues.leases.agreement import (
     check_store_identity,
     claim_store,
 )
-from memrepo_worker.queues.leases.status import withdrawn_workers
 from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.identity import begin_identity, read_identity
@@ -88,7 +87,6 @@ def check_broker(settings: WorkerSettings) -> str:
             check_shards(broker, settings.shards)
             check_names(broker, settings.limits.portable_names)
             memory, persistence = broker.info("memory"), broker.info("persistence")
-            withdrawn = withdrawn_workers(broker)
     except MemoryRepoError as error:
         raise NotFitError(error.message) from error
     found = [str(settings.broker)]
@@ -98,7 +96,6 @@ def check_broker(settings: WorkerSettings) -> str:
         found.append("WARNING: its memory is full, so that it takes no requests until workers have made room")
     if memory.get("maxmemory_policy") != "noeviction":
         found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
-    found += [f"WARNING: worker {worker} cannot serve: {reason}" for worker, reason in withdrawn.items()]
     return "; ".join(found)
 
 

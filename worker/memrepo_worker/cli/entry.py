@@ -12,6 +12,9 @@ ROWS: Mapping[str, Row] = {
     "doctor": Row(
         f"{_COMMANDS}.doctor:doctor", "Check git, cache, broker and store as a worker does.", "pygit2"
     ),
+    "flower": Row(
+        "memrepo_worker.local.flower:flower", "Show workers, queues and requests in a browser.", "flower"
+    ),
     "replay": Row(f"{_COMMANDS}.replay:replay", "Replay a git repository's history as one memory.", "pygit2"),
     "shards": Row(f"{_COMMANDS}.shards:shards", "Show who owns the shard queues and what waits.", "pygit2"),
     "store": Row(f"{_COMMANDS}.store:store", "Verify, export, import and adopt whole memories.", "pygit2"),

@@ -11,7 +11,7 @@ from memrepo_worker.cli.checks import Check, NotFitError, checks
 from memrepo_worker.cli.failures import failure_of
 from memrepo_worker.cli.findings import Finding
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.leases.status import live_workers
+from memrepo_worker.queues.leases.status import live_workers, withdrawn_workers
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.settings import WorkerSettings
 
@@ -27,12 +27,12 @@ def _workers(settings: WorkerSettings) -> Finding:
     """Tell who serves the broker now; that nobody does is no fault of what a worker would find."""
     try:
         with reaching(settings.broker, "broker") as broker:
-            names = live_workers(broker)
+            names, withdrawn = live_workers(broker), withdrawn_workers(broker)
     except MemoryRepoError as error:
         return Finding("workers", error.message, exit_code_of(error))
-    return Finding(
-        "workers", ", ".join(names) or "none serves this broker now: start one with `memrepo worker`"
-    )
+    found = [", ".join(names) or "none serves this broker now: start one with `memrepo worker`"]
+    found += [f"WARNING: {worker} cannot serve: {reason}" for worker, reason in withdrawn.items()]
+    return Finding("workers", "; ".join(found))
 
 
 def _look(check: Check) -> Finding:

@@ -31,11 +31,6 @@ from memrepo_worker.store.open import open_store
 WORKER, FLOWER, GUARD = "worker", "flower", "guard"
 START_TIMEOUT_S = 60.0  # a long append-only file is read first
 STOP_GRACE_S = 30.0
-FLOWER_OPTIONS = (
-    "--read_only=True",
-    "--max_tasks=10000",
-    "--tasks_columns=name,kwargs,state,result,exception,runtime,received,worker,uuid",
-)
 _LOCK = "up.lock"
 
 Question = Callable[[], bool]
@@ -177,9 +172,8 @@ class _Start:
         return self.children.start(WORKER, arguments, self._worker_env(broker_url))
 
     def _flower(self, broker_url: str, port: int) -> Child:
-        env = {**self._worker_env(broker_url), "FLOWER_BASIC_AUTH": self.plan.flower_auth}
-        options = (f"--address={HOST}", f"--port={port}", *FLOWER_OPTIONS)
-        arguments = [*PYTHON, "-m", "celery", "-A", "memrepo_worker", "flower", *options]
+        env = {**self._worker_env(broker_url), "MEMREPO_FLOWER_BASIC_AUTH": self.plan.flower_auth}
+        arguments = [*PYTHON, "-m", "memrepo_worker", "flower", "--address", HOST, "--port", str(port)]
         return self.children.start(FLOWER, arguments, env)
 
     def _worker_env(self, broker_url: str) -> dict[str, str]:

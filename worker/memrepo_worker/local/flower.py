@@ -1,0 +1,91 @@
+"""``memrepo flower``: Flower for one broker, by our settings alone.
+
+Celery's own command and Flower's read ``FLOWER_*``, ``CELERY_*`` and a file in the folder they are started in; here
+nothing is read but ``MEMREPO_*`` and the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+from celery import Celery
+
+from memrepo.cli.ending import CONFLICT, CommandError
+from memrepo.cli.up_state import completed
+from memrepo.errors import InvalidRequestError
+from memrepo.settings import environment
+from memrepo_worker.app import build_app
+from memrepo_worker.local.ports import HOST
+from memrepo_worker.queues.reach import reaching
+from memrepo_worker.settings import WorkerSettings
+
+FLOWER_OPTIONS = (
+    "--read_only=True",
+    "--max_tasks=10000",
+    "--tasks_columns=name,kwargs,state,result,exception,runtime,received,worker,uuid",
+)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--address", default=HOST, show_default=True, help="Where it listens; 0.0.0.0 is everywhere.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Its port, 0 for any.  [default: MEMREPO_FLOWER_PORT, else 5555]",
+)
+@click.argument("flower_options", nargs=-1)
+def flower(address: str, port: int | None, flower_options: Sequence[str]) -> None:
+    """Show workers, queues and requests in a browser, until SIGTERM or Ctrl+C.
+
+    It asks for the user and password of MEMREPO_FLOWER_BASIC_AUTH; without that it makes one and prints it. Nothing can
+    be changed by it. What follows `--` are options of Flower's own, which win: memrepo flower -- --read_only=False
+    """
+    env, _ = completed(environment())
+    settings = WorkerSettings.from_env(env)
+    with reaching(settings.broker, "broker") as broker:
+        broker.ping()
+    login = settings.flower_basic_auth or _make_login()
+    chosen = (f"--address={address}", f"--port={settings.flower_port if port is None else port}")
+    _run(build_app(settings), login, (*FLOWER_OPTIONS, *chosen, *flower_options))
+
+
+def _make_login() -> str:
+    login = f"memrepo:{secrets.token_urlsafe(12)}"
+    user, _, password = login.partition(":")
+    click.echo(f"Flower asks for user {user}, password {password} (shown once).")
+    return login
+
+
+def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
+    from flower.app import Flower  # noqa: PLC0415 - the extra may be missing, and the table of commands says so
+    from flower.command import extract_settings, setup_logging  # noqa: PLC0415 - likewise
+    from flower.options import options  # noqa: PLC0415 - likewise
+    from flower.urls import settings as urls  # noqa: PLC0415 - likewise
+    from tornado.options import Error, parse_command_line  # noqa: PLC0415 - likewise
+
+    options.basic_auth = [login]
+    try:
+        parse_command_line(["memrepo flower", *arguments])
+    except Error as error:
+        raise InvalidRequestError.of("FLOWER_OPTIONS", str(error)) from error
+    extract_settings()
+    setup_logging()
+    shown = Flower(capp=app, options=options, **urls)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        bound = shown.start_http_server()
+    except OSError as error:
+        text = (
+            f"port {options.port} cannot be used ({error.strerror}): give another with --port, or 0 for any"
+        )
+        raise CommandError("ConflictError", text, CONFLICT) from error
+    logging.getLogger(__name__).info("Flower listens at http://%s:%s", options.address, bound)
+    try:
+        shown.start()
+    except (KeyboardInterrupt, SystemExit):
+        shown.stop()
