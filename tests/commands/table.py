@@ -314,10 +314,11 @@ WORKER: Mapping[str, Row] = {
         "org_id agent_id file bytes",
         {
             NOTHING: Case("store export acme {new} {folder}/out.bundle", **NO_MEMORY),
+            CONFLICT: Case("store export acme {agent} {bundle}", 4, "is there already", "ConflictError"),
             BAD: Case("store export acme {agent} {folder}", 2, "is a directory", "UsageError"),
             **at_the_store("store export acme {new} {folder}/out.bundle"),
         },
-        {CONFLICT: READS, BROKER: OF_THE_STORE_ALONE},
+        {BROKER: OF_THE_STORE_ALONE},
     ),
     "store import": Row(
         "store import acme {new} {bundle}",

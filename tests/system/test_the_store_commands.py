@@ -20,6 +20,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ALWAYS, RefusedError, StoredObject
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
+from tests.support.systems import System
 
 MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
 
@@ -101,7 +102,9 @@ class StoreThatRefusesOneKey(StoreDecorator):
 def test_a_key_that_the_store_refuses_does_not_keep_the_others_from_being_adopted(
     run: Run, legacy_store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("memrepo_worker.cli.store.open_store", lambda _: StoreThatRefusesOneKey(legacy_store))
+    monkeypatch.setattr(
+        "memrepo_worker.cli.store.open_store", lambda _, **__: StoreThatRefusesOneKey(legacy_store)
+    )
     env = {"MEMREPO_STORE_URL": legacy_store.name}
 
     told = CliRunner(env=env).invoke(main, ["store", "adopt", "--all"])
@@ -131,3 +134,53 @@ def test_what_is_not_there_is_said_in_one_line(run: Run, legacy_store: LocalStor
         run("export", "acme", "nobody", "file.bundle")
     with pytest.raises(ProcessFailedError, match=r"Name ORG and AGENT, or give --all"):
         run("adopt")
+
+
+def test_an_export_overwrites_no_file(run: Run, legacy_store: LocalStore, tmp_path: Path) -> None:
+    run("adopt", "acme", "a")
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(ProcessFailedError, match="is there already"):
+        run("export", "acme", "a", str(tmp_path / "mine"))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "command", [["verify", "acme", "a"], ["import", "acme", "a", "/dev/null"], ["adopt", "--all"]]
+)
+def test_a_misspelt_store_is_not_made(run: Run, tmp_path: Path, command: list[str]) -> None:
+    with pytest.raises(ProcessFailedError, match="there is no such folder: check the address"):
+        run(*command)
+    assert not (tmp_path / "store").exists()
+
+
+def test_another_store_than_the_workers_is_read_with_a_warning_and_not_written_to(
+    legacy_store: LocalStore, tmp_path: Path, system: System
+) -> None:
+    env = {
+        "PATH": environment()["PATH"],
+        "HOME": str(tmp_path),
+        "MEMREPO_BROKER_URL": system.broker_url,
+        "MEMREPO_STORE_URL": legacy_store.name,
+    }
+
+    def run(*arguments: str) -> None:
+        Processes(Counters()).run([MEMREPO, "store", *arguments], env=env, timeout_s=60)
+
+    for command in (["import", "acme", "new", __file__], ["adopt", "--all"]):
+        with pytest.raises(ProcessFailedError, match=r"is not the store that the workers of .* serve"):
+            run(*command)
+    with pytest.raises(ProcessFailedError, match=r"(?s)WARNING: .* is not the store .*has no memory"):
+        run("verify", "acme", "nobody")
+
+
+def test_doctor_makes_no_folder_for_a_store_that_is_not_there(tmp_path: Path) -> None:
+    env = {
+        "PATH": environment()["PATH"],
+        "HOME": str(tmp_path),
+        "MEMREPO_BROKER_URL": "redis://127.0.0.1:1",
+        "MEMREPO_STORE_URL": f"file://{tmp_path / 'mispelt'}",
+        "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    with pytest.raises(ProcessFailedError):
+        Processes(Counters()).run([MEMREPO, "doctor"], env=env, timeout_s=60)
+    assert not (tmp_path / "mispelt").exists()

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.store.backends.local import TEMPORARY, LocalStore
-from memrepo_worker.store.interface import ABSENT, ALWAYS, RefusedError, UnavailableError
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    NotBegunError,
+    NotThereError,
+    PreconditionFailedError,
+    RefusedError,
+    UnavailableError,
+)
 from tests.support.started import started
 
 KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
@@ -18,7 +26,8 @@ KEY = "acme/agent-42/repo.git/journal/00000000000000000001.bundle"
 HOLD_A_TEMPORARY_FILE = """
 import pathlib, sys, time
 from memrepo_worker.store.backends.local import LocalStore
-with LocalStore(pathlib.Path(sys.argv[1]))._temporary_file(b"half a put"):
+store = LocalStore(pathlib.Path(sys.argv[1]))
+with store._temporary_file(b"half a put", store._begin()):
     pathlib.Path(sys.argv[2]).touch()
     time.sleep(60)
 """
@@ -165,6 +174,124 @@ class TestAFolderThatCannotBeUsed:
         store.put("acme/entry", b"x", ABSENT)
         with pytest.raises(RefusedError):
             store.put("acme/entry/below", b"x", ABSENT)
+
+
+class TestALink:
+    """Below the store's folder nothing is reached through a link, wherever in the key it lies."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalStore:
+        store = LocalStore(tmp_path / "store")
+        for agent in ("victim", "evil"):
+            store.put(f"{agent}/a/repo.git/journal/1", agent.encode(), ABSENT)
+        return store
+
+    @pytest.mark.parametrize("depth", range(1, 6))
+    def test_leads_nobody_to_what_another_wrote(self, store: LocalStore, tmp_path: Path, depth: int) -> None:
+        parts = ["evil", "a", "repo.git", "journal", "1"][:depth]
+        linked, led_to = (tmp_path / "store").joinpath(*parts), ["victim", *parts[1:]]
+        shutil.rmtree(linked) if linked.is_dir() else linked.unlink()
+        linked.symlink_to((tmp_path / "store").joinpath(*led_to))
+
+        key = "evil/a/repo.git/journal/1"
+        with pytest.raises(RefusedError, match="is a symbolic link"):
+            store.get(key)
+        if depth < 5:
+            for ask in (
+                lambda: store.put(key, b"overwritten", ALWAYS),
+                lambda: store.put("evil/a/repo.git/journal/2", b"new", ABSENT),
+                lambda: store.delete([key]),
+                lambda: list(store.list("evil/a/repo.git/journal/")),
+            ):
+                with pytest.raises(RefusedError, match="is a symbolic link"):
+                    ask()
+        else:
+            with pytest.raises(PreconditionFailedError):
+                store.put(key, b"new", ABSENT)
+            store.delete([key])
+            assert not linked.is_symlink(), "the link went, and not what it leads to"
+        assert keys(store).count("victim/a/repo.git/journal/1") == 1
+        assert store.get("victim/a/repo.git/journal/1").data == b"victim"
+
+    def test_at_the_place_of_an_object_is_overwritten_itself(self, store: LocalStore, tmp_path: Path) -> None:
+        linked = tmp_path / "store/evil/a/repo.git/journal/1"
+        linked.unlink()
+        linked.symlink_to(tmp_path / "store/victim/a/repo.git/journal/1")
+        store.put("evil/a/repo.git/journal/1", b"mine", ALWAYS)
+        assert (linked.is_symlink(), linked.read_bytes()) == (False, b"mine")
+        assert store.get("victim/a/repo.git/journal/1").data == b"victim"
+
+    def test_to_itself_is_that_agents_trouble_alone(self, store: LocalStore, tmp_path: Path) -> None:
+        (tmp_path / "store/evil/a/repo.git/journal/2").symlink_to("2")
+        assert [line.key for line in store.list("evil/a/repo.git/journal/")] == [
+            "evil/a/repo.git/journal/1",
+            "evil/a/repo.git/journal/2",
+        ]
+        with pytest.raises(RefusedError, match="2 is a symbolic link"):
+            store.get("evil/a/repo.git/journal/2")
+        assert len(keys(store)) == 3
+
+    def test_above_the_store_is_the_operators(self, tmp_path: Path) -> None:
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "link").symlink_to("disk")
+        store = LocalStore(tmp_path / "link")
+        store.put("acme/entry", b"x", ABSENT)
+        assert (tmp_path / "disk/acme/entry").read_bytes() == store.get("acme/entry").data
+
+
+class TestWhoMayReadIt:
+    def test_is_its_owner_alone(self, tmp_path: Path) -> None:
+        mask = os.umask(0)
+        try:
+            LocalStore(tmp_path / "store").put("acme/agent/entry", b"x", ABSENT)
+        finally:
+            os.umask(mask)
+        for path in [tmp_path / "store", *(tmp_path / "store").rglob("*")]:
+            assert path.stat().st_mode & 0o077 == 0, path
+
+    def test_is_its_group_too_where_that_may_write_in_the_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store").chmod(0o2770)
+        LocalStore(tmp_path / "store").put("acme/agent/entry", b"x", ABSENT)
+        assert (tmp_path / "store/acme/agent").stat().st_mode & 0o7777 == 0o2770
+        assert (tmp_path / "store/acme/agent/entry").stat().st_mode & 0o777 == 0o660
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what is another user's")
+    def test_is_the_folders_owner_where_root_wrote_it(self, tmp_path: Path) -> None:
+        (tmp_path / "store").mkdir()
+        os.chown(tmp_path / "store", 1234, 5678)
+        LocalStore(tmp_path / "store").put("acme/agent/entry", b"x", ABSENT)
+        for path in (tmp_path / "store").rglob("*"):
+            assert (path.stat().st_uid, path.stat().st_gid) == (1234, 5678), path
+
+
+class TestAFolderThatIsNotToBeBegun:
+    def test_is_not_made(self, tmp_path: Path) -> None:
+        with pytest.raises(NotBegunError, match="there is no such folder: check the address"):
+            LocalStore(tmp_path / "mispelt", begin=False)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_gets_nothing_of_ours_before_something_is_written(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path, begin=False)
+        assert keys(store) == []
+        with pytest.raises(NotThereError):
+            store.get("acme/entry")
+        assert list(tmp_path.iterdir()) == []
+        store.put("acme/entry", b"x", ABSENT)
+        assert store.get("acme/entry").data == b"x"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(RefusedError, match="its file system has no hard links"):
+        LocalStore(tmp_path)
+    assert temporary_files(tmp_path) == []
 
 
 def break_sync(monkeypatch: pytest.MonkeyPatch, code: int) -> None:

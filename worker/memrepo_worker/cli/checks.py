@@ -23,7 +23,7 @@ from memrepo_worker.queues.leases.agreement import (
 from memrepo_worker.queues.reach import reaching, try_out
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.identity import begin_identity, read_identity
-from memrepo_worker.store.interface import StoreError
+from memrepo_worker.store.interface import NotBegunError, StoreError
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily, token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
@@ -132,6 +132,8 @@ def check_store(settings: WorkerSettings, *, anew: bool) -> str:
 def check_whole_store(settings: WorkerSettings, *, anew: bool, ask_broker: bool = True) -> str:
     """Check that the store is the one of this broker, then that it is safe: nothing is written to another's."""
     identity = check_identity(settings, ask_broker=ask_broker)
+    if anew and (not_there := _not_begun(settings)):  # its name may be misspelt: only who serves makes it
+        return f"{masked(settings.store_url)}; WARNING: no store is here yet: {not_there}"
     address = check_store(settings, anew=anew)
     return f"{address}; {f'identity {identity}' if identity else 'WARNING: no identity yet, a new store begins here'}"
 
@@ -141,19 +143,31 @@ def check_identity(settings: WorkerSettings, *, ask_broker: bool = True) -> str 
 
     A broker that cannot be reached is another check's to tell, and is not asked again.
     """
+    address = masked(settings.store_url)
     try:
-        store = open_store(settings.store_url)
-        identity = read_identity(store)
+        store = open_store(settings.store_url, begin=False)
+        address, identity = masked(store.name), read_identity(store)
+    except NotBegunError:
+        identity = None
     except StoreError as error:
         raise NotFitError(f"the store cannot be used: {error}") from error
     if not ask_broker:
         return identity
     with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
         try:
-            check_store_identity(broker, identity, masked(store.name))
+            check_store_identity(broker, identity, address)
         except MemoryRepoError as error:
             raise NotFitError(str(error)) from error
     return identity
+
+
+def _not_begun(settings: WorkerSettings) -> str:
+    """Say what is not there, if the store is a folder that nobody has made yet."""
+    try:
+        open_store(settings.store_url, begin=False)
+    except NotBegunError as error:
+        return str(error)
+    return ""
 
 
 def agree_on_store(settings: WorkerSettings) -> str:

@@ -10,7 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -21,7 +21,7 @@ from memrepo.cli.common import json_option, of_agent, say_where_from
 from memrepo.cli.ending import CONFLICT, CommandError, plain
 from memrepo.cli.output import counted, show_json
 from memrepo.clock import system_clock
-from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError, MemoryRepoError
 from memrepo.redis.address import masked
 from memrepo.validation.values import check_id
 from memrepo_worker.assembly import build_git
@@ -38,9 +38,10 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.agreement import StoreRecord, accept_store, recorded_store
 from memrepo_worker.queues.leases.status import live_workers
 from memrepo_worker.queues.reach import reaching
+from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.retry import RetryingStore
 from memrepo_worker.store.identity import begin_identity, read_identity
-from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.store.interface import RefusedError, Store
 from memrepo_worker.store.open import open_store
 
 _CONNECTIONS = 16
@@ -61,19 +62,41 @@ class _Tools:
 
 
 @contextmanager
-def _tools(*, as_json: bool) -> Iterator[_Tools]:
-    """Open the store that the settings name, or the running ``memrepo up`` of this folder."""
+def _tools(*, as_json: bool, writes: bool = True) -> Iterator[_Tools]:
+    """Open the store that the settings name, or the running ``memrepo up`` of this folder; none is begun here.
+
+    Another one than the broker's workers serve is not written to; that it is another one is said where it is only read.
+    """
     settings, up = settings_here()
     url = require_store(settings)
     say_where_from(up, as_json=as_json)
     with translating_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
         git = build_git(Counters(), settings.git_caps)
         git.require_version()
-        store = RetryingStore(open_store(url), Random())  # noqa: S311 - jitter
+        opened = open_store(url, begin=False)
+        _compare_with_broker(settings, opened, writes=writes)
+        store = RetryingStore(opened, Random())  # noqa: S311 - jitter
         yield _Tools(
             Adopter(store, git, executor, system_clock, settings.limits),
             Transfer(store, git, executor, system_clock, settings.limits),
         )
+
+
+def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
+    """Refuse a store that is not the one of the broker's workers. A broker that does not answer is not waited for."""
+    recorded = None
+    with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
+        recorded = recorded_store(broker)
+    if recorded is None or recorded.id == read_identity(store):
+        return
+    other = f"{masked(store.name)} is not the store that the workers of {settings.broker} serve, {recorded}"
+    if writes:
+        raise CommandError(
+            "ConflictError",
+            f"{other}: name that one, or have them serve this one by `memrepo store accept`",
+            CONFLICT,
+        )
+    click.echo(plain(f"WARNING: {other}"), err=True)
 
 
 @click.group()
@@ -128,7 +151,7 @@ def _agent(org: str, agent: str) -> Agent:
 def verify(org: str, agent: str, as_json: bool) -> None:
     """Read an agent's whole journal and have stock git check every object of it."""
     whose = _agent(org, agent)
-    with _tools(as_json=as_json) as tools:
+    with _tools(as_json=as_json, writes=False) as tools:
         commits = tools.transfer.verify(whose)
     _show(whose, f"{counted(commits, 'commit')}, sound", {"commits": commits, "sound": True}, as_json=as_json)
 
@@ -138,9 +161,13 @@ def verify(org: str, agent: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def export(org: str, agent: str, file: Path, as_json: bool) -> None:
-    """Write an agent's memory to FILE, a bundle that `git clone FILE` takes."""
+    """Write an agent's memory to FILE, a bundle that `git clone FILE` takes; a file that is there stays as it is."""
     whose = _agent(org, agent)
-    with _tools(as_json=as_json) as tools:
+    if file.exists():
+        raise CommandError(
+            "ConflictError", f"{file} is there already: remove it, or name another file", CONFLICT
+        )
+    with _tools(as_json=as_json, writes=False) as tools:
         size = tools.transfer.export(whose, file.absolute())
     _show(
         whose,

@@ -80,6 +80,10 @@ class RefusedError(StoreError):
     """The store will not do it until somebody mends something: credentials, bucket, quota. The message says which."""
 
 
+class NotBegunError(RefusedError):
+    """There is no store at this address yet, and none was to be begun."""
+
+
 class Store(Protocol):
     """What a backend owes.
 

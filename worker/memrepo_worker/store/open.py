@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -17,8 +18,10 @@ class StoreUrlError(RefusedError):
     """The address of a store makes no sense; the message says what would."""
 
 
-def open_store(url: str, options: StoreOptions | None = None) -> Store:
+def open_store(url: str, options: StoreOptions | None = None, *, begin: bool = True) -> Store:
     """Open the store at an address. No request is made yet.
+
+    Without ``begin`` nothing is made at the address before something is written there.
 
     * ``file:///folder``
     * ``s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=…&sse=…&sse_kms_key_id=…&storage_class=…``
@@ -26,6 +29,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
 
     Raises:
         StoreUrlError: the address makes no sense.
+        NotBegunError: there is no such folder, and none was to be begun.
         RefusedError: a package is missing, or a local folder cannot be written; the message says what to do.
     """
     address = urlsplit(url)
@@ -33,10 +37,10 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     if opener is None:
         raise StoreUrlError(_no_store(url, address.scheme))
     query = dict(parse_qsl(address.query, keep_blank_values=True))
-    return opener(address, query, options or StoreOptions())
+    return opener(address, query, replace(options or StoreOptions(), begin=begin))
 
 
-def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> Store:
+def _open_local(address: SplitResult, query: Query, options: StoreOptions) -> Store:
     from memrepo_worker.store.backends.local import LocalStore  # noqa: PLC0415 - only when asked for
 
     _check_query("file", query, ())
@@ -45,7 +49,7 @@ def _open_local(address: SplitResult, query: Query, _options: StoreOptions) -> S
         raise StoreUrlError(
             "file:// needs three slashes and an absolute folder, e.g. file:///var/lib/memrepo"
         )
-    return LocalStore(path)
+    return LocalStore(path, begin=options.begin)
 
 
 def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store:

@@ -33,7 +33,16 @@ def path_of(root: Path, key: str) -> Path:
     Raises:
         ValueError: the key is not ASCII, or has an empty component.
     """
-    return root.joinpath(*(name for component in key.split("/") for name in names_of(component)))
+    return root.joinpath(*names_of_key(key))
+
+
+def names_of_key(key: str) -> list[str]:
+    """Return the names that lead to the object of a key, from the store's folder down.
+
+    Raises:
+        ValueError: as ``path_of``.
+    """
+    return [name for component in key.split("/") for name in names_of(component)]
 
 
 def names_of(component: str) -> list[str]:

@@ -152,11 +152,15 @@ class GcsStore:
                 pass
 
     def _delete(self, key: str) -> None:
+        """Remove an object, and look: an answer without a word says nothing of whose it is."""
         try:
             with self._request() as bucket:
                 self._blob(bucket, key).delete(retry=None, timeout=self._timeout_s)
+            with self._request() as bucket:
+                self._blob(bucket, key).reload(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
+        raise not_its_own(self._place_name, "a delete after which the object is there")
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""

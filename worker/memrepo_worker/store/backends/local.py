@@ -11,19 +11,22 @@ import errno
 import fcntl
 import hashlib
 import os
-import tempfile
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from memrepo_worker.store.backends.file_names import path_of
+from memrepo_worker.store.backends.beneath import Beneath
+from memrepo_worker.store.backends.file_names import names_of_key, path_of
 from memrepo_worker.store.backends.file_tree import listed
+from memrepo_worker.store.backends.ownership import Ownership
 from memrepo_worker.store.causes import words_of_errno
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     ListedObject,
+    NotBegunError,
     NotThereError,
     PreconditionFailedError,
     RefusedError,
@@ -43,30 +46,72 @@ _ADVICE = {
     errno.EDQUOT: "raise the quota, or make room there",
     errno.EROFS: "mount it so that it can be written",
 }
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _FOLDERS_REMEMBERED_MAX = 50_000
 _NOT_THE_FOLDER = "the folder is not the store that it was; mount or restore what was there"
+
+
+Names = tuple[str, ...]
 
 
 class LocalStore:
     """Keeps objects as files below a folder; an object's version is the SHA-256 of its bytes."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the folder, make it if need be, and sweep what dead writers left.
+    def __init__(self, root: Path, *, begin: bool = True) -> None:
+        """Open the folder.
+
+        ``begin``: make it if need be, sweep what dead writers left, and try it out; else the first write does that, and
+        a folder that is not there is not made.
 
         Raises:
-            RefusedError: the folder cannot be made or written.
+            NotBegunError: there is no such folder, and none is to be made.
+            RefusedError: the folder cannot be made or written, or its file system lacks what a store needs.
         """
         self._root = root.absolute()
-        self._temporary = self._root / TEMPORARY
+        self._beneath = Beneath(self._root)
         self._lock = threading.Lock()
-        self._durable: set[Path] = set()
+        self._durable: set[Names] = set()
         self._anchor: _Anchor | None = None
+        self._ownership: Ownership | None = None
         with _translating_os_errors(self._root):
-            self._temporary.mkdir(parents=True, exist_ok=True)
-            (self._root / LOCK).touch()
-            self._sweep()
-            with self._temporary_file(b""):
-                pass
+            if begin:
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._begin()
+            elif not self._root.exists():
+                raise NotBegunError(
+                    f"{self._root}: there is no such folder: check the address (a worker makes it, when it first "
+                    "serves)"
+                )
+
+    def _begin(self) -> Ownership:
+        """Make what writing needs, if need be, and return whose new files are."""
+        with self._lock:
+            if self._ownership is None:
+                ownership = Ownership.of(self._root)
+                with self._beneath.folder() as root:
+                    self._make_beneath(root, TEMPORARY, ownership)
+                    with suppress(FileExistsError):
+                        lock = self._beneath.open(LOCK, root, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
+                        ownership.give(lock)
+                        os.close(lock)
+                self._sweep()
+                self._try_links(ownership)
+                self._ownership = ownership
+            return self._ownership
+
+    def _try_links(self, ownership: Ownership) -> None:
+        with self._temporary_file(b"", ownership) as (name, folder):
+            other = f"{name}-link"
+            try:
+                os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                raise RefusedError(
+                    f"{self._root}: its file system has no hard links, by which an entry is written once and whole: "
+                    "use another file system, or object storage"
+                ) from error
+            os.unlink(other, dir_fd=folder)
 
     @property
     def name(self) -> str:
@@ -105,95 +150,150 @@ class LocalStore:
 
     def get(self, key: str) -> StoredObject:
         """Return the object, durable even if its writer is still between the link and the sync of the folder."""
-        path = path_of(self._root, key)
-        with self._at(path):
+        *above, name = names_of_key(key)
+        with self._at(path_of(self._root, key)):
             try:
-                with path.open("rb") as file:
-                    data = file.read()
-                    if os.fstat(file.fileno()).st_nlink > 1:
-                        _sync_folder(path.parent)
+                with self._beneath.folder(above) as folder:
+                    data, status = self._read(name, folder)
+                    if status.st_nlink > 1:
+                        os.fsync(folder)
             except _NO_SUCH_FILE:
                 raise NotThereError(key) from None
         return StoredObject(data, _version(data))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
-        path = path_of(self._root, key)
-        with self._at(path):
+        *above, name = names_of_key(key)
+        with self._at(path_of(self._root, key)):
+            ownership = self._ownership or self._begin()
             try:
-                self._make_folder(path.parent)
-                with self._temporary_file(data) as temporary:
+                self._make_folder(tuple(above), ownership)
+                with (
+                    self._beneath.folder(above) as folder,
+                    self._temporary_file(data, ownership) as temporary,
+                ):
                     if when is ABSENT:
-                        _link(temporary, path)
+                        _link(*temporary, name, folder)
                     else:
-                        self._replace(temporary, path, when)
+                        self._replace(*temporary, name, folder, when)
             except FileNotFoundError:
-                self._durable.discard(path.parent)  # somebody removed it: made anew the next time
+                self._durable.discard(tuple(above))  # somebody removed it: made anew the next time
                 raise
         return _version(data)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, one folder after the other."""
         with self._at(self._root):
-            yield from listed(self._root, prefix, start_after)
+            yield from listed(self._beneath, prefix, start_after)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; their folders stay, so that no rival's put loses its folder."""
         for key in keys:
-            path = path_of(self._root, key)
-            with self._at(path), self._locked(fcntl.LOCK_SH), suppress(*_NO_SUCH_FILE):
-                path.unlink()
-                _sync_folder(path.parent)
+            *above, name = names_of_key(key)
+            with (
+                self._at(path_of(self._root, key)),
+                self._locked(fcntl.LOCK_SH),
+                suppress(*_NO_SUCH_FILE),
+                self._beneath.folder(above) as folder,
+            ):
+                os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
 
-    def _replace(self, temporary: Path, path: Path, when: When) -> None:
+    def _read(self, name: str, folder: int) -> tuple[bytes, os.stat_result]:
+        with os.fdopen(self._beneath.open(name, folder), "rb") as file:
+            return file.read(), os.fstat(file.fileno())
+
+    def _replace(self, temporary: str, temporaries: int, name: str, folder: int, when: When) -> None:
         """Rename over; only a put that compares excludes other changes meanwhile."""
         with self._locked(fcntl.LOCK_SH if when is ALWAYS else fcntl.LOCK_EX):
-            if when is not ALWAYS and _version_of_file(path) != when:
-                raise PreconditionFailedError(path.name)
-            temporary.rename(path)
-            _sync_folder(path.parent)
+            if when is not ALWAYS and self._version_of(name, folder) != when:
+                raise PreconditionFailedError(name)
+            os.rename(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder)
+            os.fsync(folder)
+
+    def _version_of(self, name: str, folder: int) -> Version | None:
+        try:
+            return _version(self._read(name, folder)[0])
+        except _NO_SUCH_FILE:
+            return None
 
     @contextmanager
     def _locked(self, mode: int) -> Iterator[None]:
-        with (self._root / LOCK).open("rb") as file:
-            fcntl.flock(file, mode)
+        if self._ownership is None:
+            self._begin()
+        with self._beneath.folder() as root:
+            lock = self._beneath.open(LOCK, root)
+        try:
+            fcntl.flock(lock, mode)
             yield
+        finally:
+            os.close(lock)
 
     @contextmanager
-    def _temporary_file(self, data: bytes) -> Iterator[Path]:
-        """Write a synced temporary file; it goes away after the object has its name and its folder is synced."""
-        with tempfile.NamedTemporaryFile(dir=self._temporary, delete=False) as file:
-            path = Path(file.name)
+    def _temporary_file(self, data: bytes, ownership: Ownership) -> Iterator[tuple[str, int]]:
+        """Write a synced temporary file, and give its name and folder.
+
+        It goes away after the object has its name and its folder is synced.
+        """
+        name = f"tmp-{uuid.uuid4().hex}"
+        with (
+            self._beneath.folder((TEMPORARY,)) as folder,
+            os.fdopen(self._beneath.open(name, folder, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file,
+        ):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                ownership.give(file.fileno())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                yield path
+                yield name, folder
             finally:
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, names: Names, ownership: Ownership) -> None:
         """Make a folder that survives a power cut: its name is synced in all the folders above it."""
-        if folder in self._durable:
+        if names in self._durable:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        for above in folder.parents:
-            _sync_folder(above)
-            if above == self._root:
-                break
+        for depth, name in enumerate(names):
+            with self._beneath.folder(names[:depth]) as above:
+                self._make_beneath(above, name, ownership)
+                os.fsync(above)
         with self._lock:
             if len(self._durable) >= _FOLDERS_REMEMBERED_MAX:
                 self._durable.clear()
-            self._durable.add(folder)
+            self._durable.add(names)
+
+    def _make_beneath(self, above: int, name: str, ownership: Ownership) -> None:
+        """Make a folder in another one, unless it is there."""
+        try:
+            os.mkdir(name, 0o700, dir_fd=above)
+        except FileExistsError:
+            return
+        made = self._beneath.open(name, above, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            ownership.give(made, folder=True)
+        finally:
+            os.close(made)
 
     def _sweep(self) -> None:
         """Remove temporary files of dead writers, after what they may have linked is durable."""
-        dead = [path for path in self._temporary.iterdir() if _writer_is_dead(path)]
-        if dead:
-            os.sync()
-        for path in dead:
-            path.unlink(missing_ok=True)
+        with self._beneath.folder((TEMPORARY,)) as folder:
+            dead = [entry.name for entry in os.scandir(folder) if self._writer_is_dead(entry.name, folder)]
+            if dead:
+                os.sync()
+            for name in dead:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
+
+    def _writer_is_dead(self, name: str, folder: int) -> bool:
+        with suppress(FileNotFoundError), os.fdopen(self._beneath.open(name, folder), "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+        return False
 
 
 class _Anchor:
@@ -222,23 +322,18 @@ class _Anchor:
             raise UnavailableError(f"{self._path}: {said}: {_NOT_THE_FOLDER}") from error
 
 
-def _link(temporary: Path, path: Path) -> None:
+def _link(temporary: str, temporaries: int, name: str, folder: int) -> None:
     """Give the file its name, or find it taken; in both cases what has the name is durable afterwards."""
     try:
-        path.hardlink_to(temporary)
+        os.link(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
-        raise PreconditionFailedError(path.name) from None
+        raise PreconditionFailedError(name) from None
     finally:
-        _sync_folder(path.parent)
+        os.fsync(folder)
 
 
 def _version(data: bytes) -> Version:
     return Version(hashlib.sha256(data).hexdigest())
-
-
-def _version_of_file(path: Path) -> Version | None:
-    data = _bytes_of(path)
-    return None if data is None else _version(data)
 
 
 def _bytes_of(path: Path) -> bytes | None:
@@ -246,24 +341,6 @@ def _bytes_of(path: Path) -> bytes | None:
         return path.read_bytes()
     except _NO_SUCH_FILE:
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _writer_is_dead(path: Path) -> bool:
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-    return False
 
 
 @contextmanager
