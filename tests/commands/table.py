@@ -348,7 +348,7 @@ WORKER: Mapping[str, Row] = {
         None,
         {
             CONFLICT: Case("flower --port {taken}", 4, "port {taken} cannot be used", "ConflictError"),
-            BAD: Case("flower -- --no-such-option", 2, "no-such-option", INVALID),
+            BAD: Case("flower -- --no-such-option", 2, "does not know: --no-such-option", INVALID),
             PASSWORD: Case("flower", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),
             BROKER: Case("flower", 5, NOBODY_LISTENS, "BrokerUnavailableError"),
         },

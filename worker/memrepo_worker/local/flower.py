@@ -49,16 +49,8 @@ def flower(address: str, port: int | None, flower_options: Sequence[str]) -> Non
     settings = WorkerSettings.from_env(env)
     with reaching(settings.broker, "broker") as broker:
         broker.ping()
-    login = settings.flower_basic_auth or _make_login()
     chosen = (f"--address={address}", f"--port={settings.flower_port if port is None else port}")
-    _run(build_app(settings), login, (*FLOWER_OPTIONS, *chosen, *flower_options))
-
-
-def _make_login() -> str:
-    login = f"memrepo:{secrets.token_urlsafe(12)}"
-    user, _, password = login.partition(":")
-    click.echo(f"Flower asks for user {user}, password {password} (shown once).")
-    return login
+    _run(build_app(settings), settings.flower_basic_auth, (*FLOWER_OPTIONS, *chosen, *flower_options))
 
 
 def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
@@ -68,10 +60,14 @@ def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
     from flower.urls import settings as urls  # noqa: PLC0415 - likewise
     from tornado.options import Error, parse_command_line  # noqa: PLC0415 - likewise
 
-    options.basic_auth = [login]
+    unknown = [one for one in arguments if one.lstrip("-").partition("=")[0] not in options]
+    if unknown:  # Flower would print its whole help
+        raise InvalidRequestError.of("FLOWER_OPTIONS", f"has one that Flower does not know: {unknown[0]}")
+    made = "" if login else f"memrepo:{secrets.token_urlsafe(12)}"
+    options.basic_auth = [login or made]
     try:
         parse_command_line(["memrepo flower", *arguments])
-    except Error as error:
+    except (Error, ValueError) as error:
         raise InvalidRequestError.of("FLOWER_OPTIONS", str(error)) from error
     extract_settings()
     setup_logging()
@@ -84,6 +80,9 @@ def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
             f"port {options.port} cannot be used ({error.strerror}): give another with --port, or 0 for any"
         )
         raise CommandError("ConflictError", text, CONFLICT) from error
+    if made:
+        user, _, password = made.partition(":")
+        click.echo(f"Flower asks for user {user}, password {password} (shown once).")
     logging.getLogger(__name__).info("Flower listens at http://%s:%s", options.address, bound)
     try:
         shown.start()
