@@ -37,6 +37,8 @@ class Bench:
     plain: PlainTasks
     celery: Celery
     pid: int
+    job: str
+    """What its process was told."""
 
     def repo(self, agent_id: str) -> MemoryRepo:
         """Return one agent's memory, for code that may block."""
@@ -64,11 +66,17 @@ class Lab:
 
     @contextmanager
     def worker(
-        self, *, delay_s: float = 0.0, endpoint_url: str | None = None, **settings: object
+        self,
+        *,
+        delay_s: float = 0.0,
+        endpoint_url: str | None = None,
+        refuses: Path | None = None,
+        **settings: object,
     ) -> Iterator[Bench]:
         """Run a worker on a broker's database and a store's prefix of its own until the block ends.
 
-        ``delay_s`` is added to each of its requests to the store; ``settings`` are the worker's.
+        ``delay_s`` is added to each of its requests to the store; the file ``refuses`` says whom the store refuses;
+        ``settings`` are the worker's.
         """
         number = self.next_number()
         broker_url = self.valkey.database(number)
@@ -80,7 +88,7 @@ class Lab:
             "cache_dir": str(folder / "cache"),
             **settings,
         }
-        job = json.dumps({"settings": values, "delay_s": delay_s})
+        job = json.dumps({"settings": values, "delay_s": delay_s, "refuses": str(refuses or "")})
         client = Settings(broker_url=broker_url, result_url=broker_url)
         with ExitStack() as stack:
             plain = PlainTasks(client)
@@ -91,7 +99,16 @@ class Lab:
             )
             repos = stack.enter_context(MemoryRepos(settings=client))
             celery = stack.enter_context(Celery(broker=broker_url, set_as_current=False))
-            yield Bench(client, repos, plain, celery, process.pid)
+            yield Bench(client, repos, plain, celery, process.pid, job)
+
+    @contextmanager
+    def second_worker(self, bench: Bench) -> Iterator[Process]:
+        """Run another worker like one that runs, with a cache of its own, until the block ends."""
+        folder = self.new_folder(f"worker-{self.next_number()}")
+        job = json.loads(bench.job)
+        job["settings"]["cache_dir"] = str(folder / "cache")
+        with self.process("benchmarks.worker", json.dumps(job), folder=folder, ready=lambda: True) as process:
+            yield process
 
     @contextmanager
     def process(self, module: str, job: str, *, folder: Path, ready: Callable[[], bool]) -> Iterator[Process]:

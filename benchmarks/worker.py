@@ -19,17 +19,24 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.support.delayed_store import DelayedStore
+from tests.support.refusing_store import RefusingStore
 
 CONNECTIONS_MAX = 32
 
 
 def main() -> int:
-    """Run a worker as the JSON argument says: ``settings`` and ``delay_s``, by which the store is further away."""
+    """Run a worker as the JSON argument says.
+
+    ``settings``; ``delay_s``, by which the store is further away; ``refuses``, a file that says whom it refuses (see
+    ``tests.support.refusing_store``).
+    """
     job = json.loads(sys.argv[1])
     values = job["settings"]
     settings = WorkerSettings(**{**values, "cache_dir": Path(values["cache_dir"])})
     configure(settings.log)
     store = open_store(settings.store_url, StoreOptions(connections_max=CONNECTIONS_MAX))
+    if job.get("refuses"):
+        store = RefusingStore(store, Path(job["refuses"]))
     if job["delay_s"]:
         store = DelayedStore(store, job["delay_s"])
 

@@ -112,7 +112,7 @@ def test_with_twenty_agents_refused_by_their_store_all_others_are_served(
 def test_with_more_agents_whose_store_hangs_than_there_are_threads_all_others_are_served(
     open_site: Callable[..., Site],
 ) -> None:
-    site = open_site(concurrency=4, hanging_turns_max=12)
+    site = open_site(concurrency=4, hanging_turns_max=16)
     site.workers.start()
     stuck = [site.send.commit("acme", f"hangs-{number}") for number in range(15)]
     wait_for(lambda: {site.status(one) for one in stuck} == {"STARTED"}, "all of them to hang")
@@ -120,6 +120,24 @@ def test_with_more_agents_whose_store_hangs_than_there_are_threads_all_others_ar
     healthy = [site.send.commit("acme", f"healthy-{number % 5}") for number in range(20)]
     wait_for(lambda: site.done(*healthy), "the others to be served")
     assert {site.status(one) for one in stuck} == {"STARTED"}
+
+    site.mend()
+    wait_for(lambda: site.done(*stuck), "all to be served")
+
+
+def test_with_any_number_of_agents_whose_store_hangs_those_whose_store_has_answered_are_served(
+    open_site: Callable[..., Site],
+) -> None:
+    site = open_site(concurrency=4, hanging_turns_max=6)
+    site.workers.start()
+    known = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
+    wait_for(lambda: site.done(*known), "all that are healthy to be known")
+    stuck = [site.send.commit("acme", f"hangs-{number}") for number in range(40)]
+    wait_for(lambda: [site.status(one) for one in stuck].count("STARTED") == 7, "as many to hang as may")
+
+    healthy = [site.send.commit("acme", f"healthy-{number % 5}") for number in range(20)]
+    wait_for(lambda: site.done(*healthy), "the others to be served")
+    assert [site.status(one) for one in stuck].count("STARTED") == 7
 
     site.mend()
     wait_for(lambda: site.done(*stuck), "all to be served")

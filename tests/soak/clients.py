@@ -120,6 +120,16 @@ class Clients:
         ]
         return max(waits, default=0.0)
 
+    def slowest(self, count: int) -> list[str]:
+        """Return what took longest, a line each, with when it was sent."""
+        attempts = [(attempt, one) for one in self.asked.values() for attempt in one.attempts]
+        attempts.sort(key=lambda pair: pair[0].sent_s - pair[0].done_s)
+        return [
+            f"{attempt.done_s - attempt.sent_s:.1f} s, sent at {attempt.sent_s:.1f} s: {attempt.outcome} "
+            f"{'read' if one.is_read else 'commit'} of {one.agent}, sent again {attempt.resent_at is not None}"
+            for attempt, one in attempts[:count]
+        ]
+
     def _guarded(self, run: Callable[[Settings, list[str]], None], *args: Any) -> None:
         try:
             run(*args)

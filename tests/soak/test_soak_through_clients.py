@@ -69,6 +69,7 @@ def soak(size: Size, folder: Path, seed: int) -> None:
     print(f"\nsoak through clients, seed {seed}: {told}; hostile loads: {loads}")
     for name, stall_s in _stalls(clients, began).items():
         print(f"  longest stall after {name}: {stall_s:.1f} s")
+    print("  slowest:", *clients.slowest(8), sep="\n    ")
     assert told.wrong == {}, "\n".join(lines)
 
 
@@ -90,6 +91,7 @@ def _in_turn(faults: Sequence[Callable[[], None]]) -> list[tuple[str, float, flo
         start_s = time.monotonic()
         fault()
         began.append((fault.__name__, start_s, time.monotonic()))
+        print(f"  {start_s:.1f} s to {time.monotonic():.1f} s: {fault.__name__}")
     time.sleep(REST_S)
     return began
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -146,10 +147,11 @@ class Hostile:
         return None
 
     def _wait(self, jobs: list[Job[object] | None]) -> None:
+        until_s = time.monotonic() + self.wait_s
         for job in jobs:
             if job is not None:
                 with suppress(MemoryRepoError):
-                    job.result(timeout_s=self.wait_s)
+                    job.result(timeout_s=max(0.0, until_s - time.monotonic()))
 
     def _shuffled(self, size_bytes: int) -> str:
         lines = [f"{number:0{_LINE - 1}d}\n" for number in range(size_bytes // _LINE)]

@@ -37,7 +37,11 @@ class Proxy:
     async def accept(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         """Serve one connection until one side closes it."""
         self.connections += 1
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # nobody listens there: nor does anybody here
+            near_writer.close()
+            return
         connection = _Connection(self)
         there = asyncio.create_task(connection.pipe(near_reader, far_writer, from_client=True))
         back = asyncio.create_task(connection.pipe(far_reader, near_writer, from_client=False))

@@ -4,8 +4,8 @@ Knows no Celery. A ticket is one parked request together with whoever must be to
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
 ``turns_max``. After a turn the agent goes to the end of the line. A group whose try failed is set aside until its
 next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no more than half of the
-threads try again at a time, and where all are taken, those that have waited for the store for a while are not counted,
-so that there are some for others.
+threads try again at a time, and where all are taken, those that hang at the store are not counted, and some are kept
+for agents whose store has answered: so that there are some for others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.scheduling.attempts import Pause, RetryRules
 from memrepo_worker.scheduling.timer import Timer
+from memrepo_worker.scheduling.turns import RunningTurn, RunningTurns
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
 
 logger = logging.getLogger(__name__)
 
-HANGS_S = 1.0
-_LOOK_S = 0.5
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MailboxBounds:
     """How much the mailbox takes at once.
 
     A group always holds at least one request, however big. ``parked_bytes_max`` is where the mailbox is full.
-    ``turns_max`` does not count up to ``hanging_max`` turns that have waited for the store for ``HANGS_S``.
+    ``turns_max`` does not count up to ``hanging_max`` turns that hang at the store.
     """
 
     group_requests_max: int = 128
@@ -87,8 +87,10 @@ class Mailbox(Generic[AnyTicket]):
         self._unsettled: dict[Agent, int] = {}
         self._stalled: set[GroupUnderWay[AnyTicket]] = set()
         self._due: deque[GroupUnderWay[AnyTicket]] = deque()
-        self._running: set[GroupUnderWay[AnyTicket]] = set()
-        self._hanging: set[GroupUnderWay[AnyTicket]] = set()
+        self._running: RunningTurns[AnyTicket] = RunningTurns(
+            self._bounds.turns_max, self._bounds.hanging_max
+        )
+        self._held_back: deque[Agent] = deque()
         self._looks = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
         self._turns = 0
@@ -141,6 +143,7 @@ class Mailbox(Generic[AnyTicket]):
             self._line = deque(
                 agent for agent in self._line if agent in self._waiting or agent in self._begun
             )
+            self._held_back = deque(agent for agent in self._held_back if agent in self._waiting)
         self._forget([*(ticket for group in stalled for ticket in group.tickets), *waiting])
         return [*begun, *waiting]
 
@@ -156,7 +159,7 @@ class Mailbox(Generic[AnyTicket]):
         """Count one more thread if there is work and room for it. The caller holds the lock."""
         if self._stopping or not self._has_work:
             return False
-        if self._turns - len(self._hanging) >= self._bounds.turns_max:
+        if self._turns - self._running.hanging >= self._bounds.turns_max:
             self._look_later()
             return False
         self._turns += 1
@@ -172,14 +175,11 @@ class Mailbox(Generic[AnyTicket]):
         """Let others have the threads of turns that hang at the store, as many more as there may be."""
         with self._changed:
             self._looks = False
-            borrowed = 0
-            for group in [one for one in self._running - self._hanging if one.store_wait_s >= HANGS_S]:
-                if len(self._hanging) >= self._bounds.hanging_max:
-                    self._observer.count("bounds.hanging_turns")
-                else:
-                    self._hanging.add(group)
-                    self._observer.count("mailbox.turns.hanging")
-                    borrowed += self._reserve_slot()
+            more, too_many = self._running.look()
+            for event, count in (("mailbox.turns.hanging", more), ("bounds.hanging_turns", too_many)):
+                if count:
+                    self._observer.count(event, count)
+            borrowed = sum(self._reserve_slot() for _ in range(more))
             if self._has_work and not self._stopping:
                 self._look_later()
         for _ in range(borrowed):
@@ -191,67 +191,78 @@ class Mailbox(Generic[AnyTicket]):
 
     def _work(self) -> None:
         """Serve groups until none is left."""
-        while (work := self._next_group()) is not None:
-            group, is_retry = work
+        while (turn := self._next_turn()) is not None:
+            group, well = turn.group, False
             try:
-                self._serve(group)
+                well = self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
                 fields = {"agent": str(group.agent), "requests": len(group.tickets)}
                 log(logger, logging.ERROR, "turn.fault", f"a turn of {group.agent} failed", fields, error)
             finally:
                 with self._changed:
-                    self._retries -= is_retry
-                    self._running.discard(group)
-                    self._hanging.discard(group)
+                    self._retries -= turn.is_retry
+                    self._running.end(turn, well=well)
+                    if self._running.has_room_for_unproven:
+                        self._line.extendleft(reversed(self._held_back))
+                        self._held_back.clear()
 
-    def _serve(self, group: GroupUnderWay[AnyTicket]) -> None:
-        """Take one group on as far as it goes; at a pause it is set aside until the time of its next try."""
+    def _serve(self, group: GroupUnderWay[AnyTicket]) -> bool:
+        """Take one group on as far as it goes; at a pause it is set aside until its next try, and False returned."""
         while True:
             pause = group.execute()
             if pause is not None:
                 self._set_aside(group, pause)
-                return
+                return False
             passed = group.lets_others_pass
             if passed:
                 self._leave(group.agent)  # before the answer: the next group may run while producers are told
             pause = group.tell()
             if pause is not None:
                 self._set_aside(group, pause)
-                return
+                return False
             if passed or group.is_over:
                 break
             if group.is_turn_over:
                 self._go_on_later(group)
-                return
+                return True
         if not passed:
             self._leave(group.agent)
         self._forget(group.tickets)
+        return True
 
-    def _next_group(self) -> tuple[GroupUnderWay[AnyTicket], bool] | None:
-        """Return what a thread serves next, and whether it was tried before; None: nothing, and one thread less."""
+    def _next_turn(self) -> RunningTurn[AnyTicket] | None:
+        """Return what a thread serves next; None: nothing, and one thread less."""
         with self._changed:
-            too_many = self._turns - len(self._hanging) > self._bounds.turns_max
-            if self._stopping or too_many or not self._has_work:
+            too_many = self._turns - self._running.hanging > self._bounds.turns_max
+            turn = None if self._stopping or too_many else self._take_turn()
+            if turn is None:
                 self._turns -= 1
                 self._changed.notify_all()
                 return None
-            if self._due and self._retries < self._bounds.retries_max:
-                group = self._due.popleft()
-                self._stalled.remove(group)
-                self._retries += 1
-                self._running.add(group)
-                return group, True
+            self._running.begin(turn)
+            return turn
+
+    def _take_turn(self) -> RunningTurn[AnyTicket] | None:
+        """Take out what is served next: a try that is due, else the first agent in line that may begin."""
+        if self._due and self._retries < self._bounds.retries_max:
+            group = self._due.popleft()
+            self._stalled.remove(group)
+            self._retries += 1
+            return RunningTurn(group, is_retry=True)
+        while self._line:
             agent = self._line.popleft()
             begun = self._begun.pop(agent, None)
             if begun is not None:
-                self._running.add(begun)
-                return begun, False
+                return RunningTurn(begun, is_retry=False)
+            if not self._running.may_begin(agent):
+                self._held_back.append(agent)
+                continue
             self._busy.add(agent)
             tickets = self._take_group(agent)
             group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
-            self._running.add(group)
-            return group, False
+            return RunningTurn(group, is_retry=False)
+        return None
 
     def _take_group(self, agent: Agent) -> list[AnyTicket]:
         waiting = self._waiting[agent]

@@ -1,0 +1,99 @@
+"""What one agent's load does to others: commits of 50 healthy agents beside it, against the same agents alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis import Redis
+
+from benchmarks.figures import Figure, at_most, p50, p95
+from benchmarks.hostile_load import doing_harm
+from benchmarks.lab import Bench, Lab
+from benchmarks.neighbours import commit_times, memory_peak
+from memrepo.wire.keys import OWNERS_KEY, WORKERS_KEY
+from memrepo_worker.queues.leases.leases import read_owners
+from memrepo_worker.settings import WorkerSettings
+from tests.support.hostile import ORG, REFUSED
+from tests.support.waiting import wait_for
+
+ALONE_S, BESIDE_S = 10.0, 15.0
+REFUSED_S, REFUSED_LONG_S = 20.0, 60.0
+LOADS = (
+    "files of newlines",
+    "reads of 60 KB",
+    "histories of large files",
+    "large commits",
+    "a deep group",
+    "forged messages",
+    "a forged record",
+    "bodies that unpack",
+)
+GIB = 1024**3
+LEASE_S = WorkerSettings.lease_s
+
+
+def isolation(lab: Lab) -> Iterator[Figure]:
+    """Measure beside each load of hostile agents, the worker's memory as well."""
+    for load in LOADS:
+        with lab.worker() as bench, memory_peak(bench.pid) as peak:
+            commit_times(bench, 1.0)  # warm
+            alone = commit_times(bench, ALONE_S)
+            with doing_harm(lab, bench, load) as rounds:
+                time.sleep(1.0)
+                beside = commit_times(bench, BESIDE_S)
+                done = len(rounds.read_text().splitlines())
+        parts = {**_parts(alone, beside), "commits beside": len(beside), "rounds of it": done}
+        yield Figure(f"commit p95 beside {load} / alone", p95(beside) / p95(alone), "x", at_most(3), parts)
+        yield Figure(f"memory of the worker beside {load}", peak.bytes / GIB, "GiB", at_most(1))
+
+
+def refused(lab: Lab) -> Iterator[Figure]:
+    """Measure beside agents whose store refuses them, or hangs; and a hand-over meanwhile."""
+    seconds = REFUSED_LONG_S if lab.long else REFUSED_S
+    for what, count in (("refuses", 16), ("refuses", 64), ("hangs", 16), ("hangs", 64)):
+        file = lab.new_folder(f"refusing-{lab.next_number()}") / "refuses"
+        with lab.worker(refuses=file) as bench:
+            commit_times(bench, 1.0)
+            alone = commit_times(bench, ALONE_S)
+            _stop_agents(bench, file, what, count)
+            beside = commit_times(bench, seconds)
+            name = f"commit p95 beside {count} agents whose store {what}"
+            yield Figure(f"{name} / alone", p95(beside) / p95(alone), "x", at_most(2), _parts(alone, beside))
+            if what == "refuses":
+                took_s = _hand_over_s(lab, bench)
+                yield Figure(f"hand-over beside {count} such agents", took_s, "s", at_most(LEASE_S + 2))
+
+
+def _stop_agents(bench: Bench, file: Path, what: str, count: int) -> None:
+    """Have so many agents ask for what their store does not do."""
+    file.write_text(f"{what} {ORG}/{REFUSED}\n")
+    for number in range(count):
+        repo = bench.repos.repo(org_id=ORG, agent_id=f"{REFUSED}-{number}")
+        repo.commit({"a.md": "x"}, "m", create_repo_if_missing=True).pending.look_at()
+
+
+def _hand_over_s(lab: Lab, bench: Bench) -> float:
+    """Start a second worker; return how long it is there until it owns half of the shards."""
+    url, shards = bench.settings.broker_url, bench.settings.shards
+    with Redis.from_url(url) as broker, lab.second_worker(bench):
+        wait_for(lambda: broker.zcard(WORKERS_KEY) == 2, "the second worker to be there")
+        start_s = time.perf_counter()
+
+        def is_shared() -> bool:
+            owners = [worker for _, worker in read_owners(broker.hgetall(OWNERS_KEY)).values()]
+            return len(owners) == shards and max(map(owners.count, set(owners))) <= (shards + 1) // 2
+
+        wait_for(is_shared, "an even share", 60)
+        return time.perf_counter() - start_s
+
+
+def _parts(alone: list[float], beside: list[float]) -> dict[str, float]:
+    return {
+        "alone p50 ms": p50(alone) * 1e3,
+        "alone p95 ms": p95(alone) * 1e3,
+        "beside p50 ms": p50(beside) * 1e3,
+        "beside p95 ms": p95(beside) * 1e3,
+        "beside max ms": max(beside) * 1e3,
+    }

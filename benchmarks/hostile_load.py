@@ -1,0 +1,66 @@
+"""A process that does one hostile load after the other, so that whoever measures its neighbours is not busy with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from benchmarks.lab import Bench, Lab
+from memrepo import MemoryRepos, Settings
+from tests.support.hostile import Hostile
+from tests.support.sending import sender
+from tests.support.valkey import Valkey
+
+
+@dataclass
+class Database(Valkey):
+    """One database of a server that runs already."""
+
+    number: int = 0
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.database(self.number)
+
+    def client(self, database: int | None = None) -> redis.Redis:
+        """Return a client that gives text."""
+        return super().client(self.number if database is None else database)
+
+    def raw_client(self, database: int | None = None) -> redis.Redis:
+        """Return a client that gives bytes."""
+        return super().raw_client(self.number if database is None else database)
+
+
+@contextmanager
+def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Path]:
+    """Do one load round after round until the block ends; gives a file with a line for each that is over."""
+    folder = lab.new_folder(f"hostile-{lab.next_number()}")
+    sign = folder / "rounds"
+    number = int(bench.settings.broker_url.rpartition("/")[2])
+    job = json.dumps({"port": lab.valkey.port, "number": number, "load": load, "sign": str(sign)})
+    with lab.process("benchmarks.hostile_load", job, folder=folder, ready=sign.exists):
+        yield sign
+
+
+def _harm(port: int, number: int, load: str, sign: str) -> None:
+    server = Database(Path(), port, number=number)
+    settings = Settings(server.url, server.url, enqueue_timeout_s=30.0)
+    with MemoryRepos(settings=settings) as repos, sender(server, settings.shards) as sending:
+        do = Hostile(repos, server, sending).loads()[load]
+        Path(sign).touch()
+        while True:
+            with suppress(redis.RedisError):
+                do()
+            with Path(sign).open("a") as file:
+                file.write(f"{load}\n")
+
+
+if __name__ == "__main__":
+    _harm(**json.loads(sys.argv[1]))
