@@ -68,6 +68,14 @@ def test_disk_is_refused_by_name_where_the_broker_keeps_no_file(tmp_path: Path) 
         commit(server, "disk")
 
 
+def test_disk_is_refused_by_name_where_the_broker_leaves_flushing_to_its_system(tmp_path: Path) -> None:
+    with (
+        valkey(tmp_path, "no") as server,
+        pytest.raises(InvalidRequestError, match="cannot do: it leaves flushing to its system"),
+    ):
+        commit(server, "disk")
+
+
 def test_replica_returns_when_one_has_it(primary: Valkey, tmp_path: Path) -> None:
     with valkey(tmp_path, "everysec", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
         wait_for(

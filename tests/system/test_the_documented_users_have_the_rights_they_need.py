@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo import JobCancelledError, MemoryRepos
+from memrepo import JobCancelledError, MemoryRepos, Settings
 from memrepo.settings import environment
 from tests.support.commands import MEMREPO, memrepo
 from tests.support.documents import ROOT
@@ -89,6 +90,24 @@ def test_small_and_large_commits_are_made_and_read(guarded: Guarded, repos: Memo
     assert repos.job(job.id).result(timeout_s=TIMEOUT_S) == job.result()
     assert repo.get_head_sha().describe().served is not False
     assert guarded.denied() == set()
+
+
+def test_the_rights_that_durability_takes_are_those_that_the_page_adds(guarded: Guarded) -> None:
+    page = ACL.read_text()
+    for durability, rights in (("disk", "+waitaof (-@all ~memrepo:flushed +set)"), ("replica", "+wait")):
+        assert rights in page
+        assert not guarded.may(PRODUCER, "SET", "memrepo:flushed", 1) or durability == "replica"
+        with guarded.server.client() as admin:
+            admin.execute_command("ACL", "SETUSER", PRODUCER, *re.findall(r"\(.*\)|\S+", rights))
+    disk = Settings(guarded.url(PRODUCER), guarded.url(PRODUCER), enqueue_durability="disk")
+
+    with MemoryRepos(settings=disk) as repos:
+        repos.repo(org_id="acme", agent_id="agent-3").create_repo().result(timeout_s=TIMEOUT_S)
+
+    assert guarded.may(PRODUCER, "WAIT", 1, 1)
+    assert guarded.denied() == {(PRODUCER, "config|get")}  # so that it takes the server for one of everysec
+    with guarded.server.client() as admin:
+        admin.execute_command("ACL", "LOG", "RESET")
 
 
 def test_jobs_are_cancelled_and_revoked(guarded: Guarded, repos: MemoryRepos) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
 from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
-from memrepo.dispatch.durability import UnbrokenConnection, check_durability, is_durable
+from memrepo.dispatch.durability import Confirmation
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
@@ -85,7 +85,7 @@ class BrokerConnection:
         self._clock = clock
         self._app: Celery | None = None
         self._producer: Producer | None = None
-        self._written_on: UnbrokenConnection | None = None  # if the broker must be sure of what is written
+        self._confirmation: Confirmation | None = None  # if the broker must be sure of what is written
         self._depths: dict[str, tuple[float, int]] = {}
 
     @property
@@ -107,9 +107,8 @@ class BrokerConnection:
                 connection.ensure_connection(errback=_try_once, reraise_as_library_errors=False)
                 producer = self._app.amqp.Producer(connection.channel(), auto_declare=False)
                 _look_at_server(producer.channel.client, self._settings)
-                check_durability(producer.channel.client, self._settings.enqueue_durability)
-                if self._settings.enqueue_durability != "memory":
-                    self._written_on = UnbrokenConnection(producer.channel.client)
+                if (durability := self._settings.enqueue_durability) != "memory":
+                    self._confirmation = Confirmation(producer.channel.client, durability, self._clock)
                 _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
@@ -141,6 +140,8 @@ class BrokerConnection:
                     held.flushed()
                     held_bytes = 0
             batch.flush()
+        if self._confirmation is not None:
+            self._confirmation.written()
 
     def is_durable(self) -> bool:
         """Return whether the broker is as sure of what was just published as is asked for; it may take a moment.
@@ -148,17 +149,12 @@ class BrokerConnection:
         Raises:
             redis.RedisError: that is not known: it has to be published again.
         """
-        if self._written_on is None:
-            return True
-        _, producer = self.open()
-        durable = is_durable(producer.channel.client, self._settings.enqueue_durability)
-        self._written_on.check()
-        return durable
+        return self._confirmation is None or self._confirmation.is_durable()
 
     def put_payloads(self, messages: list[Message]) -> list[Message]:
         """Store what is too large for a message; fail those for which there is no room and return the others."""
-        if self._written_on is not None:
-            self._written_on.begin()
+        if self._confirmation is not None:
+            self._confirmation.begin()
         passed = []
         for message in messages:
             try:

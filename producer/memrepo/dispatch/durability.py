@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError
 from memrepo.settings import DURABILITY_SETTING, Durability
+from memrepo.wire.keys import FLUSHED_KEY
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -13,73 +16,115 @@ if TYPE_CHECKING:
 ASKED_FOR_S = 0.5
 """How long the broker may take to answer, at a time: so that a request that is late meanwhile is given up."""
 
-
-def check_durability(client: Redis, durability: Durability) -> None:
-    """Ask whether a broker can be that sure.
-
-    Raises:
-        InvalidRequestError: it cannot: it knows no such command, or keeps no append-only file.
-        redis.RedisError: it does not answer.
-    """
-    if durability == "memory":
-        return
-    from redis import ResponseError  # noqa: PLC0415 - the publisher's thread has loaded it
-
-    try:
-        is_durable(client, durability, timeout_ms=1)
-    except ResponseError as error:
-        raise InvalidRequestError.of(
-            DURABILITY_SETTING,
-            f"is {durability!r}, which this broker cannot do: {error}. Choose another, or change the broker",
-        ) from error
+FLUSH_BEGINS_S = 1.2
+"""How long after a write a server with ``appendfsync everysec`` has begun to flush it: a second, and a tick."""
 
 
-class UnbrokenConnection:
-    """Notices that a client's connection was made anew: a server knows what was written on it, and says so of no other.
+class Confirmation:
+    """Asks a broker whether it is sure of what was written on a client's one connection."""
 
-    redis-py connects anew without a word where it finds that a connection was closed while nothing was asked on it. On
-    the new one nothing was written, so that its server is at once sure of all of it: a restarted server that has lost
-    what was written before, or another one after a failover.
-    """
+    def __init__(self, client: Redis, durability: Durability, clock: Clock) -> None:
+        """``client`` is connected.
 
-    def __init__(self, client: Redis) -> None:
-        """``client`` has one connection, which is there."""
+        Raises:
+            InvalidRequestError: the broker cannot be that sure: it knows no such command, keeps no append-only file, or
+                leaves it to its system when that is flushed.
+            redis.RedisError: it does not answer.
+        """
+        self._client = client
+        self._durability = durability
+        self._clock = clock
+        self._flushes_always = False
+        self._written_at_s = 0.0
+        self._marked = False
         self._made_anew = False
-        connection = client.connection_pool.get_connection()
+        self._check_durability()
+        self._watch_connection()
+
+    def begin(self) -> None:
+        """From here on something is written, and the connection has to be the same."""
+        self._made_anew = False
+
+    def written(self) -> None:
+        """All of it is written."""
+        self._written_at_s, self._marked = self._clock(), False
+
+    def is_durable(self) -> bool:
+        """Return whether the broker is sure of what was written, waiting a moment for it.
+
+        Raises:
+            redis.RedisError: it does not answer, or the connection is another: whether it holds that is not known.
+        """
+        if self._durability == "replica":
+            sure = self._asked("WAIT", 1)
+        else:
+            sure = self._flush_has_begun() and self._asked("WAITAOF", 1, 0)
+        self._require_same_connection()
+        return sure
+
+    def _asked(self, *command: str | int, timeout_s: float = ASKED_FOR_S) -> bool:
+        answer = self._client.execute_command(*command, int(timeout_s * 1000))
+        return int(answer[0] if isinstance(answer, list) else answer) >= 1
+
+    def _flush_has_begun(self) -> bool:
+        """With ``everysec``: wait for the flush to begin, and write once more, so that its end is waited for.
+
+        Redis from 7.4 to 7.4.2 and Valkey up to 9.1 at least say at once that a write is flushed which follows a flush
+        within the same second, and flush it later. They are right of a write that comes when the next flush has begun.
+        """
+        if self._flushes_always or self._marked:
+            return True
+        left_s = self._written_at_s + FLUSH_BEGINS_S - self._clock()
+        if left_s > 0:
+            threading.Event().wait(min(left_s, ASKED_FOR_S))
+            return False
+        self._client.set(FLUSHED_KEY, 1)
+        self._marked = True
+        return True
+
+    def _check_durability(self) -> None:
+        from redis import ResponseError  # noqa: PLC0415 - the publisher's thread has loaded it
+
+        try:
+            if self._durability == "replica":
+                self._asked("WAIT", 1, timeout_s=0.001)
+            else:
+                self._asked("WAITAOF", 1, 0, timeout_s=0.001)
+        except ResponseError as error:
+            raise _cannot(self._durability, str(error)) from error
+        if self._durability == "disk":
+            try:
+                policy = str(self._client.config_get("appendfsync"))
+            except ResponseError:  # not ours to ask, or not there: then it is taken for the slower one
+                return
+            if "'no'" in policy:
+                raise _cannot(self._durability, "it leaves flushing to its system (appendfsync no)")
+            self._flushes_always = "always" in policy
+
+    def _watch_connection(self) -> None:
+        """Notice when the connection is made anew: a server knows what was written on it, and of no other.
+
+        redis-py connects anew without a word where it finds that a connection was closed while nothing was asked on it.
+        On the new one nothing was written, so that its server is at once sure of all of it: a restarted server that has
+        lost what was written before, or another one after a failover.
+        """
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
         connection.register_connect_callback(self._on_connect)
-        client.connection_pool.release(connection)
+        pool.release(connection)
 
     def _on_connect(self, _connection: object) -> None:
         self._made_anew = True
 
-    def begin(self) -> None:
-        """From here on it has to be the same."""
-        self._made_anew = False
-
-    def check(self) -> None:
-        """Check that it is the same.
-
-        Raises:
-            redis.ConnectionError: it is not: whether the broker holds what was written is not known.
-        """
+    def _require_same_connection(self) -> None:
         if self._made_anew:
-            from redis import ConnectionError as LostError  # noqa: PLC0415 - the publisher's thread has loaded it
+            from redis import ConnectionError as LostError  # noqa: PLC0415 - likewise
 
             raise LostError("Connection was lost before the broker was sure of what was written on it.")
 
 
-def is_durable(client: Redis, durability: Durability, *, timeout_ms: int = int(ASKED_FOR_S * 1000)) -> bool:
-    """Return whether what was written last is that sure, waiting for it as long as told.
-
-    Right after the writes: redis-py hands out the connection again that was given back last, and the server answers
-    for the writes of that connection.
-
-    Raises:
-        redis.RedisError: the broker does not answer: whether it holds the requests is not known.
-    """
-    if durability == "memory":
-        return True
-    if durability == "disk":
-        flushed_here, _ = client.execute_command("WAITAOF", 1, 0, timeout_ms)
-        return int(flushed_here) >= 1
-    return int(client.execute_command("WAIT", 1, timeout_ms)) >= 1
+def _cannot(durability: Durability, reason: str) -> InvalidRequestError:
+    return InvalidRequestError.of(
+        DURABILITY_SETTING,
+        f"is {durability!r}, which this broker cannot do: {reason}. Choose another, or change the broker",
+    )

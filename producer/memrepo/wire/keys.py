@@ -11,6 +11,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:workers``            zset    worker → until when it counts as alive (ms)
 ``memrepo:withdrawn``          hash    worker → ``until reason``: lives until then (ms), and cannot deliver
 ``memrepo:sequence``           string  the last number given to a delivered message
+``memrepo:flushed``            string  what producers write last that wait for the broker's disk
 ``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged
 =============================  ======  =======================================================================
 
@@ -46,6 +47,7 @@ LEASES_KEY = "memrepo:leases"
 WORKERS_KEY = "memrepo:workers"
 WITHDRAWN_KEY = "memrepo:withdrawn"
 SEQUENCE_KEY = "memrepo:sequence"
+FLUSHED_KEY = "memrepo:flushed"
 PAYLOADS_BYTES_KEY = "memrepo:bodies:bytes"
 PAYLOADS_UNTIL_KEY = "memrepo:bodies:until"
 ENDED_PREFIX = "memrepo:ended:"
