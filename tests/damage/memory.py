@@ -55,7 +55,7 @@ def make(folder: Path) -> None:
     with writer(store, folder / "cache") as one:
         one.ask(create(**{"a.md": "1\n", "b.md": "2\n", "large": LARGE}, request_id="request-0"))
         one.ask(commit("second", {"a.md": "1\n2\n", "ab.md": "x"}))
-        one.ask(build(CreateBranchRequest, **_head("branch"), name="draft"))
+        one.ask(build(CreateBranchRequest, **_head("the-branch"), name="draft"))
     with writer(store, folder / "cache") as one:
         one.ask(commit("on draft", {"a.md": "1\n3\n"}, branch="draft"))
         one.ask(commit("third", {"a.md": "1\n2\n3\n", "large": LARGE + "more\n"}))

@@ -329,7 +329,8 @@ def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -
         newest = max([base for base in bases if base], default=0)
         if newest > seq:
             repo.absorb([self._journal._base(newest)])
-        repo.absorb(self._journal.since(repo.state.seq))
+        for entries in self._journal.since(repo.state.seq):
+            repo.absorb(entries)
         return True
 
     patch.setattr(Opener, "_catch_up", catch_up)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
-from functools import partial
 from random import Random
-from typing import ParamSpec, TypeVar
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
+from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
 from memrepo_worker.git.reader import limit_open_packs
@@ -30,19 +27,10 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 
-P = ParamSpec("P")
-T = TypeVar("T")
+FETCHERS_MAX = 16
+"""How many requests to the store of turns that ask for many at once are under way."""
 
-_FETCHERS_MAX = 16
 _OPEN_PACKS_MAX = 256
-
-
-class _ContextThreads(ThreadPoolExecutor):
-    """Threads that work in the context of who asked them to: what they wait for is his waiting."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it called in a copy of the caller's context."""
-        return super().submit(partial(copy_context().run, partial(fn, *args, **kwargs)))
 
 
 def build_git(observer: Observer, caps: GitCaps | None = None) -> Git:
@@ -86,11 +74,11 @@ def open_service(
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
-    with _ContextThreads(_FETCHERS_MAX, thread_name_prefix="memrepo-fetch") as executor:
+    with Fetchers(FETCHERS_MAX) as fetchers:
         service = Service(
             ServiceDependencies(
                 retrying,
-                executor,
+                fetchers,
                 observer,
                 clock,
                 monotonic,
@@ -111,7 +99,7 @@ def open_service(
 
 
 def _store(settings: WorkerSettings) -> Store:
-    connections_max = settings.concurrency + settings.bounds.hanging_turns_max + _FETCHERS_MAX
+    connections_max = settings.concurrency + settings.bounds.hanging_turns_max + FETCHERS_MAX
     return open_store(settings.store_url, StoreOptions(connections_max=connections_max))
 
 

@@ -18,6 +18,7 @@ from memrepo.limits import MIB
 TURN_TIME = "bounds.turn_time"
 TURN_RESULTS_BYTES = "bounds.turn_results_bytes"
 WALK_ENTRIES = "bounds.walk_entries"
+COLD_OPEN_BYTES = "bounds.cold_open_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,11 @@ class Bounds:
     ``turn_results_bytes_max``: after how many bytes of results a turn ends likewise. One result is always taken.
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
+    ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
     """
 
     turn_time_s: float = 2.0
     turn_results_bytes_max: int = 8 * MIB
     walk_entries_max: int = 500_000
     hanging_turns_max: int = 48
+    cold_open_bytes_max: int = 16 * MIB

@@ -51,6 +51,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "turn_results_bytes_max": (1, MANY),
     "walk_entries_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
+    "cold_open_bytes_max": (1, MANY),
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
     "foreign_unpacked_bytes_max": (MIB, MANY),
@@ -93,6 +94,7 @@ class WorkerSettings:
     turn_results_bytes_max: int = Bounds().turn_results_bytes_max
     walk_entries_max: int = Bounds().walk_entries_max
     hanging_turns_max: int = Bounds().hanging_turns_max
+    cold_open_bytes_max: int = Bounds().cold_open_bytes_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
@@ -160,6 +162,7 @@ class WorkerSettings:
             turn_results_bytes_max=self.turn_results_bytes_max,
             walk_entries_max=self.walk_entries_max,
             hanging_turns_max=self.hanging_turns_max,
+            cold_open_bytes_max=self.cold_open_bytes_max,
         )
 
     @property

@@ -4,9 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-import pytest
-
-from memrepo_worker.assembly import _ContextThreads
+from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.observe import Stopwatch, measuring_store_waits, store_wait
 
 
@@ -50,10 +48,11 @@ def test_what_nobody_measures_is_not_kept() -> None:
     assert waited.seconds == 0.0
 
 
-@pytest.mark.parametrize(("threads", "is_mine"), [(_ContextThreads, True), (ThreadPoolExecutor, False)])
-def test_what_threads_wait_for_counts_as_the_waiting_of_who_asked_them(
-    threads: type[ThreadPoolExecutor], is_mine: bool
-) -> None:
-    with threads(2) as executor, measuring_store_waits() as mine:
-        others = list(executor.map(lambda _: store_wait(), range(2)))
-    assert [other is mine for other in others] == [is_mine] * 2
+def test_what_fetchers_wait_for_counts_as_the_waiting_of_who_asked_them() -> None:
+    with Fetchers(2) as fetchers, measuring_store_waits() as mine:
+        assert [each is mine for each in fetchers.lane().map(lambda _: store_wait(), range(2))] == [True] * 2
+
+
+def test_what_other_threads_wait_for_does_not() -> None:
+    with ThreadPoolExecutor(2) as threads, measuring_store_waits() as mine:
+        assert [each is mine for each in threads.map(lambda _: store_wait(), range(2))] == [False] * 2

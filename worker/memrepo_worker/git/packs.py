@@ -128,19 +128,22 @@ def join_packs(packs: Iterable[bytes]) -> bytes | None:
     which ``git index-pack`` accepts.
     """
     total = 0
-    bodies = []
+    parts: list[bytes | memoryview] = [b""]
     for pack in packs:
         total += object_count(pack)
-        bodies.append(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES])
+        parts.append(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES])
     if total == 0:
         return None
-    body = b"".join([_HEADER.pack(b"PACK", 2, total), *bodies])
-    return body + _sha1(body)
+    parts[0] = _HEADER.pack(b"PACK", 2, total)
+    digest = hashlib.sha1(usedforsecurity=False)
+    for part in parts:
+        digest.update(part)
+    return b"".join([*parts, digest.digest()])
 
 
 def is_whole(pack: bytes) -> bool:
     """Whether a pack ends in the checksum of what comes before: every byte is as it was written."""
-    return _sha1(pack[:-TRAILER_BYTES]) == pack[-TRAILER_BYTES:]
+    return _sha1(memoryview(pack)[:-TRAILER_BYTES]) == pack[-TRAILER_BYTES:]
 
 
 def object_count(pack: bytes) -> int:
@@ -159,5 +162,5 @@ def object_count(pack: bytes) -> int:
     return int(count)
 
 
-def _sha1(data: bytes | bytearray) -> bytes:
+def _sha1(data: bytes | bytearray | memoryview) -> bytes:
     return hashlib.sha1(data, usedforsecurity=False).digest()

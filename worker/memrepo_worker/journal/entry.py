@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -64,10 +65,11 @@ def ledger_bytes_max(entry_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One numbered entry as it is in the store. ``refs`` are the branches and tags after it."""
+    """One numbered entry. ``refs`` are the branches and tags after it, ``sha256`` and ``size`` those of its bytes."""
 
     seq: int
-    data: bytes
+    sha256: str
+    size: int
     refs: Mapping[str, str]
     prerequisites: tuple[str, ...]
     ledger_sha: str
@@ -112,7 +114,8 @@ def decode_entry(seq: int, data: bytes) -> Entry:
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_KINDS)}
     _check_names(seq, bundle.refs, refs)
-    return Entry(seq, data, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], bundle.pack)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Entry(seq, sha256, len(data), refs, bundle.prerequisites, bundle.refs[LEDGER_REF], bundle.pack)
 
 
 def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -> None:

@@ -1,16 +1,18 @@
 """Reading a journal: all of it for a cold open, or what was added since for a warm repository.
 
 A cold open takes three sequential rounds: list the bases; get the newest and list the entries after it; get those
-entries at once.
+entries at once, or, where there are many bytes of them, as many at once as may be in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TypeVar
 
+from memrepo.limits import MIB
 from memrepo_worker.journal.entry import (
     Entry,
     JournalDamagedError,
@@ -24,8 +26,15 @@ _LOOKS_MAX = 3
 _GAP_MAX = 1_000_000
 """With so many entries missing before it, it is the one after the gap that does not belong there."""
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class _MovedError(Exception):
+    """What was listed could not be read: it may be there when one looks again. ``error`` says what it was."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class LocalCopyStaleError(Exception):
@@ -59,16 +68,69 @@ class Opening:
         return (self.base, *self.entries) if self.base else self.entries
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """An entry as it is in a listing."""
+
+    seq: int
+    size: int
+
+
+class FoundJournal:
+    """A journal while it is read: the newest base is there, the entries after it come as they are asked for."""
+
+    def __init__(self, base: Entry | None, seq: int, entries: Iterator[Entry], batch_bytes_max: int) -> None:
+        self.base = base
+        self.seq = seq
+        self.fault: Exception | None = None
+        self._entries = entries
+        self._batch_bytes_max = batch_bytes_max
+
+    def batches(self) -> Iterator[Sequence[Entry]]:
+        """Yield the entries after the base in order, each once, about so many bytes at a time."""
+        try:
+            yield from batches(self._entries, self._batch_bytes_max)
+        except Exception as error:
+            self.fault = error
+            raise
+
+    def whole(self) -> Opening:
+        """Return all of it."""
+        return Opening(self.base, tuple(entry for batch in self.batches() for entry in batch))
+
+
+def batches(entries: Iterable[Entry], bytes_max: int) -> Iterator[Sequence[Entry]]:
+    """Yield entries in order, about ``bytes_max`` bytes of them at a time, at least one."""
+    batch: list[Entry] = []
+    held = 0
+    for entry in entries:
+        if batch and held + entry.size > bytes_max:
+            yield batch
+            batch, held = [], 0
+        batch.append(entry)
+        held += entry.size
+    if batch:
+        yield batch
+
+
 @dataclass(frozen=True)
 class JournalReader:
-    """Reads one agent's journal. ``executor`` runs the requests that may go side by side."""
+    """Reads one agent's journal. ``executor`` runs the requests that may go side by side.
+
+    ``bytes_max``: how much of a journal is on its way at a time, and how much is handed over at a time.
+    """
 
     store: Store
     layout: Layout
     executor: Executor
+    bytes_max: int = 64 * MIB
 
     def open(self) -> Opening:
-        """Read the whole journal.
+        """Read the whole journal into memory; raises what ``read`` does."""
+        return self.read(FoundJournal.whole)
+
+    def read(self, take: Callable[[FoundJournal], Result]) -> Result:
+        """Return what ``take`` makes of the journal; it is called again where the journal moved meanwhile.
 
         Raises:
             JournalDamagedError: it has a gap or a broken entry, also on looking again.
@@ -77,19 +139,21 @@ class JournalReader:
         """
         for _ in range(_LOOKS_MAX - 1):
             try:
-                return self._open_once()
-            except (JournalUnreadableError, LocalCopyStaleError, NotThereError):
+                return self._read_once(take)
+            except _MovedError:
                 # A delete or a fold may have moved things between two requests.
                 continue
         try:
-            return self._open_once()
-        except (LocalCopyStaleError, NotThereError) as error:
+            return self._read_once(take)
+        except _MovedError as moved:
+            if isinstance(moved.error, JournalUnreadableError):
+                raise moved.error from moved.error.__cause__
             raise JournalDamagedError(
-                f"{self.layout.prefix} does not hold still or lacks a part: {error}"
-            ) from error
+                f"{self.layout.prefix} does not hold still or lacks a part: {moved.error}"
+            ) from moved.error
 
-    def since(self, seq: int) -> tuple[Entry, ...]:
-        """Return the entries after ``seq``, without a gap; one request when there are none.
+    def since(self, seq: int) -> Iterator[Sequence[Entry]]:
+        """Yield the entries after ``seq``, without a gap, as ``FoundJournal.batches`` does; one request when none are.
 
         It is a listing that begins with entry ``seq`` itself: a store that lost it, or was emptied, must not be taken
         for one with nothing new.
@@ -104,7 +168,7 @@ class JournalReader:
             raise LocalCopyStaleError(str(error)) from error
         if not seqs:
             raise LocalCopyStaleError(f"entry {seq} is not there any more")
-        return tuple(self._all(self._entry, seqs[1:]))
+        yield from batches(self._fetched(seqs[1:]), self.bytes_max)
 
     def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
         """Whether entry ``seq`` is in the store with exactly these bytes, given by their digest."""
@@ -121,11 +185,22 @@ class JournalReader:
             return False
         return True
 
-    def _open_once(self) -> Opening:
+    def _read_once(self, take: Callable[[FoundJournal], Result]) -> Result:
+        found = None
+        try:
+            found = self._find()
+            return take(found)
+        except (JournalUnreadableError, LocalCopyStaleError, NotThereError) as error:
+            if found is not None and error is not found.fault:
+                raise  # it is about what ``take`` made of it
+            raise _MovedError(error) from error
+
+    def _find(self) -> FoundJournal:
         newest = self._newest_base()
         base = self.executor.submit(self._base, newest) if newest else None
-        entries = self._entries_after(newest)
-        return Opening(base.result() if base else None, entries)
+        listed = self._listed_after(newest)
+        seq = listed[-1].seq if listed else newest
+        return FoundJournal(base.result() if base else None, seq, self._fetched(listed), self.bytes_max)
 
     def _newest_base(self) -> int:
         """Return the number of the newest base, 0 where there is none."""
@@ -143,28 +218,29 @@ class JournalReader:
         except JournalUnreadableError as error:
             raise error.within_base() from error
 
-    def _entries_after(self, base: int) -> tuple[Entry, ...]:
+    def _listed_after(self, base: int) -> Sequence[_Listed]:
         """Return the entries after a base, 0 for all; the entry that the base ends with is there, too."""
-        if base:
-            seqs = self._listed_from(base)
-            if seqs[:1] != [base]:
-                raise JournalDamagedError(
-                    f"base {base} stands for entries up to one that is not there", base, in_base=True
-                )
-            return tuple(self._all(self._entry, seqs[1:]))
-        return tuple(self._all(self._entry, self._listed_from(1)))
+        if not base:
+            return self._listed_from(1)
+        listed = self._listed_from(base)
+        if not listed or listed[0].seq != base:
+            raise JournalDamagedError(
+                f"base {base} stands for entries up to one that is not there", base, in_base=True
+            )
+        return listed[1:]
 
-    def _listed_from(self, first: int) -> list[int]:
-        """Return the numbers of the entries from ``first`` on, without a gap; none where that one is not there."""
+    def _listed_from(self, first: int) -> Sequence[_Listed]:
+        """Return the entries from ``first`` on, without a gap; none where that one is not there."""
         start_after = self.layout.entry(first - 1) if first > 1 else ""
         listed = [
-            self.layout.entry_seq(item.key) for item in self.store.list(self.layout.journal, start_after)
+            _Listed(seq, item.size)
+            for item in self.store.list(self.layout.journal, start_after)
+            if (seq := self.layout.entry_seq(item.key)) is not None
         ]
-        seqs = [found for found in listed if found is not None]
-        for expected, found in enumerate(seqs, start=first):
-            if found != expected:
-                raise self._out_of_order(expected, found)
-        return seqs
+        for expected, found in enumerate(listed, start=first):
+            if found.seq != expected:
+                raise self._out_of_order(expected, found.seq)
+        return listed
 
     def _out_of_order(self, expected: int, found: int) -> JournalDamagedError:
         """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
@@ -178,5 +254,20 @@ class JournalReader:
             raise LocalCopyStaleError(f"entry {seq} is a marker")
         return decode_entry(seq, data)
 
-    def _all(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
-        return self.executor.map(function, items)
+    def _fetched(self, listed: Iterable[_Listed]) -> Iterator[Entry]:
+        """Yield entries in order; so many are asked for side by side as ``bytes_max`` allows, at least one."""
+        asked: deque[tuple[int, Future[Entry]]] = deque()
+        on_the_way = 0
+        try:
+            for item in listed:
+                while asked and on_the_way + item.size > self.bytes_max:
+                    size, future = asked.popleft()
+                    on_the_way -= size
+                    yield future.result()
+                asked.append((item.size, self.executor.submit(self._entry, item.seq)))
+                on_the_way += item.size
+            while asked:
+                yield asked.popleft()[1].result()
+        finally:
+            for _, future in asked:
+                future.cancel()

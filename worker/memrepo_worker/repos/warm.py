@@ -152,9 +152,7 @@ class WarmRepo:
             self._require(sha, last.seq, Kind.COMMIT if name.startswith(BRANCHES) else None)
         for lines in settled:
             self.ledger.remember(lines)
-        self.state = replace(
-            self.state, seq=last.seq, refs=last.refs, tip_sha256=sha256_of(last.data), seal=seal
-        )
+        self.state = replace(self.state, seq=last.seq, refs=last.refs, tip_sha256=last.sha256, seal=seal)
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Have git take in the objects of these entries."""
@@ -188,7 +186,7 @@ class WarmRepo:
 
     def _lines_of(self, entry: Entry) -> tuple[LedgerLine, ...]:
         size = self._require(entry.ledger_sha, entry.seq, Kind.BLOB)
-        if size > ledger_bytes_max(len(entry.data)):
+        if size > ledger_bytes_max(entry.size):
             raise JournalDamagedError(f"entry {entry.seq} has a ledger of {size} bytes", entry.seq)
         try:
             return decode_lines(self.reader.blob(entry.ledger_sha))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitUnusableError
@@ -13,7 +14,7 @@ from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reader import JournalReader
+from memrepo_worker.journal.reader import FoundJournal, JournalReader
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
@@ -133,11 +134,18 @@ class Service:
     def _holding(self, group: Group, error: ObjectRefusedError) -> JournalDamagedError:
         """Return the error for the entry, or base, that holds an object which none may hold."""
         layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        opening = JournalReader(self.dependencies.store, layout, self.dependencies.executor).open()
-        for entry in opening.all:
-            if holds(entry.pack, error.sha):
-                return JournalDamagedError(str(error), entry.seq, in_base=entry is opening.base)
-        return JournalDamagedError(str(error))
+        dependencies = self.dependencies
+        bytes_max = dependencies.bounds.cold_open_bytes_max
+        journal = JournalReader(dependencies.store, layout, dependencies.fetchers.lane(), bytes_max)
+
+        def look(found: FoundJournal) -> JournalDamagedError:
+            if found.base is not None and holds(found.base.pack, error.sha):
+                return JournalDamagedError(str(error), found.base.seq, in_base=True)
+            entries = chain.from_iterable(found.batches())
+            seq = next((entry.seq for entry in entries if holds(entry.pack, error.sha)), 0)
+            return JournalDamagedError(str(error), seq)
+
+        return journal.read(look)
 
     def _newer(self, group: Group, error: NewerJournalError) -> WorkerOutdatedError:
         """Return the verdict on requests of an agent whose journal a newer memrepo wrote; nothing was changed.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
-from memrepo_worker.bounds import Bounds
+from memrepo_worker.bounds import COLD_OPEN_BYTES, Bounds
+from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
-from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
+from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -33,7 +33,7 @@ class ServiceDependencies:
     """
 
     store: Store
-    executor: Executor
+    fetchers: Fetchers
     observer: Observer
     clock: Clock
     monotonic: Clock
@@ -55,7 +55,10 @@ class Opener:
         self._held = held
         self._layout = layout
         self._lease = lease
-        self._journal = JournalReader(dependencies.store, layout, dependencies.executor)
+        self._lane = dependencies.fetchers.lane()
+        self._journal = JournalReader(
+            dependencies.store, layout, self._lane, dependencies.bounds.cold_open_bytes_max
+        )
 
     def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
@@ -91,7 +94,7 @@ class Opener:
             self._layout,
             state.seal,
             repo.ledger,
-            self._dependencies.executor,
+            self._lane,
         )
         lines = encode_lines(repo.ledger)
         fresh = self._held.fresh(replace(state, packs={}, ledger=()))
@@ -119,22 +122,29 @@ class Opener:
                 return False
             repo.trust = repo.trust.verified()
         try:
-            entries = self._journal.since(state.seq)
+            for entries in self._journal.since(state.seq):
+                if any(not entry.refs for entry in entries):
+                    return False  # deleted meanwhile: a deleted repository's objects must not stay readable
+                repo.absorb(entries)
         except (LocalCopyStaleError, NewerJournalError):
             return False  # what is not understood may have taken away what is here
-        if any(not entry.refs for entry in entries):
-            return False  # deleted meanwhile: a deleted repository's objects must not stay readable
-        repo.absorb(entries)
         return True
 
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
-        opening = self._journal.open()
-        if opening.seq == 0:
+        return self._journal.read(self._taken_in)
+
+    def _taken_in(self, found: FoundJournal) -> WarmRepo:
+        """Put what a journal holds into a new repository, as it comes."""
+        if found.seq == 0:
             self._dependencies.confirm_store()  # an empty place is not an empty store
         repo = self._held.fresh()
-        if opening.base is not None:
-            repo.begin_from(opening.base)
-        repo.absorb(opening.entries)
+        if found.base is not None:
+            repo.begin_from(found.base)
+        for number, entries in enumerate(found.batches()):
+            if number:
+                self._dependencies.observer.count(COLD_OPEN_BYTES)
+            repo.absorb(entries)
+            self.forget_old_lines(repo)
         self.forget_old_lines(repo)
         return repo

@@ -1,0 +1,173 @@
+"""Opening a memory cold takes little memory, however much there is of it, and keeps nobody else waiting."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo.limits import KIB, MIB
+from memrepo.settings import environment
+from memrepo_worker.assembly import FETCHERS_MAX
+from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.group import Agent, Group, Lease
+from memrepo_worker.journal.entry import encode_entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ABSENT, Store, StoredObject
+from tests.support.waiting import wait_for
+from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
+
+LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
+
+
+def fill(store: Store, one: Writer, entries: int, size: int) -> None:
+    """Append entries of that many bytes, as another worker would have."""
+    state = one.warm().state
+    for seq in range(state.seq + 1, state.seq + 1 + entries):
+        item = GitObject(Kind.BLOB, Random(seq).randbytes(size))
+        data = encode_entry({object_id(item): item}, state.refs, state.refs.values(), ())
+        store.put(LAYOUT.entry(seq), data, ABSENT)
+
+
+class WatchedStore(LocalStore):
+    """Notes which keys are asked for, and answers while ``go`` is set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.keys: list[str] = []
+        self.go = threading.Event()
+        self.go.set()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> StoredObject:
+        with self._lock:
+            self.keys.append(key)
+        self.go.wait(20)
+        return super().get(key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> WatchedStore:
+    return WatchedStore(tmp_path / "store")
+
+
+def test_a_journal_that_is_larger_than_the_bound_is_read_in_pieces(
+    one: Writer, store: WatchedStore, tmp_path: Path
+) -> None:
+    one.ask(create(first="1"))
+    fill(store, one, entries=10, size=100 * KIB)
+
+    with writer(store, tmp_path / "two", cold_open_bytes_max=350 * KIB) as two:
+        assert two.texts() == {"first": "1"}
+        assert len(list(two.warm().path.rglob("pack-*.pack"))) == 4
+        assert two.counters.snapshot()["bounds.cold_open_bytes"] == 3
+        assert two.ask(commit("on it")).created
+    with writer(store, tmp_path / "three") as three:
+        assert three.messages() == ["Initial commit", "on it"]
+        assert len(list(three.warm().path.rglob("pack-*.pack"))) == 1
+
+
+def test_a_warm_copy_takes_much_that_is_new_in_pieces_too(
+    one: Writer, store: WatchedStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "two", cold_open_bytes_max=350 * KIB) as two:
+        one.ask(create(first="1"))
+        assert two.texts() == {"first": "1"}
+        packs = len(list(two.warm().path.rglob("pack-*.pack")))
+        fill(store, one, entries=10, size=100 * KIB)
+        two.new_lease()
+
+        assert two.ask(commit("on it")).created
+        assert len(list(two.warm().path.rglob("pack-*.pack"))) == packs + 4
+        assert two.counters.snapshot()["repo.opened_cold"] == 1
+
+
+def test_a_warm_copy_that_meets_a_delete_among_much_that_is_new_is_thrown_away(
+    one: Writer, store: WatchedStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "two", cold_open_bytes_max=350 * KIB) as two:
+        one.ask(create(secret="1"))
+        assert two.texts() == {"secret": "1"}
+        fill(store, one, entries=6, size=100 * KIB)
+        one.new_lease()
+        one.ask(delete())
+        one.ask(create(first="2"))
+        two.new_lease()
+
+        assert two.texts() == {"first": "2"}
+        assert two.warm().state == one.warm().state
+
+
+def test_an_agent_of_few_entries_waits_for_few_of_one_of_many(store: WatchedStore, tmp_path: Path) -> None:
+    few = Agent("acme", "agent-2")
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create(first="1"))
+        fill(store, one, entries=200, size=10)
+        one.agent = few
+        for request in (create(), commit("second"), commit("third")):
+            one.ask(request.model_copy(update={"agent_id": few.agent_id}))
+    store.keys.clear()
+    store.go.clear()
+    with writer(store, tmp_path / "two") as two, ThreadPoolExecutor(2) as agents:
+        fetchers = two.service.dependencies.fetchers
+        asked_of_few = files().model_copy(update={"agent_id": few.agent_id})
+        group = Group(few, (asked_of_few,), Lease("lease-1", math.inf))
+        many_opened = agents.submit(two.ask, files())
+        wait_for(lambda: len(fetchers.waiting) == 1, "many entries wait")
+        few_opened = agents.submit(two.service, group)
+        wait_for(lambda: len(fetchers.waiting) == 2, "few entries wait, too")
+        store.go.set()
+        many_opened.result(20)
+        few_opened.result(20)
+
+    asked = [place for place, key in enumerate(store.keys) if few.agent_id in key]
+    assert len(asked) == 3
+    assert asked[-1] < FETCHERS_MAX + 2 * 3, "one of the others' for each of its own"
+    assert len(store.keys) == 204
+
+
+PROGRAM = """
+import json, re, sys
+from pathlib import Path
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.waiting import wait_for
+from tests.support.writers import writer
+
+def peak():
+    return int(re.findall(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+
+store, cache = LocalStore(Path(sys.argv[1])), Path(sys.argv[2])
+with writer(store, cache, cold_open_bytes_max=int(sys.argv[3])) as two:
+    before = peak()
+    texts = two.texts()
+    print(json.dumps([texts, peak() - before]))
+"""
+
+
+def test_a_journal_of_40_mib_is_opened_in_much_less_memory(
+    one: Writer, store: WatchedStore, tmp_path: Path
+) -> None:
+    one.ask(create(first="1"))
+    fill(store, one, entries=20, size=2 * MIB)
+
+    texts, taken = opened_by_another_process(tmp_path, bytes_max=4 * MIB)
+
+    assert texts == {"first": "1"}
+    assert taken < 24 * MIB
+
+
+def opened_by_another_process(folder: Path, bytes_max: int) -> tuple[dict[str, str], int]:
+    """Open it cold in a process of its own; return its texts, and by how much the process grew."""
+    arguments = [sys.executable, "-c", PROGRAM, str(folder / "store"), str(folder / "cache"), str(bytes_max)]
+    env = {"PATH": environment()["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+    texts, taken = json.loads(Processes(Counters()).run(arguments, env=env, timeout_s=100))
+    return texts, taken
