@@ -10,7 +10,7 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-quick fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-quick fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
@@ -63,6 +63,10 @@ test: install  ## run the tests, a file at a time in each of three processes (LO
 
 test-quick: install  ## the tests that need no server, in under a minute
 	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline" --numprocesses 3 --dist loadfile
+
+fuzz: install  ## 100,000 inputs for each decoder of what others may have written (INPUTS=1000 for fewer)
+	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/fuzz/requirements.txt
+	$(BIN)/python -m tests.fuzz $(INPUTS)
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh

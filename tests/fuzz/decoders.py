@@ -1,0 +1,218 @@
+"""The decoders: what each is called with, which errors it may raise, and samples of what is sound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from memrepo import MemoryRepoError
+from memrepo.json_text import read_json
+from memrepo.limits import Limits
+from memrepo.wire import payload, record
+from memrepo.wire.operations import OPERATIONS, build, result_of_task, validate
+from memrepo_worker.git.bundles import NotABundleError, decode_bundle
+from memrepo_worker.git.objects import (
+    GitObject,
+    Kind,
+    decode_safe_tree,
+    decode_sound_commit,
+    object_id,
+    tagged,
+)
+from memrepo_worker.git.pack_sizes import check_unpacked, holds
+from memrepo_worker.git.packs import encode_pack
+from memrepo_worker.journal.entry import JournalUnreadableError, decode_entry, encode_entry
+from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
+from memrepo_worker.queues.transport.channel import ShardChannel
+from memrepo_worker.repos.state import RepoState
+from tests.support.bombs import nested_deltas
+from tests.support.samples import HEAD, SAMPLES
+
+UNPACKED_BYTES_MAX = 16 * 1024 * 1024
+LIMITS = Limits()
+SHA = "1" * 40
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """``errors`` may be raised. ``seal`` makes the checksum right that guards what was changed, if there is one."""
+
+    name: str
+    decode: Callable[[bytes], object]
+    errors: tuple[type[Exception], ...]
+    samples: tuple[bytes, ...]
+    seal: Callable[[bytes], bytes] = bytes
+
+
+def _objects() -> Mapping[str, GitObject]:
+    who = b"A <a@example.org> 1700000000 +0000"
+    blob = GitObject(Kind.BLOB, b"likes tea\n")
+    tree = GitObject(
+        Kind.TREE,
+        b"".join(b"100644 %b\0" % name + bytes.fromhex(object_id(blob)) for name in (b"a.md", b"b.md")),
+    )
+    lines = b"tree %b\nparent %b\nauthor %b\ncommitter %b\nencoding latin1\n\nsaid" % (
+        object_id(tree).encode(),
+        SHA.encode(),
+        who,
+        who,
+    )
+    tag = GitObject(Kind.TAG, b"object %b\ntype commit\ntag t\ntagger %b\n\nsaid\n" % (SHA.encode(), who))
+    return {object_id(item): item for item in (blob, tree, GitObject(Kind.COMMIT, lines), tag)}
+
+
+OBJECTS = _objects()
+_LINES = [
+    LedgerLine("request-1", "0" * 32, "committed", 1.75e9, SHA, {"new_branch": True}),
+    LedgerLine(
+        "request-2", "0" * 32, "HeadMovedError", 1.75e9, detail={"message": "m", "details": {"head": SHA}}
+    ),
+]
+_ENTRY = encode_entry(OBJECTS, {"refs/heads/main": SHA, "refs/tags/t": SHA}, [SHA], _LINES)
+_PACK = encode_pack(OBJECTS).data
+
+
+def _of_kind(kind: Kind) -> bytes:
+    return next(item.data for item in OBJECTS.values() if item.kind is kind)
+
+
+def _sealed_pack(data: bytes) -> bytes:
+    return data[:-20] + hashlib.sha1(data[:-20]).digest()
+
+
+def _sealed_entry(data: bytes) -> bytes:
+    at = data.find(b"PACK")
+    return data if at < 0 else data[:at] + _sealed_pack(data[at:])
+
+
+def _sealed_state(data: bytes) -> bytes:
+    body = data.partition(b"\n")[2]
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def _look_through_pack(data: bytes) -> None:
+    holds(data, SHA)
+    check_unpacked(data, UNPACKED_BYTES_MAX, UNPACKED_BYTES_MAX)
+
+
+def _envelope(data: bytes) -> object:
+    channel = ShardChannel.__new__(ShardChannel)  # of which no more than its codecs is needed
+    envelope = channel._envelope(data, "memrepo.000", "tag")
+    assert envelope["properties"]["delivery_tag"] == "tag"
+    return envelope
+
+
+def _request(data: bytes) -> None:
+    values = read_json(data)
+    if not isinstance(values, list) or len(values) != 2 or not isinstance(values[1], dict):
+        return
+    operation = OPERATIONS.get(str(values[0]))
+    if operation is not None and all(isinstance(name, str) for name in values[1]):
+        validate(build(operation.request, **values[1]), LIMITS)
+
+
+def _record(data: bytes) -> object:
+    """Whatever it is, it is a record or none; its parts are asked for as a client does."""
+    found = record.read(data)
+    if found is not None:
+        assert isinstance(found.reason, str)
+        assert found.since_s is None or found.since_s >= 0
+        assert isinstance(found.error, MemoryRepoError)
+        assert found.claim is None or found.claim.chunks > 0
+    return found
+
+
+def _result(data: bytes) -> object:
+    found = record.read(data)
+    return None if found is None else result_of_task(payload.Payload(found.result), found.task_name)
+
+
+def _payload(data: bytes) -> object:
+    """Decode what would be compressed, of its right length; and, as it is, what would be compressed already."""
+    with suppress(payload.BrokenPayloadError):
+        payload.decode([data], UNPACKED_BYTES_MAX)
+    return payload.decode([zlib.compress(data, 1)], len(data))
+
+
+def _results() -> Iterator[bytes]:
+    for name, sample in SAMPLES.items():
+        value = OPERATIONS[name].result_to_json(sample.result)
+        told = {"task_id": "t", "status": "SUCCESS", "result": value, "name": f"memrepo.{name}"}
+        yield json.dumps(told).encode()
+
+
+def _records() -> Iterator[bytes]:
+    for sound in _results():
+        yield sound
+        yield json.dumps({**json.loads(sound), "name": None}).encode()
+    fault = {
+        "exc_type": "HeadMovedError",
+        "exc_message": ["moved", {"since": 1.0}],
+        "exc_module": "memrepo.errors",
+    }
+    yield json.dumps({"task_id": "t", "status": "FAILURE", "result": fault}).encode()
+    claim = {"body": {"chunks": 1, "size_bytes": 9}}
+    yield json.dumps({"task_id": "t", "status": "SUCCESS", "result": claim}).encode()
+
+
+def _envelopes() -> Iterator[bytes]:
+    properties = {"correlation_id": "c", "delivery_info": {}, "body_encoding": "base64", "priority": 0}
+    headers = {"task": "memrepo.commit", "id": "t", "argsrepr": "()"}
+    yield json.dumps(
+        {
+            "body": "W1tdLCB7fSwge31d",
+            "properties": properties,
+            "headers": headers,
+            "content-type": "application/json",
+        }
+    ).encode()
+
+
+def _requests() -> Iterable[bytes]:
+    return (json.dumps([name, {**HEAD, **sample.body}]).encode() for name, sample in SAMPLES.items())
+
+
+_DECODERS = (
+    Decoder("bundle", decode_bundle, (NotABundleError,), (_ENTRY,)),
+    Decoder("entry", lambda data: decode_entry(1, data), (JournalUnreadableError,), (_ENTRY,), _sealed_entry),
+    Decoder("pack", _look_through_pack, (ValueError,), (_PACK, nested_deltas([2, 2])), _sealed_pack),
+    Decoder("tree", decode_safe_tree, (ValueError,), (_of_kind(Kind.TREE),)),
+    Decoder("commit", decode_sound_commit, (ValueError,), (_of_kind(Kind.COMMIT),)),
+    Decoder("tag", tagged, (ValueError,), (_of_kind(Kind.TAG),)),
+    Decoder("ledger", decode_lines, (ValueError,), (encode_lines(_LINES),)),
+    Decoder(
+        "state",
+        RepoState.decode,
+        (ValueError,),
+        (RepoState(3, {"refs/heads/main": SHA}, "0" * 64, 1, {f"pack-{SHA}": (1, 2)}).encode(),),
+        _sealed_state,
+    ),
+    Decoder("envelope", _envelope, (Exception,), tuple(_envelopes())),
+    Decoder("request", _request, (MemoryRepoError, ValueError), tuple(_requests())),
+    Decoder("record", _record, (), tuple(_records())),
+    Decoder("result", _result, (ValueError,), tuple(_results())),
+    Decoder(
+        "payload",
+        _payload,
+        (payload.BrokenPayloadError,),
+        tuple(
+            zlib.decompress(b"".join(payload.encode(payload.Payload({"a": {"attached": 0}}, contents))))
+            for contents in ((b"content",), (b"", b"x" * 500))
+        ),
+    ),
+)
+DECODERS: Mapping[str, Decoder] = {decoder.name: decoder for decoder in _DECODERS}
+
+KEPT = Path(__file__).parent / "kept"
+"""Inputs that were once decoded wrongly: the name of the decoder, a dash, and what was wrong with it."""
+
+
+def kept() -> Iterator[tuple[Decoder, Path]]:
+    """Yield every input that is kept, with its decoder."""
+    for path in sorted(KEPT.glob("[a-z]*")):
+        yield DECODERS[path.name.partition("-")[0]], path
