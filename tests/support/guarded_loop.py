@@ -11,13 +11,20 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import traceback
 
 from blockbuster import blockbuster_ctx
 
 if __name__ == "__main__":
     program, *arguments = sys.argv[1:]
     sys.argv = [program, *arguments]
+    code = 0
     with blockbuster_ctx():
-        runpy.run_path(program, run_name="__main__")
+        try:
+            runpy.run_path(program, run_name="__main__")
+        except BaseException:  # noqa: BLE001 - told as the interpreter would tell it, whose end may not be reached
+            traceback.print_exc()
+            code = 1
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(code)

@@ -8,6 +8,7 @@ import socket
 import stat
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -16,7 +17,12 @@ import redis
 
 from memrepo import MemoryRepos
 from memrepo.redis.address import parse_redis_url
+from memrepo.settings import environment
 from memrepo_worker.local.broker import EmbeddedBroker
+from memrepo_worker.local.ports import PortWish
+from memrepo_worker.local.system import SystemPlan, running_system
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
 from tests.commands.table import TABLE
 from tests.support.commands import Up, memrepo, up, up_in_words
 from tests.support.ports import free_port
@@ -271,3 +277,33 @@ def test_another_store_than_the_brokers_is_refused_with_what_can_be_done(tmp_pat
     assert "was used with another store" in ended.stderr
     assert "give another folder with --data" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_port_that_somebody_takes_meanwhile_is_left_to_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for a free port and the server's own bind there is a moment for others."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+        monkeypatch.setattr(PortWish, "take", taking_first(port))
+        plan = SystemPlan(
+            data=tmp_path / "data",
+            store_url=(tmp_path / "store").as_uri(),
+            broker_url="",
+            broker_port=PortWish(0, "--port"),
+            flower_port=PortWish(5555),
+            flower_auth="watcher:secret",
+            env=dict(environment()),
+        )
+        with running_system(
+            plan, Processes(Counters()), stopped=lambda: False, hurried=lambda: False
+        ) as system:
+            assert f":{port}" not in system.broker_url + system.flower_url
+            assert system.children.first_dead() is None
+
+
+def taking_first(port: int) -> Callable[[PortWish], int]:
+    """Give a port that is taken to the first two that ask, the broker and Flower; then free ones."""
+    ports = iter([port, port])
+    take = PortWish.take
+    return lambda wish: next(ports, None) or take(wish)

@@ -67,6 +67,10 @@ class Children:
         """Empty the guard's note."""
         (self.folder / CHILDREN).write_text("")
 
+    def forget(self, child: Child) -> None:
+        """Watch a child no more that has ended."""
+        self.running.remove(child)
+
     def first_dead(self) -> Child | None:
         """Return a child that ended by itself, if any."""
         return next((child for child in self.running if child.dead), None)

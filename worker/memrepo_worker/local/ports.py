@@ -20,6 +20,11 @@ class PortWish:
     number: int
     asked_by: str = ""
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether no other port will do."""
+        return bool(self.asked_by and self.number)
+
     def take(self) -> int:
         """Return the port, or another that is free where somebody has the usual one and nobody asked for it.
 

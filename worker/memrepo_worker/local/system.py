@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib.util
 import os
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from celery import Celery
@@ -32,6 +35,7 @@ WORKER, FLOWER, GUARD = "worker", "flower", "guard"
 START_TIMEOUT_S = 60.0  # a long append-only file is read first
 STOP_GRACE_S = 30.0
 _LOCK = "up.lock"
+_PORTS_TRIED_MAX = 3
 
 Question = Callable[[], bool]
 
@@ -116,6 +120,20 @@ def running_system(
 
 
 @dataclass(frozen=True)
+class _Listening:
+    """A child that is to listen at a port, its address, and whether it does so by now."""
+
+    child: Child
+    url: str
+    ready: Question
+
+    @property
+    def lost_its_port(self) -> bool:
+        """Whether it ended because somebody has the port."""
+        return self.child.dead and os.strerror(errno.EADDRINUSE) in self.child.last_words(20)
+
+
+@dataclass(frozen=True)
 class _Start:
     plan: SystemPlan
     children: Children
@@ -126,20 +144,23 @@ class _Start:
         broker_port = 0 if self.plan.broker_url else self.plan.broker_port.take()
         flower_port = self.plan.flower_port.take() if _flower_is_installed() else 0
         self._guard()
-        broker_url = self.plan.broker_url or self._broker(broker_port)
-        if not self.plan.broker_url:
+        broker_url = self.plan.broker_url
+        if not broker_url:
+            broker = self._broker(broker_port)
+            broker_url = self._wait_listening(broker, self.plan.broker_port, self._broker).url
             self._require_its_store(broker_url)
         worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
         worker = self._worker(broker_url, worker_name)
         flower = self._flower(broker_url, flower_port) if flower_port else None
-        broker = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
-        with OwnCelery(broker, broker) as celery:
+        address = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
+        with OwnCelery(address, address) as celery:
             celery.connect_as_client()
             self._wait(worker, lambda: _answers(celery, worker_name))
         flower_url = ""
         if flower is not None:
-            self._wait(flower, lambda: _listens(flower_port))
-            flower_url = f"http://{HOST}:{flower_port}"
+            flower_url = self._wait_listening(
+                flower, self.plan.flower_port, partial(self._flower, broker_url)
+            ).url
         return RunningSystem(
             broker_url, self.plan.store_url, flower_url, self.children, self._variables(broker_url)
         )
@@ -149,11 +170,10 @@ class _Start:
         arguments = [*PYTHON, "-m", "memrepo_worker.local.guard", str(os.getpid()), str(self.children.folder)]
         self.children.start(GUARD, arguments, self.plan.env)
 
-    def _broker(self, port: int) -> str:
+    def _broker(self, port: int) -> _Listening:
         broker = EmbeddedBroker.prepare(self.plan.data / "broker", port)
         child = self.children.start(BROKER, broker.arguments, self.plan.env)
-        self._wait(child, lambda: broker.answering_pid() == child.process.pid)
-        return broker.url
+        return _Listening(child, broker.url, lambda: broker.answering_pid() == child.process.pid)
 
     def _require_its_store(self, broker_url: str) -> None:
         """Refuse another store than the one that this folder's broker has served: its workers would refuse it, too."""
@@ -171,10 +191,11 @@ class _Start:
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
         return self.children.start(WORKER, arguments, self._worker_env(broker_url))
 
-    def _flower(self, broker_url: str, port: int) -> Child:
+    def _flower(self, broker_url: str, port: int) -> _Listening:
         env = {**self._worker_env(broker_url), "MEMREPO_FLOWER_BASIC_AUTH": self.plan.flower_auth}
         arguments = [*PYTHON, "-m", "memrepo_worker", "flower", "--address", HOST, "--port", str(port)]
-        return self.children.start(FLOWER, arguments, env)
+        child = self.children.start(FLOWER, arguments, env)
+        return _Listening(child, f"http://{HOST}:{port}", lambda: _is_flower(port))
 
     def _worker_env(self, broker_url: str) -> dict[str, str]:
         return {**self.plan.env, **self._variables(broker_url)}
@@ -192,6 +213,23 @@ class _Start:
             "MEMREPO_STORE_URL": self.plan.store_url,
             "MEMREPO_CACHE_DIR": str(self.plan.cache_dir),
         }
+
+    def _wait_listening(
+        self, listening: _Listening, wish: PortWish, start: Callable[[int], _Listening]
+    ) -> _Listening:
+        """Wait until a child listens; one whose port somebody took meanwhile is started at another, if any will do."""
+        for _ in range(_PORTS_TRIED_MAX - 1):
+            try:
+                self._wait(listening.child, listening.ready)
+            except SystemStartError:
+                if wish.is_fixed or not listening.lost_its_port:
+                    raise
+                self.children.forget(listening.child)
+                listening = start(PortWish(0).take())
+            else:
+                return listening
+        self._wait(listening.child, listening.ready)
+        return listening
 
     def _wait(self, child: Child, ready: Question) -> None:
         """Wait until a child is ready."""
@@ -216,9 +254,15 @@ def _answers(celery: Celery, worker_name: str) -> bool:
     return False
 
 
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
+def _is_flower(port: int) -> bool:
+    """Whether Flower answers there, and not somebody who took its port before it did."""
+    with suppress(OSError, HTTPException):
+        connection = HTTPConnection(HOST, port, timeout=1)
+        try:
+            connection.request("GET", "/healthcheck")
+            return connection.getresponse().read() == b"OK"
+        finally:
+            connection.close()
     return False
 
 
