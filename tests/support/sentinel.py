@@ -114,7 +114,9 @@ def watched(folder: Path, *options: str) -> Iterator[Watched]:
         second = stack.enter_context(valkey(folder / "second", "everysec", *_DATA, *options, *following))
         with first.client() as client:
             wait_for(lambda: client.info("replication")["connected_slaves"] == 1, "the replica to follow")
-        ports = [stack.enter_context(_sentinel(folder / f"sentinel-{number}", first)) for number in range(3)]
+        ports = [
+            stack.enter_context(sentinel(folder / f"sentinel-{number}", first.port)) for number in range(3)
+        ]
         for port in ports:
             wait_for(lambda port=port: _knows_all(port), "the Sentinels to know each other")  # type: ignore[misc]
         yield Watched((first, second), ports)
@@ -131,12 +133,13 @@ def _knows_all(port: int) -> bool:
 
 
 @contextmanager
-def _sentinel(folder: Path, primary: Valkey) -> Iterator[int]:
+def sentinel(folder: Path, primary_port: int) -> Iterator[int]:
+    """Run one Sentinel until the block ends, and give its port."""
     folder.mkdir(parents=True)
     port, settings = free_port(), folder / "sentinel.conf"
     settings.write_text(
         f"port {port}\nbind {LOOPBACK}\ndir {folder}\n"
-        f"sentinel monitor {NAME} {LOOPBACK} {primary.port} 2\n"
+        f"sentinel monitor {NAME} {LOOPBACK} {primary_port} 2\n"
         f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
         f"sentinel failover-timeout {NAME} 5000\n"
     )
