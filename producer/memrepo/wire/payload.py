@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from memrepo.json_text import read_json
+from memrepo.json_text import VALUES_MAX, read_json
 from memrepo.limits import KIB, MIB
 from memrepo.models import ContentWriter
 
@@ -98,8 +98,8 @@ def encode(payload: Payload, *, compress: bool = True) -> Iterator[bytes]:
         yield bytes(waiting)
 
 
-def decode(chunks: Iterable[bytes], size_bytes: int) -> Payload:
-    """Rebuild a payload of that many bytes.
+def decode(chunks: Iterable[bytes], size_bytes: int, values_max: int = VALUES_MAX) -> Payload:
+    """Rebuild a payload of that many bytes, whose JSON holds no more than so many values.
 
     Raises:
         BrokenPayloadError: the chunks are no such payload; no more than ``size_bytes`` were unpacked.
@@ -107,7 +107,7 @@ def decode(chunks: Iterable[bytes], size_bytes: int) -> Payload:
     stream = _Stream(chunks, size_bytes)
     head_bytes = int.from_bytes(stream.take(_LENGTH_BYTES))
     try:
-        head = read_json(stream.take(head_bytes))
+        head = read_json(stream.take(head_bytes), values_max)
         sizes = [int(size) for size in head["sizes"]]
         payload = Payload(head["value"], tuple(stream.take(size) for size in sizes))
     except (ValueError, TypeError, LookupError, OverflowError) as error:

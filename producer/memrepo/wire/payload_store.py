@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from memrepo.errors import MemoryRepoBusyError
+from memrepo.json_text import VALUES_MAX
 from memrepo.limits import HORIZON_S
 from memrepo.redis.script import Script, lua
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
@@ -49,8 +50,12 @@ def result_payload(task_id: str) -> str:
 class PayloadStore:
     """The payloads on one server. Every method may raise ``redis.RedisError``; doing it again is safe."""
 
-    def __init__(self, client: Redis, bytes_max: int) -> None:
-        """``bytes_max`` is what the chunks of all payloads on the server may take together."""
+    def __init__(self, client: Redis, bytes_max: int, values_max: int = VALUES_MAX) -> None:
+        """``bytes_max`` is what the chunks of all payloads on the server may take together.
+
+        ``values_max`` is how many values the JSON of one that is fetched may hold.
+        """
+        self._values_max = values_max
         self._bytes_max = bytes_max
         self._client = client
 
@@ -84,7 +89,7 @@ class PayloadStore:
         """
         if claim.chunks > 1 + 2 * claim.size_bytes // CHUNK_BYTES_MAX:
             raise BrokenPayloadError("more chunks than it can have")
-        return decode(self._chunks(name, claim.chunks), claim.size_bytes)
+        return decode(self._chunks(name, claim.chunks), claim.size_bytes, self._values_max)
 
     def keep(self, names: Sequence[str], keep_s: int) -> None:
         """Keep payloads for that long from now on."""

@@ -47,6 +47,11 @@ def size_bytes_max(limits: Limits) -> int:
     return 2 * limits.request_bytes_max
 
 
+def values_max(limits: Limits) -> int:
+    """Return how many values the JSON of a request may hold: a change takes about ten, and a list of paths no more."""
+    return 100_000 + 50 * limits.changes_max
+
+
 class Payloads:
     """The payloads of requests on the broker, and those of results. All methods wait until Redis answers."""
 
@@ -61,7 +66,7 @@ class Payloads:
         result_kept_s: int,
     ) -> None:
         """``bytes_max`` is what all payloads on one server may take."""
-        self._requests = PayloadStore(broker, bytes_max)
+        self._requests = PayloadStore(broker, bytes_max, values_max(limits))
         self._results = PayloadStore(results, bytes_max)
         self._until_done = until_done
         self._limits = limits
