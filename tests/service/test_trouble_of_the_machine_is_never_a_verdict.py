@@ -240,13 +240,34 @@ def test_where_no_place_takes_it_the_requests_wait(
         assert two.ask(commit("third", request_id="only-once")).created
 
 
-def test_an_object_that_cannot_be_opened_is_not_called_absent(tmp_path: Path) -> None:
-    item = GitObject(Kind.BLOB, b"text")
-    pack = encode_pack({object_id(item): item})
-    stem = tmp_path / "pack" / f"pack-{pack.checksum}"
+ITEM = GitObject(Kind.BLOB, b"text")
+
+
+def written_pack(folder: Path) -> Path:
+    """Write a pack of one object."""
+    pack = encode_pack({object_id(ITEM): ITEM})
+    stem = folder / "pack" / f"pack-{pack.checksum}"
     stem.parent.mkdir()
     stem.with_suffix(".pack").write_bytes(pack.data)
     stem.with_suffix(".idx").write_bytes(encode_index(pack))
+    return stem.with_suffix(".pack")
+
+
+@pytest.mark.parametrize("kind", [0, 5])
+def test_an_object_of_no_kind_is_damage(tmp_path: Path, kind: int) -> None:
+    pack = written_pack(tmp_path)
+    data = bytearray(pack.read_bytes())
+    data[12] = data[12] & 0b1000_1111 | kind << 4  # the first object's head follows the pack's
+    pack.write_bytes(data)
+    packs = PackDirectory(tmp_path)
+    for look in (packs.find, packs.header):
+        with pytest.raises(ObjectMissingError):
+            look(object_id(ITEM))
+
+
+def test_an_object_that_cannot_be_opened_is_not_called_absent(tmp_path: Path) -> None:
+    item = ITEM
+    written_pack(tmp_path)
     packs = PackDirectory(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

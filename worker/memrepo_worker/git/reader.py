@@ -95,12 +95,12 @@ class PackDirectory:
     def find(self, sha: str) -> GitObject | None:
         """Return an object, or None when it is not here."""
         found = self._look_up(sha, self._backend.read)
-        return None if found is None else GitObject(Kind(found[0]), found[1])
+        return None if found is None else GitObject(_kind_of(found[0], sha), found[1])
 
     def header(self, sha: str) -> Header | None:
         """Return an object's kind and size in bytes, or None when it is not here."""
         found = self._look_up(sha, self._backend.read_header)
-        return None if found is None else (Kind(found[0]), int(found[1]))
+        return None if found is None else (_kind_of(found[0], sha), int(found[1]))
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
         """Return what libgit2 finds, or None where every pack is in order, before and after it has looked."""
@@ -146,6 +146,13 @@ class PackDirectory:
         fault = self._files.fault()
         if fault is not None:
             raise ObjectMissingError(f"{sha} is not found, and {fault}")
+
+
+def _kind_of(number: int, sha: str) -> Kind:
+    try:
+        return Kind(number)
+    except ValueError as error:  # a flipped bit in a pack gives it a number that no kind has
+        raise ObjectMissingError(f"{sha} is of no kind") from error
 
 
 class ObjectMap:

@@ -94,11 +94,17 @@ class Draft:
         self.refs.clear()
         self._ended = True
 
-    def commit(self, commit: Commit, objects: Mapping[str, GitObject]) -> str:
-        """Add a commit with its new trees and files; return its id."""
+    def commit(
+        self, commit: Commit, objects: Mapping[str, GitObject], *, refers_to: str | None = None
+    ) -> str:
+        """Add a commit with its new trees and files; return its id.
+
+        ``refers_to`` is a commit that has files which are not among them: who takes the entry must have that one, too.
+        """
         item = encode_commit(commit)
         sha = object_id(item)
-        self._prerequisites.update(parent for parent in commit.parents if parent not in self.objects)
+        needed = (*commit.parents, *([refers_to] if refers_to else ()))
+        self._prerequisites.update(parent for parent in needed if parent not in self.objects)
         self.objects.update(objects)
         self.objects[sha] = item
         return sha

@@ -8,6 +8,7 @@ from typing import Protocol
 from memrepo.errors import InvalidRequestError
 from memrepo.models import Author
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.objects import Kind
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.commits import compose
 
@@ -32,9 +33,16 @@ class Signed(Protocol):
 
 
 def commit_edits(
-    draft: Draft, signed: Signed, edits: Sequence[FileEdit], parent: str | None, message: str
+    draft: Draft,
+    signed: Signed,
+    edits: Sequence[FileEdit],
+    parent: str | None,
+    message: str,
+    source: str | None = None,
 ) -> str:
     """Add a commit with these edits to the draft; return its id, or the parent's when nothing changed.
+
+    ``source`` is a commit that has the contents of all that is written: the entry refers to it, and leaves them out.
 
     Raises:
         InvalidRequestError: an edit does not fit the tree.
@@ -50,4 +58,7 @@ def commit_edits(
     commit = compose(
         draft.reader, tree, parent, message, signed.author, signed.request_id, signed.enqueued_at
     )
-    return draft.commit(commit, editor.objects)
+    if source is None:
+        return draft.commit(commit, editor.objects)
+    made = {sha: item for sha, item in editor.objects.items() if item.kind is not Kind.BLOB}
+    return draft.commit(commit, made, refers_to=source)

@@ -39,7 +39,7 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, s
         deltas = _only(request.paths, deltas, draft, trees)
     edits = [_edit(delta, draft) for delta in deltas]
     message = f"Restore {request.ref}"
-    sha = commit_edits(draft, request, edits, head, message)
+    sha = commit_edits(draft, request, edits, head, message, source)
     draft.refs[branch_ref(request.branch)] = sha
     return (UNCHANGED if sha == head else COMMITTED), sha
 
