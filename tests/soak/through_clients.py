@@ -47,9 +47,10 @@ def soak(
             workers.start()
         to_do = faults(workers)
         Random(seed).shuffle(to_do)
-        with clients.running(), hostile as loads:
-            wait_for(clients.all_begun, "each agent to have a commit", 60)
-            began = _in_turn(to_do)
+        with clients.running():
+            wait_for(clients.all_begun, "each agent to have a commit", 120)
+            with hostile as loads:
+                began = _in_turn(to_do)
     told, lines = judge(clients, folder / "store", folder / "restored")
     print(f"\nsoak through clients, seed {seed}: {told}; hostile loads: {loads}")
     for name, stall_s in _stalls(clients, began).items():

@@ -104,11 +104,12 @@ def writer(
     *,
     tip_proof_s: float | None = None,
     monotonic: Clock = steady_clock,
+    clock: Clock | None = None,
     **changed: Any,
 ) -> Iterator[Writer]:
     """Open a writer over a store; with an ``identity`` it believes no other store's absences.
 
-    ``changed`` are settings that are not at their defaults.
+    Its ``clock`` stands still at ``now_s`` unless there is one. ``changed`` are settings, where not at their defaults.
     """
     counters = Counters()
     settings = WorkerSettings(cache_dir=cache_dir, tip_proof_s=tip_proof_s, **changed)
@@ -118,7 +119,7 @@ def writer(
         counters,
         store=store,
         identity=identity,
-        clock=lambda: now_s,
+        clock=clock or (lambda: now_s),
         monotonic=monotonic,
         retry=at_once,
     ) as service:
