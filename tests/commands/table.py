@@ -320,6 +320,16 @@ WORKER: Mapping[str, Row] = {
         },
         {BROKER: OF_THE_STORE_ALONE},
     ),
+    "store fold": Row(
+        "store fold acme {agent}",
+        "org_id agent_id entries folded made bytes_written removed",
+        {
+            NOTHING: Case("store fold acme {new}", **NO_MEMORY),
+            BAD: Case("store fold ac/me {agent}", 2, "ORG: must be 1 to 128 letters", "UsageError"),
+            **at_the_store("store fold acme {new}"),
+        },
+        {CONFLICT: "two that fold one memory make the same", BROKER: OF_THE_STORE_ALONE},
+    ),
     "store import": Row(
         "store import acme {new} {bundle}",
         "org_id agent_id commits refused_names",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from memrepo.settings import environment
 from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 
@@ -27,14 +28,22 @@ def empty_repository(path: Path) -> Path:
 
 
 def restore(folder: Path, into: Path) -> Path:
-    """Restore an agent from its folder in a local store, by the newest base and the entries after it."""
+    """Restore an agent from its folder in a local store, by the newest base, and segments and entries after it."""
     repo = empty_repository(into)
-    bases = sorted((folder / "base").glob("*.bundle"))
-    first = bases[-1].name if bases else ""
-    entries = [path for path in sorted((folder / "journal").glob("*.bundle")) if path.name > first]
-    for bundle in [*bases[-1:], *entries]:
-        fetch(repo, bundle)
+    last = ""
+    for bundle in [*_bundles(folder, "base")[-1:], *_bundles(folder, "segment", "journal")]:
+        first, _, end = bundle.stem.partition("-")
+        if first > last:
+            fetch(repo, bundle)
+            last = end or first
     return repo
+
+
+def _bundles(folder: Path, *kinds: str) -> list[Path]:
+    found = [path for kind in kinds for path in (folder / kind).glob("*.bundle")]
+    return sorted(
+        (path for path in found if path.stat().st_size >= CONTENT_BYTES_MIN), key=lambda path: path.name
+    )
 
 
 def fetch(repo: Path, bundle: Path) -> None:

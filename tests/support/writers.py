@@ -16,7 +16,13 @@ from memrepo.models import CommitResult, FileChange, MemoryCommit, RequestOutcom
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import FindRequestRequest, GetFilesRequest, GetHistoryRequest
-from memrepo.wire.requests.writes import CommitRequest, CreateRepoRequest, DeleteRepoRequest, RestoreRequest
+from memrepo.wire.requests.writes import (
+    CommitRequest,
+    CreateRepoRequest,
+    DeleteBranchRequest,
+    DeleteRepoRequest,
+    RestoreRequest,
+)
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.observe import Counters
@@ -151,6 +157,10 @@ def create(request_id: str | None = None, **files_: str) -> CreateRepoRequest:
 
 def delete(request_id: str | None = None) -> DeleteRepoRequest:
     return _request(DeleteRepoRequest, request_id)
+
+
+def delete_branch(name: str) -> DeleteBranchRequest:
+    return _request(DeleteBranchRequest, None, name=name)
 
 
 def files(ref: str = "HEAD") -> GetFilesRequest:

@@ -18,9 +18,11 @@ from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ALWAYS, RefusedError, StoredObject
+from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
 from tests.support.systems import System
+from tests.support.writers import AGENT, commit, writer
 
 MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
 
@@ -127,6 +129,37 @@ def test_a_memory_goes_out_and_in_again(run: Run, legacy_store: LocalStore, tmp_
     assert "acme/copy: 2 commits, sound" in run("verify", "acme", "copy")
     stock_git().run(["clone", "--quiet", str(bundle), str(tmp_path / "clone")])
     assert (tmp_path / "clone" / "more.md").read_bytes() == b"y"
+
+
+def test_a_memory_is_folded_and_says_the_same_afterwards(run: Run, tmp_path: Path) -> None:
+    with writer(LocalStore(tmp_path / "store"), tmp_path / "cache") as each:
+        for number in range(67):
+            each.ask(commit(f"step {number}", create_repo_if_missing=True))
+
+    first = run("fold", AGENT.org_id, AGENT.agent_id)
+    again = json.loads(run("fold", AGENT.org_id, AGENT.agent_id, "--json"))
+
+    assert first.startswith(f"{AGENT}: 64 of 67 entries joined, 1 object made (")
+    assert {name: again[name] for name in ("entries", "folded", "made", "bytes_written", "removed")} == {
+        "entries": 67,
+        "folded": 64,
+        "made": [],
+        "bytes_written": 0,
+        "removed": 0,
+    }
+    assert "67 commits, sound" in run("verify", AGENT.org_id, AGENT.agent_id)
+
+
+def test_a_store_without_conditional_replaces_is_not_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = IgnoringStore(LocalStore(tmp_path / "store"))
+    monkeypatch.setattr("memrepo_worker.cli.store.open_store", lambda _url, begin=False: store)
+
+    told = CliRunner(env={"MEMREPO_STORE_URL": store.name}).invoke(main, ["store", "fold", "acme", "a"])
+
+    assert told.exit_code == 5
+    assert "cannot be folded: a put on condition of a version replaces another version" in told.stderr
 
 
 def test_what_is_not_there_is_said_in_one_line(run: Run, legacy_store: LocalStore) -> None:

@@ -43,6 +43,8 @@ from memrepo_worker.store.decorators.retry import RetryingStore
 from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.interface import RefusedError, Store
 from memrepo_worker.store.open import open_store
+from memrepo_worker.store.replaces import fault_of_replaces
+from memrepo_worker.upkeep.folding import Folder
 
 _CONNECTIONS = 16
 
@@ -57,8 +59,10 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class _Tools:
+    store: Store
     adopter: Adopter
     transfer: Transfer
+    folder: Folder
 
 
 @contextmanager
@@ -77,8 +81,10 @@ def _tools(*, as_json: bool, writes: bool = True) -> Iterator[_Tools]:
         _compare_with_broker(settings, opened, writes=writes)
         store = RetryingStore(opened, Random())  # noqa: S311 - jitter
         yield _Tools(
+            store,
             Adopter(store, git, executor, system_clock, settings.limits),
             Transfer(store, git, executor, system_clock, settings.limits),
+            Folder(store, git, executor, system_clock, secrets.token_bytes, settings.cache_dir / "folding"),
         )
 
 
@@ -101,7 +107,7 @@ def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool
 
 @click.group()
 def store() -> None:
-    """Verify, export, import and adopt whole memories, directly in the store; accept a store that was exchanged.
+    """Verify, fold, export, import and adopt whole memories, in the store itself; accept a store that was exchanged.
 
     The store is that of MEMREPO_STORE_URL or, where that is not set, of the `memrepo up` that runs in this folder.
     """
@@ -154,6 +160,28 @@ def verify(org: str, agent: str, as_json: bool) -> None:
     with _tools(as_json=as_json, writes=False) as tools:
         commits = tools.transfer.verify(whose)
     _show(whose, f"{counted(commits, 'commit')}, sound", {"commits": commits, "sound": True}, as_json=as_json)
+
+
+@store.command(short_help="Join a memory's entries, so that it opens quickly whatever its age.")
+@of_agent
+@json_option
+def fold(org: str, agent: str, as_json: bool) -> None:
+    """Join the entries of an agent's journal into a base and segments, so that opening it stays quick with age.
+
+    The entries stay, and workers go on meanwhile. What is made was verified by stock git; done again, it makes only
+    what is new. A store that does not honour conditional replaces is refused.
+    """
+    whose = _agent(org, agent)
+    with _tools(as_json=as_json) as tools:
+        fault = fault_of_replaces(tools.store, lambda: secrets.token_hex(16))
+        if fault is not None:
+            raise RefusedError(f"memories in {masked(tools.store.name)} cannot be folded: {fault}")
+        done = tools.folder.fold(whose, lambda key: click.echo(plain(f"{key} made"), err=True))
+    words = (
+        f"{done.folded} of {done.entries} entries joined, {counted(len(done.made), 'object')} made "
+        f"({counted(done.bytes_written, 'byte')}), {done.removed} removed"
+    )
+    _show(whose, words, {**asdict(done), "made": list(done.made)}, as_json=as_json)
 
 
 @store.command(short_help="Write a memory to a bundle that git can clone.")

@@ -226,6 +226,14 @@ class Git:
             ) from error
         self._index(repo, pack, self.caps.bounds_for(len(pack)), "--strict")
 
+    def index_whole_pack(self, repo: Path, pack: bytes) -> None:
+        """Add a pack of our own that must be whole: every object sound, and all that it names there or here.
+
+        Raises:
+            GitError: as ``index_pack``.
+        """
+        self.run(["index-pack", "--stdin", "--strict"], repo=ObjectFolder(repo / "objects"), stdin=pack)
+
     def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> None:
         self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],

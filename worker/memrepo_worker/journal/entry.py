@@ -88,12 +88,18 @@ def encode_entry(
     """
     ledger = GitObject(Kind.BLOB, encode_lines(lines))
     ledger_sha = object_id(ledger)
-    header = dict(refs)
-    header[LEDGER_REF] = ledger_sha
+    pack = encode_pack({**objects, ledger_sha: ledger})
+    return encode_joined(prerequisites, refs, ledger_sha, pack.data)
+
+
+def encode_joined(
+    prerequisites: Iterable[str], refs: Mapping[str, str], ledger_sha: str, pack: bytes
+) -> bytes:
+    """Return the bytes of an entry, segment or base whose pack is there already; the ledger is in it."""
+    header = {**refs, LEDGER_REF: ledger_sha}
     if HEAD_BRANCH in refs:
         header["HEAD"] = refs[HEAD_BRANCH]
-    pack = encode_pack({**objects, ledger_sha: ledger})
-    return encode_bundle(prerequisites, header, pack.data)
+    return encode_bundle(prerequisites, header, pack)
 
 
 def decode_entry(seq: int, data: bytes) -> Entry:

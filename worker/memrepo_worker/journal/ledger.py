@@ -83,6 +83,23 @@ def decode_lines(data: bytes) -> tuple[LedgerLine, ...]:
     return tuple(_decoded(data))
 
 
+def lines_to_keep(lines: Iterable[LedgerLine], now_s: float, horizon_s: float) -> tuple[LedgerLine, ...]:
+    """Return the lines that some message may still ask for, in order, of each id the last.
+
+    What is older than twice the horizon goes, as where a warm repository forgets; and the newest delete stays.
+    """
+    found = tuple(lines)
+    last = {line.request_id: number for number, line in enumerate(found)}
+    newest_s = max((line.enqueued_at for line in found), default=now_s)
+    oldest_s = min(now_s, newest_s) - 2 * horizon_s
+    seal = max((number for number, line in enumerate(found) if line.verdict == DELETED), default=-1)
+    return tuple(
+        line
+        for number, line in enumerate(found)
+        if number == seal or (line.enqueued_at >= oldest_s and last[line.request_id] == number)
+    )
+
+
 def _decoded(data: bytes) -> Iterator[LedgerLine]:
     for number, line in enumerate(BytesIO(data), start=1):
         found = _LINE.match(line.decode())

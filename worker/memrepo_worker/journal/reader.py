@@ -1,7 +1,9 @@
 """Reading a journal: all of it for a cold open, or what was added since for a warm repository.
 
-A cold open takes three sequential rounds: list the bases; get the newest and list the entries after it; get those
-entries at once, or, where there are many bytes of them, as many at once as may be in memory.
+A cold open takes three sequential rounds: list bases and segments; get the newest base and list the entries after all
+that is joined; get the segments that follow on the base, and those entries, at once, or, where there are many bytes of
+them, as many at once as may be in memory. Bases and segments only save time: where one of them is lost or damaged, the
+entries that it stands for are read instead, as far as they are there.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from memrepo.limits import MIB
+from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import (
     Entry,
     JournalDamagedError,
     JournalUnreadableError,
     decode_entry,
 )
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.runs import Run
 from memrepo_worker.store.interface import NotThereError, Store
 
 _LOOKS_MAX = 3
@@ -37,13 +41,20 @@ class _MovedError(Exception):
         self.error = error
 
 
+class AcceleratorDamagedError(JournalDamagedError):
+    """A base or segment is lost or not what memrepo writes; the entries that it stands for may be there."""
+
+
 class LocalCopyStaleError(Exception):
     """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a cold open found: the newest base, and every entry after it, without a gap."""
+    """What a cold open found: the newest base, and every entry after it, without a gap.
+
+    A segment may stand among the entries, for those that it is made of; its number is that of its last.
+    """
 
     base: Entry | None
     entries: tuple[Entry, ...]
@@ -70,18 +81,30 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """An entry as it is in a listing."""
+    """An entry as it is in a listing, or the segment that ends with it: then ``joined`` says which."""
 
     seq: int
     size: int
+    joined: Run | None = None
 
 
 class FoundJournal:
-    """A journal while it is read: the newest base is there, the entries after it come as they are asked for."""
+    """A journal while it is read: the newest base is there, the entries after it come as they are asked for.
 
-    def __init__(self, base: Entry | None, seq: int, entries: Iterator[Entry], batch_bytes_max: int) -> None:
+    ``passed_over`` says why no other base than a seal's and no segment is used, where there are some.
+    """
+
+    def __init__(
+        self,
+        base: Entry | None,
+        seq: int,
+        entries: Iterator[Entry],
+        batch_bytes_max: int,
+        passed_over: Exception | None = None,
+    ) -> None:
         self.base = base
         self.seq = seq
+        self.passed_over = passed_over
         self.fault: Exception | None = None
         self._entries = entries
         self._batch_bytes_max = batch_bytes_max
@@ -137,14 +160,33 @@ class JournalReader:
             NewerJournalError: after its newest base it has what this version does not know.
             UnavailableError, RefusedError: the store cannot be read.
         """
+        try:
+            return self._looked_again(self._find, take)
+        except AcceleratorDamagedError as error:
+            return self.read_entries(take, error)
+
+    def read_entries(self, take: Callable[[FoundJournal], Result], fault: Exception) -> Result:
+        """Return what ``take`` makes of the entries alone; ``fault`` is what was wrong with what stands for them.
+
+        Below a seal that was cleaned there is nothing but its base, so that one is taken.
+
+        Raises:
+            JournalUnreadableError, UnavailableError, RefusedError: as ``read``.
+            Exception: ``fault``, where nothing stands for its entry, or not all of the entries are there.
+        """
+        return self._looked_again(lambda: self._find_entries(fault), take)
+
+    def _looked_again(
+        self, find: Callable[[], FoundJournal], take: Callable[[FoundJournal], Result]
+    ) -> Result:
         for _ in range(_LOOKS_MAX - 1):
             try:
-                return self._read_once(take)
+                return self._read_once(find, take)
             except _MovedError:
                 # A delete or a fold may have moved things between two requests.
                 continue
         try:
-            return self._read_once(take)
+            return self._read_once(find, take)
         except _MovedError as moved:
             if isinstance(moved.error, JournalUnreadableError):
                 raise moved.error from moved.error.__cause__
@@ -185,10 +227,10 @@ class JournalReader:
             return False
         return True
 
-    def _read_once(self, take: Callable[[FoundJournal], Result]) -> Result:
+    def _read_once(self, find: Callable[[], FoundJournal], take: Callable[[FoundJournal], Result]) -> Result:
         found = None
         try:
-            found = self._find()
+            found = find()
             return take(found)
         except (JournalUnreadableError, LocalCopyStaleError, NotThereError) as error:
             if found is not None and error is not found.fault:
@@ -196,36 +238,56 @@ class JournalReader:
             raise _MovedError(error) from error
 
     def _find(self) -> FoundJournal:
-        newest = self._newest_base()
-        base = self.executor.submit(self._base, newest) if newest else None
-        listed = self._listed_after(newest)
-        seq = listed[-1].seq if listed else newest
-        return FoundJournal(base.result() if base else None, seq, self._fetched(listed), self.bytes_max)
+        there = self._accelerators()
+        base = self.executor.submit(self._base, there.base) if there.base else None
+        listed = self._listed_after(there.end, in_base=not there.chain)
+        seq = listed[-1].seq if listed else there.end
+        joined = [_Listed(run.last, there.segments[run.first, run.last], run) for run in there.chain]
+        parts = self._fetched([*joined, *listed])
+        return FoundJournal(base.result() if base else None, seq, parts, self.bytes_max)
 
-    def _newest_base(self) -> int:
-        """Return the number of the newest base, 0 where there is none."""
-        listed = [item for item in self.store.list(self.layout.bases) if item.size >= CONTENT_BYTES_MIN]
-        seqs = [seq for item in listed if (seq := self.layout.base_seq(item.key)) is not None]
-        wrong = next((seq for seq in seqs if not 0 < seq <= SEQ_MAX), None)
-        if wrong is not None:
-            raise JournalDamagedError(f"no base has the number {wrong}", wrong, in_base=True)
-        return max(seqs, default=0)
+    def _find_entries(self, fault: Exception) -> FoundJournal:
+        there = self._accelerators()
+        if there.end == 0 or (isinstance(fault, JournalUnreadableError) and fault.seq > there.end):
+            raise fault
+        markers = [
+            seq
+            for item in self.store.list(self.layout.journal)
+            if not item.size and (seq := self.layout.entry_seq(item.key)) is not None
+        ]
+        cleaned = max(markers, default=0)
+        seal = next((base for base in there.bases if base > cleaned), 0) if cleaned else 0
+        listed = self._listed_after(seal, in_base=True)
+        seq = listed[-1].seq if listed else seal
+        if seq < there.end:
+            raise fault
+        base = self._base(seal) if seal else None
+        return FoundJournal(base, seq, self._fetched(listed), self.bytes_max, fault)
+
+    def _accelerators(self) -> Accelerators:
+        segments = self.executor.submit(lambda: [*self.store.list(self.layout.segments)])
+        return Accelerators.of(self.layout, [*self.store.list(self.layout.bases), *segments.result()])
 
     def _base(self, seq: int) -> Entry:
-        data = self.store.get(self.layout.base(seq)).data
-        try:
-            return decode_entry(seq, data)
-        except JournalUnreadableError as error:
-            raise error.within_base() from error
+        return self._accelerator(self.layout.base(seq), seq, in_base=True)
 
-    def _listed_after(self, base: int) -> Sequence[_Listed]:
-        """Return the entries after a base, 0 for all; the entry that the base ends with is there, too."""
-        if not base:
+    def _accelerator(self, key: str, seq: int, *, in_base: bool = False) -> Entry:
+        try:
+            return decode_entry(seq, self.store.get(key).data)
+        except (NotThereError, JournalDamagedError) as error:
+            raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
+        except JournalUnreadableError as error:
+            raise (error.within_base() if in_base else error) from error
+
+    def _listed_after(self, end: int, *, in_base: bool) -> Sequence[_Listed]:
+        """Return the entries after one with which a base or segment ends, 0 for all; that entry is there, too."""
+        if not end:
             return self._listed_from(1)
-        listed = self._listed_from(base)
-        if not listed or listed[0].seq != base:
+        listed = self._listed_from(end)
+        if not listed or listed[0].seq != end:
+            what = "base" if in_base else "a segment up to"
             raise JournalDamagedError(
-                f"base {base} stands for entries up to one that is not there", base, in_base=True
+                f"{what} {end} stands for entries up to one that is not there", end, in_base=in_base
             )
         return listed[1:]
 
@@ -248,6 +310,11 @@ class JournalReader:
         is_stray = not expected < found < expected + _GAP_MAX
         return JournalDamagedError(missing, found if is_stray else expected)
 
+    def _part(self, item: _Listed) -> Entry:
+        if item.joined is not None:
+            return self._accelerator(self.layout.segment(item.joined.first, item.joined.last), item.seq)
+        return self._entry(item.seq)
+
     def _entry(self, seq: int) -> Entry:
         data = self.store.get(self.layout.entry(seq)).data
         if not data:
@@ -264,7 +331,7 @@ class JournalReader:
                     size, future = asked.popleft()
                     on_the_way -= size
                     yield future.result()
-                asked.append((item.size, self.executor.submit(self._entry, item.seq)))
+                asked.append((item.size, self.executor.submit(self._part, item)))
                 on_the_way += item.size
             while asked:
                 yield asked.popleft()[1].result()

@@ -49,7 +49,7 @@ def require_clean(store: Store, layout: Layout, opening: Opening, executor: Exec
     """
     if opening.seq == 0:
         return
-    if opening.base is None or any(entry.refs for entry in opening.entries):
+    if opening.base is None or any(entry.refs for entry in opening.all):
         raise RepoExistsError(
             f"{layout.prefix} is being deleted: ask a worker for it once (memrepo log), then try again",
             {"prefix": layout.prefix},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,16 +12,20 @@ from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.group import Lease
-from memrepo_worker.journal.entry import NewerJournalError
+from memrepo_worker.journal.entry import JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import clean
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.state import sha256_of
+from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,18 @@ class Opener:
 
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
-        return self._journal.read(self._taken_in)
+        try:
+            return self._journal.read(self._taken_in)
+        except (JournalDamagedError, WarmRepoDamagedError) as error:
+            # What stands for entries may be what is wrong: they themselves decide.
+            return self._journal.read_entries(self._taken_in, error)
 
     def _taken_in(self, found: FoundJournal) -> WarmRepo:
         """Put what a journal holds into a new repository, as it comes."""
         if found.seq == 0:
             self._dependencies.confirm_store()  # an empty place is not an empty store
+        if found.passed_over is not None:
+            self._tell_passed_over(found.passed_over)
         repo = self._held.fresh()
         if found.base is not None:
             repo.begin_from(found.base)
@@ -148,3 +159,10 @@ class Opener:
             self.forget_old_lines(repo)
         self.forget_old_lines(repo)
         return repo
+
+    def _tell_passed_over(self, error: Exception) -> None:
+        """Say that a memory opens slowly: what is joined of it is damaged, and its entries are read instead."""
+        self._dependencies.observer.count("journal.accelerator_passed_over")
+        prefix = self._layout.prefix
+        message = f"a base or segment of {prefix} cannot be used, so its entries are read instead: {error}"
+        log(logger, logging.WARNING, "journal.accelerator_passed_over", message, {"prefix": prefix})

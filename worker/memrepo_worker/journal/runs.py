@@ -1,0 +1,85 @@
+"""Which runs of a journal's entries are joined into one object each: a pure function of how long the journal is.
+
+Runs end at fixed numbers, so that whoever folds, and whenever, makes the same ones. The smallest hold 64 entries, and
+32 of one size become one of the next (64, 2,048, 65,536, 2,097,152). So an entry is written again once for each size:
+all that is written is at most 4 times what is new, up to 2 million entries; and an opener reads at most 31 runs of a
+size and the 64 entries that are in none. The first run, which begins with the journal or its seal, is the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from memrepo_worker.journal.layout import SEQ_MAX
+
+SMALLEST = 64
+OF_A_SIZE = 32
+
+_SIZES: list[int] = [SMALLEST]
+while _SIZES[-1] * OF_A_SIZE <= SEQ_MAX:
+    _SIZES.append(_SIZES[-1] * OF_A_SIZE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Run:
+    """Entries ``first`` to ``last``. A base stands for all that came before, too: its first is 1."""
+
+    first: int
+    last: int
+    is_base: bool = False
+
+
+def runs_of(newest: int, without_refs: int = 0) -> tuple[Run, ...]:
+    """Return the runs that a journal of ``newest`` entries is folded into, in order; they follow each other.
+
+    The newest entry is in none: whoever opens the journal keeps that entry's digest, by which it knows its copy again.
+    ``without_refs`` is the last entry after which there was no repository (a seal, mostly): there nothing ends.
+    """
+    ends: list[int] = []
+    end = 0
+    for size in reversed(_SIZES):
+        while end + size < newest:
+            end += size
+            if end > without_refs:
+                ends.append(end)
+    firsts = [1, *(last + 1 for last in ends)]
+    return tuple(
+        Run(first, last, is_base=number == 0)
+        for number, (first, last) in enumerate(zip(firsts, ends, strict=False))
+    )
+
+
+def to_make(
+    newest: int, without_refs: int, base: int, segments: Iterable[tuple[int, int]]
+) -> tuple[Run, ...]:
+    """Return the runs that are not there yet, in order, where a base and these segments are.
+
+    A base beyond the first run, made by somebody who parts journals differently, is left as it is; what follows on it
+    then begins after it.
+    """
+    there = set(segments)
+    wanted = []
+    for run in runs_of(newest, without_refs):
+        if run.is_base:
+            is_there = base >= run.last
+        elif run.first <= base:
+            is_there = run.last <= base or (base + 1, run.last) in there
+        else:
+            is_there = (run.first, run.last) in there
+        if not is_there:
+            wanted.append(run if run.is_base else Run(max(run.first, base + 1), run.last))
+    return tuple(wanted)
+
+
+def follow_on(end: int, segments: Iterable[tuple[int, int]], last_max: int = SEQ_MAX) -> tuple[Run, ...]:
+    """Return the segments that follow on entry ``end`` and on each other, the longest of those that begin there."""
+    longest: dict[int, int] = {}
+    for first, last in segments:
+        if first <= last <= last_max:
+            longest[first] = max(last, longest.get(first, 0))
+    found = []
+    while end + 1 in longest:
+        found.append(Run(end + 1, longest[end + 1]))
+        end = found[-1].last
+    return tuple(found)

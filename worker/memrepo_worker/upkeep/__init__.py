@@ -1,0 +1,1 @@
+"""What keeps a memory quick with age, beside the requests: folding its journal."""

@@ -1,0 +1,165 @@
+"""Folding a journal: runs of its entries are joined into bases and segments, so that opening it stays quick with age.
+
+The entries stay. What is made stands beside them and is verified before; it may be lost, made twice, or be made by
+several at once, and nothing is lost or wrong. Killed at any moment, it leaves at most a reservation, which the next one
+takes over, and files in the scratch folder, which the next one removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+from memrepo.clock import Clock
+from memrepo.errors import RepoNotFoundError
+from memrepo.limits import HORIZON_S
+from memrepo_worker.git.command import Git
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.accelerators import Accelerators
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError, decode_entry
+from memrepo_worker.journal.fence import FreshBytes, Publication, publish
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
+from memrepo_worker.journal.ledger import lines_to_keep
+from memrepo_worker.journal.runs import Run, to_make
+from memrepo_worker.store.interface import ListedObject, NotThereError, Store
+from memrepo_worker.upkeep.joining import Joiner, KeptLines, Lines
+from memrepo_worker.upkeep.parts import Parts
+from memrepo_worker.upkeep.scratch import scratch_folder
+
+
+@dataclass(frozen=True)
+class Folding:
+    """What came of folding one agent's journal.
+
+    ``entries`` is how many it has, ``folded`` how many of them lie in a base or segment now; ``made`` names the objects
+    that were written, ``bytes_written`` says how much that was, and ``removed`` how many went that they stand for.
+    """
+
+    entries: int
+    folded: int
+    made: tuple[str, ...]
+    bytes_written: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Folds journals of one store. ``scratch`` is a folder for what it works on."""
+
+    store: Store
+    git: Git
+    executor: Executor
+    clock: Clock
+    fresh_bytes: FreshBytes
+    scratch: Path
+    horizon_s: float = HORIZON_S
+
+    def fold(self, agent: Agent, tell: Callable[[str], None] = lambda _: None) -> Folding:
+        """Make what runs of an agent's journal are not there yet, in order; done again, it makes nothing.
+
+        ``tell`` hears of each object that was made.
+
+        Raises:
+            RepoNotFoundError: there is no memory.
+            JournalDamagedError, NewerJournalError: the journal cannot be read, or does not make a whole.
+            UnavailableError, RefusedError: call again; what was made stays.
+            GitTroubleError, OSError: the machine does not do it.
+        """
+        layout = Layout.of(agent.org_id, agent.agent_id)
+        parts = Parts(self.store, layout, self.executor)
+        if not parts.newest or not parts.entry(parts.newest).refs:
+            raise RepoNotFoundError(
+                f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
+            )
+        base = parts.base()
+        wanted = to_make(parts.newest, _without_refs(parts, base), parts.there.base, parts.there.segments)
+        made: list[str] = []
+        written = 0
+        with scratch_folder(self.scratch) as folder:
+            git = replace(self.git, timeout_s=max(self.git.timeout_s, self.git.caps.cpu_s_max))
+            for run, data in self._joined(wanted, parts, base, Joiner(git, folder)):
+                key = layout.base(run.last) if run.is_base else layout.segment(run.first, run.last)
+                outcome = publish(self.store, layout, key, data, self.fresh_bytes)
+                if outcome is Publication.SUPERSEDED:
+                    break  # folded further by another, or deleted
+                if outcome is Publication.DONE:
+                    made.append(key)
+                    written += len(data)
+                    tell(key)
+        removed = self._remove_superseded(layout)
+        there = self._listed(layout)[0]
+        return Folding(parts.newest, there.end, tuple(made), written, removed)
+
+    def _joined(
+        self, wanted: Sequence[Run], parts: Parts, base: Entry | None, joiner: Joiner
+    ) -> Iterator[tuple[Run, bytes]]:
+        """Yield what stands for each run, verified on top of what it builds on."""
+        end = 0
+        for run in wanted:
+            if not run.is_base:
+                if not end and base is not None:
+                    joiner.take(base)
+                    end = base.seq
+                for part in chain.from_iterable(parts.between(end, run.first - 1)):
+                    joiner.take(part)
+            yield run, _join(run, parts, base, joiner, self._keep_lines if run.is_base else _all)
+            end = run.last
+
+    def _keep_lines(self, lines: Lines) -> Lines:
+        return lines_to_keep(lines, self.clock(), self.horizon_s)
+
+    def _remove_superseded(self, layout: Layout) -> int:
+        """Remove what newer objects stand for, reservations too; a seal's base stays, as nothing else is below it."""
+        there, listed = self._listed(layout)
+        doomed = [*there.superseded(layout, listed)]
+        for item in listed:
+            seq = layout.base_seq(item.key)
+            if seq is not None and seq < there.base and not self._is_a_seals(item.key, seq, item.size):
+                doomed.append(item.key)
+        if doomed:
+            self.store.delete(doomed)
+        return len(doomed)
+
+    def _is_a_seals(self, key: str, seq: int, size: int) -> bool:
+        """Whether a base that lies below the newest is what a delete left; in doubt it is."""
+        if size < CONTENT_BYTES_MIN:
+            return False
+        try:
+            return not decode_entry(seq, self.store.get(key).data).refs
+        except NotThereError:
+            return False
+        except JournalUnreadableError:
+            return True
+
+    def _listed(self, layout: Layout) -> tuple[Accelerators, Sequence[ListedObject]]:
+        listed = [*self.store.list(layout.bases), *self.store.list(layout.segments)]
+        return Accelerators.of(layout, listed), listed
+
+
+def _join(run: Run, parts: Parts, base: Entry | None, joiner: Joiner, keep: KeptLines) -> bytes:
+    """Return what stands for a run; what others joined is not relied on where it makes no whole."""
+    last = parts.entry(run.last)
+    begin, first = ([[base]], base.seq) if run.is_base and base is not None else ([], run.first - 1)
+    try:
+        return joiner.join(run, chain(begin, parts.between(first, run.last)), last, keep)
+    except JournalDamagedError:
+        if not parts.there.segments:
+            raise
+        return joiner.join(run, chain(begin, parts.between(first, run.last, joined=False)), last, keep)
+
+
+def _without_refs(parts: Parts, base: Entry | None) -> int:
+    """Return the last entry after which there was no repository: a seal, and what followed on it until one began."""
+    if base is not None and base.refs:
+        return 0  # before it, and so before all that is to be made
+    seq = base.seq if base is not None else 0
+    while not parts.entry(seq + 1).refs:
+        seq += 1
+    return seq
+
+
+def _all(lines: Lines) -> Lines:
+    return lines

@@ -1,0 +1,195 @@
+"""Joining a run of a journal's entries into one bundle, by stock git, and having stock git verify it.
+
+Every object of the entries is in it once, also those that no ref reaches: a later commit may have started there, and
+who knows an id can go on reading it. Only the ledgers are joined into one. Packs are taken apart and made on disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from pathlib import Path
+
+from memrepo_worker.git.command import Git, GitError, GitTroubleError, ObjectFolder
+from memrepo_worker.git.packs import join_packs
+from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
+from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
+from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
+from memrepo_worker.journal.runs import Run
+
+_DELTA_DEPTH = 20  # a chain of 100 of a large file takes long to read
+_WINDOW_MEMORY = "32m"
+
+Lines = Sequence[LedgerLine]
+KeptLines = Callable[[Lines], Lines]
+"""Says which ledger lines go into a bundle."""
+
+
+class Joiner:
+    """Joins the runs of one journal, one after the other, in a folder of its own.
+
+    What was joined before, or lies in the store joined, is kept in a repository that began empty: there each new one is
+    verified, together with what it builds on. Used by one thread.
+    """
+
+    def __init__(self, git: Git, folder: Path) -> None:
+        self._git = git
+        self._folder = folder
+        self._verified = _make_objects(folder / "verified.git")
+        self._numbers = count(1)
+        self._tips: set[str] = set()  # all that these lead to is known to be there
+
+    def take(self, part: Entry) -> None:
+        """Take in what the store has already, in its place between the runs that are joined.
+
+        Raises:
+            JournalDamagedError: git does not take it.
+        """
+        try:
+            self._git.index_pack(self._verified, part.pack)
+            self._reach(part)
+        except GitTroubleError:
+            raise
+        except GitError as error:
+            raise JournalDamagedError(
+                f"what stands for the entries up to {part.seq} is no whole: {error}", part.seq
+            ) from error
+
+    def join(self, run: Run, batches: Iterable[Sequence[Entry]], last: Entry, keep: KeptLines) -> bytes:
+        """Return the bundle that stands for a run; ``last`` is its last entry, whose header it gets.
+
+        ``batches`` are the run's entries in order, or what stands for some of them; of all their ledger lines it has
+        those that ``keep`` returns. It was verified, and what is joined next builds on it.
+
+        Raises:
+            JournalDamagedError: they do not make a whole; nothing was changed.
+            GitTroubleError: the machine does not let git do it.
+        """
+        try:
+            work = _Work(self._git, self._folder / f"work-{next(self._numbers)}.git", self._verified)
+            work.take_in(batches)
+            data = work.bundle(run, last, keep)
+            self._verify(run, data, last, work.path)
+        except GitTroubleError:
+            raise
+        except (GitError, ObjectMissingError, ValueError) as error:
+            raise JournalDamagedError(
+                f"the entries up to {run.last} do not make a whole: {error}", run.last
+            ) from error
+        shutil.rmtree(work.path, ignore_errors=True)
+        return data
+
+    def _verify(self, run: Run, data: bytes, last: Entry, folder: Path) -> None:
+        """Have stock git read it as a stranger would, into the repository that holds what it builds on."""
+        part = decode_entry(run.last, data)
+        file = folder / "joined.bundle"
+        file.write_bytes(data)
+        objects = ObjectFolder(self._verified / "objects")
+        heads = self._git.run(["bundle", "list-heads", str(file)], repo=objects).decode()
+        refs = dict(line.split(" ", 1)[::-1] for line in heads.splitlines())
+        if {name: sha for name, sha in refs.items() if name not in ("HEAD", LEDGER_REF)} != dict(last.refs):
+            raise ValueError("its refs are not those of its last entry")
+        if run.is_base and part.prerequisites:
+            raise ValueError("it needs commits that are not in it")
+        file.unlink()
+        self._git.index_whole_pack(self._verified, part.pack)
+        self._reach(part)
+
+    def _reach(self, part: Entry) -> None:
+        """Have git walk from its refs, and from what it builds on, to all that they lead to."""
+        wanted = {*part.refs.values(), part.ledger_sha, *part.prerequisites}
+        tips = "".join(f"{sha}\n" for sha in wanted) + "".join(f"^{sha}\n" for sha in self._tips)
+        self._git.run(
+            ["rev-list", "--objects", "--quiet", "--stdin"],
+            repo=ObjectFolder(self._verified / "objects"),
+            stdin=tips.encode(),
+        )
+        self._tips = set(part.refs.values())
+
+
+class _Work:
+    """One run being joined: its objects, beside those that it builds on."""
+
+    def __init__(self, git: Git, path: Path, builds_on: Path) -> None:
+        self.path = _make_objects(path)
+        (path / "objects/info/alternates").write_text(f"{(builds_on / 'objects').absolute()}\n")
+        self._git = git
+        self._place = ObjectFolder(path / "objects")
+        self._lines: list[LedgerLine] = []
+        self._ledgers: set[str] = set()
+        self._refs: set[str] = set()
+        self._needed: set[str] = set()
+
+    def take_in(self, batches: Iterable[Sequence[Entry]]) -> None:
+        """Take in the entries, some at a time."""
+        for batch in batches:
+            pack = join_packs(part.pack for part in batch)
+            if pack is not None:
+                self._git.index_pack(self.path, pack)
+            reader = Reader(PackDirectory(self.path / "objects"))
+            for part in batch:
+                self._lines += decode_lines(reader.blob(part.ledger_sha))
+                self._ledgers.add(part.ledger_sha)
+                self._refs.update(part.refs.values())
+                self._needed.update(part.prerequisites)
+
+    def bundle(self, run: Run, last: Entry, keep: KeptLines) -> bytes:
+        """Return the bundle of everything that was taken in."""
+        ids = self._ids()
+        commits = self._commits(ids)
+        outside = sorted(self._needed - ids)
+        if run.is_base and outside:
+            raise ValueError(f"{outside[0]} is needed, and is in no entry")
+        ledger = encode_lines(keep(self._lines))
+        ledger_sha = self._git.run(["hash-object", "-w", "--stdin"], repo=self._place, stdin=ledger)
+        wanted = [*self._wanted(ids, commits, outside), ledger_sha.strip()]
+        pack = self._pack(b"".join(line + b"\n" for line in wanted))
+        return encode_joined(outside, last.refs, ledger_sha.decode().strip(), pack)
+
+    def _ids(self) -> set[str]:
+        """Return the ids of all objects that were taken in."""
+        ids: set[str] = set()
+        for index in (self._place.path / "pack").glob("*.idx"):
+            listed = self._git.run(["show-index"], repo=self._place, stdin=index.read_bytes())
+            ids.update(line.split()[1].decode() for line in listed.splitlines())
+        return ids
+
+    def _commits(self, ids: set[str]) -> list[str]:
+        """Return those of them that lead to others: commits and tags."""
+        check = ["cat-file", "--batch-check=%(objecttype) %(objectname)"]
+        listed = self._git.run(check, repo=self._place, stdin="".join(f"{sha}\n" for sha in ids).encode())
+        pairs = (line.split() for line in listed.decode().splitlines())
+        return [sha for kind, sha in pairs if kind in ("commit", "tag")]
+
+    def _wanted(self, ids: set[str], commits: Sequence[str], outside: Sequence[str]) -> list[bytes]:
+        """Return what goes into the pack, in the order and with the names by which git finds what is like it.
+
+        A ledger is left out, unless somebody has put the same bytes into a file.
+        """
+        tips = "".join(f"{sha}\n" for sha in commits) + "".join(f"^{sha}\n" for sha in outside)
+        listed = self._git.run(
+            ["rev-list", "--objects", "--topo-order", "--stdin"], repo=self._place, stdin=tips.encode()
+        )
+        reached = {line[:40].decode(): line for line in listed.splitlines()}
+        left_out = self._ledgers - reached.keys() - self._refs
+        in_order = [line for sha, line in reached.items() if sha in ids]
+        return in_order + [sha.encode() for sha in sorted(ids - left_out - reached.keys())]
+
+    def _pack(self, wanted: bytes) -> bytes:
+        options = [
+            "--quiet",
+            "--no-reuse-delta",
+            f"--depth={_DELTA_DEPTH}",
+            f"--window-memory={_WINDOW_MEMORY}",
+        ]
+        where = self.path / "joined"
+        named = self._git.run(["pack-objects", *options, str(where)], repo=self._place, stdin=wanted)
+        return Path(f"{where}-{named.decode().strip()}.pack").read_bytes()
+
+
+def _make_objects(path: Path) -> Path:
+    """Make a place for objects, and return it."""
+    for folder in ("objects/pack", "objects/info"):
+        (path / folder).mkdir(mode=0o700, parents=True)
+    return path
