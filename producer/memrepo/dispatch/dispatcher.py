@@ -50,6 +50,8 @@ class QueueDispatcher:
     def after_fork(self) -> None:
         """Open connections of its own in a child: the parent's belong to threads that are not here."""
         self._lock, self._connections = threading.Lock(), None
+        for pending in list(self._jobs.values()):
+            pending.after_fork()
 
     @property
     def blocks(self) -> bool:

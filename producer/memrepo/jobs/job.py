@@ -105,7 +105,6 @@ class Job(Generic[T_co]):
         self.request_id = request_id
         self._dispatcher = dispatcher
         self._pending = pending
-        self._sent = pending.sent
 
     def __del__(self) -> None:
         """Have a failure that nobody looked at told: nobody can any more."""
@@ -222,27 +221,29 @@ class Job(Generic[T_co]):
             BrokerUnavailableError: it did not take it in time.
             MemoryRepoBusyError: the queue, shared with other agents, is too deep, or the broker's memory is full.
         """
-        if self._sent is None:
+        sent = self._pending.sent
+        if sent is None:
             return
         try:
             async with asyncio.timeout(self._sent_within_s):
-                await _until_done(self._sent)
+                await _until_done(sent)
         except TimeoutError:
             error = self._not_sent()
             raise error from error.__cause__
-        self._check_sent(self._sent)
+        self._check_sent(sent)
 
     def wait_enqueued(self) -> None:
         """Return when the broker holds the request, as ``enqueued``; for a thread that may block."""
-        if self._sent is None:
+        sent = self._pending.sent
+        if sent is None:
             return
         try:
             with suppress(CancelledError):
-                self._sent.exception(self._sent_within_s)
+                sent.exception(self._sent_within_s)
         except TimeoutError:
             error = self._not_sent()
             raise error from error.__cause__
-        self._check_sent(self._sent)
+        self._check_sent(sent)
 
     def _check_sent(self, sent: Future[None]) -> None:
         if sent.cancelled():  # somebody else waited for it, too, and gave it up
@@ -258,8 +259,8 @@ class Job(Generic[T_co]):
             if self._too_late is None
             else self._too_late()
         )
-        if self._sent is not None:
-            self._sent.cancel()
+        if self._pending.sent is not None:
+            self._pending.sent.cancel()
         self._pending.look_at()  # the caller is told now
         self._pending.fail(error, sent=False)
         self._dispatcher.forget(self._pending)

@@ -57,13 +57,26 @@ class Pending(Generic[T]):
         self._since_s = None if foreign else system_clock()
         self._words = ""
         self._in_the_way = ""
+        self._decode = decode
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of its end, and nobody who waits for it."""
         self.future: Future[T] = Future()
         self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
-        self._decode = decode
-        self._ended = False
+        self._ended = self._told = False
         self._ending = threading.Lock()
         self._fetching = threading.Lock()
         self._listeners: dict[object, Callable[[], None]] = {}
+
+    def after_fork(self) -> None:
+        """Know no more of it, in a child, than of another client's job: the threads that see to it are its parent's.
+
+        They may have been at it just then: so nothing of theirs is asked or waited for, locks least of all.
+        """
+        self.foreign, self.sent = True, None
+        if not self._told:
+            self._begin()
 
     def state(self, *, served: bool | None) -> JobState:
         """Say how far it is; ``served`` tells whether a worker serves its queue."""
@@ -125,6 +138,7 @@ class Pending(Generic[T]):
         """End it with a result that is decoded, unless it has ended."""
         if self._end("done"):
             self.future.set_result(value)
+            self._told = True
             self._tell_listeners()
 
     def fail(self, error: MemoryRepoError, status: Status = "failed", *, sent: bool = True) -> None:
@@ -132,6 +146,7 @@ class Pending(Generic[T]):
         if self._end(status, error.message):
             self._log_line = unseen.words(self, error, sent=sent)
             self.future.set_exception(error)
+            self._told = True
             self._tell_listeners()
             if self.about and status in (
                 "failed",
