@@ -10,7 +10,7 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-quick fuzz fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-quick test-root fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
@@ -67,6 +67,9 @@ test-quick: install  ## the tests that need no server, in under a minute
 fuzz: install  ## 100,000 inputs for each decoder of what others may have written (INPUTS=1000 for fewer)
 	-$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/fuzz/requirements.txt
 	$(BIN)/python -m tests.fuzz $(INPUTS)
+
+test-root: install  ## root: the tests that need it, such as of a small disk
+	$(BIN)/python -m pytest tests/root
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh

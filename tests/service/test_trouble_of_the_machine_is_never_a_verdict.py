@@ -253,6 +253,21 @@ def written_pack(folder: Path) -> Path:
     return stem.with_suffix(".pack")
 
 
+def test_an_index_that_leads_to_another_object_is_damage(tmp_path: Path) -> None:
+    other = GitObject(Kind.BLOB, b"another's")
+    pack = encode_pack({object_id(item): item for item in (ITEM, other)})
+    first, second = sorted(pack.objects, key=lambda placed: placed.sha)
+    index = encode_index(pack)
+    offsets = first.offset.to_bytes(4) + second.offset.to_bytes(4)
+    assert index.count(offsets) == 1
+    stem = tmp_path / "pack" / f"pack-{pack.checksum}"
+    stem.parent.mkdir()
+    stem.with_suffix(".pack").write_bytes(pack.data)
+    stem.with_suffix(".idx").write_bytes(index.replace(offsets, offsets[4:] + offsets[:4]))
+    with pytest.raises(ObjectMissingError, match="is damaged"):
+        PackDirectory(tmp_path).find(object_id(ITEM))
+
+
 @pytest.mark.parametrize("kind", [0, 5])
 def test_an_object_of_no_kind_is_damage(tmp_path: Path, kind: int) -> None:
     pack = written_pack(tmp_path)

@@ -87,6 +87,7 @@ class PackDirectory:
     def __init__(self, objects_path: Path, expected: Mapping[str, Sizes] | None = None) -> None:
         """``expected``: the packs that an earlier process left; None takes those that are there."""
         self._files = PackFiles(objects_path, expected)
+        self._is_looked_at = False
         # Files are closed by whoever owns the backend: standing alone it would keep every pack open for ever.
         self._owner = pygit2.Odb()
         self._backend = pygit2.OdbBackendPack(str(objects_path))
@@ -103,7 +104,14 @@ class PackDirectory:
         return None if found is None else (_kind_of(found[0], sha), int(found[1]))
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
-        """Return what libgit2 finds, or None where every pack is in order, before and after it has looked."""
+        """Return what libgit2 finds, or None where every pack is in order, before and after it has looked.
+
+        An index that is not as it was written could lead to another object, whose bytes libgit2 would give: so the
+        first look is at the indexes themselves.
+        """
+        if not self._is_looked_at:
+            self._refuse_if_damaged(sha)
+            self._is_looked_at = True
         try:
             with suppress(KeyError):
                 return look(sha)
