@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from memrepo import MemoryRepos, Settings
 from tests.support.hostile import Hostile
 from tests.support.sending import sender
 from tests.support.valkey import Valkey
+
+REST_S = 0.25
+"""Between rounds: what one of them does is measured, not how many a broker takes in."""
 
 
 @dataclass
@@ -60,6 +64,7 @@ def _harm(port: int, number: int, load: str, sign: str) -> None:
                 do()
             with Path(sign).open("a") as file:
                 file.write(f"{load}\n")
+            time.sleep(REST_S)
 
 
 if __name__ == "__main__":
