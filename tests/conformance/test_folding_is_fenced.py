@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 
 from memrepo_worker.journal.fence import Publication, publish
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.replaces import fault_of_replaces
 from tests.journal.test_a_slow_folder_brings_nothing_back import (
@@ -17,7 +19,9 @@ from tests.journal.test_a_slow_folder_brings_nothing_back import (
     deleter_who_begins_anew,
     fresh_bytes,
 )
+from tests.support.folding import fold, small_runs
 from tests.support.interleaving import run
+from tests.support.writers import AGENT, commit, create, delete, writer
 
 
 @pytest.mark.parametrize("key", [LAYOUT.base(2), LAYOUT.segment(1, 2)], ids=["base", "segment"])
@@ -46,6 +50,24 @@ def test_of_two_folders_the_second_finds_it_done(store: Store) -> None:
     outcomes = [publish(store, LAYOUT, key, content("fold"), fresh_bytes()) for _ in range(2)]
 
     assert outcomes == [Publication.DONE, Publication.THERE]
+
+
+def test_a_memory_is_folded_opened_and_deleted(store: Store, tmp_path: Path) -> None:
+    layout = Layout.of(AGENT.org_id, AGENT.agent_id)
+    with small_runs(), writer(store, tmp_path / "one") as one:
+        one.ask(create(human="likes tea"))
+        for number in range(20):
+            one.ask(commit(f"step {number}"))
+
+        folding = fold(store, tmp_path / "scratch")
+
+        with writer(store, tmp_path / "two") as two:
+            assert two.messages() == one.messages()
+            assert two.counters.snapshot()["store.get.requests"] == 1 + 1 + 1
+        one.ask(delete())
+    assert (folding.entries, folding.folded, len(folding.made)) == (21, 20, 2)
+    content = [item.key for item in store.list(layout.prefix) if item.size >= CONTENT_BYTES_MIN]
+    assert content == [layout.base(22), layout.entry(22)]
 
 
 def test_every_backend_honours_conditional_replaces(store: Store) -> None:

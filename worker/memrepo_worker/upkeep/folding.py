@@ -66,7 +66,7 @@ class Folder:
             RepoNotFoundError: there is no memory.
             JournalDamagedError, NewerJournalError: the journal cannot be read, or does not make a whole.
             UnavailableError, RefusedError: call again; what was made stays.
-            GitTroubleError, OSError: the machine does not do it.
+            GitTroubleError, GitOverBoundsError, OSError: the machine, or the bounds for git, do not let it.
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
         parts = Parts(self.store, layout, self.executor)

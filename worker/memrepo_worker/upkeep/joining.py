@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError, GitTroubleError, ObjectFolder
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
 from memrepo_worker.git.packs import join_packs
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
 from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
@@ -44,12 +44,12 @@ class Joiner:
         """Take in what the store has already, in its place between the runs that are joined.
 
         Raises:
-            JournalDamagedError: git does not take it.
+            JournalDamagedError: git does not take it; and as ``join``.
         """
         try:
             self._git.index_pack(self._verified, part.pack)
             self._reach(part)
-        except GitTroubleError:
+        except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
             raise JournalDamagedError(
@@ -64,14 +64,14 @@ class Joiner:
 
         Raises:
             JournalDamagedError: they do not make a whole; nothing was changed.
-            GitTroubleError: the machine does not let git do it.
+            GitTroubleError, GitOverBoundsError: the machine, or the bounds for git, do not let it; nothing was changed.
         """
         try:
             work = _Work(self._git, self._folder / f"work-{next(self._numbers)}.git", self._verified)
             work.take_in(batches)
             data = work.bundle(run, last, keep)
             self._verify(run, data, last, work.path)
-        except GitTroubleError:
+        except (GitTroubleError, GitOverBoundsError):
             raise
         except (GitError, ObjectMissingError, ValueError) as error:
             raise JournalDamagedError(
