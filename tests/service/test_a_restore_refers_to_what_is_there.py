@@ -7,6 +7,7 @@ from random import Random
 
 from memrepo.wire.requests.writes import DeleteBranchRequest
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.folding import fold, small_runs
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
 from tests.support.writers import restore as restoring
@@ -77,3 +78,24 @@ def test_a_memory_begun_again_refers_to_nothing_from_before(
     one.ask(restoring("main~1"))
     with writer(store, tmp_path / "cold") as cold:
         assert cold.texts() == {"second": "2"}
+
+
+def test_a_folded_journal_has_what_a_restore_refers_to(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    one.ask(create(first="1"))
+    aside = one.ask(commit("aside", {"large": LARGE}, branch="side")).sha
+    one.ask(DELETE_SIDE)
+    for number in range(9):  # a run that is joined ends between what is referred to and what refers to it
+        one.ask(commit(f"step {number}", {"first": str(number)}))
+    one.ask(restoring(aside, ["large"]))
+    for number in range(9):
+        one.ask(commit(f"then {number}", {"first": str(number)}))
+
+    with small_runs():
+        fold(store, tmp_path / "scratch")
+        with writer(store, tmp_path / "cold") as cold:
+            assert cold.texts() == {"first": "8", "large": LARGE}
+    assert [line.key for line in store.list(f"{FOLDER}/base/")] != []
+    restored = restore(tmp_path / "store" / FOLDER, tmp_path / "restored.git")
+    assert git(restored, "cat-file", "blob", "main:large").decode() == LARGE
