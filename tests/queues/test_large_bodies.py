@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
-from memrepo.limits import MIB, Limits
+from memrepo.limits import KIB, MIB, Limits
 from memrepo.models import MemoryFile, Snapshot
-from memrepo.wire.keys import PAYLOADS_BYTES_KEY, payload_key
+from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.operations import GET_FILES, request_to_payload
 from memrepo.wire.payload import CHUNK_BYTES_MAX, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
@@ -24,7 +24,8 @@ from memrepo.wire.payload_store import (
 )
 from memrepo.wire.requests.base import HEAD_FIELDS
 from memrepo.wire.requests.writes import CommitRequest
-from memrepo_worker.group import Success
+from memrepo_worker.group import Agent, Success
+from memrepo_worker.observe import Counters
 from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
@@ -245,16 +246,105 @@ def test_a_body_that_is_no_body_holds_nothing_up(send: Sender, broker: Valkey, e
 
 class Named(NamedTuple):
     id: str
+    agent: Agent = Agent("acme", "a")
     claim: None = None
+
+
+def payloads(
+    client: redis.Redis,
+    bytes_max: int = 64 * MIB,
+    agent_bytes_max: int = 64 * MIB,
+    counters: Counters | None = None,
+) -> Payloads:
+    return Payloads(
+        client,
+        client,
+        lambda step, args, _: step(*args),
+        Limits(),
+        counters or Counters(),
+        bytes_max=bytes_max,
+        result_kept_s=60,
+        agent_results_bytes_max=agent_bytes_max,
+    )
+
+
+def told_of(bodies: Payloads, agent_id: str, number: int, size: int = 60 * KIB) -> object:
+    """Read that many bytes for an agent; return what the record says."""
+    read = Named(f"{agent_id}-{number}", Agent("acme", agent_id))
+    return bodies.encode_result(read, GET_FILES, Success(snapshot(Random(number).randbytes(size))))
+
+
+def forget_what_is_counted(broker: Valkey) -> None:
+    with broker.client() as client:
+        client.delete(PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY)
+
+
+def is_apart(told: object) -> bool:
+    return isinstance(told, dict) and set(told) == {"body"}
+
+
+def test_what_one_agent_reads_and_does_not_fetch_is_bounded_and_harms_no_other(
+    broker: Valkey, chunks: PayloadStore
+) -> None:
+    counters = Counters()
+    bodies = payloads(broker.raw_client(), agent_bytes_max=256 * KIB, counters=counters)
+
+    hostile = [told_of(bodies, "hostile", number) for number in range(1000)]
+
+    kept = [told for told in hostile if is_apart(told)]
+    refused = [told for told in hostile if isinstance(told, MemoryRepoBusyError)]
+    assert len(kept) == 4
+    assert len(refused) == 996
+    assert "agent_results_bytes_max" in refused[0].message
+    assert counters.snapshot()["bounds.agent_results_bytes"] == 996
+    assert int(counted(broker)["agent:acme/hostile"]) < 256 * KIB
+    assert is_apart(told_of(bodies, "healthy", 1))
+
+    chunks.remove([result_payload(f"hostile-{number}") for number in range(4)])
+    assert is_apart(told_of(bodies, "hostile", 1001))
+
+
+def test_a_small_result_stays_in_its_record_and_a_larger_read_lies_beside_it(broker: Valkey) -> None:
+    bodies = payloads(broker.raw_client())
+
+    assert not is_apart(told_of(bodies, "small", 1, size=2 * KIB))
+    assert is_apart(told_of(bodies, "large", 1, size=10 * KIB))
+    with broker.client() as client:
+        assert 0 < client.ttl(payload_key(result_payload("large-1"))) <= 60
+
+
+def test_where_others_have_filled_the_broker_a_read_that_fits_its_record_is_told_there(
+    broker: Valkey,
+) -> None:
+    forget_what_is_counted(broker)
+    bodies = payloads(broker.raw_client(), bytes_max=100 * KIB)
+    assert is_apart(told_of(bodies, "others", 1, size=90 * KIB))
+
+    told = told_of(bodies, "healthy", 1, size=30 * KIB)
+
+    assert isinstance(told, dict)
+    assert not is_apart(told)
+
+
+def test_nothing_is_counted_any_more_once_all_is_fetched_and_gone(
+    broker: Valkey, chunks: PayloadStore
+) -> None:
+    forget_what_is_counted(broker)
+    bodies = payloads(broker.raw_client())
+    told_of(bodies, "one", 1)
+    told_of(bodies, "one", 1)
+    told_of(bodies, "one", 2)
+
+    chunks.remove([result_payload("one-1"), result_payload("one-2")])
+
+    assert counted(broker) == {"total": "0"}
 
 
 def test_a_result_that_an_earlier_owner_left_is_not_mixed_with_ones_own(
     broker: Valkey, chunks: PayloadStore
 ) -> None:
     client = broker.raw_client()
-    bodies = Payloads(
-        client, client, lambda step, args, _: step(*args), Limits(), bytes_max=64 * MIB, result_kept_s=60
-    )
+    bodies = payloads(client)
     encode_result = [
         bodies.encode_result(Named("a-job"), GET_FILES, Success(snapshot(Random(seed).randbytes(size))))
         for seed, size in ((1, 3 * MIB), (2, 2 * MIB))

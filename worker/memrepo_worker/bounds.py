@@ -19,6 +19,7 @@ TURN_TIME = "bounds.turn_time"
 TURN_RESULTS_BYTES = "bounds.turn_results_bytes"
 WALK_ENTRIES = "bounds.walk_entries"
 COLD_OPEN_BYTES = "bounds.cold_open_bytes"
+AGENT_RESULTS_BYTES = "bounds.agent_results_bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Bounds:
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
     ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
+    ``agent_results_bytes_max``: how much the results of one agent may take in Redis besides their records.
     """
 
     turn_time_s: float = 2.0
@@ -41,3 +43,4 @@ class Bounds:
     walk_entries_max: int = 500_000
     hanging_turns_max: int = 48
     cold_open_bytes_max: int = 16 * MIB
+    agent_results_bytes_max: int = 256 * MIB

@@ -52,6 +52,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "walk_entries_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
     "cold_open_bytes_max": (1, MANY),
+    "agent_results_bytes_max": (1, MANY),
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
     "foreign_unpacked_bytes_max": (MIB, MANY),
@@ -95,6 +96,7 @@ class WorkerSettings:
     walk_entries_max: int = Bounds().walk_entries_max
     hanging_turns_max: int = Bounds().hanging_turns_max
     cold_open_bytes_max: int = Bounds().cold_open_bytes_max
+    agent_results_bytes_max: int = Bounds().agent_results_bytes_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
@@ -163,6 +165,7 @@ class WorkerSettings:
             walk_entries_max=self.walk_entries_max,
             hanging_turns_max=self.hanging_turns_max,
             cold_open_bytes_max=self.cold_open_bytes_max,
+            agent_results_bytes_max=self.agent_results_bytes_max,
         )
 
     @property

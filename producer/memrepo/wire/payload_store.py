@@ -6,7 +6,7 @@ A name is ``request:TASK-ID`` or ``result:TASK-ID``. The same payload put twice 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.json_text import VALUES_MAX
@@ -28,6 +28,9 @@ _FORGET = lua(__package__, "payload_forget")
 
 _PUT = Script(_FORGET + lua(__package__, "payload_put"))
 
+_TAKEN, _NO_SHARE = -1, -2
+"""What ``_PUT`` answers, besides how many bytes are taken where there is no room."""
+
 _GET = Script(lua(__package__, "payload_get"))
 
 _KEEP = Script(_FORGET + lua(__package__, "payload_keep"))
@@ -47,6 +50,20 @@ def result_payload(task_id: str) -> str:
     return f"result:{task_id}"
 
 
+class ShareFullError(Exception):
+    """The payloads of one agent take all that they may."""
+
+
+class Share(NamedTuple):
+    """Whose payload it is, and how many bytes all of theirs on the server may take."""
+
+    owner: str
+    bytes_max: int
+
+
+_NOBODYS = Share("", 0)
+
+
 class PayloadStore:
     """The payloads on one server. Every method may raise ``redis.RedisError``; doing it again is safe."""
 
@@ -60,7 +77,14 @@ class PayloadStore:
         self._client = client
 
     def put(
-        self, name: str, payload: Payload, keep_s: int, *, compress: bool = True, anew: bool = False
+        self,
+        name: str,
+        payload: Payload,
+        keep_s: int,
+        *,
+        compress: bool = True,
+        anew: bool = False,
+        share: Share = _NOBODYS,
     ) -> PayloadClaim:
         """Store a payload, and return how to claim it.
 
@@ -68,15 +92,18 @@ class PayloadStore:
 
         Raises:
             MemoryRepoBusyError: there is no room; nothing of it is left.
+            ShareFullError: there is none for its owner; likewise.
         """
         count = 0
         keys = (PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key(name))
         for chunk in encode(payload, compress=compress):
-            args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0))
+            args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0), *share)
             taken = int(_PUT.run(self._client, keys, args))
-            if taken >= 0:
+            if taken != _TAKEN:
                 self.remove([name])
-                raise _no_room(taken, self._bytes_max)
+                raise (
+                    ShareFullError(share.owner) if taken == _NO_SHARE else _no_room(taken, self._bytes_max)
+                )
             count += 1
         return PayloadClaim(chunks=count, size_bytes=payload.size_bytes)
 

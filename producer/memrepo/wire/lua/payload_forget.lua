@@ -1,7 +1,12 @@
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local function forget(name)
-    redis.call('HINCRBY', KEYS[1], 'total', -(redis.call('HGET', KEYS[1], name) or 0))
-    redis.call('HDEL', KEYS[1], name)
+    local size = tonumber(redis.call('HGET', KEYS[1], name) or '0')
+    redis.call('HINCRBY', KEYS[1], 'total', -size)
+    local share = redis.call('HGET', KEYS[1], 'share:' .. name)
+    if share and redis.call('HINCRBY', KEYS[1], share, -size) <= 0 then
+        redis.call('HDEL', KEYS[1], share)
+    end
+    redis.call('HDEL', KEYS[1], name, 'share:' .. name)
     redis.call('ZREM', KEYS[2], name)
 end

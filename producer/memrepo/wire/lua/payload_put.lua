@@ -1,6 +1,6 @@
--- KEYS: bytes, until, payload. ARGV: name, number, chunk, bytes that all payloads may take, seconds to keep, and 1 if
--- what there is of the payload has to go first.
--- Returns -1, or how many bytes are taken where there is no room.
+-- KEYS: bytes, until, payload. ARGV: name, number, chunk, bytes that all payloads may take, seconds to keep, 1 if what
+-- there is of the payload has to go first; then whose it is ('' = nobody's), and bytes that all of theirs may take.
+-- Returns -1; -2 where they have no room left; or how many bytes are taken where nobody has.
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], '-inf', now_ms, 'BYSCORE')) do
     forget(name)
 end
@@ -9,9 +9,17 @@ if ARGV[6] == '1' then
     forget(ARGV[1])
 end
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 0 then
+    local share = 'agent:' .. ARGV[7]
+    if ARGV[7] ~= '' and tonumber(redis.call('HGET', KEYS[1], share) or '0') + #ARGV[3] > tonumber(ARGV[8]) then
+        return -2
+    end
     local total = tonumber(redis.call('HGET', KEYS[1], 'total') or '0')
     if total + #ARGV[3] > tonumber(ARGV[4]) then
         return total
+    end
+    if ARGV[7] ~= '' then
+        redis.call('HSET', KEYS[1], 'share:' .. ARGV[1], share)
+        redis.call('HINCRBY', KEYS[1], share, #ARGV[3])
     end
     redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
     redis.call('HINCRBY', KEYS[1], ARGV[1], #ARGV[3])

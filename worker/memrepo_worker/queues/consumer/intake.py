@@ -55,8 +55,10 @@ class Intake(bootsteps.StartStopStep):
             backend.client,
             backend.until_done,
             settings.limits,
+            counters,
             bytes_max=settings.bodies_bytes_max,
             result_kept_s=settings.result_body_expires_s,
+            agent_results_bytes_max=settings.bounds.agent_results_bytes_max,
         )
         self.responder = Responder(
             backend,

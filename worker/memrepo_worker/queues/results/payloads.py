@@ -10,16 +10,21 @@ from pydantic import JsonValue
 from redis import Redis
 
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
-from memrepo.limits import MIB, Limits
+from memrepo.limits import KIB, MIB, Limits
 from memrepo.redis.trouble import Role
 from memrepo.wire.operations import Operation
 from memrepo.wire.payload import LARGE_BYTES, BrokenPayloadError, Payload, PayloadClaim
-from memrepo.wire.payload_store import PayloadStore, request_payload, result_payload
+from memrepo.wire.payload_store import PayloadStore, Share, ShareFullError, request_payload, result_payload
 from memrepo.wire.record import claiming
-from memrepo_worker.group import Outcome, Success
+from memrepo_worker.bounds import AGENT_RESULTS_BYTES
+from memrepo_worker.group import Agent, Outcome, Success
+from memrepo_worker.observe import Observer
 
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
+
+READ_APART_FROM_BYTES = 8 * KIB
+"""A larger result of a read is not in its record, which is kept for an hour: it is counted, and goes soon."""
 
 EncodedResult = JsonValue | MemoryRepoError
 """What a record says of an outcome."""
@@ -39,6 +44,11 @@ class MayHavePayload(Protocol):
     @property
     def claim(self) -> PayloadClaim | None:
         """How to get the payload, if there is one."""
+        ...
+
+    @property
+    def agent(self) -> Agent | None:
+        """Whose memory it is about, once that is known."""
         ...
 
 
@@ -61,15 +71,19 @@ class Payloads:
         results: Redis,
         until_done: UntilDone,
         limits: Limits,
+        observer: Observer,
         *,
         bytes_max: int,
         result_kept_s: int,
+        agent_results_bytes_max: int,
     ) -> None:
-        """``bytes_max`` is what all payloads on one server may take."""
+        """``bytes_max`` is what all payloads on one server may take, ``agent_…`` what one agent's results may."""
+        self._agent_results_bytes_max = agent_results_bytes_max
         self._requests = PayloadStore(broker, bytes_max, values_max(limits))
         self._results = PayloadStore(results, bytes_max)
         self._until_done = until_done
         self._limits = limits
+        self._observer = observer
         self._result_kept_s = result_kept_s
 
     def fetch(self, job: MayHavePayload) -> Payload:
@@ -112,7 +126,8 @@ class Payloads:
         if isinstance(outcome, MemoryRepoError):
             return outcome
         payload = operation.result_to_payload(outcome.value)
-        if payload.size_bytes <= LARGE_BYTES:
+        apart_from = LARGE_BYTES if operation.request.MUTATES else READ_APART_FROM_BYTES
+        if payload.size_bytes <= apart_from:
             return operation.result_to_json(outcome.value)
         if payload.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
@@ -121,13 +136,33 @@ class Payloads:
     def _put_apart(
         self, job: MayHavePayload, operation: Operation[Any, Any], outcome: Success, payload: Payload
     ) -> EncodedResult:
-        put = partial(self._results.put, compress=payload.size_bytes > COMPRESSED_FROM_BYTES, anew=True)
+        put = partial(
+            self._results.put,
+            compress=payload.size_bytes > COMPRESSED_FROM_BYTES,
+            anew=True,
+            share=Share(str(job.agent or ""), self._agent_results_bytes_max),
+        )
         try:
             kept = (result_payload(job.id), payload, self._result_kept_s)
             claim = self._until_done(put, kept, "result store")
+        except ShareFullError:
+            self._observer.count(AGENT_RESULTS_BYTES)
+            if operation.request.MUTATES:
+                return operation.result_to_json(outcome.value)
+            return _too_many(self._agent_results_bytes_max)
         except MemoryRepoBusyError as error:
-            return operation.result_to_json(outcome.value) if operation.request.MUTATES else error
+            # Others have filled it: what may travel in the record does, so that they harm none that reads little.
+            small = payload.size_bytes <= LARGE_BYTES
+            return operation.result_to_json(outcome.value) if small or operation.request.MUTATES else error
         return claiming(claim)
+
+
+def _too_many(bytes_max: int) -> MemoryRepoError:
+    return MemoryRepoBusyError(
+        f"the results of this agent that were fetched lately, or never, take agent_results_bytes_max ({bytes_max} "
+        "bytes): fetch what you ask for, wait a minute, then send again",
+        {"agent_results_bytes_max": bytes_max},
+    )
 
 
 def _too_large(limits: Limits) -> MemoryRepoError:
