@@ -71,7 +71,7 @@ def test_what_was_exported_is_imported_with_equal_shas(
     bundle = tmp_path / "memory.bundle"
     transfer.export(AGENT, bundle)
 
-    assert transfer.import_(OTHER, bundle) == 3
+    assert transfer.import_(OTHER, bundle, trust_claims=True) == 3
 
     with writer(store, tmp_path / "other-cache") as one:
         before = memory.ask(files())
@@ -99,7 +99,7 @@ def test_a_deleted_memory_can_be_begun_anew_from_a_bundle(
     with pytest.raises(RepoNotFoundError):
         transfer.export(AGENT, bundle.with_name("none.bundle"))
 
-    transfer.import_(AGENT, bundle)
+    transfer.import_(AGENT, bundle, trust_claims=True)
 
     memory.new_lease()
     assert memory.messages() == ["Initial commit", "second"]

@@ -285,3 +285,22 @@ def test_a_name_is_asked_about_once_in_however_many_commits_it_is(
     Adopter(store, stock_git(), executor, lambda: NOW_S).adopt(AGENT)
 
     assert asked == {"kept.md": 1, "in": 1, "in/it.md": 1}
+
+
+def test_a_restore_leaves_what_was_a_link_as_it_is_and_says_so(
+    store: MemoryStore, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    before: Files = {"link.md": (LINK, b"a.md"), "folder": (LINK, b"."), "a.md": b"old"}
+    now: Files = {"link.md": b"a file now", "folder/b.md": b"b", "a.md": b"new"}
+    leave_behind(store, origin(tmp_path / "origin.git", before, now))
+    Adopter(store, stock_git(), executor, lambda: NOW_S, EVERY).adopt(AGENT)
+
+    with writer(store, tmp_path / "cache") as one:
+        done = one.ask(restore("HEAD~1"))
+        assert one.texts() == {"link.md": "a file now", "folder/b.md": "b", "a.md": "old"}
+        assert done.message == (
+            "Restore HEAD~1\n\nLeft as it is, as links and submodules are not kept:\n- 'folder'\n- 'link.md'"
+        )
+        with pytest.raises(InvalidRequestError, match=r"(?s)has nothing to restore.*'link.md'"):
+            one.ask(restore("HEAD~2", ["link.md"]))
+        assert one.texts()["link.md"] == "a file now"

@@ -208,13 +208,21 @@ def export(org: str, agent: str, file: Path, as_json: bool) -> None:
 @store.command("import", short_help="Begin a memory from a bundle made by git.")
 @of_agent
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--allow-over-limits", is_flag=True, help="Take files, messages and paths over the limits; list them."
+)
+@click.option("--trust-claims", is_flag=True, help="Believe commits that say that memrepo made them.")
 @json_option
-def import_(org: str, agent: str, file: Path, as_json: bool) -> None:
+def import_(
+    org: str, agent: str, file: Path, allow_over_limits: bool, trust_claims: bool, as_json: bool
+) -> None:
     """Begin an agent's memory from FILE, a bundle made with `git bundle create FILE --all`; it is checked first."""
     whose = _agent(org, agent)
     with _tools(as_json=as_json) as tools:
         refused: list[RefusedNames] = []
-        commits = tools.transfer.import_(whose, file, refused.extend)
+        commits = tools.transfer.import_(
+            whose, file, refused.extend, allow_over_limits=allow_over_limits, trust_claims=trust_claims
+        )
     values = {"commits": commits, "refused_names": [asdict(names) for names in refused]}
     _show(whose, f"{counted(commits, 'commit')} imported{_refused_lines(refused)}", values, as_json=as_json)
 

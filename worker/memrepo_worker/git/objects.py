@@ -170,6 +170,11 @@ class Ident:
 _DATE = re.compile(r"> (?P<timestamp>-?\d{1,18}) (?P<zone>[+-]\d+)")
 
 
+COMMITTER_NAME = "memrepo"
+COMMITTER_EMAIL = "memrepo@localhost"
+"""Who commits what is made here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """A commit's parts. ``message`` is everything after the headers, as it is."""

@@ -130,7 +130,12 @@ class Adopter:
                 data = entry_of(git, repo, refs, self._line(seq))
             except GitError as error:
                 raise LegacyLayoutError(f"{agent} cannot be adopted: {error}") from error
-        refused = (*settled.refused, *contents.refused, *contents.refused_elsewhere)
+        refused = (
+            *settled.refused,
+            *contents.refused,
+            *contents.over_limits,
+            *contents.refused_elsewhere,
+        )
         return data, Adoption(agent, commits, len(refs), bytes_read, settled.recovered, refused_names=refused)
 
     def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:

@@ -12,9 +12,12 @@ from pathlib import Path
 from memrepo.limits import Limits
 from memrepo.validation.names import SAME_NAME, find_twin
 from memrepo.validation.values import fault_of_path
-from memrepo_worker.git.batch import read_objects, sizes_of
+from memrepo_worker.git.batch import Run, read_objects, sizes_of
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.objects import TreeEntry, decode_tree, printable
+from memrepo_worker.migration.weights import Weights, long_messages
+
+_OVER = "is over "  # as ``fault_of_path`` says of a limit
 
 EVERYWHERE = "MEMREPO_PORTABLE_NAMES=everywhere"
 
@@ -37,10 +40,12 @@ class RefusedNames:
 class Contents:
     """What was found. ``refused`` by the setting that holds here, ``refused_elsewhere`` only by the stricter one.
 
-    ``no_file`` is the path of something that is no regular file.
+    ``over_limits`` is what is only larger than a commit could make it. ``no_file`` is the path of something that is no
+    regular file.
     """
 
     refused: tuple[RefusedNames, ...]
+    over_limits: tuple[RefusedNames, ...]
     refused_elsewhere: tuple[RefusedNames, ...]
     no_file: str | None
 
@@ -64,8 +69,8 @@ def require_unpacked(git: Git, repo: Path) -> None:
         )
 
 
-def trees_of(git: Git, repo: Path) -> Iterator[tuple[str, Mapping[str, TreeEntry]]]:
-    """Yield every tree of the history of all refs once, with the path at which it was met first (ending in a slash).
+def trees_of(git: Git, repo: Path) -> Iterator[tuple[str, str, Mapping[str, TreeEntry]]]:
+    """Yield every tree of the history of all refs once: its id, the path at which it was met first, and its entries.
 
     Raises:
         GitError: one is not there.
@@ -84,7 +89,7 @@ def trees_of(git: Git, repo: Path) -> Iterator[tuple[str, Mapping[str, TreeEntry
         below: dict[str, str] = {}
         for sha, data in read_objects(run, sizes, "tree"):
             entries = decode_tree(data)
-            yield level[sha], entries
+            yield sha, level[sha], entries
             for name, entry in entries.items():
                 if entry.is_tree and entry.sha not in seen:
                     below.setdefault(entry.sha, f"{level[sha]}{name}/")
@@ -125,16 +130,53 @@ def look_at(git: Git, repo: Path, limits: Limits) -> Contents:
     """Hold everything that the refs of a repository lead to against the rules.
 
     Raises:
+        GitOverBoundsError: a commit stands for more files than any worker looks at.
         GitError: a tree is not there.
     """
-    faults = _Faults(limits)
+
+    def run(arguments: Sequence[str], stdin: bytes) -> bytes:
+        return git.run(arguments, repo=repo, stdin=stdin)
+
+    faults, weights = _Faults(limits), Weights(run, limits)
     no_file = None
-    for prefix, entries in trees_of(git, repo):
+    for sha, prefix, entries in trees_of(git, repo):
         faults.look_at(prefix, entries)
+        weights.look_at(sha, prefix, entries)
         others = [name for name, entry in entries.items() if not entry.is_tree and not entry.is_file]
         no_file = no_file or (prefix + others[0] if others else None)
+    weights.require_walkable(run(["log", "--all", "--format=%T"], b"").decode().split())
     ours_by = f"MEMREPO_PORTABLE_NAMES={limits.portable_names}"
-    return Contents(_summed(ours_by, faults.here), _summed(EVERYWHERE, faults.elsewhere), no_file)
+    over = {reason: faults.here.pop(reason) for reason in list(faults.here) if reason.startswith(_OVER)}
+    return Contents(
+        _summed(ours_by, faults.here),
+        (*_summed(ours_by, over), *_over_limits(run, limits, weights)),
+        _summed(EVERYWHERE, faults.elsewhere),
+        no_file,
+    )
+
+
+def _over_limits(run: Run, limits: Limits, weights: Weights) -> Iterator[RefusedNames]:
+    """Yield what is larger than a commit could make it, or than a read of all files could give."""
+    tips = (
+        line.split()
+        for line in run(["log", "--no-walk", "--all", "--format=%H %T"], b"").decode().splitlines()
+    )
+    large_tips = [sha for sha, tree in tips if weights.file_bytes(tree) > limits.request_bytes_max]
+    for setting, found, reason in (
+        (f"MEMREPO_FILE_BYTES_MAX={limits.file_bytes_max}", weights.large_files, "is a larger file"),
+        (
+            f"MEMREPO_REQUEST_BYTES_MAX={limits.request_bytes_max}",
+            large_tips,
+            "is a commit whose files are larger together, so that get_files is told to ask for fewer",
+        ),
+        (
+            f"MEMREPO_MESSAGE_BYTES_MAX={limits.message_bytes_max}",
+            set(long_messages(run, limits)),
+            "has a longer message",
+        ),
+    ):
+        if found:
+            yield RefusedNames(setting, reason, len(found), printable(min(found)))
 
 
 def _summed(rule: str, found: Mapping[str, set[str]]) -> tuple[RefusedNames, ...]:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from memrepo.errors import RepoExistsError
 from memrepo_worker.git.bundles import encode_bundle
-from memrepo_worker.git.command import Git, GitOverBoundsError
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.journal.entry import HEAD_BRANCH, LEDGER_REF
@@ -18,6 +18,8 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 from memrepo_worker.journal.reader import Opening
 from memrepo_worker.journal.seal import clean
+from memrepo_worker.repos.trust import WarmRepoDamagedError
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
 
 
@@ -39,6 +41,26 @@ def restored(git: Git, opening: Opening) -> Iterator[Path]:
         git.index_pack(repo, pack)
         set_refs(git, repo, opening.refs)
         yield repo
+
+
+@contextmanager
+def opened(git: Git, opening: Opening) -> Iterator[Path]:
+    """Yield a repository with everything that a journal holds, opened as workers open it.
+
+    Raises:
+        JournalDamagedError: no worker could.
+        GitError: git finds fault with an entry's objects.
+    """
+    with scratch_repository(git) as path:
+        repo = WarmRepo.empty(path.with_name("opened.git"), git)
+        try:
+            if opening.base is not None:
+                repo.begin_from(opening.base)
+            repo.absorb(opening.entries)
+        except WarmRepoDamagedError as error:
+            raise GitError(f"an entry's objects are damaged: {error}") from error
+        repo.save()
+        yield repo.path
 
 
 def require_clean(store: Store, layout: Layout, opening: Opening, executor: Executor) -> None:

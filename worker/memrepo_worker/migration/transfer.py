@@ -13,17 +13,18 @@ from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundErr
 from memrepo.limits import Limits
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.git.objects import NULL_SHA, printable
+from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME, NULL_SHA, printable
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.reader import JournalReader
+from memrepo_worker.journal.reader import JournalReader, Opening
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.migration.contents import Contents, RefusedNames, look_at
 from memrepo_worker.migration.pack_repository import (
     entry_of,
+    opened,
     require_clean,
     restored,
     scratch_repository,
@@ -59,33 +60,44 @@ class Transfer:
         return file.stat().st_size
 
     def verify(self, agent: Agent) -> int:
-        """Read an agent's whole journal and have stock git check it; return the number of its commits.
+        """Open an agent's journal as a worker does, and have stock git check it; return the number of its commits.
 
         Raises:
             RepoNotFoundError: there is none.
             JournalDamagedError, GitError: something is wrong; the message says what.
         """
-        with self._restored(agent) as repo:
+        with opened(self.git, self._opening(agent)) as repo:
             verify(self.git, repo)
             return int(self.git.run(["rev-list", "--count", "--all"], repo=repo))
 
     @contextmanager
     def _restored(self, agent: Agent) -> Iterator[Path]:
         """Yield a repository with everything that the journal holds."""
+        with restored(self.git, self._opening(agent)) as repo:
+            yield repo
+
+    def _opening(self, agent: Agent) -> Opening:
         opening = self._journal(agent).open()
         if not opening.refs:
             raise RepoNotFoundError(
                 f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
             )
-        with restored(self.git, opening) as repo:
-            yield repo
+        return opening
 
     def import_(
-        self, agent: Agent, file: Path, tell: Callable[[Sequence[RefusedNames]], None] = lambda _: None
+        self,
+        agent: Agent,
+        file: Path,
+        tell: Callable[[Sequence[RefusedNames]], None] = lambda _: None,
+        *,
+        allow_over_limits: bool = False,
+        trust_claims: bool = False,
     ) -> int:
         """Begin an agent's memory from a bundle, which need not be trusted; return the number of its commits.
 
-        ``tell`` hears of the names that were taken, and that a stricter setting would refuse.
+        ``tell`` hears of what was taken over a limit, where that is allowed, and of names that a stricter setting would
+        refuse. ``trust_claims`` takes commits that say to be memrepo's own: their request ids and kinds of author are
+        believed like those of commits that were made here.
 
         Raises:
             RepoExistsError: the agent has a memory already.
@@ -97,14 +109,16 @@ class Transfer:
         if opening.refs or journal.has_legacy_layout():
             raise RepoExistsError(f"{agent} has a memory already", {"agent_id": agent.agent_id})
         require_clean(self.store, self._layout(agent), opening, self.executor)
-        git = self.git.for_foreign(file.stat().st_size)
+        git = self.git.for_foreign(_size_of(file, self.git))
         with scratch_repository(git) as repo:
             try:
                 refs = self._unpack(repo, file)
                 verify(git, repo)
                 commits = git.run(["rev-list", "--all"], repo=repo).decode().split()
                 contents = look_at(git, repo, self.limits)
-                _require_names(contents)
+                _require_names(contents, allow_over_limits=allow_over_limits)
+                if not trust_claims:
+                    _refuse_claims(git, repo)
                 data = entry_of(git, repo, refs, self._line(opening.seq))
             except (GitError, NotABundleError, ValueError) as error:
                 raise InvalidRequestError.of(
@@ -114,7 +128,7 @@ class Transfer:
             raise RepoExistsError(
                 f"{agent} was begun by somebody else meanwhile", {"agent_id": agent.agent_id}
             )
-        tell(contents.refused_elsewhere)
+        tell((*contents.over_limits, *contents.refused_elsewhere))
         return len(commits)
 
     def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
@@ -152,8 +166,35 @@ def _check_names(refs: Mapping[str, str]) -> None:
             raise InvalidRequestError.of("file", f"holds {printable(name)!r}, which {fault}")
 
 
-def _require_names(contents: Contents) -> None:
+def _size_of(file: Path, git: Git) -> int:
+    """Return how large a bundle is, which is then read whole."""
+    size, most = file.stat().st_size, git.caps.unpacked_bytes_max
+    if size > most:
+        raise InvalidRequestError.of(
+            "file", f"is {size} bytes, over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX ({most})"
+        )
+    return size
+
+
+def _require_names(contents: Contents, *, allow_over_limits: bool) -> None:
     for found in contents.refused:
         raise InvalidRequestError.of("file", f"holds {found}", path=found.first)
+    if contents.over_limits and not allow_over_limits:
+        every = "; ".join(map(str, contents.over_limits))
+        raise InvalidRequestError.of("file", f"holds {every}: --allow-over-limits takes all of it")
     if contents.no_file is not None:
         raise ValueError(f"{contents.no_file!r} is a link or a submodule, which memrepo does not keep")
+
+
+def _refuse_claims(git: Git, repo: Path) -> None:
+    """Refuse commits that say that memrepo made them: which request, and what kind of author."""
+    listed = git.run(["log", "--all", "--format=%cn%x00%ce", "--grep=^Request-Id: "], repo=repo).decode(
+        errors="replace"
+    )
+    claims = sum(line == f"{COMMITTER_NAME}\0{COMMITTER_EMAIL}" for line in listed.split("\n"))
+    if claims:
+        raise InvalidRequestError.of(
+            "file",
+            f"holds {claims} commits that say that memrepo made them, by which request and for what kind of author: "
+            "if whoever made the bundle may say that, --trust-claims takes it",
+        )

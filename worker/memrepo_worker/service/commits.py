@@ -11,13 +11,10 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from memrepo.models import Author, AuthorType, FileDiff, MemoryCommit
-from memrepo_worker.git.objects import Commit, Ident, printable
+from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME, Commit, Ident, printable
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.repos.warm import WarmRepo
-
-COMMITTER_NAME = "memrepo"
-COMMITTER_EMAIL = "memrepo@localhost"
 
 _REQUEST_ID = "Request-Id"
 _AUTHOR_TYPE = "Author-Type"
@@ -63,9 +60,11 @@ def _with_trailers(message: str, author: Author, request_id: str) -> str:
     return f"{body}\n\n" + "".join(f"{line}\n" for line in lines)
 
 
-def _split_trailers(message: str) -> tuple[str, dict[str, str]]:
-    """Return the message without our last paragraph, and what that paragraph says."""
-    text = message.rstrip("\n")
+def _split_trailers(commit: Commit) -> tuple[str, dict[str, str]]:
+    """Return the message without our last paragraph, and what that says; only in a commit of ours it is believed."""
+    text = commit.message.rstrip("\n")
+    if (commit.committer.name, commit.committer.email) != (COMMITTER_NAME, COMMITTER_EMAIL):
+        return text, {}
     body, _, last = text.rpartition("\n\n")
     pairs = [line.partition(": ") for line in last.split("\n")]
     if pairs[0][0] != _REQUEST_ID or any(name not in _TRAILERS for name, _, _ in pairs):
@@ -75,7 +74,7 @@ def _split_trailers(message: str) -> tuple[str, dict[str, str]]:
 
 def request_id_of(commit: Commit) -> str | None:
     """Return the id of the request that made a commit; None where it was made elsewhere."""
-    return _split_trailers(commit.message)[1].get(_REQUEST_ID)
+    return _split_trailers(commit)[1].get(_REQUEST_ID)
 
 
 def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
@@ -91,7 +90,7 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
         files.append(delta.path)
         additions += compared.additions
         deletions += compared.deletions
-    message, trailers = _split_trailers(commit.message)
+    message, trailers = _split_trailers(commit)
     return MemoryCommit(
         sha=sha,
         parent_sha=parent,

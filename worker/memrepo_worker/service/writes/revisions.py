@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
 from memrepo.validation.values import fault_of_path
@@ -17,6 +17,8 @@ from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
 
+_PATHS_SHOWN_MAX = 20
+
 
 def is_at_or_below(path: str, wanted: str) -> bool:
     """Whether a path is the wanted one, or inside the folder of that name."""
@@ -26,9 +28,13 @@ def is_at_or_below(path: str, wanted: str) -> bool:
 def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
     """Commit the content of an old commit again.
 
+    What was a link or a submodule there, as an adopted history may hold, is left as it is now, with all below it; the
+    commit's message says so.
+
     Raises:
         InvalidRequestError: it would write a name that commits are refused, as an adopted history or one from under
-            another setting may hold; ``paths`` restores the others. What stays as it is, is not asked about.
+            another setting may hold; ``paths`` restores the others. What stays as it is, is not asked about. Or all
+            that it would change was a link or a submodule.
     """
     require_repo(draft.view, agent)
     head = branch_head(request.branch, draft)
@@ -37,8 +43,11 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, s
     deltas = list(differences(draft.reader, *trees))
     if request.paths is not None:
         deltas = _only(request.paths, deltas, draft, trees)
-    edits = [_edit(delta, draft) for delta in deltas]
-    message = f"Restore {request.ref}"
+    left = {delta.path for delta in deltas if delta.new is not None and not delta.new.is_file}
+    edits = [_edit(delta, draft) for delta in deltas if left.isdisjoint(_levels(delta.path))]
+    if left and not edits:
+        raise InvalidRequestError.of("ref", f"has nothing to restore{_left_as_it_is(left)}")
+    message = f"Restore {request.ref}{_left_as_it_is(left)}"
     sha = commit_edits(draft, request, edits, head, message, source)
     draft.refs[branch_ref(request.branch)] = sha
     return (UNCHANGED if sha == head else COMMITTED), sha
@@ -53,9 +62,25 @@ def _only(paths: tuple[str, ...], deltas: list[FileDelta], draft: Draft, trees: 
     return [delta for delta in deltas if any(is_at_or_below(delta.path, path) for path in paths)]
 
 
+def _levels(path: str) -> Iterator[str]:
+    """Yield a path, and every folder above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _left_as_it_is(paths: Collection[str]) -> str:
+    """Return what a message says of paths that were a link or a submodule; of many, of the first alone."""
+    if not paths:
+        return ""
+    shown = "".join(f"\n- {printable(path)!r}" for path in sorted(paths)[:_PATHS_SHOWN_MAX])
+    more = f"\nand {len(paths) - _PATHS_SHOWN_MAX} more" if len(paths) > _PATHS_SHOWN_MAX else ""
+    return f"\n\nLeft as it is, as links and submodules are not kept:{shown}{more}"
+
+
 def _edit(delta: FileDelta, draft: Draft) -> FileEdit:
     new = delta.new
-    if new is None or not new.is_file:
+    if new is None:
         return FileEdit(delta.path, None)
     fault = fault_of_path(delta.path, draft.limits)
     if fault is not None:
