@@ -61,7 +61,7 @@ def test_a_call_has_all_arguments_and_no_key_but_its_own(admin: redis.Redis, rig
 def test_users_who_have_these_rights_alone_serve_and_are_served(
     server: Valkey, admin: redis.Redis, tmp_path: Path
 ) -> None:
-    limits = "reset on resetkeys resetchannels -@all +auth +select +client|setinfo +client|setname"
+    limits = "reset on resetkeys resetchannels -@all +auth +select +client|setname"
     for name, needed in (("only-producer", PRODUCER), ("only-worker", WORKER)):
         rule = f"{limits} >{PASSWORD} {rules(needed)}"
         admin.execute_command("ACL", "SETUSER", name, *rule.split())
@@ -89,7 +89,7 @@ def test_a_right_that_a_worker_lacks_is_named_with_the_rule_that_gives_it(
     server: Valkey, admin: redis.Redis, right: Right
 ) -> None:
     others = [one for one in WORKER if one != right and one.command != right.command]
-    rule = f"reset on >{PASSWORD} -@all +auth +select +client|setinfo {rules(others)}"
+    rule = f"reset on >{PASSWORD} -@all +auth +select {rules(others)}"
     admin.execute_command("ACL", "SETUSER", "lacking", *rule.split())
     with redis.Redis(port=server.port, username="lacking", password=PASSWORD) as client:
         with pytest.raises(MissingRightsError) as caught:
@@ -102,6 +102,6 @@ def test_a_right_that_a_worker_lacks_is_named_with_the_rule_that_gives_it(
 
 
 def denied(admin: redis.Redis) -> list[tuple[str, str]]:
-    """Return what these users have tried in vain."""
+    """Return what these users have tried in vain, beside what redis-py tells of itself: no right in Redis 7.0."""
     entries = [(str(entry["username"]), str(entry["object"])) for entry in admin.acl_log()]
-    return [entry for entry in entries if entry[0].startswith("only-")]
+    return [entry for entry in entries if entry[0].startswith("only-") and entry[1] != "client|setinfo"]
