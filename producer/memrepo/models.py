@@ -215,7 +215,11 @@ class Snapshot(ResultModel, Mapping[str, MemoryFile]):
 
 
 class MemoryCommit(ResultModel):
-    """One commit. ``additions`` and ``deletions`` count lines, as ``git diff --numstat`` does."""
+    """One commit. ``additions`` and ``deletions`` count lines, as ``git diff --numstat`` does.
+
+    Where ``counts_exact`` is False, a file differs in more bytes than workers compare (``MEMREPO_COMPARED_BYTES_MAX``):
+    all of its old lines count as removed, and all new ones as added.
+    """
 
     sha: str
     parent_sha: str | None
@@ -229,6 +233,7 @@ class MemoryCommit(ResultModel):
     additions: int
     deletions: int
     request_id: str | None
+    counts_exact: bool = True
 
 
 class CommitResult(MemoryCommit):
@@ -267,7 +272,10 @@ class RequestOutcome(ResultModel):
 
 
 class FileDiff(ResultModel):
-    """What happened to one file between two commits; ``patch`` is empty for a binary file."""
+    """What happened to one file between two commits; ``patch`` is empty for a binary file.
+
+    It is empty, too, where ``counts_exact`` is False (see ``MemoryCommit``).
+    """
 
     path: str
     status: Literal["added", "modified", "deleted"]
@@ -275,6 +283,7 @@ class FileDiff(ResultModel):
     deletions: int
     binary: bool
     patch: str
+    counts_exact: bool = True
 
 
 class Diff(ResultModel):

@@ -48,7 +48,7 @@ class Row:
 
 COMMIT_KEYS = (
     "sha parent_sha message author_type author_id author_name author_email timestamp files_changed additions deletions "
-    "request_id"
+    "request_id counts_exact"
 )
 RESULT_KEYS = f"{COMMIT_KEYS} branch created new_branch"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.git.compare import compare, parse_patch
+from memrepo_worker.git.compare import compare, compare_with_nothing, differing_bytes, parse_patch
 from tests.support.stock_git import empty_repository, git, stock_git
 
 EDITS = 300
@@ -70,8 +70,34 @@ def test_odd_texts_count_as_stock_git_counts_them(tmp_path: Path, old: bytes, ne
     (stock,) = numstat(empty_repository(tmp_path / "repo.git"), [(old, new)])
 
     ours = compare(old, new)
+    if not old:
+        assert compare_with_nothing(old, new) == ours
 
     assert (str(ours.additions), str(ours.deletions)) == stock
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\n", b"a", b"a\n", b"a\nb", b"\n\n", b"a\r\n\n", b"\xff\n-+\n\n", b"a\0b", b"-a\n+b\n" * 3],
+)
+def test_a_file_that_is_new_or_gone_is_the_patch_that_git_makes_of_it(text: bytes) -> None:
+    assert compare_with_nothing(b"", text) == compare(b"", text)
+    assert compare_with_nothing(text, b"") == compare(text, b"")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differing"),
+    [
+        (b"abc", b"abc", 0),
+        (b"", b"abc", 3),
+        (b"a-c", b"a+c", 2),
+        (b"aaa", b"aaaa", 1),
+        (b"abab", b"ab", 2),
+        (b"begin old end", b"begin a new end", 8),
+    ],
+)
+def test_what_differs_is_between_what_both_begin_and_end_with(old: bytes, new: bytes, differing: int) -> None:
+    assert differing_bytes(old, new) == differing_bytes(new, old) == differing
 
 
 def test_a_binary_file_counts_no_lines_as_in_numstat(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ COMMIT = {
     "additions": 1,
     "deletions": 0,
     "request_id": None,
+    "counts_exact": True,
     "branch": "main",
     "created": True,
     "new_branch": False,

@@ -86,6 +86,7 @@ COMMIT: Mapping[str, Any] = {
     "additions": 1,
     "deletions": 0,
     "request_id": None,
+    "counts_exact": True,
 }
 """What is said of a commit, as JSON."""
 

@@ -10,6 +10,7 @@ from random import Random
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
@@ -33,10 +34,15 @@ FETCHERS_MAX = 16
 _OPEN_PACKS_MAX = 256
 
 
-def build_git(observer: Observer, caps: GitCaps | None = None) -> Git:
+def build_git(observer: Observer, caps: GitCaps | None = None, bounds: Bounds | None = None) -> Git:
     """Return the isolated git command line; it is found where ``PATH`` says."""
     path = environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")
-    return Git(Processes(observer), path, caps=caps or GitCaps())
+    return Git(
+        Processes(observer),
+        path,
+        caps=caps or GitCaps(),
+        compared_bytes_max=(bounds or Bounds()).compared_bytes_max,
+    )
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def open_service(
         CacheUnusableError: the cache folder cannot be used.
         GitError: git is missing or too old.
     """
-    git = build_git(observer, settings.git_caps)
+    git = build_git(observer, settings.git_caps, settings.bounds)
     git.require_version()
     limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.

@@ -17,12 +17,13 @@ from memrepo.limits import MIB
 
 TURN_TIME = "bounds.turn_time"
 TURN_RESULTS_BYTES = "bounds.turn_results_bytes"
+COMPARED_BYTES = "bounds.compared_bytes"
 WALK_ENTRIES = "bounds.walk_entries"
 COLD_OPEN_BYTES = "bounds.cold_open_bytes"
 AGENT_RESULTS_BYTES = "bounds.agent_results_bytes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bounds:
     """Each number is a setting: ``MEMREPO_`` and its name in capitals.
 
@@ -33,6 +34,8 @@ class Bounds:
     on in a later turn of their agent.
     ``turn_results_bytes_max``: after how many bytes of results a turn ends likewise. One result is always taken.
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
+    ``compared_bytes_max``: how many bytes of a file's two states may differ for their lines to be compared; of larger
+    ones all lines count, and the result says that its counts are not exact.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
     ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
     ``agent_results_bytes_max``: how much the results of one agent may take in Redis besides their records.
@@ -41,6 +44,7 @@ class Bounds:
     turn_time_s: float = 2.0
     turn_results_bytes_max: int = 8 * MIB
     walk_entries_max: int = 500_000
+    compared_bytes_max: int = MIB
     hanging_turns_max: int = 48
     cold_open_bytes_max: int = 16 * MIB
     agent_results_bytes_max: int = 256 * MIB

@@ -50,6 +50,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "turn_time_s": (0.01, 3600),
     "turn_results_bytes_max": (1, MANY),
     "walk_entries_max": (1, MANY),
+    "compared_bytes_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
     "cold_open_bytes_max": (1, MANY),
     "agent_results_bytes_max": (1, MANY),
@@ -94,6 +95,7 @@ class WorkerSettings:
     turn_time_s: float = Bounds().turn_time_s
     turn_results_bytes_max: int = Bounds().turn_results_bytes_max
     walk_entries_max: int = Bounds().walk_entries_max
+    compared_bytes_max: int = Bounds().compared_bytes_max
     hanging_turns_max: int = Bounds().hanging_turns_max
     cold_open_bytes_max: int = Bounds().cold_open_bytes_max
     agent_results_bytes_max: int = Bounds().agent_results_bytes_max
@@ -163,6 +165,7 @@ class WorkerSettings:
             turn_time_s=self.turn_time_s,
             turn_results_bytes_max=self.turn_results_bytes_max,
             walk_entries_max=self.walk_entries_max,
+            compared_bytes_max=self.compared_bytes_max,
             hanging_turns_max=self.hanging_turns_max,
             cold_open_bytes_max=self.cold_open_bytes_max,
             agent_results_bytes_max=self.agent_results_bytes_max,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from memrepo_worker.bounds import COMPARED_BYTES, Bounds
 from memrepo_worker.git.bounds import GitBounds, GitCaps
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.processes import (
@@ -106,6 +107,7 @@ class Git:
     caps: GitCaps = field(default_factory=GitCaps)
     bounds: GitBounds | None = None
     protocols: str = ""
+    compared_bytes_max: int = Bounds.compared_bytes_max
 
     def for_foreign(self, stored_bytes: int) -> Git:
         """Return a git whose bounds are those for others' objects of so many bytes, as they are stored."""
@@ -241,6 +243,18 @@ class Git:
             stdin=pack,
             bounds=bounds,
         )
+
+    def check_comparison(self, differing_bytes: int) -> None:
+        """Refuse to compare contents that differ in more bytes than may be compared.
+
+        Raises:
+            GitOverBoundsError: they do.
+        """
+        if differing_bytes > self.compared_bytes_max:
+            self.processes.observer.count(COMPARED_BYTES)
+            raise GitOverBoundsError(
+                f"{differing_bytes} bytes differ; MEMREPO_COMPARED_BYTES_MAX allows for more"
+            )
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
         """Return the patch from one blob to another; gives up after a few seconds of work.

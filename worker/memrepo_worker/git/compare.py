@@ -6,6 +6,8 @@ libgit2 carries git's own xdiff; Python's difflib counts differently in one of t
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pygit2
@@ -17,12 +19,16 @@ _HUNK = re.compile(rb"^@@ ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Lines added and removed, and the hunks of the patch; a binary file has neither."""
+    """Lines added and removed, and the hunks of the patch; a binary file has neither.
+
+    Where it is not ``exact``, all old lines count as removed and all new ones as added, and there are no hunks.
+    """
 
     additions: int
     deletions: int
     hunks: bytes = b""
     binary: bool = False
+    exact: bool = True
 
     def patch(self, path: str) -> str:
         """Return the difference as a unified patch of that path; bytes that are not UTF-8 are replaced."""
@@ -39,6 +45,43 @@ def is_binary(data: bytes) -> bool:
 def lines_of(data: bytes) -> int:
     """Count lines as git does: a last one without a line break counts too."""
     return data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+
+
+def all_lines(old: bytes, new: bytes) -> Comparison:
+    """Return what stands for the comparison of two contents that would take too much work."""
+    return Comparison(lines_of(new), lines_of(old), exact=False)
+
+
+def compare_with_nothing(old: bytes, new: bytes, *, patch: bool = True) -> Comparison:
+    """Compare where one of the two is no file: every line counts, and nothing has to be looked for."""
+    if is_binary(old) or is_binary(new):
+        return Comparison(0, 0, binary=True)
+    removed, added = lines_of(old), lines_of(new)
+    data, sign = (old, b"-") if old else (new, b"+")
+    if not data or not patch:
+        return Comparison(added, removed)
+    head = f"@@ -{_range(removed)} +{_range(added)} @@\n".encode()
+    body = sign + data.removesuffix(b"\n").replace(b"\n", b"\n" + sign) + b"\n"
+    end = b"" if data.endswith(b"\n") else b"\\ No newline at end of file\n"
+    return Comparison(added, removed, head + body + end)
+
+
+def _range(lines: int) -> str:
+    return {0: "0,0", 1: "1"}.get(lines, f"1,{lines}")
+
+
+def differing_bytes(old: bytes, new: bytes) -> int:
+    """Return how many bytes there are, on both sides, between what the two begin and end with alike."""
+    shorter = min(len(old), len(new))
+    begin = _alike(shorter, lambda count: new.startswith(old[:count]))
+    rest = shorter - begin
+    end = _alike(rest, lambda count: new.endswith(old[len(old) - count :]))
+    return len(old) + len(new) - 2 * (begin + end)
+
+
+def _alike(most: int, is_alike: Callable[[int], bool]) -> int:
+    """Return the largest count up to ``most`` for which it holds; for less than that it holds, too."""
+    return bisect_left(range(1, most + 1), 1, key=lambda count: int(not is_alike(count)))
 
 
 def compare(old: bytes, new: bytes) -> Comparison:

@@ -17,7 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
-from memrepo_worker.git.compare import Comparison, compare, is_binary, lines_of, parse_patch
+from memrepo_worker.git.compare import (
+    Comparison,
+    all_lines,
+    compare,
+    compare_with_nothing,
+    differing_bytes,
+    is_binary,
+    parse_patch,
+)
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
@@ -27,6 +35,7 @@ from memrepo_worker.journal.entry import BRANCHES, HEAD_BRANCH, Entry, JournalDa
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.ledger import Ledger
+from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
@@ -51,6 +60,7 @@ class WarmRepo:
         self.path = path
         self.state = state
         self.ledger = Ledger(path)
+        self.line_counts = LineCounts(path)
         self._git = git
         self._limits = limits
         self.trust = Trust()
@@ -231,6 +241,7 @@ class WarmRepo:
             OSError, WarmRepoDamagedError: the disk does not take it, or not what was there; what is there is of no use
                 any more.
         """
+        self.line_counts.save()
         if self.state is self._saved:
             return
         self._write_pack()
@@ -253,24 +264,28 @@ class WarmRepo:
             self._packs.refresh()
             self._pending.clear()
 
-    def compare(self, old: TreeEntry | None, new: TreeEntry | None) -> Comparison:
+    def compare(self, old: TreeEntry | None, new: TreeEntry | None, *, patch: bool = True) -> Comparison:
         """Compare two states of a file; None stands for "no file".
 
-        Large contents are compared by a process of limited work, since the comparison may take time that grows with the
-        square of their length; past the limit all old lines count as removed and all new ones as added.
+        Large contents are compared by a process, since the comparison may take time that grows with the square of what
+        differs; where that is more than a bound, all old lines count as removed and all new ones as added.
+        Without ``patch`` none need be made.
         """
         if old is not None and new is not None and old.sha == new.sha:
             return Comparison(0, 0)
         before, after = (content_of(self.reader, entry) for entry in (old, new))
-        if old is None or new is None or len(before) + len(after) <= COMPARED_IN_PROCESS_BYTES_MAX:
+        if old is None or new is None:
+            return compare_with_nothing(before, after, patch=patch)
+        if len(before) + len(after) <= COMPARED_IN_PROCESS_BYTES_MAX:
             return compare(before, after)
         if is_binary(before) or is_binary(after):
             return Comparison(0, 0, binary=True)
-        self._write_pack()
         try:
+            self._git.check_comparison(differing_bytes(before, after))
+            self._write_pack()
             return parse_patch(self._git.diff_of_blobs(self.path, old.sha, new.sha))
         except GitOverBoundsError:
-            return Comparison(lines_of(after), lines_of(before))
+            return all_lines(before, after)
         except GitTroubleError:
             raise
         except GitError as error:

@@ -6,7 +6,7 @@ no field for (request id, kind and id of the author) is kept as trailers in a la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -83,13 +83,9 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
     commit = reader.commit(sha)
     parent = commit.parents[0] if commit.parents else None
     parent_tree = reader.commit(parent).tree if parent else None
-    files, additions, deletions = [], 0, 0
     # All are walked before one is compared: where they are too many, that ends soon.
-    for delta in list(differences(reader, parent_tree, commit.tree)):
-        compared = repo.compare(delta.old, delta.new)
-        files.append(delta.path)
-        additions += compared.additions
-        deletions += compared.deletions
+    deltas = list(differences(reader, parent_tree, commit.tree))
+    additions, deletions, exact = _count_lines(repo, sha, deltas)
     message, trailers = _split_trailers(commit)
     return MemoryCommit(
         sha=sha,
@@ -100,11 +96,28 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
         author_name=commit.author.name,
         author_email=commit.author.email,
         timestamp=_utc(commit.author.timestamp),
-        files_changed=[printable(path) for path in files],
+        files_changed=[printable(delta.path) for delta in deltas],
         additions=additions,
         deletions=deletions,
         request_id=trailers.get(_REQUEST_ID),
+        counts_exact=exact,
     )
+
+
+def _count_lines(repo: WarmRepo, sha: str, deltas: Sequence[FileDelta]) -> tuple[int, int, bool]:
+    """Return the lines that a commit adds and removes, and whether that is exact; such counts are computed once."""
+    kept = repo.line_counts.find(sha)
+    if kept is not None:
+        return *kept, True
+    additions, deletions, exact = 0, 0, True
+    for delta in deltas:
+        compared = repo.compare(delta.old, delta.new, patch=False)
+        additions += compared.additions
+        deletions += compared.deletions
+        exact = exact and compared.exact
+    if exact:
+        repo.line_counts.keep(sha, (additions, deletions))
+    return additions, deletions, exact
 
 
 def _utc(timestamp: int) -> datetime:
@@ -126,4 +139,5 @@ def describe_file(repo: WarmRepo, delta: FileDelta) -> FileDiff:
         deletions=compared.deletions,
         binary=compared.binary,
         patch=compared.patch(path),
+        counts_exact=compared.exact,
     )

@@ -1,0 +1,79 @@
+"""The line counts of commits, computed once: kept in memory and, with the warm repository, in a file beside its packs.
+
+A commit's counts follow from its contents alone, so what is kept is never stale. What is damaged, or lost, is computed
+again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_FILE = "line-counts"
+_KEPT_MAX = 10_000
+_READ_BYTES_MAX = 1024 * 1024
+_LINE = re.compile(rb"(([0-9a-f]{40}) ([0-9]{1,15}) ([0-9]{1,15})) ([0-9a-f]{8})\Z")
+
+Counts = tuple[int, int]
+"""Lines added, and lines removed."""
+
+
+class LineCounts:
+    """What is kept of one repository's commits, the oldest leaving first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE
+        self._kept: dict[str, Counts] | None = None
+        self._unsaved: list[str] = []
+
+    def find(self, sha: str) -> Counts | None:
+        """Return the counts of a commit, if they are kept."""
+        return self._known().get(sha)
+
+    def keep(self, sha: str, counts: Counts) -> None:
+        """Keep the counts of a commit."""
+        kept = self._known()
+        kept[sha] = counts
+        self._unsaved.append(sha)
+        if len(kept) > _KEPT_MAX:
+            del kept[next(iter(kept))]
+
+    def save(self) -> None:
+        """Write what is new behind what is there. It may get lost: it is not flushed to the disk.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        kept = self._known()
+        lines = [_encode(sha, kept[sha]) for sha in self._unsaved if sha in kept]
+        self._unsaved.clear()
+        if lines:
+            number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(number, "ab") as file:
+                file.write(b"".join(lines))
+
+    def _known(self) -> dict[str, Counts]:
+        if self._kept is None:
+            self._kept = dict(self._read())
+        return self._kept
+
+    def _read(self) -> Iterator[tuple[str, Counts]]:
+        """Yield what the end of the file has; a line that is not whole is passed over."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(max(0, self._path.stat().st_size - _READ_BYTES_MAX))
+                lines = file.read(_READ_BYTES_MAX).split(b"\n")
+        except OSError:
+            return
+        for line in lines:
+            found = _LINE.match(line)
+            if found is not None and int(found[5], 16) == zlib.crc32(found[1]):
+                yield found[2].decode(), (int(found[3]), int(found[4]))
+
+
+def _encode(sha: str, counts: Counts) -> bytes:
+    text = f"{sha} {counts[0]} {counts[1]}".encode()
+    return b"%b %08x\n" % (text, zlib.crc32(text))
