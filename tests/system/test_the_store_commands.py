@@ -124,9 +124,7 @@ def test_a_memory_goes_out_and_in_again(run: Run, legacy_store: LocalStore, tmp_
     bundle = tmp_path / "memory.bundle"
 
     run("export", "acme", "a", str(bundle))
-    with pytest.raises(ProcessFailedError, match="--trust-claims takes it"):
-        run("import", "acme", "copy", str(bundle))
-    assert "2 commits imported" in run("import", "acme", "copy", str(bundle), "--trust-claims")
+    assert "2 commits imported" in run("import", "acme", "copy", str(bundle))
 
     assert "acme/copy: 2 commits, sound" in run("verify", "acme", "copy")
     stock_git().run(["clone", "--quiet", str(bundle), str(tmp_path / "clone")])
