@@ -64,6 +64,25 @@ def test_32_mib_are_committed_and_read_within_the_memory_that_is_stated(tmp_path
     assert over == {}, taken
 
 
+def test_many_large_reads_that_wait_together_take_no_more_memory_than_a_few(tmp_path: Path) -> None:
+    """They share a turn; all their results at once would be 512 MiB."""
+    text = "a line of sixteen\n" * (4 * MIB // 18)
+    with (
+        valkey(tmp_path / "valkey") as broker,
+        running_worker(tmp_path / "worker", broker, f"file://{tmp_path / 'store'}") as system,
+        MemoryRepos(broker_url=broker.url) as repos,
+    ):
+        repo = repos.repo(org_id="acme", agent_id="large")
+        repo.create_repo({f"{number}.md": text for number in range(4)}).result(timeout_s=60)
+        before = peak_of(system.worker_pid)
+        jobs = [repo.get_files() for _ in range(32)]
+        sizes = {sum(file.size for file in job.result(timeout_s=120).values()) for job in jobs}
+        taken = peak_of(system.worker_pid) - before
+
+    assert sizes == {4 * len(text)}
+    assert taken < 192 * MIB, taken // MIB
+
+
 def test_a_thousand_files_are_one_commit_and_one_read(memories: MemoryRepos) -> None:
     repo = memories.repo(org_id="acme", agent_id="many-files")
     files = {f"folder-{number % 30}/{number}.md": f"file {number}\n" * 100 for number in range(1000)}
