@@ -124,3 +124,19 @@ def test_damage_to_its_files_is_healed_and_changes_no_answer(
     with pytest.raises(InvalidRequestError):
         one.ask(commit("in disguise", request_id=settled(7, "0").request_id))
     assert one.counters.snapshot()["repo.healed"] == 1
+
+
+def test_comparing_large_files_keeps_no_state_from_being_saved_and_no_line_from_being_forgotten(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    text = "a line of a file that git compares\n" * 4300
+    with writer(store, tmp_path / "before") as before:
+        before.ask(create(large=text))
+        before.ask(commit("two days ago"))
+    later_s = NOW_S + 49 * 3600
+    with writer(store, tmp_path / "later", now_s=later_s) as later:
+        for number in range(65):
+            later.ask(commit(f"step {number}", {"large": f"{text}{number}\n"}, enqueued_at=later_s))
+
+        assert (later.warm().path / "memrepo.json").exists()
+        assert len(later.warm().ledger) == 65
