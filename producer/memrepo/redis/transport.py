@@ -10,6 +10,8 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
+from redis import Redis
+from redis.client import Pipeline
 from typing_extensions import override
 
 from memrepo.redis.address import RedisUrl
@@ -17,6 +19,20 @@ from memrepo.redis.reconnecting import led_to_primary
 
 TRANSPORT = "memrepo-client"
 """The name under which kombu knows the transport, in this process alone."""
+
+
+class PlainClient(Redis):
+    """A client that sends kombu's pipelines without MULTI.
+
+    Kombu asks in them how long a queue is, or removes one, and means no transaction: for that it calls ``transaction``.
+    A Redis 7.0 whose memory is full refuses whatever stands between MULTI and EXEC, also what only reads, so that no
+    worker could begin there.
+    """
+
+    @override
+    def pipeline(self, transaction: bool = False, shard_hint: str | None = None) -> Pipeline:
+        """Return a pipeline; without MULTI unless that is asked for."""
+        return super().pipeline(transaction, shard_hint)
 
 
 class AddressedChannel(kombu_redis.Channel):
@@ -30,6 +46,10 @@ class AddressedChannel(kombu_redis.Channel):
         connparams: Callable[[bool], dict[str, Any]] = super()._connparams
         parameters = connparams(asynchronous)
         return led_to_primary(parameters, self.address)
+
+    @override
+    def _get_client(self) -> type[Redis]:
+        return PlainClient
 
 
 class AddressedTransport(kombu_redis.Transport):
