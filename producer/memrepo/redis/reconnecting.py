@@ -33,6 +33,19 @@ class _Reconnecting:
         return answer
 
 
+class _Unnamed:
+    """What is added so that a connection does not tell the server the library's name and version.
+
+    Redis 7.0 knows no ``CLIENT SETINFO`` and does not start with a user who may use it, so ``docs/acl.conf`` gives no
+    such right. Redis-py bears the refusal, but the server would log one for each connection.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.driver_info = None
+        self.lib_name = self.lib_version = None  # what redis-py before 7.2 looks at
+
+
 class _LedToPrimary:
     """What is added likewise where Sentinels say which server is the primary."""
 
@@ -57,7 +70,7 @@ def reconnecting(client: Redis, address: RedisUrl) -> Redis:
     Returns the client.
     """
     pool: Any = client.connection_pool
-    pool.connection_class = _with(_Reconnecting, pool.connection_class)
+    pool.connection_class = _with(_Reconnecting, _with(_Unnamed, pool.connection_class))
     if address.sentinels:
         pool.connection_class = _with(_LedToPrimary, pool.connection_class)
         pool.connection_kwargs["address"] = address
@@ -66,11 +79,10 @@ def reconnecting(client: Redis, address: RedisUrl) -> Redis:
 
 def led_to_primary(parameters: dict[str, Any], address: RedisUrl) -> dict[str, Any]:
     """Return the parameters of kombu's connections, changed so that they lead to where an address leads."""
+    kind = type("Unnamed", (_Unnamed, parameters["connection_class"]), {})  # kombu's are made anew each time
     if not address.sentinels:
-        return parameters
-    kind = type(
-        "LedToPrimary", (_LedToPrimary, parameters["connection_class"]), {}
-    )  # kombu's are made anew each time
+        return {**parameters, "connection_class": kind}
+    kind = type("LedToPrimary", (_LedToPrimary, kind), {})
     return {**parameters, "connection_class": kind, "address": address}
 
 
