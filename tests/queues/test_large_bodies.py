@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from memrepo import MemoryRepoBusyError, MemoryRepos, Settings
+from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
 from memrepo.limits import KIB, MIB, Limits
 from memrepo.models import MemoryFile, Snapshot
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
@@ -26,7 +27,7 @@ from memrepo.wire.requests.base import HEAD_FIELDS
 from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Agent, Success
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.results.payloads import Payloads
+from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
@@ -262,9 +263,7 @@ def payloads(
         lambda step, args, _: step(*args),
         Limits(),
         counters or Counters(),
-        bytes_max=bytes_max,
-        result_kept_s=60,
-        agent_results_bytes_max=agent_bytes_max,
+        KeepingRules(bytes_max, agent_bytes_max, result_kept_s=60),
     )
 
 
@@ -383,3 +382,26 @@ def test_a_large_read_for_whose_result_there_is_no_room_says_so(broker: Valkey, 
         with pytest.raises(MemoryRepoBusyError, match="bodies_bytes_max"):
             repo.get_files().result(timeout_s=30)
         assert len(repo.get_files(paths=["0.bin", "1.bin"]).result(timeout_s=30)) == 2
+
+
+def test_a_result_that_is_kept_elsewhere_is_told_with_both_places(
+    broker: Valkey, settings: WorkerSettings, tmp_path: Path
+) -> None:
+    """Replies are heard in every database of a server, so small results arrive all the same."""
+    kept = broker.database(3)
+    values = replace(settings, broker_url=broker.database(2), result_url=kept)
+    argument = {"folder": str(tmp_path), "delay_s": 0.0}
+    with (
+        fleet(tmp_path / "logs", values, REAL_SERVICE, argument) as workers,
+        MemoryRepos(settings=Settings(values.broker_url, values.broker_url, shards=SHARDS)) as repos,
+    ):
+        workers.start("w1")
+        memory = repos.repo(org_id="acme", agent_id="elsewhere")
+        memory.commit({"a": Random(2).randbytes(300_000)}, "m", create_repo_if_missing=True).result(20)
+
+        with pytest.raises(ResultExpiredError) as told:
+            memory.get_files().result(timeout_s=20)
+
+    message = str(told.value)
+    assert f"the worker keeps it at {kept}, and this client looks at {values.broker_url}." in message
+    assert "MEMREPO_RESULT_URL must be the same" in message

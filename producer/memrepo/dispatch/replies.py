@@ -21,7 +21,8 @@ from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
 from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
-from memrepo.jobs.pending import Pending, closed, expired, unreadable
+from memrepo.errors import ResultExpiredError
+from memrepo.jobs.pending import Pending, closed, expired, gone, unreadable
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
 from memrepo.redis.reconnecting import ask_primary
@@ -30,7 +31,7 @@ from memrepo.settings import Settings
 from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
 from memrepo.wire.keys import REPLIES_PREFIX, record_key
-from memrepo.wire.payload import PayloadClaim
+from memrepo.wire.payload import ResultClaim
 from memrepo.wire.payload_store import FETCHED_KEPT_S, PayloadStore, result_payload
 from memrepo.wire.record import Record
 from memrepo.wire.rights import PRODUCER_ON_RESULTS
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 RECONNECT_PAUSE_S = 0.2
 
-Fetch = Callable[[Pending[Any], PayloadClaim, str | None], None]
+Fetch = Callable[[Pending[Any], ResultClaim, str | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -255,24 +256,27 @@ class Replies:
         elif pending.future.done():
             self.forget(pending)
 
-    def _fetch_later(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
+    def _fetch_later(self, pending: Pending[Any], claim: ResultClaim, task_name: str | None) -> None:
         """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
         if self._fetcher is None:
             self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
         with suppress(RuntimeError):  # closed meanwhile
             self._fetcher.submit(self._fetch_quietly, pending, claim, task_name)
 
-    def _fetch_quietly(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
+    def _fetch_quietly(self, pending: Pending[Any], claim: ResultClaim, task_name: str | None) -> None:
         try:
             self._fetch(pending, claim, task_name)
         except Exception as error:  # noqa: BLE001 - whatever redis-py raises: the next poll tries again
             log.debug("fetching a result failed: %s", meaning_of(error).reason)
 
-    def _fetch(self, pending: Pending[Any], claim: PayloadClaim, task_name: str | None) -> None:
+    def _fetch(self, pending: Pending[Any], claim: ResultClaim, task_name: str | None) -> None:
         chunks = PayloadStore(self._redis(), self._settings.bodies_bytes_max)
         name = result_payload(pending.task_id)
 
-        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim), task_name):
+        def missing() -> ResultExpiredError:
+            return gone(pending.task_id, claim.kept_at, str(self._settings.results))
+
+        if not pending.future.done() and pending.fetch(lambda: chunks.get(name, claim), missing, task_name):
             self.forget(pending)
             chunks.keep([name], FETCHED_KEPT_S)
 

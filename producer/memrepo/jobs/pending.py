@@ -105,10 +105,16 @@ class Pending(Generic[T]):
         else:
             self.fail(record.error, record.status)
 
-    def fetch(self, get: Callable[[], Payload], task_name: str | None = None) -> bool:
+    def fetch(
+        self,
+        get: Callable[[], Payload],
+        missing: Callable[[], ResultExpiredError],
+        task_name: str | None = None,
+    ) -> bool:
         """End with a result that is a body of its own; return False if it could not be fetched now.
 
-        ``get`` raises PayloadMissingError, BrokenPayloadError, or whatever else stands for "not now".
+        ``get`` raises PayloadMissingError, which ``missing`` tells, BrokenPayloadError, or whatever else stands for
+        "not now".
         """
         if not self._fetching.acquire(blocking=False):
             return False  # another thread is at it
@@ -116,7 +122,7 @@ class Pending(Generic[T]):
             self._go_on("done")
             self.finish(get(), task_name)
         except PayloadMissingError:
-            self.fail(gone(self.task_id), "unknown")
+            self.fail(missing(), "unknown")
         except BrokenPayloadError:
             self.fail(unreadable())
         finally:
@@ -226,12 +232,26 @@ def expired(job_id: str, request_id: str | None = None) -> ResultExpiredError:
     )
 
 
-def gone(job_id: str) -> ResultExpiredError:
-    """Return the error for a job of which there is a record, and whose large result is not where it should be."""
+def gone(job_id: str, kept_at: str, looked_at: str) -> ResultExpiredError:
+    """Return the error for a job of which there is a record, and whose large result is not where it should be.
+
+    The two addresses are the worker's of the result store, and this client's; one server may have several.
+    """
+    where = "it was fetched before, or has expired."
+    if kept_at and kept_at != looked_at:
+        where = (
+            f"the worker keeps it at {kept_at}, and this client looks at {looked_at}. If these are not one server, "
+            "MEMREPO_RESULT_URL must be the same for workers and producers; if they are, it was fetched before, or has "
+            "expired."
+        )
+    elif not kept_at:
+        where += (
+            " If that cannot be, the workers keep results elsewhere: MEMREPO_RESULT_URL must be the same for workers "
+            "and producers."
+        )
     return ResultExpiredError(
-        f"The result of job {job_id} is not at the result store any more: it was fetched before, or has expired. "
-        "If that cannot be, the workers keep results elsewhere: MEMREPO_RESULT_URL must be the same for workers and "
-        f'producers. repo.find_request("{job_id}") (or the request id that you chose) tells what became of it.',
+        f"The result of job {job_id} is not at the result store: {where} "
+        f'repo.find_request("{job_id}") (or the request id that you chose) tells what became of it.',
         {"job_id": job_id, "request_id": None},
     )
 

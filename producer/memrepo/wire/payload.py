@@ -21,7 +21,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from memrepo.json_text import VALUES_MAX, read_json
 from memrepo.limits import KIB, MIB
@@ -61,6 +61,17 @@ class PayloadClaim(BaseModel):
 
     chunks: PositiveInt
     size_bytes: PositiveInt
+
+
+class ResultClaim(PayloadClaim):
+    """What a record says of its result's payload. It may grow: an older reader passes over what it does not know.
+
+    ``kept_at`` is the address of the result store that has it, as the worker knows it, without a password.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    kept_at: str = Field(default="", max_length=1000)
 
 
 class BrokenPayloadError(ValueError):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
 from memrepo.json_text import read_json
 from memrepo.validation.values import TIME_MAX_S
-from memrepo.wire.payload import PayloadClaim
+from memrepo.wire.payload import PayloadClaim, ResultClaim
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
 
@@ -55,12 +55,12 @@ class Record:
         return self.status in _FINAL
 
     @property
-    def claim(self) -> PayloadClaim | None:
+    def claim(self) -> ResultClaim | None:
         """How to get the result, where it is a body of its own."""
         match self.result:
             case {"body": claim} if len(self.result) == 1 and self.status == "done":
                 try:
-                    return PayloadClaim.model_validate(claim)
+                    return ResultClaim.model_validate(claim)
                 except ValidationError:
                     return None
         return None
@@ -101,9 +101,9 @@ def _message_and_details(fault: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     return "the worker told no reason", {}
 
 
-def claiming(claim: PayloadClaim) -> dict[str, Any]:
-    """Return what a record has in place of a result that is a body of its own."""
-    return {"body": claim.model_dump()}
+def claiming(claim: PayloadClaim, kept_at: str = "") -> dict[str, Any]:
+    """Return what a record has in place of a result that is a body of its own, at that result store."""
+    return {"body": {**claim.model_dump(), **({"kept_at": kept_at} if kept_at else {})}}
 
 
 def read(data: bytes | str) -> Record | None:

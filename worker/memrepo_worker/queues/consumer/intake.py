@@ -18,7 +18,7 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer, refuse
 from memrepo_worker.queues.consumer.events import TaskEvents
 from memrepo_worker.queues.consumer.responder import Responder
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
-from memrepo_worker.queues.results.payloads import Payloads
+from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
 from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import read_tag
 from memrepo_worker.scheduling.attempts import RetryRules
@@ -56,9 +56,12 @@ class Intake(bootsteps.StartStopStep):
             backend.until_done,
             settings.limits,
             counters,
-            bytes_max=settings.bodies_bytes_max,
-            result_kept_s=settings.result_body_expires_s,
-            agent_results_bytes_max=settings.bounds.agent_results_bytes_max,
+            KeepingRules(
+                bytes_max=settings.bodies_bytes_max,
+                agent_results_bytes_max=settings.bounds.agent_results_bytes_max,
+                result_kept_s=settings.result_body_expires_s,
+                kept_at=str(settings.results),
+            ),
         )
         self.responder = Responder(
             backend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -62,6 +63,19 @@ def values_max(limits: Limits) -> int:
     return 100_000 + 50 * limits.changes_max
 
 
+@dataclass(frozen=True, slots=True)
+class KeepingRules:
+    """How payloads are kept: what all on one server may take, what one agent's results may, and for how long.
+
+    ``kept_at`` is the result store's address without a password, for whoever looks for a result elsewhere.
+    """
+
+    bytes_max: int
+    agent_results_bytes_max: int
+    result_kept_s: int
+    kept_at: str = ""
+
+
 class Payloads:
     """The payloads of requests on the broker, and those of results. All methods wait until Redis answers."""
 
@@ -72,19 +86,14 @@ class Payloads:
         until_done: UntilDone,
         limits: Limits,
         observer: Observer,
-        *,
-        bytes_max: int,
-        result_kept_s: int,
-        agent_results_bytes_max: int,
+        rules: KeepingRules,
     ) -> None:
-        """``bytes_max`` is what all payloads on one server may take, ``agent_…`` what one agent's results may."""
-        self._agent_results_bytes_max = agent_results_bytes_max
-        self._requests = PayloadStore(broker, bytes_max, values_max(limits))
-        self._results = PayloadStore(results, bytes_max)
+        self._rules = rules
+        self._requests = PayloadStore(broker, rules.bytes_max, values_max(limits))
+        self._results = PayloadStore(results, rules.bytes_max)
         self._until_done = until_done
         self._limits = limits
         self._observer = observer
-        self._result_kept_s = result_kept_s
 
     def fetch(self, job: MayHavePayload) -> Payload:
         """Return the payload of a job's request; an empty one if it has none.
@@ -140,21 +149,21 @@ class Payloads:
             self._results.put,
             compress=payload.size_bytes > COMPRESSED_FROM_BYTES,
             anew=True,
-            share=Share(str(job.agent or ""), self._agent_results_bytes_max),
+            share=Share(str(job.agent or ""), self._rules.agent_results_bytes_max),
         )
         try:
-            kept = (result_payload(job.id), payload, self._result_kept_s)
+            kept = (result_payload(job.id), payload, self._rules.result_kept_s)
             claim = self._until_done(put, kept, "result store")
         except ShareFullError:
             self._observer.count(AGENT_RESULTS_BYTES)
             if operation.request.MUTATES:
                 return operation.result_to_json(outcome.value)
-            return _too_many(self._agent_results_bytes_max)
+            return _too_many(self._rules.agent_results_bytes_max)
         except MemoryRepoBusyError as error:
             # Others have filled it: what may travel in the record does, so that they harm none that reads little.
             small = payload.size_bytes <= LARGE_BYTES
             return operation.result_to_json(outcome.value) if small or operation.request.MUTATES else error
-        return claiming(claim)
+        return claiming(claim, self._rules.kept_at)
 
 
 def _too_many(bytes_max: int) -> MemoryRepoError:
