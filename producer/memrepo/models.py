@@ -217,8 +217,8 @@ class Snapshot(ResultModel, Mapping[str, MemoryFile]):
 class MemoryCommit(ResultModel):
     """One commit. ``additions`` and ``deletions`` count lines, as ``git diff --numstat`` does.
 
-    Where ``counts_exact`` is False, a file differs in more bytes than workers compare (``MEMREPO_COMPARED_BYTES_MAX``):
-    all of its old lines count as removed, and all new ones as added.
+    Where ``counts_exact`` is False, a file differs in more bytes than workers compare (``MEMREPO_COMPARED_BYTES_MAX``),
+    or comparing it took git too long: all of its old lines count as removed, and all new ones as added.
     """
 
     sha: str

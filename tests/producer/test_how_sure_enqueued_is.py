@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from memrepo import BrokerUnavailableError, InvalidRequestError, MemoryRepos, Settings
+from memrepo import AsyncMemoryRepos, BrokerUnavailableError, InvalidRequestError, MemoryRepos, Settings
 from memrepo.routing import route
 from memrepo.settings import Durability
 from tests.support.valkey import Valkey, valkey
@@ -103,3 +104,41 @@ def test_what_is_none_of_the_three_is_refused_by_name() -> None:
         Settings.from_env({"MEMREPO_ENQUEUE_DURABILITY": "tape"})
 
     assert Settings.from_env({"MEMREPO_ENQUEUE_DURABILITY": " Disk "}).enqueue_durability == "disk"
+
+
+def test_calls_that_are_made_at_once_share_what_being_sure_takes(primary: Valkey) -> None:
+    async def commit_at_once(number: int) -> None:
+        async with AsyncMemoryRepos(settings=settings(primary, "disk", 30)) as repos:
+            await repos.repo(**NAME).commit({"a": "x"}, "m").enqueued()  # connects
+            before = calls(primary, "waitaof")
+            jobs = [repos.repo(**NAME).commit({"a": str(one)}, "m") for one in range(number)]
+            await asyncio.gather(*(job.enqueued() for job in jobs))
+            assert calls(primary, "waitaof") - before < 10  # a hundred share one where that costs nothing
+
+    asyncio.run(commit_at_once(1000))
+
+
+def test_a_user_that_may_not_mark_what_is_flushed_is_refused_before_anything_is_enqueued(
+    tmp_path: Path,
+) -> None:
+    with valkey(tmp_path, "everysec") as server:
+        with server.client() as client:
+            client.execute_command(
+                "ACL",
+                "SETUSER",
+                "sender",
+                "on",
+                ">word",
+                "~*",
+                "&*",
+                "+@all",
+                "-set",
+                "(+set ~celery-task-meta-*)",
+            )
+        url = server.url.replace("redis://", "redis://sender:word@")
+        with (
+            MemoryRepos(settings=Settings(url, url, enqueue_durability="disk")) as repos,
+            pytest.raises(BrokerUnavailableError, match=r"SET on memrepo:flushed .*ACL SETUSER sender \+set"),
+        ):
+            repos.repo(**NAME).commit({"a": "x"}, "m")
+        assert server.client().llen(QUEUE) == 0

@@ -7,9 +7,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import pytest
+
 from memrepo.errors import WorkerFaultError
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.observe import TurnTimes
+from memrepo_worker.scheduling.under_way import GroupUnderWay
 from memrepo_worker.store.interface import UnavailableError
 from tests.support.posts import Handler, Note, Post, Responder
 from tests.support.waiting import wait_for
@@ -192,3 +195,51 @@ def test_results_that_are_told_are_let_go(open_post: Callable[..., Post]) -> Non
 
     assert post.responder.order[1:] == hot
     assert kept == [0, 0, 0, 0]
+
+
+def test_a_result_that_cannot_be_told_is_its_own_requests_trouble_also_where_its_group_goes_on_later(
+    open_post: Callable[..., Post],
+) -> None:
+    responder = Responder()
+    post = open_post(turns_max=1, handler=TwoAtATime(), responder=responder)
+    hot = waiting_behind(post, "hot", 5)
+    responder.unable = lambda outcomes: any(
+        isinstance(outcome, Success) and outcome.value == hot[1] for outcome in outcomes
+    )
+
+    post.finish()
+
+    assert isinstance(responder.answers[hot[1]], WorkerFaultError)
+    others = [hot[0], *hot[2:]]
+    assert [responder.answers[one] for one in others] == [Success(one) for one in others]
+
+
+def test_what_came_while_a_group_was_given_up_is_served(
+    open_post: Callable[..., Post], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its shard may be lost, and taken again with the same messages, before the group is taken out."""
+    ours = [True]
+    post = open_post(turns_max=1, handler=TwoAtATime(), is_ours=lambda _: ours[0])
+    hot = waiting_behind(post, "hot", 3)
+    take_out, again = post.mailbox._abandon, list[str]()
+
+    def late(groups: Sequence[GroupUnderWay[Note]]) -> None:
+        ours[0] = True
+        again.extend(post.send("hot") for _ in range(2))
+        take_out(groups)
+
+    monkeypatch.setattr(post.mailbox, "_abandon", late)  # the moment between two locks
+    ours[0] = False
+    post.handler.gate.set()
+    wait_for(lambda: again, "the group to be given up")
+    post.finish()
+
+    assert post.responder.abandoned == hot[2:]
+    assert [post.responder.answers[one] for one in again] == [Success(one) for one in again]
+
+
+class TwoAtATime(Handler):
+    """Settles no more than two requests at a time."""
+
+    def __call__(self, group: Group) -> list[Outcome]:
+        return super().__call__(group)[:2]

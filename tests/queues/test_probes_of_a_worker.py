@@ -100,29 +100,54 @@ def test_the_two_are_not_asked_at_once(tmp_path: Path) -> None:
 
 
 def test_files_of_ended_workers_are_removed_and_those_of_running_ones_stay(tmp_path: Path) -> None:
-    file = LivenessFile(tmp_path, "w1@host/1")
+    file = LivenessFile(tmp_path, "w1@host/1", "host")
     file.touch()
-    (tmp_path / "alive" / "4711").write_text("w0@host/0")
+    (tmp_path / "alive" / "w0@host%2F0").write_text("host\nw0@host/0")
 
-    (seen,) = workers_seen(tmp_path, (tmp_path / "alive" / str(os.getpid())).stat().st_mtime)
+    (path,) = [path for path in (tmp_path / "alive").iterdir() if path.name.startswith("w1")]
+    (seen,) = workers_seen(tmp_path, "host", path.stat().st_mtime)
     assert (seen.name, seen.age_s, seen.lives) == ("w1@host/1", 0.0, True)
-    assert [path.name for path in (tmp_path / "alive").iterdir()] == [str(os.getpid())]
+    assert list((tmp_path / "alive").iterdir()) == [path]
 
     file.remove()
-    assert not list(workers_seen(tmp_path, 0.0))
+    assert not list(workers_seen(tmp_path, "host", 0.0))
+
+
+def test_a_start_removes_what_killed_workers_left(tmp_path: Path) -> None:
+    (tmp_path / "alive").mkdir()
+    (tmp_path / "alive" / "w0@host%2F0").write_text("host\nw0@host/0")
+    file = LivenessFile(tmp_path, "w1@host/1", "host")
+    file.touch()
+
+    assert [path.name for path in (tmp_path / "alive").iterdir()] == ["w1@host%2F1"]
+    file.remove()
+
+
+def test_containers_that_share_a_folder_answer_for_their_own_workers(tmp_path: Path) -> None:
+    """In each, the worker may be process 1."""
+    here, there = LivenessFile(tmp_path, "w@a/1", "a"), LivenessFile(tmp_path, "w@b/2", "b")
+    here.touch()
+    there.touch()
+
+    assert [seen.name for seen in workers_seen(tmp_path, "a", 0.0)] == ["w@a/1"]
+    assert [seen.name for seen in workers_seen(tmp_path, "b", 0.0)] == ["w@b/2"]
+    here.remove()
+    assert not list(workers_seen(tmp_path, "a", 0.0))
+    assert [seen.name for seen in workers_seen(tmp_path, "b", 0.0)] == ["w@b/2"]
+    there.remove()
 
 
 def test_a_file_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
-    file = LivenessFile(tmp_path, "w1@host/1")
+    file = LivenessFile(tmp_path, "w1@host/1", "host")
     file.touch()
-    (tmp_path / "alive" / str(os.getpid())).unlink()
+    (tmp_path / "alive" / "w1@host%2F1").unlink()
     file.touch()
 
-    assert [seen.name for seen in workers_seen(tmp_path, 0.0)] == ["w1@host/1"]
+    assert [seen.name for seen in workers_seen(tmp_path, "host", 0.0)] == ["w1@host/1"]
     file.remove()
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "alive").write_text("in the way")
-    LivenessFile(tmp_path, "w1@host/1").touch()
-    assert not list(workers_seen(tmp_path, 0.0))
+    LivenessFile(tmp_path, "w1@host/1", "host").touch()
+    assert not list(workers_seen(tmp_path, "host", 0.0))

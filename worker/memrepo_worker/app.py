@@ -144,7 +144,7 @@ def run_worker(
         return 1
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
-    alive = LivenessFile(settings.cache_dir, leases.worker)
+    alive = LivenessFile(settings.cache_dir, leases.worker, socket.gethostname())
     shard_context = ShardContext(leases, RedisMessages(broker), OwnedShards(), observer)
     if settings.log.tells_requests:
         observer.listen(tell_request)

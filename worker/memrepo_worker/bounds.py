@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from memrepo.limits import MIB
 
+HANGING_TURNS = "bounds.hanging_turns"
 TURN_TIME = "bounds.turn_time"
 TURN_RESULTS_BYTES = "bounds.turn_results_bytes"
 COMPARED_BYTES = "bounds.compared_bytes"

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 STALE_S = 60.0
 """How old the last heartbeat of a worker that lives may be: longer than any time limit that a heartbeat waits for."""
@@ -36,9 +37,10 @@ class WorkerSeen:
 class LivenessFile:
     """One worker's file in the cache folder. What cannot be written is done without: it stops no worker."""
 
-    def __init__(self, cache_dir: Path, name: str) -> None:
-        self._path = cache_dir / _FOLDER / str(os.getpid())
-        self._name = name
+    def __init__(self, cache_dir: Path, name: str, host: str) -> None:
+        """``name`` is the worker's at the broker, no other's; ``host`` is this machine, or this container."""
+        self._path = cache_dir / _FOLDER / quote(name, safe="@")
+        self._text = f"{host}\n{name}"
         self._file: IO[str] | None = None
 
     def touch(self) -> None:
@@ -61,19 +63,32 @@ class LivenessFile:
 
     def _begin(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for _ in _running(self._path.parent):
+            pass  # those of workers that were killed are removed by looking
         file = self._path.open("w")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.write(self._name)
+        file.write(self._text)
         file.flush()
         self._file = file
 
 
-def workers_seen(cache_dir: Path, now_s: float) -> Iterator[WorkerSeen]:
-    """Yield the workers that run with this cache folder; files that others left behind are removed."""
-    for path in sorted((cache_dir / _FOLDER).glob("*")):
+def workers_seen(cache_dir: Path, host: str, now_s: float) -> Iterator[WorkerSeen]:
+    """Yield the workers of this host that run with this cache folder; files that others left behind are removed.
+
+    Containers may share the folder: each answers for its own workers alone.
+    """
+    for file in _running(cache_dir / _FOLDER):
+        at, _, name = file.read().partition("\n")
+        if at == host:
+            yield WorkerSeen(name, max(0.0, now_s - os.fstat(file.fileno()).st_mtime))
+
+
+def _running(folder: Path) -> Iterator[IO[str]]:
+    """Yield the files of workers that run; remove the others."""
+    for path in sorted(folder.glob("*")):
         with suppress(OSError), path.open() as file:
             if _is_locked(file):
-                yield WorkerSeen(file.read(), max(0.0, now_s - os.fstat(file.fileno()).st_mtime))
+                yield file
             else:
                 path.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
-from memrepo.wire.rights import PRODUCER_ON_BROKER
+from memrepo.wire.rights import DURABLE_ON_DISK, PRODUCER_ON_BROKER
 from memrepo.wire.versions import MESSAGE_VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -217,7 +217,8 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     pipeline.get(NAMES_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
     refuse_mode(hello)
-    require_rights(client, PRODUCER_ON_BROKER, settings.broker.username)
+    durable = DURABLE_ON_DISK if settings.enqueue_durability == "disk" else ()
+    require_rights(client, (*PRODUCER_ON_BROKER, *durable), settings.broker.username)
     for found in recorded:
         if isinstance(found, Exception):
             raise found

@@ -27,6 +27,9 @@ from memrepo.wire.payload import LARGE_BYTES
 from memrepo.wire.requests.base import Request
 
 BATCH_MAX = 100  # messages that share a round trip
+SURE_BATCH_MAX = (
+    2000  # messages that share what a broker takes to be sure of them: more than a second with everysec
+)
 BACKOFF = Backoff(first_s=0.05, max_s=0.5)
 PREPARE_MAX_S = 0.3  # at a time, so that who asks meanwhile is told what is in the way
 BODY_BYTES_PER_S_MIN = 4 * MIB  # how fast large requests must get to the broker
@@ -131,7 +134,8 @@ class Publisher:
         if first is None:
             return None
         items = [first]
-        while len(items) < BATCH_MAX:
+        most = BATCH_MAX if self._settings.enqueue_durability == "memory" else SURE_BATCH_MAX
+        while len(items) < most:
             try:
                 item = self._inbox.get_nowait()
             except Empty:

@@ -34,6 +34,9 @@ PRODUCER_ON_BROKER: tuple[Right, ...] = (
     *_PAYLOADS_STORED,
 )
 
+DURABLE_ON_DISK = rights("~memrepo:flushed", "set")
+"""What a producer needs besides where enqueued means flushed. (Whether it may ask WAITAOF is found out by asking.)"""
+
 PRODUCER_ON_RESULTS: tuple[Right, ...] = (
     *SCRIPTS,
     *_CONNECTION,

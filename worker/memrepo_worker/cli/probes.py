@@ -5,6 +5,7 @@ Imports little, writes nothing, and leaves the store alone.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 from memrepo.clock import system_clock
@@ -18,13 +19,17 @@ _UNAVAILABLE = 5
 
 def liveness(settings: WorkerSettings) -> Finding:
     """Tell whether each worker that runs with this cache folder goes on: also where its broker or store is away."""
-    return _liveness(settings, list(workers_seen(settings.cache_dir, system_clock())))
+    return _liveness(settings, _seen(settings))
 
 
 def readiness(settings: WorkerSettings) -> Sequence[Finding]:
     """Tell besides whether the broker counts one of them among its workers, who get their share of the shards."""
-    seen = list(workers_seen(settings.cache_dir, system_clock()))
+    seen = _seen(settings)
     return [_liveness(settings, seen), _readiness(settings, seen)]
+
+
+def _seen(settings: WorkerSettings) -> list[WorkerSeen]:
+    return list(workers_seen(settings.cache_dir, socket.gethostname(), system_clock()))
 
 
 def _liveness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:

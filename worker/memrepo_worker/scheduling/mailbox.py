@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from memrepo.limits import MIB
+from memrepo_worker.bounds import HANGING_TURNS
 from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
@@ -176,7 +177,7 @@ class Mailbox(Generic[AnyTicket]):
         with self._changed:
             self._looks = False
             more, too_many = self._running.look()
-            for event, count in (("mailbox.turns.hanging", more), ("bounds.hanging_turns", too_many)):
+            for event, count in (("mailbox.turns.hanging", more), (HANGING_TURNS, too_many)):
                 if count:
                     self._observer.count(event, count)
             borrowed = sum(self._reserve_slot() for _ in range(more))
@@ -256,6 +257,7 @@ class Mailbox(Generic[AnyTicket]):
             if begun is not None:
                 return RunningTurn(begun, is_retry=False)
             if not self._running.may_begin(agent):
+                self._observer.count(HANGING_TURNS)
                 self._held_back.append(agent)
                 continue
             self._busy.add(agent)
@@ -317,6 +319,9 @@ class Mailbox(Generic[AnyTicket]):
                 if group not in self._stalled and self._begun.get(group.agent) is not group:
                     continue  # a hand-over was quicker
                 tickets = self._take_out(group)
+                borrow = self._reserve_slot()
+            if borrow:
+                self._submit(self._work)
             try:
                 self._responder.abandon(tickets)
             finally:
@@ -329,6 +334,8 @@ class Mailbox(Generic[AnyTicket]):
         if self._begun.pop(group.agent, None) is not None:
             self._line.remove(group.agent)
         self._busy.remove(group.agent)
+        if group.agent in self._waiting:  # its shard was taken again meanwhile, and brought what comes after
+            self._line.append(group.agent)
         group.abandon()
         return group.in_hand
 

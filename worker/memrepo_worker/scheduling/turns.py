@@ -35,6 +35,7 @@ class RunningTurns(Generic[AnyTicket]):
         self._unproven_max = max(1, turns_max // 4) + hanging_max if hanging_max else math.inf
         self._running: set[RunningTurn[AnyTicket]] = set()
         self._hanging: set[RunningTurn[AnyTicket]] = set()
+        self._too_many: set[RunningTurn[AnyTicket]] = set()
         self._unproven: set[RunningTurn[AnyTicket]] = set()
         self._proven: OrderedDict[Agent, None] = OrderedDict()
 
@@ -60,7 +61,7 @@ class RunningTurns(Generic[AnyTicket]):
 
     def end(self, turn: RunningTurn[AnyTicket], *, well: bool) -> None:
         """Note that a turn has none any more; ``well``: its group need not be tried again."""
-        for some in (self._running, self._hanging, self._unproven):
+        for some in (self._running, self._hanging, self._too_many, self._unproven):
             some.discard(turn)
         agent = turn.group.agent
         self._proven.pop(agent, None)
@@ -70,8 +71,10 @@ class RunningTurns(Generic[AnyTicket]):
                 self._proven.popitem(last=False)
 
     def look(self) -> tuple[int, int]:
-        """Find out which turns hang; return how many more do, and how many are too many."""
+        """Find out which turns hang; return how many more do, and how many more are too many."""
         new = [turn for turn in self._running - self._hanging if turn.group.store_wait_s >= HANGS_S]
         room = self.hanging_max - len(self._hanging)
         self._hanging.update(new[:room])
-        return len(new[:room]), len(new[room:])
+        too_many = set(new[room:]) - self._too_many
+        self._too_many |= too_many
+        return len(new[:room]), len(too_many)

@@ -172,12 +172,22 @@ class GroupUnderWay(Generic[AnyTicket]):
             self._responder.settle(tickets, outcomes, times)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
             self._tell_fault(error)
-            if not self.lets_others_pass:
-                self._faults += 1
+            self._faults += 1
+            if self._is_to_be_told_as_it_is(outcomes):
                 return Pause(self._rules.pause_s(self._faults))
+            self._faults = 0
             self._tell_one_by_one(tickets, outcomes, times)
         self._told(len(tickets))
         return None
+
+    def _is_to_be_told_as_it_is(self, outcomes: Sequence[Outcome]) -> bool:
+        """Whether telling is tried again as it is: for ever what nothing else remembers, and the rest a few times.
+
+        Where the group is over, its agent's next one may be under way already, and nothing waits for another try.
+        """
+        if any(isinstance(outcome, NOT_IN_THE_LEDGER) for outcome in outcomes):
+            return True
+        return not self.is_over and self._faults < self._rules.tries_max
 
     def _told(self, count: int) -> None:
         """Let go of what is told: results may be large."""
