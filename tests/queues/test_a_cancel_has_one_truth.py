@@ -12,6 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from celery.app.task import Context
+from celery.contrib.abortable import AbortableAsyncResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ OWN, OTHER = "w0", "w1"
 STEPS = (
     "cancel",
     "celery's revoke",
+    "celery's abort",
     "begin",
     "execute",
     "retry",
@@ -78,6 +80,10 @@ class OneJob:
             case "celery's revoke":
                 self._backend.mark_as_revoked(self.id, "revoked")
                 self.told_cancelled |= self.state() == "REVOKED"
+            case "celery's abort":
+                AbortableAsyncResult(self.id, backend=self._backend, app=self._backend.app).abort()
+                self.told_cancelled |= self.state() == "REVOKED"
+                assert self.state() != "ABORTED"
             case "begin" if self.delivered and self.owner not in self.begun:
                 self._begin()
             case "take over":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -15,41 +13,20 @@ import psutil
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepos
-from memrepo.settings import environment
-from tests.support.ports import LOOPBACK, free_port
-from tests.support.started import started
+from tests.support.flower import Ask, running_flower
 from tests.support.systems import System
 from tests.support.waiting import wait_for
 
-Ask = Callable[..., str]
 _NUMBERS = count(1)
 
 
 @pytest.fixture(scope="module")
 def flower(system: System, memories: MemoryRepos, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    """Asks a Flower for a page; with ``data`` it is told to do something."""
-    url = f"http://{LOOPBACK}:{free_port()}"
+    def ready(ask: Ask) -> bool:
+        memories.repo(org_id="probe", agent_id="probe").list_files()
+        return "probe" in ask("/api/tasks")
 
-    def ask(path: str, data: bytes | None = None) -> str:
-        with urllib.request.urlopen(url + path, data, timeout=10) as answer:
-            return str(answer.read(), "utf-8")
-
-    def answers() -> bool:
-        try:
-            memories.repo(org_id="probe", agent_id="probe").list_files()
-            return "probe" in ask("/api/tasks")
-        except OSError:
-            return False
-
-    folder = tmp_path_factory.mktemp("flower")
-    port = url.rpartition(":")[2]
-    arguments = ["-A", "memrepo_worker", "flower", f"--address={LOOPBACK}", f"--port={port}"]
-    env = {
-        "PATH": environment()["PATH"],
-        "MEMREPO_BROKER_URL": system.broker_url,
-        "FLOWER_UNAUTHENTICATED_API": "true",
-    }
-    with started([sys.executable, "-m", "celery", *arguments], folder=folder, ready=answers, env=env):
+    with running_flower(tmp_path_factory.mktemp("flower"), system.broker_url, ready) as ask:
         yield ask
 
 

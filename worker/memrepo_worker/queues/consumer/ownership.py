@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from celery import bootsteps, signals
+from kombu.asynchronous.hub import Hub
 from typing_extensions import override
 
 from memrepo.routing import queue_name, shard_of
@@ -82,6 +83,10 @@ class Ownership(bootsteps.StartStopStep):
         self.keeper.start()
         self._consume_ours(consumer)
 
+    def register_with_event_loop(self, consumer: MemrepoConsumer, hub: Hub) -> None:
+        """See to it, over each connection, that what is owned is consumed, whatever else ended that."""
+        hub.call_repeatedly(self.keeper.beat_s, self._consume_ours, consumer)
+
     def stop(self, consumer: MemrepoConsumer) -> None:
         """Nothing: a lost connection costs no shard."""
 
@@ -152,11 +157,13 @@ class Ownership(bootsteps.StartStopStep):
             for shard, owned_shard in self._owned_shards.all().items()
             if owned_shard.is_open
         }
-        consumed = {queue.name for queue in consumer.task_consumer.queues}
-        for queue in sorted(consumed - ours):
-            if shard_of_queue(queue) is not None:
-                consumer.cancel_task_queue(queue)
+        consuming = consumer.task_consumer
+        consumed = consuming.channel.shard_queues()
+        known = {queue.name for queue in consuming.queues if shard_of_queue(queue.name) is not None}
+        for queue in sorted((known | consumed) - ours):
+            consumer.cancel_task_queue(queue)
         for queue in sorted(ours - consumed):
+            consuming.cancel_by_queue(queue)  # else kombu does nothing where it believes that it consumes
             consumer.add_task_queue(queue)
 
     def _wait_until_clear(self) -> bool:

@@ -47,6 +47,9 @@ KEEP_TRYING = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "
 """A result must not be lost because Redis is away: while it is, we wait (see ``kombu``'s retry policies)."""
 
 
+_ABORTED = "ABORTED"
+"""What ``celery.contrib.abortable`` stores of a task that shall end."""
+
 NO_MARK = ("", "")
 
 
@@ -101,11 +104,11 @@ class ResultBackend(RedisBackend):
     ) -> object:
         """Store one state of a task; a result is published on its own and on the request's reply channel.
 
-        REVOKED is a wish, whoever in Celery has it: the record decides.
+        REVOKED is a wish, whoever in Celery has it: the record decides. So is ABORTED.
         """
         encoded = self.encode_result(result, state)
         reply_to = getattr(request, "reply_to", None) or ""
-        if state == states.REVOKED:
+        if state in (states.REVOKED, _ABORTED):
             self.until_done(self.cancel, (task_id, reply_to))
             return encoded
         if state not in states.READY_STATES:

@@ -139,6 +139,10 @@ class ShardChannel(AddressedChannel):
             if not meaning_of(error).is_(FULL):
                 raise
 
+    def shard_queues(self) -> set[str]:
+        """Return the shard queues that are consumed."""
+        return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
+
     def look_again(self) -> None:
         """Look at every shard queue at the next occasion.
 
@@ -150,7 +154,7 @@ class ShardChannel(AddressedChannel):
                 self._watching.require_primary()
             except NotPrimaryError as error:
                 raise RedisConnectionError(meaning_of(error).reason) from error
-        self._waiting |= self._shard_queues()
+        self._waiting |= self.shard_queues()
 
     def deliver_waiting(self) -> None:
         """Deliver one round, if there is room; called before each wait for events.
@@ -216,9 +220,6 @@ class ShardChannel(AddressedChannel):
             watching.close()
         super().close()
 
-    def _shard_queues(self) -> set[str]:
-        return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
-
     def _owned_waiting(self) -> list[OwnedShard]:
         """Return the shards that are ours of the queues that wait, beginning with another one each time."""
         found = [
@@ -256,7 +257,7 @@ class ShardChannel(AddressedChannel):
     def _collect(self) -> None:
         """Take over what the watching connection has heard."""
         if self._watching is not None:
-            self._waiting |= self._watching.changed(self._shard_queues())
+            self._waiting |= self._watching.changed(self.shard_queues())
 
     def _watch(self) -> TrackingConnection:
         parameters = self._connparams()

@@ -1,0 +1,42 @@
+"""A real Flower beside a test's worker, asked over HTTP."""
+
+from __future__ import annotations
+
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memrepo.settings import environment
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.started import started
+
+Ask = Callable[..., str]
+"""Asks a Flower for a page; with ``data`` it is told to do something."""
+
+
+@contextmanager
+def running_flower(folder: Path, broker_url: str, ready: Callable[[Ask], bool]) -> Iterator[Ask]:
+    """Run a Flower that is not read-only until the block ends; it is up when ``ready`` says so."""
+    url = f"http://{LOOPBACK}:{free_port()}"
+
+    def ask(path: str, data: bytes | None = None) -> str:
+        with urllib.request.urlopen(url + path, data, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+    def answers() -> bool:
+        try:
+            return ready(ask)
+        except OSError:
+            return False
+
+    port = url.rpartition(":")[2]
+    arguments = ["-A", "memrepo_worker", "flower", f"--address={LOOPBACK}", f"--port={port}"]
+    env = {
+        "PATH": environment()["PATH"],
+        "MEMREPO_BROKER_URL": broker_url,
+        "FLOWER_UNAUTHENTICATED_API": "true",
+    }
+    with started([sys.executable, "-m", "celery", *arguments], folder=folder, ready=answers, env=env):
+        yield ask
