@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from memrepo.errors import RepoNotFoundError
 from memrepo.models import Snapshot
 from memrepo.wire.requests.base import Request
+from memrepo_worker.git.command import Git
 from memrepo_worker.group import Group, Lease, Outcome, Success
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
@@ -110,16 +112,6 @@ def test_a_read_that_is_left_over_finds_nothing_of_what_was_deleted_meanwhile(
         assert [type(found) for found in turns.take()] == [RepoNotFoundError]
 
 
-def test_what_comes_before_a_delete_is_answered_before_it(store: LocalStore, tmp_path: Path) -> None:
-    with writer(store, tmp_path / "one", turn_results_bytes_max=1) as one:
-        one.ask(create(a="0"))
-        turns = Turns(one, files(), commit("1", {"a": "1"}), files(), delete())
-
-        first, _, second, deleted = turns.take()
-
-        assert (first["a"].text, second["a"].text, deleted) == ("0", "1", None)
-
-
 def test_a_turn_whose_time_is_over_publishes_and_tells_what_it_has(store: LocalStore, tmp_path: Path) -> None:
     clock = TickingClock()
     with writer(store, tmp_path / "one", monotonic=clock, turn_time_s=2.0) as one:
@@ -135,6 +127,30 @@ def test_a_turn_whose_time_is_over_publishes_and_tells_what_it_has(store: LocalS
         assert one.counters.snapshot()["bounds.turn_time"] == len(taken) - 1
         assert one.messages() == ["Initial commit", *map(str, range(9))]
     assert entries(store) <= 1 + len(taken), "what was drafted in a turn shares an entry"
+
+
+def test_opening_a_memory_takes_nothing_of_a_turns_time(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = TickingClock()
+    with writer(store, tmp_path / "zero") as zero:
+        zero.ask(create(a="0"))
+    index_pack = Git.index_pack
+
+    def slowly(git: Git, repo: Path, pack: bytes) -> None:
+        clock.now_s += 1000.0
+        index_pack(git, repo, pack)
+
+    with writer(store, tmp_path / "one", monotonic=clock, turn_time_s=2.0) as one:
+        monkeypatch.setattr(Git, "index_pack", slowly)
+        one.service.trouble.met(OSError(errno.ENOSPC, "full"))  # so each turn opens a copy that is not kept
+        turns = Turns(one, *(commit(f"{number}") for number in range(9)))
+
+        assert len(turns.take()) == 9
+        counted = one.counters.snapshot()
+        assert (counted["repo.opened_cold"], counted["cache.passed_by"]) == (1, 1)
+        assert clock.now_s >= 1000.0
+    assert entries(store) == 2
 
 
 def test_each_turn_answers_at_least_one_request(store: LocalStore, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class Bounds:
     Where one is hit, the observer counts ``bounds.`` and its name without ``_max``, and what was hit says in its error
     or its result which bound that was.
 
-    ``turn_time_s``: after how long, waiting for the store apart, a turn ends between two of its requests; the others go
-    on in a later turn of their agent.
+    ``turn_time_s``: after how long, waiting for the store and opening the memory apart, a turn ends between two of its
+    requests; the others go on in a later turn of their agent.
     ``turn_results_bytes_max``: after how many bytes of results a turn ends likewise. One result is always taken.
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
     ``compared_bytes_max``: how many bytes of a file's two states may differ for their lines to be compared; of larger

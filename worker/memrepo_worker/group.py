@@ -76,7 +76,8 @@ class Places:
 class Group:
     """Requests of one agent in the order in which they were enqueued; they share one journal entry.
 
-    ``create`` and ``places`` go from try to try of the same requests.
+    A delete (``ENDS_GROUP``) is alone in its group: what is before it is answered in an earlier one. ``create`` and
+    ``places`` go from try to try of the same requests.
     """
 
     agent: Agent

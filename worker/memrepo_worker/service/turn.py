@@ -56,7 +56,7 @@ class Turn:
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease)
-        self._meter = TurnMeter(dependencies.bounds, dependencies.monotonic, dependencies.observer)
+        self._meter = self._new_meter()
         reads = not all(request.MUTATES for request in group.requests)
         self._proof_age_s_max = dependencies.tip_proof_s if reads else math.inf
 
@@ -77,10 +77,18 @@ class Turn:
         return outcomes
 
     def _current(self) -> WarmRepo:
-        """Return the repository at the journal's newest entry."""
+        """Return the repository at the journal's newest entry; the turn's time begins when it is there.
+
+        Opening it is bounded by itself. Were it counted, a memory that opens slowly would be opened anew for each of
+        its requests where no copy of it can be kept.
+        """
         repo = self._opener.current(self._proof_age_s_max)
         self._group.create.settle(repo.state.seq)
+        self._meter = self._new_meter()
         return repo
+
+    def _new_meter(self) -> TurnMeter:
+        return TurnMeter(self._dependencies.bounds, self._dependencies.monotonic, self._dependencies.observer)
 
     # The draft
 
@@ -98,10 +106,10 @@ class Turn:
     def _may_stop(self) -> bool:
         """Whether requests may be left for a later turn.
 
-        Not while an entry of all of them may be on its way to the store, and not before a delete: what reads have
-        found would be gone then.
+        Not while an entry of all of them may be on its way to the store. (What reads have found stays until then, as
+        a delete is alone in its group.)
         """
-        return not self._group.create.may_land and not self._group.requests[-1].ENDS_GROUP
+        return not self._group.create.may_land
 
     def _settle(self, request: Request, draft: Draft, seal: int) -> PendingOutcome:
         if not request.MUTATES:
