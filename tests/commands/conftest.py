@@ -16,9 +16,12 @@ from memrepo_worker.store.open import open_store
 from tests.support.http_answers import Answer, answering
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.ports import LOOPBACK, free_port
+from tests.support.seaweedfs import ACCESS_KEY, SECRET_KEY, admin_client, seaweedfs
+from tests.support.seaweedfs import BUCKET as S3_BUCKET
 from tests.support.stock_git import empty_repository, git
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
+from tests.support.writers import AGENT, create, delete, writer
 
 _NUMBERS = count(1)
 BUCKET = f"s3://bucket?endpoint_url=http://{LOOPBACK}:{{port}}"
@@ -55,6 +58,16 @@ def refusing() -> Iterator[str]:
     """A store that does not know the credentials."""
     with answering(Answer.of_s3(403, "InvalidAccessKeyId", "No such key.")) as port:
         yield BUCKET.format(port=port)
+
+
+@pytest.fixture(scope="session")
+def versioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket that keeps what was replaced and removed."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        admin_client(server.endpoint_url).put_bucket_versioning(
+            Bucket=S3_BUCKET, VersioningConfiguration={"Status": "Enabled"}
+        )
+        yield server.store_url("memories")
 
 
 @pytest.fixture(scope="session")
@@ -101,9 +114,27 @@ def bundle(repository: Path) -> Path:
     return file
 
 
+def deleted(store_url: str, folder: Path) -> str:
+    """Have a memory begun and deleted, and return its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        store = open_store(store_url)
+    with writer(store, folder) as one:
+        one.ask(create(human="likes tea"))
+        one.ask(delete())
+    return AGENT.agent_id
+
+
 @pytest.fixture
 def filled_in(
-    system: System, memories: MemoryRepos, repository: Path, bundle: Path, refusing: str, tmp_path: Path
+    system: System,
+    memories: MemoryRepos,
+    repository: Path,
+    bundle: Path,
+    refusing: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[str], str]]:
     """Fill in what the table leaves open; every name is another one each time."""
     taken = socket.create_server((LOOPBACK, 0))
@@ -143,6 +174,8 @@ def filled_in(
         "bundle": lambda: str(bundle),
         "repository": lambda: str(repository),
         "refusing": lambda: refusing,
+        "versioned": lambda: request.getfixturevalue("versioned"),
+        "deleted": lambda: deleted(request.getfixturevalue("versioned"), tmp_path / "writer"),
         "taken": lambda: str(taken.getsockname()[1]),
     }
     made: dict[str, str] = {}

@@ -3,7 +3,8 @@
 In arguments and environments ``{agent}`` is an agent with a memory of its own, ``{new}`` one without, ``{legacy}`` one
 that a Letta server left behind, ``{job}`` a job that is done and ``{failed}`` one that met a conflict, ``{sha}`` a
 commit of nobody's, ``{folder}`` the current folder, ``{bundle}`` a memory as a bundle, ``{repository}`` one in git,
-``{refusing}`` a store that takes no key, and ``{taken}`` a port that somebody has.
+``{refusing}`` a store that takes no key, ``{taken}`` a port that somebody has, and ``{versioned}`` a bucket with
+versioning, where the memory ``{deleted}`` was deleted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from memrepo.settings import Settings, shown
+from tests.support.seaweedfs import ACCESS_KEY, SECRET_KEY
 
 NOTHING, CONFLICT, BAD = "nothing there", "conflict", "bad input"
 PASSWORD, BROKER, STORE = "wrong password", "broker away", "store away"
@@ -37,6 +39,7 @@ class Row:
 
     ``keys`` are those of the JSON document, or of the documents in its list, that it prints when all goes well; None
     where it has no ``--json``. ``text`` says that the document is a text. ``never`` says why a situation cannot be met.
+    ``env`` is what it needs to go well that is not as usual.
     """
 
     well: str
@@ -44,6 +47,7 @@ class Row:
     cases: Mapping[str, Case]
     never: Mapping[str, str] = field(default_factory=dict)
     text: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 COMMIT_KEYS = (
@@ -237,6 +241,12 @@ PRODUCER: Mapping[str, Row] = {
     ),
 }
 
+OF_VERSIONS = {
+    "MEMREPO_STORE_URL": "{versioned}",
+    "MEMREPO_BROKER_URL": "redis://127.0.0.1:1/0",
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+}
 NOT_A_STORE = {"MEMREPO_STORE_URL": "ftp://x"}
 
 WORKER: Mapping[str, Row] = {
@@ -342,6 +352,24 @@ WORKER: Mapping[str, Row] = {
             **at_the_store("store import acme {new} {bundle}"),
         },
         {BROKER: OF_THE_STORE_ALONE},
+    ),
+    "store purge": Row(
+        "store purge acme {deleted} --yes",
+        "org_id agent_id versions bytes delete_markers dry_run",
+        {
+            NOTHING: Case(
+                "store purge acme {new} --yes",
+                3,
+                "{new}: no delete_repo was finished there",
+                "RepoNotFoundError",
+                OF_VERSIONS,
+            ),
+            CONFLICT: Case("store purge acme {agent} --yes", 4, "keeps no versions", "ConflictError"),
+            BAD: Case("store purge ac/me {agent} --yes", 2, "ORG: must be 1 to 128 letters", "UsageError"),
+            **at_the_store("store purge acme {new} --yes"),
+        },
+        {BROKER: OF_THE_STORE_ALONE},
+        env=OF_VERSIONS,
     ),
     "store verify": Row(
         "store verify acme {agent}",

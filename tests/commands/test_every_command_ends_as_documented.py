@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from memrepo.cli.main import main
 from memrepo.settings import environment
 from tests.commands.conftest import Places
-from tests.commands.table import SITUATIONS, TABLE, Case
+from tests.commands.table import SITUATIONS, TABLE, Case, Row
 from tests.support.commands import MEMREPO, Ended, memrepo
 from tests.support.started import started
 from tests.support.waiting import wait_for
@@ -85,7 +85,9 @@ def test_every_situation_is_met_or_said_to_be_impossible(name: str) -> None:
 def test_where_all_goes_well_it_ends_with_nought(
     name: str, places: Places, filled_in: Fill, tmp_path: Path
 ) -> None:
-    ended = run(name, filled_in(TABLE[name].well), tmp_path, places.env(""), apart=True)
+    ended = run(
+        name, filled_in(TABLE[name].well), tmp_path, env_of(TABLE[name], "", places, filled_in), apart=True
+    )
 
     assert ended.code == 0, ended
     assert ended.stdout
@@ -97,7 +99,7 @@ def test_as_json_it_prints_one_document_of_the_documented_form(
     name: str, places: Places, filled_in: Fill, tmp_path: Path
 ) -> None:
     row = TABLE[name]
-    ended = run(name, f"{filled_in(row.well)} --json", tmp_path, places.env(""))
+    ended = run(name, f"{filled_in(row.well)} --json", tmp_path, env_of(row, "", places, filled_in))
 
     assert (ended.code, ended.stderr) == (0, "")
     found = documents(name, ended.stdout)
@@ -148,7 +150,7 @@ def test_what_goes_wrong_is_json_too(
     assert ended.stdout == ""
 
 
-def env_of(case: Case, situation: str, places: Places, filled_in: Fill) -> dict[str, str]:
+def env_of(case: Case | Row, situation: str, places: Places, filled_in: Fill) -> dict[str, str]:
     return {
         **places.env(situation),
         "MEMREPO_CACHE_DIR": "cache",

@@ -15,19 +15,20 @@ from tests.support.ports import LOOPBACK, answers, free_port
 from tests.support.started import started
 
 BUCKET = "memrepo"
+VERSIONED_BUCKET = "memrepo-versioned"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
 class GcsServer:
-    """A running server with one bucket; it asks for no credentials."""
+    """A running server with a bucket, and one that has versioning; it asks for no credentials."""
 
     endpoint_url: str
     pid: int
 
-    def store_url(self, prefix: str = "", endpoint_url: str | None = None) -> str:
+    def store_url(self, prefix: str = "", endpoint_url: str | None = None, *, bucket: str = BUCKET) -> str:
         """Return the address of the bucket, or of a prefix in it, as ``MEMREPO_STORE_URL`` takes it."""
-        return f"gs://{BUCKET}/{prefix}?endpoint_url={endpoint_url or self.endpoint_url}"
+        return f"gs://{bucket}/{prefix}?endpoint_url={endpoint_url or self.endpoint_url}"
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def gcs_server(folder: Path) -> Iterator[GcsServer]:
     ]
     arguments = [str(_binary()), *options, "-log-level", "warn"]
     with started(arguments, folder=folder, ready=lambda: answers(port)) as process:
-        _make_bucket(f"http://{place}")
+        _make_bucket(f"http://{place}", BUCKET, versioning=False)
+        _make_bucket(f"http://{place}", VERSIONED_BUCKET, versioning=True)
         yield GcsServer(f"http://{place}", process.pid)
 
 
@@ -60,10 +62,10 @@ def _binary() -> Path:
     return Path(str(package / "vendor" / "fake-gcs-server" / "bin" / name))
 
 
-def _make_bucket(endpoint_url: str) -> None:
+def _make_bucket(endpoint_url: str, name: str, *, versioning: bool) -> None:
     request = urllib.request.Request(
         f"{endpoint_url}/storage/v1/b?project=tests",
-        data=json.dumps({"name": BUCKET}).encode(),
+        data=json.dumps({"name": name, "versioning": {"enabled": versioning}}).encode(),
         headers={"Content-Type": "application/json"},
     )
     urllib.request.urlopen(request, timeout=5).close()

@@ -71,6 +71,14 @@ def settings_here() -> Settings:
     return Settings.from_env(env)
 
 
+def confirm(question: str) -> None:
+    """Ask; whoever cannot answer, as standard input is closed, has not said yes."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except OSError as error:
+        raise click.Abort from error
+
+
 @contextmanager
 def client() -> Iterator[MemoryRepos]:
     """Give a client by the same, and close it; what goes wrong meanwhile is told in the words of the command line.

@@ -13,6 +13,7 @@ import click
 from memrepo.cli.common import (
     author_of,
     client,
+    confirm,
     json_option,
     of_agent,
     outcome_of,
@@ -200,7 +201,7 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
     if not yes and as_json:
         raise click.UsageError("With --json nobody is asked: say --yes.")
     if not yes:
-        _confirm(f"Delete the memory of {org}/{agent} for good?")
+        confirm(f"Delete the memory of {org}/{agent} for good?")
     with client() as repos:
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
@@ -215,14 +216,6 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
 def _options(option: str, paths: Iterable[str]) -> list[str]:
     """Return how each of these files was asked for."""
     return [f"{option} {path!r}" for path in paths]
-
-
-def _confirm(question: str) -> None:
-    """Ask; whoever cannot answer, as standard input is closed, has not said yes."""
-    try:
-        click.confirm(question, abort=True, err=True)
-    except OSError as error:
-        raise click.Abort from error
 
 
 def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:

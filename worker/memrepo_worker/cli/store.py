@@ -17,7 +17,7 @@ from random import Random
 
 import click
 
-from memrepo.cli.common import json_option, of_agent, say_where_from
+from memrepo.cli.common import confirm, json_option, of_agent, say_where_from
 from memrepo.cli.ending import CONFLICT, CommandError, plain
 from memrepo.cli.output import counted, show_json
 from memrepo.clock import system_clock
@@ -44,7 +44,9 @@ from memrepo_worker.store.identity import begin_identity, read_identity
 from memrepo_worker.store.interface import RefusedError, Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.replaces import fault_of_replaces
+from memrepo_worker.store.versions import Versioned
 from memrepo_worker.upkeep.folding import Folder
+from memrepo_worker.upkeep.purging import NotPurgeableError, Purger
 
 _CONNECTIONS = 16
 
@@ -63,6 +65,7 @@ class _Tools:
     adopter: Adopter
     transfer: Transfer
     folder: Folder
+    opened: Store
 
 
 @contextmanager
@@ -85,6 +88,7 @@ def _tools(*, as_json: bool, writes: bool = True) -> Iterator[_Tools]:
             Adopter(store, git, executor, system_clock, settings.limits),
             Transfer(store, git, executor, system_clock, settings.limits),
             Folder(store, git, executor, system_clock, secrets.token_bytes, settings.cache_dir / "folding"),
+            opened,
         )
 
 
@@ -107,7 +111,7 @@ def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool
 
 @click.group()
 def store() -> None:
-    """Verify, fold, export, import and adopt whole memories, in the store itself; accept a store that was exchanged.
+    """Verify, fold, export, import, adopt and purge whole memories, in the store itself; accept one that was exchanged.
 
     The store is that of MEMREPO_STORE_URL or, where that is not set, of the `memrepo up` that runs in this folder.
     """
@@ -182,6 +186,54 @@ def fold(org: str, agent: str, as_json: bool) -> None:
         f"({counted(done.bytes_written, 'byte')}), {done.removed} removed"
     )
     _show(whose, words, {**asdict(done), "made": list(done.made)}, as_json=as_json)
+
+
+@store.command(short_help="Remove for good what a delete left as versions in the bucket.")
+@of_agent
+@click.option("--dry-run", is_flag=True, help="Only say how much that is.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def purge(org: str, agent: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove for good what `memrepo delete` has freed and a bucket with versioning keeps all the same.
+
+    That is every version, and delete marker, of the memory that was deleted. What the agent has begun since then stays,
+    with all its versions.
+    """
+    whose = _agent(org, agent)
+    if as_json and not yes and not dry_run:
+        raise click.UsageError("With --json nobody is asked: say --yes.")
+    with _tools(as_json=as_json, writes=not dry_run) as tools, _saying_why_not():
+        purger = _purger(tools)
+        plan = purger.plan(whose)
+        size = f"{counted(len(plan.noncurrent), 'version')} ({counted(plan.size, 'byte')})"
+        words = f"{size} and {counted(len(plan.delete_markers), 'delete marker')}"
+        if not dry_run and plan.any:
+            if not yes:
+                confirm(f"Remove {words} of {whose} for good?")
+            purger.purge(whose, plan)
+    values = {
+        "versions": len(plan.noncurrent),
+        "bytes": plan.size,
+        "delete_markers": len(plan.delete_markers),
+        "dry_run": dry_run,
+    }
+    _show(whose, f"{words} {'to remove' if dry_run else 'removed'}", values, as_json=as_json)
+
+
+def _purger(tools: _Tools) -> Purger:
+    if not isinstance(tools.opened, Versioned):
+        raise NotPurgeableError(
+            f"{masked(tools.opened.name)} keeps no versions: what was deleted there left none"
+        )
+    return Purger(tools.store, tools.opened, lambda: secrets.token_hex(16))
+
+
+@contextmanager
+def _saying_why_not() -> Iterator[None]:
+    try:
+        yield
+    except NotPurgeableError as error:
+        raise CommandError("ConflictError", str(error), CONFLICT) from error
 
 
 @store.command(short_help="Write a memory to a bundle that git can clone.")

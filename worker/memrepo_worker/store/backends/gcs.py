@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -36,6 +36,7 @@ from memrepo_worker.store.interface import (
 )
 from memrepo_worker.store.lifecycle import expiring_gcs_rules
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.versions import KeptVersion
 
 _ENDPOINT = "https://storage.googleapis.com"
 DELETES_AT_ONCE = 16
@@ -161,6 +162,44 @@ class GcsStore:
         except NotThereError:
             return
         raise not_its_own(self._place_name, "a delete after which the object is there")
+
+    def keeps_versions(self) -> bool:
+        """Whether the bucket has versioning now; takes the right to read the bucket's own metadata."""
+        with self._request(missing_is_bucket=True) as bucket:
+            bucket.reload(retry=None, timeout=self._timeout_s)
+            return bool(bucket.versioning_enabled)
+
+    def versions(self, prefix: str) -> Iterator[KeptVersion]:
+        """Yield all generations of objects, 1,000 for each request."""
+        own = self._place.prefix
+        blobs = self._buckets.current.list_blobs(
+            prefix=own + prefix,
+            versions="true",  # of the SDK's own True the protocol's spelling would not come
+            fields="kind,items(name,size,generation,timeCreated,timeDeleted),nextPageToken",
+            retry=None,
+            timeout=self._timeout_s,
+        )
+        pages = blobs.pages
+        while (page := self._page(pages)) is not None:
+            for blob in page:
+                yield KeptVersion(
+                    blob.name[len(own) :],
+                    str(blob.generation),
+                    blob.size or 0,
+                    blob.time_created.timestamp(),
+                    is_current=blob.time_deleted is None,
+                )
+
+    def delete_versions(self, versions: Iterable[KeptVersion]) -> None:
+        """Remove generations for good, some at a time."""
+        with ThreadPoolExecutor(DELETES_AT_ONCE) as threads:
+            for _ in threads.map(self._delete_version, versions):
+                pass
+
+    def _delete_version(self, version: KeptVersion) -> None:
+        with suppress(NotThereError), self._request() as bucket:
+            blob = bucket.blob(self._place.prefix + version.key, generation=int(version.mark))
+            blob.delete(retry=None, timeout=self._timeout_s)
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""

@@ -40,6 +40,7 @@ from memrepo_worker.store.interface import (
 )
 from memrepo_worker.store.lifecycle import expiring_s3_rules
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.versions import KeptVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -186,6 +187,48 @@ class S3Store:
         }:
             raise not_its_own(self._place_name, "a delete that does not name what it removed")
 
+    def keeps_versions(self) -> bool:
+        """Whether the bucket has versioning now."""
+        with _needing("s3:GetBucketVersioning"), self._request() as (client, _):
+            return client.get_bucket_versioning(Bucket=self._place.bucket).get("Status") == "Enabled"
+
+    def versions(self, prefix: str) -> Iterator[KeptVersion]:
+        """Yield all versions of objects, and delete markers, 1,000 for each request."""
+        own = self._place.prefix
+        pages = iter(
+            self._clients.current.get_paginator("list_object_versions").paginate(
+                Bucket=self._place.bucket, Prefix=own + prefix
+            )
+        )
+        while (page := self._page_of_versions(pages, own + prefix)) is not None:
+            for kind in ("Versions", "DeleteMarkers"):
+                for line in page.get(kind, ()):
+                    yield KeptVersion(
+                        line["Key"][len(own) :],
+                        line["VersionId"],
+                        line.get("Size", 0),
+                        line["LastModified"].timestamp(),
+                        is_current=line["IsLatest"],
+                        is_removal=kind == "DeleteMarkers",
+                    )
+
+    def _page_of_versions(self, pages: Iterator[Mapping[str, Any]], prefix: str) -> Mapping[str, Any] | None:
+        with _needing("s3:ListBucketVersions"):
+            return self._page(pages, prefix)
+
+    def delete_versions(self, versions: Iterable[KeptVersion]) -> None:
+        """Remove versions for good, up to 1,000 in each request."""
+        left = iter(versions)
+        while batch := list(islice(left, KEYS_PER_DELETE_MAX)):
+            wanted: DeleteTypeDef = {
+                "Objects": [{"Key": self._place.prefix + each.key, "VersionId": each.mark} for each in batch]
+            }
+            with _needing("s3:DeleteObjectVersion"):
+                with self._request() as (client, _):
+                    answer = client.delete_objects(Bucket=self._place.bucket, Delete=wanted)
+                for error in answer.get("Errors", ()):
+                    raise meaning_of(self._place_name, 0, error)
+
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store, or make them unreadable."""
         try:
@@ -194,6 +237,15 @@ class S3Store:
         except NotThereError:
             return ()
         return expiring_s3_rules(answer.get("Rules", ()), self._place.prefix)
+
+
+@contextmanager
+def _needing(right: str) -> Iterator[None]:
+    """Name the right that no worker needs, where it may be what is missing."""
+    try:
+        yield
+    except RefusedError as error:
+        raise RefusedError(f"{error}; this takes the right {right}") from error
 
 
 def _body_bytes(answer: Mapping[str, Any]) -> int:
