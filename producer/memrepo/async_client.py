@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from memrepo.client_base import ClientBase, no_report
-from memrepo.jobs.job import Job, inquire_of, late_of
+from memrepo.jobs.job import Job, check_jobs, inquire_of, late_of
 from memrepo.jobs.waiting import Progress, check_on_asyncio, parts
 
 
@@ -39,9 +39,11 @@ class AsyncMemoryRepos(ClientBase):
         ``on_progress(ended, all)`` is called on the loop, at the begin and whenever one has ended.
 
         Raises:
+            InvalidRequestError: there is something else than a job among them, or ``timeout_s`` is no number.
             JobTimeoutError: some have not ended within ``timeout_s``; they go on.
         """
         check_on_asyncio()
+        check_jobs(jobs, timeout_s)
         jobs = list(dict.fromkeys(jobs))
         ends: asyncio.Queue[asyncio.Task[None] | None] = asyncio.Queue()
         tasks = _telling(jobs, ends)

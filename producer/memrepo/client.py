@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from memrepo.client_base import ClientBase, no_report
-from memrepo.jobs.job import Job, inquire_of, late_of
+from memrepo.jobs.job import Job, check_jobs, inquire_of, late_of
 from memrepo.jobs.waiting import Progress, until_all_ended
 
 
@@ -34,8 +34,10 @@ class MemoryRepos(ClientBase):
         ``on_progress(ended, all)`` is called in this thread, at the begin and whenever one has ended.
 
         Raises:
+            InvalidRequestError: there is something else than a job among them, or ``timeout_s`` is no number.
             JobTimeoutError: some have not ended within ``timeout_s``; they go on.
         """
+        check_jobs(jobs, timeout_s)
         for job in jobs:
             job._watch()
         pendings = {job.pending for job in jobs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from memrepo.dispatch.dispatcher import QueueDispatcher
+from memrepo.errors import InvalidRequestError
 from memrepo.jobs.job import Dispatcher, Job
 from memrepo.repo import MemoryRepo
 from memrepo.settings import Settings
@@ -27,8 +28,9 @@ class ClientBase:
         Addresses are ``redis://``, ``rediss://`` or ``unix://``; ``result_url`` defaults to the broker's.
 
         Raises:
-            InvalidRequestError: an address is none of these.
+            InvalidRequestError: an address is none of these, or an argument is of another type.
         """
+        _check_kinds(broker_url, result_url, settings)
         chosen = (settings or Settings()).at(broker_url, result_url)
         self._dispatcher: Dispatcher = QueueDispatcher(chosen, blocks=self.BLOCKS)
 
@@ -62,6 +64,18 @@ class ClientBase:
         The result has its type again: its record says which operation it is of.
         """
         return self._dispatcher.find(job_id)
+
+
+def _check_kinds(broker_url: object, result_url: object, settings: object) -> None:
+    for field, value, kind in (
+        ("broker_url", broker_url, str),
+        ("result_url", result_url, str),
+        ("settings", settings, Settings),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise InvalidRequestError.of(
+                field, f"must be {kind.__name__} or None, not {type(value).__name__}"
+            )
 
 
 def no_report(_ended: int, _all: int) -> None:

@@ -20,6 +20,8 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     SerializationInfo,
+    StrictBool,
+    StrictStr,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -120,10 +122,10 @@ class ResultModel(Model):
 class Author(Model):
     """Who wrote a commit: name and e-mail as git shows them, kind and id as trailers of the commit."""
 
-    name: str
-    email: str
+    name: StrictStr
+    email: StrictStr
     type: AuthorType = "agent"
-    id: str | None = None
+    id: StrictStr | None = None
 
     def check(self, field: str) -> None:
         """Check the values; raises ``InvalidRequestError`` naming the field."""
@@ -145,11 +147,11 @@ class FileChange(Model):
     the caller relies on; empty means that the file must not exist.
     """
 
-    path: str
+    path: StrictStr
     content: Content | None = None
     change_type: ChangeType | None = None
-    executable: bool | None = None
-    expected_sha256: str | None = None
+    executable: StrictBool | None = None
+    expected_sha256: StrictStr | None = None
 
     if TYPE_CHECKING:  # so that type checkers let text through as content, which is bytes once it is in
 

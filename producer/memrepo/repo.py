@@ -21,7 +21,7 @@ from memrepo.models import (
     RequestOutcome,
     Snapshot,
 )
-from memrepo.validation.values import check_id
+from memrepo.validation.values import check_id, check_request_id
 from memrepo.wire import operations
 from memrepo.wire.operations import Operation
 from memrepo.wire.requests import reads, writes
@@ -189,7 +189,8 @@ class MemoryRepo:
         branches and tags. None means that there is no trace: it was a read, was never applied, or was settled longer
         ago without a commit that is still there. This call takes its place behind a request that is still queued.
         """
-        request = reads.FindRequestRequest(**self._head(), wanted=request_id)
+        wanted = check_request_id(request_id)
+        request = reads.FindRequestRequest(**self._head(), wanted=wanted)
         return self._ask(operations.FIND_REQUEST, request)
 
     def create_branch(

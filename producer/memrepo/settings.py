@@ -73,7 +73,8 @@ class Settings:
         if self.enqueue_durability not in DURABILITIES:
             raise _no_choice(DURABILITY_SETTING, self.enqueue_durability, DURABILITIES)
         for name, (least, most) in _BOUNDS.items():
-            check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most)
+            is_whole = isinstance(getattr(Settings, name), int)
+            check_range(f"MEMREPO_{name.upper()}", getattr(self, name), least, most, is_whole=is_whole)
         check_limits(self.limits)
 
     def __repr__(self) -> str:
@@ -152,7 +153,7 @@ def check_limits(limits: Limits) -> None:
     """Check that every size is above nothing."""
     for name, value in asdict(limits).items():
         if name != "portable_names":
-            check_range(f"MEMREPO_{name.upper()}", value, 1, MANY)
+            check_range(f"MEMREPO_{name.upper()}", value, 1, MANY, is_whole=True)
 
 
 def text_of(env: Mapping[str, str], name: str) -> str:
@@ -174,12 +175,15 @@ def number(env: Mapping[str, str], name: str, default: Number) -> Number:
     return value
 
 
-def check_range(name: str, value: float, least: float, most: float) -> None:
-    """Check that a setting's number is within its bounds, which may themselves be had.
+def check_range(name: str, value: object, least: float, most: float, *, is_whole: bool = False) -> None:
+    """Check that a setting's number is within its bounds, which may themselves be had, and is whole where it must be.
 
     Raises:
         InvalidRequestError: it is not, or is no number at all.
     """
+    if isinstance(value, bool) or not isinstance(value, int if is_whole else int | float):
+        kind = "int" if is_whole else "a number"
+        raise InvalidRequestError.of(name, f"must be {kind}, not {type(value).__name__}")
     if not least <= value <= most:  # false of nan, too
         bounds = f"from {least:g} to 2^53" if most == MANY else f"between {least:g} and {most:g}"
         raise InvalidRequestError.of(name, f"must be {bounds}")

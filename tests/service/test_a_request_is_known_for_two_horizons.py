@@ -10,7 +10,7 @@ import pytest
 
 from memrepo.errors import RequestExpiredError
 from memrepo_worker.store.backends.local import LocalStore
-from tests.support.writers import NOW_S, Writer, commit, create, writer
+from tests.support.writers import NOW_S, Writer, commit, create, files, writer
 
 HOUR_S = 3600.0
 
@@ -86,6 +86,15 @@ def test_a_producer_whose_clock_runs_ahead_has_no_request_forgotten(days: Days, 
         begun.ask(commit("from tomorrow", enqueued_at=NOW_S + hours * HOUR_S))
 
     assert days.writer_at(NOW_S).ask(first) == made
+
+
+@pytest.mark.parametrize("hours", [-25, 25, -24 * 365])
+def test_a_read_is_answered_whatever_time_it_names(days: Days, hours: int) -> None:
+    begun = days.writer_at(NOW_S)
+    made = begun.ask(create())
+    read = files().model_copy(update={"enqueued_at": NOW_S + hours * HOUR_S})
+
+    assert begun.ask(read).commit_sha == made.sha
 
 
 def test_what_no_message_can_carry_any_more_is_forgotten(days: Days) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from memrepo.errors import BrokerUnavailableError, JobTimeoutError, MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError, JobTimeoutError, MemoryRepoError
 from memrepo.jobs.pending import Pending
 from memrepo.jobs.state import JobState, late
 from memrepo.jobs.waiting import check_on_asyncio, outcome_of, parts, settled, until_ended, until_one_ended
 from memrepo.limits import Limits
+from memrepo.validation.values import check_timeout
 from memrepo.wire.operations import Asked, Operation
 from memrepo.wire.record import Status
 
@@ -157,6 +158,7 @@ class Job(Generic[T_co]):
         """Wait for the result, at most ``timeout_s`` (None: as long as it takes).
 
         Raises:
+            InvalidRequestError: ``timeout_s`` is no number.
             JobTimeoutError: it is not there yet; the job goes on.
             MemoryRepoError: what became of the request, as its own class.
         """
@@ -190,6 +192,7 @@ class Job(Generic[T_co]):
         """Give the result as ``await job`` does, within ``timeout_s`` (None: as long as it takes); for asyncio.
 
         Raises:
+            InvalidRequestError: ``timeout_s`` is no number.
             JobTimeoutError: it is not there yet; the job goes on.
             MemoryRepoError: what became of the request, as its own class.
         """
@@ -329,6 +332,20 @@ async def _until_done(future: Future[None]) -> None:
     if not future.done():
         future.add_done_callback(tell)
         await arrived.wait()
+
+
+def check_jobs(jobs: Sequence[object], timeout_s: float | None) -> None:
+    """Check what a client is to wait for.
+
+    Raises:
+        InvalidRequestError: there is something else than a job among them, or the time is no number of seconds.
+    """
+    check_timeout(timeout_s)
+    if not isinstance(jobs, Iterable):
+        raise InvalidRequestError.of("jobs", f"must be a sequence of Job, not {type(jobs).__name__}")
+    for index, job in enumerate(jobs):
+        if not isinstance(job, Job):
+            raise InvalidRequestError.of(f"jobs[{index}]", f"must be Job, not {type(job).__name__}")
 
 
 def late_of(jobs: Sequence[Job[object]], timeout_s: float | None) -> JobTimeoutError:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending
+from memrepo.validation.values import check_timeout
 
 T = TypeVar("T")
 
@@ -38,7 +39,11 @@ def parts(timeout_s: float | None) -> tuple[float | None, float]:
     """Part a wait: what comes first, and its end, before which there is time to ask how far the job is.
 
     So the error of a time-out tells the present state, and asking for it takes no time beyond the caller's limit.
+
+    Raises:
+        InvalidRequestError: it is no number of seconds.
     """
+    check_timeout(timeout_s)
     if timeout_s is None:
         return None, 0.0
     last_s = max(0.0, min(ASKING_S, timeout_s / 2))

@@ -144,6 +144,8 @@ def parse_redis_url(text: str, setting: str) -> RedisUrl:
     Raises:
         InvalidRequestError: it is none; the message names the setting and what is wrong, and shows nothing of it.
     """
+    if not isinstance(text, str):
+        raise _wrong(setting, f"must be str, not {type(text).__name__}")
     url, scheme = _split(text.strip(), setting)
     options = _options(url, scheme, setting)
     if scheme == _SENTINEL:

@@ -18,6 +18,7 @@ _ACCEPTED: Mapping[str, str] = {
     "int_type": "int",
     "int_parsing": "int",
     "int_from_float": "int",
+    "float_type": "a number",
     "tuple_type": "a sequence",
 }
 """What a field takes, by the name of pydantic's complaint."""

@@ -10,6 +10,7 @@ git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable
 
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -54,6 +55,20 @@ def check_request_id(value: str, field: str = "request_id") -> str:
     if not _REQUEST_ID.match(value):
         raise InvalidRequestError.of(field, "must be 8 to 64 letters, digits, - or _ (a UUID is best)")
     return value
+
+
+def check_timeout(value_s: object, field: str = "timeout_s") -> None:
+    """Check how long a caller will wait: a number of seconds, or None for as long as it takes."""
+    if value_s is None:
+        return
+    if isinstance(value_s, bool) or not isinstance(value_s, int | float):
+        raise InvalidRequestError.of(
+            field, f"must be a number of seconds or None, not {type(value_s).__name__}"
+        )
+    if not value_s <= threading.TIMEOUT_MAX:  # false of nan, too
+        raise InvalidRequestError.of(
+            field, f"must be at most {threading.TIMEOUT_MAX:.0f}, or None for as long as it takes"
+        )
 
 
 def _require_text(value: object, field: str) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 
-from memrepo import Author, FileChange, InvalidRequestError, MemoryRepo, MemoryRepos
+from memrepo import (
+    AsyncMemoryRepos,
+    Author,
+    FileChange,
+    InvalidRequestError,
+    MemoryRepo,
+    MemoryRepos,
+    Settings,
+)
+from memrepo.jobs.job import Dispatcher
 from memrepo.models import Model
 from memrepo.wire.requests.writes import CommitRequest
-from memrepo_worker.testing import inline_repos
+from memrepo_worker.testing import async_inline_repos, inline_repos
+from tests.unit.test_every_operation_is_complete import Collector
 
 AUTHOR = {"name": "Ann", "email": "ann@example.org"}
 
@@ -95,6 +107,122 @@ def test_a_memory_or_job_that_is_not_named_by_text_is_named_too() -> None:
             repos.repo(org_id="acme", agent_id=5)  # type: ignore[arg-type]
         with pytest.raises(InvalidRequestError, match=r"^job_id: must be str, not NoneType$"):
             repos.job(None)  # type: ignore[arg-type]
+
+
+# Every argument of every call
+
+GIVEN: Mapping[str, Any] = {
+    "changes": {"a": "x"},
+    "message": "m",
+    "path": "a",
+    "ref": "main",
+    "base": "main",
+    "target": "main",
+    "name": "draft",
+    "request_id": "chosen-id-1",
+}
+"""A right value for what a call cannot do without."""
+
+OTHER_KINDS: Mapping[str, Sequence[object]] = {
+    "str": [b"main", bytearray(b"main"), 12345678, 1.5, True, ["main"], object()],
+    "int": ["2", b"2", True, 2.5, 2.0, None, [2]],
+    "bool": ["yes", "true", 1, 0, b"1", None],
+    "Author": ["Ann <ann@example.org>", b"Ann", 5, None],
+    "Changes": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
+    "Sequence[str]": ["a", b"a", 5, True, [b"a"], [5], [None]],
+}
+"""What is no value of a type, by the type's name in a call's signature."""
+
+
+def arguments_of_another_kind() -> Iterator[tuple[str, str, object]]:
+    for name, call in inspect.getmembers(MemoryRepo, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        for parameter in list(inspect.signature(call).parameters.values())[1:]:
+            kind = parameter.annotation.removesuffix(" | None")
+            yield from ((name, parameter.name, value) for value in OTHER_KINDS[kind])
+
+
+@pytest.mark.parametrize(("name", "argument", "value"), list(arguments_of_another_kind()))
+def test_no_argument_of_another_kind_is_converted(name: str, argument: str, value: object) -> None:
+    collector = Collector()
+    repo = MemoryRepo(cast("Dispatcher", collector), org_id="acme", agent_id="ann")
+    call = getattr(repo, name)
+    needed = [
+        parameter.name
+        for parameter in inspect.signature(call).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+
+    with pytest.raises(InvalidRequestError, match=rf"^{argument}[:.\[].*must ") as refusal:
+        call(**{**{name: GIVEN[name] for name in needed}, argument: value})
+
+    assert refusal.value.details["field"].startswith(argument)
+    assert not collector.requests
+
+
+@pytest.mark.parametrize("value", ["1", b"1", True, [1], float("nan"), float("inf")])
+def test_a_time_to_wait_is_a_number_of_seconds(value: Any) -> None:
+    with inline_repos() as repos:
+        job = repos.repo(org_id="acme", agent_id="ann").create_repo()
+        for wait in (job.result, lambda timeout_s: repos.wait([job], timeout_s=timeout_s)):
+            with pytest.raises(InvalidRequestError, match=r"^timeout_s: must be "):
+                wait(timeout_s=value)
+        assert job.result(timeout_s=60).created
+
+
+@pytest.mark.parametrize("value", ["1", b"1", True, [1], float("nan"), float("inf")])
+def test_a_time_to_wait_on_an_event_loop_is_a_number_of_seconds(value: Any) -> None:
+    async def wait_so() -> None:
+        async with async_inline_repos() as repos:
+            job = repos.repo(org_id="acme", agent_id="ann").create_repo()
+            with pytest.raises(InvalidRequestError, match=r"^timeout_s: must be "):
+                await job.wait(timeout_s=value)
+            with pytest.raises(InvalidRequestError, match=r"^timeout_s: must be "):
+                await repos.wait([job], timeout_s=value)
+            assert (await job.wait(timeout_s=60)).created
+
+    asyncio.run(wait_so())
+
+
+@pytest.mark.parametrize(("jobs", "said"), [(5, "jobs: "), (["an-id"], "jobs[0]: "), ("id", "jobs[0]: ")])
+def test_only_jobs_are_waited_for(jobs: Any, said: str) -> None:
+    async def wait_so() -> None:
+        async with async_inline_repos() as repos:
+            await repos.wait(jobs)
+
+    with inline_repos() as repos, pytest.raises(InvalidRequestError) as refusal:
+        repos.wait(jobs)
+    with pytest.raises(InvalidRequestError) as refusal_on_a_loop:
+        asyncio.run(wait_so())
+
+    assert refusal.value.message == refusal_on_a_loop.value.message
+    assert refusal.value.message.startswith(f"{said}must be ")
+
+
+@pytest.mark.parametrize("kind", [MemoryRepos, AsyncMemoryRepos])
+@pytest.mark.parametrize("argument", ["broker_url", "result_url", "settings"])
+@pytest.mark.parametrize("value", [b"redis://127.0.0.1", 6379, True])
+def test_a_client_is_made_of_texts_and_settings(kind: Callable[..., Any], argument: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"^{argument}: must be \w+ or None, not "):
+        kind(**{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("shards", "64"),
+        ("shards", 64.0),
+        ("shards", True),
+        ("connect_timeout_s", "2"),
+        ("max_queue_depth", b"1"),
+        ("broker_url", b"redis://127.0.0.1"),
+        ("result_url", None),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(setting: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"^MEMREPO_{setting.upper()}: must be .*, not "):
+        Settings(**{setting: value})
 
 
 BUILT: dict[str, tuple[Callable[[], Any], str]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from typing import ClassVar, TypedDict
+from typing import Annotated, ClassVar, TypedDict
 
-from pydantic import FiniteFloat
+from pydantic import AllowInfNan, Strict, StrictStr
 
 from memrepo.limits import Limits
 from memrepo.models import Model
@@ -23,10 +23,10 @@ class Request(Model):
     ENDS_GROUP: ClassVar[bool] = False
     """Whether nothing after it may share its journal entry."""
 
-    org_id: str
-    agent_id: str
-    request_id: str
-    enqueued_at: FiniteFloat
+    org_id: StrictStr
+    agent_id: StrictStr
+    request_id: StrictStr
+    enqueued_at: Annotated[float, Strict(), AllowInfNan(allow_inf_nan=False)]
 
     def check(self, limits: Limits) -> None:
         """Check every value; raises ``InvalidRequestError`` naming the field."""

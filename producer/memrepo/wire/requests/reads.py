@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import field_validator
+from pydantic import StrictInt, StrictStr, field_validator
 from typing_extensions import override
 
 from memrepo.limits import Limits
@@ -24,7 +24,7 @@ HISTORY_LIMIT_MAX = 1_000
 class ReadRequest(Request):
     """A read of one ref."""
 
-    ref: str = "HEAD"
+    ref: StrictStr = "HEAD"
 
     @override
     def check_fields(self, limits: Limits) -> None:
@@ -40,7 +40,7 @@ class GetFilesRequest(ReadRequest):
 
     OPERATION: ClassVar[str] = "get_files"
 
-    paths: tuple[str, ...] | None = None
+    paths: tuple[StrictStr, ...] | None = None
 
     _relative = field_validator("paths")(strip_slashes)
 
@@ -59,7 +59,7 @@ class GetFileRequest(ReadRequest):
 
     OPERATION: ClassVar[str] = "get_file"
 
-    path: str
+    path: StrictStr
 
     _relative = field_validator("path")(strip_slash)
 
@@ -73,9 +73,9 @@ class ListFilesRequest(ReadRequest):
 
     OPERATION: ClassVar[str] = "list_files"
 
-    prefix: str = ""
-    limit: int = 1000
-    after: str | None = None
+    prefix: StrictStr = ""
+    limit: StrictInt = 1000
+    after: StrictStr | None = None
 
     @override
     def check_read(self, limits: Limits) -> None:
@@ -89,9 +89,9 @@ class GetHistoryRequest(ReadRequest):
 
     OPERATION: ClassVar[str] = "get_history"
 
-    path: str | None = None
-    limit: int = 50
-    after: str | None = None
+    path: StrictStr | None = None
+    limit: StrictInt = 50
+    after: StrictStr | None = None
 
     @field_validator("path")
     @classmethod
@@ -118,7 +118,7 @@ class GetHeadShaRequest(Request):
 
     OPERATION: ClassVar[str] = "get_head_sha"
 
-    branch: str = "main"
+    branch: StrictStr = "main"
 
     @override
     def check_fields(self, limits: Limits) -> None:
@@ -130,9 +130,9 @@ class DiffRequest(Request):
 
     OPERATION: ClassVar[str] = "diff"
 
-    base: str
-    target: str
-    paths: tuple[str, ...] | None = None
+    base: StrictStr
+    target: StrictStr
+    paths: tuple[StrictStr, ...] | None = None
 
     _relative = field_validator("paths")(strip_slashes)
 
@@ -162,7 +162,7 @@ class FindRequestRequest(Request):
 
     OPERATION: ClassVar[str] = "find_request"
 
-    wanted: str
+    wanted: StrictStr
 
     @override
     def check_fields(self, limits: Limits) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import field_validator
+from pydantic import StrictBool, StrictStr, field_validator
 from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -64,12 +64,12 @@ class CommitRequest(WriteRequest):
     OPERATION: ClassVar[str] = "commit"
 
     changes: tuple[FileChange, ...]
-    message: str
+    message: StrictStr
     author: Author = DEFAULT_AUTHOR
-    branch: str = "main"
-    start_point: str = "main"
-    expected_head: str | None = None
-    create_repo_if_missing: bool = False
+    branch: StrictStr = "main"
+    start_point: StrictStr = "main"
+    expected_head: StrictStr | None = None
+    create_repo_if_missing: StrictBool = False
 
     @field_validator("changes")
     @classmethod
@@ -109,9 +109,9 @@ class RestoreRequest(WriteRequest):
 
     OPERATION: ClassVar[str] = "restore"
 
-    ref: str
-    paths: tuple[str, ...] | None = None
-    branch: str = "main"
+    ref: StrictStr
+    paths: tuple[StrictStr, ...] | None = None
+    branch: StrictStr = "main"
     author: Author = DEFAULT_AUTHOR
 
     _relative = field_validator("paths")(strip_slashes)
@@ -134,8 +134,8 @@ class CreateBranchRequest(WriteRequest):
 
     OPERATION: ClassVar[str] = "create_branch"
 
-    name: str
-    start_point: str = "main"
+    name: StrictStr
+    start_point: StrictStr = "main"
 
     @override
     def check_fields(self, limits: Limits) -> None:
@@ -148,7 +148,7 @@ class DeleteBranchRequest(WriteRequest):
 
     OPERATION: ClassVar[str] = "delete_branch"
 
-    name: str
+    name: StrictStr
 
     @override
     def check_fields(self, limits: Limits) -> None:
