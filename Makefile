@@ -10,9 +10,15 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-quick test-root fuzz fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-quick test-root test-redis fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
+
+# What depends on which server is the broker.
+REDIS_TESTS = $(addprefix tests/queues/test_, a_full_broker_drains.py after_a_failover_everybody_moves.py \
+  shards_have_one_owner.py the_rights_that_are_asked_for.py what_a_server_goes_through_loses_nothing.py \
+  a_worker_that_may_not_serve_leaves_it_to_others.py large_bodies.py) \
+  tests/system/test_the_documented_users_have_the_rights_they_need.py
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -70,6 +76,10 @@ fuzz: install  ## 100,000 inputs for each decoder of what others may have writte
 
 test-root: install  ## root: the tests that need it, such as of a small disk
 	$(BIN)/python -m pytest tests/root
+
+test-redis: install  ## root, Debian: the tests of the broker, on the Redis that Debian has
+	server=$$($(BIN)/python -m tests.root.debian_redis) && \
+	MEMREPO_TEST_SERVER=$$server $(BIN)/python -m pytest $(REDIS_TESTS) --numprocesses 3 --dist loadfile
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh
