@@ -185,3 +185,23 @@ def test_a_worker_ends_with_nought_when_it_is_told_to_stop(tmp_path: Path, place
     ) as worker:
         worker.terminate()
         assert worker.wait(40) == 0
+
+
+def test_a_purge_asks_before_it_removes_anything_and_a_dry_run_removes_nothing(
+    places: Places, filled_in: Fill, tmp_path: Path
+) -> None:
+    row = TABLE["store purge"]
+    env = env_of(row, "", places, filled_in)
+    purge = filled_in(row.well).removesuffix(" --yes")
+
+    dry = run("store purge", f"{purge} --dry-run", tmp_path, env)
+    refused = run("store purge", f"{purge} --json", tmp_path, env)
+    unanswered = run("store purge", purge, tmp_path, env)
+    again = run("store purge", f"{purge} --dry-run", tmp_path, env)
+
+    assert dry.code == 0
+    assert "to remove" in dry.stdout
+    assert not dry.stdout.split(": ")[1].startswith("0 versions")
+    assert (refused.code, "say --yes" in refused.stderr) == (2, True)
+    assert (unanswered.code, "nothing was done" in unanswered.stderr) == (1, True)
+    assert again == dry

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from memrepo.errors import RepoNotFoundError
+from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS, RefusedError, Store, UnavailableError
@@ -231,6 +232,17 @@ def test_what_is_listed_still_is_told_as_not_removed(deleted: VersionedMemory) -
 
     with pytest.raises(UnavailableError, match="lists 1 of what was just removed"):
         purger(deleted).purge(AGENT, purger(deleted).plan(AGENT))
+
+
+def test_a_base_of_the_memory_that_was_begun_since_is_not_taken_for_the_deletes(
+    deleted: VersionedMemory,
+) -> None:
+    refs = {"refs/heads/main": "1" * 40}
+    deleted.put(LAYOUT.base(9), encode_entry({}, refs, (), ()), ALWAYS)
+    old_one, present = (KeptVersion(LAYOUT.entry(seq), "old", 500, 9.0, False) for seq in (1, 3))
+    deleted.kept = [old_one, present]
+
+    assert purger(deleted).plan(AGENT).noncurrent == (old_one,)
 
 
 def test_where_no_delete_was_finished_nothing_is_purged(tmp_path: Path) -> None:
