@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -196,6 +197,28 @@ def test_2_a_queue_that_was_cancelled_delivers_nothing_more(scene: Scene) -> Non
     client.channel.look_again()
     client.deliver()
     assert (client.bodies, scene.queued()) == ([], [1, 2, 3])
+
+
+def test_a_shard_is_closed_in_the_middle_of_a_round_and_keeps_the_rest_in_order(scene: Scene) -> None:
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1, 2, 3)
+    owned_shard = present(ours.owned_shards.get(SHARD))
+    closing = threading.Thread(target=ours.owned_shards.close, args=([SHARD],))
+
+    def close_meanwhile(message: Message) -> None:
+        client.messages.append(message)
+        closing.start()
+        wait_for(lambda: not owned_shard.is_open, "the shard to be closed while a message is on its way", 5)
+
+    client.consumer.on_message = close_meanwhile
+    client.deliver()
+    closing.join()
+
+    assert client.bodies == [1]
+    ours.leases.release([owned_shard])
+    assert scene.queued() == [1, 2, 3]
 
 
 def test_3_a_lost_connection_leaves_alone_what_is_being_worked_on(scene: Scene) -> None:

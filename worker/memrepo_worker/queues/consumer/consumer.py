@@ -11,7 +11,6 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from celery import states
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.connection import Connection
@@ -19,12 +18,11 @@ from kombu.message import Message
 from redis import RedisError
 from typing_extensions import override
 
-from memrepo.errors import InvalidRequestError
 from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
 from memrepo.redis.reconnecting import require_primary
 from memrepo.wire.operations import TASK_PREFIX
 from memrepo_worker.queues.leases import deliverable
-from memrepo_worker.queues.results.backend import Waiting
+from memrepo_worker.queues.transport.messages import TEXT_CHARS_MAX, Refused, is_text, read_tag
 from memrepo_worker.trouble import LastingTrouble
 
 if TYPE_CHECKING:
@@ -35,38 +33,31 @@ logger = logging.getLogger(__name__)
 
 _PRIMARY_PAUSE_S = 0.5
 _REFUSED_PAUSE_S = 1.0
+_CONTENT_TYPE_MAX = 100
 
 
 def refuse(consumer: MemrepoConsumer, message: Message, cause: BaseException | None) -> None:
-    """Fail the message's job, if it names one, and remove the message from its queue."""
-    consumer.intake.counters.count("intake.refused")
-    logger.warning(
-        "refused a message that is no request: %s, %s bytes, %s",
-        type(cause).__name__ if cause is not None else "no task",
-        len(message.body or ""),
-        message.content_type if isinstance(message.content_type, str) else "no content type",
+    """Have the message's job failed, if it names one, and the message removed. Waits for nothing."""
+    shard, number = read_tag(message.delivery_tag) or (None, "")
+    owned_shard = None if shard is None else consumer.intake.owned_shards.get(shard)
+    if shard is None:  # of a queue that is no shard's: kombu's own
+        message.reject_log_error(logger, consumer.connection_errors)
+    elif owned_shard is None:
+        return  # lost since it was delivered: the message is its new owner's
+    why = type(cause).__name__ if cause is not None else "no task"
+    content_type = message.content_type if isinstance(message.content_type, str) else "no content type"
+    size_bytes = len(message.body or "")
+    consumer.intake.refusals.refuse(
+        Refused(
+            f"{why}, {size_bytes} bytes, {content_type[:_CONTENT_TYPE_MAX]}",
+            owned_shard,
+            number,
+            task_id_of(message) or "",
+            _task_name(message),
+            (message.properties or {}).get("reply_to") or "",
+            size_bytes,
+        )
     )
-    task_id = _task_id(message)
-    if task_id is not None:
-        _fail(consumer, message, task_id)
-    message.reject_log_error(logger, consumer.connection_errors)
-
-
-def _fail(consumer: MemrepoConsumer, message: Message, task_id: str) -> None:
-    """Fail a job, and tell it, unless it is over: the id may be one that somebody has used before."""
-    error = InvalidRequestError.of("message", "is not one of this worker's requests")
-    backend, reply_to = consumer.app.backend, _ReplyTo(message)
-    [before] = backend.store_started([Waiting(task_id, reply_to.reply_to)], consumer.hostname)
-    if before in states.READY_STATES:
-        return
-    backend.store_result(task_id, error, states.FAILURE, request=reply_to)
-    events = consumer.intake.events
-    public_summary = f"{len(message.body or '')} bytes"
-    events.send(
-        "task-received", task_id, name=_task_name(message), args="()", kwargs=public_summary, retries=0
-    )
-    events.send("task-started", task_id)
-    events.send("task-failed", task_id, exception=repr(error), traceback="", runtime=0.0)
 
 
 def _task_name(message: Message) -> str:
@@ -76,20 +67,11 @@ def _task_name(message: Message) -> str:
     return name if isinstance(name, str) and re.fullmatch(r"[\w.]{1,100}", name, re.ASCII) else "unknown"
 
 
-def _task_id(message: Message) -> str | None:
+def task_id_of(message: Message) -> str | None:
+    """Return the id of the job that a message names, if it is one by which a record can be kept."""
     headers = message.headers
     task_id = headers.get("id") if isinstance(headers, dict) else None
-    return task_id if isinstance(task_id, str) and 0 < len(task_id) <= 255 else None
-
-
-class _ReplyTo:
-    """The little of a task's context that the result backend asks for."""
-
-    children: tuple[()] = ()
-
-    def __init__(self, message: Message) -> None:
-        reply_to = (message.properties or {}).get("reply_to")
-        self.reply_to = reply_to if isinstance(reply_to, str) else None
+    return task_id if is_text(task_id, TEXT_CHARS_MAX) else None
 
 
 def _not_primary(conn: Connection) -> BaseException | None:

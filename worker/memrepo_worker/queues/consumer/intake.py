@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,8 +15,9 @@ from memrepo.errors import InvalidRequestError
 from memrepo.routing import shard_of
 from memrepo_worker.group import Agent, GroupHandler, Lease
 from memrepo_worker.observe import Counters
-from memrepo_worker.queues.consumer.consumer import MemrepoConsumer, refuse
+from memrepo_worker.queues.consumer.consumer import MemrepoConsumer, refuse, task_id_of
 from memrepo_worker.queues.consumer.events import TaskEvents
+from memrepo_worker.queues.consumer.refusals import Refusals
 from memrepo_worker.queues.consumer.responder import Responder
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, ticket_of
 from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
@@ -49,6 +51,7 @@ class Intake(bootsteps.StartStopStep):
         self.owned_shards = shard_context.owned_shards
         self.events = TaskEvents(consumer)
         together = settings.broker_url == settings.result_url
+        on_room = partial(consumer.call_soon, _nothing, None)
         backend = consumer.app.backend
         self.payloads = Payloads(
             broker_client,
@@ -77,34 +80,48 @@ class Intake(bootsteps.StartStopStep):
             rules=RetryRules(self._lease_of, random, counters, worker=consumer.hostname),
             submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
             observer=counters,
-            bounds=MailboxBounds(
-                settings.group_requests_max,
-                settings.group_bytes_max,
-                settings.parked_bytes_max,
-                settings.concurrency,
-                settings.bounds.hanging_turns_max,
-            ),
-            on_room=lambda: consumer.call_soon(_nothing, None),
+            bounds=_mailbox_bounds(settings),
+            on_room=on_room,
             is_ours=self._is_ours,
         )
+        self.refusals = self._refuse_beside(consumer, shard_context, on_room, together=together)
         consumer.intake = self
+
+    def _refuse_beside(
+        self,
+        consumer: MemrepoConsumer,
+        shard_context: ShardContext,
+        on_room: Callable[[], object],
+        *,
+        together: bool,
+    ) -> Refusals:
+        refusals = Refusals(
+            consumer.app.backend,
+            shard_context.messages,
+            self.responder,
+            self.events,
+            self.counters,
+            together=together,
+            on_room=on_room,
+        )
+        shard_context.refuse = refusals.refuse
+        return refusals
 
     def start(self, consumer: MemrepoConsumer) -> None:
         """Have the broker's channel deliver only while there is room."""
-        consumer.task_consumer.channel.qos.may_take = lambda: not self.mailbox.full
+        consumer.task_consumer.channel.qos.may_take = lambda: not self.mailbox.full and not self.refusals.full
         self.events.resume()
 
     def stop(self, consumer: MemrepoConsumer) -> None:
         """Nothing: what is parked stays parked over a reconnect."""
 
     def take(self, task_request: TaskRequest) -> None:
-        """Park a request, or settle it at once if it is not a valid one."""
+        """Park a request, or have it refused if it is not a valid one."""
         try:
             ticket = ticket_of(task_request, self.settings.limits, self.settings.shards)
         except InvalidRequestError as error:
-            self.counters.count("intake.refused")
             task_request.announce()
-            self.responder.refuse(task_request, error)
+            self.refusals.refuse_request(task_request, error)
             return
         task_request.announce()
         self.mailbox.park(ticket)
@@ -119,6 +136,16 @@ class Intake(bootsteps.StartStopStep):
 
     def _lease_of(self, agent: Agent) -> Lease:
         return self.owned_shards.lease(shard_of(agent.org_id, agent.agent_id, self.settings.shards))
+
+
+def _mailbox_bounds(settings: WorkerSettings) -> MailboxBounds:
+    return MailboxBounds(
+        settings.group_requests_max,
+        settings.group_bytes_max,
+        settings.parked_bytes_max,
+        settings.concurrency,
+        settings.bounds.hanging_turns_max,
+    )
 
 
 def _nothing(_: object) -> None:
@@ -137,7 +164,7 @@ def strategy(task: object, app: Celery, consumer: MemrepoConsumer) -> Callable[.
         _callbacks: object,
     ) -> None:
         shard, number = read_tag(message.delivery_tag) or (None, "")
-        if shard is None:
+        if shard is None or task_id_of(message) is None:
             refuse(consumer, message, None)  # somebody had us consume a queue that is no shard's
             return
         owned_shard = intake.owned_shards.get(shard)

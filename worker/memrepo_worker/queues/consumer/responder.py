@@ -68,11 +68,13 @@ class Responder:
             if ticket.task_request in running and (opened := self._open(ticket)) is not None
         ]
 
-    def refuse(self, task_request: TaskRequest, error: MemoryRepoError) -> None:
-        """Fail a job whose message is no valid request, unless it was cancelled or has a result."""
-        self._payloads.remove_unread(task_request.id)
-        if self._start([task_request]):
-            self.answer([task_request], [error])
+    def refuse(self, refused: Sequence[tuple[TaskRequest, MemoryRepoError]]) -> None:
+        """Fail jobs whose messages are no valid requests, unless they were cancelled or have a result."""
+        self._payloads.remove_unread([task_request.id for task_request, _ in refused])
+        running = self._start([task_request for task_request, _ in refused])
+        failed = [(task_request, error) for task_request, error in refused if task_request in running]
+        if failed:
+            self.answer([task_request for task_request, _ in failed], [error for _, error in failed])
 
     def _start(self, task_requests: Sequence[TaskRequest]) -> set[TaskRequest]:
         """Mark jobs as started; return those that were not over before, and have done with the others."""

@@ -20,6 +20,8 @@ class OwnedShard:
     """Numbers of the messages that this process holds, from delivery to acknowledgement."""
     is_open: bool = True
     """Whether messages are still taken; once closed it stays closed."""
+    delivering: threading.Lock = field(default_factory=threading.Lock)
+    """Held while one message is on its way to the mailbox; whoever has it looks first whether the shard is open."""
 
 
 NO_LEASE = Lease("", 0.0)
@@ -30,8 +32,6 @@ class OwnedShards:
     """All shards that the process owns. Thread-safe."""
 
     def __init__(self) -> None:
-        self.delivering = threading.Lock()
-        """Held while messages are on their way from a queue to the mailbox: closing waits for it."""
         self._lock = threading.Lock()
         self._by_shard: dict[int, OwnedShard] = {}
 
@@ -50,11 +50,18 @@ class OwnedShards:
                     self._by_shard[shard].valid_until_s = valid_until_s
 
     def close(self, shards: Iterable[int]) -> None:
-        """Take no further messages of these shards; what was delivered may still be acknowledged."""
-        with self.delivering, self._lock:
-            for shard in shards:
-                if shard in self._by_shard:
-                    self._by_shard[shard].is_open = False
+        """Take no further messages of these shards; what was delivered may still be acknowledged.
+
+        When it returns, each message of theirs is in the mailbox or will not come there. It waits for one message of
+        each shard at most, never for a whole round of deliveries: the heartbeat must not wait for the consumer.
+        """
+        with self._lock:
+            closed = [self._by_shard[shard] for shard in shards if shard in self._by_shard]
+        for owned_shard in closed:
+            owned_shard.is_open = False
+        for owned_shard in closed:
+            with owned_shard.delivering:
+                pass
 
     def end(self, shards: Iterable[int]) -> None:
         """Note that these shards are not ours any more."""

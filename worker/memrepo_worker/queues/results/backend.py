@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from celery import states
@@ -20,7 +21,7 @@ from redis import Redis, RedisError
 from typing_extensions import override
 
 from memrepo.clock import system_clock
-from memrepo.errors import StoreUnavailableError
+from memrepo.errors import MemoryRepoError, StoreUnavailableError
 from memrepo.limits import HORIZON_S
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
@@ -32,8 +33,15 @@ from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo_worker.queues.leases.deliverable import ANSWERS, Deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.results.scripts import FINISH, STORE_PROGRESS, STORE_RESULTS, TAKE_BACK
-from memrepo_worker.queues.transport.messages import Messages
+from memrepo_worker.queues.results.scripts import (
+    FAIL_ALL,
+    FINISH,
+    REFUSE,
+    STORE_PROGRESS,
+    STORE_RESULTS,
+    TAKE_BACK,
+)
+from memrepo_worker.queues.transport.messages import Messages, Refused
 from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
@@ -51,6 +59,8 @@ _ABORTED = "ABORTED"
 """What ``celery.contrib.abortable`` stores of a task that shall end."""
 
 NO_MARK = ("", "")
+NO_RECORD = "memrepo:none"
+"""Where a script takes the key of a record, and there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,37 @@ class ResultBackend(RedisBackend):
         ]
         fence: list[Argument] = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
+
+    def fail(self, refused: Sequence[Refused], error: MemoryRepoError) -> list[str]:
+        """Fail the jobs that these messages name, unless they are over; return for each the state that it had."""
+        keys, args = self._failures(refused, error)
+        return [found.decode() for found in self._run(FAIL_ALL, keys, [self._keep_s, *chain(*args)])]
+
+    def refuse(self, refused: Sequence[tuple[OwnedShard, Refused]], error: MemoryRepoError) -> list[str]:
+        """Fail jobs likewise and remove their messages, as one step.
+
+        Only where the broker and the results are one database. What belongs to another owner by now has the state LOST.
+        """
+        records, failures = self._failures([one for _, one in refused], error)
+        keys: list[Argument] = [OWNERS_KEY]
+        args: list[Argument] = [self._keep_s]
+        for (owned_shard, one), record, failure in zip(refused, records, failures, strict=True):
+            keys += (record, unacked_key(queue_name(owned_shard.shard)))
+            args += (*failure, owned_shard.shard, owned_shard.token, one.number)
+        return [found.decode() for found in self._run(REFUSE, keys, args)]
+
+    def _failures(
+        self, refused: Sequence[Refused], error: MemoryRepoError
+    ) -> tuple[list[Argument], list[tuple[str, str]]]:
+        """Return for each message its job's record, and what is written and to whom it is told."""
+        encoded = self.encode_result(error, states.FAILURE)
+        values = [
+            self._meta(one.task_id, encoded, states.FAILURE, None) if one.task_id else "" for one in refused
+        ]
+        keys: list[Argument] = [
+            self.get_key_for_task(one.task_id) if one.task_id else NO_RECORD for one in refused
+        ]
+        return keys, [(value, one.reply_to) for value, one in zip(values, refused, strict=True)]
 
     def ensure_acknowledged(
         self, messages: Messages, owned_shard: OwnedShard, numbers: Sequence[str]

@@ -116,9 +116,9 @@ class Payloads:
         """Remove the payloads of requests that are settled."""
         self._remove([job.id for job in jobs if job.claim is not None])
 
-    def remove_unread(self, task_id: str) -> None:
-        """Remove the payload that the request of a message may have, which nobody has read."""
-        self._remove([task_id])
+    def remove_unread(self, task_ids: Sequence[str]) -> None:
+        """Remove the payloads that the requests of messages may have, which nobody has read."""
+        self._remove(task_ids)
 
     def _remove(self, task_ids: Sequence[str]) -> None:
         if task_ids:

@@ -48,8 +48,10 @@ from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import (
     Delivery,
     Popped,
+    Refused,
     pop,
     read_tag,
+    reply_channel,
     shard_of_queue,
     tag_of,
 )
@@ -163,8 +165,7 @@ class ShardChannel(AddressedChannel):
         """
         if self._waiting and self.qos.can_consume() and not self._is_hindered:
             try:
-                with self.shard_context.owned_shards.delivering:
-                    self._deliver_round()
+                self._deliver_round()
             except ResponseError as error:
                 # Nothing moved; where the server is only full, another occasion comes within a second.
                 self.shard_context.observer.count("transport.pops.refused")
@@ -202,9 +203,14 @@ class ShardChannel(AddressedChannel):
         owned_shards = self._owned_waiting()
         if owned_shards:
             self._deliver_lost_answers(owned_shards)
-            for owned_shard, popped in zip(owned_shards, self._pop(owned_shards), strict=True):
+            answer = self._pop(owned_shards)
+            queues = [queue_name(owned_shard.shard) for owned_shard in owned_shards]
+            self._unchecked.update(queues)  # should an error end this round: the next one finds what it left
+            for owned_shard, popped in zip(owned_shards, answer, strict=True):
                 self._keep_waiting(owned_shard, popped)
+            for queue, owned_shard, popped in zip(queues, owned_shards, answer, strict=True):
                 self._deliver_all(owned_shard, popped.deliveries)
+                self._unchecked.discard(queue)
 
     def hear(self) -> None:
         """Note what was announced."""
@@ -271,21 +277,26 @@ class ShardChannel(AddressedChannel):
         for owned_shard in owned_shards:
             queue = queue_name(owned_shard.shard)
             if queue in self._unchecked:
-                missing = self.shard_context.messages.missing(owned_shard)
+                self._deliver_all(owned_shard, self.shard_context.messages.missing(owned_shard))
                 self._unchecked.discard(queue)
-                self._deliver_all(owned_shard, missing)
 
     def _deliver_all(self, owned_shard: OwnedShard, deliveries: Sequence[Delivery]) -> None:
         queue = queue_name(owned_shard.shard)
         for delivery in deliveries:
-            owned_shard.delivered.add(delivery.number)
-            tag = tag_of(owned_shard.shard, delivery.number)
-            try:
-                envelope = self._envelope(delivery.raw, queue, tag)
-            except Exception as error:  # noqa: BLE001 - e.g. RecursionError: no message may end a worker
-                self._drop(tag, delivery, error)
-            else:
-                self._deliver(queue, envelope)
+            with owned_shard.delivering:
+                if not owned_shard.is_open:
+                    return  # its release, or its next owner, puts back in order what was not delivered
+                owned_shard.delivered.add(delivery.number)
+                self._deliver_one(owned_shard, queue, delivery)
+
+    def _deliver_one(self, owned_shard: OwnedShard, queue: str, delivery: Delivery) -> None:
+        try:
+            envelope = self._envelope(delivery.raw, queue, tag_of(owned_shard.shard, delivery.number))
+        except Exception as error:  # noqa: BLE001 - e.g. RecursionError: no message may end a worker
+            shape = f"no envelope, {type(error).__name__}, {len(delivery.raw)} bytes"
+            self.shard_context.refuse(Refused(shape, owned_shard, delivery.number))
+        else:
+            self._deliver(queue, envelope)
 
     def _deliver(self, queue: str, envelope: dict[str, Any]) -> None:
         try:
@@ -307,16 +318,9 @@ class ShardChannel(AddressedChannel):
             raise TypeError("compression")
         self.decode_body(envelope["body"], properties.get("body_encoding"))
         properties["delivery_tag"] = tag
+        properties["reply_to"] = reply_channel(properties.get("reply_to"))
         properties["delivery_info"] = {"exchange": "", "routing_key": queue}
         return envelope
-
-    def _drop(self, tag: str, delivery: Delivery, error: Exception) -> None:
-        """Remove a message that is not even an envelope: it has no id by which anybody could be told."""
-        self.shard_context.observer.count("intake.refused")
-        logger.warning(
-            "dropped a message that is no envelope: %s, %d bytes", type(error).__name__, len(delivery.raw)
-        )
-        self.shard_context.acknowledge(tag)
 
 
 class ShardTransport(kombu_redis.Transport):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.deliverable import Deliverable
 from memrepo_worker.queues.leases.leases import Leases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.transport.messages import Messages, read_tag
+from memrepo_worker.queues.transport.messages import Messages, Refused, read_tag
 
 
 class ShardContext:
@@ -23,6 +25,13 @@ class ShardContext:
         self.messages = messages
         self.owned_shards = owned_shards
         self.observer = observer
+        self.refuse: Callable[[Refused], None] = self._remove
+        """What is done with a message that is no request; set by who can tell its sender. It never waits."""
+
+    def _remove(self, refused: Refused) -> None:
+        if refused.owned_shard is not None:
+            self.messages.acknowledge(refused.owned_shard, [refused.number])
+            refused.owned_shard.delivered.discard(refused.number)
 
     def acknowledge(self, tag: str) -> None:
         """Remove a message for good, if its shard is still ours."""

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from redis import Redis
 
 from memrepo.limits import MIB
 from memrepo.redis.script import ScriptRunner
 from memrepo.routing import QUEUE_PREFIX, queue_name
-from memrepo.wire.keys import OWNERS_KEY, SEQUENCE_KEY, unacked_key
+from memrepo.wire.keys import OWNERS_KEY, REPLIES_PREFIX, SEQUENCE_KEY, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.scripts import pairs, queues_of
 from memrepo_worker.queues.transport.scripts import ACKNOWLEDGE, MISSING, POP
 
 MESSAGE_BYTES_MAX = 2 * MIB
 """What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
+
+
+TEXT_CHARS_MAX = 255
+"""What an id or the name of a channel may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,22 @@ class Popped:
     owned: bool
     remaining: int
     deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that is no request. ``shape`` says of it what logs may say, ``task_id`` is empty where it names no job.
+
+    ``owned_shard`` and ``number`` say where it is to be removed; None: nowhere.
+    """
+
+    shape: str
+    owned_shard: OwnedShard | None
+    number: str
+    task_id: str = ""
+    task_name: str = "unknown"
+    reply_to: str = ""
+    size_bytes: int = 0
 
 
 class Messages(Protocol):
@@ -104,6 +124,22 @@ def read_tag(tag: object) -> tuple[int, str] | None:
     """Return shard and number of a delivery tag, or None if it is not one of ours."""
     shard, slash, number = tag.partition("/") if isinstance(tag, str) else ("", "", "")
     return (int(shard), number) if slash and shard.isdigit() else None
+
+
+def reply_channel(reply_to: object) -> str | None:
+    """Return the channel on which a message wants its job told, if it is one for replies.
+
+    On others anybody who reaches the broker could have us speak: to workers, say. And what our user may not publish
+    on would be tried for ever, as a result that must not be lost.
+    """
+    return reply_to if is_text(reply_to, TEXT_CHARS_MAX) and reply_to.startswith(REPLIES_PREFIX) else None
+
+
+def is_text(value: object, chars_max: int) -> TypeGuard[str]:
+    """Tell whether it is a short text that can be sent: JSON may hold halves of characters."""
+    if not isinstance(value, str) or not 0 < len(value) <= chars_max:
+        return False
+    return not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _deliveries(flat: Sequence[bytes]) -> list[Delivery]:
