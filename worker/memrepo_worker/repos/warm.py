@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memrepo.errors import TooLargeError
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.git.compare import (
     Comparison,
@@ -144,11 +145,20 @@ class WarmRepo:
             JournalDamagedError: an entry needs or names an object that neither it nor what came before has, or that is
                 not what it should be; or it has a pack or ledger that none may have.
             WarmRepoDamagedError: git does not take the objects.
+            GitOverBoundsError: git would need more than a worker may give it, for one of them alone.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
         if not entries:
             return
-        self._index(entries)
+        try:
+            self._index(entries)
+        except GitOverBoundsError:
+            if len(entries) == 1:
+                raise
+            middle = len(entries) // 2
+            self.absorb(entries[:middle])
+            self.absorb(entries[middle:])
+            return
         seal, settled = self.state.seal, []
         for entry in entries:
             for sha in entry.prerequisites:
@@ -176,7 +186,7 @@ class WarmRepo:
             raise
         except GitOverBoundsError as error:
             self._refuse_unsound_packs(entries)
-            raise GitTroubleError(
+            raise GitOverBoundsError(
                 "git may not take more memory or time: MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX and "
                 "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
             ) from error
@@ -292,12 +302,22 @@ class WarmRepo:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
     def commits_touching(self, start: str, path: str) -> list[str]:
-        """Return the commits reachable from ``start`` that changed a file, newest first, by git's own log."""
+        """Return the commits reachable from ``start`` that changed a file, newest first, by git's own log.
+
+        Raises:
+            TooLargeError: git would need more than it may take.
+        """
         self._write_pack()
         try:
             return self._git.commits_touching(self.path, start, path)
         except GitTroubleError:
             raise
+        except GitOverBoundsError as error:
+            raise TooLargeError.of(
+                "path",
+                "git may not look through this history for it in the time and memory that it may take: ask without a "
+                "path, or raise MEMREPO_FOREIGN_CPU_S_MAX and MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX at the workers",
+            ) from error
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
-from memrepo_worker.git.command import GitUnusableError
+from memrepo_worker.git.command import GitOverBoundsError, GitUnusableError
 from memrepo_worker.git.pack_sizes import holds
 from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
@@ -43,8 +43,8 @@ class Service:
         a newer memrepo wrote.
 
         Raises:
-            UnavailableError: also when the machine's trouble leaves no place to open a repository: nothing was told
-                yet, and a later try may find it mended.
+            UnavailableError: also when the machine's trouble leaves no place to open a repository, or when git would
+                need more for this one than our bounds allow: nothing was told yet, and a later try may find it mended.
         """
         with self.cache.hold(group.agent) as held:
             try:
@@ -58,6 +58,12 @@ class Service:
             except NewerJournalError as error:
                 held.drop()
                 return [self._newer(group, error)] * len(group.requests)
+            except (
+                GitOverBoundsError
+            ) as error:  # a setting of ours: the machine, and the cache, are as they should be
+                held.drop()
+                self.dependencies.observer.count("repo.over_bounds")
+                raise UnavailableError(f"the memory cannot be opened: {error}") from error
 
     def _settle(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
         warm = held.is_warm

@@ -11,6 +11,7 @@ from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
+from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
@@ -73,6 +74,7 @@ class Opener:
         Raises:
             UnavailableError: the store does not say what is the newest.
             JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
+            GitOverBoundsError: git would need more than a worker may give it, also for the entries one by one.
             NewerJournalError: the store holds what a newer memrepo wrote; there is no local copy any more.
         """
         repo = self._held.find()
@@ -139,8 +141,8 @@ class Opener:
         self._dependencies.observer.count("repo.opened_cold")
         try:
             return self._journal.read(self._taken_in)
-        except (JournalDamagedError, WarmRepoDamagedError) as error:
-            # What stands for entries may be what is wrong: they themselves decide.
+        except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:
+            # What stands for entries may be what is wrong, or too large for git: they themselves decide.
             return self._journal.read_entries(self._taken_in, error)
 
     def _taken_in(self, found: FoundJournal) -> WarmRepo:
@@ -161,7 +163,7 @@ class Opener:
         return repo
 
     def _tell_passed_over(self, error: Exception) -> None:
-        """Say that a memory opens slowly: what is joined of it is damaged, and its entries are read instead."""
+        """Say that a memory opens slowly: what is joined of it is of no use, and its entries are read instead."""
         self._dependencies.observer.count("journal.accelerator_passed_over")
         prefix = self._layout.prefix
         message = f"a base or segment of {prefix} cannot be used, so its entries are read instead: {error}"

@@ -66,7 +66,8 @@ class Folder:
             RepoNotFoundError: there is no memory.
             JournalDamagedError, NewerJournalError: the journal cannot be read, or does not make a whole.
             UnavailableError, RefusedError: call again; what was made stays.
-            GitTroubleError, GitOverBoundsError, OSError: the machine, or the bounds for git, do not let it.
+            GitTroubleError, GitOverBoundsError, OSError: the machine, or the bounds for git, do not let it; also
+                where no worker of these bounds could open what would be made.
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
         parts = Parts(self.store, layout, self.executor)
@@ -80,7 +81,7 @@ class Folder:
         written = 0
         with scratch_folder(self.scratch) as folder:
             git = replace(self.git, timeout_s=max(self.git.timeout_s, self.git.caps.cpu_s_max))
-            for run, data in self._joined(wanted, parts, base, Joiner(git, folder)):
+            for run, data in self._joined(wanted, parts, base, Joiner(git, self.git, folder)):
                 key = layout.base(run.last) if run.is_base else layout.segment(run.first, run.last)
                 outcome = publish(self.store, layout, key, data, self.fresh_bytes)
                 if outcome is Publication.SUPERSEDED:

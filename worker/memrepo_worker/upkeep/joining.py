@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
+from memrepo_worker.git.command import (
+    Git,
+    GitError,
+    GitOverBoundsError,
+    GitTooSlowError,
+    GitTroubleError,
+    ObjectFolder,
+)
 from memrepo_worker.git.packs import join_packs
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
 from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
@@ -30,11 +37,12 @@ class Joiner:
     """Joins the runs of one journal, one after the other, in a folder of its own.
 
     What was joined before, or lies in the store joined, is kept in a repository that began empty: there each new one is
-    verified, together with what it builds on. Used by one thread.
+    verified, together with what it builds on. ``workers_git`` has a worker's bounds and time-out. Used by one thread.
     """
 
-    def __init__(self, git: Git, folder: Path) -> None:
+    def __init__(self, git: Git, workers_git: Git, folder: Path) -> None:
         self._git = git
+        self._workers_git = workers_git
         self._folder = folder
         self._verified = _make_objects(folder / "verified.git")
         self._numbers = count(1)
@@ -64,7 +72,8 @@ class Joiner:
 
         Raises:
             JournalDamagedError: they do not make a whole; nothing was changed.
-            GitTroubleError, GitOverBoundsError: the machine, or the bounds for git, do not let it; nothing was changed.
+            GitTroubleError: the machine does not let it; nothing was changed.
+            GitOverBoundsError: nor do the bounds for git, or no worker could open it.
         """
         try:
             work = _Work(self._git, self._folder / f"work-{next(self._numbers)}.git", self._verified)
@@ -93,8 +102,21 @@ class Joiner:
         if run.is_base and part.prerequisites:
             raise ValueError("it needs commits that are not in it")
         file.unlink()
+        self._require_opens(part)
         self._git.index_whole_pack(self._verified, part.pack)
         self._reach(part)
+
+    def _require_opens(self, part: Entry) -> None:
+        """Have git take it in as a worker will, in no more time: what none could open would only slow them down."""
+        place = _make_objects(self._folder / "opened.git", builds_on=self._verified)
+        try:
+            self._workers_git.index_pack(place, part.pack)
+        except (GitOverBoundsError, GitTooSlowError) as error:
+            raise GitOverBoundsError(
+                f"no worker could open the entries up to {part.seq} joined, so they stay as they are: {error}"
+            ) from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _reach(self, part: Entry) -> None:
         """Have git walk from its refs, and from what it builds on, to all that they lead to."""
@@ -112,8 +134,7 @@ class _Work:
     """One run being joined: its objects, beside those that it builds on."""
 
     def __init__(self, git: Git, path: Path, builds_on: Path) -> None:
-        self.path = _make_objects(path)
-        (path / "objects/info/alternates").write_text(f"{(builds_on / 'objects').absolute()}\n")
+        self.path = _make_objects(path, builds_on)
         self._git = git
         self._place = ObjectFolder(path / "objects")
         self._lines: list[LedgerLine] = []
@@ -188,8 +209,10 @@ class _Work:
         return Path(f"{where}-{named.decode().strip()}.pack").read_bytes()
 
 
-def _make_objects(path: Path) -> Path:
-    """Make a place for objects, and return it."""
+def _make_objects(path: Path, builds_on: Path | None = None) -> Path:
+    """Make a place for objects, beside those of another, and return it."""
     for folder in ("objects/pack", "objects/info"):
         (path / folder).mkdir(mode=0o700, parents=True)
+    if builds_on is not None:
+        (path / "objects/info/alternates").write_text(f"{(builds_on / 'objects').absolute()}\n")
     return path
