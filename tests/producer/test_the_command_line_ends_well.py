@@ -20,8 +20,10 @@ from click.testing import CliRunner
 
 from memrepo.cli.ending import telling
 from memrepo.cli.main import main
-from tests.producer.stand_in import SHA, StandIn
+from memrepo.errors import InvalidRequestError
+from tests.producer.stand_in import SHA, StandIn, Taken
 from tests.support.ports import LOOPBACK
+from tests.support.samples import COMMIT as SAMPLE_COMMIT
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
 
@@ -160,6 +162,99 @@ def test_output_that_does_not_fit_on_the_disk_is_one_line(
 
     assert code == 1
     assert stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+RESULT = {**SAMPLE_COMMIT, "branch": "main", "created": True, "sha": SHA}
+
+
+@pytest.mark.parametrize(
+    ("write", "answer", "said"),
+    [
+        (COMMIT, RESULT, f"The commit was made: main is at {SHA}"),
+        (("create", "acme", "agent-1"), RESULT, f"The commit was made: main is at {SHA}"),
+        (("restore", "acme", "agent-1", "main~1"), RESULT, f"The commit was made: main is at {SHA}"),
+        ((*COMMIT, "--no-wait"), None, "The request was sent, as job "),
+        (("delete", "acme", "agent-1", "--yes"), None, "The memory of acme/agent-1 was deleted"),
+        (("branches", "acme", "agent-1", "--create", "draft"), None, "Branch draft was begun"),
+        (("branches", "acme", "agent-1", "--delete", "draft"), None, "Branch draft was removed"),
+    ],
+)
+def test_what_was_done_is_told_though_the_output_cannot_be_written(
+    broker: Valkey, worker: StandIn, write: tuple[str, ...], answer: object, said: str
+) -> None:
+    branch = {"name": "draft", "sha": SHA}
+
+    def settle(taken: Taken) -> object:
+        name = str(taken.headers["task"]).removeprefix("memrepo.")
+        if name.startswith("delete_"):  # their result is null
+            worker.store(taken.id, "SUCCESS", None, str(taken.properties["reply_to"]))
+            return None
+        return {"list_branches": [branch], "create_branch": branch}.get(name, answer)
+
+    worker.answer = settle
+    with (
+        Path("/dev/full").open("w") as full,
+        started(*write, stdout=full.fileno(), MEMREPO_BROKER_URL=broker.url) as process,
+    ):
+        code, stderr = ended(process)
+
+    assert code == 1
+    assert stderr.count("\n") == 1
+    assert said in stderr
+    assert "the output cannot be written: No space left on device" in stderr
+
+
+def test_a_branch_that_is_there_already_is_a_conflict(broker: Valkey, worker: StandIn) -> None:
+    there = [{"name": "draft", "sha": SHA}]
+    refusal = InvalidRequestError.of("name", "there is a branch of that name already, at another commit")
+    worker.answer = lambda taken: there if taken.headers["task"] == "memrepo.list_branches" else refusal
+    runner = CliRunner(env={"MEMREPO_BROKER_URL": broker.url})
+
+    again = runner.invoke(main, ["branches", "acme", "agent-1", "--create", "draft"])
+    beside = runner.invoke(main, ["branches", "acme", "agent-1", "--create", "other"])
+
+    assert (again.exit_code, beside.exit_code) == (4, 2)
+    assert again.stderr == "Error: --create: there is a branch of that name already, at another commit\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("branches", "acme", "agent-1", "--start-point", "main~1"),
+        ("branches", "acme", "agent-1", "--delete", "draft", "--start-point", "main~1"),
+        ("job", "some-job-id", "--cancel", "--wait"),
+        ("job", "some-job-id", "--cancel", "--of", "acme", "agent-1"),
+    ],
+)
+def test_an_option_that_would_mean_nothing_is_refused(arguments: tuple[str, ...]) -> None:
+    result = CliRunner(env={"MEMREPO_BROKER_URL": "redis://127.0.0.1:1"}).invoke(main, arguments)
+
+    assert result.exit_code == 2
+    assert "Nothing was done." in result.stderr
+
+
+SCHEMA = (sys.executable, "-m", "memrepo.wire.schema")
+
+
+@pytest.mark.parametrize("unbuffered", UNBUFFERED)
+def test_a_schema_that_cannot_be_written_is_one_line(unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        ending = subprocess.run(SCHEMA, stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False)
+
+    assert ending.returncode == 1
+    assert ending.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_has_read_enough_of_the_schema_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ending = subprocess.run(SCHEMA, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+
+    assert (ending.returncode, ending.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("unbuffered", UNBUFFERED)

@@ -15,8 +15,13 @@ from memrepo.cli.common import (
     sending,
     timeout_option,
 )
-from memrepo.cli.output import show_diff, show_json, show_result
-from memrepo.models import DEFAULT_AUTHOR, Author
+from memrepo.cli.ending import CONFLICT, CommandError, printing_of
+from memrepo.cli.output import print_result, show_diff, show_json
+from memrepo.cli.words import in_command_words
+from memrepo.errors import InvalidRequestError
+from memrepo.jobs.job import Job
+from memrepo.models import DEFAULT_AUTHOR, Author, Branch
+from memrepo.repo import MemoryRepo
 
 
 @click.command()
@@ -76,15 +81,13 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
         with sending(repo, request_id) as sent_as:
             job = repo.restore(ref, paths=paths or None, branch=branch, author=author, request_id=sent_as)
         result = outcome_of(job, timeout_s)
-    show_json(result) if as_json else show_result(result)
+    print_result(result, as_json)
 
 
 @click.command()
 @of_agent
 @click.option("--create", metavar="NAME", help="Begin a branch.")
-@click.option(
-    "--start-point", metavar="REF", default="main", show_default=True, help="Where --create begins it."
-)
+@click.option("--start-point", metavar="REF", show_default="main", help="Where --create begins it.")
 @click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
 @request_id_option
 @timeout_option
@@ -93,7 +96,7 @@ def branches(
     org: str,
     agent: str,
     create: str | None,
-    start_point: str,
+    start_point: str | None,
     delete: str | None,
     request_id: str | None,
     timeout_s: float,
@@ -102,19 +105,46 @@ def branches(
     """List the branches and their commits, after creating or deleting one."""
     if create is not None and delete is not None:
         raise click.UsageError("--create and --delete are two commands: give one of them. Nothing was done.")
+    if start_point is not None and create is None:
+        raise click.UsageError(
+            "--start-point is where --create begins a branch: give both. Nothing was done."
+        )
     if request_id is not None and create is None and delete is None:
         raise click.UsageError("--request-id is of a request: give --create or --delete with it.")
     with client() as repos:
         repo = repo_of(repos, org, agent)
         if create is not None:
             with sending(repo, request_id) as sent_as:
-                begun = repo.create_branch(create, start_point=start_point, request_id=sent_as)
-            outcome_of(begun, timeout_s)
+                begun = repo.create_branch(create, start_point=start_point or "main", request_id=sent_as)
+            _begin(repo, begun, create, timeout_s)
         if delete is not None:
             with sending(repo, request_id) as sent_as:
                 removed = repo.delete_branch(delete, request_id=sent_as)
             outcome_of(removed, timeout_s)
         listed = outcome_of(repo.list_branches(), timeout_s)
+    if create is None and delete is None:
+        _show(listed, as_json)
+        return
+    name = create or delete or ""
+    with printing_of(f"Branch {name} was {'removed' if create is None else 'begun'}", branch=name):
+        _show(listed, as_json)
+
+
+def _begin(repo: MemoryRepo, begun: Job[Branch], name: str, timeout_s: float) -> None:
+    """Wait until a branch is begun; that there is one already, elsewhere, is a conflict and no wrong usage.
+
+    The error of a worker does not tell the two apart: it stands in ledgers, which keep the class they were given.
+    """
+    try:
+        outcome_of(begun, timeout_s)
+    except InvalidRequestError as error:
+        if all(branch.name != name for branch in outcome_of(repo.list_branches(), timeout_s)):
+            raise
+        told = in_command_words(error, click.get_current_context())
+        raise CommandError(type(told).__name__, told.message, CONFLICT, told.details) from error
+
+
+def _show(listed: list[Branch], as_json: bool) -> None:
     if as_json:
         show_json(listed)
         return

@@ -102,6 +102,22 @@ def telling(as_json: Callable[[], bool]) -> Iterator[None]:
     raise Exit(end.exit_code)
 
 
+@contextmanager
+def printing_of(done: str, **details: str) -> Iterator[None]:
+    """Print within what has been done; where the output cannot be written, the error says that it was done.
+
+    Raises:
+        CommandError: it cannot; whoever closed a pipe is told nothing, as elsewhere.
+    """
+    try:
+        yield
+    except OSError as error:
+        end = _end_by(error)
+        if not end.message:
+            raise
+        raise CommandError(end.kind, f"{done}; but {end.message}", end.exit_code, details) from error
+
+
 def require_output() -> None:
     """Refuse to begin where standard output is closed: what is asked for could not be told.
 

@@ -33,6 +33,8 @@ def job(
 
     JOB_ID is what --no-wait printed, and what a time-out and Ctrl+C name.
     """
+    if cancel and (wait or of):
+        raise click.UsageError("--cancel does not wait nor ask: give it alone. Nothing was done.")
     with client() as repos:
         found = repos.job(job_id)
         if cancel:

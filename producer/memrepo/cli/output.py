@@ -6,7 +6,7 @@ import json
 
 import click
 
-from memrepo.cli.ending import plain
+from memrepo.cli.ending import plain, printing_of
 from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
 
 
@@ -34,6 +34,13 @@ def show_result(result: CommitResult) -> None:
     if result.new_branch:
         click.echo(f" new branch {result.branch}")
     click.echo(_counts(result))
+
+
+def print_result(result: CommitResult, as_json: bool) -> None:
+    """Print what a commit did; where that cannot be written, standard error says so and names the commit."""
+    done = "The commit was made" if result.created else "Nothing changed"
+    with printing_of(f"{done}: {result.branch} is at {result.sha}", branch=result.branch, sha=result.sha):
+        show_json(result) if as_json else show_result(result)
 
 
 def show_commit(commit: MemoryCommit) -> None:

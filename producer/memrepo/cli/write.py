@@ -23,7 +23,8 @@ from memrepo.cli.common import (
     settings_here,
     timeout_option,
 )
-from memrepo.cli.output import show_json, show_result
+from memrepo.cli.ending import printing_of
+from memrepo.cli.output import print_result, show_json
 from memrepo.cli.words import naming_changes
 from memrepo.errors import TooLargeError
 from memrepo.jobs.job import Job
@@ -207,10 +208,11 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
         with sending(repo, request_id) as sent_as:
             job = repo.delete_repo(request_id=sent_as)
         outcome_of(job, timeout_s)
-    if as_json:
-        show_json({"org_id": org, "agent_id": agent, "deleted": True})
-    else:
-        click.echo(f"deleted {org}/{agent}")
+    with printing_of(f"The memory of {org}/{agent} was deleted", org_id=org, agent_id=agent):
+        if as_json:
+            show_json({"org_id": org, "agent_id": agent, "deleted": True})
+        else:
+            click.echo(f"deleted {org}/{agent}")
 
 
 def _options(option: str, paths: Iterable[str]) -> list[str]:
@@ -222,7 +224,7 @@ def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bo
     """Print the job's id, or wait for its result and print that."""
     if no_wait:
         job.pending.look_at()  # whoever is told its id looks after it
-        show_json({"job_id": job.id}) if as_json else click.echo(job.id)
+        with printing_of(f"The request was sent, as job {job.id}", job_id=job.id):
+            show_json({"job_id": job.id}) if as_json else click.echo(job.id)
         return
-    result = outcome_of(job, timeout_s)
-    show_json(result) if as_json else show_result(result)
+    print_result(outcome_of(job, timeout_s), as_json)

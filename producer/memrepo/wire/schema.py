@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 
 from pydantic import JsonValue
@@ -23,5 +25,24 @@ def schema() -> dict[str, JsonValue]:
     return {"memrepo_version": MESSAGE_VERSION, "operations": operations}
 
 
+def main() -> int:
+    """Print it and return the exit code: output that cannot be written is one line, and a closed pipe is none."""
+    text = json.dumps(schema(), indent=2) + "\n"
+    if sys.stdout is None:
+        sys.stderr.write("Error: the output cannot be written: standard output is closed.\n")
+        return 1
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail again, with a traceback, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return 141  # 128 + the signal's number, as of every command whose reader has read enough
+        sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(schema(), indent=2) + "\n")
+    sys.exit(main())
