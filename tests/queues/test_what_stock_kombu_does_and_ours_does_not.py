@@ -26,6 +26,7 @@ from kombu.messaging import Consumer, Producer
 from memrepo.redis.address import parse_redis_url
 from memrepo.redis.script import Script
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases import deliverable
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.transport.channel import transport_for
@@ -219,6 +220,32 @@ def test_a_shard_is_closed_in_the_middle_of_a_round_and_keeps_the_rest_in_order(
     assert client.bodies == [1]
     ours.leases.release([owned_shard])
     assert scene.queued() == [1, 2, 3]
+
+
+def test_what_a_refusal_of_the_server_keeps_from_being_delivered_comes_with_the_next_round(
+    scene: Scene,
+) -> None:
+    ours = scene.ours()
+    ours.take()
+    client = ours.connect()
+    scene.push(1, 2, 3)
+    refusals = iter([redis.ResponseError("NOPERM")])
+
+    def refuse_the_second(message: Message) -> None:
+        error = next(refusals, None) if message.payload == 2 else None
+        if error is not None:
+            raise error
+        client.messages.append(message)
+
+    client.consumer.on_message = refuse_the_second
+    client.deliver()
+    assert client.bodies == [1]
+
+    client.channel.shard_context.deliverable.clear(deliverable.DELIVERY)
+    client.channel.look_again()
+    client.deliver()
+
+    assert client.bodies == [1, 2, 3]
 
 
 def test_3_a_lost_connection_leaves_alone_what_is_being_worked_on(scene: Scene) -> None:

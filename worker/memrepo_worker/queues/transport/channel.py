@@ -296,7 +296,11 @@ class ShardChannel(AddressedChannel):
             shape = f"no envelope, {type(error).__name__}, {len(delivery.raw)} bytes"
             self.shard_context.refuse(Refused(shape, owned_shard, delivery.number))
         else:
-            self._deliver(queue, envelope)
+            try:
+                self._deliver(queue, envelope)
+            except (RedisError, OSError):
+                owned_shard.delivered.discard(delivery.number)  # so that the next round finds it, too
+                raise
 
     def _deliver(self, queue: str, envelope: dict[str, Any]) -> None:
         try:
