@@ -233,6 +233,22 @@ def test_an_option_that_would_mean_nothing_is_refused(arguments: tuple[str, ...]
     assert "Nothing was done." in result.stderr
 
 
+@pytest.mark.parametrize(("there", "code"), [("notes/a.md", 0), ("notes", 0), ("notes-old/a.md", 3), ("", 3)])
+def test_a_path_that_is_on_neither_side_is_not_taken_for_no_change(
+    broker: Valkey, worker: StandIn, there: str, code: int
+) -> None:
+    def answer(taken: Taken) -> object:
+        if taken.headers["task"] == "memrepo.diff":
+            return {"base_sha": SHA, "target_sha": SHA, "files": []}
+        is_listed = there and there.startswith(taken.request.get("prefix", ""))
+        return [{"path": there, "sha": SHA, "size": 1}] if is_listed else []
+
+    worker.answer = answer
+    runner = CliRunner(env={"MEMREPO_BROKER_URL": broker.url})
+
+    assert runner.invoke(main, ["diff", "acme", "agent-1", "main~1", "main", "notes"]).exit_code == code
+
+
 SCHEMA = (sys.executable, "-m", "memrepo.wire.schema")
 
 

@@ -18,9 +18,9 @@ from memrepo.cli.common import (
 from memrepo.cli.ending import CONFLICT, CommandError, printing_of
 from memrepo.cli.output import print_result, show_diff, show_json
 from memrepo.cli.words import in_command_words
-from memrepo.errors import InvalidRequestError
+from memrepo.errors import InvalidRequestError, PathNotFoundError
 from memrepo.jobs.job import Job
-from memrepo.models import DEFAULT_AUTHOR, Author, Branch
+from memrepo.models import DEFAULT_AUTHOR, Author, Branch, Diff
 from memrepo.repo import MemoryRepo
 
 
@@ -36,11 +36,31 @@ def diff(
 ) -> None:
     """Show what changed from BASE to TARGET, in all files or those of PATHS.
 
-    Both are branches, tags or shas (7 digits will do); main~1 is the commit before main.
+    Both are branches, tags or shas (7 digits will do); main~1 is the commit before main. If a path is in neither, the
+    exit code is 3.
     """
     with client() as repos:
-        difference = outcome_of(repo_of(repos, org, agent).diff(base, target, paths=paths or None), timeout_s)
+        repo = repo_of(repos, org, agent)
+        difference = outcome_of(repo.diff(base, target, paths=paths or None), timeout_s)
+        for path in paths:
+            _require_path(repo, path.removeprefix("/"), difference, timeout_s)
     show_json(difference) if as_json else show_diff(difference)
+
+
+def _require_path(repo: MemoryRepo, path: str, difference: Diff, timeout_s: float) -> None:
+    """Refuse a path that names nothing on either side: a script that mistyped it must not take that for no change."""
+    below = f"{path}/"
+    if any(file.path == path or file.path.startswith(below) for file in difference.files):
+        return
+    for ref in (difference.base_sha, difference.target_sha):
+        for prefix in (path, below):
+            first = outcome_of(repo.list_files(prefix, ref=ref, limit=1), timeout_s)
+            if first and (first[0].path == path or first[0].path.startswith(below)):
+                return
+    raise PathNotFoundError(
+        f"there is no file at or below {path!r}, neither at the one commit nor at the other",
+        {"path": path, "base_sha": difference.base_sha, "target_sha": difference.target_sha},
+    )
 
 
 @click.command()
