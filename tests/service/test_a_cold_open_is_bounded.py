@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -22,7 +23,8 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import ABSENT, Store, StoredObject
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ABSENT, ListedObject, Store, StoredObject
 from tests.support.waiting import wait_for
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -39,20 +41,47 @@ def fill(store: Store, one: Writer, entries: int, size: int) -> None:
 
 
 class WatchedStore(LocalStore):
-    """Notes which keys are asked for, and answers while ``go`` is set."""
+    """Notes which keys are asked for, and answers while ``go`` is set; ``late`` ones while ``go_on`` is, too."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.keys: list[str] = []
         self.go = threading.Event()
         self.go.set()
+        self.late: Sequence[str] = ()
+        self.go_on = threading.Event()
         self._lock = threading.Lock()
 
     def get(self, key: str) -> StoredObject:
         with self._lock:
             self.keys.append(key)
         self.go.wait(20)
+        if key in self.late:
+            self.go_on.wait(20)
         return super().get(key)
+
+
+class HangingStore(StoreDecorator):
+    """Does not answer what is below a prefix, until ``go`` is set."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        super().__init__(store)
+        self._prefix = prefix
+        self.waiting: list[str] = []
+        self.go = threading.Event()
+
+    def get(self, key: str) -> StoredObject:
+        self._wait(key)
+        return super().get(key)
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        self._wait(prefix)
+        return super().list(prefix, start_after)
+
+    def _wait(self, key: str) -> None:
+        if key.startswith(self._prefix):
+            self.waiting.append(key)
+            self.go.wait(20)
 
 
 @pytest.fixture
@@ -125,14 +154,46 @@ def test_an_agent_of_few_entries_waits_for_few_of_one_of_many(store: WatchedStor
         wait_for(lambda: len(fetchers.waiting) == 1, "many entries wait")
         few_opened = agents.submit(two.service, group)
         wait_for(lambda: len(fetchers.waiting) == 2, "few entries wait, too")
+        store.late = [LAYOUT.entry(seq) for seq in range(FETCHERS_MAX + 2, 202)]
         store.go.set()
+        few_opened.result(10)
+        asked_of_many = len(store.keys) - 3
+        store.go_on.set()
         many_opened.result(20)
-        few_opened.result(20)
 
-    asked = [place for place, key in enumerate(store.keys) if few.agent_id in key]
-    assert len(asked) == 3
-    assert asked[-1] < FETCHERS_MAX + 2 * 3, "one of the others' for each of its own"
+    assert asked_of_many <= 2 * FETCHERS_MAX + 1, "those that are under way, and none of what waits"
     assert len(store.keys) == 204
+
+
+def test_an_agent_is_opened_though_more_hang_at_the_store_than_there_are_threads(
+    store: WatchedStore, tmp_path: Path
+) -> None:
+    hanging = [Agent("acme", f"hanging-{number}") for number in range(FETCHERS_MAX + 4)]
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create(first="1"))
+        fill(store, one, entries=3, size=10)
+        for one.agent in hanging:
+            one.ask(create().model_copy(update={"agent_id": one.agent.agent_id}))
+    hung = HangingStore(store, "acme/hanging-")
+    with (
+        writer(hung, tmp_path / "two", hanging_turns_max=0) as two,
+        ThreadPoolExecutor(len(hanging)) as agents,
+    ):
+        groups = [
+            Group(
+                agent, (files().model_copy(update={"agent_id": agent.agent_id}),), Lease("lease-1", math.inf)
+            )
+            for agent in hanging
+        ]
+        opened = [agents.submit(two.service, group) for group in groups]
+        try:
+            wait_for(lambda: len(hung.waiting) >= FETCHERS_MAX + len(hanging), "all of them hang")
+            assert two.texts() == {"first": "1"}
+            assert not any(each.done() for each in opened)
+        finally:
+            hung.go.set()
+        for each in opened:
+            each.result(20)
 
 
 PROGRAM = """

@@ -80,7 +80,7 @@ def open_service(
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
     cache = RepoCache(settings.cache_dir, metered.name, git, observer)
-    with Fetchers(FETCHERS_MAX) as fetchers:
+    with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
         service = Service(
             ServiceDependencies(
                 retrying,
@@ -105,7 +105,8 @@ def open_service(
 
 
 def _store(settings: WorkerSettings) -> Store:
-    connections_max = settings.concurrency + settings.bounds.hanging_turns_max + FETCHERS_MAX
+    hanging_max = settings.bounds.hanging_turns_max  # of turns, and of what they ask side by side
+    connections_max = settings.concurrency + FETCHERS_MAX + 2 * hanging_max
     return open_store(settings.store_url, StoreOptions(connections_max=connections_max))
 
 

@@ -37,7 +37,8 @@ class Bounds:
     ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
     ``compared_bytes_max``: how many bytes of a file's two states may differ for their lines to be compared; of larger
     ones all lines count, and the result says that its counts are not exact.
-    ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``.
+    ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``; and how many
+    of the requests that turns ask side by side, beyond the threads that are there for these.
     ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
     ``agent_results_bytes_max``: how much the results of one agent may take in Redis besides their records.
     """

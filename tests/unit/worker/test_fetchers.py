@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from memrepo_worker.fetchers import Fetchers, Lane
+from tests.support.waiting import wait_for
 
 TIMEOUT_S = 20
 
@@ -63,3 +64,62 @@ def test_what_was_called_off_is_not_done() -> None:
             off.result(TIMEOUT_S)
 
     assert done == ["on"]
+
+
+def test_a_lane_whose_requests_hang_takes_no_more_threads_and_does_not_count() -> None:
+    now_s = [0.0]
+    go = threading.Event()
+    done: list[str] = []
+    with Fetchers(2, hanging_max=2, clock=lambda: now_s[0]) as fetchers:
+        hanging = fetchers.lane()
+        begun = [threading.Event() for _ in range(3)]
+
+        def hang(number: int) -> None:
+            begun[number].set()
+            go.wait(TIMEOUT_S)
+
+        hung = [hanging.submit(hang, number) for number in range(3)]
+        assert all(each.wait(TIMEOUT_S) for each in begun[:2])
+        now_s[0] = 1.0
+        well = [fetchers.lane().submit(done.append, "well") for _ in range(10)]
+        for future in well:
+            future.result(TIMEOUT_S)
+        assert not begun[2].is_set()
+        go.set()
+        for future in hung:
+            future.result(TIMEOUT_S)
+
+    assert done == ["well"] * 10
+
+
+def test_no_more_of_what_hangs_has_threads_than_may() -> None:
+    now_s = [0.0]
+    go = threading.Event()
+    begun: list[int] = []
+    with Fetchers(2, hanging_max=1, clock=lambda: now_s[0]) as fetchers:
+
+        def hang(number: int) -> None:
+            begun.append(number)
+            go.wait(TIMEOUT_S)
+
+        for number in range(20):  # each in a lane of its own, and hanging since before the next
+            fetchers.lane().submit(hang, number)
+            now_s[0] += 1.0
+        wait_for(lambda: len(begun) == 3, "as many hang as may")
+        assert len(fetchers.waiting) == 17
+        go.set()
+
+    assert sorted(begun) == list(range(20))
+
+
+def test_who_wants_a_result_that_nobody_has_begun_does_it_himself() -> None:
+    go = threading.Event()
+    with Fetchers(1) as fetchers:
+        fetchers.lane().submit(go.wait, TIMEOUT_S)
+        lane = fetchers.lane()
+        later = lane.submit(threading.get_ident)
+        assert lane.submit(threading.get_ident).result() == threading.get_ident()
+        assert list(lane.map(str, range(100))) == [str(number) for number in range(100)]
+        assert not later.done()
+        go.set()
+        assert later.result(TIMEOUT_S) != threading.get_ident()
