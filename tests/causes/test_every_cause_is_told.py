@@ -134,7 +134,7 @@ CAUSES = [
     of_broker("certificate_of_another_host", "certificate is not valid for '127.0.0.1'"),
     of_broker("not_redis", "what listens there is not Redis: Protocol Error: b'HTTP/1.1 400 Bad Request'"),
     of_broker("cluster", "Redis Cluster is not supported"),
-    of_broker("sentinel", "it is a Sentinel: use the address of the primary that it watches"),
+    of_broker("sentinel", "it is a Sentinel: use sentinel://host:port/name, or the address of the primary"),
     of_broker("another_type", "WRONGTYPE "),
     of_broker("refused", "Connection refused", waiting_may_mend=True),
     of_broker("unknown_host", "there is no such host", waiting_may_mend=True),

@@ -49,6 +49,8 @@ class AddressedChannel(kombu_redis.Channel):
 
     @override
     def _get_client(self) -> type[Redis]:
+        check: Callable[[], object] = super()._get_client
+        check()  # kombu refuses a redis-py that it cannot work with
         return PlainClient
 
 

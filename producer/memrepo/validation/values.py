@@ -9,6 +9,7 @@ git agrees to check out on Linux, macOS and Windows (``verify_path`` in git's ``
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterable
@@ -250,7 +251,7 @@ def check_message(message: str, limits: Limits, field: str = "message") -> str:
 
 def check_time(value_s: float, field: str) -> float:
     """Check a time in seconds since 1970-01-01 UTC: one that git and ISO 8601 can write, up to the year 9999."""
-    if not 0 <= value_s < TIME_MAX_S:
+    if not 0 <= value_s < TIME_MAX_S or math.copysign(1, value_s) < 0:  # a zero may have a sign, too
         raise InvalidRequestError.of(field, "must be between the years 1970 and 9999")
     return value_s
 

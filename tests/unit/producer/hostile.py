@@ -492,6 +492,7 @@ def _types() -> list[Hostile]:
         Hostile("get_head_sha", {"enqueued_at": "soon"}, "enqueued_at", forged),
         Hostile("get_head_sha", {"enqueued_at": None}, "enqueued_at", forged),
         Hostile("get_head_sha", {"enqueued_at": -1.0}, "enqueued_at", "git: a date before 1970"),
+        Hostile("commit", {"enqueued_at": -0.0}, "enqueued_at", "a ledger's line has no signs"),
         Hostile("commit", {"enqueued_at": float("nan")}, "enqueued_at", "JSON: NaN passes Python's parser"),
         Hostile(
             "commit", {"enqueued_at": float("inf")}, "enqueued_at", "JSON: Infinity passes Python's parser"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memrepo_worker.journal.ledger import COMMITTED, DELETED, LedgerLine
+from memrepo.errors import InvalidRequestError, MemoryRepoError
+from memrepo.validation.values import check_time
+from memrepo_worker.journal.ledger import COMMITTED, DELETED, LedgerLine, decode_lines, encode_lines
 from memrepo_worker.repos import ledger as ledger_module
 from memrepo_worker.repos import ledger_segment
 from memrepo_worker.repos.ledger import Ledger
@@ -258,3 +261,27 @@ def test_an_empty_ledger_has_no_file_and_forgets_nothing(tmp_path: Path) -> None
     assert ledger.save() == ()
     assert ledger.find("request-1") is None
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=3),
+    st.text(max_size=200),
+)
+def test_whatever_time_a_request_may_have_its_line_is_read_again(
+    time_s: float, details: dict[str, str], message: str
+) -> None:
+    with suppress(InvalidRequestError):
+        check_time(time_s, "enqueued_at")
+        error = MemoryRepoError(message.encode(errors="replace").decode(), details)
+        line = LedgerLine.of_error("request-1", "0" * 32, time_s, error)
+
+        (read,) = decode_lines(encode_lines([line]))
+
+        assert (read.request_id, read.verdict, read.detail) == (line.request_id, line.verdict, line.detail)
+        assert abs(read.enqueued_at - time_s) <= 0.001
+
+
+def test_a_zero_with_a_sign_is_no_time() -> None:
+    with pytest.raises(InvalidRequestError, match="enqueued_at"):
+        check_time(-0.0, "enqueued_at")

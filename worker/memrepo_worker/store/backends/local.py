@@ -78,6 +78,7 @@ class LocalStore:
                 self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._begin()
             elif not self._root.exists():
+                _require_it_could_be_made(self._root)
                 raise NotBegunError(
                     f"{self._root}: there is no such folder: check the address (a worker makes it, when it first "
                     "serves)"
@@ -354,3 +355,12 @@ def _translating_os_errors(path: Path) -> Iterator[None]:
             raise UnavailableError(said) from error
         advice = _ADVICE.get(error.errno or 0, "memrepo must be able to read and write there")
         raise RefusedError(f"{said}; {advice}") from error
+
+
+def _require_it_could_be_made(folder: Path) -> None:
+    """Raise the ``OSError`` that making a folder would meet."""
+    nearest = next(parent for parent in folder.parents if parent.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
