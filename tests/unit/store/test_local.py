@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from memrepo_worker.store.interface import (
     PreconditionFailedError,
     RefusedError,
     UnavailableError,
+    Version,
 )
 from tests.support.started import started
 
@@ -237,6 +240,48 @@ class TestALink:
         store = LocalStore(tmp_path / "link")
         store.put("acme/entry", b"x", ABSENT)
         assert (tmp_path / "disk/acme/entry").read_bytes() == store.get("acme/entry").data
+
+
+class TestWhatIsNoFile:
+    """At the place of an object it is refused by its name, at once, and is nobody else's trouble."""
+
+    @pytest.fixture(params=["a FIFO", "a socket", "a folder", "a device"])
+    def kind(self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+        journal = tmp_path / "acme/evil/repo.git/journal"
+        journal.mkdir(parents=True)
+        match request.param:
+            case "a FIFO":
+                os.mkfifo(journal / "1")
+            case "a socket":
+                monkeypatch.chdir(journal)  # a socket's path may have 107 bytes
+                with socket.socket(socket.AF_UNIX) as bound:
+                    bound.bind("1")
+            case "a folder":
+                (journal / "1").mkdir()
+            case "a device":
+                try:
+                    os.mknod(journal / "1", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+                    (journal / "1").open("rb").close()
+                except PermissionError:
+                    pytest.skip("only root makes devices, and not everywhere")
+        return str(request.param)
+
+    def test_is_refused_by_name_and_never_read(self, tmp_path: Path, kind: str) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/good/entry", b"good", ABSENT)
+        key = "acme/evil/repo.git/journal/1"
+        with pytest.raises(RefusedError, match=f"1 is {kind}, and only a file is read"):
+            store.get(key)
+        with pytest.raises(RefusedError, match=f"1 is {kind}, and only a file is read"):
+            store.put(key, b"mine", Version("of what is there"))
+        with pytest.raises(PreconditionFailedError):
+            store.put(key, b"mine", ABSENT)
+        assert store.get("acme/good/entry").data == b"good"
+
+    def test_is_listed_unless_it_is_a_folder(self, tmp_path: Path, kind: str) -> None:
+        """A folder is where other keys lie; ``get`` and ``put`` still name it."""
+        listed = keys(LocalStore(tmp_path))
+        assert listed == ([] if kind == "a folder" else ["acme/evil/repo.git/journal/1"])
 
 
 class TestWhoMayReadIt:

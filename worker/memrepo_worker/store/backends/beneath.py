@@ -2,7 +2,7 @@
 
 A link in an agent's folder would have a worker read another agent's files, or remove them. So each folder below the
 root is opened from the one above it, and none that is a link. (The root itself may be reached through links: they are
-the operator's.)
+the operator's.) And a FIFO there would have a worker wait for ever, so only what is a file is opened as one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ Names = Sequence[str]
 """A file or folder below the root, by the names that lead there."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPENED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,40 @@ class Beneath:
             RefusedError: it is; the message names it.
         """
         with suppress(OSError):
-            if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise RefusedError(
-                    f"{self.root}: {name} is a symbolic link, and none is followed below the store's folder: put "
-                    "what it leads to in its place"
-                )
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                self._refuse_kind(name, mode)
 
     def open(self, name: str, folder: int, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-        """Open a file in a folder.
+        """Open a file in a folder, or with ``O_DIRECTORY`` a folder, without waiting for anybody.
 
         Raises:
-            RefusedError: it is a link.
+            RefusedError: it is a link, a FIFO, a socket, a device, or a folder where a file is asked for.
         """
         try:
-            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
+            opened = os.open(name, flags | _OPENED, mode, dir_fd=folder)
         except OSError:
-            self.refuse_link(name, folder)
+            with suppress(OSError):
+                self._refuse_kind(name, os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
             raise
+        try:
+            if not flags & os.O_DIRECTORY:
+                self._refuse_kind(name, os.fstat(opened).st_mode)
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
+
+    def _refuse_kind(self, name: str, mode: int) -> None:
+        """Raise ``RefusedError`` unless this is the mode of a file."""
+        if stat.S_ISLNK(mode):
+            raise RefusedError(
+                f"{self.root}: {name} is a symbolic link, and none is followed below the store's folder: put "
+                "what it leads to in its place"
+            )
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+            raise RefusedError(
+                f"{self.root}: {name} is {kind}, and only a file is read below the store's folder: remove it, or "
+                "put the file back that was in its place"
+            )
