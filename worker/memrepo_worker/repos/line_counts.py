@@ -22,7 +22,7 @@ Counts = tuple[int, int]
 
 
 class LineCounts:
-    """What is kept of one repository's commits, the oldest leaving first."""
+    """What is kept of one repository's commits: in memory the newest, in the file all, of which the end is read."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE

@@ -1,7 +1,7 @@
-"""Messages that are no requests: forged, broken, or of a task that nobody knows. None may stop a queue.
+"""Celery's consumer as we have it: how it comes back to a broker, and what becomes of messages that are no requests.
 
-Celery would log their bodies; here they end as a failed job where they have an id, and as a counter and a log
-line that says their shape.
+Those (forged, broken, or of a task that nobody knows) may not stop a queue. Celery would log their bodies; here they
+end as a failed job where they have an id, and as a counter and a log line that says their shape.
 """
 
 from __future__ import annotations

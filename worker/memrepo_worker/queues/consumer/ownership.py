@@ -193,8 +193,8 @@ class Ownership(bootsteps.StartStopStep):
             threading.Event().wait(HURRY_S)  # the end in order may come still
         running = self._mailbox.unsettled(lambda _: True)
         message = (
-            "ended without a last word, as the broker is silent: the shards are taken over when their leases end; "
-            f"{counted(running, 'request')} cut off"
+            "ended without a last word, as stopping took too long, of the broker or of what runs: the shards are taken "
+            f"over when their leases end; {counted(running, 'request')} cut off"
         )
         log(logger, logging.WARNING, "worker.cut_off", message, {"cut_off": running})
         self._exit_now(1)
