@@ -10,6 +10,7 @@ from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from tests.support.posts import Note, Post
 from tests.support.waiting import wait_for
+from tests.support.writers import delete
 
 
 def test_a_group_is_bounded_by_count_and_by_bytes(open_post: Callable[..., Post]) -> None:
@@ -22,6 +23,20 @@ def test_a_group_is_bounded_by_count_and_by_bytes(open_post: Callable[..., Post]
     post.finish()
 
     assert [ids for _, ids in post.handler.groups] == [[first], few[:3], [few[3], big[0]], [big[1]], [big[2]]]
+
+
+def test_a_delete_is_alone_in_its_group(open_post: Callable[..., Post]) -> None:
+    post = open_post(turns_max=1)
+    first = post.send("a")
+    wait_for(lambda: post.handler.groups, "the first group")
+    before = [post.send("a") for _ in range(2)]
+    deletion = Note(Agent("acme", "a"), delete())
+    post.mailbox.park(deletion)
+    after = [post.send("a") for _ in range(2)]
+
+    post.finish()
+
+    assert [ids for _, ids in post.handler.groups] == [[first], before, [deletion.id], after]
 
 
 def test_after_its_group_an_agent_goes_to_the_end_of_the_line(open_post: Callable[..., Post]) -> None:
