@@ -250,21 +250,69 @@ def test_what_is_damaged_of_it_is_passed_over_for_its_entries(
     assert counted.get("journal.accelerator_passed_over", 0) == (how != "emptied")
 
 
-def test_an_accelerator_of_another_agent_is_passed_over(store: Store, one: Writer, tmp_path: Path) -> None:
-    steps(one, *range(1, 30))
-    fold(store, tmp_path / "scratch")
-    segment = next(item.key for item in store.list(LAYOUT.segments))
-    with writer(LocalStore(tmp_path / "elsewhere"), tmp_path / "three") as stranger:
+def of_another_agent(key: str, tmp_path: Path) -> bytes:
+    """Return what another agent's folded memory has under a key."""
+    elsewhere = LocalStore(tmp_path / "elsewhere")
+    with writer(elsewhere, tmp_path / "three") as stranger:
         stranger.ask(create(other="memory"))
         steps(stranger, *range(50, 80))
-    fold(LocalStore(tmp_path / "elsewhere"), tmp_path / "scratch")
-    foreign = LocalStore(tmp_path / "elsewhere").get(segment).data
-    store.put(segment, foreign, ALWAYS)
+    fold(elsewhere, tmp_path / "scratch")
+    return elsewhere.get(key).data
+
+
+@pytest.mark.parametrize("which", ["base/", "segment/"])
+def test_an_accelerator_of_another_agent_is_passed_over(
+    store: Store, one: Writer, tmp_path: Path, which: str
+) -> None:
+    steps(one, *range(1, 30))
+    fold(store, tmp_path / "scratch")
+    key = next(item.key for item in store.list(LAYOUT.prefix + which))
+    store.put(key, of_another_agent(key, tmp_path), ALWAYS)
 
     messages, _, counted = opened_elsewhere(store, tmp_path / "two")
 
     assert messages == one.messages()
     assert counted["journal.accelerator_passed_over"] == 1
+
+
+def test_a_base_of_another_agent_beside_a_journal_without_one_is_passed_over(
+    store: Store, one: Writer, tmp_path: Path
+) -> None:
+    steps(one, *range(1, 21))
+    store.put(LAYOUT.base(16), of_another_agent(LAYOUT.base(16), tmp_path), ALWAYS)
+
+    with writer(store, tmp_path / "two") as other:
+        assert other.messages() == one.messages()
+        other.ask(commit("goes on", {"later": "x"}))
+        assert other.counters.snapshot()["journal.accelerator_passed_over"] == 1
+    one.new_lease()
+    assert one.messages()[-1] == "goes on"
+
+
+def test_a_copy_made_of_another_agents_base_is_given_up_when_the_next_entry_does_not_follow(
+    store: Store, one: Writer, tmp_path: Path
+) -> None:
+    steps(one, *range(1, 16))
+    store.put(LAYOUT.base(16), of_another_agent(LAYOUT.base(16), tmp_path), ALWAYS)
+    with writer(store, tmp_path / "two") as other:
+        assert other.messages() != one.messages(), "nothing after the base shows that it is another's"
+        steps(one, 16)
+        other.new_lease()
+        assert other.messages() == one.messages()
+
+
+def test_an_entry_that_fits_neither_is_damage_by_its_own_key(
+    store: Store, one: Writer, tmp_path: Path
+) -> None:
+    """Also where the entries below the base are not there any more: they are not what is missed."""
+    steps(one, *range(1, 21))
+    fold(store, tmp_path / "scratch")
+    store.delete([*(item.key for item in store.list(LAYOUT.segments)), LAYOUT.entry(3)])
+    store.put(LAYOUT.entry(18), of_another_agent(LAYOUT.entry(18), tmp_path), ALWAYS)
+
+    with writer(store, tmp_path / "two") as other, pytest.raises(MemoryDamagedError) as caught:
+        other.messages()
+    assert caught.value.details == {"key": LAYOUT.entry(18)}
 
 
 def test_entries_that_a_damaged_base_stands_for_and_that_are_gone_are_damage(

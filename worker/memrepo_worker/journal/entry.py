@@ -50,6 +50,10 @@ class JournalDamagedError(JournalUnreadableError):
     """It is not what memrepo writes: a gap, a broken entry, an object that is missing or that none may be."""
 
 
+class EntryDoesNotFollowError(JournalDamagedError):
+    """An entry builds on an object that nothing before it has: what was read before it may be another memory's."""
+
+
 class NewerJournalError(JournalUnreadableError):
     """It is what a newer memrepo writes: this one does not know what it would pass over."""
 

@@ -18,6 +18,7 @@ from memrepo.limits import MIB
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import (
     Entry,
+    EntryDoesNotFollowError,
     JournalDamagedError,
     JournalUnreadableError,
     decode_entry,
@@ -248,7 +249,7 @@ class JournalReader:
 
     def _find_entries(self, fault: Exception) -> FoundJournal:
         there = self._accelerators()
-        if there.end == 0 or (isinstance(fault, JournalUnreadableError) and fault.seq > there.end):
+        if there.end == 0 or _is_of_an_entry_after(there.end, fault):
             raise fault
         markers = [
             seq
@@ -257,7 +258,10 @@ class JournalReader:
         ]
         cleaned = max(markers, default=0)
         seal = next((base for base in there.bases if base > cleaned), 0) if cleaned else 0
-        listed = self._listed_after(seal, in_base=True)
+        try:
+            listed = self._listed_after(seal, in_base=True)
+        except JournalDamagedError as error:
+            raise fault from error
         seq = listed[-1].seq if listed else seal
         if seq < there.end:
             raise fault
@@ -338,3 +342,10 @@ class JournalReader:
         finally:
             for _, future in asked:
                 future.cancel()
+
+
+def _is_of_an_entry_after(end: int, fault: Exception) -> bool:
+    """Whether a fault is an entry's own, beyond what is joined; one that builds on nothing may be what is joined's."""
+    if isinstance(fault, EntryDoesNotFollowError):
+        return False
+    return isinstance(fault, JournalUnreadableError) and fault.seq > end

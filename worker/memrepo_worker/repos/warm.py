@@ -32,7 +32,14 @@ from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
 from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
 from memrepo_worker.group import Lease
-from memrepo_worker.journal.entry import BRANCHES, HEAD_BRANCH, Entry, JournalDamagedError, ledger_bytes_max
+from memrepo_worker.journal.entry import (
+    BRANCHES,
+    HEAD_BRANCH,
+    Entry,
+    EntryDoesNotFollowError,
+    JournalDamagedError,
+    ledger_bytes_max,
+)
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.ledger import Ledger
@@ -142,8 +149,8 @@ class WarmRepo:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
 
         Raises:
-            JournalDamagedError: an entry needs or names an object that neither it nor what came before has, or that is
-                not what it should be; or it has a pack or ledger that none may have.
+            EntryDoesNotFollowError: an entry needs or names an object that neither it nor what came before has.
+            JournalDamagedError: it needs one that is not what it should be, or has a pack or ledger that none may have.
             WarmRepoDamagedError: git does not take the objects.
             GitOverBoundsError: git would need more than a worker may give it, for one of them alone.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
@@ -199,7 +206,7 @@ class WarmRepo:
         """Return the size of an object that an entry needs, of that kind if one is given."""
         header = self.reader.maybe(sha)
         if header is None:
-            raise JournalDamagedError(f"entry {seq} needs {sha}, which nothing before it has", seq)
+            raise EntryDoesNotFollowError(f"entry {seq} needs {sha}, which nothing before it has", seq)
         if kind is not None and header[0] is not kind:
             raise JournalDamagedError(f"entry {seq} needs {sha} as a {kind.word}, and it is none", seq)
         return header[1]

@@ -13,7 +13,7 @@ from memrepo_worker.bounds import COLD_OPEN_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Lease
-from memrepo_worker.journal.entry import JournalDamagedError, NewerJournalError
+from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
@@ -133,8 +133,8 @@ class Opener:
                 if any(not entry.refs for entry in entries):
                     return False  # deleted meanwhile: a deleted repository's objects must not stay readable
                 repo.absorb(entries)
-        except (LocalCopyStaleError, NewerJournalError):
-            return False  # what is not understood may have taken away what is here
+        except (LocalCopyStaleError, NewerJournalError, EntryDoesNotFollowError):
+            return False  # what is not understood may have taken away what is here, or that may be another memory's
         return True
 
     def _open_cold(self) -> WarmRepo:
