@@ -93,9 +93,10 @@ _SENTINEL = Row(
 TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
 _NO_PRIMARY = Row(Action.REFUSE, "its Sentinels know no primary of that name")
 _DATABASE = Row(Action.REFUSE, "it has no database of that number")
-_OTHER_TYPE = Row(
+OTHER_TYPE = Row(
     Action.REFUSE, "a key that memrepo uses holds something else: give memrepo a database of its own"
 )
+UNSENDABLE = Row(Action.REPORT, "a value that cannot be sent to it")
 _CERTIFICATE = Row(Action.REFUSE, "its certificate cannot be verified")
 _NO_TLS = Row(Action.REFUSE, "no TLS can be agreed on; where it speaks none, the URL begins with redis://")
 WANTS_TLS = Row(Action.REFUSE, "it speaks TLS: the URL must begin with rediss://")
@@ -124,7 +125,7 @@ _BY_CODE: Mapping[str, Row] = {
     "CLUSTERDOWN": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
     "NOPROTO": TOO_OLD,
-    "WRONGTYPE": _OTHER_TYPE,
+    "WRONGTYPE": OTHER_TYPE,
 }
 """What a server's answer begins with, by its own word."""
 
@@ -165,6 +166,12 @@ _BY_TEXT: Mapping[str, Row] = {
     "wrong number of arguments": TOO_OLD,
     "syntax error": TOO_OLD,
     "script killed": _BUSY,
+    "is not an integer": OTHER_TYPE,
+    "is not a valid float": OTHER_TYPE,
+    "attempt to perform arithmetic": OTHER_TYPE,
+    "attempt to compare": OTHER_TYPE,
+    "attempt to concatenate": OTHER_TYPE,
+    "invalid input of type": UNSENDABLE,
     "timeout connecting": _CONNECT_TIMEOUT,
     "timeout reading": _NO_ANSWER,
     "timeout writing": _NO_ANSWER,
@@ -215,7 +222,7 @@ def meaning_of(error: BaseException) -> Meaning:
 def was_refused(error: BaseException) -> bool:
     """Whether it is a server's own answer to a command or transaction, by which it has done nothing of it."""
     answers = [cause for cause in _causes(error) if "ResponseError" in _redis_names(cause)]
-    return bool(answers) and not any(_row_of(cause) is _OTHER_TYPE for cause in answers)
+    return bool(answers) and not any(_row_of(cause) is OTHER_TYPE for cause in answers)
 
 
 class NotPrimaryError(Exception):

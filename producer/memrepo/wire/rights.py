@@ -14,11 +14,11 @@ _CONNECTION = rights("", "ping time")
 
 _PAYLOADS_FETCHED = (
     *rights("~memrepo:body:*", "type hstrlen hget expire"),
-    *rights("~memrepo:bodies:*", "zadd"),
+    *rights("~memrepo:bodies:*", "type del zadd"),
 )
 _PAYLOADS_STORED = (
-    *rights("~memrepo:body:*", "hexists hset expire del"),
-    *rights("~memrepo:bodies:*", "hget hincrby hdel zrange zrem zadd"),
+    *rights("~memrepo:body:*", "type hexists hset expire del"),
+    *rights("~memrepo:bodies:*", "type del hget hincrby hdel zrange zrem zadd"),
 )
 
 PRODUCER_ON_BROKER: tuple[Right, ...] = (
@@ -73,7 +73,7 @@ _SERVING: tuple[Right, ...] = (
     *rights("~memrepo:store", "get set exists"),
     *_PAYLOADS_FETCHED,
     *rights("~memrepo:body:*", "del"),
-    *rights("~memrepo:bodies:*", "hget hincrby hdel zrem"),
+    *rights("~memrepo:bodies:*", "hget hincrby hdel zrange zrem"),
     # Celery's remote control and events.
     *rights(
         "~_kombu.binding*", "sadd srem smembers sismember scard zadd zrem zscore zrangebyscore del exists"
@@ -90,7 +90,7 @@ WORKER_ON_RESULTS: tuple[Right, ...] = (
     *rights(_RECORDS, "get getrange exists set del"),
     *rights("&celery-task-meta-*", "publish"),
     *rights(_REPLIES, "publish"),
-    *rights(_ENDED, "sadd ttl expire sismember"),
+    *rights(_ENDED, "type del sadd ttl expire sismember"),
     *_PAYLOADS_FETCHED,
     *_PAYLOADS_STORED,
 )

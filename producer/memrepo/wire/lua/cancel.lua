@@ -6,7 +6,11 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 local span = math.floor(redis.call('TIME')[1] / ARGV[7])
 for back = 0, math.ceil(ARGV[8] / ARGV[7]) do
-    if redis.call('SISMEMBER', ARGV[6] .. span - back .. ':' .. ARGV[4], ARGV[5]) == 1 then
+    local marked = redis.pcall('SISMEMBER', ARGV[6] .. span - back .. ':' .. ARGV[4], ARGV[5])
+    if type(marked) == 'table' and not string.find(marked.err, 'WRONGTYPE', 1, true) then
+        return marked
+    end
+    if marked ~= 0 then  -- or where its mark would be lies something else: it may have been executed
         return 0
     end
 end

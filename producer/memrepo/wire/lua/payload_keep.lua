@@ -1,4 +1,8 @@
 -- KEYS: bytes, until, then payloads. ARGV: seconds to keep (0 = remove), then their names.
+only(KEYS[2], 'zset')
+if ARGV[1] == '0' then
+    only(KEYS[1], 'hash')
+end
 for index = 3, #KEYS do
     local name = ARGV[index - 1]
     if ARGV[1] == '0' then

@@ -1,6 +1,9 @@
 -- KEYS: bytes, until, payload. ARGV: name, number, chunk, bytes that all payloads may take, seconds to keep, 1 if what
 -- there is of the payload has to go first; then whose it is ('' = nobody's), and bytes that all of theirs may take.
 -- Returns -1; -2 where they have no room left; or how many bytes are taken where nobody has.
+only(KEYS[1], 'hash')
+only(KEYS[2], 'zset')
+only(KEYS[3], 'hash')
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], '-inf', now_ms, 'BYSCORE')) do
     forget(name)
 end
@@ -10,10 +13,10 @@ if ARGV[6] == '1' then
 end
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 0 then
     local share = 'agent:' .. ARGV[7]
-    if ARGV[7] ~= '' and tonumber(redis.call('HGET', KEYS[1], share) or '0') + #ARGV[3] > tonumber(ARGV[8]) then
+    if ARGV[7] ~= '' and count_of(share) + #ARGV[3] > tonumber(ARGV[8]) then
         return -2
     end
-    local total = tonumber(redis.call('HGET', KEYS[1], 'total') or '0')
+    local total = total_of_all()
     if total + #ARGV[3] > tonumber(ARGV[4]) then
         return total
     end
@@ -22,6 +25,7 @@ if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 0 then
         redis.call('HINCRBY', KEYS[1], share, #ARGV[3])
     end
     redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+    count_of(ARGV[1])
     redis.call('HINCRBY', KEYS[1], ARGV[1], #ARGV[3])
     redis.call('HINCRBY', KEYS[1], 'total', #ARGV[3])
 end

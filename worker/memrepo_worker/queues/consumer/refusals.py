@@ -128,8 +128,13 @@ class Refusals:
             owned_shard, number = one.owned_shard, one.number
         else:
             owned_shard, number = one[0].owned_shard, one[0].number
-        if owned_shard is not None:
+        if owned_shard is None:
+            return
+        try:
             self._backend.ensure_acknowledged(self._messages, owned_shard, [number])
+        except Exception as error:  # noqa: BLE001 - it stays unacknowledged; the others go on
+            log(logger, logging.ERROR, "refusal.fault", "a message could not be removed", {}, error)
+        else:
             owned_shard.delivered.discard(number)
 
     def _fail(self, invalid: Sequence[_Invalid]) -> None:

@@ -23,7 +23,7 @@ from typing_extensions import override
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, StoreUnavailableError
 from memrepo.limits import HORIZON_S
-from memrepo.redis.errors import Action, meaning_of
+from memrepo.redis.errors import OTHER_TYPE, UNSENDABLE, Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
@@ -54,6 +54,8 @@ URL_PREFIX = "memrepo_worker.queues.results.backend:ResultBackend+"
 KEEP_TRYING = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 2}
 """A result must not be lost because Redis is away: while it is, we wait (see ``kombu``'s retry policies)."""
 
+WRONG_VALUE_TRIES_MAX = 4
+"""So often a step is tried that meets a value of another kind in a key: it may be gone with the next one's write."""
 
 _ABORTED = "ABORTED"
 """What ``celery.contrib.abortable`` stores of a task that shall end."""
@@ -262,7 +264,9 @@ class ResultBackend(RedisBackend):
     def until_done(self, step: Callable[..., T], args: tuple[Any, ...], role: Role = "result store") -> T:
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost.
 
-        ``role`` says which of the two servers the step is done on.
+        ``role`` says which of the two servers the step is done on. What waiting does not mend is no reason to hold a
+        thread: what is of a kind that cannot be sent is raised at once, and what meets a key that holds something else
+        after a few tries, as the error that it is. Then it is not known whether anything was done.
         """
         on_error = partial(self._note_away, role)
         answer: T = retry_over_time(step, (RedisError, OSError), args, {}, on_error, **KEEP_TRYING)
@@ -276,8 +280,12 @@ class ResultBackend(RedisBackend):
         """Tell of it calmly (Celery does for each try of each thread), and return how long to wait."""
         return self._note_away("result store", exc, intervals, _retries)
 
-    def _note_away(self, role: Role, error: Exception, intervals: Iterator[float], _retries: int) -> float:
+    def _note_away(self, role: Role, error: Exception, intervals: Iterator[float], retries: int) -> float:
         pause_s, meaning = next(intervals), meaning_of(error)
+        if meaning.is_(UNSENDABLE) or (meaning.is_(OTHER_TYPE) and retries >= WRONG_VALUE_TRIES_MAX):
+            raise error
+        if meaning.is_(OTHER_TYPE):
+            return pause_s  # of one request's keys, and raised in the end: no reason to deliver to nobody
         if meaning.action is Action.REFUSE:
             self.deliverable.meet(ANSWERS, meaning)
         url = self.app.results_address if role == "result store" else self.app.broker_address

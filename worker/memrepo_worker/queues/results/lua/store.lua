@@ -22,6 +22,10 @@ local function store_results(first_key, first, keep_s, marks_key, span_s, marks_
         store_result(KEYS[index], ARGV[first], ARGV[first + 1], keep_s)
         if set ~= '' then
             marks_now = marks_now or marks_key .. math.floor(redis.call('TIME')[1] / span_s) .. ':'
+            local kind = redis.call('TYPE', marks_now .. set).ok
+            if kind ~= 'set' and kind ~= 'none' then  -- written by somebody else: no answer may fail by it for ever
+                redis.call('DEL', marks_now .. set)
+            end
             redis.call('SADD', marks_now .. set, number)
             if redis.call('TTL', marks_now .. set) < 0 then
                 redis.call('EXPIRE', marks_now .. set, marks_kept_s + span_s)
