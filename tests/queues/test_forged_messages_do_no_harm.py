@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import re
@@ -232,3 +233,104 @@ def test_what_is_not_even_an_envelope_is_counted_and_dropped(
     wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
     wait_for(lambda: broker.client().hlen(unacked_key(queue)) == 0, "the message to be gone")
     assert "SECRET-CONTENT" not in workers.workers[0].output
+
+
+HALF = "\ud800"
+NO_TEXTS = [HALF, ["x"], {"a": 1}, 12, True]
+NO_IDS = [HALF, ["x"], {"a": 1}, 12, None, "", "x" * 256]
+NO_TIMES: list[object] = ["NaN", float("nan"), 1e300, HALF, ["x"], {}, "0001-01-01T00:00:00"]
+VALID: dict[str, object] = {}
+INVALID: dict[str, object] = {"message": 7}
+
+
+def envelope(
+    request: dict[str, object],
+    headers: dict[str, object] | None = None,
+    properties: dict[str, object] | None = None,
+) -> str:
+    task_id = str(uuid4())
+    forged = base64.b64encode(json.dumps(body(**request)).encode()).decode()
+    return json.dumps(
+        {
+            "body": forged,
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {"lang": "any", "task": "memrepo.commit", "id": task_id, **(headers or {})},
+            "properties": {"correlation_id": task_id, "body_encoding": "base64", **(properties or {})},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param(
+            [envelope(request, properties={"reply_to": no_text}) for no_text in NO_TEXTS],
+            id=f"reply_to is no text, {name}",
+        )
+        for name, request in (("valid", VALID), ("invalid", INVALID))
+    ]
+    + [
+        pytest.param(
+            [envelope(request, properties={"correlation_id": no_text}) for no_text in NO_TEXTS],
+            id=f"correlation_id is no text, {name}",
+        )
+        for name, request in (("valid", VALID), ("invalid", INVALID))
+    ]
+    + [
+        pytest.param(
+            [envelope(request, {"task": task, "id": no_id}) for no_id in NO_IDS], id=f"id is none, {name}"
+        )
+        for name, task, request in (
+            ("valid", "memrepo.commit", VALID),
+            ("invalid", "memrepo.commit", INVALID),
+            ("unknown", "os.system", VALID),
+        )
+    ]
+    + [
+        pytest.param(
+            [envelope(VALID, {"expires": expires}) for expires in NO_TIMES],
+            id="expires is no time",
+        ),
+        pytest.param(
+            [
+                envelope(VALID, {field: value})
+                for field in (
+                    "root_id",
+                    "parent_id",
+                    "group",
+                    "origin",
+                    "eta",
+                    "retries",
+                    "timelimit",
+                    "shadow",
+                )
+                for value in (HALF, ["x"], {"a": 1})
+            ],
+            id="other headers",
+        ),
+        pytest.param(
+            [
+                envelope({field: value})
+                for field in ("request_id", "message", "org_id", "author", "enqueued_at")
+                for value in (HALF, float("nan"), 10**400)
+            ],
+            id="fields of the request",
+        ),
+    ],
+)
+def test_no_value_of_a_forged_message_keeps_others_waiting(
+    send: Sender, broker: Valkey, messages: list[str]
+) -> None:
+    queue = queue_name(shard_of("acme", "a", SHARDS))
+    with broker.client() as client:
+        for message in messages:
+            client.lpush(queue, message)
+
+        sent = [send.commit("acme", f"other-{number}") for number in range(16)]
+
+        assert {send.final(task_id)["status"] for task_id in sent} == {"SUCCESS"}
+        keys = [unacked_key(queue_name(shard)) for shard in range(SHARDS)]
+        wait_for(
+            lambda: client.llen(queue) == 0 and not any(map(client.hlen, keys)), "all to be acknowledged"
+        )
