@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -94,5 +95,21 @@ def test_what_no_worker_could_open_is_refused_with_the_setting_and_not_published
 
     with pytest.raises(error, match=r"no worker could open it.*MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX"):
         take(store, narrow, executor, tmp_path)
+
+    assert not list(store.list("acme/agent-1/repo.git/journal/"))
+
+
+@pytest.mark.parametrize(("take", "error"), [(adopt, LegacyLayoutError), (import_, InvalidRequestError)])
+def test_what_is_larger_than_a_worker_reads_is_refused_with_the_setting_and_not_published(
+    take: Callable[[MemoryStore, Git, ThreadPoolExecutor, Path], None],
+    error: type[Exception],
+    store: MemoryStore,
+    executor: ThreadPoolExecutor,
+    tmp_path: Path,
+) -> None:
+    small = replace(stock_git(), caps=GitCaps(entry_bytes_max=100))
+
+    with pytest.raises(error, match=r"over MEMREPO_ENTRY_BYTES_MAX \(100\)"):
+        take(store, small, executor, tmp_path)
 
     assert not list(store.list("acme/agent-1/repo.git/journal/"))

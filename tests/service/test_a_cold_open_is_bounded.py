@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from random import Random
 
 import pytest
 
+from memrepo.errors import MemoryDamagedError
 from memrepo.limits import KIB, MIB
 from memrepo.settings import environment
 from memrepo_worker.assembly import FETCHERS_MAX
@@ -87,6 +89,33 @@ class HangingStore(StoreDecorator):
 @pytest.fixture
 def store(tmp_path: Path) -> WatchedStore:
     return WatchedStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("kind", ["entry", "base"])
+def test_what_is_listed_as_too_large_is_not_asked_for(tmp_path: Path, kind: str) -> None:
+    """A file of 3 GiB without content takes no room where it lies; read, it would take all memory here."""
+    store = WatchedStore(tmp_path / "store")
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create(a="1"))
+        one.ask(commit("second"))
+        expected = one.messages()
+    key = LAYOUT.entry(2) if kind == "entry" else LAYOUT.base(2)
+    path = tmp_path / "store" / key
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.truncate(path, 3 * 1024 * MIB)
+    store.keys.clear()
+
+    with writer(store, tmp_path / "two") as two:
+        if kind == "base":
+            assert two.messages() == expected
+            assert two.counters.snapshot()["journal.accelerator_passed_over"] == 1
+        else:
+            with pytest.raises(MemoryDamagedError, match="over MEMREPO_ENTRY_BYTES_MAX") as caught:
+                two.messages()
+            assert caught.value.details == {"key": key}
+        assert two.counters.snapshot()["bounds.entry_bytes"] >= 1
+    assert key not in store.keys
 
 
 def test_a_journal_that_is_larger_than_the_bound_is_read_in_pieces(

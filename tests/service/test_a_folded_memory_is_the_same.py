@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memrepo.errors import MemoryDamagedError, RepoNotFoundError
 from memrepo.settings import environment
+from memrepo_worker.git.bounds import GitCaps
+from memrepo_worker.git.command import GitOverBoundsError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
@@ -17,7 +20,7 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.delayed_store import DelayedStore
 from tests.support.documents import ROOT, blocks
-from tests.support.folding import fold, small_runs
+from tests.support.folding import fold, folder, small_runs
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, delete, delete_branch, files, writer
 
@@ -299,6 +302,18 @@ def test_a_copy_made_of_another_agents_base_is_given_up_when_the_next_entry_does
         steps(one, 16)
         other.new_lease()
         assert other.messages() == one.messages()
+
+
+def test_nothing_is_folded_into_more_than_a_worker_reads(store: Store, one: Writer, tmp_path: Path) -> None:
+    steps(one, *range(1, 30))
+    usual = folder(store, tmp_path / "scratch")
+    small = replace(usual, git=replace(usual.git, caps=GitCaps(entry_bytes_max=1000)))
+
+    with pytest.raises(GitOverBoundsError, match=r"over MEMREPO_ENTRY_BYTES_MAX \(1000\)"):
+        small.fold(AGENT)
+
+    assert accelerators(store) == []
+    assert opened_elsewhere(store, tmp_path / "two")[0] == one.messages()
 
 
 def test_an_entry_that_fits_neither_is_damage_by_its_own_key(

@@ -22,6 +22,7 @@ COMPARED_BYTES = "bounds.compared_bytes"
 WALK_ENTRIES = "bounds.walk_entries"
 COLD_OPEN_BYTES = "bounds.cold_open_bytes"
 AGENT_RESULTS_BYTES = "bounds.agent_results_bytes"
+ENTRY_BYTES = "bounds.entry_bytes"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Bounds:
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``; and how many
     of the requests that turns ask side by side, beyond the threads that are there for these.
     ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
+    ``entry_bytes_max``: how large an entry, base or segment may be that is read, by what a listing says of it.
     ``agent_results_bytes_max``: how much the results of one agent may take in Redis besides their records.
     """
 
@@ -49,4 +51,5 @@ class Bounds:
     compared_bytes_max: int = MIB
     hanging_turns_max: int = 48
     cold_open_bytes_max: int = 16 * MIB
+    entry_bytes_max: int = 1024 * MIB
     agent_results_bytes_max: int = 256 * MIB

@@ -53,6 +53,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "compared_bytes_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
     "cold_open_bytes_max": (1, MANY),
+    "entry_bytes_max": (256 * MIB, MANY),
     "agent_results_bytes_max": (1, MANY),
     "foreign_allocation_bytes_max": (MIB, MANY),
     "foreign_cpu_s_max": (1, MANY),
@@ -98,6 +99,7 @@ class WorkerSettings:
     compared_bytes_max: int = Bounds().compared_bytes_max
     hanging_turns_max: int = Bounds().hanging_turns_max
     cold_open_bytes_max: int = Bounds().cold_open_bytes_max
+    entry_bytes_max: int = Bounds().entry_bytes_max
     agent_results_bytes_max: int = Bounds().agent_results_bytes_max
     foreign_allocation_bytes_max: int = GitCaps.allocation_bytes_max
     foreign_cpu_s_max: int = GitCaps.cpu_s_max
@@ -168,6 +170,7 @@ class WorkerSettings:
             compared_bytes_max=self.compared_bytes_max,
             hanging_turns_max=self.hanging_turns_max,
             cold_open_bytes_max=self.cold_open_bytes_max,
+            entry_bytes_max=self.entry_bytes_max,
             agent_results_bytes_max=self.agent_results_bytes_max,
         )
 
@@ -179,6 +182,7 @@ class WorkerSettings:
             self.foreign_cpu_s_max,
             self.foreign_unpacked_bytes_max,
             self.limits.file_bytes_max,
+            self.entry_bytes_max,
         )
 
 

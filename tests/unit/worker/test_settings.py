@@ -114,9 +114,10 @@ def test_what_git_may_take_is_what_the_settings_say() -> None:
         "MEMREPO_FOREIGN_CPU_S_MAX": "3",
         "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX": "4000000",
         "MEMREPO_FILE_BYTES_MAX": "5",
+        "MEMREPO_ENTRY_BYTES_MAX": "600000000",
     }
 
-    assert WorkerSettings.from_env(env).git_caps == GitCaps(2_000_000, 3, 4_000_000, 5)
+    assert WorkerSettings.from_env(env).git_caps == GitCaps(2_000_000, 3, 4_000_000, 5, 600_000_000)
 
 
 def test_blanks_around_a_value_are_none_of_it() -> None:

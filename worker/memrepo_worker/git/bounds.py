@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from memrepo.limits import MIB
+from memrepo_worker.bounds import Bounds
 
 _ALLOCATION_BYTES_LEAST = 64 * MIB
 _ALLOCATION_PER_BYTE = 32
@@ -39,13 +40,15 @@ class GitCaps:
     """The most that may be allowed, whatever there is to be read.
 
     ``unpacked_bytes_max`` bounds the objects of one repository, all together, as they are without compression;
-    ``file_bytes_max`` is how large one file may be.
+    ``file_bytes_max`` is how large one file may be, ``entry_bytes_max`` one entry, base or segment as it is stored:
+    none that is larger is written or read.
     """
 
     allocation_bytes_max: int = 1024 * MIB
     cpu_s_max: int = 600
     unpacked_bytes_max: int = 4096 * MIB
     file_bytes_max: int = 8 * MIB
+    entry_bytes_max: int = Bounds().entry_bytes_max
 
     @property
     def bounds(self) -> GitBounds:

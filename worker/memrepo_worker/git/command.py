@@ -200,6 +200,18 @@ class Git:
             raise GitError(f"git {wanted} or newer is needed, this is: {text}")
         return text
 
+    def require_entry(self, stored_bytes: int) -> None:
+        """Return if an entry, base or segment of so many bytes may be written.
+
+        Raises:
+            GitOverBoundsError: no worker would read it.
+        """
+        most = self.caps.entry_bytes_max
+        if stored_bytes > most:
+            raise GitOverBoundsError(
+                f"it is {stored_bytes} bytes as it is stored, over MEMREPO_ENTRY_BYTES_MAX ({most})"
+            )
+
     def index_pack(self, repo: Path, pack: bytes) -> None:
         """Add a pack of our own to a repository; objects that it refers to by delta are completed from there.
 

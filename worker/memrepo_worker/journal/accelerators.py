@@ -17,6 +17,7 @@ class Accelerators:
 
     bases: tuple[int, ...] = ()
     segments: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    base_sizes: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, layout: Layout, listed: Iterable[ListedObject]) -> Accelerators:
@@ -25,7 +26,7 @@ class Accelerators:
         Raises:
             JournalDamagedError: a number cannot be.
         """
-        bases: list[int] = []
+        bases: dict[int, int] = {}
         segments: dict[tuple[int, int], int] = {}
         for item in listed:
             if item.size < CONTENT_BYTES_MIN:
@@ -34,10 +35,10 @@ class Accelerators:
             if base is not None:
                 if not 0 < base <= SEQ_MAX:
                     raise JournalDamagedError(f"no base has the number {base}", base, in_base=True)
-                bases.append(base)
+                bases[base] = item.size
             elif segment is not None and 0 < segment[0] <= segment[1] <= SEQ_MAX:
                 segments[segment] = item.size
-        return cls(tuple(sorted(bases)), segments)
+        return cls(tuple(sorted(bases)), segments, bases)
 
     @property
     def base(self) -> int:

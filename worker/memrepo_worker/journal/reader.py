@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from memrepo.limits import MIB
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import (
     Entry,
@@ -142,12 +143,16 @@ class JournalReader:
     """Reads one agent's journal. ``executor`` runs the requests that may go side by side.
 
     ``bytes_max``: how much of a journal is on its way at a time, and how much is handed over at a time.
+    ``entry_bytes_max``: of an entry, base or segment that is listed as larger, no byte is asked for: it is damage, and
+    ``over_bound`` is called.
     """
 
     store: Store
     layout: Layout
     executor: Executor
     bytes_max: int = 64 * MIB
+    entry_bytes_max: int = Bounds().entry_bytes_max
+    over_bound: Callable[[], None] = lambda: None
 
     def open(self) -> Opening:
         """Read the whole journal into memory; raises what ``read`` does."""
@@ -240,7 +245,9 @@ class JournalReader:
 
     def _find(self) -> FoundJournal:
         there = self._accelerators()
-        base = self.executor.submit(self._base, there.base) if there.base else None
+        base = (
+            self.executor.submit(self._base, there.base, there.base_sizes[there.base]) if there.base else None
+        )
         listed = self._listed_after(there.end, in_base=not there.chain)
         seq = listed[-1].seq if listed else there.end
         joined = [_Listed(run.last, there.segments[run.first, run.last], run) for run in there.chain]
@@ -265,18 +272,19 @@ class JournalReader:
         seq = listed[-1].seq if listed else seal
         if seq < there.end:
             raise fault
-        base = self._base(seal) if seal else None
+        base = self._base(seal, there.base_sizes[seal]) if seal else None
         return FoundJournal(base, seq, self._fetched(listed), self.bytes_max, fault)
 
     def _accelerators(self) -> Accelerators:
         segments = self.executor.submit(lambda: [*self.store.list(self.layout.segments)])
         return Accelerators.of(self.layout, [*self.store.list(self.layout.bases), *segments.result()])
 
-    def _base(self, seq: int) -> Entry:
-        return self._accelerator(self.layout.base(seq), seq, in_base=True)
+    def _base(self, seq: int, size: int) -> Entry:
+        return self._accelerator(self.layout.base(seq), seq, size, in_base=True)
 
-    def _accelerator(self, key: str, seq: int, *, in_base: bool = False) -> Entry:
+    def _accelerator(self, key: str, seq: int, size: int, *, in_base: bool = False) -> Entry:
         try:
+            self._require_size(seq, size)
             return decode_entry(seq, self.store.get(key).data)
         except (NotThereError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
@@ -316,8 +324,18 @@ class JournalReader:
 
     def _part(self, item: _Listed) -> Entry:
         if item.joined is not None:
-            return self._accelerator(self.layout.segment(item.joined.first, item.joined.last), item.seq)
+            key = self.layout.segment(item.joined.first, item.joined.last)
+            return self._accelerator(key, item.seq, item.size)
+        self._require_size(item.seq, item.size)
         return self._entry(item.seq)
+
+    def _require_size(self, seq: int, size: int) -> None:
+        """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""
+        if size > self.entry_bytes_max:
+            self.over_bound()
+            raise JournalDamagedError(
+                f"entry {seq} is {size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})", seq
+            )
 
     def _entry(self, seq: int) -> Entry:
         data = self.store.get(self.layout.entry(seq)).data

@@ -81,7 +81,7 @@ class Adopter:
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
         while True:
-            opening = JournalReader(self.store, layout, self.executor).open()
+            opening = self._journal(layout).open()
             if opening.refs:
                 self._require_taken(agent, layout, opening)
                 return Adoption(agent, already=True)
@@ -102,7 +102,7 @@ class Adopter:
             LegacyLayoutError: they hold commits that the journal does not; nothing was removed.
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
-        opening = JournalReader(self.store, layout, self.executor).open()
+        opening = self._journal(layout).open()
         if not opening.refs:
             raise LegacyLayoutError(f"{agent} was not adopted yet: its old files are all there is")
         self._require_taken(agent, layout, opening)
@@ -137,6 +137,10 @@ class Adopter:
             *contents.refused_elsewhere,
         )
         return data, Adoption(agent, commits, len(refs), bytes_read, settled.recovered, refused_names=refused)
+
+    def _journal(self, layout: Layout) -> JournalReader:
+        most = self.git.caps.entry_bytes_max
+        return JournalReader(self.store, layout, self.executor, entry_bytes_max=most)
 
     def _require_taken(self, agent: Agent, layout: Layout, opening: Opening) -> None:
         """Raise ``LegacyLayoutError`` if the old refs lead to a commit that the journal does not have."""

@@ -111,7 +111,9 @@ def entry_of(git: Git, repo: Path, refs: Mapping[str, str], line: LedgerLine) ->
     assert joined is not None
     _require_opens(git, joined)
     header = {**refs, LEDGER_REF: ledger_sha, "HEAD": refs[HEAD_BRANCH]}
-    return encode_bundle((), header, joined)
+    data = encode_bundle((), header, joined)
+    git.require_entry(len(data))
+    return data
 
 
 def _require_opens(git: Git, pack: bytes) -> None:

@@ -150,7 +150,8 @@ class Transfer:
         return LedgerLine(f"import-after-entry-{seq}", _DIGEST, DONE, self.clock(), NULL_SHA)
 
     def _journal(self, agent: Agent) -> JournalReader:
-        return JournalReader(self.store, self._layout(agent), self.executor)
+        most = self.git.caps.entry_bytes_max
+        return JournalReader(self.store, self._layout(agent), self.executor, entry_bytes_max=most)
 
     def _layout(self, agent: Agent) -> Layout:
         return Layout.of(agent.org_id, agent.agent_id)

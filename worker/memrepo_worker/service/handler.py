@@ -141,8 +141,14 @@ class Service:
         """Return the error for the entry, or base, that holds an object which none may hold."""
         layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         dependencies = self.dependencies
-        bytes_max = dependencies.bounds.cold_open_bytes_max
-        journal = JournalReader(dependencies.store, layout, dependencies.fetchers.lane(), bytes_max)
+        bounds = dependencies.bounds
+        journal = JournalReader(
+            dependencies.store,
+            layout,
+            dependencies.fetchers.lane(),
+            bounds.cold_open_bytes_max,
+            bounds.entry_bytes_max,
+        )
 
         def look(found: FoundJournal) -> JournalDamagedError:
             if found.base is not None and holds(found.base.pack, error.sha):

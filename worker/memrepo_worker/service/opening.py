@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
-from memrepo_worker.bounds import COLD_OPEN_BYTES, Bounds
+from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Lease
@@ -62,8 +62,14 @@ class Opener:
         self._layout = layout
         self._lease = lease
         self._lane = dependencies.fetchers.lane()
+        bounds, count = dependencies.bounds, dependencies.observer.count
         self._journal = JournalReader(
-            dependencies.store, layout, self._lane, dependencies.bounds.cold_open_bytes_max
+            dependencies.store,
+            layout,
+            self._lane,
+            bounds.cold_open_bytes_max,
+            bounds.entry_bytes_max,
+            lambda: count(ENTRY_BYTES),
         )
 
     def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:

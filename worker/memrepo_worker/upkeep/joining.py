@@ -91,6 +91,7 @@ class Joiner:
 
     def _verify(self, run: Run, data: bytes, last: Entry, folder: Path) -> None:
         """Have stock git read it as a stranger would, into the repository that holds what it builds on."""
+        self._git.require_entry(len(data))
         part = decode_entry(run.last, data)
         file = folder / "joined.bundle"
         file.write_bytes(data)
