@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,10 @@ import redis
 
 from memrepo.routing import queue_name, shard_of
 from memrepo.wire.keys import unacked_key
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.consumer.refusals import Refusals
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.transport.messages import Refused
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.sending import Sender, commit_request
@@ -138,3 +143,33 @@ def test_a_result_store_that_takes_nothing_keeps_no_shard_from_being_delivered(
             "FAILURE",
             "FAILURE",
         ]
+
+
+class Removing:
+    """A result backend that takes no failure, and whose broker does not remove the message of number 1."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def fail(self, *_: object) -> list[str]:
+        raise ValueError("a fault of ours")
+
+    def ensure_acknowledged(self, _messages: object, _owned_shard: object, numbers: list[str]) -> bool:
+        if "1" in numbers:
+            raise redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+        self.removed += numbers
+        return True
+
+
+def test_a_message_that_cannot_even_be_removed_keeps_no_other_from_being_refused() -> None:
+    backend, nobody = Removing(), cast("Any", None)
+    counters = Counters()
+    refusals = Refusals(cast("Any", backend), nobody, nobody, nobody, counters, together=False)
+    owned_shard = OwnedShard(0, "token", 0.0)
+
+    for number in ("1", "2", "3"):
+        refusals.refuse(Refused("shape", owned_shard, number))
+
+    wait_for(lambda: backend.removed == ["2", "3"], "the others to be removed")
+    refusals.refuse(Refused("shape", owned_shard, "4"))
+    wait_for(lambda: backend.removed == ["2", "3", "4"], "one that comes later to be removed")
