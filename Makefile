@@ -65,7 +65,7 @@ fix: install  ## mend what tools can: lint and format; what is left is said
 	$(BIN)/ruff check --fix . ; lint=$$? ; $(BIN)/ruff format . && exit $$lint
 
 test: install  ## run the tests, a file at a time in each of three processes (LONG=1 for the long forms)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-quick: install  ## the tests that need no server, in under a minute
 	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline" --numprocesses 3 --dist loadfile
