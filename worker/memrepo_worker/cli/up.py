@@ -7,6 +7,8 @@ import os
 import secrets
 import shlex
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -24,6 +26,7 @@ from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
 from memrepo_worker.cli.checks import check_broker, check_cache, check_git, check_store
 from memrepo_worker.cli.failures import translating_failures
+from memrepo_worker.local.children import Child
 from memrepo_worker.local.ports import PortWish
 from memrepo_worker.local.system import (
     RunningSystem,
@@ -80,26 +83,40 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     Other commands that are run in the same folder need no settings: they use what runs here.
     """
     signals = StopSignals()
-    os.umask(0o077)  # memories, logs and passwords: all that is made from here on is for its owner alone
     try:
-        with translating_failures():
-            plan = _plan(data.absolute(), port)
-        with running_system(
-            plan, Processes(Counters()), stopped=signals.stopped, hurried=signals.hurried
-        ) as system:
-            click.echo(as_one_line(system, plan) if as_json else in_words(system, plan))
-            dead = system.wait(signals.stopped)
-            if dead is None:
-                stopping = "the worker hands over, then the broker ends."
-                click.echo(
-                    json.dumps({"stopping": stopping}) if as_json else f"Stopping: {stopping}", err=True
-                )
+        with _for_the_owner_alone():
+            dead = _run(data, port, signals, as_json=as_json)
     except SystemConflictError as error:
         raise CommandError("ConflictError", str(error), CONFLICT) from error
     except SystemStartError as error:
         raise MemoryRepoError(str(error)) from error
     if dead is not None:
         raise MemoryRepoError(dead.end)
+
+
+def _run(data: Path, port: int | None, signals: StopSignals, *, as_json: bool) -> Child | None:
+    """Run everything until somebody asks to stop, or a part ended by itself; return that part."""
+    with translating_failures():
+        plan = _plan(data.absolute(), port)
+    with running_system(
+        plan, Processes(Counters()), stopped=signals.stopped, hurried=signals.hurried
+    ) as system:
+        click.echo(as_one_line(system, plan) if as_json else in_words(system, plan))
+        dead = system.wait(signals.stopped)
+        if dead is None:
+            stopping = "the worker hands over, then the broker ends."
+            click.echo(json.dumps({"stopping": stopping}) if as_json else f"Stopping: {stopping}", err=True)
+    return dead
+
+
+@contextmanager
+def _for_the_owner_alone() -> Iterator[None]:
+    """Within the block, whatever is made is for its owner alone: memories, logs and passwords; children keep to it."""
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def _plan(data: Path, port: int | None) -> SystemPlan:
