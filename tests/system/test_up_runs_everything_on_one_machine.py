@@ -296,7 +296,7 @@ def test_a_port_that_somebody_takes_meanwhile_is_left_to_him(
             env=dict(environment()),
         )
         with running_system(
-            plan, Processes(Counters()), stopped=lambda: False, hurried=lambda: False
+            plan, Processes(Counters()), stopped=lambda: False, hurried=lambda: True
         ) as system:
             assert f":{port}" not in system.broker_url + system.flower_url
             assert system.children.first_dead() is None
