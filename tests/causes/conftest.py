@@ -137,7 +137,7 @@ class Servers:
 
     def cluster(self) -> str:
         """A cluster of one node: it serves, until a script has keys of two slots."""
-        server = self.run("cluster", "--cluster-enabled", "yes")
+        server = self.run("cluster", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_for(lambda: client.cluster("info")["cluster_state"] == "ok", "the cluster to be whole")

@@ -26,11 +26,14 @@ def test_no_acknowledged_commit_is_missing_or_doubled(tmp_path: Path) -> None:
         # Two brokers' worth of queues, so that each worker believes the agent to be its own.
         pair = [repos.repo(org_id="acme", agent_id="shared") for repos in (repos_one, repos_two)]
         pair[0].create_repo({"begin": "x"}).result(timeout_s=20)
-        jobs = []
-        for number in range(COMMITS):
-            for name, repo in zip(("one", "two"), pair, strict=True):
-                jobs.append(repo.commit({f"{name}-{number}": "x"}, f"{name} {number}"))
-        results = [job.result(timeout_s=60) for job in jobs]
+        results = []
+        for begin in range(0, COMMITS, 20):  # neither is through before the other has begun
+            jobs = [
+                repo.commit({f"{name}-{number}": "x"}, f"{name} {number}")
+                for number in range(begin, begin + 20)
+                for name, repo in zip(("one", "two"), pair, strict=True)
+            ]
+            results += [job.result(timeout_s=60) for job in jobs]
 
     restored = restore(tmp_path / "store" / "acme" / "shared" / "repo.git", tmp_path / "restored.git")
     git(restored, "fsck", "--strict")

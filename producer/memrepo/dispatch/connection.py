@@ -109,6 +109,10 @@ class BrokerConnection:
                 _look_at_server(producer.channel.client, self._settings)
                 if (durability := self._settings.enqueue_durability) != "memory":
                     self._confirmation = Confirmation(producer.channel.client, durability, self._clock)
+                if (
+                    durability == "disk"
+                ):  # asked after whether the server can: one that cannot is told as that
+                    require_rights(producer.channel.client, DURABLE_ON_DISK, self._settings.broker.username)
                 _push_all_or_nothing(producer)
             except Exception:
                 close_quietly(connection)
@@ -217,8 +221,7 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
     pipeline.get(NAMES_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
     refuse_mode(hello)
-    durable = DURABLE_ON_DISK if settings.enqueue_durability == "disk" else ()
-    require_rights(client, (*PRODUCER_ON_BROKER, *durable), settings.broker.username)
+    require_rights(client, PRODUCER_ON_BROKER, settings.broker.username)
     for found in recorded:
         if isinstance(found, Exception):
             raise found

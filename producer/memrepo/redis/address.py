@@ -205,12 +205,18 @@ def _split(text: str, setting: str) -> tuple[SplitResult, str]:
             setting, "holds a blank, a control character or '#': in a password, write it as %20, %23, …"
         )
     try:
-        url = urlsplit(text)
+        url = _several_hosts(text) or urlsplit(text)
     except ValueError:  # e.g. "Invalid IPv6 URL"
         raise _wrong(setting, "is no URL") from None
     if "@" in url.path or "@" in url.query:
         raise _wrong(setting, "has a '/' or '?' in its user or password: write %2F or %3F")
     return url, url.scheme
+
+
+def _several_hosts(text: str) -> SplitResult | None:
+    """Split an address of Sentinels; None for any other. Python from 3.13 on refuses several hosts as none."""
+    found = re.fullmatch(rf"{_SENTINEL}://([^/?]*)([^?]*)(?:\?(.*))?", text, re.IGNORECASE | re.DOTALL)
+    return SplitResult(_SENTINEL, found[1], found[2], found[3] or "", "") if found else None
 
 
 def _sentinel(url: SplitResult, options: Mapping[str, str], setting: str) -> RedisUrl:

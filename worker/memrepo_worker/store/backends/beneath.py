@@ -7,6 +7,7 @@ the operator's.) And a FIFO there would have a worker wait for ever, so only wha
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -92,6 +93,8 @@ class Beneath:
                 f"{self.root}: {name} is a symbolic link, and none is followed below the store's folder: put "
                 "what it leads to in its place"
             )
+        if stat.S_ISDIR(mode):  # where the keys of other objects lie: of this key there is none
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "a device")
             raise RefusedError(
