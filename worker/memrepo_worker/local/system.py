@@ -234,7 +234,7 @@ class _Start:
     def _wait(self, child: Child, ready: Question) -> None:
         """Wait until a child is ready."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready():
+        while child.dead or not ready():
             if child.dead:
                 raise SystemStartError(f"the {child.name} ended at once. Its log says:\n{child.last_words()}")
             if self.stopped():

@@ -14,11 +14,11 @@ from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reader import FoundJournal, JournalReader
+from memrepo_worker.journal.reader import FoundJournal
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
-from memrepo_worker.service.opening import ServiceDependencies
+from memrepo_worker.service.opening import ServiceDependencies, journal_reader
 from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.interface import UnavailableError
 
@@ -140,15 +140,7 @@ class Service:
     def _holding(self, group: Group, error: ObjectRefusedError) -> JournalDamagedError:
         """Return the error for the entry, or base, that holds an object which none may hold."""
         layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        dependencies = self.dependencies
-        bounds = dependencies.bounds
-        journal = JournalReader(
-            dependencies.store,
-            layout,
-            dependencies.fetchers.lane(),
-            bounds.cold_open_bytes_max,
-            bounds.entry_bytes_max,
-        )
+        journal = journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
 
         def look(found: FoundJournal) -> JournalDamagedError:
             if found.base is not None and holds(found.base.pack, error.sha):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from memrepo.clock import Clock
@@ -51,6 +52,19 @@ class ServiceDependencies:
     tip_proof_s: float = math.inf
 
 
+def journal_reader(dependencies: ServiceDependencies, layout: Layout, lane: Executor) -> JournalReader:
+    """Return a reader of one agent's journal that keeps to the service's bounds; ``lane`` runs its requests."""
+    bounds, count = dependencies.bounds, dependencies.observer.count
+    return JournalReader(
+        dependencies.store,
+        layout,
+        lane,
+        bounds.cold_open_bytes_max,
+        bounds.entry_bytes_max,
+        lambda: count(ENTRY_BYTES),
+    )
+
+
 class Opener:
     """Gives one agent's warm repository, known to be at the journal's newest entry, while its place is held."""
 
@@ -62,15 +76,7 @@ class Opener:
         self._layout = layout
         self._lease = lease
         self._lane = dependencies.fetchers.lane()
-        bounds, count = dependencies.bounds, dependencies.observer.count
-        self._journal = JournalReader(
-            dependencies.store,
-            layout,
-            self._lane,
-            bounds.cold_open_bytes_max,
-            bounds.entry_bytes_max,
-            lambda: count(ENTRY_BYTES),
-        )
+        self._journal = journal_reader(dependencies, layout, self._lane)
 
     def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
