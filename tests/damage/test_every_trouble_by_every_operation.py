@@ -19,7 +19,7 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.repos import warm as warm_module
 from memrepo_worker.store.interface import UnavailableError
 from tests.damage.memory import Observed, ask, copied, observe, stored, worker_at
-from tests.support.git_in_trouble import GitInTrouble
+from tests.support.git_in_trouble import GitInTrouble, git_in_trouble, only_spare_folder
 
 LONG = environment().get("LONG") == "1"
 COPIES = ("on disk", "none")
@@ -85,17 +85,12 @@ MAY_WAIT = ("no memory", "no git", "a git that is killed", "a git that is slow")
 
 @pytest.fixture
 def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitInTrouble:
-    found = GitInTrouble(tmp_path / "bin", str(shutil.which("git")))
-    monkeypatch.setenv("PATH", str(found.folder))
-    return found
+    return git_in_trouble(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "spare"
-    folder.mkdir()
-    monkeypatch.setattr("memrepo_worker.repos.spare._IN_MEMORY", folder)
-    return folder
+    return only_spare_folder(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import resource
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,26 +26,19 @@ from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.service.machine import CacheTrouble
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import UnavailableError
-from tests.support.git_in_trouble import GitInTrouble
+from tests.support.git_in_trouble import GitInTrouble, git_in_trouble, only_spare_folder
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
 
 
 @pytest.fixture
 def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitInTrouble:
-    found = GitInTrouble(tmp_path / "bin", str(shutil.which("git")))
-    monkeypatch.setenv("PATH", str(found.folder))
-    return found
+    return git_in_trouble(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where repositories are opened while the cache cannot be used; nothing of it may stay."""
-    folder = tmp_path / "spare"
-    folder.mkdir()
-    monkeypatch.setattr("memrepo_worker.repos.spare._IN_MEMORY", folder)
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(folder))
-    return folder
+    return only_spare_folder(tmp_path, monkeypatch)
 
 
 @dataclass

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+
+import pytest
+
+
+def git_in_trouble(folder: Path, monkeypatch: pytest.MonkeyPatch) -> GitInTrouble:
+    """Have ``PATH`` lead to a git that goes wrong when told to."""
+    found = GitInTrouble(folder / "bin", str(shutil.which("git")))
+    monkeypatch.setenv("PATH", str(found.folder))
+    return found
+
+
+def only_spare_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the one folder where repositories are opened while the cache cannot be used; nothing of it may stay."""
+    spare = folder / "spare"
+    spare.mkdir()
+    monkeypatch.setattr("memrepo_worker.repos.spare._IN_MEMORY", spare)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(spare))
+    return spare
 
 
 class GitInTrouble:
