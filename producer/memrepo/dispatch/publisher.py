@@ -27,9 +27,7 @@ from memrepo.wire.payload import LARGE_BYTES
 from memrepo.wire.requests.base import Request
 
 BATCH_MAX = 100  # messages that share a round trip
-SURE_BATCH_MAX = (
-    2000  # messages that share what a broker takes to be sure of them: more than a second with everysec
-)
+SURE_BATCH_MAX = 2000  # messages that share a wait until the broker is sure of them
 BACKOFF = Backoff(first_s=0.05, max_s=0.5)
 PREPARE_MAX_S = 0.3  # at a time, so that who asks meanwhile is told what is in the way
 BODY_BYTES_PER_S_MIN = 4 * MIB  # how fast large requests must get to the broker

@@ -8,13 +8,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
+from memrepo.cli.ending import exit_code_of
 from memrepo.clock import system_clock
 from memrepo.errors import BrokerUnavailableError
 from memrepo_worker.cli.findings import Finding
 from memrepo_worker.liveness import STALE_S, WorkerSeen, workers_seen
 from memrepo_worker.settings import WorkerSettings
-
-_UNAVAILABLE = 5
 
 
 def liveness(settings: WorkerSettings) -> Finding:
@@ -51,7 +50,7 @@ def _readiness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
         with reaching(settings.broker, "broker") as broker:
             listed = set(live_workers(broker))
     except BrokerUnavailableError as error:
-        return Finding("ready", error.message, _UNAVAILABLE)
+        return Finding("ready", error.message, exit_code_of(error))
     ready = [worker.name for worker in seen if worker.name in listed]
     if not ready:
         return Finding(
