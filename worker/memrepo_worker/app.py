@@ -24,8 +24,8 @@ from memrepo.redis.address import masked
 from memrepo.redis.celery_app import OwnCelery
 from memrepo.redis.client import connect
 from memrepo.redis.transport import url_for
-from memrepo.routing import queue_names
-from memrepo_worker.group import GroupHandler
+from memrepo.routing import queue_names, shard_of
+from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.liveness import LivenessFile
 from memrepo_worker.logs import log
 from memrepo_worker.logs.requests import tell_request
@@ -46,6 +46,7 @@ from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
+from memrepo_worker.upkeep.runner import Owns, UpkeepRunner
 
 logger = logging.getLogger(__name__)
 
@@ -127,11 +128,13 @@ def run_worker(
     *,
     name: str | None = None,
     git: str = "",
+    upkeep: UpkeepRunner | None = None,
 ) -> int:
     """Serve until a signal ends the worker, and return the exit code of the process.
 
     ``name`` is the worker's name in Flower; by default the process id. The host's name is added if it has none.
-    ``git`` is the version that the service works with. The log must be set up before (``logs.configure``).
+    ``git`` is the version that the service works with; ``upkeep`` runs jobs for agents that are ours.
+    The log must be set up before (``logs.configure``).
     """
     name = name or f"memrepo-{os.getpid()}"
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
@@ -146,6 +149,8 @@ def run_worker(
     leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
     alive = LivenessFile(settings.cache_dir, leases.worker, socket.gethostname())
     shard_context = ShardContext(leases, RedisMessages(broker), OwnedShards(), observer)
+    if upkeep is not None:
+        upkeep.owns = _owns(shard_context.owned_shards, settings.shards)
     if settings.log.tells_requests:
         observer.listen(tell_request)
     worker = Program(
@@ -172,6 +177,14 @@ def run_worker(
         worker.start()
     alive.remove()
     return worker.exitcode or 0
+
+
+def _owns(owned_shards: OwnedShards, count: int) -> Owns:
+    def owns(agent: Agent) -> bool:
+        owned_shard = owned_shards.get(shard_of(agent.org_id, agent.agent_id, count))
+        return owned_shard is not None and owned_shard.is_open
+
+    return owns
 
 
 @contextmanager

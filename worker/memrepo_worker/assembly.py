@@ -27,6 +27,7 @@ from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard,
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.upkeep.runner import UpkeepRunner
 
 FETCHERS_MAX = 16
 """How many requests to the store of turns that ask for many at once are under way."""
@@ -55,11 +56,13 @@ def open_service(
     clock: Clock = system_clock,
     monotonic: Clock = time.monotonic,
     retry: RetryPolicy | None = None,
+    upkeep: UpkeepRunner | None = None,
 ) -> Iterator[Service]:
     """Open the service for as long as the block runs; leaving it writes what waits in memory to the cache.
 
     ``store`` stands in for the one that the settings name. ``identity`` is the id that lies in the store: while it is
-    not there, or is another, nothing that the store says is believed.
+    not there, or is another, nothing that the store says is believed. ``upkeep`` runs what keeps memories quick, and is
+    closed with the service; without it nothing does.
 
     Raises:
         RefusedError: the store's address makes no sense, or it cannot be used.
@@ -99,6 +102,8 @@ def open_service(
         try:
             yield service
         finally:
+            if upkeep is not None:
+                upkeep.close()
             service.close()
             if watch is not None:
                 watch.close()

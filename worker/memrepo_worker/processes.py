@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess  # noqa: TID251 - this is the door
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from memrepo_worker.observe import Observer
 Process = subprocess.Popen[bytes]
 
 _PIECE_BYTES = 64 * 1024
+_LOOK_EVERY_S = 0.5
 
 
 class ProcessFailedError(Exception):
@@ -34,6 +35,10 @@ class ProcessTroubleError(ProcessFailedError):
 
 class ProcessTooSlowError(ProcessTroubleError):
     """It was not over in time, and was killed."""
+
+
+class ProcessStoppedError(ProcessTroubleError):
+    """Nobody wants it any more, and it was killed."""
 
 
 class ProcessOverBoundsError(ProcessFailedError):
@@ -65,9 +70,15 @@ HOLDS_BOUNDS = hasattr(resource, "prlimit")
 
 @dataclass(frozen=True)
 class Processes:
-    """Runs processes, and counts each as ``process.started``."""
+    """Runs processes, and counts each as ``process.started``.
+
+    ``niceness`` is how far they stand back behind others of this machine. ``is_stopped`` is asked now and then while
+    one runs that is waited for: once it says so, the process is killed.
+    """
 
     observer: Observer
+    niceness: int = 0
+    is_stopped: Callable[[], bool] = lambda: False
 
     def run(
         self,
@@ -83,7 +94,7 @@ class Processes:
 
         Raises:
             ProcessTroubleError: it is not installed, cannot be started, took longer than ``timeout_s``, or was
-                killed by another than us.
+                killed by another than us; ``ProcessStoppedError``: nobody wants it any more.
             ProcessFailedError: it failed, or was over its bounds (then it was killed).
         """
         self.observer.count("process.started")
@@ -99,11 +110,14 @@ class Processes:
         except OSError as error:
             raise ProcessTroubleError(f"{arguments[0]} cannot be started: {error.strerror}") from error
         _limit(process.pid, bounds)
+        self._stand_back(process.pid)
         name = arguments[0]
         with process:
             conversation = _Conversation(process, stdin, bounds.output_bytes_max)
             try:
-                conversation.hold(timeout_s)
+                conversation.hold(timeout_s, self.is_stopped)
+            except InterruptedError:
+                raise ProcessStoppedError(f"{name} was stopped") from None
             except TimeoutError:
                 raise ProcessTooSlowError(f"{name} took longer than {timeout_s} s and was killed") from None
             except OverflowError:
@@ -115,6 +129,11 @@ class Processes:
         if process.returncode != 0:
             raise _failure(arguments, process.returncode, bytes(conversation.said), bounds)
         return bytes(conversation.output)
+
+    def _stand_back(self, pid: int) -> None:
+        if self.niceness:
+            with suppress(ProcessLookupError):  # it is over already
+                os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + self.niceness)
 
     def start(
         self,
@@ -155,11 +174,12 @@ class _Conversation:
         self.output = bytearray()
         self.said = bytearray()
 
-    def hold(self, timeout_s: float) -> None:
+    def hold(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Go on until the process is over.
 
         Raises:
             TimeoutError, OverflowError: it took too long, or wrote too much.
+            InterruptedError: it was stopped.
         """
         deadline = time.monotonic() + timeout_s
         os.set_blocking(self._stdin.fileno(), False)
@@ -170,7 +190,9 @@ class _Conversation:
             while ends.get_map():
                 if time.monotonic() >= deadline:
                     raise TimeoutError
-                for end, _ in ends.select(deadline - time.monotonic()):
+                if is_stopped():
+                    raise InterruptedError
+                for end, _ in ends.select(min(deadline - time.monotonic(), _LOOK_EVERY_S)):
                     if not end.data():
                         ends.unregister(
                             end.fileobj

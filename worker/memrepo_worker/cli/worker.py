@@ -13,6 +13,7 @@ from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings, shown
+from memrepo_worker.upkeep.runner import UpkeepRunner
 
 
 @click.command()
@@ -58,9 +59,11 @@ def worker(
 def _serve(settings: WorkerSettings, name: str | None) -> int:
     configure(settings.log)
     counters = Counters()
+    upkeep = UpkeepRunner(counters)
     git = build_git(counters)
     with translating_failures():
         require(settings, git)
         identity = agree_on_store(settings)
-        with open_service(settings, counters, identity=identity) as service:
-            return run_worker(settings, service, counters, name=name, git=git.require_version())
+        with open_service(settings, counters, identity=identity, upkeep=upkeep) as service:
+            version = git.require_version()
+            return run_worker(settings, service, counters, name=name, git=version, upkeep=upkeep)

@@ -49,7 +49,6 @@ _FRAME = Path(__file__).with_name("frame")
 _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
-    "pack.threads": "2",  # each takes memory of its own
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.attributesFile": "/dev/null",
@@ -99,7 +98,10 @@ class ObjectFolder:
 
 @dataclass(frozen=True)
 class Git:
-    """Runs git. ``search_path`` is where it is looked for, as in ``PATH``; ``protocols`` may be used to fetch."""
+    """Runs git. ``search_path`` is where it is looked for, as in ``PATH``; ``protocols`` may be used to fetch.
+
+    ``threads`` is how many a process may have where it could use several: each takes memory of its own.
+    """
 
     processes: Processes
     search_path: str
@@ -108,6 +110,7 @@ class Git:
     bounds: GitBounds | None = None
     protocols: str = ""
     compared_bytes_max: int = Bounds.compared_bytes_max
+    threads: int = 2
 
     def for_foreign(self, stored_bytes: int) -> Git:
         """Return a git whose bounds are those for others' objects of so many bytes, as they are stored."""
@@ -180,7 +183,7 @@ class Git:
             "GIT_LITERAL_PATHSPECS": "1",
             "GIT_TEMPLATE_DIR": "",
         }
-        config = _CONFIG if trusted else _CONFIG | _PLAIN_OBJECTS_ONLY
+        config = _CONFIG | {"pack.threads": str(self.threads)} | ({} if trusted else _PLAIN_OBJECTS_ONLY)
         env["GIT_CONFIG_COUNT"] = str(len(config))
         for index, (name, value) in enumerate(config.items()):
             env[f"GIT_CONFIG_KEY_{index}"] = name

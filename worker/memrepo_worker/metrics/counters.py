@@ -44,6 +44,10 @@ TABLE: Mapping[str, CounterName] = {
     "shards.lost": CounterName("memrepo_shard_moves", {"kind": "lost"}),
     "keeper.beats.failed": CounterName("memrepo_heartbeats_failed"),
     "intake.refused": CounterName("memrepo_messages_refused"),
+    **{
+        f"upkeep.fold.{outcome}": CounterName("memrepo_upkeep_jobs", {"kind": "fold", "outcome": outcome})
+        for outcome in ("done", "failed", "stopped", "refused")
+    },
 }
 """The events that have a name of their own. Each metric is there from the start, at 0."""
 
@@ -60,6 +64,7 @@ HELP: Mapping[str, str] = {
     "memrepo_shard_moves": "Shards that this worker took, released, or lost.",
     "memrepo_heartbeats_failed": "Heartbeats that the broker did not take.",
     "memrepo_messages_refused": "Messages that were no request.",
+    "memrepo_upkeep_jobs": "Jobs that keep memories quick, beside the requests, by how they ended.",
     "memrepo_bounds_hit": "Bounds that something met (docs/operations.md lists them).",
     "memrepo_events": "All else that a worker counts, by the name of its counter.",
 }
@@ -86,4 +91,7 @@ def _other(event: str) -> CounterName:
     kind, _, bound = event.partition(".")
     if kind == "bounds":
         return CounterName("memrepo_bounds_hit", {"bound": bound})
+    if kind == "upkeep":
+        job, _, outcome = bound.rpartition(".")
+        return CounterName("memrepo_upkeep_jobs", {"kind": job, "outcome": outcome})
     return CounterName("memrepo_events", {"event": event})

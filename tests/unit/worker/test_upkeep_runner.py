@@ -1,0 +1,185 @@
+"""What keeps memories quick runs beside the requests, one job at a time, and trouble in a job ends nothing but that."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from memrepo_worker.assembly import build_git
+from memrepo_worker.git.command import GitUnusableError
+from memrepo_worker.group import Agent
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes, ProcessStoppedError
+from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
+from tests.support.waiting import wait_for
+
+TIMEOUT_S = 20
+OURS, OTHER = Agent("org", "ours"), Agent("org", "other")
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters()
+
+
+@pytest.fixture
+def runner(counters: Counters) -> Iterator[UpkeepRunner]:
+    runner = UpkeepRunner(counters)
+    yield runner
+    runner.close()
+
+
+def job(work: Callable[[Stop], None], agent: Agent = OURS, kind: str = "fold") -> Job:
+    return Job(kind, agent, work)
+
+
+def outcomes(counters: Counters) -> dict[str, int]:
+    return {name: amount for name, amount in counters.snapshot().items() if name.startswith("upkeep.")}
+
+
+def test_jobs_run_one_at_a_time_in_the_order_in_which_they_came(
+    runner: UpkeepRunner, counters: Counters
+) -> None:
+    seen: list[int] = []
+    alone = threading.Lock()
+
+    def work(number: int) -> Callable[[Stop], None]:
+        def run(_: Stop) -> None:
+            assert alone.acquire(blocking=False)
+            seen.append(number)
+            alone.release()
+
+        return run
+
+    for number in range(50):
+        assert runner.submit(job(work(number), Agent("org", f"agent-{number}")))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert seen == list(range(50))
+    assert outcomes(counters) == {"upkeep.fold.done": 50}
+
+
+def test_of_jobs_of_one_kind_and_agent_one_waits_and_one_that_runs_is_followed_by_another(
+    runner: UpkeepRunner, counters: Counters
+) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_: Stop) -> None:
+        begun.set()
+        assert go.wait(TIMEOUT_S)
+
+    runner.submit(job(wait))
+    assert begun.wait(TIMEOUT_S)
+    for _ in range(5):
+        assert runner.submit(job(lambda _: None))
+    runner.submit(job(lambda _: None, kind="repack"))
+    go.set()
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert outcomes(counters) == {"upkeep.fold.done": 2, "upkeep.repack.done": 1}
+
+
+def test_a_job_that_fails_is_counted_and_the_next_one_runs(
+    runner: UpkeepRunner, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Stop) -> None:
+        raise ValueError("content of a memory")
+
+    runner.submit(job(fail))
+    runner.submit(job(lambda _: None, OTHER))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert outcomes(counters) == {"upkeep.fold.failed": 1, "upkeep.fold.done": 1}
+    assert [record.getMessage() for record in caplog.records] == [
+        "fold of org/ours failed, and is tried again later: ValueError"
+    ]
+
+
+def test_a_job_of_an_agent_that_is_anothers_now_ends_and_one_that_waits_never_begins(
+    counters: Counters,
+) -> None:
+    owned = {OURS, OTHER}
+    runner = UpkeepRunner(counters, owned.__contains__)
+    begun = threading.Event()
+    ran = threading.Event()
+
+    def work(stop: Stop) -> None:
+        begun.set()
+        wait_for(lambda: stop.is_set, "the job is told to end")
+        stop.check()
+
+    runner.submit(job(work))
+    runner.submit(job(lambda _: ran.set(), OTHER))
+    assert begun.wait(TIMEOUT_S)
+    owned.clear()
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert outcomes(counters) == {"upkeep.fold.stopped": 2}
+    assert not ran.is_set()
+    runner.close()
+
+
+def test_closing_ends_the_job_that_runs_forgets_those_that_wait_and_takes_no_more(counters: Counters) -> None:
+    runner = UpkeepRunner(counters)
+    begun = threading.Event()
+
+    def work(stop: Stop) -> None:
+        begun.set()
+        wait_for(lambda: stop.is_set, "the job is told to end")
+        stop.check()
+
+    runner.submit(job(work))
+    runner.submit(job(lambda _: None, OTHER))
+    assert begun.wait(TIMEOUT_S)
+    runner.close(TIMEOUT_S)
+
+    assert outcomes(counters) == {"upkeep.fold.stopped": 2}
+    assert not runner.submit(job(lambda _: None))
+
+
+def test_more_jobs_than_may_wait_are_refused_and_counted(counters: Counters) -> None:
+    runner = UpkeepRunner(counters, jobs_max=2)
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_: Stop) -> None:
+        begun.set()
+        assert go.wait(TIMEOUT_S)
+
+    runner.submit(job(wait))
+    assert begun.wait(TIMEOUT_S)
+    taken = [runner.submit(job(lambda _: None, Agent("org", f"agent-{number}"))) for number in range(4)]
+    go.set()
+
+    assert taken == [True, True, False, False]
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert outcomes(counters) == {"upkeep.fold.refused": 2, "upkeep.fold.done": 3}
+    runner.close()
+
+
+def test_a_process_that_nobody_wants_any_more_is_killed() -> None:
+    processes = Processes(Counters(), is_stopped=lambda: True)
+
+    with pytest.raises(ProcessStoppedError):
+        processes.run(["sleep", "60"], env={"PATH": "/usr/bin:/bin"}, timeout_s=TIMEOUT_S)
+
+
+def test_git_of_a_job_that_has_to_end_ends_as_trouble_of_the_machine() -> None:
+    git = Stop(lambda: True).git(build_git(Counters()))
+
+    with pytest.raises(GitUnusableError):
+        git.run(["cat-file", "--batch"])
+
+
+def test_processes_of_jobs_stand_back_behind_others() -> None:
+    processes = Stop().git(build_git(Counters())).processes
+    said = processes.run(
+        ["sh", "-c", "read -r _; exec nice"],
+        env={"PATH": "/usr/bin:/bin"},
+        timeout_s=TIMEOUT_S,
+        stdin=b"go\n",
+    )
+
+    assert int(said) == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)

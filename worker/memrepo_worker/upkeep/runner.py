@@ -1,0 +1,159 @@
+"""The one background worker of upkeep in a worker process: what keeps memories quick with age, beside the requests.
+
+Jobs run one at a time, in a thread of their own. None is needed for what is right: one that fails, or is never run,
+leaves a memory as it was, only slower. So trouble in a job is logged and counted, and ends nothing but that job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from memrepo_worker.git.command import Git
+from memrepo_worker.group import Agent
+from memrepo_worker.logs import log
+from memrepo_worker.observe import Observer
+
+logger = logging.getLogger(__name__)
+
+JOBS_MAX = 10_000
+"""How many jobs may wait; one beyond is not taken."""
+
+_NICENESS = 10
+"""How far the git processes of a job stand back behind everything else on the machine."""
+
+Owns = Callable[[Agent], bool]
+"""Says whether this process owns an agent now; called often, from the upkeep's thread."""
+
+
+class JobStoppedError(Exception):
+    """A job was told to end: the process ends, or the agent is another's now."""
+
+
+class Stop:
+    """Whether a job has to end. A job asks at each of its steps; what it began and did not finish must harm nobody."""
+
+    def __init__(self, is_set: Callable[[], bool] = lambda: False) -> None:
+        self._is_set = is_set
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it has to end."""
+        return self._is_set()
+
+    def check(self) -> None:
+        """Go on, or raise ``JobStoppedError``."""
+        if self._is_set():
+            raise JobStoppedError
+
+    def git(self, git: Git) -> Git:
+        """Return a git for a job: behind everything else on the machine, with one thread, ended where the job has to.
+
+        A git that was ended raises ``GitUnusableError``; the runner knows that it was no trouble.
+        """
+        processes = replace(git.processes, niceness=_NICENESS, is_stopped=self._is_set)
+        return replace(git, processes=processes, threads=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for one agent. ``kind`` names it in the log and the counters (``upkeep.<kind>.done``)."""
+
+    kind: str
+    agent: Agent
+    work: Callable[[Stop], None] = field(compare=False)
+
+
+class UpkeepRunner:
+    """Runs jobs one after the other, for as long as this process owns their agents.
+
+    Each job is counted once, by how it ended: ``done``, ``failed``, ``stopped`` or ``refused`` (too many waited).
+    Thread-safe. The thread begins with the first job.
+    """
+
+    def __init__(self, observer: Observer, owns: Owns = lambda _: True, jobs_max: int = JOBS_MAX) -> None:
+        self.owns = owns
+        self._observer = observer
+        self._jobs_max = jobs_max
+        self._changed = threading.Condition()
+        self._waiting: dict[Job, None] = {}
+        self._running: Job | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, job: Job) -> bool:
+        """Have a job run after those that wait; return whether it will be.
+
+        One of the same kind and agent that waits already stands for it: it has not begun, so it will find all that is
+        there now. Never waits, and raises nothing.
+        """
+        with self._changed:
+            if self._closed:
+                return False
+            if job in self._waiting:
+                return True
+            if len(self._waiting) >= self._jobs_max:
+                self._observer.count(f"upkeep.{job.kind}.refused")
+                return False
+            self._waiting[job] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="memrepo-upkeep", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+            return True
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Wait until no job runs or waits; False where that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and self._running is None, timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Take no more jobs, forget those that wait, and have the one that runs end at its next step.
+
+        One that does not end in time (it waits for a store) is left behind, and ends with the process.
+        """
+        with self._changed:
+            self._closed = True
+            for job in self._waiting:
+                self._observer.count(f"upkeep.{job.kind}.stopped")
+            self._waiting.clear()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            outcome = self._outcome(job)
+            self._observer.count(f"upkeep.{job.kind}.{outcome}")
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+
+    def _next(self) -> Job | None:
+        """Return the next job when there is one; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            self._running = next(iter(self._waiting))
+            del self._waiting[self._running]
+            return self._running
+
+    def _outcome(self, job: Job) -> str:
+        stop = Stop(lambda: self._closed or not self.owns(job.agent))
+        try:
+            stop.check()
+            job.work(stop)
+        except JobStoppedError:
+            return "stopped"
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others run, and requests too
+            if stop.is_set:
+                return "stopped"
+            message = f"{job.kind} of {job.agent} failed, and is tried again later: {type(error).__name__}"
+            fields = {"kind": job.kind, "agent": str(job.agent), "error": type(error).__name__}
+            log(logger, logging.WARNING, "upkeep.failed", message, fields, error)
+            return "failed"
+        return "done"
