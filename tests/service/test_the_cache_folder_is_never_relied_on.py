@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.group import Agent, Lease
 from memrepo_worker.repos import warm as warm_module
 from memrepo_worker.repos.cache import RepoCache
@@ -96,7 +97,7 @@ def test_a_state_that_is_read_back_is_the_one_that_was_written() -> None:
 def test_the_cache_folder_keeps_to_its_bound_also_over_a_restart(store: LocalStore, tmp_path: Path) -> None:
     with writer(store, tmp_path / "one") as one:
         cache = one.service.cache
-        cache._repos_max = 3
+        cache.limits = CacheLimits(repos_max=3)
         for number in range(8):
             one.agent = Agent("acme", f"agent-{number}")
             one.ask(create().model_copy(update={"agent_id": one.agent.agent_id}))
@@ -104,7 +105,7 @@ def test_the_cache_folder_keeps_to_its_bound_also_over_a_restart(store: LocalSto
     assert len(list((tmp_path / "one").rglob("*.git"))) == 3
 
     counters = one.counters
-    smaller = RepoCache(tmp_path / "one", store.name, stock_git(), counters, repos_max=1)
+    smaller = RepoCache(tmp_path / "one", store.name, stock_git(), counters, CacheLimits(repos_max=1))
     smaller.close()
     assert len(list((tmp_path / "one").rglob("*.git"))) == 1
 

@@ -82,7 +82,7 @@ def open_service(
     metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
-    cache = RepoCache(settings.cache_dir, metered.name, git, observer)
+    cache = RepoCache(settings.cache_dir, metered.name, git, observer, settings.cache_limits)
     with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
         service = Service(
             ServiceDependencies(

@@ -53,3 +53,16 @@ class Bounds:
     cold_open_bytes_max: int = 16 * MIB
     entry_bytes_max: int = 1024 * MIB
     agent_results_bytes_max: int = 256 * MIB
+
+
+@dataclass(frozen=True)
+class CacheLimits:
+    """How much of warm repositories is kept. Each number is a setting, too: ``MEMREPO_CACHE_BYTES_MAX`` and its like.
+
+    ``repos_max`` and ``disk_bytes_max`` are of a cache folder, whatever the number of processes that share it;
+    ``memory_bytes_max`` is what the repositories may take in memory of one process.
+    """
+
+    repos_max: int = 2000
+    disk_bytes_max: int = 16 * 1024 * MIB
+    memory_bytes_max: int = 512 * MIB

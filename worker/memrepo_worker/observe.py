@@ -61,6 +61,10 @@ class Observer(Protocol):
         """Note that something happened ``amount`` times, e.g. ``store.put.requests`` or ``process.started``."""
         ...
 
+    def measure(self, what: str, value: int) -> None:
+        """Note how much there is of something now, e.g. ``cache.disk_bytes``."""
+        ...
+
     @property
     def hears_requests(self) -> bool:
         """Whether it is of use to say how each request went."""
@@ -80,12 +84,22 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._levels: dict[str, int] = {}
         self._listeners: list[Listener] = []
 
     def count(self, event: str, amount: int = 1) -> None:
         """Add to a counter."""
         with self._lock:
             self._counts[event] += amount
+
+    def measure(self, what: str, value: int) -> None:
+        """Note how much there is of something now."""
+        self._levels[what] = value
+
+    @property
+    def levels(self) -> Mapping[str, int]:
+        """How much there is of what was measured."""
+        return dict(self._levels)
 
     def listen(self, listener: Listener) -> None:
         """Have a listener told how each request went; it must be quick, and never raise."""

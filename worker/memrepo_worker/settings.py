@@ -24,7 +24,7 @@ from memrepo.settings import (
     number,
     text_of,
 )
-from memrepo_worker.bounds import Bounds
+from memrepo_worker.bounds import Bounds, CacheLimits
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.logs import FORMATS, LEVELS, Format, LogOptions
 
@@ -36,6 +36,9 @@ _OFF = "off"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
+    "cache_repos_max": (1, MANY),
+    "cache_bytes_max": (1, MANY),
+    "cache_memory_bytes_max": (1, MANY),
     "shards": (1, 100_000),
     "concurrency": (1, 10_000),
     "result_expires_s": (1, MANY),
@@ -82,6 +85,9 @@ class WorkerSettings:
     result_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
     store_url: str = field(default="", repr=False)
     cache_dir: Path = Path("memrepo-data/cache")
+    cache_repos_max: int = CacheLimits.repos_max
+    cache_bytes_max: int = CacheLimits.disk_bytes_max
+    cache_memory_bytes_max: int = CacheLimits.memory_bytes_max
     shards: int = SHARDS_DEFAULT
     concurrency: int = 16
     result_expires_s: int = 3600
@@ -173,6 +179,11 @@ class WorkerSettings:
             entry_bytes_max=self.entry_bytes_max,
             agent_results_bytes_max=self.agent_results_bytes_max,
         )
+
+    @property
+    def cache_limits(self) -> CacheLimits:
+        """How much of warm repositories is kept."""
+        return CacheLimits(self.cache_repos_max, self.cache_bytes_max, self.cache_memory_bytes_max)
 
     @property
     def git_caps(self) -> GitCaps:

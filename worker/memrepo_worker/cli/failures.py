@@ -16,7 +16,7 @@ from memrepo_worker.cli.checks import NotFitError
 from memrepo_worker.git.command import GitError
 from memrepo_worker.journal.entry import JournalUnreadableError, NewerJournalError
 from memrepo_worker.migration.legacy import LegacyLayoutError
-from memrepo_worker.repos.cache import CacheUnusableError
+from memrepo_worker.repos.slots import CacheUnusableError
 from memrepo_worker.store.interface import StoreError
 from memrepo_worker.store.open import StoreUrlError
 

@@ -32,8 +32,12 @@ from memrepo_worker.git.pack_files import PackFiles, Sizes
 Decoded = TypeVar("Decoded")
 Found = TypeVar("Found")
 
-_TREES_CACHED_MAX = 32
-_COMMITS_CACHED_MAX = 8
+_TREES_BYTES_MAX = 512 * 1024
+_COMMITS_BYTES_MAX = 64 * 1024
+_TREE_ENTRY_BYTES = (
+    300  # in memory, with its name, its id and its mode; trees of one history share most of theirs
+)
+_COMMIT_BYTES = 2048  # besides its message
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -195,9 +199,11 @@ def content_of(reader: Reader, entry: TreeEntry | None) -> bytes:
 class _Recent(OrderedDict[str, Decoded]):
     """What was used last, by id."""
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, bytes_max: int, weigh: Callable[[Decoded], int]) -> None:
         super().__init__()
-        self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._weigh = weigh
+        self.bytes = 0
 
     def find(self, sha: str) -> Decoded | None:
         """Return a value, or None."""
@@ -207,10 +213,20 @@ class _Recent(OrderedDict[str, Decoded]):
         return value
 
     def remember(self, sha: str, value: Decoded) -> None:
-        """Keep a value, and let the least recently used go if that makes too many."""
+        """Keep a value, and let the least recently used go if that makes too much; one stays, however large."""
+        if sha not in self:
+            self.bytes += self._weigh(value)
         self[sha] = value
-        if len(self) > self._count_max:
-            self.popitem(last=False)
+        while self.bytes > self._bytes_max and len(self) > 1:
+            self.bytes -= self._weigh(self.popitem(last=False)[1])
+
+
+def _weigh_tree(entries: Mapping[str, TreeEntry]) -> int:
+    return _TREE_ENTRY_BYTES * (1 + len(entries))
+
+
+def _weigh_commit(commit: Commit) -> int:
+    return _COMMIT_BYTES + len(commit.message)
 
 
 @dataclass(slots=True)
@@ -227,8 +243,8 @@ class Reader:
 
     def __init__(self, *sources: ObjectSource) -> None:
         self._sources = sources
-        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_CACHED_MAX)
-        self._commits: _Recent[Commit] = _Recent(_COMMITS_CACHED_MAX)
+        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_BYTES_MAX, _weigh_tree)
+        self._commits: _Recent[Commit] = _Recent(_COMMITS_BYTES_MAX, _weigh_commit)
         self._walk = _Walk()
 
     def layered(self, source: ObjectSource) -> Reader:
@@ -238,6 +254,11 @@ class Reader:
         reader._trees, reader._commits = self._trees, self._commits
         reader._walk = self._walk
         return reader
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory takes what is kept decoded."""
+        return self._trees.bytes + self._commits.bytes
 
     @contextmanager
     def walking(self, entries_max: int, on_over: Callable[[], None]) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from memrepo_worker.observe import Counters
 
@@ -34,6 +34,8 @@ TABLE: Mapping[str, CounterName] = {
     "mailbox.faults": CounterName("memrepo_retries", {"reason": "fault"}),
     "repo.opened_cold": CounterName("memrepo_cold_opens"),
     "repo.healed": CounterName("memrepo_healed_repositories"),
+    "cache.found_in_memory": CounterName("memrepo_cache", {"event": "found_in_memory"}),
+    "cache.unloaded": CounterName("memrepo_cache", {"event": "unloaded"}),
     "cache.found": CounterName("memrepo_cache", {"event": "found_on_disk"}),
     "cache.dropped": CounterName("memrepo_cache", {"event": "dropped"}),
     "cache.failed": CounterName("memrepo_cache", {"event": "failed"}),
@@ -85,6 +87,27 @@ def counter_families(counters: Counters) -> Iterator[CounterMetricFamily]:
         for labels, amount in samples.items():
             family.add_metric([value for _, value in labels], amount)
         yield family
+
+
+LEVELS: Mapping[str, tuple[str, str]] = {
+    "cache.repositories": (
+        "memrepo_cache_repositories",
+        "Warm repositories that this process keeps on disk.",
+    ),
+    "cache.disk_bytes": ("memrepo_cache_disk_bytes", "What they take of the disk."),
+    "cache.memory_bytes": (
+        "memrepo_cache_memory_bytes",
+        "What those of them that are in memory take of it, about.",
+    ),
+}
+"""The measured amounts, with their metric and what it says."""
+
+
+def level_families(counters: Counters) -> Iterator[GaugeMetricFamily]:
+    """Yield what there is of each at this moment."""
+    levels = counters.levels
+    for what, (metric, said) in LEVELS.items():
+        yield GaugeMetricFamily(metric, said, value=levels.get(what, 0))
 
 
 def _other(event: str) -> CounterName:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
-from memrepo_worker.metrics.counters import counter_families
+from memrepo_worker.metrics.counters import counter_families, level_families
 from memrepo_worker.metrics.queues import QueueMetrics, ReadShards
 from memrepo_worker.metrics.requests import RequestMetrics
 from memrepo_worker.observe import Counters
@@ -28,6 +28,7 @@ class _WorkerCollector(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         yield from counter_families(self._counters)
+        yield from level_families(self._counters)
         yield from self._queues.families()
 
 

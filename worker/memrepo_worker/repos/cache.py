@@ -1,42 +1,43 @@
 """The warm repositories of one worker process, the least recently used leaving first.
 
-A cache folder may be shared by several processes of a machine: each takes a slot of its own, by a file lock that the
-kernel gives back when the process ends, however it ends. What an earlier process left in the slot is used again.
+A cache folder may be shared by several processes of a machine, and so are its limits: each process has a slot of its
+own (see ``slots``). What an earlier process left in the slot is found again. How many bytes each repository takes on
+disk and in memory is known at every moment; a repository that somebody holds never leaves.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import IO
 
+from memrepo.clock import Clock, steady_clock
+from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
+from memrepo_worker.repos.slots import Others, Slot, Usage, mark_used, repos_in
 from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
+from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 
-_SLOTS_MAX = 256
-_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
-REPOS_MAX_DEFAULT = 2000
-
-
-class CacheUnusableError(Exception):
-    """The cache folder cannot be written, or all its slots are taken."""
+_LOOK_S = 1.0
 
 
 class RepoCache:
-    """Hands out warm repositories. One thread at a time may hold a given agent's; different agents do not wait."""
+    """Hands out warm repositories. One thread at a time may hold a given agent's; different agents do not wait.
+
+    Where its limits are met by what several processes keep, those give way that keep more than their share; what is
+    left of processes that have ended goes first. The one that was used last always stays, however large.
+    """
 
     def __init__(
         self,
@@ -44,73 +45,104 @@ class RepoCache:
         store_name: str,
         git: Git,
         observer: Observer,
-        repos_max: int = REPOS_MAX_DEFAULT,
+        limits: CacheLimits | None = None,
         spare: SpareFolders | None = None,
+        clock: Clock = steady_clock,
     ) -> None:
-        self._slot, self._lock_file = _take_slot(folder)
+        self._slot = Slot.take(folder)
         self._store_name = store_name
         self._git = git
         self._observer = observer
-        self._repos_max = repos_max
-        self._spare = spare or SpareFolders(_spare_name(self._slot))
+        self.limits = limits or CacheLimits()
+        self._spare = spare or SpareFolders(_spare_name(self._slot.path))
+        self._clock = clock
         self._lock = threading.Condition()
-        self._repos: OrderedDict[Agent, WarmRepo] = OrderedDict()
-        self._held: set[Agent] = set()
-        self._generations = count(1 + max(map(_generation_of, self._slot.glob("*/*.git")), default=0))
-        self._shrink()
+        self._held: set[str] = set()
+        self._repos: OrderedDict[str, WarmRepo] = OrderedDict()  # those in memory
+        self._memory: dict[str, int] = {}  # the bytes of each
+        self._disk: OrderedDict[str, int] = OrderedDict()  # the bytes of all, in memory or not
+        self._memory_bytes = self._disk_bytes = 0
+        self._others, self._looked_at_s = Others(Usage(), 0), -_LOOK_S
+        self._generations = count(1 + max(map(_generation_of, self._slot.path.glob("*/*.git")), default=0))
+        self._take_stock()
+        self._evict()
 
     @contextmanager
     def hold(self, agent: Agent) -> Iterator[HeldRepo]:
         """Lend an agent's warm repository to one thread; a second one waits for the first."""
+        name = self._name_of(agent)
         with self._lock:
-            self._lock.wait_for(lambda: agent not in self._held)
-            self._held.add(agent)
+            self._lock.wait_for(lambda: name not in self._held)
+            self._held.add(name)
         try:
             yield HeldRepo(self, agent)
         finally:
-            self._release(agent)
+            self._weigh(name)
+            self._release(name)
             self._evict()
 
     def close(self) -> None:
         """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""
         with self._lock:
-            repos = list(self._repos.values())
+            repos = list(self._repos.items())
             self._repos.clear()
-        for repo in repos:
+        now_ns = time.time_ns()
+        for order, (name, repo) in enumerate(repos, start=-len(repos)):
             try:
                 repo.save()
             except Exception:  # noqa: BLE001 - whatever is wrong with one, the others are saved
-                shutil.rmtree(repo.path.parent, ignore_errors=True)
+                self._forget(name)
+            else:
+                self._weigh(name, repo)
+                mark_used(repo.path, now_ns + order)
+        self._tell()
         self._spare.clear()
-        self._lock_file.close()
+        self._slot.close()
 
     def __len__(self) -> int:
+        """How many are in memory."""
         return len(self._repos)
+
+    @property
+    def usage(self) -> Usage:
+        """What this process keeps on disk."""
+        with self._lock:
+            return Usage(len(self._disk), self._disk_bytes)
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory the repositories take that are in memory."""
+        return self._memory_bytes
 
     def is_warm(self, agent: Agent) -> bool:
         """Whether there is something of an agent in memory or on disk."""
-        return agent in self._repos or self.path_of(agent) is not None
+        return self._name_of(agent) in self._repos or self.path_of(agent) is not None
 
     def path_of(self, agent: Agent) -> Path | None:
         """Return where an agent's repository lies on disk, or None where there is none."""
-        return max(self._folder_of(agent).glob("*.git"), key=_generation_of, default=None)
+        folder = self._slot.path / self._name_of(agent)
+        return max(folder.glob("*.git"), key=_generation_of, default=None)
 
-    def _folder_of(self, agent: Agent) -> Path:
-        """Return the folder of an agent's repositories: by digest, since ids may differ only in case.
+    def _name_of(self, agent: Agent) -> str:
+        """Return the name of the folder of an agent's repositories: by digest, since ids may differ only in case.
 
         Each repository that is made has a new name in it. libgit2 keeps packs open for the whole process, by path:
         one made anew at a place where a damaged one was would be read from the damaged one's memory.
         """
         name = f"{self._store_name}\0{agent.org_id}\0{agent.agent_id}"
-        return self._slot / hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
     def find(self, agent: Agent) -> WarmRepo | None:
         """Return the repository from memory, or from disk, or None."""
+        name = self._name_of(agent)
         with self._lock:
-            repo = self._repos.get(agent)
+            repo = self._repos.get(name)
             if repo is not None:
-                self._repos.move_to_end(agent)
-                return repo
+                self._repos.move_to_end(name)
+                self._disk.move_to_end(name)
+        if repo is not None:
+            self._observer.count("cache.found_in_memory")
+            return repo
         path = self.path_of(agent)
         found = None if path is None else WarmRepo.load(path, self._git)
         if found is not None:
@@ -120,9 +152,9 @@ class RepoCache:
     def fresh(self, agent: Agent, state: RepoState | None) -> WarmRepo:
         """Make an empty repository in place of whatever there was."""
         self._observer.count("cache.fresh")
-        folder = self._folder_of(agent)
-        shutil.rmtree(folder, ignore_errors=True)
-        return WarmRepo.empty(folder / f"{next(self._generations)}.git", self._git, state)
+        name = self._name_of(agent)
+        self._forget(name)
+        return WarmRepo.empty(self._slot.path / name / f"{next(self._generations)}.git", self._git, state)
 
     def fresh_elsewhere(self, folder: Path, state: RepoState | None) -> WarmRepo:
         """Make an empty repository outside the cache folder, alone in a folder."""
@@ -131,16 +163,16 @@ class RepoCache:
 
     def keep(self, agent: Agent, repo: WarmRepo) -> None:
         """Keep a repository warm."""
+        name = self._name_of(agent)
         with self._lock:
-            self._repos[agent] = repo
-            self._repos.move_to_end(agent)
+            self._repos[name] = repo
+            self._repos.move_to_end(name)
+            self._disk.setdefault(name, 0)
+            self._disk.move_to_end(name)
 
     def drop(self, agent: Agent) -> None:
         """Throw a repository away, from memory and disk."""
-        with self._lock:
-            self._repos.pop(agent, None)
-        shutil.rmtree(self._folder_of(agent), ignore_errors=True)
-        self._observer.count("cache.dropped")
+        self._drop(self._name_of(agent))
 
     def elsewhere(self, agent: Agent) -> Iterator[HeldRepo]:
         """Yield places outside the cache folder for an agent's repository, whose own place is held; each is new."""
@@ -152,48 +184,136 @@ class RepoCache:
                 held.leave_elsewhere()
 
     def make_room(self) -> int:
-        """Let the half go that was used least recently, of those that nobody holds; return how many went."""
+        """Let the half go that was used least recently, of those that nobody holds; return how many went.
+
+        What an earlier process left, and nobody has used since, goes whole.
+        """
         with self._lock:
-            idle = [agent for agent in self._repos if agent not in self._held]
-            known = {self._folder_of(agent) for agent in (*self._repos, *self._held)}
-            left = [path for path in self._slot.glob("*/") if path not in known]
-            for path in left:  # by an earlier process, and not used since
-                shutil.rmtree(path, ignore_errors=True)
-            going = idle[: (len(idle) + 1) // 2]
+            left = [name for name in self._disk if name not in self._repos and name not in self._held]
+            idle = [name for name in self._repos if name not in self._held]
+            going = [*left, *idle[: (len(idle) + 1) // 2]]
             self._held.update(going)
-        for agent in going:
+        for name in going:
             try:
-                self.drop(agent)
+                self._drop(name)
             finally:
-                self._release(agent)
-        return len(left) + len(going)
+                self._release(name)
+        return len(going)
+
+    # The limits
 
     def _evict(self) -> None:
-        """Let the least recently used go, from memory and disk, while there are too many."""
-        while True:
-            with self._lock:
-                if len(self._repos) <= self._repos_max:
-                    return
-                oldest = next((agent for agent in self._repos if agent not in self._held), None)
-                if oldest is None:
-                    return
-                self._held.add(oldest)
+        """Let the least recently used go while there is too much: from memory first, which costs only a look."""
+        while (name := self._take_idle(self._has_too_much_in_memory, self._repos)) is not None:
             try:
-                self.drop(oldest)
+                self._unload(name)
             finally:
-                self._release(oldest)
+                self._release(name)
+        while (name := self._take_idle(self._keeps_too_much, self._disk)) is not None:
+            try:
+                self._drop(name)
+            finally:
+                self._release(name)
+        self._tell()
 
-    def _shrink(self) -> None:
-        """Remove the oldest of what an earlier process left, down to as many as this one keeps."""
-        for path in self._slot.glob("*.git"):  # where a version before this kept them
-            shutil.rmtree(path, ignore_errors=True)
-        left = sorted(self._slot.glob("*/"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in left[self._repos_max :]:
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _release(self, agent: Agent) -> None:
+    def _take_idle(
+        self, is_over: Callable[[], bool], names: OrderedDict[str, WarmRepo] | OrderedDict[str, int]
+    ) -> str | None:
+        """Hold the least recently used that nobody holds, where there is too much; never the one that was used last."""
+        if not is_over():
+            return None
         with self._lock:
-            self._held.discard(agent)
+            newest = next(reversed(names.keys()), None)
+            oldest = next((name for name in names if name not in self._held and name != newest), None)
+            if oldest is not None:
+                self._held.add(oldest)
+        return oldest
+
+    def _has_too_much_in_memory(self) -> bool:
+        return self._memory_bytes > self.limits.memory_bytes_max
+
+    def _keeps_too_much(self) -> bool:
+        own = self.usage
+        if (own + self._look_around().usage).is_within(self.limits):
+            return False
+        self._slot.remove_abandoned(self._is_enough)
+        others = self._look_around(age_s_max=0.0)
+        if (own + others.usage).is_within(self.limits):
+            return False
+        return not own.times(1 + others.processes).is_within(self.limits)
+
+    def _is_enough(self, gone: Usage) -> bool:
+        there = self.usage + self._others.usage
+        left = Usage(there.repos - gone.repos, there.disk_bytes - gone.disk_bytes)
+        return left.is_within(self.limits)
+
+    def _look_around(self, age_s_max: float = _LOOK_S) -> Others:
+        """Return what other processes keep, as of a moment ago."""
+        now_s = self._clock()
+        if now_s - self._looked_at_s >= age_s_max:
+            self._others, self._looked_at_s = self._slot.others(), now_s
+        return self._others
+
+    def _unload(self, name: str) -> None:
+        """Let one go from memory; on disk it stays."""
+        with self._lock:
+            repo = self._repos.get(name)
+        if repo is None:
+            return
+        try:
+            repo.save()
+        except (OSError, WarmRepoDamagedError):
+            self._drop(name)
+            return
+        self._weigh(name)
+        with self._lock:
+            self._repos.pop(name, None)
+            self._memory_bytes -= self._memory.pop(name, 0)
+        self._observer.count("cache.unloaded")
+
+    # The accounts
+
+    def _take_stock(self) -> None:
+        """Count what an earlier process left, once."""
+        for path in self._slot.path.glob("*.git"):  # where a version before this kept them
+            shutil.rmtree(path, ignore_errors=True)
+        self._disk.update(repos_in(self._slot.path))
+        self._disk_bytes = sum(self._disk.values())
+
+    def _weigh(self, name: str, repo: WarmRepo | None = None) -> None:
+        """Note what a repository takes now; whoever changed it still holds it."""
+        with self._lock:
+            repo = repo or self._repos.get(name)
+            if repo is None:
+                return
+            memory, disk = repo.memory_bytes, repo.disk_bytes
+            self._memory_bytes += memory - self._memory.get(name, 0)
+            self._disk_bytes += disk - self._disk.get(name, 0)
+            self._memory[name], self._disk[name] = memory, disk
+
+    def _forget(self, name: str) -> None:
+        """Remove a folder, and what is known of it."""
+        with self._lock:
+            self._repos.pop(name, None)
+            self._memory_bytes -= self._memory.pop(name, 0)
+            self._disk_bytes -= self._disk.pop(name, 0)
+        shutil.rmtree(self._slot.path / name, ignore_errors=True)
+
+    def _drop(self, name: str) -> None:
+        self._forget(name)
+        self._observer.count("cache.dropped")
+
+    def _tell(self) -> None:
+        """Let the other processes, and who measures, know what is kept."""
+        usage = self.usage
+        self._slot.tell(usage)
+        self._observer.measure("cache.repositories", usage.repos)
+        self._observer.measure("cache.disk_bytes", usage.disk_bytes)
+        self._observer.measure("cache.memory_bytes", self._memory_bytes)
+
+    def _release(self, name: str) -> None:
+        with self._lock:
+            self._held.discard(name)
             self._lock.notify_all()
 
 
@@ -250,35 +370,3 @@ def _spare_name(slot: Path) -> str:
     """Return the name of a slot's folders outside the cache; who has the slot has them."""
     place = hashlib.blake2b(str(slot.absolute()).encode(), digest_size=8).hexdigest()
     return f"memrepo-{os.geteuid()}-{place}"
-
-
-def _take_slot(folder: Path) -> tuple[Path, IO[bytes]]:
-    """Lock the first free slot of a cache folder."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number in range(_SLOTS_MAX):
-            slot = folder / f"slot-{number:03d}"
-            slot.mkdir(mode=0o700, exist_ok=True)
-            lock_file = _lock(slot)
-            if lock_file is not None:
-                return slot, lock_file
-    except OSError as error:
-        raise CacheUnusableError(f"cache folder {folder} cannot be used: {error.strerror}") from error
-    raise CacheUnusableError(f"all {_SLOTS_MAX} slots of cache folder {folder} are taken")
-
-
-def _lock(slot: Path) -> IO[bytes] | None:
-    """Lock a slot; None where a process has it, another user made it, or its lock is no file of ours."""
-    try:
-        slot.chmod(0o700)  # a version before this let everybody in
-        lock_file = (slot / "lock").open("wb")
-    except OSError as error:
-        if error.errno in _NOT_OURS:
-            return None
-        raise
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock_file.close()
-        return None
-    return lock_file

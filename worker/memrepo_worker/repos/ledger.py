@@ -16,6 +16,7 @@ from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.ledger_segment import RECORDS_MAX, LedgerSegment, SegmentFile, hash_of
 
 _PREFIX = "ledger-"
+_LINE_BYTES = 110
 
 
 class Ledger:
@@ -94,6 +95,11 @@ class Ledger:
         if 4 * self._forgotten > len(self):
             self._hashes = {key for segment in self._segments for key in segment.hashes}
             self._forgotten = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory it takes (``make bench ROWS=ledger`` measures it)."""
+        return _LINE_BYTES * len(self)
 
     def __len__(self) -> int:
         return sum(map(len, self._segments))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _FILE = "line-counts"
 _KEPT_MAX = 10_000
+_COUNT_BYTES = 300  # of a commit in memory
 _READ_BYTES_MAX = 1024 * 1024
 _LINE = re.compile(rb"(([0-9a-f]{40}) ([0-9]{1,15}) ([0-9]{1,15})) ([0-9a-f]{8})\Z")
 
@@ -40,6 +41,11 @@ class LineCounts:
         self._unsaved.append(sha)
         if len(kept) > _KEPT_MAX:
             del kept[next(iter(kept))]
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory the counts take."""
+        return _COUNT_BYTES * len(self._kept or ())
 
     def save(self) -> None:
         """Write what is new behind what is there. It may get lost: it is not flushed to the disk.

@@ -44,11 +44,13 @@ from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
+from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
 # Measured: random contents of this size compare in well under 0.1 s, in which this thread holds up all others.
 COMPARED_IN_PROCESS_BYTES_MAX = 256 * 1024
+_MEMORY_BYTES_LEAST = 16 * 1024  # what the smallest one takes, libgit2's part included
 _STATE_FILE = "memrepo.json"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
 
@@ -75,6 +77,8 @@ class WarmRepo:
         self._pending: dict[str, GitObject] = {}
         self._unsaved_entries = 0
         self._unsaved_bytes = 0
+        self._pending_bytes = 0
+        self._disk_bytes: int | None = None
         self._saved: RepoState | None = None
         self._packs = PackDirectory(path / "objects", state.packs)
         self.reader = Reader(ObjectMap(self._pending), self._packs)
@@ -126,7 +130,9 @@ class WarmRepo:
         """Take in one's own entry, after its create succeeded."""
         self._pending.update(objects)
         self._unsaved_entries += 1
-        self._unsaved_bytes += sum(len(item.data) for item in objects.values())
+        size = sum(len(item.data) for item in objects.values())
+        self._unsaved_bytes += size
+        self._pending_bytes += size
         settled = list(lines)
         self.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
@@ -201,6 +207,7 @@ class WarmRepo:
             self._refuse_unsound_packs(entries)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self._packs.refresh()
+        self._disk_bytes = None
 
     def _require(self, sha: str, seq: int, kind: Kind | None) -> int:
         """Return the size of an object that an entry needs, of that kind if one is given."""
@@ -251,6 +258,19 @@ class WarmRepo:
             self._unsaved_entries >= self._limits.entries_max or self._unsaved_bytes >= self._limits.bytes_max
         )
 
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
+        kept = self.reader.memory_bytes + self.ledger.memory_bytes + self.line_counts.memory_bytes
+        return _MEMORY_BYTES_LEAST + self._pending_bytes + kept
+
+    @property
+    def disk_bytes(self) -> int:
+        """What its files take of the disk; they are looked at where they have changed since."""
+        if self._disk_bytes is None:
+            self._disk_bytes = bytes_on_disk(self.path.parent)
+        return self._disk_bytes
+
     def save(self) -> None:
         """Write what waits in memory, and the state, so that git's command line and a later process see all.
 
@@ -259,6 +279,7 @@ class WarmRepo:
                 any more.
         """
         self.line_counts.save()
+        self._disk_bytes = None
         if self.state is self._saved:
             return
         self._write_pack()
@@ -280,6 +301,8 @@ class WarmRepo:
             _replace(stem.with_suffix(".idx"), encode_index(pack))
             self._packs.refresh()
             self._pending.clear()
+            self._pending_bytes = 0
+            self._disk_bytes = None
 
     def compare(self, old: TreeEntry | None, new: TreeEntry | None, *, patch: bool = True) -> Comparison:
         """Compare two states of a file; None stands for "no file".

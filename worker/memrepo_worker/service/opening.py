@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
@@ -136,12 +137,17 @@ class Opener:
     def _catch_up(self, repo: WarmRepo) -> bool:
         """Take in what was appended since; False when the local copy is of no use any more."""
         state = repo.state
-        if not repo.trust.is_verified:
-            if not self._journal.has_entry(state.seq, state.tip_sha256, sha256_of):
-                return False
-            repo.trust = repo.trust.verified()
+        since = self._journal.since(state.seq)
         try:
-            for entries in self._journal.since(state.seq):
+            if not repo.trust.is_verified:
+                # Side by side: what was appended is taken in only on top of what is verified.
+                is_there = self._lane.submit(self._journal.has_entry, state.seq, state.tip_sha256, sha256_of)
+                first = list(islice(since, 1))
+                if not is_there.result():
+                    return False
+                repo.trust = repo.trust.verified()
+                since = chain(first, since)
+            for entries in since:
                 if any(not entry.refs for entry in entries):
                     return False  # deleted meanwhile: a deleted repository's objects must not stay readable
                 repo.absorb(entries)

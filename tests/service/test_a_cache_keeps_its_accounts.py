@@ -1,0 +1,206 @@
+"""What warm repositories take is known exactly, on disk and in memory, and kept within what processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memrepo.limits import KIB, MIB
+from memrepo_worker.bounds import CacheLimits
+from memrepo_worker.group import Agent
+from memrepo_worker.observe import Counters
+from memrepo_worker.repos.cache import RepoCache
+from memrepo_worker.repos.slots import Slot, Usage, bytes_on_disk
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.stock_git import stock_git
+from tests.support.writers import Writer, commit, create, files, writer
+
+LARGE = "x" * 100 * KIB
+
+
+@contextmanager
+def as_agent(one: Writer, number: int) -> Iterator[Writer]:
+    yield replace(one, agent=Agent("acme", f"agent-{number}"))
+
+
+def begin(one: Writer, number: int, text: str = "text") -> None:
+    """Make an agent's memory, and have it written to disk."""
+    with as_agent(one, number) as other:
+        request = create(**{"a.txt": text})
+        other.ask(request.model_copy(update={"agent_id": other.agent.agent_id}))
+        with one.service.cache.hold(other.agent) as held:
+            repo = held.find()
+            assert repo is not None
+            repo.save()
+    one.service.cache._evict()
+
+
+def on_disk(folder: Path) -> Usage:
+    """What lies in all slots of a cache folder."""
+    found = list(folder.glob("slot-*/*/"))
+    return Usage(len(found), sum(map(bytes_on_disk, found)))
+
+
+def test_the_account_is_what_the_disk_holds_after_every_step(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        for number in range(4):
+            begin(one, number, LARGE)
+            assert one.service.cache.usage == on_disk(tmp_path / "one")
+        for step in range(70):
+            one.ask(commit(f"step {step}"))
+            assert one.service.cache.usage == on_disk(tmp_path / "one")
+        with one.service.cache.hold(Agent("acme", "agent-2")) as held:
+            held.drop()
+        assert one.service.cache.usage == on_disk(tmp_path / "one")
+        kept = one.service.cache.usage
+    with writer(store, tmp_path / "one") as again:
+        assert again.service.cache.usage == on_disk(tmp_path / "one")
+        assert again.service.cache.usage.repos == kept.repos
+
+
+def test_bytes_on_disk_are_kept_within_their_limit_by_what_was_used_longest_ago(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        begin(one, 0, LARGE)
+        each = one.service.cache.usage.disk_bytes
+        one.service.cache.limits = CacheLimits(disk_bytes_max=3 * each + each // 2)
+        for number in range(1, 6):
+            begin(one, number, LARGE)
+            assert on_disk(tmp_path / "one").disk_bytes <= one.service.cache.limits.disk_bytes_max
+        kept = [one.service.cache.is_warm(Agent("acme", f"agent-{number}")) for number in range(6)]
+    assert kept == [False, False, False, True, True, True]
+
+
+def test_one_that_is_larger_than_the_limit_stays_until_another_is_used(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one", cache_bytes_max=KIB) as one:
+        begin(one, 1, LARGE)
+        with as_agent(one, 1) as other:
+            assert other.ask(files()).files["a.txt"].text == LARGE
+        assert one.counters.snapshot()["repo.opened_cold"] == 1
+        begin(one, 2)
+        assert not one.service.cache.is_warm(Agent("acme", "agent-1"))
+
+
+def test_memory_is_kept_within_its_limit_and_what_is_let_go_is_found_on_disk(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one", cache_memory_bytes_max=MIB) as one:
+        for number in range(20):
+            begin(one, number, LARGE)
+            with as_agent(one, number) as other:
+                other.ask(commit("more", {"b.txt": LARGE}))
+            assert one.service.cache.memory_bytes <= MIB
+        counts = one.counters.snapshot()
+        assert counts["cache.unloaded"] > 0
+        assert "cache.dropped" not in counts
+        with as_agent(one, 0) as other:
+            assert other.ask(files()).files["b.txt"].text == LARGE
+        assert one.counters.snapshot()["repo.opened_cold"] == 20
+        assert one.counters.snapshot()["cache.found"] >= 1
+
+
+def test_a_repository_in_use_is_never_let_go(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        begin(one, 1)
+        begin(one, 2)
+        cache = one.service.cache
+        cache.limits = CacheLimits(repos_max=1, memory_bytes_max=1)
+        with cache.hold(Agent("acme", "agent-1")) as held:
+            repo = held.find()
+            for number in range(3, 6):
+                begin(one, number)
+            assert held.find() is repo
+            assert repo is not None
+            assert repo.path.exists()
+        begin(one, 6)
+        assert not repo.path.exists()
+
+
+def test_a_restart_finds_all_and_proves_each_by_one_round(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        for number in range(3):
+            begin(one, number)
+    with writer(store, tmp_path / "one") as again:
+        for number in range(3):
+            before = again.counters.snapshot()
+            with as_agent(again, number) as other:
+                assert other.ask(files()).files["a.txt"].text == "text"
+                other.ask(files())
+            asked = {
+                name: amount - before.get(name, 0)
+                for name, amount in again.counters.snapshot().items()
+                if name.startswith("store.") and name.endswith(".requests")
+            }
+            # The entry that it claims to be at, and a listing from there: asked for side by side.
+            assert {name: amount for name, amount in asked.items() if amount} == {
+                "store.get.requests": 1,
+                "store.list.requests": 1,
+            }
+        assert "repo.opened_cold" not in again.counters.snapshot()
+
+
+def test_processes_share_one_limit_and_who_keeps_more_gives_way(store: LocalStore, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    with writer(store, folder) as one, writer(store, folder) as two:
+        for number in range(6):
+            begin(one, number)
+        for cache in (one.service.cache, two.service.cache):
+            cache.limits = CacheLimits(repos_max=6)
+            cache._looked_at_s = -1e9
+        begin(two, 6)
+        assert two.service.cache.usage.repos == 1, "it keeps less than its share"
+        for number in range(7, 12):
+            for cache in (one.service.cache, two.service.cache):
+                cache._looked_at_s = -1e9
+            begin(two, number)
+            one.service.cache._evict()  # as each turn does
+        assert one.service.cache.usage.repos == 3
+        assert two.service.cache.usage.repos == 3
+        assert on_disk(folder).repos == 6
+
+
+def test_what_ended_processes_left_goes_before_what_is_in_use(store: LocalStore, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    with writer(store, folder) as one:
+        begin(one, 0)
+        with writer(store, folder) as two:
+            for number in range(1, 6):
+                begin(two, number)
+        one.service.cache.limits = CacheLimits(repos_max=4)
+        for number in range(6, 9):
+            begin(one, number)
+            one.service.cache._looked_at_s = -1e9
+        assert one.service.cache.usage.repos == 4
+        assert on_disk(folder).repos == 4
+
+
+@pytest.mark.parametrize("told", [b"", b"none of it", b"9" * 40])
+def test_an_account_of_another_that_is_no_account_counts_as_nothing(tmp_path: Path, told: bytes) -> None:
+    one, two = Slot.take(tmp_path), Slot.take(tmp_path)
+    two.tell(Usage(2, 300))
+    assert (one.others().usage, one.others().processes) == (Usage(2, 300), 1)
+    (tmp_path / "slot-001" / "lock").write_bytes(told)
+    assert one.others().usage == Usage()
+    two.close()
+    assert one.others().processes == 0
+    one.close()
+
+
+def test_a_killed_process_leaves_an_account_that_the_next_one_counts_anew(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        begin(one, 1)
+    (slot,) = (tmp_path / "one").iterdir()
+    (slot / "lock").write_bytes(b"%12d %20d\n" % (99, 10**12))
+    cache = RepoCache(tmp_path / "one", store.name, stock_git(), Counters())
+    assert cache.usage == on_disk(tmp_path / "one")
+    assert (slot / "lock").read_bytes().split()[0] == b"1"
+    cache.close()

@@ -1,0 +1,211 @@
+"""Slots: how several processes of a machine share a cache folder, and one limit on what lies in it.
+
+Each process has a folder of its own in it, by a file lock that the kernel gives back when the process ends, however it
+ends. In the locked file stands how much the slot holds, written by its process alone; so all of them can add up the
+whole without waiting for each other, and a process that was killed leaves at worst a figure that is a little old, which
+the next one in that slot counts anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from memrepo_worker.bounds import CacheLimits
+
+_SLOTS_MAX = 256
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
+_LOCK = "lock"
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's are
+_TOLD_BYTES = 34
+
+
+class CacheUnusableError(Exception):
+    """The cache folder cannot be written, or all its slots are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many warm repositories lie somewhere, and the bytes that they take there."""
+
+    repos: int = 0
+    disk_bytes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.repos + other.repos, self.disk_bytes + other.disk_bytes)
+
+    def is_within(self, limits: CacheLimits) -> bool:
+        """Whether so much may lie in a cache folder."""
+        return self.repos <= limits.repos_max and self.disk_bytes <= limits.disk_bytes_max
+
+    def times(self, number: int) -> Usage:
+        """Return so many times as much."""
+        return Usage(self.repos * number, self.disk_bytes * number)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What lies in all other slots, and how many of them have a process."""
+
+    usage: Usage
+    processes: int
+
+
+class Slot:
+    """The folder of one process in a cache folder."""
+
+    def __init__(self, path: Path, lock_file: IO[bytes]) -> None:
+        self.path = path
+        self._lock_file = lock_file
+        self._told: Usage | None = None
+
+    @classmethod
+    def take(cls, folder: Path) -> Slot:
+        """Lock the first free slot of a cache folder.
+
+        Raises:
+            CacheUnusableError: there is none.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for number in range(_SLOTS_MAX):
+                path = folder / f"slot-{number:03d}"
+                path.mkdir(mode=0o700, exist_ok=True)
+                lock_file = _lock(path)
+                if lock_file is not None:
+                    return cls(path, lock_file)
+        except OSError as error:
+            raise CacheUnusableError(f"cache folder {folder} cannot be used: {error.strerror}") from error
+        raise CacheUnusableError(f"all {_SLOTS_MAX} slots of cache folder {folder} are taken")
+
+    def close(self) -> None:
+        """Give it back; what lies in it stays."""
+        self._lock_file.close()
+
+    def tell(self, usage: Usage) -> None:
+        """Let the other processes know how much lies here. That the disk does not take it, is no matter."""
+        if usage != self._told:
+            self._told = usage
+            with suppress(OSError):
+                os.pwrite(self._lock_file.fileno(), _encode(usage), 0)
+
+    def others(self) -> Others:
+        """Return what the others hold."""
+        usage, processes = Usage(), 0
+        for path in self._other_paths():
+            with _if_free(path) as is_free:
+                processes += not is_free
+                usage += _told_in(path)
+        return Others(usage, processes)
+
+    def remove_abandoned(self, is_enough: Callable[[Usage], bool]) -> None:
+        """Remove repositories from slots that have no process, the oldest first, until it is enough.
+
+        ``is_enough`` gets what went so far. A process that begins in that moment takes another slot.
+        """
+        gone = Usage()
+        for path in self._other_paths():
+            with _if_free(path) as is_free:
+                left = repos_in(path) if is_free else {}
+                for name in list(left):
+                    if is_enough(gone):
+                        break
+                    shutil.rmtree(path / name, ignore_errors=True)
+                    gone += Usage(1, left.pop(name))
+                if is_free:
+                    _note(path, Usage(len(left), sum(left.values())))
+            if is_enough(gone):
+                return
+
+    def _other_paths(self) -> Iterator[Path]:
+        return (path for path in sorted(self.path.parent.glob("slot-*/")) if path != self.path)
+
+
+def repos_in(slot: Path) -> dict[str, int]:
+    """Return the folders of a slot with the bytes that they take, the one that was used longest ago first."""
+    return {path.name: bytes_on_disk(path) for path in sorted(slot.glob("*/"), key=_used_at_ns)}
+
+
+def mark_used(folder: Path, at_ns: int) -> None:
+    """Remember when a folder of a slot was used, as ``repos_in`` orders by it."""
+    with suppress(OSError):
+        os.utime(folder, ns=(at_ns, at_ns))
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """Return what the files of a folder take of the disk: at least their bytes, whole blocks where those are more."""
+    taken = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                taken += bytes_on_disk(Path(entry.path))
+            else:
+                found = entry.stat(follow_symlinks=False)
+                taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
+    return taken
+
+
+def _used_at_ns(path: Path) -> int:
+    """Return the newest time of a folder and those in it: a repository's own changes with each save."""
+    newest = 0
+    with suppress(OSError):
+        newest = max(found.stat().st_mtime_ns for found in (path, *path.glob("*/")))
+    return newest
+
+
+def _encode(usage: Usage) -> bytes:
+    return f"{usage.repos:12d} {usage.disk_bytes:20d}\n".encode()
+
+
+def _told_in(slot: Path) -> Usage:
+    try:
+        repos, disk_bytes = (slot / _LOCK).read_bytes()[:_TOLD_BYTES].split()
+        return Usage(int(repos), int(disk_bytes))
+    except (OSError, ValueError):
+        return Usage()
+
+
+def _note(slot: Path, usage: Usage) -> None:
+    with suppress(OSError), (slot / _LOCK).open("r+b") as file:
+        file.write(_encode(usage))
+
+
+@contextmanager
+def _if_free(slot: Path) -> Iterator[bool]:
+    """Say whether a slot has no process; within the block none takes it."""
+    try:
+        file = (slot / _LOCK).open("rb")
+    except OSError:
+        yield False
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _lock(slot: Path) -> IO[bytes] | None:
+    """Lock a slot; None where a process has it, another user made it, or its lock is no file of ours."""
+    try:
+        slot.chmod(0o700)  # a version before this let everybody in
+        lock_file = os.fdopen(os.open(slot / _LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            return None
+        raise
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock_file.close()
+        return None
+    return lock_file
