@@ -10,9 +10,12 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-quick test-root test-redis fuzz fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-faults test-quick test-root test-redis fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
+
+# What goes wrong for minutes, or in hundreds of ways: pyproject.toml leaves these folders out of `make test`.
+FAULT_TESTS = $(wildcard tests/soak tests/damage tests/fuzz tests/faults)
 
 # What depends on which server is the broker.
 REDIS_TESTS = $(addprefix tests/queues/test_, a_full_broker_drains.py after_a_failover_everybody_moves.py \
@@ -65,7 +68,10 @@ fix: install  ## mend what tools can: lint and format; what is left is said
 	$(BIN)/ruff check --fix . ; lint=$$? ; $(BIN)/ruff format . && exit $$lint
 
 test: install  ## run the tests, a file at a time in each of three processes (LONG=1 for the long forms)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+
+test-faults: install  ## soaks, damage, kills and foreign bytes, in a short form (LONG=1 for the long ones)
+	$(BIN)/python -m pytest $(FAULT_TESTS) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-quick: install  ## the tests that need no server, in under a minute
 	$(BIN)/python -m pytest $(QUICK_TESTS) -k "not functional or inline" --numprocesses 3 --dist loadfile

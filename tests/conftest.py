@@ -28,7 +28,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long forms out, unless LONG=1 asks for them, and begin with the files that take longest."""
-    items.sort(key=lambda item: "soak" not in item.path.parts)  # else one process works on alone at the end
+    items.sort(key=lambda item: "soak" not in item.path.parts)  # the longest first
     if environment().get("LONG") == "1":
         return
     long = [item for item in items if item.get_closest_marker("long")]
