@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
+
+import psutil
 
 from benchmarks.figures import Figure, at_least, at_most, ratio
 from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.plain import BARE, TIMEOUT_S
 from benchmarks.texts import Texts
-from benchmarks.timing import WARM_UP, in_turns, in_turns_async
+from benchmarks.timing import WARM_UP, in_turns, in_turns_async, timed_async
 from memrepo.repo import MemoryRepo
 
 COMMITS = 150
@@ -46,25 +49,42 @@ def commit(lab: Lab) -> Iterator[Figure]:
 def throughput(lab: Lab) -> Iterator[Figure]:
     """Measure commits of 200 agents, all under way at once, in turns with as many bare puts of equal size."""
     with lab.worker() as bench:
-        ours, bare, parts = asyncio.run(_throughput(bench))
+        taken = asyncio.run(_throughput(bench))
     commits = ROUNDS * AGENTS * COMMITS_EACH
-    rates = {"commits/s": commits / sum(ours), "bare tasks/s": commits / sum(bare)}
+    ours, bare, silent = (sum(taken[name]) for name in ("ours", "bare", "silent"))
+    rates = {
+        "commits/s": commits / ours,
+        "bare tasks/s": commits / bare,
+        "without events/s": commits / silent,
+    }
     name = "commits/s over 200 agents / bare tasks/s"
-    yield Figure(name, sum(bare) / sum(ours), "x", at_least(0.8), {**rates, **parts})
+    yield Figure(name, bare / ours, "x", at_least(1.25), {**rates, **taken["parts"]})
+    yield Figure("worker CPU per commit, 200 agents", taken["cpu_s"] / commits * 1e3, "ms", at_most(2.7))
+    yield Figure("commits/s over 200 agents, events on / off", silent / ours, "x", at_least(0.9))
 
 
-async def _throughput(bench: Bench) -> tuple[list[float], list[float], dict[str, float]]:
+async def _throughput(bench: Bench) -> dict[str, Any]:
     texts = Texts()
     async with bench.asynchronous() as repos:
         agents = [repos.repo(org_id=ORG, agent_id=f"agent-{number}") for number in range(AGENTS)]
         await repos.wait([agent.create_repo(texts.files(20)) for agent in agents], timeout_s=TIMEOUT_S)
         size = await asyncio.to_thread(_entry_bytes, bench, bench.repo("agent-0"), texts)
 
-        changes = texts.prepared(ROUNDS * AGENTS * COMMITS_EACH, 3, 12)
+        changes = texts.prepared(2 * ROUNDS * AGENTS * COMMITS_EACH, 3, 12)
+        worker = psutil.Process(bench.pid)
+        spent_s: list[float] = []
 
         async def commit_everywhere() -> None:
+            before_s = cpu_s(worker)
             jobs = [agent.commit(next(changes), "Learn") for _ in range(COMMITS_EACH) for agent in agents]
             await repos.wait(jobs, timeout_s=TIMEOUT_S)
+            spent_s.append(cpu_s(worker) - before_s)
+
+        async def commit_in_silence() -> float:
+            await asyncio.to_thread(bench.celery.control.disable_events, reply=True, limit=1, timeout=5)
+            taken_s = await timed_async(commit_everywhere)
+            await asyncio.to_thread(bench.celery.control.enable_events, reply=True, limit=1, timeout=5)
+            return taken_s
 
         async def put_as_often() -> None:
             puts = bench.plain.send(BARE, [{"size": size}] * (AGENTS * COMMITS_EACH))
@@ -73,7 +93,16 @@ async def _throughput(bench: Bench) -> tuple[list[float], list[float], dict[str,
         before = bench.counters()
         ours, bare = await in_turns_async(ROUNDS, commit_everywhere, put_as_often)
         puts = (bench.counters() - before)["store.put.requests"]
-    return ours, bare, {"commits per put": ROUNDS * AGENTS * COMMITS_EACH / puts, "bytes per put": size}
+        used_s = sum(spent_s)
+        silent = [await commit_in_silence() for _ in range(ROUNDS)]
+    parts = {"commits per put": ROUNDS * AGENTS * COMMITS_EACH / puts, "bytes per put": size}
+    return {"ours": ours, "bare": bare, "silent": silent, "cpu_s": used_s, "parts": parts}
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return how much CPU a process has used."""
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 def _entry_bytes(bench: Bench, repo: MemoryRepo, texts: Texts) -> int:

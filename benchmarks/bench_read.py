@@ -37,4 +37,4 @@ def read(lab: Lab) -> Iterator[Figure]:
         "processes started": spent["process.started"],
     }
     name = "warm read of 200 files p50 / echo task p50"
-    yield ratio(name, ours, echo, at_most(1.3), of=("read", "echo"), parts=parts)
+    yield ratio(name, ours, echo, at_most(1.25), of=("read", "echo"), parts=parts)
