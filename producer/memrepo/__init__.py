@@ -24,6 +24,7 @@ __all__ = [
     "CommitResult",
     "ContentMovedError",
     "Diff",
+    "Edit",
     "FileChange",
     "FileDiff",
     "FileInfo",
@@ -56,6 +57,10 @@ __all__ = [
     "TooLargeError",
     "WorkerFaultError",
     "WorkerOutdatedError",
+    "append",
+    "insert",
+    "move",
+    "replace",
 ]
 
 if TYPE_CHECKING:
@@ -102,6 +107,7 @@ if TYPE_CHECKING:
     from memrepo.repo import Changes, MemoryRepo
     from memrepo.settings import Settings
     from memrepo.wire.record import Status
+    from memrepo.wire.requests.edits import Edit, append, insert, move, replace
 else:
     # The command line comes in through here, too: it shows its help, and hears Ctrl+C, before it has loaded the API.
 
@@ -117,6 +123,7 @@ else:
             "settings",
             "models",
             "wire.record",
+            "wire.requests.edits",
             "jobs.state",
             "jobs.job",
             "repo",

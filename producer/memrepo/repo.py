@@ -26,12 +26,14 @@ from memrepo.wire import operations
 from memrepo.wire.operations import Operation
 from memrepo.wire.requests import reads, writes
 from memrepo.wire.requests.base import Head, Request
+from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
 Asked = TypeVar("Asked", bound=Request)
 T = TypeVar("T")
 
-Changes = Mapping[str, str | bytes | None] | Sequence[FileChange]
-"""Files to write: path to content, where None deletes; or a ``FileChange`` each."""
+Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
+Changes = Files | Sequence[Edit] | Sequence[FileChange | Edit]
+"""Files to write: path to content, where None deletes; or a ``FileChange`` each. Edits may be among these."""
 
 
 class MemoryRepo:
@@ -57,7 +59,7 @@ class MemoryRepo:
 
     def create_repo(
         self,
-        initial_files: Changes | None = None,
+        initial_files: Files | None = None,
         *,
         author: Author = DEFAULT_AUTHOR,
         request_id: str | None = None,
@@ -88,7 +90,8 @@ class MemoryRepo:
         """Change files, all or nothing, as one commit on a branch.
 
         Args:
-            changes: path to content (None deletes; deleting what is absent is no error), or ``FileChange``s.
+            changes: path to content (None deletes; deleting what is absent is no error), or ``FileChange``s and edits
+                (``append``, ``replace``, ``insert``, ``move``), applied in order, each on what those before it left.
             message: the commit message.
             author: who wrote it.
             branch: where it goes; a branch that does not exist begins at ``start_point``.
@@ -98,11 +101,12 @@ class MemoryRepo:
             request_id: the same id with the same call is applied once; see the class.
 
         The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
-        ``expected_sha256`` is not what is there. A commit that changes nothing gives ``created=False``.
+        ``expected_sha256`` is not what is there, or an edit that does not find what it looks for; ``PathNotFoundError``
+        for an edit of a file that is not there. A commit that changes nothing gives ``created=False``.
         """
         request = writes.CommitRequest(
             **self._head(request_id),
-            changes=_changes(changes, "changes"),
+            changes=_changes_and_edits(changes),
             message=message,
             author=author,
             branch=branch,
@@ -245,6 +249,17 @@ def _changes(changes: object, field: str) -> tuple[FileChange, ...]:
     raise InvalidRequestError.of(
         field, "must map paths to str, bytes or None, or be a sequence of FileChange"
     )
+
+
+def _changes_and_edits(changes: object) -> tuple[FileChange | Edit, ...]:
+    """Return a commit's changes as the request takes them."""
+    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
+        listed = tuple(
+            one for one in changes if isinstance(one, FileChange | Append | Replace | Insert | Move)
+        )
+        if len(listed) == len(changes):
+            return listed
+    return _changes(changes, "changes")
 
 
 def _change(path: str, content: str | bytes | None, where: str) -> FileChange:

@@ -97,6 +97,65 @@ NO_MEMORY: Refusal = {"code": 3, "says": "{new} has no memory", "kind": "RepoNot
 INVALID = "InvalidRequestError"
 
 PRODUCER: Mapping[str, Row] = {
+    "append": Row(
+        "append acme {agent} log.md x",
+        RESULT_KEYS,
+        {
+            NOTHING: Case("append acme {new} log.md x", **NO_MEMORY),
+            CONFLICT: Case(
+                "append acme {agent} log.md x --expected-head {sha}", 4, "not at {sha}", "HeadMovedError"
+            ),
+            BAD: Case("append acme {agent} ../x y", 2, "PATH: has an empty", INVALID),
+            **over_the_queue("append acme {agent} log.md x"),
+        },
+    ),
+    "insert": Row(
+        "insert acme {agent} human.md 0 x",
+        RESULT_KEYS,
+        {
+            NOTHING: Case(
+                "insert acme {agent} nowhere.md 0 x", 3, "'nowhere.md' is not there", "PathNotFoundError"
+            ),
+            CONFLICT: Case(
+                "insert acme {agent} human.md 99 x", 4, "so there is no line 99", "ContentMovedError"
+            ),
+            BAD: Case("insert acme {agent} human.md many x", 2, "is not a valid integer", "UsageError"),
+            **over_the_queue("insert acme {agent} human.md 0 x"),
+        },
+    ),
+    "move": Row(
+        "move acme {agent} human.md moved.md",
+        RESULT_KEYS,
+        {
+            NOTHING: Case(
+                "move acme {agent} nowhere.md x.md", 3, "'nowhere.md' is not there", "PathNotFoundError"
+            ),
+            CONFLICT: Case(
+                "move acme {agent} human.md moved.md --expected-head {sha}",
+                4,
+                "not at {sha}",
+                "HeadMovedError",
+            ),
+            BAD: Case("move acme {agent} human.md human.md/x", 2, "TO: is inside of the path", INVALID),
+            **over_the_queue("move acme {agent} human.md moved.md"),
+        },
+    ),
+    "replace": Row(
+        "replace acme {agent} human.md likes loves",
+        RESULT_KEYS,
+        {
+            NOTHING: Case(
+                "replace acme {agent} nowhere.md a b", 3, "'nowhere.md' is not there", "PathNotFoundError"
+            ),
+            CONFLICT: Case(
+                "replace acme {agent} human.md never-there x", 4, "0 times, not 1", "ContentMovedError"
+            ),
+            BAD: Case(
+                "replace acme {agent} human.md tea x --count 0", 2, "--count: must be between", INVALID
+            ),
+            **over_the_queue("replace acme {agent} human.md likes loves"),
+        },
+    ),
     "branches": Row(
         "branches acme {agent} --create draft",
         "name sha",

@@ -58,6 +58,7 @@ class Row:
 
 
 PRODUCER: Mapping[str, Row] = {
+    "append": Row("memrepo.cli.write:append", "Add text at the end of a file."),
     "branches": Row("memrepo.cli.branch:branches", "List branches, create one, delete one."),
     "cat": Row("memrepo.cli.read:cat", "Print one file, byte for byte."),
     "commit": Row("memrepo.cli.write:commit", "Change files of a memory as one commit."),
@@ -66,9 +67,12 @@ PRODUCER: Mapping[str, Row] = {
     "delete": Row("memrepo.cli.write:delete", "Delete a memory with all its history, for good."),
     "diff": Row("memrepo.cli.branch:diff", "Show what changed from one commit to another."),
     "head": Row("memrepo.cli.read:head", "Print the sha of the commit that a branch is at."),
+    "insert": Row("memrepo.cli.write:insert", "Put text behind a line of a file."),
     "job": Row("memrepo.cli.job:job", "Print a job's status and result, or cancel it."),
     "log": Row("memrepo.cli.read:log", "List commits, newest first."),
     "ls": Row("memrepo.cli.read:ls", "List files: x for executable, bytes, path."),
+    "move": Row("memrepo.cli.write:move", "Give a file or folder another path."),
+    "replace": Row("memrepo.cli.write:replace", "Put one text of a file in the place of another."),
     "restore": Row("memrepo.cli.branch:restore", "Bring old content back as a new commit."),
     "show": Row("memrepo.cli.read:show", "Show one commit: author, date, message, counts."),
 }

@@ -24,6 +24,7 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
             r"`memrepo job \1 --of ORG AGENT`\2",
         ),
         (r"ask for fewer with paths=", "name fewer PATHS"),
+        (r"overwrite=True replaces it", "--overwrite replaces it"),
         (r"begin anew, without after\b", "begin anew, without --after"),
     )
 ]
@@ -75,3 +76,13 @@ def naming_changes(options: Sequence[str]) -> Iterator[None]:
             raise
         option = options[int(found[1])]
         raise type(error)(f"{option}: {error.message[found.end() :]}", error.details) from error
+
+
+@contextmanager
+def naming_edit() -> Iterator[None]:
+    """Have what is wrong with the one edit of a command named by the argument that gave it."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        message = error.message.removeprefix("changes[0].")
+        raise type(error)(message, error.details) from error

@@ -53,6 +53,10 @@ def _takes_none(model: type[BaseModel], location: tuple[int | str, ...]) -> bool
 
 
 def _field_of(location: tuple[int | str, ...]) -> str:
-    """Write pydantic's location of a value as ``changes[0].path``, as ``check`` does."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
+    """Write pydantic's location of a value as ``changes[0].path``, as ``check`` does.
+
+    Which of several models it was that the value was read as, ``<append>`` for one, says nothing to a caller.
+    """
+    named = (part for part in location if not str(part).startswith("<"))
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in named]
     return "".join(parts).removeprefix(".") or "request"

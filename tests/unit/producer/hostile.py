@@ -291,6 +291,52 @@ def _path_sets() -> list[Hostile]:
     ]
 
 
+def _edits() -> list[Hostile]:
+    appended: Mapping[str, Any] = {"edit": "append", "path": "a", "text": "x"}
+    replaced: Mapping[str, Any] = {"edit": "replace", "path": "a", "old": "x", "new": "y"}
+    inserted: Mapping[str, Any] = {"edit": "insert", "path": "a", "line": 1, "text": "x"}
+    moved: Mapping[str, Any] = {"edit": "move", "path": "a", "to": "b"}
+    some = ("../x", ".git/config", "a\0b", "a\nb", "\ud800", "", "a/" * 129 + "b", "x" * 256)
+    cases: list[tuple[Mapping[str, Any], str, str]] = [
+        *[
+            ({**edit, "path": path}, "path", "as a path to edit")
+            for path in some
+            for edit in (appended, replaced, inserted, moved)
+        ],
+        *[({**moved, "to": path}, "to", "as a path to move to") for path in some],
+        ({**moved, "to": "a/b"}, "to", "git: a folder cannot be inside of itself"),
+        ({**moved, "path": "a/b", "to": "a"}, "to", "git: a file cannot be the folder that it is in"),
+        *[
+            ({**edit, field: text}, field, source)
+            for text, source in (
+                ({"base64": "/w=="}, "only text can be edited"),
+                ("a\0b", "git: NUL makes a file binary"),
+                ("\ud800", "Unicode: a lone surrogate is no UTF-8"),
+                ("x" * (8 * MIB + 1), "resources: a text that fits no file"),
+                (None, "types: nothing to write"),
+                (5, "types: a number is no text"),
+            )
+            for edit, field in ((appended, "text"), (replaced, "old"), (replaced, "new"), (inserted, "text"))
+        ],
+        ({**replaced, "old": ""}, "old", "it is everywhere"),
+        *[
+            ({**replaced, "count": count}, "count", "no number of times")
+            for count in (0, -1, 2**31, 1.5, True)
+        ],
+        *[({**inserted, "line": line}, "line", "no number of a line") for line in (-1, 2**31, "1", None)],
+        ({**appended, "edit": "prepend"}, "edit", "types: an edit that there is not"),
+        ({**appended, "to": "b"}, "to", "types: a field of another edit"),
+        ({**appended, "expected_sha256": "abc"}, "expected_sha256", "no sha256"),
+        ({**appended, "new_line": 1}, "new_line", "types: a number is no bool"),
+        ({"edit": "append", "path": "a"}, "text", "types: a part is missing"),
+        ({**moved, "overwrite": "no"}, "overwrite", "types: a text is no bool"),
+    ]
+    return [
+        Hostile("commit", {"changes": [_change("ok"), change]}, f"changes[1].{field}", source)
+        for change, field, source in cases
+    ]
+
+
 def _refs() -> list[Hostile]:
     reading = [
         "-x",
@@ -580,6 +626,7 @@ HOSTILE: tuple[Hostile, ...] = (
     *_paths(),
     *_paths_elsewhere(),
     *_path_sets(),
+    *_edits(),
     *_refs(),
     *_authors(),
     *_identities(),

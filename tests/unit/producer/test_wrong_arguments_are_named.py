@@ -129,6 +129,7 @@ OTHER_KINDS: Mapping[str, Sequence[object]] = {
     "bool": ["yes", "true", 1, 0, b"1", None],
     "Author": ["Ann <ann@example.org>", b"Ann", 5, None],
     "Changes": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
+    "Files": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
     "Sequence[str]": ["a", b"a", 5, True, [b"a"], [5], [None]],
 }
 """What is no value of a type, by the type's name in a call's signature."""
@@ -282,6 +283,7 @@ def test_values_inside_of_others_are_built_by_pydantic_itself() -> None:
 
     request = CommitRequest.model_validate(values, context=(b"attached",))
 
+    assert isinstance(request.changes[0], FileChange)
     assert request.changes[0].content == b"attached"
     assert not any(kind.__pydantic_custom_init__ for kind in subclasses(Model))
 

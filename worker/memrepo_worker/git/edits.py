@@ -33,11 +33,20 @@ class TreeConflictError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileEdit:
-    """One file to write, or with ``data=None`` to delete. ``executable=None`` keeps the file's mode."""
+    """One file to write, or with ``data=None`` to delete. ``executable=None`` keeps the file's mode.
+
+    ``entry`` is written instead of data where the repository has the object already, as for a file that was moved.
+    """
 
     path: str
     data: bytes | None
     executable: bool | None = None
+    entry: TreeEntry | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is a file afterwards."""
+        return self.data is not None or self.entry is not None
 
 
 @dataclass(slots=True)
@@ -50,7 +59,7 @@ class _Node:
     @property
     def writes(self) -> bool:
         """Whether anything at or below is written."""
-        if self.edit is not None and self.edit.data is not None:
+        if self.edit is not None and self.edit.writes:
             return True
         return any(child.writes for child in self.children.values())
 
@@ -106,14 +115,14 @@ class TreeEditor:
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
         """Return what stands under one name after the edits at and below it."""
         edit = node.edit
-        if edit is not None and edit.data is None and entry is not None and not entry.is_tree:
+        if edit is not None and not edit.writes and entry is not None and not entry.is_tree:
             entry = None
         if node.children:
             entry = self._below(entry, node, path)
-        if edit is not None and edit.data is not None:
+        if edit is not None and edit.writes:
             if entry is not None and entry.is_tree:
                 raise TreeConflictError(path, "is a folder")
-            entry = self._file(entry, edit, edit.data)
+            entry = edit.entry or self._file(entry, edit, edit.data or b"")
         return entry
 
     def _below(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:

@@ -49,14 +49,19 @@ def _bytes(path: str) -> bytes:
 
 def lookup(reader: Reader, tree: str, path: str) -> TreeEntry | None:
     """Return the entry of one regular file, or None."""
+    found = entry_at(reader, tree, path)
+    return found if found is not None and found.is_file else None
+
+
+def entry_at(reader: Reader, tree: str, path: str) -> TreeEntry | None:
+    """Return what is at a path: a file, a folder, a link or a submodule; None where there is nothing."""
     *folders, name = path.split("/")
     for folder in folders:
         entry = reader.tree(tree).get(folder)
         if entry is None or not entry.is_tree:
             return None
         tree = entry.sha
-    found = reader.tree(tree).get(name)
-    return found if found is not None and found.is_file else None
+    return reader.tree(tree).get(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memrepo.limits import Limits
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.journal.entry import encode_entry
@@ -38,13 +39,21 @@ class View:
 class Draft:
     """An entry on top of ``state``: new objects, the refs after it, and its ledger lines.
 
-    ``limits`` are those that hold for what it writes.
+    ``limits`` are those that hold for what it writes; ``edited_bytes_max`` is what one request's edits may go through.
     """
 
     def __init__(
-        self, state: RepoState, ledger: Ledger, reader: Reader, *, limits: Limits, legacy: bool = False
+        self,
+        state: RepoState,
+        ledger: Ledger,
+        reader: Reader,
+        *,
+        limits: Limits,
+        edited_bytes_max: int = Bounds.edited_bytes_max,
+        legacy: bool = False,
     ) -> None:
         self.limits = limits
+        self.edited_bytes_max = edited_bytes_max
         self._state = state
         self._ledger = ledger
         self._legacy = legacy

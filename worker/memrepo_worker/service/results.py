@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +10,13 @@ from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommi
 from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.edits import EditModel
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateBranchRequest,
     CreateRepoRequest,
     RestoreRequest,
+    paths_of,
 )
 from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
@@ -27,15 +29,15 @@ def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> object:
 
 
 def _of_commit(request: CommitRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
-    return _commit_result(request.author, request.changes, request.branch, line, repo)
+    return _commit_result(request.author, _paths(request.changes), request.branch, line, repo)
 
 
 def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
-    return _commit_result(request.author, request.initial_files, "main", line, repo)
+    return _commit_result(request.author, _paths(request.initial_files), "main", line, repo)
 
 
 def _of_restore(request: RestoreRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
-    return _commit_result(request.author, (), request.branch, line, repo)
+    return _commit_result(request.author, [], request.branch, line, repo)
 
 
 def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: WarmRepo) -> Branch:
@@ -66,10 +68,15 @@ RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]] = di
 """What each write is answered with, from its ledger line."""
 
 
+def _paths(changes: Sequence[FileChange | EditModel]) -> list[str]:
+    """Return the paths that changes name, each once."""
+    return list(dict.fromkeys(path for change in changes for path in paths_of(change)))
+
+
 def _commit_result(
-    author: Author, changes: tuple[FileChange, ...], branch: str, line: LedgerLine, repo: WarmRepo
+    author: Author, paths: list[str], branch: str, line: LedgerLine, repo: WarmRepo
 ) -> CommitResult:
-    commit = describe_if_present(line.sha, repo) or _from_request(author, changes, line)
+    commit = describe_if_present(line.sha, repo) or _from_request(author, paths, line)
     return CommitResult(
         **commit.model_dump(), branch=branch, created=line.verdict == COMMITTED, new_branch=line.new_branch
     )
@@ -82,7 +89,7 @@ def describe_if_present(sha: str, repo: WarmRepo) -> MemoryCommit | None:
     return describe(repo, sha)
 
 
-def _from_request(author: Author, changes: tuple[FileChange, ...], line: LedgerLine) -> MemoryCommit:
+def _from_request(author: Author, paths: list[str], line: LedgerLine) -> MemoryCommit:
     """Describe a commit whose repository was deleted after it: what the request says is all that is left."""
     return MemoryCommit(
         sha=line.sha,
@@ -93,7 +100,7 @@ def _from_request(author: Author, changes: tuple[FileChange, ...], line: LedgerL
         author_name=author.name,
         author_email=author.email,
         timestamp=datetime.fromtimestamp(int(line.enqueued_at), UTC),
-        files_changed=[change.path for change in changes],
+        files_changed=paths,
         additions=0,
         deletions=0,
         request_id=line.request_id,

@@ -17,7 +17,7 @@ from functools import partial
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.reads import FindRequestRequest
-from memrepo_worker.bounds import WALK_ENTRIES
+from memrepo_worker.bounds import EDITED_BYTES, WALK_ENTRIES
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
@@ -94,7 +94,14 @@ class Turn:
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
         legacy = not repo.state.exists and self._opener.has_legacy_layout()
-        draft = Draft(repo.state, repo.ledger, repo.reader, legacy=legacy, limits=self._dependencies.limits)
+        draft = Draft(
+            repo.state,
+            repo.ledger,
+            repo.reader,
+            legacy=legacy,
+            limits=self._dependencies.limits,
+            edited_bytes_max=self._dependencies.bounds.edited_bytes_max,
+        )
         pending: list[PendingOutcome] = []
         for request in self._group.requests:
             if pending and self._may_stop and self._meter.is_time_over:
@@ -132,7 +139,10 @@ class Turn:
         if abs(self._dependencies.clock() - request.enqueued_at) > self._dependencies.horizon_s:
             return _expired(request, self._dependencies.horizon_s)
         with self._bounded_walk(draft.reader):
-            return settle(request, draft, self._agent)
+            line = settle(request, draft, self._agent)
+        if line.error is not None and line.error.details.get("bound") == "edited_bytes_max":
+            self._dependencies.observer.count(EDITED_BYTES)
+        return line
 
     def _bounded_walk(self, reader: Reader) -> AbstractContextManager[None]:
         """Have one request look at no more of a history than it may."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import StrictBool, StrictStr, field_validator
@@ -12,6 +13,7 @@ from memrepo.limits import Limits
 from memrepo.models import DEFAULT_AUTHOR, Author, FileChange
 from memrepo.validation import values
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.edits import Change, EditModel, Move
 from memrepo.wire.requests.paths import bytes_of_paths, check_path_list, strip_slash, strip_slashes
 
 
@@ -63,7 +65,7 @@ class CommitRequest(WriteRequest):
 
     OPERATION: ClassVar[str] = "commit"
 
-    changes: tuple[FileChange, ...]
+    changes: tuple[Change, ...]
     message: StrictStr
     author: Author = DEFAULT_AUTHOR
     branch: StrictStr = "main"
@@ -73,8 +75,10 @@ class CommitRequest(WriteRequest):
 
     @field_validator("changes")
     @classmethod
-    def _relative(cls, changes: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
-        return tuple(relative(change) for change in changes)
+    def _relative(cls, changes: tuple[Change, ...]) -> tuple[FileChange | EditModel, ...]:
+        return tuple(
+            change.relative() if isinstance(change, EditModel) else relative(change) for change in changes
+        )
 
     @override
     def check_fields(self, limits: Limits) -> None:
@@ -167,35 +171,47 @@ class DeleteRepoRequest(WriteRequest):
         """Nothing to check."""
 
 
-def check_changes(changes: tuple[FileChange, ...], limits: Limits, field: str) -> None:
-    """Check a set of changes: count, sizes, each path, and the paths together."""
+def check_changes(changes: Sequence[FileChange | EditModel], limits: Limits, field: str) -> None:
+    """Check a set of changes: count, sizes, each path, and the paths together.
+
+    Where there are edits among them, whose order counts, one path may be there twice, and what the paths are together
+    shows only once they were applied.
+    """
     if len(changes) > limits.changes_max:
         raise TooLargeError.of(field, f"{len(changes)} changes, over changes_max ({limits.changes_max})")
-    total = 0
     for index, change in enumerate(changes):
         where = f"{field}[{index}]"
-        values.check_path(change.path, limits, f"{where}.path")
-        if change.expected_sha256 is not None:
-            values.check_sha256(change.expected_sha256, f"{where}.expected_sha256")
-        if change.change_type == "delete" and change.content is not None:
-            raise InvalidRequestError.of(
-                f"{where}.content", "is not needed to delete a file: leave one of them out"
-            )
-        if change.change_type in ("add", "modify") and change.content is None:
-            raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
-        size = len(change.content or b"")
-        if size > limits.file_bytes_max:
-            raise TooLargeError.of(
-                f"{where}.content", f"is {size} bytes long, over file_bytes_max ({limits.file_bytes_max})"
-            )
-        total += size + len(change.path.encode())
+        if isinstance(change, EditModel):
+            change.check(limits, where)
+        else:
+            _check_file(change, limits, where)
+    total = _size_bytes(changes)
     if total > limits.request_bytes_max:
         raise TooLargeError.of(field, f"{total} bytes, over request_bytes_max ({limits.request_bytes_max})")
-    values.check_paths_together((change.path for change in changes if not change.deletes), field)
-    _check_no_path_twice(changes, field)
+    files = [change for change in changes if not isinstance(change, EditModel)]
+    if len(files) == len(changes):
+        values.check_paths_together((change.path for change in files if not change.deletes), field)
+        _check_no_path_twice(files, field)
 
 
-def _check_no_path_twice(changes: tuple[FileChange, ...], field: str) -> None:
+def _check_file(change: FileChange, limits: Limits, where: str) -> None:
+    values.check_path(change.path, limits, f"{where}.path")
+    if change.expected_sha256 is not None:
+        values.check_sha256(change.expected_sha256, f"{where}.expected_sha256")
+    if change.change_type == "delete" and change.content is not None:
+        raise InvalidRequestError.of(
+            f"{where}.content", "is not needed to delete a file: leave one of them out"
+        )
+    if change.change_type in ("add", "modify") and change.content is None:
+        raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
+    size = len(change.content or b"")
+    if size > limits.file_bytes_max:
+        raise TooLargeError.of(
+            f"{where}.content", f"is {size} bytes long, over file_bytes_max ({limits.file_bytes_max})"
+        )
+
+
+def _check_no_path_twice(changes: Sequence[FileChange], field: str) -> None:
     seen: set[str] = set()
     for change in changes:
         if change.path in seen:
@@ -203,12 +219,21 @@ def _check_no_path_twice(changes: tuple[FileChange, ...], field: str) -> None:
         seen.add(change.path)
 
 
-def _content_bytes(changes: tuple[FileChange, ...]) -> int:
-    return sum(len(change.content or b"") for change in changes)
+def _content_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+    return sum(
+        sum(map(len, change.texts.values())) if isinstance(change, EditModel) else len(change.content or b"")
+        for change in changes
+    )
 
 
-def _size_bytes(changes: tuple[FileChange, ...]) -> int:
-    return _content_bytes(changes) + sum(len(change.path) for change in changes)
+def _size_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+    paths = [path for change in changes for path in paths_of(change)]
+    return _content_bytes(changes) + sum(len(path.encode()) for path in paths)
+
+
+def paths_of(change: FileChange | EditModel) -> tuple[str, ...]:
+    """Return the paths that a change names."""
+    return (change.path, change.to) if isinstance(change, Move) else (change.path,)
 
 
 def relative(change: FileChange) -> FileChange:

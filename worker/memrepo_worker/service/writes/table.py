@@ -21,6 +21,7 @@ from memrepo.models import FileChange
 from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.edits import Edit
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateRepoRequest,
@@ -36,6 +37,8 @@ from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
 from memrepo_worker.service.writes.revisions import create_branch, delete_branch, refuse_new_ref, restore
+from memrepo_worker.service.writes.text_edits import apply_changes
+from memrepo_worker.service.writes.working_tree import WorkingTree
 
 _FIRST_MESSAGE = "Initial commit"
 _FIRST_FILES = (FileChange(path=".memrepo/config.json", content=b'{"version": 1}'),)
@@ -95,7 +98,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
         )
     refuse_new_ref(name, draft.refs or (HEAD_BRANCH,), "branch")
     _check_expected_contents(request.changes, draft, parent)
-    sha = commit_edits(draft, request, _edits(request.changes), parent, request.message)
+    sha = commit_edits(draft, request, _edits_of(request, draft, parent), parent, request.message)
     draft.refs[name] = sha
     draft.refs.setdefault(HEAD_BRANCH, sha)
     return (UNCHANGED if sha == parent else COMMITTED), sha
@@ -111,7 +114,18 @@ def _parent(request: CommitRequest, draft: Draft, agent: Agent) -> str | None:
     return view.refs.get(branch_ref(request.branch)) or resolve(request.start_point, view, draft.reader)
 
 
-def _check_expected_contents(changes: Iterable[FileChange], draft: Draft, parent: str | None) -> None:
+def _edits_of(request: CommitRequest, draft: Draft, parent: str | None) -> list[FileEdit]:
+    """Return what a commit's changes come to on its parent. Where there are edits among them, their order counts."""
+    files = [change for change in request.changes if isinstance(change, FileChange)]
+    if len(files) == len(request.changes):
+        return _edits(files)
+    tree = draft.reader.commit(parent).tree if parent else None
+    return apply_changes(
+        request.changes, WorkingTree(draft.reader, tree, draft.edited_bytes_max), draft.limits
+    )
+
+
+def _check_expected_contents(changes: Iterable[FileChange | Edit], draft: Draft, parent: str | None) -> None:
     tree = draft.reader.commit(parent).tree if parent else None
     for change in changes:
         if change.expected_sha256 is None:

@@ -1,0 +1,144 @@
+"""A commit's files while its edits are applied: each sees what those before it left.
+
+What comes out is a pure function of the parent's tree and the edits. Nothing is read but what an edit needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memrepo.errors import InvalidRequestError, TooLargeError
+from memrepo_worker.git.compare import is_binary
+from memrepo_worker.git.edits import FileEdit
+from memrepo_worker.git.objects import TreeEntry
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.walk import differences, entry_at
+
+
+@dataclass(slots=True)
+class EditedFile:
+    """A file that an edit has written; it may be changed in place. ``is_text`` once that has been looked at."""
+
+    data: bytearray
+    executable: bool
+    is_text: bool = False
+
+
+Present = TreeEntry | EditedFile
+
+_NAMES_PER_ENTRY = 20
+
+
+class WorkingTree:
+    """The files of a parent's tree, and over them what was edited."""
+
+    def __init__(self, reader: Reader, tree: str | None, edited_bytes_max: int) -> None:
+        self._reader = reader
+        self._tree = tree
+        self._edited: dict[str, Present | None] = {}
+        self._bytes_left = self._edited_bytes_max = edited_bytes_max
+
+    def find(self, path: str) -> Present | None:
+        """Return the file, link or submodule at a path, or None where there is none."""
+        if path in self._edited:
+            return self._edited[path]
+        entry = entry_at(self._reader, self._tree, path) if self._tree else None
+        return None if entry is None or entry.is_tree else entry
+
+    def below(self, folder: str) -> dict[str, Present]:
+        """Return what is in a folder, and in those in it, by its path; nothing where there is no such folder."""
+        found: dict[str, Present] = {}
+        entry = entry_at(self._reader, self._tree, folder) if self._tree else None
+        if entry is not None and entry.is_tree:
+            for delta in differences(self._reader, None, entry.sha, f"{folder}/"):
+                if delta.new is not None:
+                    found[delta.path] = delta.new
+        # Looking through these costs little, and a folder of 100,000 files may be moved by each of 1,000 edits.
+        self._reader.walked(1 + len(self._edited) // _NAMES_PER_ENTRY)
+        for path, present in self._edited.items():
+            if path.startswith(f"{folder}/"):
+                if present is None:
+                    found.pop(path, None)
+                else:
+                    self._reader.walked()
+                    found[path] = present
+        return found
+
+    def write(self, path: str, data: bytes, *, executable: bool | None = None) -> None:
+        """Write a file; ``executable=None`` keeps its mode."""
+        if executable is None:
+            there = self.find(path)
+            executable = there is not None and there.executable
+        self._edited[path] = EditedFile(bytearray(data), executable)
+
+    def put(self, path: str, present: Present) -> None:
+        """Have at a path what was somewhere."""
+        self._edited[path] = present
+
+    def remove(self, path: str) -> None:
+        """Have nothing at a path."""
+        self._edited[path] = None
+
+    def open_text(self, path: str, where: str) -> EditedFile | None:
+        """Return a text file to be changed in place, or None where there is none.
+
+        Raises:
+            InvalidRequestError: what is there is not text.
+            TooLargeError: the edits of the request would go through more bytes than they may.
+        """
+        there = self.find(path)
+        if there is None:
+            return None
+        if isinstance(there, TreeEntry):
+            if not there.is_file:
+                raise _no_text(where, path, "a link or a submodule")
+            self.spend(self._reader.size(there.sha), where)
+            there = EditedFile(bytearray(self._reader.blob(there.sha)), there.executable)
+            self._edited[path] = there
+        if not there.is_text:
+            if not _is_text(there.data):
+                raise _no_text(where, path, "a binary file")
+            there.is_text = True
+        return there
+
+    def spend(self, count: int, where: str) -> None:
+        """Note that an edit goes through so many bytes.
+
+        Raises:
+            TooLargeError: all together that is more than the edits of one request may.
+        """
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise TooLargeError.of(
+                where,
+                f"the edits up to here would go through more than {self._edited_bytes_max} bytes of files: send them "
+                "as several commits, or raise MEMREPO_EDITED_BYTES_MAX at the workers",
+                bound="edited_bytes_max",
+            )
+
+    def edits(self) -> Iterator[FileEdit]:
+        """Yield all that was changed, as what is at each path in the end."""
+        for path, present in self._edited.items():
+            if present is None:
+                yield FileEdit(path, None)
+            elif isinstance(present, TreeEntry):
+                yield FileEdit(path, None, entry=present)
+            else:
+                yield FileEdit(path, bytes(present.data), present.executable)
+
+
+def _is_text(data: bytearray) -> bool:
+    if is_binary(bytes(data[:8192])):
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _no_text(where: str, path: str, what: str) -> InvalidRequestError:
+    return InvalidRequestError.of(
+        f"{where}.path", f"{path!r} is {what}, and only text can be edited", path=path
+    )
