@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.git.command import Git, GitError
+from memrepo_worker.git.command import Git, GitError, ObjectFolder
 from memrepo_worker.git.foreign import find_repository
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack
@@ -71,7 +71,9 @@ def test_what_git_does_in_a_warm_repository_obeys_no_folder_that_was_tampered_wi
     zero, one = (object_id(GitObject(Kind.BLOB, data)) for data in (b"0\n", b"1\n"))
 
     with suppress(GitError):  # a tree is missing in some
-        git.commits_touching(repo, find_repository(armed.folder).head or "", "folder/b.md")
+        git.commits_touching(
+            ObjectFolder(repo / "objects"), find_repository(armed.folder).head or "", "folder/b.md"
+        )
     patch = git.diff_of_blobs(repo, zero, one)
     git.index_pack(repo, encode_pack({}).data)
 

@@ -27,6 +27,7 @@ from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard,
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.upkeep.repacking import repacking
 from memrepo_worker.upkeep.runner import UpkeepRunner
 
 FETCHERS_MAX = 16
@@ -82,7 +83,7 @@ def open_service(
     metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
-    cache = RepoCache(settings.cache_dir, metered.name, git, observer, settings.cache_limits)
+    cache = _cache(settings, metered.name, git, observer, upkeep)
     with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
         service = Service(
             ServiceDependencies(
@@ -107,6 +108,15 @@ def open_service(
             service.close()
             if watch is not None:
                 watch.close()
+
+
+def _cache(
+    settings: WorkerSettings, store_name: str, git: Git, observer: Observer, upkeep: UpkeepRunner | None
+) -> RepoCache:
+    cache = RepoCache(settings.cache_dir, store_name, git, observer, settings.cache_limits)
+    if upkeep is not None:
+        repacking(cache, git, upkeep)
+    return cache
 
 
 def _store(settings: WorkerSettings) -> Store:

@@ -289,9 +289,12 @@ class Git:
         except GitTooSlowError as error:
             raise GitOverBoundsError(str(error)) from error
 
-    def commits_touching(self, repo: Path, start: str, path: str) -> list[str]:
+    def commits_touching(
+        self, place: ObjectFolder, start: str, path: str, count_max: int | None = None
+    ) -> list[str]:
         """Return the commits reachable from ``start`` that changed a file, newest first (``git rev-list -- path``)."""
-        listed = self.run(["rev-list", start, "--", path], repo=ObjectFolder(repo / "objects"))
+        limit = [] if count_max is None else [f"--max-count={count_max}"]
+        listed = self.run(["rev-list", *limit, start, "--", path], repo=place)
         return listed.decode().split()
 
 

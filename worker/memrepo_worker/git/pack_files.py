@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 Sizes = tuple[int, int]
@@ -18,6 +18,13 @@ Sizes = tuple[int, int]
 _SHA1_BYTES = 20
 _HEADER = struct.Struct(">4sII")  # gitformat-pack: "PACK", version, number of objects
 _FANOUT_END = 8 + 256 * 4  # the last entry of an index's fan-out table is the number of objects, too
+
+
+def ids_in_index(index: bytes) -> set[bytes]:
+    """Return the ids of all objects that a pack's index (version 2) names."""
+    count = int.from_bytes(index[_FANOUT_END - 4 : _FANOUT_END])
+    end = _FANOUT_END + count * _SHA1_BYTES
+    return {index[start : start + _SHA1_BYTES] for start in range(_FANOUT_END, end, _SHA1_BYTES)}
 
 
 class PackFiles:
@@ -34,6 +41,19 @@ class PackFiles:
         What was expected stays so: packs are never removed one by one, and one that is gone must not be forgotten.
         """
         self.expected = {**self._listed(), **self.expected}
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Expect what is there, without these: what they hold lies in another, too."""
+        gone = set(names)
+        there = {**self._listed(), **self.expected}
+        self.expected = {name: sizes for name, sizes in there.items() if name not in gone}
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove the files of packs that are not expected any more."""
+        for name in names:
+            for suffix in (".idx", ".pack", ".rev"):  # without its index none looks into it
+                (self._folder / f"{name}{suffix}").unlink(missing_ok=True)
+            self._sound.pop(name, None)
 
     def fault(self) -> str | None:
         """Say what is wrong with the packs, or None when nothing is.

@@ -7,7 +7,7 @@ there is no process to keep, count and restart.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +91,14 @@ class PackDirectory:
     def __init__(self, objects_path: Path, expected: Mapping[str, Sizes] | None = None) -> None:
         """``expected``: the packs that an earlier process left; None takes those that are there."""
         self._files = PackFiles(objects_path, expected)
+        self._objects_path = objects_path
         self._is_looked_at = False
+        self._open()
+
+    def _open(self) -> None:
         # Files are closed by whoever owns the backend: standing alone it would keep every pack open for ever.
         self._owner = pygit2.Odb()
-        self._backend = pygit2.OdbBackendPack(str(objects_path))
+        self._backend = pygit2.OdbBackendPack(str(self._objects_path))
         self._owner.add_backend(self._backend, 1)
 
     def find(self, sha: str) -> GitObject | None:
@@ -148,6 +152,15 @@ class PackDirectory:
         """Notice packs that were added since, by the caller."""
         self._backend.refresh()
         self._files.take_stock()
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Do without packs whose objects lie in another that was added; then ``remove`` them."""
+        self._files.replace(names)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove packs that were replaced. They are let go of first: nobody may read meanwhile."""
+        self._files.remove(names)
+        self._open()
 
     @property
     def files(self) -> Mapping[str, Sizes]:

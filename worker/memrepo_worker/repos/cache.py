@@ -57,6 +57,8 @@ class RepoCache:
         self._spare = spare or SpareFolders(_spare_name(self._slot.path))
         self._clock = clock
         self._lock = threading.Condition()
+        self.packs_max = 0
+        self.on_many_packs: Callable[[Agent], object] = lambda _: None
         self._held: set[str] = set()
         self._repos: OrderedDict[str, WarmRepo] = OrderedDict()  # those in memory
         self._memory: dict[str, int] = {}  # the bytes of each
@@ -78,8 +80,11 @@ class RepoCache:
             yield HeldRepo(self, agent)
         finally:
             self._weigh(name)
+            repo = self._repos.get(name)
             self._release(name)
             self._evict()
+            if repo is not None and self.packs_max and repo.packs_count >= self.packs_max:
+                self.on_many_packs(agent)
 
     def close(self) -> None:
         """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""
@@ -131,6 +136,10 @@ class RepoCache:
         """
         name = f"{self._store_name}\0{agent.org_id}\0{agent.agent_id}"
         return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+    def in_memory(self, agent: Agent) -> WarmRepo | None:
+        """Return the repository if it is in memory."""
+        return self._repos.get(self._name_of(agent))
 
     def find(self, agent: Agent) -> WarmRepo | None:
         """Return the repository from memory, or from disk, or None."""
@@ -330,6 +339,10 @@ class HeldRepo:
     def is_warm(self) -> bool:
         """Whether there is something in memory or on disk, of use or not."""
         return self._cache.is_warm(self.agent)
+
+    def in_memory(self) -> WarmRepo | None:
+        """Return the repository if it is in memory; it is not used by that."""
+        return self._cache.in_memory(self.agent)
 
     def find(self) -> WarmRepo | None:
         """Return the warm repository, or None."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from memrepo.errors import TooLargeError
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
+from memrepo_worker.git.commit_graph import CommitGraph
 from memrepo_worker.git.compare import (
     Comparison,
     all_lines,
@@ -50,6 +51,9 @@ from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
 # Measured: random contents of this size compare in well under 0.1 s, in which this thread holds up all others.
 COMPARED_IN_PROCESS_BYTES_MAX = 256 * 1024
+REPACK_FOLDER = "repack"
+"""Where packs are joined, below ``objects``."""
+
 _MEMORY_BYTES_LEAST = 16 * 1024  # what the smallest one takes, libgit2's part included
 _STATE_FILE = "memrepo.json"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
@@ -80,8 +84,9 @@ class WarmRepo:
         self._pending_bytes = 0
         self._disk_bytes: int | None = None
         self._saved: RepoState | None = None
-        self._packs = PackDirectory(path / "objects", state.packs)
-        self.reader = Reader(ObjectMap(self._pending), self._packs)
+        self.packs = PackDirectory(path / "objects", state.packs)
+        self.graph = CommitGraph(path / "objects")
+        self.reader = Reader(ObjectMap(self._pending), self.packs)
 
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
@@ -104,6 +109,7 @@ class WarmRepo:
             ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
+        _tidy(path / "objects", state)
         repo = cls(path, git, state)
         repo.ledger = ledger
         repo.trust = Trust.claimed()
@@ -206,7 +212,7 @@ class WarmRepo:
         except GitError as error:
             self._refuse_unsound_packs(entries)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
-        self._packs.refresh()
+        self.packs.refresh()
         self._disk_bytes = None
 
     def _require(self, sha: str, seq: int, kind: Kind | None) -> int:
@@ -285,11 +291,25 @@ class WarmRepo:
         self._write_pack()
         lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
         _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
-        self.state = replace(self.state, packs=self._packs.files, ledger=self.ledger.save())
+        self.state = replace(self.state, packs=self.packs.files, ledger=self.ledger.save())
         _replace(self.path / _STATE_FILE, self.state.encode())
         self.ledger.tidy()
         self._saved = self.state
         self._unsaved_entries = self._unsaved_bytes = 0
+
+    def save_anew(self) -> None:
+        """Write the state also where only its packs have changed; raises what ``save`` does."""
+        self._saved = None
+        self.save()
+
+    def measure_again(self) -> None:
+        """Look at the files again: another than this has added some."""
+        self._disk_bytes = None
+
+    @property
+    def packs_count(self) -> int:
+        """How many packs there are."""
+        return len(self.packs.files)
 
     def _write_pack(self) -> None:
         """Write what waits in memory as one pack, so that git's command line sees it. The batch goes on."""
@@ -299,7 +319,7 @@ class WarmRepo:
             _replace(stem.with_suffix(".pack"), pack.data)
             # The index makes the pack visible, so it comes second.
             _replace(stem.with_suffix(".idx"), encode_index(pack))
-            self._packs.refresh()
+            self.packs.refresh()
             self._pending.clear()
             self._pending_bytes = 0
             self._disk_bytes = None
@@ -331,15 +351,15 @@ class WarmRepo:
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
-    def commits_touching(self, start: str, path: str) -> list[str]:
-        """Return the commits reachable from ``start`` that changed a file, newest first, by git's own log.
+    def commits_touching(self, start: str, path: str, count_max: int | None = None) -> list[str]:
+        """Return the commits reachable from ``start`` that changed a file, the newest so many, by git's own log.
 
         Raises:
             TooLargeError: git would need more than it may take.
         """
         self._write_pack()
         try:
-            return self._git.commits_touching(self.path, start, path)
+            return self._git.commits_touching(self.graph.place, start, path, count_max)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
@@ -350,6 +370,14 @@ class WarmRepo:
             ) from error
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
+
+
+def _tidy(objects: Path, state: RepoState) -> None:
+    """Remove what a process left that ended between two steps: packs that the state does not name are of no use."""
+    shutil.rmtree(objects / REPACK_FOLDER, ignore_errors=True)
+    for path in (objects / "pack").iterdir():
+        if path.stem not in state.packs:
+            path.unlink()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -114,7 +114,9 @@ def _get_history(
     start = resolve(request.ref, view, repo.reader)
     shas: Iterator[str]
     if request.path is not None:
-        shas = iter(repo.commits_touching(start, request.path))
+        shas = iter(
+            repo.commits_touching(start, request.path, request.limit if request.after is None else None)
+        )
     else:
         shas = (sha for sha, _ in ancestors(repo.reader, start))
     # What was told before is passed over, since behind a merge older commits are not all ancestors of ``after``.

@@ -1,0 +1,163 @@
+"""However many commits a memory has, its warm repository has few packs; nobody notices that they are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from memrepo_worker.repos.repacking import PACKS_MAX, to_join
+from memrepo_worker.repos.slots import bytes_on_disk
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.upkeep.repacking import Repacker, repacking
+from memrepo_worker.upkeep.runner import JobStoppedError, Stop, UpkeepRunner
+from tests.support.stock_git import git, stock_git
+from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
+
+
+class Ended(BaseException):
+    """The process ends here."""
+
+
+class StopAt(Stop):
+    """Ends the work at one of its steps."""
+
+    def __init__(self, step: int, error: Callable[[], BaseException]) -> None:
+        super().__init__()
+        self.left, self.error = step, error
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error()
+
+
+def grow(one: Writer, commits: int, numbers: count[int]) -> None:
+    """Commit, and have each commit written as a pack of its own."""
+    for _ in range(commits):
+        number = next(numbers)
+        one.ask(commit(f"step {number}", {f"file-{number % 7}": f"text {number}\n" * 40}))
+        with one.service.cache.hold(AGENT) as held:
+            warm = held.find()
+            assert warm is not None
+            warm.save()
+
+
+def packs(one: Writer) -> int:
+    return len(list(one.warm().path.glob("objects/pack/*.pack")))
+
+
+def answers(one: Writer) -> object:
+    path = history().model_copy(update={"path": "file-3", "request_id": "path-history"})
+    return one.ask(files()), one.ask(history()), one.ask(path)
+
+
+@pytest.fixture
+def grown(one: Writer) -> Writer:
+    one.ask(create())
+    grow(one, PACKS_MAX + 3, count())
+    return one
+
+
+def test_the_number_of_packs_stays_bounded(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        upkeep = UpkeepRunner(one.counters)
+        repacking(one.service.cache, stock_git(), upkeep)
+        one.ask(create())
+        numbers = count()
+        for _ in range(8):
+            grow(one, PACKS_MAX // 2, numbers)
+            assert upkeep.wait_until_idle(30)
+            one.ask(files())
+            assert upkeep.wait_until_idle(30)
+            assert packs(one) < PACKS_MAX + 2
+        assert one.counters.snapshot()["upkeep.repack.done"] >= 3
+        assert one.service.cache.usage.disk_bytes == bytes_on_disk(one.warm().path.parent)
+        upkeep.close()
+
+
+def test_answers_are_the_same_before_meanwhile_and_after(grown: Writer) -> None:
+    before = answers(grown)
+    meanwhile = []
+
+    class Looking(Stop):
+        def git(self, git: object) -> object:  # type: ignore[override]  # looks on, and changes nothing
+            meanwhile.append(answers(grown))
+            return git
+
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Looking())
+
+    assert packs(grown) == 1
+    assert meanwhile == [before]
+    assert answers(grown) == before
+    assert grown.counters.snapshot()["repo.opened_cold"] == 1
+    assert "repo.healed" not in grown.counters.snapshot()
+    git(grown.warm().path, "fsck", "--strict", "--connectivity-only")
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_process_that_ends_at_any_step_leaves_what_is_right(
+    step: int, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+        grow(one, PACKS_MAX + 3, count())
+        before = answers(one)
+        cache = one.service.cache
+        # A dead process tidies nothing.
+        monkeypatch.setattr(cache, "drop", _nothing)
+        monkeypatch.setattr(cache, "_forget", _nothing)
+        stop = StopAt(step, Ended)
+        try:
+            Repacker(cache, stock_git()).repack(AGENT, stop)
+        except Ended:
+            assert stop.left < 0
+        else:
+            assert step == 8, "every step is reached"
+        cache._repos.clear()  # nor does it save
+    with writer(store, tmp_path / "one") as again:
+        assert answers(again) == before
+        assert "repo.opened_cold" not in again.counters.snapshot()
+        there = {path.stem for path in again.warm().path.glob("objects/pack/*")}
+        assert there == set(again.warm().packs.files)
+        assert not (again.warm().path / "objects/repack").exists()
+        Repacker(again.service.cache, stock_git()).repack(AGENT, Stop())
+        assert answers(again) == before
+
+
+def test_a_job_that_is_stopped_harms_nobody(grown: Writer) -> None:
+    before = answers(grown)
+    for step in range(8):
+        with pytest.raises(JobStoppedError):
+            Repacker(grown.service.cache, stock_git()).repack(AGENT, StopAt(step, JobStoppedError))
+        assert answers(grown) == before
+        if packs(grown) < PACKS_MAX:
+            grow(grown, 1, count(3))
+            before = answers(grown)
+            break
+
+
+def test_a_path_history_is_right_with_a_damaged_commit_graph(grown: Writer) -> None:
+    before = answers(grown)
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Stop())
+    (graph,) = grown.warm().path.glob("objects/info/commit-graphs/*.graph")
+    assert grown.warm().graph.place.trusted
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 4
+    graph.chmod(0o600)
+    graph.write_bytes(data)
+
+    assert answers(grown) == before
+    assert not grown.warm().graph.place.trusted
+
+
+def test_only_what_is_small_beside_the_rest_is_written_again() -> None:
+    sizes = {"old": (10_000, 1), "mid": (900, 1), **{f"new-{number}": (10, 1) for number in range(20)}}
+    assert set(to_join(sizes)) == sizes.keys() - {"old", "mid"}
+    assert to_join({"old": (10_000, 1), "new": (10, 1)}) == ()
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""

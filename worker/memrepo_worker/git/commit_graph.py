@@ -1,0 +1,63 @@
+"""The commit graph of a repository: by it git finds the commits that changed a file without reading every commit.
+
+It only saves time. Git believes what it says, so it is believed only while each of its files ends in its own checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from memrepo_worker.git.command import Git, ObjectFolder
+
+_SHA1_BYTES = 20
+
+
+class CommitGraph:
+    """The commit graph beside the packs below one ``objects`` folder."""
+
+    def __init__(self, objects_path: Path) -> None:
+        self._objects = objects_path
+        self._folder = objects_path / "info" / "commit-graphs"
+        self._seen: dict[str, tuple[int, int, bool]] = {}
+
+    @property
+    def place(self) -> ObjectFolder:
+        """Where git is to run: with the graph, as far as every file of it is as it was written."""
+        return ObjectFolder(self._objects, trusted=self._is_sound())
+
+    def write(self, git: Git, tips: list[str]) -> None:
+        """Take in what is new of the history that ``tips`` lead to, also which files each commit changed.
+
+        What a run that was killed left is removed first, so nobody else may write at the same time.
+
+        Raises:
+            GitError: see ``Git.run``; what was there goes on being of use.
+        """
+        if not self._is_sound():
+            for path in self._folder.glob("*"):
+                path.unlink(missing_ok=True)
+        for path in [*self._folder.glob("*.lock"), *self._folder.glob("tmp_*")]:
+            path.unlink(missing_ok=True)
+        git.run(
+            ["commit-graph", "write", "--stdin-commits", "--changed-paths", "--split", "--no-progress"],
+            repo=ObjectFolder(self._objects),
+            stdin="".join(f"{sha}\n" for sha in tips).encode(),
+        )
+
+    def _is_sound(self) -> bool:
+        return all(self._is_whole(path) for path in self._folder.glob("*.graph"))
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file ends in the checksum of the rest, as its name says; it is read where it has changed."""
+        try:
+            found = path.stat()
+            size, mtime_ns, sound = self._seen.get(path.name, (0, 0, False))
+            if (size, mtime_ns) != (found.st_size, found.st_mtime_ns):
+                data = path.read_bytes()
+                digest = hashlib.sha1(data[:-_SHA1_BYTES], usedforsecurity=False).digest()
+                sound = digest == data[-_SHA1_BYTES:] and path.name == f"graph-{digest.hex()}.graph"
+                self._seen[path.name] = (found.st_size, found.st_mtime_ns, sound)
+        except OSError:
+            return False
+        return sound

@@ -1,0 +1,104 @@
+"""Keeping the packs of a warm repository few, beside the turns of its agent.
+
+Packs are joined in a folder of their own, from packs that never change; the repository is held only for the moment in
+which the new pack takes the place of the old ones. Nobody reads them then, and the new one has a name of its own. A
+process that ends at any step leaves a repository that is right: what its state does not name is removed when it is
+loaded.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from memrepo_worker.git.command import Git, GitError, ObjectFolder
+from memrepo_worker.git.pack_files import Sizes, ids_in_index
+from memrepo_worker.repos.cache import HeldRepo
+from memrepo_worker.repos.warm import REPACK_FOLDER, WarmRepo
+
+PACKS_MAX = 48
+"""How many packs a warm repository may have before some are joined."""
+
+_FACTOR = 2
+
+Step = Callable[[], None]
+"""Called before each step: raises where the work is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A pack that holds what the packs ``of`` do, in a folder of its own."""
+
+    path: Path
+    of: tuple[str, ...]
+
+
+def to_join(packs: Mapping[str, Sizes]) -> tuple[str, ...]:
+    """Return which packs to join, so that of those left each is at least twice as large as all smaller ones together.
+
+    So each object is written again about as often as the number of packs can be doubled, and few packs are left.
+    """
+    by_size = sorted(packs, key=lambda name: (packs[name][0], name))
+    joined, total = len(by_size), sum(packs[name][0] for name in by_size)
+    while joined:
+        largest = packs[by_size[joined - 1]][0]
+        total -= largest
+        if largest < _FACTOR * total:
+            break
+        joined -= 1
+    return tuple(by_size[:joined])
+
+
+def join(repo: WarmRepo, names: tuple[str, ...], git: Git, step: Step) -> Joined | None:
+    """Join packs of a repository that may be in use meanwhile; None where that makes none that is new.
+
+    Raises:
+        GitError, OSError: it cannot be done now; nothing was changed.
+    """
+    folder = repo.path / "objects" / REPACK_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    step()
+    arguments = ["-c", "pack.compression=0", "pack-objects", "--stdin-packs", "--window=0", "--quiet"]
+    listed = "".join(f"{name}.pack\n" for name in names).encode()
+    made = git.run(
+        [*arguments, str((folder / "pack").absolute())],
+        repo=ObjectFolder(repo.path / "objects"),
+        stdin=listed,
+    )
+    step()
+    name = f"pack-{made.decode().strip()}"
+    packs = repo.path / "objects" / "pack"
+    if (packs / f"{name}.pack").exists():
+        return None
+    wanted = set[bytes]().union(*(ids_in_index((packs / f"{old}.idx").read_bytes()) for old in names))
+    if not wanted <= ids_in_index((folder / f"{name}.idx").read_bytes()):
+        raise GitError("a joined pack lacks objects")
+    return Joined(folder / name, names)
+
+
+def exchange(held: HeldRepo, repo: WarmRepo, joined: Joined, step: Step) -> bool:
+    """Have the joined pack take the place of the others; False where the repository is another one meanwhile."""
+    if held.in_memory() is not repo or not joined.path.with_suffix(".idx").exists():
+        return False
+    if not set(joined.of) <= repo.packs.files.keys():
+        return False
+    try:
+        for suffix in (".pack", ".idx"):  # the index makes it visible
+            step()
+            joined.path.with_suffix(suffix).chmod(0o600)
+            target = repo.path / "objects" / "pack" / joined.path.name
+            joined.path.with_suffix(suffix).replace(target.with_suffix(suffix))
+        step()
+        repo.packs.replace(joined.of)
+        repo.save_anew()
+        step()
+        repo.packs.remove(joined.of)
+    except BaseException:
+        held.drop()  # it lags behind what is on disk: the next turn opens it from what is saved, or anew
+        raise
+    finally:
+        shutil.rmtree(joined.path.parent, ignore_errors=True)
+    return True
