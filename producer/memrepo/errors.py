@@ -10,7 +10,7 @@
     ├── PathNotFoundError            no such file at that ref
     ├── HeadMovedError               somebody committed: read again, then decide
     │   └── ContentMovedError        the same, for one file
-    ├── MemoryRepoBusyError          the queue is too deep: wait, then send again
+    ├── MemoryRepoBusyError          too many requests wait: wait, then send again
     ├── RequestExpiredError          too old to be executed safely: send it anew
     ├── BrokerUnavailableError       broker or result store cannot be reached or used: the message says why
     ├── StoreUnavailableError        the store cannot be reached or refuses: nothing was lost
@@ -118,7 +118,7 @@ class ContentMovedError(HeadMovedError):
 
 
 class MemoryRepoBusyError(MemoryRepoError):
-    """The queue is too deep, or the broker's memory is full; nothing was enqueued. Wait, then send again."""
+    """Too many requests wait, or the broker's memory is full; nothing was enqueued. Wait, then send again."""
 
 
 class RequestExpiredError(MemoryRepoError):

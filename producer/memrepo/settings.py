@@ -35,7 +35,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "enqueue_timeout_s": (0.001, _DAY_S),
     "result_expires_s": (1, MANY),
     "poll_interval_s": (0.001, _DAY_S),
-    "max_queue_depth": (0, MANY),
+    "agent_depth_max": (0, MANY),
+    "shard_depth_max": (0, MANY),
     "resend_after_s": (0, 365 * _DAY_S),
     "bodies_bytes_max": (1, MANY),
 }
@@ -61,7 +62,8 @@ class Settings:
     enqueue_timeout_s: float = 4.0
     result_expires_s: int = 3600
     poll_interval_s: float = 1.0
-    max_queue_depth: int = 10_000
+    agent_depth_max: int = 2_500
+    shard_depth_max: int = 10_000
     resend_after_s: float = 30.0
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     enqueue_durability: Durability = "memory"

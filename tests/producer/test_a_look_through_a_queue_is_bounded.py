@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import redis
 
-from memrepo.dispatch.search import BYTES_MAX, MESSAGES_MAX, Search
+from memrepo.dispatch.lost.search import BYTES_MAX, MESSAGES_MAX, Search
 from memrepo.wire.keys import unacked_key
 from tests.support.valkey import Valkey
 

@@ -128,7 +128,7 @@ def test_a_job_that_expired_names_the_request_id_that_its_caller_chose(broker: V
 
 
 def test_a_request_that_was_refused_is_not_sent_later(broker: Valkey) -> None:
-    with MemoryRepos(settings=settings(broker, max_queue_depth=1)) as repos, broker.client() as client:
+    with MemoryRepos(settings=settings(broker, shard_depth_max=1)) as repos, broker.client() as client:
         repo = repos.repo(org_id="acme", agent_id="agent-1")
         kept = repo.get_head_sha()
         with pytest.raises(MemoryRepoBusyError):

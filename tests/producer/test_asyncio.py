@@ -214,7 +214,7 @@ async def test_enqueued_returns_when_the_broker_holds_the_request(broker: Valkey
 
 @on_a_loop
 async def test_a_queue_that_is_too_deep_is_told_by_the_job(broker: Valkey) -> None:
-    async with a_client(broker, max_queue_depth=2) as repos:
+    async with a_client(broker, shard_depth_max=2) as repos:
         repo = repos.repo(org_id="acme", agent_id="a")
         jobs = [repo.get_head_sha() for _ in range(3)]
 

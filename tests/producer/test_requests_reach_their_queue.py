@@ -120,23 +120,23 @@ def test_the_same_number_of_shards_is_fine(broker: Valkey, worker: StandIn, repo
 
 
 def test_a_queue_that_is_too_deep_takes_no_more(broker: Valkey, settings: Settings) -> None:
-    shallow = Settings(broker_url=broker.url, result_url=broker.url, max_queue_depth=3)
+    shallow = Settings(broker_url=broker.url, result_url=broker.url, shard_depth_max=3)
     with MemoryRepos(settings=shallow) as repos:
         repo = repos.repo(org_id="acme", agent_id="agent-1")
         for _ in range(3):
             repo.get_head_sha()
 
-        with pytest.raises(MemoryRepoBusyError, match="max_queue_depth") as caught:
+        with pytest.raises(MemoryRepoBusyError, match="shard_depth_max") as caught:
             repo.get_head_sha()
 
-    assert caught.value.details == {"queue_depth": 3, "max_queue_depth": 3}
+    assert caught.value.details == {"shard_depth": 3, "shard_depth_max": 3}
     assert broker.client().llen(route("acme", "agent-1")) == 3
 
 
 def test_an_agent_that_sent_nothing_is_told_that_its_queue_is_shared(broker: Valkey) -> None:
     queue = route("acme", "hot")
     neighbour = next(name for name in map(str, range(10_000)) if route("acme", name) == queue)
-    with MemoryRepos(settings=Settings(broker.url, broker.url, max_queue_depth=2)) as repos:
+    with MemoryRepos(settings=Settings(broker.url, broker.url, shard_depth_max=2)) as repos:
         for _ in range(2):
             repos.repo(org_id="acme", agent_id="hot").get_head_sha()
 
@@ -145,7 +145,7 @@ def test_an_agent_that_sent_nothing_is_told_that_its_queue_is_shared(broker: Val
 
 
 def test_a_depth_of_nought_means_no_bound(broker: Valkey) -> None:
-    with MemoryRepos(settings=Settings(broker.url, broker.url, max_queue_depth=0)) as repos:
+    with MemoryRepos(settings=Settings(broker.url, broker.url, shard_depth_max=0)) as repos:
         for _ in range(5):
             repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
 

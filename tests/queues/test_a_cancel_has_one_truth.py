@@ -124,7 +124,7 @@ class OneJob:
         with self._backend.collecting() as results:
             self._backend.store_result(self.id, None, "SUCCESS", request=Context(task="memrepo.commit"))
         self._backend.client.hset(OWNERS_KEY, "0", f"{self._tokens[self.owner]} {self.owner}")
-        if self._backend.finish(results, OwnedShard(0, self._tokens[worker], 0.0), ["1"]):
+        if self._backend.finish(results, OwnedShard(0, self._tokens[worker], 0.0), {"1": ""}):
             self.delivered = False
         self.begun.pop(worker)
         self.has_done.discard(worker)

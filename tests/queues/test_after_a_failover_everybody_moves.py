@@ -81,7 +81,7 @@ def test_what_is_sent_after_it_is_served_over_new_connections(
 ) -> None:
     worker = workers.start()
     settings = Settings(
-        pair.url, pair.url, shards=SHARDS, enqueue_timeout_s=SERVED_WITHIN_S, max_queue_depth=0
+        pair.url, pair.url, shards=SHARDS, enqueue_timeout_s=SERVED_WITHIN_S, shard_depth_max=0
     )
     with MemoryRepos(settings=settings) as repos:
         repo = repos.repo(org_id="acme", agent_id="agent-1")

@@ -355,7 +355,7 @@ def test_what_a_worker_has_taken_counts_for_the_depth_of_its_queue(open_site: Ca
     site = open_site(delay_s=2.0)
     site.workers.start()
     with MemoryRepos(
-        settings=Settings(site.server.url, site.server.url, shards=SHARDS, max_queue_depth=3)
+        settings=Settings(site.server.url, site.server.url, shards=SHARDS, shard_depth_max=3)
     ) as repos:
         repo = repos.repo(org_id="acme", agent_id="a")
         jobs = [repo.commit({"a.md": "x"}, "m") for _ in range(3)]

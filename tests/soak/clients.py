@@ -23,7 +23,7 @@ from memrepo import (
     MemoryRepos,
     Settings,
 )
-from memrepo.dispatch.resend import log as resend_log
+from memrepo.dispatch.lost.resend import log as resend_log
 
 ORG = "acme"
 READ_EVERY = 4

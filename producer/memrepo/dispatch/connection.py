@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
 from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
+from memrepo.dispatch.depths import Depths, Sent, count_in
 from memrepo.dispatch.durability import Confirmation
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
@@ -21,7 +22,7 @@ from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
-from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, unacked_key
+from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
-DEPTH_TRUSTED_S = 0.1  # how long a look at a queue's depth holds
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class BrokerConnection:
         self._app: Celery | None = None
         self._producer: Producer | None = None
         self._confirmation: Confirmation | None = None  # if the broker must be sure of what is written
-        self._depths: dict[str, tuple[float, int]] = {}
+        self._depths = Depths(settings, clock)
 
     @property
     def connected(self) -> bool:
@@ -123,27 +123,30 @@ class BrokerConnection:
     def disconnect(self) -> None:
         """Forget the connection."""
         producer, self._producer = self._producer, None
-        self._depths.clear()
+        self._depths.forget()
         if producer is not None:
             close_quietly(producer.connection)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Put messages into their queues, in order, in one round trip where they are small."""
         app, producer = self.open()
-        with producer.batch() as batch, on_their_way() as held:
+        # Flushed by us alone: what is counted belongs into the transaction in which it is pushed.
+        with producer.batch(max_size=len(messages) + 1) as batch, on_their_way() as held:
             held_bytes = 0
+            sent: list[Sent] = []
             for message in messages:
                 if message is not messages[0]:
                     yield_gil()
                 if not held.add(message.delivery):
                     continue
                 send_task(app, producer, message)
+                sent.append((message.queue, message.request))
                 held_bytes += 0 if message.claim else message.request.size_bytes
                 if held_bytes > BATCH_BYTES_MAX:
-                    batch.flush()
+                    _flush(producer, batch.flush, sent)
                     held.flushed()
                     held_bytes = 0
-            batch.flush()
+            _flush(producer, batch.flush, sent)
         if self._confirmation is not None:
             self._confirmation.written()
 
@@ -176,36 +179,25 @@ class BrokerConnection:
         return replace(message, claim=chunks.put(request_payload(message.task_id), payload, REQUEST_KEPT_S))
 
     def refuse_where_deep(self, messages: list[Message]) -> list[Message]:
-        """Fail the messages whose queue is too deep and return the others."""
-        limit = self._settings.max_queue_depth
-        if not limit:
-            return messages
-        self._look_at_depths({message.queue for message in messages})
-        passed = []
-        for message in messages:
-            looked_at, depth = self._depths[message.queue]
-            if depth >= limit:
-                fail([message], busy(message.queue, depth, limit))
-            else:
-                self._depths[message.queue] = (looked_at, depth + 1)
-                passed.append(message)
-        return passed
+        """Fail the messages whose agent, or whose queue, has too many waiting, and return the others."""
+        reasons = self._depths.sort([(one.queue, one.request) for one in messages], self._client)
+        for message, busy in zip(messages, reasons, strict=True):
+            if busy is not None:
+                fail([message], busy)
+        return [message for message, busy in zip(messages, reasons, strict=True) if busy is None]
 
-    def _look_at_depths(self, queues: set[str]) -> None:
-        """Ask for the depths that are not known well enough; what we add ourselves is counted."""
-        now = self._clock()
-        never = (float("-inf"), 0)
-        due = [queue for queue in queues if now - self._depths.get(queue, never)[0] >= DEPTH_TRUSTED_S]
-        if not due:
-            return
+    def _client(self) -> Redis:
         _, producer = self.open()
-        pipeline = producer.channel.client.pipeline(transaction=False)
-        for queue in due:
-            pipeline.llen(queue)
-            pipeline.hlen(unacked_key(queue))
-        counts = pipeline.execute()
-        depths = (waiting + taken for waiting, taken in zip(counts[::2], counts[1::2], strict=True))
-        self._depths |= {queue: (now, depth) for queue, depth in zip(due, depths, strict=True)}
+        client: Redis = producer.channel.client
+        return client
+
+
+def _flush(producer: Producer, flush: Callable[[], None], sent: list[Sent]) -> None:
+    """Push what is held back, and count it, in one transaction."""
+    if sent:
+        count_in(producer.channel.open_batch.pipeline, sent)
+        flush()
+        sent.clear()
 
 
 def _try_once(error: Exception, _pause_s: float) -> None:
@@ -243,6 +235,7 @@ def _push_all_or_nothing(producer: Producer) -> None:
     def create(max_size: int) -> object:
         batch = make(max_size)
         batch.pipeline.transaction = True
+        channel.open_batch = batch
         return batch
 
     channel.create_publish_batch = create
@@ -333,15 +326,6 @@ def check_names(recorded: bytes | None, settings: Settings) -> None:
         raise InvalidRequestError.of(
             "MEMREPO_PORTABLE_NAMES", f"is {ours} here, but the workers of this broker use {theirs}"
         )
-
-
-def busy(queue: str, depth: int, limit: int) -> MemoryRepoBusyError:
-    """Return the error for a queue that is too deep, whichever of the agents that share it have filled it."""
-    return MemoryRepoBusyError(
-        f"{depth} requests wait in the queue {queue}, which this agent shares with others: max_queue_depth is "
-        f"{limit}. Wait, then send again.",
-        {"queue_depth": depth, "max_queue_depth": limit},
-    )
 
 
 def fail(messages: Sequence[Message], error: MemoryRepoError) -> None:

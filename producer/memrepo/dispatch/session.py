@@ -10,9 +10,9 @@ from typing import Any
 
 from memrepo.clock import steady_clock
 from memrepo.dispatch import at_exit
+from memrepo.dispatch.lost.resend import Resends
 from memrepo.dispatch.publisher import Publisher
 from memrepo.dispatch.replies import Replies
-from memrepo.dispatch.resend import Resends
 from memrepo.dispatch.serving import Serving
 from memrepo.errors import BrokerUnavailableError
 from memrepo.ids import new_id

@@ -14,7 +14,9 @@ from memrepo.redis.script import Script, ScriptRunner, lua
 _REST = {
     **dict.fromkeys(("eval", "evalsha", "getrange", "hincrby", "hset", "lrange", "ltrim"), "0 0"),
     **dict.fromkeys(("zadd", "zrange", "zrangebyscore", "zremrangebyscore"), "0 0"),
-    **dict.fromkeys(("expire", "hdel", "hexists", "hget", "hstrlen", "incrby", "lindex", "lpush"), "0"),
+    **dict.fromkeys(
+        ("expire", "hdel", "hexists", "hget", "hmget", "hstrlen", "incrby", "lindex", "lpush"), "0"
+    ),
     **dict.fromkeys(("publish", "rpush", "sadd", "set", "sismember", "srem", "zrem", "zscore"), "0"),
     "client|tracking": "on",
     "script|load": "0",

@@ -13,6 +13,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:sequence``           string  the last number given to a delivered message
 ``memrepo:flushed``            string  what producers write last that wait for the broker's disk
 ``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged
+``memrepo:depth:NNN``          hash    ``org/agent`` → how many of its messages shard NNN has, delivered or not
 =============================  ======  =======================================================================
 
 On the broker for requests, on the result store for results:
@@ -58,6 +59,16 @@ REPLIES_PREFIX = "memrepo.replies."
 def unacked_key(queue: str) -> str:
     """Return the key of a queue's messages that a worker has taken and not settled yet; its HLEN counts them."""
     return f"memrepo:unacked:{queue.removeprefix(QUEUE_PREFIX)}"
+
+
+def depths_key(queue: str) -> str:
+    """Return the key of how many messages of each agent wait in a queue or are taken from it and not settled."""
+    return f"memrepo:depth:{queue.removeprefix(QUEUE_PREFIX)}"
+
+
+def agent_field(org_id: str, agent_id: str) -> str:
+    """Return what stands for an agent in a hash."""
+    return f"{org_id}/{agent_id}"
 
 
 def payload_key(name: str) -> str:

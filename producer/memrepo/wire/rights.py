@@ -9,7 +9,7 @@ from __future__ import annotations
 from memrepo.redis.rights import SCRIPTS, Right, rights
 
 _RECORDS, _REPLIES, _ENDED = "~celery-task-meta-*", "&memrepo.replies.*", "~memrepo:ended:*"
-_QUEUES, _UNACKED = "~memrepo.*", "~memrepo:unacked:*"
+_QUEUES, _UNACKED, _DEPTHS = "~memrepo.*", "~memrepo:unacked:*", "~memrepo:depth:*"
 _CONNECTION = rights("", "ping time")
 
 _PAYLOADS_FETCHED = (
@@ -27,6 +27,7 @@ PRODUCER_ON_BROKER: tuple[Right, ...] = (
     *rights("", "multi exec"),
     *rights(_QUEUES, "lpush llen lrange lindex"),
     *rights(_UNACKED, "hlen hkeys hget"),
+    *rights(_DEPTHS, "hincrby hmget"),
     *rights("~memrepo:shards", "get"),
     *rights("~memrepo:portable_names", "get"),
     *rights("~memrepo:owners", "hkeys"),
@@ -54,16 +55,18 @@ DELIVERY: tuple[Right, ...] = (
     *rights("~memrepo:none", "del"),
     *rights("~memrepo:owners", "hget"),
     *rights("~memrepo:sequence", "incrby set"),
-    *rights(_QUEUES, "lindex ltrim llen"),
-    *rights(_UNACKED, "hset hkeys hget hdel"),
+    *rights(_QUEUES, "lindex ltrim llen exists"),
+    *rights(_UNACKED, "hset hkeys hget hdel exists"),
+    *rights(_DEPTHS, "hincrby hdel del"),
 )
 """What a worker delivers and acknowledges messages with."""
 
 _SERVING: tuple[Right, ...] = (
     *DELIVERY,
     *rights("", "info"),
-    *rights(_QUEUES, "rpush"),
+    *rights(_QUEUES, "rpush lrange"),
     *rights(_UNACKED, "del"),
+    *rights(_DEPTHS, "hvals type"),
     *rights("~memrepo:owners", "hset hdel hgetall hexists"),
     *rights("~memrepo:leases", "zadd zrem zrange zscore"),
     *rights("~memrepo:workers", "zadd zrem zrange zremrangebyscore"),

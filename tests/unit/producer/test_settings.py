@@ -54,7 +54,7 @@ def test_results_are_kept_at_the_broker_unless_told_otherwise() -> None:
         ("MEMREPO_RESEND_AFTER_S", "nan"),
         ("MEMREPO_RESEND_AFTER_S", "-inf"),
         ("MEMREPO_RESULT_EXPIRES_S", "0"),
-        ("MEMREPO_MAX_QUEUE_DEPTH", "-1"),
+        ("MEMREPO_SHARD_DEPTH_MAX", "-1"),
         ("MEMREPO_BODIES_BYTES_MAX", "99999999999999999999"),
         ("MEMREPO_CHANGES_MAX", "0"),
         ("MEMREPO_BROKER_URL", "amqp://u:secret@host"),

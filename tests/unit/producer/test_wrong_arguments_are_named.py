@@ -216,7 +216,7 @@ def test_a_client_is_made_of_texts_and_settings(kind: Callable[..., Any], argume
         ("shards", 64.0),
         ("shards", True),
         ("connect_timeout_s", "2"),
-        ("max_queue_depth", b"1"),
+        ("shard_depth_max", b"1"),
         ("broker_url", b"redis://127.0.0.1"),
         ("result_url", None),
     ],

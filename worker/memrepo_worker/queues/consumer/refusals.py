@@ -131,7 +131,7 @@ class Refusals:
         if owned_shard is None:
             return
         try:
-            self._backend.ensure_acknowledged(self._messages, owned_shard, [number])
+            self._backend.ensure_acknowledged(self._messages, owned_shard, {number: ""})
         except Exception as error:  # noqa: BLE001 - it stays unacknowledged; the others go on
             log(logger, logging.ERROR, "refusal.fault", "a message could not be removed", {}, error)
         else:
@@ -155,10 +155,10 @@ class Refusals:
             self._tell(states_before, [(one.owned_shard, one) for one in others])
 
     def _acknowledge(self, refused: Sequence[Refused]) -> None:
-        numbers: dict[OwnedShard, list[str]] = {}
+        numbers: dict[OwnedShard, dict[str, str]] = {}
         for one in refused:
             if one.owned_shard is not None:
-                numbers.setdefault(one.owned_shard, []).append(one.number)
+                numbers.setdefault(one.owned_shard, {})[one.number] = ""
         for owned_shard, some in numbers.items():
             self._backend.ensure_acknowledged(self._messages, owned_shard, some)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -100,7 +100,7 @@ class Responder:
         self._payloads.remove(task_requests)
         for owned_shard, group in groupby(task_requests, key=attrgetter("owned_shard")):
             dropped = list(group)
-            if self._finish(owned_shard, [task_request.number for task_request in dropped], ()):
+            if self._finish(owned_shard, _numbers(dropped), ()):
                 for task_request in dropped:
                     task_request.drop()
                     if task_request.before == REVOKED:
@@ -122,7 +122,7 @@ class Responder:
                 "request %s has lost its body: its producer, if it waits, sends it again", task_request.id
             )
             self._backend.take_back_started(_waiting(task_request), self._worker, task_request.before)
-            if self._finish(task_request.owned_shard, [task_request.number], ()):
+            if self._finish(task_request.owned_shard, _numbers([task_request]), ()):
                 task_request.send_back()
             else:
                 self._leave_to_owner([task_request])
@@ -164,7 +164,7 @@ class Responder:
                     task_request.record_result(
                         self._payloads.encode_result(task_request, task_request.operation, outcome)
                     )
-            if self._finish(owned_shard, [task_request.number for task_request, _ in settled], results):
+            if self._finish(owned_shard, _numbers([task_request for task_request, _ in settled]), results):
                 self._payloads.remove([task_request for task_request, _ in settled])
                 for task_request, outcome in settled:
                     task_request.finish(outcome, share_s(task_request, times, len(task_requests)))
@@ -184,7 +184,7 @@ class Responder:
             task_request.forget()
 
     def _finish(
-        self, owned_shard: OwnedShard, numbers: Sequence[str], results: Sequence[StoredResult]
+        self, owned_shard: OwnedShard, numbers: Mapping[str, str], results: Sequence[StoredResult]
     ) -> bool:
         if self._messages is None:
             finished = self._backend.finish(results, owned_shard, numbers)
@@ -193,6 +193,10 @@ class Responder:
             finished = self._backend.ensure_acknowledged(self._messages, owned_shard, numbers)
         owned_shard.delivered.difference_update(numbers)
         return finished
+
+
+def _numbers(task_requests: Sequence[TaskRequest]) -> dict[str, str]:
+    return {one.number: str(one.agent or "") for one in task_requests}
 
 
 def _waiting(task_request: TaskRequest) -> Waiting:

@@ -17,7 +17,7 @@ from memrepo.redis.script import Answer
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.scripts import BEAT, RELEASE, TAKE, WITHDRAW
-from memrepo_worker.queues.scripts import pairs, queues_of
+from memrepo_worker.queues.scripts import pairs, queues_of, shard_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,13 @@ class RedisLeases:
     def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:
         """Take those of the shards that are free or whose lease is over; return their new tokens.
 
-        What an earlier owner had not acknowledged goes back to the consuming end first, in order.
+        What an earlier owner had not acknowledged goes back to the consuming end first, in order; and how many messages
+        each agent has is counted anew where it does not add up.
         """
         tokens = {shard: new_token() for shard in shards}
         args = [self.worker, self._lease_ms, *pairs(tokens.items())]
-        answer = TAKE.run(self.client, [OWNERS_KEY, LEASES_KEY, *queues_of(shards)], args)
+        keys = [OWNERS_KEY, LEASES_KEY, *(key for shard in shards for key in shard_keys(shard))]
+        answer = TAKE.run(self.client, keys, args)
         return {int(shard): tokens[int(shard)] for shard in answer}
 
     def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:

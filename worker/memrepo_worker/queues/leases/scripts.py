@@ -8,6 +8,6 @@ from memrepo_worker.queues.scripts import CLOCK, ON_FULL, OWNED
 _PUT_BACK = lua(__package__, "put_back")
 
 BEAT = Script(ON_FULL + CLOCK + OWNED + lua(__package__, "beat"))
-TAKE = Script(ON_FULL + CLOCK + OWNED + _PUT_BACK + lua(__package__, "take"))
+TAKE = Script(ON_FULL + CLOCK + OWNED + _PUT_BACK + lua(__package__, "recount") + lua(__package__, "take"))
 RELEASE = Script(ON_FULL + OWNED + _PUT_BACK + lua(__package__, "release"))
 WITHDRAW = Script(ON_FULL + CLOCK + lua(__package__, "withdraw"))

@@ -35,7 +35,7 @@ class ShardStatus:
 
     @property
     def depth(self) -> int:
-        """How many requests are not settled: what ``max_queue_depth`` bounds."""
+        """How many requests are not settled: what ``shard_depth_max`` bounds."""
         return self.waiting + self.in_flight
 
 

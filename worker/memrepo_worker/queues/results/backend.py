@@ -27,9 +27,8 @@ from memrepo.redis.errors import OTHER_TYPE, UNSENDABLE, Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
-from memrepo.routing import queue_name
 from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
-from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY, unacked_key
+from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo_worker.queues.leases.deliverable import ANSWERS, Deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
@@ -41,6 +40,7 @@ from memrepo_worker.queues.results.scripts import (
     STORE_RESULTS,
     TAKE_BACK,
 )
+from memrepo_worker.queues.scripts import settled, shard_keys
 from memrepo_worker.queues.transport.messages import Messages, Refused
 from memrepo_worker.trouble import LastingTrouble
 
@@ -155,19 +155,21 @@ class ResultBackend(RedisBackend):
             self._run(STORE_RESULTS, [one.key for one in results], self._values(results))
 
     def finish(
-        self, results: Sequence[StoredResult], owned_shard: OwnedShard, numbers: Sequence[str]
+        self, results: Sequence[StoredResult], owned_shard: OwnedShard, numbers: Mapping[str, str]
     ) -> bool:
         """Store and publish results and acknowledge their messages, all or nothing.
+
+        ``numbers``: see ``Messages.acknowledge``.
 
         Only where the broker and the results are one database. Returns False if the shard has another owner by
         now, who will settle the requests; then nothing was done.
         """
         keys: list[Argument] = [
             OWNERS_KEY,
-            unacked_key(queue_name(owned_shard.shard)),
+            *shard_keys(owned_shard.shard),
             *(one.key for one in results),
         ]
-        fence: list[Argument] = [owned_shard.shard, owned_shard.token, len(numbers), *numbers]
+        fence: list[Argument] = [owned_shard.shard, owned_shard.token, *settled(numbers)]
         return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
 
     def fail(self, refused: Sequence[Refused], error: MemoryRepoError) -> list[str]:
@@ -184,8 +186,8 @@ class ResultBackend(RedisBackend):
         keys: list[Argument] = [OWNERS_KEY]
         args: list[Argument] = [self._keep_s]
         for (owned_shard, one), record, failure in zip(refused, records, failures, strict=True):
-            keys += (record, unacked_key(queue_name(owned_shard.shard)))
-            args += (*failure, owned_shard.shard, owned_shard.token, one.number)
+            keys += (record, *shard_keys(owned_shard.shard))
+            args += (*failure, owned_shard.shard, owned_shard.token, one.number, "")
         return [found.decode() for found in self._run(REFUSE, keys, args)]
 
     def _failures(
@@ -202,7 +204,7 @@ class ResultBackend(RedisBackend):
         return keys, [(value, one.reply_to) for value, one in zip(values, refused, strict=True)]
 
     def ensure_acknowledged(
-        self, messages: Messages, owned_shard: OwnedShard, numbers: Sequence[str]
+        self, messages: Messages, owned_shard: OwnedShard, numbers: Mapping[str, str]
     ) -> bool:
         """Acknowledge messages on a broker that is not our database; see ``Messages.acknowledge``."""
         return self.until_done(messages.acknowledge, (owned_shard, numbers), "broker")

@@ -30,7 +30,7 @@ class ShardContext:
 
     def _remove(self, refused: Refused) -> None:
         if refused.owned_shard is not None:
-            self.messages.acknowledge(refused.owned_shard, [refused.number])
+            self.messages.acknowledge(refused.owned_shard, {refused.number: ""})
             refused.owned_shard.delivered.discard(refused.number)
 
     def acknowledge(self, tag: str) -> None:
@@ -40,4 +40,4 @@ class ShardContext:
         if owned_shard is not None and number in owned_shard.delivered:
             # Forgotten first: should Redis be away, it is delivered again after that, and found to be settled.
             owned_shard.delivered.discard(number)
-            self.messages.acknowledge(owned_shard, [number])
+            self.messages.acknowledge(owned_shard, {number: ""})

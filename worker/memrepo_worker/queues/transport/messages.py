@@ -6,7 +6,7 @@ changes hands (see ``memrepo_worker.queues.leases.leases``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
@@ -17,7 +17,7 @@ from memrepo.redis.script import ScriptRunner
 from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo.wire.keys import OWNERS_KEY, REPLIES_PREFIX, SEQUENCE_KEY, unacked_key
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.scripts import pairs, queues_of
+from memrepo_worker.queues.scripts import pairs, queues_of, settled, shard_keys
 from memrepo_worker.queues.transport.scripts import ACKNOWLEDGE, MISSING, POP
 
 MESSAGE_BYTES_MAX = 2 * MIB
@@ -68,8 +68,11 @@ class Messages(Protocol):
         """Return what was delivered under this lease, but never came to us, oldest first."""
         ...
 
-    def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
-        """Remove messages for good; return False if the shard has another owner by now."""
+    def acknowledge(self, owned_shard: OwnedShard, numbers: Mapping[str, str]) -> bool:
+        """Remove messages for good; return False if the shard has another owner by now.
+
+        ``numbers`` says of each whose it is, so that it counts for that agent no longer ("" = unknown).
+        """
         ...
 
 
@@ -89,10 +92,11 @@ class RedisMessages:
         )
         return sorted(_deliveries(answer), key=lambda delivery: int(delivery.number))
 
-    def acknowledge(self, owned_shard: OwnedShard, numbers: Sequence[str]) -> bool:
+    def acknowledge(self, owned_shard: OwnedShard, numbers: Mapping[str, str]) -> bool:
         """Remove messages for good; return False if the shard has another owner by now."""
-        keys = [OWNERS_KEY, unacked_key(queue_name(owned_shard.shard))]
-        return bool(ACKNOWLEDGE.run(self.client, keys, [owned_shard.shard, owned_shard.token, *numbers]))
+        keys = [OWNERS_KEY, *shard_keys(owned_shard.shard)]
+        args = [owned_shard.shard, owned_shard.token, *settled(numbers)]
+        return bool(ACKNOWLEDGE.run(self.client, keys, args))
 
 
 def pop(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from memrepo.redis.script import Script, lua
-from memrepo_worker.queues.scripts import CLOCK, ON_FULL, OWNED
+from memrepo_worker.queues.scripts import CLOCK, ON_FULL, OWNED, SETTLE
 
 POP = Script(ON_FULL + CLOCK + OWNED + lua(__package__, "pop"))
 MISSING = Script(OWNED + lua(__package__, "missing"))
-ACKNOWLEDGE = Script(OWNED + lua(__package__, "acknowledge"))
+ACKNOWLEDGE = Script(OWNED + SETTLE + lua(__package__, "acknowledge"))

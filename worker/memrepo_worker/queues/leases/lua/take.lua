@@ -1,4 +1,4 @@
--- KEYS: owners, leases, then queue and unacked of each shard. ARGV: worker, lease in ms, then shard and new token.
+-- KEYS: owners, leases, then queue, unacked and depths of each shard. ARGV: worker, lease in ms, then shard and new token.
 -- Takes each shard that has no owner or whose lease is over: what its owner had not acknowledged goes back first.
 -- Returns the shards taken.
 local taken = {}
@@ -8,7 +8,9 @@ for index = 3, #ARGV, 2 do
     if owned(KEYS[1], shard, token) then
         taken[#taken + 1] = shard  -- asked again, because the first answer was lost
     elseif until_ms <= now_ms or redis.call('HEXISTS', KEYS[1], shard) == 0 then
-        put_back(KEYS[index + 1], KEYS[index])
+        local place = 3 + (index - 3) / 2 * 3
+        put_back(KEYS[place + 1], KEYS[place])
+        recount(KEYS[place], KEYS[place + 2])
         redis.call('HSET', KEYS[1], shard, token .. ' ' .. ARGV[1])
         redis.call('ZADD', KEYS[2], now_ms + ARGV[2], shard)
         taken[#taken + 1] = shard

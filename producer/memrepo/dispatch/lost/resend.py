@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock
 from memrepo.dispatch.connection import Message
+from memrepo.dispatch.lost.search import Search
 from memrepo.dispatch.publisher import Publisher
-from memrepo.dispatch.search import Search
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending, expired
 from memrepo.settings import Settings

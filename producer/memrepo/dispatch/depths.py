@@ -1,0 +1,144 @@
+"""How many requests may wait: of one agent, and of all that share its shard. Used by the publisher's thread alone.
+
+What waits is in a shard's queue, or taken from it and not settled. Of a shard the broker counts it itself; of an agent
+it is counted where messages are pushed and where they are settled (``memrepo:depth:NNN``), in steps that are taken
+anyway, and asked for only where so many wait in the shard that the agent could be over its bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from memrepo.clock import Clock
+from memrepo.errors import MemoryRepoBusyError
+from memrepo.redis.script import lua
+from memrepo.settings import Settings
+from memrepo.wire.keys import agent_field, depths_key, unacked_key
+from memrepo.wire.requests.base import Request
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import Pipeline
+
+TRUSTED_S = 0.1
+"""How long a look at a queue's depth holds; what is sent meanwhile from here is added."""
+
+DIGITS_MAX = 15  # of a number that is a count
+
+_COUNT = lua(__package__, "count")
+
+Sent = tuple[str, Request]
+"""A queue, and a request for it."""
+
+
+@dataclass(slots=True)
+class _Depth:
+    looked_at_s: float
+    of_all: int
+    of_agents: dict[str, int] = field(default_factory=dict)
+    """Of those that were asked for."""
+
+
+class Depths:
+    """Says whether a request may be sent."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._agent_max, self._shard_max = settings.agent_depth_max, settings.shard_depth_max
+        self._clock = clock
+        self._depths: dict[str, _Depth] = {}
+
+    def forget(self) -> None:
+        """Trust no earlier look: the connection was lost."""
+        self._depths.clear()
+
+    def sort(self, wanted: Sequence[Sent], client: Callable[[], Redis]) -> list[MemoryRepoBusyError | None]:
+        """Return for each request in order why it may not be sent, if it may not.
+
+        Raises:
+            redis.RedisError: the broker does not answer.
+        """
+        if not self._agent_max and not self._shard_max:
+            return [None] * len(wanted)
+        self._look_at_shards({queue for queue, _ in wanted}, client)
+        self._look_at_agents(wanted, client)
+        return [
+            self._admit(queue, agent_field(request.org_id, request.agent_id)) for queue, request in wanted
+        ]
+
+    def _admit(self, queue: str, agent: str) -> MemoryRepoBusyError | None:
+        depth = self._depths[queue]
+        of_agent = min(depth.of_agents.get(agent, 0), depth.of_all)  # whatever somebody has written there
+        if self._agent_max and of_agent >= self._agent_max:
+            return _agent_busy(of_agent, self._agent_max)
+        if self._shard_max and depth.of_all >= self._shard_max:
+            return _shard_busy(queue, depth.of_all, self._shard_max)
+        depth.of_all += 1
+        if agent in depth.of_agents:
+            depth.of_agents[agent] += 1
+        return None
+
+    def _look_at_shards(self, queues: Iterable[str], client: Callable[[], Redis]) -> None:
+        now_s = self._clock()
+        due = [queue for queue in queues if not self._is_fresh(queue, now_s)]
+        if not due:
+            return
+        pipeline = client().pipeline(transaction=False)
+        for queue in due:
+            pipeline.llen(queue)
+            pipeline.hlen(unacked_key(queue))
+        counts = pipeline.execute()
+        for queue, waiting, taken in zip(due, counts[::2], counts[1::2], strict=True):
+            self._depths[queue] = _Depth(now_s, waiting + taken)
+
+    def _is_fresh(self, queue: str, now_s: float) -> bool:
+        depth = self._depths.get(queue)
+        return depth is not None and now_s - depth.looked_at_s < TRUSTED_S
+
+    def _look_at_agents(self, wanted: Sequence[Sent], client: Callable[[], Redis]) -> None:
+        """Ask how many of an agent wait, where that may matter now, and was not asked in this look at its shard."""
+        if not self._agent_max:
+            return
+        coming = Counter(queue for queue, _ in wanted)
+        asked = {(queue, agent_field(request.org_id, request.agent_id)) for queue, request in wanted}
+        due: dict[str, list[str]] = {}
+        for queue, agent in asked:
+            depth = self._depths[queue]
+            if depth.of_all + coming[queue] > self._agent_max and agent not in depth.of_agents:
+                due.setdefault(queue, []).append(agent)
+        if not due:
+            return
+        pipeline = client().pipeline(transaction=False)
+        for queue, agents in due.items():
+            pipeline.hmget(depths_key(queue), agents)
+        for (queue, agents), counts in zip(due.items(), pipeline.execute(), strict=True):
+            self._depths[queue].of_agents |= dict(zip(agents, map(_number, counts), strict=True))
+
+
+def count_in(pipeline: Pipeline, sent: Iterable[Sent]) -> None:
+    """Have the requests that a transaction pushes counted in it."""
+    counts = Counter((depths_key(queue), agent_field(one.org_id, one.agent_id)) for queue, one in sent)
+    keys = [key for key, _ in counts]
+    args = [part for (_, agent), count in counts.items() for part in (agent, count)]
+    pipeline.eval(_COUNT, len(keys), *keys, *args)
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value and value.isdigit() and len(value) <= DIGITS_MAX else 0
+
+
+def _agent_busy(depth: int, limit: int) -> MemoryRepoBusyError:
+    return MemoryRepoBusyError(
+        f"{depth} requests of this agent wait: agent_depth_max is {limit}. Wait, then send again.",
+        {"agent_depth": depth, "agent_depth_max": limit},
+    )
+
+
+def _shard_busy(queue: str, depth: int, limit: int) -> MemoryRepoBusyError:
+    return MemoryRepoBusyError(
+        f"{depth} requests wait in the queue {queue}, which this agent shares with others: shard_depth_max is "
+        f"{limit}. Wait, then send again.",
+        {"shard_depth": depth, "shard_depth_max": limit},
+    )

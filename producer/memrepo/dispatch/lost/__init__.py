@@ -1,0 +1,1 @@
+"""Private: requests that the broker lost, looked for and sent again."""
