@@ -378,6 +378,18 @@ WORKER: Mapping[str, Row] = {
         },
         {CONFLICT: "what was adopted before is told, and no error", BROKER: OF_THE_STORE_ALONE},
     ),
+    "store du": Row(
+        "store du acme {agent}",
+        "org_id agent_id agents entries markers segments bases reservations old_files bytes foldable",
+        {
+            NOTHING: Case(
+                "store du acme {new}", 3, "acme/{new} has no object in the store", "RepoNotFoundError"
+            ),
+            BAD: Case("store du ac/me", 2, "ORG: must be 1 to 128 letters", "UsageError"),
+            **at_the_store("store du acme {new}"),
+        },
+        {CONFLICT: READS, BROKER: OF_THE_STORE_ALONE},
+    ),
     "store export": Row(
         "store export acme {agent} {folder}/out.bundle",
         "org_id agent_id file bytes",

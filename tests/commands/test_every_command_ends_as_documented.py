@@ -22,6 +22,9 @@ from tests.support.waiting import wait_for
 
 Fill = Callable[[str], str]
 
+A_LINE_EACH = {"store adopt", "store du"}
+"""Of many agents they print a document for each, on a line of its own."""
+
 THAT_SERVE = {"flower", "up", "worker"}
 """They end when they are told to."""
 
@@ -53,7 +56,7 @@ def run(name: str, arguments: str, folder: Path, env: Mapping[str, str], *, apar
 
 def documents(name: str, stdout: str) -> list[Any]:
     """Return the JSON documents that a command printed; of a list what is in it."""
-    if name == "store adopt":
+    if name in A_LINE_EACH:
         return [json.loads(line) for line in stdout.splitlines()]
     value = json.loads(stdout)
     return value if isinstance(value, list) else [value]

@@ -105,7 +105,7 @@ def test_a_key_that_the_store_refuses_does_not_keep_the_others_from_being_adopte
     run: Run, legacy_store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(
-        "memrepo_worker.cli.store.open_store", lambda _, **__: StoreThatRefusesOneKey(legacy_store)
+        "memrepo_worker.cli.store.tools.open_store", lambda _, **__: StoreThatRefusesOneKey(legacy_store)
     )
     env = {"MEMREPO_STORE_URL": legacy_store.name}
 
@@ -154,7 +154,7 @@ def test_a_store_without_conditional_replaces_is_not_folded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = IgnoringStore(LocalStore(tmp_path / "store"))
-    monkeypatch.setattr("memrepo_worker.cli.store.open_store", lambda _url, begin=False: store)
+    monkeypatch.setattr("memrepo_worker.cli.store.tools.open_store", lambda _url, begin=False: store)
 
     told = CliRunner(env={"MEMREPO_STORE_URL": store.name}).invoke(main, ["store", "fold", "acme", "a"])
 

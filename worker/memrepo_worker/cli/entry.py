@@ -17,7 +17,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "replay": Row(f"{_COMMANDS}.replay:replay", "Replay a git repository's history as one memory.", "pygit2"),
     "shards": Row(f"{_COMMANDS}.shards:shards", "Show who owns the shard queues and what waits.", "pygit2"),
-    "store": Row(f"{_COMMANDS}.store:store", "Verify, export, import and adopt whole memories.", "pygit2"),
+    "store": Row(f"{_COMMANDS}.store.group:store", "Measure, verify, fold, move whole memories.", "pygit2"),
     "up": Row(f"{_COMMANDS}.up:up", "Run everything on this machine, in one command.", "pygit2"),
     "worker": Row(f"{_COMMANDS}.worker:worker", "Serve the shard queues until it is told to stop.", "pygit2"),
 }

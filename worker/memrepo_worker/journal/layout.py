@@ -10,6 +10,7 @@ _BASE = re.compile(r"base/([0-9]{20})\.bundle\Z")
 SEQ_MAX = 10**15
 """A number that no journal comes to: with one above it, nothing can follow."""
 
+_AGENT = re.compile(r"([^/]+)/([^/]+)/repo\.git/")
 _SEGMENT = re.compile(r"segment/([0-9]{20})-([0-9]{20})\.bundle\Z")
 _ACCELERATOR = re.compile(r"(?:base/|segment/[0-9]{20}-)([0-9]{20})\.(?:bundle|idx)\Z")
 
@@ -27,6 +28,12 @@ class Layout:
     def of(cls, org_id: str, agent_id: str) -> Layout:
         """Return the layout of an agent, under the prefix that the legacy layout has."""
         return cls(f"{org_id}/{agent_id}/repo.git/")
+
+    @staticmethod
+    def ids_of(key: str) -> tuple[str, str] | None:
+        """Return the ids of the org and agent under whose prefix a key lies, or None; they may be any text."""
+        match = _AGENT.match(key)
+        return (match[1], match[2]) if match else None
 
     @property
     def journal(self) -> str:

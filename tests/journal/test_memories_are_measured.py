@@ -1,0 +1,175 @@
+"""How much of a store each memory takes, as ``memrepo store du`` tells it: by listing alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from memrepo.cli.main import main
+from memrepo_worker.group import Agent
+from memrepo_worker.inspection.memories import Memories, NotListedError, Size
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ALWAYS, ListedObject, Store, StoredObject, UnavailableError
+from tests.support.folding import fold, small_runs
+from tests.support.writers import AGENT, commit, create, delete, writer
+
+
+class ListingStore(StoreDecorator):
+    """Gives no object, counts what it lists, and breaks after so many, so many times."""
+
+    def __init__(self, store: Store, after: int = 0, breaks: int = 0) -> None:
+        super().__init__(store)
+        self.after = after
+        self.breaks = breaks
+        self.listed = 0
+
+    def get(self, key: str) -> StoredObject:
+        raise AssertionError(f"{key} was read")
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        for number, item in enumerate(super().list(prefix, start_after)):
+            if self.breaks and number == self.after:
+                self.breaks -= 1
+                raise UnavailableError("cut")
+            self.listed += 1
+            yield item
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def put(store: Store, key: str, size: int = 0) -> None:
+    store.put(key, b"x" * size, ALWAYS)
+
+
+def agents(store: Store, number: int) -> list[Agent]:
+    """Put so many memories of one entry each into a store, in two orgs."""
+    made = [Agent("acme" if each % 2 else "zoo", f"a-{each:03d}") for each in range(number)]
+    for agent in made:
+        put(store, Layout.of(agent.org_id, agent.agent_id).entry(1), 10)
+    return sorted(made)
+
+
+def test_of_a_folded_memory_each_kind_is_counted_and_what_a_fold_would_join(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "cache") as one, small_runs():
+        for number in range(10):
+            one.ask(commit(f"step {number}", create_repo_if_missing=True))
+        (before,) = Memories(store).listed()
+        fold(store, tmp_path / "scratch")
+        for number in range(10, 15):
+            one.ask(commit(f"step {number}"))
+        (after,) = Memories(store).listed()
+        folded = fold(store, tmp_path / "scratch")
+        (at_last,) = Memories(store).listed()
+
+    assert before.agent == AGENT
+    assert (before.size.entries, before.size.bases, before.size.segments, before.size.foldable) == (
+        10,
+        0,
+        0,
+        8,
+    )
+    assert (after.size.entries, after.size.bases, after.size.segments, after.size.foldable) == (15, 1, 0, 4)
+    assert (at_last.size.foldable, at_last.size.segments) == (0, 1)
+    assert at_last.size.bytes == after.size.bytes + folded.bytes_written
+    assert at_last.size.bytes == sum(item.size for item in store.list(AGENT.org_id))
+
+
+def test_a_deleted_memory_has_markers_a_seal_and_its_base(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "cache") as one:
+        one.ask(create(human="likes tea"))
+        one.ask(commit("second"))
+        one.ask(delete())
+
+    (memory,) = Memories(store).listed()
+
+    assert (memory.size.markers, memory.size.entries, memory.size.bases, memory.size.foldable) == (2, 1, 1, 0)
+
+
+def test_reservations_and_old_files_are_neither_bases_nor_entries(store: LocalStore) -> None:
+    layout = Layout.of("acme", "old")
+    put(store, layout.legacy_head, 20)
+    put(store, layout.base(64), 32)
+    put(store, layout.segment(65, 128), 32)
+    put(store, "_memrepo/identity.json", 50)
+
+    (memory,) = Memories(store).listed()
+
+    assert memory.size == Size(reservations=2, old_files=1, bytes=84)
+
+
+def test_numbers_that_cannot_be_are_counted_and_stop_nobody(store: LocalStore) -> None:
+    put(store, Layout.of("acme", "a").base(10**19), 200)
+    put(store, Layout.of("acme", "b").entry(10**19), 200)
+
+    assert [(memory.agent.agent_id, memory.size.foldable) for memory in Memories(store).listed()] == [
+        ("a", 0),
+        ("b", 0),
+    ]
+
+
+def test_one_org_or_agent_is_listed_alone(store: LocalStore) -> None:
+    made = agents(store, 6)
+
+    assert [memory.agent for memory in Memories(store).listed("zoo")] == made[3:]
+    assert [memory.agent for memory in Memories(store).listed("acme", "a-001")] == [made[0]]
+
+
+def test_one_goes_on_after_any_memory_and_one_that_is_not_there_is_named(store: LocalStore) -> None:
+    made = agents(store, 6)
+
+    assert [memory.agent for memory in Memories(store).listed(after=made[3])] == made[4:]
+    with pytest.raises(NotListedError, match="acme/nobody is not in"):
+        list(Memories(store).listed(after=Agent("acme", "nobody")))
+
+
+def test_no_object_is_read_and_none_listed_before_it_is_asked_for(store: LocalStore) -> None:
+    agents(store, 100)
+    listing = ListingStore(store)
+    memories = Memories(listing).listed()
+
+    next(memories)
+
+    assert listing.listed <= 2
+    assert len([*memories]) == 99
+
+
+def test_a_listing_that_breaks_goes_on_after_what_it_has_shown(store: LocalStore) -> None:
+    made = agents(store, 20)
+    breaking = ListingStore(store, after=10, breaks=3)
+
+    assert [each.agent for each in Memories(breaking, sleep=lambda _: None).listed()] == made
+
+
+def test_a_listing_that_breaks_each_time_is_told_and_not_tried_for_ever(store: LocalStore) -> None:
+    agents(store, 2)
+    with pytest.raises(UnavailableError, match="cut"):
+        list(Memories(ListingStore(store, breaks=10**6), sleep=lambda _: None).listed())
+
+
+def test_the_command_sums_up_each_org_and_all(store: LocalStore) -> None:
+    agents(store, 5)
+
+    def du(*arguments: str) -> list[dict[str, object]]:
+        told = CliRunner(env={"MEMREPO_STORE_URL": store.name}).invoke(
+            main, ["store", "du", *arguments, "--json"]
+        )
+        return [json.loads(line) for line in told.stdout.splitlines()]
+
+    def named(lines: list[dict[str, object]]) -> list[tuple[object, object, object]]:
+        return [(line["org_id"], line["agents"], line["bytes"]) for line in lines if not line["agent_id"]]
+
+    assert named(du("--summary")) == named(du()) == [("acme", 2, 20), ("zoo", 3, 30), (None, 5, 50)]
+    assert len(du()) == 8
+    assert named(du("zoo")) == [("zoo", 3, 30)]
+    assert [line["agent_id"] for line in du("zoo", "a-002")] == ["a-002"]

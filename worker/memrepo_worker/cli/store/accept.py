@@ -1,0 +1,50 @@
+"""``memrepo store accept``: another store for a broker's workers, on purpose."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from memrepo.cli.common import json_option, say_where_from
+from memrepo.cli.ending import CONFLICT, CommandError, plain
+from memrepo.cli.output import show_json
+from memrepo.redis.address import masked
+from memrepo_worker.cli.failures import translating_failures
+from memrepo_worker.cli.here import require_store, settings_here
+from memrepo_worker.queues.leases.agreement import StoreRecord, accept_store, recorded_store
+from memrepo_worker.queues.leases.status import live_workers
+from memrepo_worker.queues.reach import reaching
+from memrepo_worker.store.identity import begin_identity, read_identity
+from memrepo_worker.store.open import open_store
+
+
+@click.command(short_help="Have the workers of a broker serve this store from now on.")
+@json_option
+def accept(as_json: bool) -> None:
+    """Have the workers of the broker serve this store from now on, where they would refuse it as another one.
+
+    For a store that was exchanged on purpose, such as a folder that was made anew. Stop all workers first. What waits
+    in the queues is then applied to this store.
+    """
+    settings, up = settings_here()
+    url = require_store(settings)
+    say_where_from(up, as_json=as_json)
+    with translating_failures(), reaching(settings.broker, "broker") as broker:
+        found = open_store(url)
+        before = recorded_store(broker)
+        running = live_workers(broker)
+        if running and (before is None or read_identity(found) != before.id):
+            raise CommandError(
+                "ConflictError",
+                f"{', '.join(running)} still run: stop all workers first, as each keeps to the store it began with "
+                "(one that was killed counts as dead a lease later)",
+                CONFLICT,
+            )
+        now = StoreRecord(begin_identity(found, lambda: secrets.token_hex(16)), masked(found.name))
+        accept_store(broker, now)
+    values = {"store": now.id, "url": now.name, "before": before.id if before else None}
+    if as_json:
+        show_json(values)
+    else:
+        click.echo(plain(f"the broker's workers serve {now}" + (f", before that {before}" if before else "")))

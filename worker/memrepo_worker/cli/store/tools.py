@@ -1,0 +1,137 @@
+"""What the commands of a store share: the store that is meant, what works on it, and how it is told."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+
+import click
+
+from memrepo.cli.common import say_where_from
+from memrepo.cli.ending import CONFLICT, CommandError, plain
+from memrepo.cli.output import show_json
+from memrepo.clock import system_clock
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError
+from memrepo.redis.address import masked
+from memrepo.validation.values import check_id
+from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.failures import translating_failures
+from memrepo_worker.cli.here import require_store, settings_here
+from memrepo_worker.group import Agent
+from memrepo_worker.inspection.memories import Memories
+from memrepo_worker.migration.adoption import Adopter
+from memrepo_worker.migration.contents import RefusedNames
+from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.agreement import recorded_store
+from memrepo_worker.queues.reach import reaching
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.decorators.retry import RetryingStore
+from memrepo_worker.store.identity import read_identity
+from memrepo_worker.store.interface import Store
+from memrepo_worker.store.open import open_store
+from memrepo_worker.upkeep.folding import Folder
+
+_CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What works on whole memories of one store. ``store`` tries again what may be; ``opened`` is the store itself."""
+
+    store: Store
+    memories: Memories
+    adopter: Adopter
+    transfer: Transfer
+    folder: Folder
+    opened: Store
+
+
+@contextmanager
+def open_tools(*, as_json: bool, writes: bool = True) -> Iterator[Tools]:
+    """Open the store that the settings name, or the running ``memrepo up`` of this folder; none is begun here.
+
+    Another one than the broker's workers serve is not written to; that it is another one is said where it is only read.
+    """
+    settings, up = settings_here()
+    url = require_store(settings)
+    say_where_from(up, as_json=as_json)
+    with translating_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
+        git = build_git(Counters(), settings.git_caps)
+        git.require_version()
+        opened = open_store(url, begin=False)
+        _compare_with_broker(settings, opened, writes=writes)
+        store = RetryingStore(opened, Random())  # noqa: S311 - jitter
+        yield Tools(
+            store,
+            Memories(opened),
+            Adopter(store, git, executor, system_clock, settings.limits),
+            Transfer(store, git, executor, system_clock, settings.limits),
+            Folder(store, git, executor, system_clock, secrets.token_bytes, settings.cache_dir / "folding"),
+            opened,
+        )
+
+
+def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
+    """Refuse a store that is not the one of the broker's workers. A broker that does not answer is not waited for."""
+    recorded = None
+    with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
+        recorded = recorded_store(broker)
+    if recorded is None or recorded.id == read_identity(store):
+        return
+    other = f"{masked(store.name)} is not the store that the workers of {settings.broker} serve, {recorded}"
+    if writes:
+        raise CommandError(
+            "ConflictError",
+            f"{other}: name that one, or have them serve this one by `memrepo store accept`",
+            CONFLICT,
+        )
+    click.echo(plain(f"WARNING: {other}"), err=True)
+
+
+def org_named(org: str) -> str:
+    """Return the org that an argument names.
+
+    Raises:
+        UsageError: no org can have that name.
+    """
+    try:
+        return check_id(org, "ORG")
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def agent_named(org: str, agent: str) -> Agent:
+    """Return the agent that two arguments name.
+
+    Raises:
+        UsageError: none can have that name.
+    """
+    try:
+        return Agent(check_id(org, "ORG"), check_id(agent, "AGENT"))
+    except InvalidRequestError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def show(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    """Print what a command has to say of one agent: in words, or as a document."""
+    if as_json:
+        show_json({"org_id": agent.org_id, "agent_id": agent.agent_id, **values})
+    else:
+        click.echo(plain(f"{agent}: {words}"))
+
+
+def show_line(agent: Agent, words: str, values: Mapping[str, object], *, as_json: bool) -> None:
+    """Print a line, or an object on a line, of one agent among many."""
+    whole = {"org_id": agent.org_id, "agent_id": agent.agent_id, **values}
+    click.echo(json.dumps(whole, ensure_ascii=False) if as_json else plain(words))
+
+
+def refused_lines(refused: Iterable[RefusedNames]) -> str:
+    """Return a line for each kind of names that commits are refused."""
+    return "".join(f"\n  {plain(str(names))}" for names in refused)

@@ -1,0 +1,1 @@
+"""What an operator asks of a store: which memories there are, how large they are, and whether they are whole."""
