@@ -36,7 +36,7 @@ LEASE_S = WorkerSettings.lease_s
 
 def isolation(lab: Lab) -> Iterator[Figure]:
     """Measure beside each load of hostile agents, the worker's memory as well."""
-    for load in LOADS:
+    for load in (load for load in LOADS if lab.part in load):
         with lab.worker() as bench, memory_peak(bench.pid) as peak:
             commit_times(bench, 1.0)  # warm
             alone = commit_times(bench, ALONE_S)

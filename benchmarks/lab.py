@@ -56,12 +56,13 @@ class Bench:
 
 @dataclass
 class Lab:
-    """The servers; ``long`` asks for the long forms."""
+    """The servers; ``long`` asks for the long forms, ``part`` for those parts of a row whose name holds it."""
 
     folder: Path
     valkey: Valkey
     seaweedfs: SeaweedFs
     long: bool
+    part: str = ""
     _numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager
