@@ -22,6 +22,7 @@ from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import DELETED, LedgerLine
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
@@ -184,14 +185,10 @@ def cleaners_that_list_before_their_base_alone(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(seal, "clean", clean_once)
 
 
-class _ListingOnce:
+class _ListingOnce(StoreDecorator):
     """A store of which only the first listing shows anything."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._listed = False
-        self.name = store.name
-        self.get, self.put, self.delete = store.get, store.put, store.delete
+    _listed = False
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         lines = [] if self._listed else [*self._store.list(prefix, start_after)]
@@ -244,16 +241,14 @@ class DigestStore(MemoryStore):
         return Version(bytes(data).hex())
 
 
-class LateStore:
+class LateStore(StoreDecorator):
     """The first put is lost for now: it is done when the schedule says so."""
 
     def __init__(self, store: Store, then: Callable[[], None]) -> None:
-        self._store = store
+        super().__init__(store)
         self._then = then
         self._late: tuple[str, bytes, When] | None = None
         self._puts = 0
-        self.name = store.name
-        self.get, self.list, self.delete = store.get, store.list, store.delete
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         self._puts += 1
@@ -283,7 +278,7 @@ def test_a_reservation_that_lands_late_is_not_taken_for_the_one_that_was_removed
 def test_an_answer_that_was_lost_is_settled_by_reading_back(lost: int) -> None:
     store = journal()
 
-    class LosingStore(MemoryStore):
+    class LosingStore(StoreDecorator):
         puts = 0
 
         def put(self, key: str, data: bytes, when: When) -> Version:
@@ -293,13 +288,7 @@ def test_an_answer_that_was_lost_is_settled_by_reading_back(lost: int) -> None:
                 raise UnavailableError("answer lost")
             return version
 
-        def get(self, key: str):  # type: ignore[no-untyped-def] # as the store's
-            return store.get(key)
-
-        def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-            return store.list(prefix, start_after)
-
-    losing = LosingStore()
+    losing = LosingStore(store)
 
     assert publish(losing, LAYOUT, BASE, content("fold"), fresh_bytes()) is Publication.DONE
     assert store.get(BASE).data == content("fold")

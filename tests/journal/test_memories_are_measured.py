@@ -15,7 +15,14 @@ from memrepo_worker.inspection.memories import Memories, NotListedError, Size
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ALWAYS, ListedObject, Store, StoredObject, UnavailableError
+from memrepo_worker.store.interface import (
+    ALWAYS,
+    GET_BYTES_MAX,
+    ListedObject,
+    Store,
+    StoredObject,
+    UnavailableError,
+)
 from tests.support.folding import fold, small_runs
 from tests.support.writers import AGENT, commit, create, delete, writer
 
@@ -29,7 +36,7 @@ class ListingStore(StoreDecorator):
         self.breaks = breaks
         self.listed = 0
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         raise AssertionError(f"{key} was read")
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:

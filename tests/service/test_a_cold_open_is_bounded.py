@@ -26,7 +26,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ABSENT, ListedObject, Store, StoredObject
+from memrepo_worker.store.interface import ABSENT, GET_BYTES_MAX, ListedObject, Store, StoredObject
 from tests.support.waiting import wait_for
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -54,13 +54,13 @@ class WatchedStore(LocalStore):
         self.go_on = threading.Event()
         self._lock = threading.Lock()
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         with self._lock:
             self.keys.append(key)
         self.go.wait(20)
         if key in self.late:
             self.go_on.wait(20)
-        return super().get(key)
+        return super().get(key, bytes_max)
 
 
 class HangingStore(StoreDecorator):
@@ -72,9 +72,9 @@ class HangingStore(StoreDecorator):
         self.waiting: list[str] = []
         self.go = threading.Event()
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         self._wait(key)
-        return super().get(key)
+        return super().get(key, bytes_max)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         self._wait(prefix)

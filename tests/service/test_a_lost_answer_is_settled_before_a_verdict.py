@@ -13,7 +13,7 @@ from memrepo_worker.group import Group, Lease, Success
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import StoredObject, UnavailableError, Version, When
+from memrepo_worker.store.interface import GET_BYTES_MAX, StoredObject, UnavailableError, Version, When
 from tests.support.writers import AGENT, Writer, commit, create, writer
 
 Answer = TypeVar("Answer")
@@ -24,8 +24,8 @@ class Line(StoreDecorator):
 
     cut = False
 
-    def get(self, key: str) -> StoredObject:
-        found = super().get(key)
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        found = super().get(key, bytes_max)
         return self._answer(found)
 
     def put(self, key: str, data: bytes, when: When) -> Version:

@@ -6,7 +6,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ListedObject, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 
 
 class DelayedStore(StoreDecorator):
@@ -17,10 +27,20 @@ class DelayedStore(StoreDecorator):
         self._delay_s = delay_s
         self._sleep = sleep
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
         self._sleep(self._delay_s)
-        return self._store.get(key)
+        return self._store.get(key, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        self._sleep(self._delay_s)
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        self._sleep(self._delay_s)
+        return self._store.put_stream(key, parts, when)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""

@@ -18,11 +18,15 @@ from random import Random
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
     ListedObject,
     NotThereError,
+    Pin,
     PreconditionFailedError,
     Store,
     StoredObject,
+    StoredRange,
     UnavailableError,
     Version,
     When,
@@ -115,14 +119,23 @@ class FaultyStore(StoreDecorator):
         self._lock = threading.Lock()
         self._late: list[_LatePut] = []
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object, unless the plan says otherwise."""
         self._fail_before(self._next_fault(Operation.GET, key))
         try:
-            return self._store.get(key)
+            return self._store.get(key, bytes_max)
         except NotThereError:
             self._land(lambda put: put.key == key)
             raise
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object, unless the plan says otherwise; each range is a request."""
+        self._fail_before(self._next_fault(Operation.GET, key))
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Do as with any other put."""
+        return self.put(key, b"".join(parts), when)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object, or not, or later; and tell, or not."""
@@ -187,6 +200,10 @@ def _fail_after(fault: Fault | None) -> None:
 
 class IgnoringStore(StoreDecorator):
     """Drops the condition of every put: what servers do that do not know the header."""
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object, whatever the condition."""
+        return self.put(key, b"".join(parts), when)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object, whatever the condition."""

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
-from memrepo_worker.store.interface import ListedObject, Store, StoredObject, UnavailableError, Version, When
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import (
+    Absent,
+    Store,
+    UnavailableError,
+    Version,
+    When,
+)
 
 Action = Callable[[], object]
 
 
-class HookedStore:
+class HookedStore(StoreDecorator):
     """Runs each hook once, at the next put of a journal entry."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.before_put: Action | None = None
         self.after_put: Action | None = None
         self.deleted: list[str] = []
-
-    @property
-    def name(self) -> str:
-        return self._store.name
-
-    def get(self, key: str) -> StoredObject:
-        return self._store.get(key)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         if "/journal/" in key and data:
@@ -37,8 +37,8 @@ class HookedStore:
                 after()
         return version
 
-    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        return self._store.list(prefix, start_after)
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        return self.put(key, b"".join(parts), when)
 
     def delete(self, keys: Iterable[str]) -> None:
         wanted = list(keys)

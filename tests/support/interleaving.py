@@ -9,7 +9,17 @@ from itertools import combinations
 from random import Random
 from typing import Any, TypeVar
 
-from memrepo_worker.store.interface import ListedObject, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 
 T = TypeVar("T")
 
@@ -76,9 +86,16 @@ class _GatedStore:
     def name(self) -> str:
         return self._store.name
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         self._gate.pass_through()
-        return self._store.get(key)
+        return self._store.get(key, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        self._gate.pass_through()
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        return self.put(key, b"".join(parts), when)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         self._gate.pass_through()

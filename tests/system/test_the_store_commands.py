@@ -17,7 +17,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ALWAYS, RefusedError, StoredObject
+from memrepo_worker.store.interface import ALWAYS, GET_BYTES_MAX, RefusedError, StoredObject
 from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
@@ -95,10 +95,10 @@ def test_a_damaged_journal_does_not_keep_the_others_from_being_adopted(
 class StoreThatRefusesOneKey(StoreDecorator):
     """Refuses to give one agent's HEAD, as a rule of a bucket may."""
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         if key == "acme/b/repo.git/HEAD":
             raise RefusedError(f"{self.name}: access to {key} is denied (AccessDenied)")
-        return super().get(key)
+        return super().get(key, bytes_max)
 
 
 def test_a_key_that_the_store_refuses_does_not_keep_the_others_from_being_adopted(

@@ -122,7 +122,9 @@ def _cache(
 def _store(settings: WorkerSettings) -> Store:
     hanging_max = settings.bounds.hanging_turns_max  # of turns, and of what they ask side by side
     connections_max = settings.concurrency + FETCHERS_MAX + 2 * hanging_max
-    return open_store(settings.store_url, StoreOptions(connections_max=connections_max))
+    return open_store(
+        settings.store_url, StoreOptions(connections_max=connections_max, spool_dir=settings.cache_dir)
+    )
 
 
 def _nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo_worker.store.backends.file_names import CONTINUED, NAME_BYTES_MAX, names_of, part_of, path_of
+from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of, part_of, path_of
 
 ROOT = Path("/store")
 components = st.text(st.characters(max_codepoint=127, exclude_characters="/"), min_size=1, max_size=700)

@@ -19,6 +19,7 @@ from memrepo_worker.store.identity import (
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
     ListedObject,
     NotThereError,
     RefusedError,
@@ -70,10 +71,10 @@ class Answering(StoreDecorator):
 
     away = False
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         if self.away:
             raise UnavailableError("away")
-        return super().get(key)
+        return super().get(key, bytes_max)
 
 
 def test_writes_wait_from_the_first_look_that_finds_another_store_until_the_right_one_is_back() -> None:

@@ -30,7 +30,7 @@ HOLD_A_TEMPORARY_FILE = """
 import pathlib, sys, time
 from memrepo_worker.store.backends.local import LocalStore
 store = LocalStore(pathlib.Path(sys.argv[1]))
-with store._temporary_file(b"half a put", store._begin()):
+with store._temporary_file([b"half a put"], store._begin()):
     pathlib.Path(sys.argv[2]).touch()
     time.sleep(60)
 """

@@ -15,6 +15,7 @@ from memrepo_worker.store.decorators.metering import MeteredStore
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
     ListedObject,
     NotThereError,
     PreconditionFailedError,
@@ -62,11 +63,11 @@ class RememberingMissesStore(StoreDecorator):
         super().__init__(store)
         self._missed: set[str] = set()
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         if key in self._missed:
             raise NotThereError(key)
         try:
-            return self._store.get(key)
+            return self._store.get(key, bytes_max)
         except NotThereError:
             self._missed.add(key)
             raise
@@ -86,8 +87,8 @@ class ServingOldBytesStore(StoreDecorator):
         super().__init__(store)
         self._served: dict[str, StoredObject] = {}
 
-    def get(self, key: str) -> StoredObject:
-        return self._served.setdefault(key, self._store.get(key))
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        return self._served.setdefault(key, self._store.get(key, bytes_max))
 
 
 class KeepingTheLoserStore(StoreDecorator):
@@ -207,9 +208,9 @@ class RefusingStore(StoreDecorator):
         if right in self._missing:
             raise RefusedError(f"AccessDenied ({right})")
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         self._check("get")
-        return self._store.get(key)
+        return self._store.get(key, bytes_max)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         self._check("overwrite" if when is ALWAYS else "create")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ _BY_NAME: Mapping[str, str] = {
 UNREADABLE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What an SDK raises where an answer has another form than it expects."""
 
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _CHAIN_MAX = 20
 _SAID_MAX = 300
 
@@ -56,6 +58,16 @@ def words_of_errno(number: int, text: str | None) -> str:
 def one_line(text: str) -> str:
     """Return what a server said, on one line, and not all of it if it is long."""
     return " ".join(text.split())[:_SAID_MAX]
+
+
+def size_in_content_range(header: str, start: int, length: int) -> int | None:
+    """Return the size of the whole in the ``Content-Range`` of an answer with these bytes of it; None: it is none."""
+    found = _CONTENT_RANGE.fullmatch(header)
+    if found is None:
+        return None
+    first, last, size = map(int, found.groups())
+    is_whole = last + 1 - first == length and last < size
+    return size if first == start and is_whole else None
 
 
 def host_of(url: str | None) -> str:

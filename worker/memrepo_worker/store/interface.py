@@ -36,6 +36,9 @@ class Version:
     mark: str
 
 
+GET_BYTES_MAX = 1 << 30
+"""What is read at most where nobody says less."""
+
 When = Always | Absent | Version
 """The condition of a put."""
 
@@ -49,6 +52,25 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A store's own mark of one state of one object, by which the next range of it is asked for.
+
+    It is no ``Version``: a store may know a state again without knowing its version.
+    """
+
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRange:
+    """Some bytes of an object, how many it has in all, and which state of it that is."""
+
+    data: bytes
+    size: int
+    pin: Pin
+
+
+@dataclass(frozen=True, slots=True)
 class ListedObject:
     """One line of a listing; ``size`` is in bytes."""
 
@@ -57,15 +79,24 @@ class ListedObject:
 
 
 class StoreError(Exception):
-    """Something a store said. There are four kinds, and callers need no other."""
+    """Something a store said. There are five kinds, and callers need no other."""
 
 
 class NotThereError(StoreError):
-    """``get``: no object has that key."""
+    """``get``: no object has that key. ``get_range``: or it is not in the state any more that was asked for."""
+
+
+class ObjectTooLargeError(StoreError):
+    """``get``: the object has more bytes than were asked for at most; none of them was read into memory."""
+
+    def __init__(self, key: str, bytes_max: int, size: int | None = None) -> None:
+        found = "more" if size is None else f"{size} bytes"
+        super().__init__(f"{key} has {found} where {bytes_max} are read at most")
+        self.size = size
 
 
 class PreconditionFailedError(StoreError):
-    """``put``: the condition did not hold at some moment after the call began; this call wrote nothing.
+    """A put: the condition did not hold at some moment after the call began; this call wrote nothing.
 
     After an earlier attempt of the same put had an unknown outcome, the object that is in the way may be one's
     own: read it back.
@@ -91,7 +122,7 @@ class Store(Protocol):
     * Strong consistency: what a finished ``put`` or ``delete`` did is what every later ``get`` and ``list`` shows,
       from any process, also after an earlier ``get`` of that key found nothing.
     * Every method may be called from many threads at once.
-    * Errors are the four above; nothing of the SDK's comes out.
+    * Errors are the five above; nothing of the SDK's comes out.
     * A backend does not retry a conditional put by itself: a hidden second attempt would meet the first one's
       object and report a failure that never was.
     """
@@ -101,11 +132,23 @@ class Store(Protocol):
         """The store's address for people and logs, without secrets."""
         ...
 
-    def get(self, key: str) -> StoredObject:
-        """Return the object.
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        """Return the object, unless it is larger than ``bytes_max``, which is asked before memory is spent on it.
 
         Raises:
             NotThereError: there is none.
+            ObjectTooLargeError: it has more bytes.
+        """
+        ...
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return the object's bytes from ``start`` on, ``bytes_max`` of them or as many as there are; never fewer.
+
+        With ``pin``, of that state alone, so that ranges that are read one after another are of one object: see
+        ``store.streams``. From its end on an object has no bytes.
+
+        Raises:
+            NotThereError: there is none, or it was replaced.
         """
         ...
 
@@ -119,6 +162,17 @@ class Store(Protocol):
         Raises:
             PreconditionFailedError: the condition did not hold; nothing was written by this call.
             UnavailableError: the outcome is unknown: the object may be written now, later, or never.
+        """
+        ...
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write an object from its parts as ``put`` does, in memory for little more than one of them.
+
+        It is there whole or not at all, and on its condition; nothing is left anywhere where that does not hold, or
+        where ``parts`` raises, which comes out as it is. There is none without a condition.
+
+        Raises:
+            PreconditionFailedError, UnavailableError: as ``put``.
         """
         ...
 

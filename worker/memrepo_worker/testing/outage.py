@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ListedObject, Store, StoredObject, UnavailableError, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    UnavailableError,
+    Version,
+    When,
+)
 
 
 class StoreWithOutages(StoreDecorator):
@@ -15,15 +26,25 @@ class StoreWithOutages(StoreDecorator):
         super().__init__(store)
         self.away = False
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
         self._require()
-        return super().get(key)
+        return super().get(key, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        self._require()
+        return super().get_range(key, start, bytes_max, pin)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         self._require()
         return super().put(key, data, when)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        self._require()
+        return super().put_stream(key, parts, when)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects."""

@@ -21,16 +21,35 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from memrepo_worker.store.backends.gcs_errors import GcsPlaceName, not_its_own, translating_errors
+from memrepo_worker.store.backends.gcs_errors import (
+    GcsPlaceName,
+    NoSuchRangeError,
+    not_its_own,
+    translating_errors,
+)
+from memrepo_worker.store.backends.gcs_upload import upload_from_disk
 from memrepo_worker.store.backends.renewing import Renewing
-from memrepo_worker.store.backends.time_limits import LimitedConnection, TimeLimits, allow_for_answer
-from memrepo_worker.store.causes import host_of
+from memrepo_worker.store.backends.spool import spooled
+from memrepo_worker.store.backends.time_limits import (
+    AnswerTooLargeError,
+    LimitedConnection,
+    TimedRequest,
+    TimeLimits,
+    begin_answer,
+)
+from memrepo_worker.store.causes import host_of, size_in_content_range
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
     ListedObject,
     NotThereError,
+    ObjectTooLargeError,
+    Pin,
+    PreconditionFailedError,
     StoredObject,
+    StoredRange,
     Version,
     When,
 )
@@ -72,6 +91,7 @@ class GcsStore:
     def __init__(self, bucket: Bucket, place: GcsPlace, options: StoreOptions) -> None:
         self._buckets = Renewing(bucket, lambda: _connected(place, options))
         self._place = place
+        self._spool_dir = options.spool_dir
         self._place_name = place.place_name
         self._limits = TimeLimits(str(self._place_name), options.request_timeout_s)
         self._timeout_s = (options.connect_timeout_s, options.read_timeout_s)
@@ -94,29 +114,84 @@ class GcsStore:
         )
 
     @contextmanager
-    def _request(self, body_bytes: int = 0, *, missing_is_bucket: bool = False) -> Iterator[Bucket]:
-        """Give the bucket for one request, whose errors are told in the interface's words, within its time limit."""
+    def _request(
+        self, body_bytes: int = 0, *, missing_is_bucket: bool = False
+    ) -> Iterator[tuple[Bucket, TimedRequest]]:
+        """Give the bucket for one request, whose errors are told in the interface's words, and its time limit."""
         with (
             self._buckets.request() as bucket,
             translating_errors(self._place_name, missing_is_bucket=missing_is_bucket),
-            self._limits.request(body_bytes),
+            self._limits.request(body_bytes) as request,
         ):
-            yield bucket
+            yield bucket, request
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
-        with self._request() as bucket:
-            blob = self._blob(bucket, key)
-            data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s)
-        if blob.generation is None:
-            raise not_its_own(self._place_name, "an object without its generation")
-        return StoredObject(data, Version(str(blob.generation)))
+        try:
+            with self._request() as (bucket, request):
+                data, generation = self._download(self._blob(bucket, key), request, bytes_max)
+        except AnswerTooLargeError as error:
+            raise ObjectTooLargeError(key, bytes_max, error.size) from None
+        return StoredObject(data, Version(generation))
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        wanted = {"start": start, "end": start + bytes_max - 1}
+        if pin is not None:
+            wanted["if_generation_match"] = int(pin.mark)
+        try:
+            with self._request() as (bucket, request):
+                data, generation = self._download(self._blob(bucket, key), request, bytes_max, **wanted)
+        except AnswerTooLargeError:
+            raise not_its_own(self._place_name, "more than was asked for") from None
+        except PreconditionFailedError as error:
+            raise NotThereError(f"{key} was replaced") from error
+        except NoSuchRangeError as error:
+            if start:
+                raise NotThereError(f"{key} has no bytes from {start} on: it was replaced") from error
+            found = self.get(key, bytes_max)  # of no bytes there is no range
+            if pin is not None and pin.mark != found.version.mark:
+                raise NotThereError(f"{key} was replaced") from error
+            return StoredRange(found.data, len(found.data), Pin(found.version.mark))
+        if pin is not None and pin.mark != generation:  # a server that knows no conditions of a get
+            raise NotThereError(f"{key} was replaced")
+        size = size_in_content_range(request.content_range, start, len(data))
+        if size is None:
+            raise not_its_own(self._place_name, "another range than was asked for")
+        return StoredRange(data, size, Pin(generation))
+
+    def _download(
+        self, blob: Blob, request: TimedRequest, bytes_max: int, **wanted: int
+    ) -> tuple[bytes, str]:
+        """Return bytes of an object, and its generation.
+
+        Raises:
+            AnswerTooLargeError: more than ``bytes_max`` come.
+        """
+        request.answer_bytes_max = bytes_max
+        data = blob.download_as_bytes(raw_download=True, retry=None, timeout=self._timeout_s, **wanted)
+        if blob.generation is None or len(data) > bytes_max:
+            raise not_its_own(self._place_name, "an object without its generation or its length")
+        return data, str(blob.generation)
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
         generation = _generation(when)
-        with self._request(len(data), missing_is_bucket=True) as bucket:
+        with self._request(len(data), missing_is_bucket=True) as (bucket, _):
             answer = _upload_in_one_request(self._blob(bucket, key), data, generation, self._timeout_s)
+        return self._version_in(answer)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        generation = _generation(when)
+        with (
+            spooled(parts, self._spool_dir) as spool,
+            self._request(spool.size, missing_is_bucket=True) as (bucket, _),
+        ):
+            answer = upload_from_disk(self._blob(bucket, key), spool, generation, self._timeout_s)
+        return self._version_in(answer)
+
+    def _version_in(self, answer: object) -> Version:
         if not isinstance(answer, dict) or "generation" not in answer:
             raise not_its_own(self._place_name, "a put without its generation")
         return Version(str(answer["generation"]))
@@ -155,9 +230,9 @@ class GcsStore:
     def _delete(self, key: str) -> None:
         """Remove an object, and look: an answer without a word says nothing of whose it is."""
         try:
-            with self._request() as bucket:
+            with self._request() as (bucket, _):
                 self._blob(bucket, key).delete(retry=None, timeout=self._timeout_s)
-            with self._request() as bucket:
+            with self._request() as (bucket, _):
                 self._blob(bucket, key).reload(retry=None, timeout=self._timeout_s)
         except NotThereError:
             return
@@ -165,7 +240,7 @@ class GcsStore:
 
     def keeps_versions(self) -> bool:
         """Whether the bucket has versioning now; takes the right to read the bucket's own metadata."""
-        with self._request(missing_is_bucket=True) as bucket:
+        with self._request(missing_is_bucket=True) as (bucket, _):
             bucket.reload(retry=None, timeout=self._timeout_s)
             return bool(bucket.versioning_enabled)
 
@@ -197,13 +272,13 @@ class GcsStore:
                 pass
 
     def _delete_version(self, version: KeptVersion) -> None:
-        with suppress(NotThereError), self._request() as bucket:
+        with suppress(NotThereError), self._request() as (bucket, _):
             blob = bucket.blob(self._place.prefix + version.key, generation=int(version.mark))
             blob.delete(retry=None, timeout=self._timeout_s)
 
     def expiring_rules(self) -> tuple[str, ...]:
         """Name the lifecycle rules that would remove objects of this store."""
-        with self._request(missing_is_bucket=True) as bucket:
+        with self._request(missing_is_bucket=True) as (bucket, _):
             bucket.reload(retry=None, timeout=self._timeout_s)
             return expiring_gcs_rules(bucket.lifecycle_rules, self._place.prefix)
 
@@ -301,5 +376,10 @@ class _LimitedAdapter(HTTPAdapter):
     def send(self, *args: Any, **kwargs: Any) -> Response:
         """Send a request; the head of the answer says how long its body may take."""
         answer = super().send(*args, **kwargs)
-        allow_for_answer(int(answer.headers.get("Content-Length") or 0))
+        size = int(answer.headers.get("Content-Length") or 0)
+        try:
+            begin_answer(size, answer.headers.get("Content-Range", ""), is_error=answer.status_code >= 400)
+        except AnswerTooLargeError:
+            answer.close()
+            raise
         return answer

@@ -44,6 +44,10 @@ class GcsPlaceName:
         return self.text
 
 
+class NoSuchRangeError(RefusedError):
+    """The object has no bytes there."""
+
+
 def not_its_own(place: object, what: str) -> UnavailableError:
     """Return what is raised for an answer that the service did not give, or not whole: it says nothing."""
     return UnavailableError(f"{place}: {what}: an answer that is none of this kind of store")
@@ -95,6 +99,8 @@ def _meaning_of(place: GcsPlaceName, answer: Response, *, missing_is_bucket: boo
         return RefusedError(f"{said}; create the bucket")
     if status == 404:
         return NotThereError(said)
+    if status == 416:
+        return NoSuchRangeError(said)
     if status == 401:
         return CredentialsRefusedError(f"{said}; check the credentials")
     return RefusedError(f"{said}; let these credentials get, put, list and delete objects there")

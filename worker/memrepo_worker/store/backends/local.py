@@ -16,21 +16,28 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from memrepo_worker.store.backends.beneath import Beneath
-from memrepo_worker.store.backends.file_names import names_of_key, path_of
-from memrepo_worker.store.backends.file_tree import listed
-from memrepo_worker.store.backends.ownership import Ownership
+from memrepo_worker.store.backends.files.anchor import NO_SUCH_FILE, Anchor
+from memrepo_worker.store.backends.files.beneath import Beneath
+from memrepo_worker.store.backends.files.names import names_of_key, path_of
+from memrepo_worker.store.backends.files.ownership import Ownership
+from memrepo_worker.store.backends.files.reading import read_range, read_whole, version_of
+from memrepo_worker.store.backends.files.tree import listed
 from memrepo_worker.store.causes import words_of_errno
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
     ListedObject,
     NotBegunError,
     NotThereError,
+    Pin,
     PreconditionFailedError,
     RefusedError,
     StoredObject,
+    StoredRange,
     StoreError,
     UnavailableError,
     Version,
@@ -39,7 +46,6 @@ from memrepo_worker.store.interface import (
 
 TEMPORARY = ".temporary"
 LOCK = ".lock"
-_NO_SUCH_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _UNAVAILABLE = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ESTALE}
 _ADVICE = {
     errno.ENOSPC: "make room there",
@@ -48,7 +54,6 @@ _ADVICE = {
 }
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _FOLDERS_REMEMBERED_MAX = 50_000
-_NOT_THE_FOLDER = "the folder is not the store that it was; mount or restore what was there"
 
 
 Names = tuple[str, ...]
@@ -71,7 +76,7 @@ class LocalStore:
         self._beneath = Beneath(self._root)
         self._lock = threading.Lock()
         self._durable: set[Names] = set()
-        self._anchor: _Anchor | None = None
+        self._anchor: Anchor | None = None
         self._ownership: Ownership | None = None
         with _translating_os_errors(self._root):
             if begin:
@@ -101,7 +106,7 @@ class LocalStore:
             return self._ownership
 
     def _try_links(self, ownership: Ownership) -> None:
-        with self._temporary_file(b"", ownership) as (name, folder):
+        with self._temporary_file((), ownership) as (name, folder, _):
             other = f"{name}-link"
             try:
                 os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -128,11 +133,7 @@ class LocalStore:
         Raises:
             UnavailableError: there is no such object.
         """
-        path = path_of(self._root, key)
-        data = _bytes_of(path)
-        if data is None:
-            raise UnavailableError(f"{path} is not there: {_NOT_THE_FOLDER}")
-        self._anchor = _Anchor(path, data)
+        self._anchor = Anchor(path_of(self._root, key))
 
     @contextmanager
     def _at(self, path: Path) -> Iterator[None]:
@@ -149,21 +150,47 @@ class LocalStore:
                 raise
             self._anchor.check()
 
-    def get(self, key: str) -> StoredObject:
-        """Return the object, durable even if its writer is still between the link and the sync of the folder."""
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        """Return the object."""
+        with self._opened(key) as file:
+            return read_whole(key, file, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        with self._opened(key) as file:
+            return read_range(key, file, start, bytes_max, pin)
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        """Give an object's file, durable even if its writer is still between the link and the sync of the folder."""
         *above, name = names_of_key(key)
         with self._at(path_of(self._root, key)):
             try:
-                with self._beneath.folder(above) as folder:
-                    data, status = self._read(name, folder)
-                    if status.st_nlink > 1:
+                with (
+                    self._beneath.folder(above) as folder,
+                    os.fdopen(self._beneath.open(name, folder), "rb") as file,
+                ):
+                    yield file
+                    if os.fstat(file.fileno()).st_nlink > 1:
                         os.fsync(folder)
-            except _NO_SUCH_FILE:
+            except NO_SUCH_FILE:
                 raise NotThereError(key) from None
-        return StoredObject(data, _version(data))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
+        return self._put(key, (data,), when)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        parts_fault: list[Exception] = []
+        try:
+            return self._put(key, _keeping_fault(parts, parts_fault), when)
+        except Exception:
+            if parts_fault:  # told as it was, and not as if the folder had said it
+                raise parts_fault[0] from None
+            raise
+
+    def _put(self, key: str, parts: Iterable[bytes], when: When) -> Version:
         *above, name = names_of_key(key)
         with self._at(path_of(self._root, key)):
             ownership = self._ownership or self._begin()
@@ -171,16 +198,16 @@ class LocalStore:
                 self._make_folder(tuple(above), ownership)
                 with (
                     self._beneath.folder(above) as folder,
-                    self._temporary_file(data, ownership) as temporary,
+                    self._temporary_file(parts, ownership) as (temporary, temporaries, version),
                 ):
                     if when is ABSENT:
-                        _link(*temporary, name, folder)
+                        _link(temporary, temporaries, name, folder)
                     else:
-                        self._replace(*temporary, name, folder, when)
+                        self._replace(temporary, temporaries, name, folder, when)
             except FileNotFoundError:
                 self._durable.discard(tuple(above))  # somebody removed it: made anew the next time
                 raise
-        return _version(data)
+        return version
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, one folder after the other."""
@@ -194,15 +221,11 @@ class LocalStore:
             with (
                 self._at(path_of(self._root, key)),
                 self._locked(fcntl.LOCK_SH),
-                suppress(*_NO_SUCH_FILE),
+                suppress(*NO_SUCH_FILE),
                 self._beneath.folder(above) as folder,
             ):
                 os.unlink(name, dir_fd=folder)
                 os.fsync(folder)
-
-    def _read(self, name: str, folder: int) -> tuple[bytes, os.stat_result]:
-        with os.fdopen(self._beneath.open(name, folder), "rb") as file:
-            return file.read(), os.fstat(file.fileno())
 
     def _replace(self, temporary: str, temporaries: int, name: str, folder: int, when: When) -> None:
         """Rename over; only a put that compares excludes other changes meanwhile."""
@@ -214,8 +237,9 @@ class LocalStore:
 
     def _version_of(self, name: str, folder: int) -> Version | None:
         try:
-            return _version(self._read(name, folder)[0])
-        except _NO_SUCH_FILE:
+            with os.fdopen(self._beneath.open(name, folder), "rb") as file:
+                return version_of(file)
+        except NO_SUCH_FILE:
             return None
 
     @contextmanager
@@ -231,8 +255,10 @@ class LocalStore:
             os.close(lock)
 
     @contextmanager
-    def _temporary_file(self, data: bytes, ownership: Ownership) -> Iterator[tuple[str, int]]:
-        """Write a synced temporary file, and give its name and folder.
+    def _temporary_file(
+        self, parts: Iterable[bytes], ownership: Ownership
+    ) -> Iterator[tuple[str, int, Version]]:
+        """Write a synced temporary file, and give its name, its folder and the version of what it holds.
 
         It goes away after the object has its name and its folder is synced.
         """
@@ -244,10 +270,13 @@ class LocalStore:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 ownership.give(file.fileno())
-                file.write(data)
+                digest = hashlib.sha256()
+                for part in parts:
+                    file.write(part)
+                    digest.update(part)
                 file.flush()
                 os.fsync(file.fileno())
-                yield name, folder
+                yield name, folder, Version(digest.hexdigest())
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
@@ -297,32 +326,6 @@ class LocalStore:
         return False
 
 
-class _Anchor:
-    """A file that shows that the folder above it is the one that it was. A check costs one ``stat``."""
-
-    def __init__(self, path: Path, data: bytes) -> None:
-        self._path = path
-        self._data = data
-        self._seen: tuple[int, int, int] | None = None
-
-    def check(self) -> None:
-        """Return if the file is as it was; the same file after a mount has other numbers, so its bytes decide.
-
-        Raises:
-            UnavailableError: it is gone or another one.
-        """
-        try:
-            status = self._path.stat()
-            seen = (status.st_dev, status.st_ino, status.st_mtime_ns)
-            if seen != self._seen:
-                if _bytes_of(self._path) != self._data:
-                    raise UnavailableError(f"{self._path} is another one: {_NOT_THE_FOLDER}")
-                self._seen = seen
-        except _NO_SUCH_FILE as error:
-            said = words_of_errno(error.errno or 0, error.strerror)
-            raise UnavailableError(f"{self._path}: {said}: {_NOT_THE_FOLDER}") from error
-
-
 def _link(temporary: str, temporaries: int, name: str, folder: int) -> None:
     """Give the file its name, or find it taken; in both cases what has the name is durable afterwards."""
     try:
@@ -333,15 +336,12 @@ def _link(temporary: str, temporaries: int, name: str, folder: int) -> None:
         os.fsync(folder)
 
 
-def _version(data: bytes) -> Version:
-    return Version(hashlib.sha256(data).hexdigest())
-
-
-def _bytes_of(path: Path) -> bytes | None:
+def _keeping_fault(parts: Iterable[bytes], fault: list[Exception]) -> Iterator[bytes]:
     try:
-        return path.read_bytes()
-    except _NO_SUCH_FILE:
-        return None
+        yield from parts
+    except Exception as error:
+        fault.append(error)
+        raise
 
 
 @contextmanager

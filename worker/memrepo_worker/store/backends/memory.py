@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
     ListedObject,
     NotThereError,
+    ObjectTooLargeError,
+    Pin,
     PreconditionFailedError,
     StoredObject,
+    StoredRange,
     Version,
     When,
 )
@@ -28,12 +33,22 @@ class MemoryStore:
         self._objects: dict[str, StoredObject] = {}
         self._marks = itertools.count(1)
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
         try:
-            return self._objects[key]
+            stored = self._objects[key]
         except KeyError:
             raise NotThereError(key) from None
+        if len(stored.data) > bytes_max:
+            raise ObjectTooLargeError(key, bytes_max, len(stored.data))
+        return stored
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        stored = self._objects.get(key)
+        if stored is None or (pin is not None and pin.mark != stored.version.mark):
+            raise NotThereError(key)
+        return StoredRange(stored.data[start : start + bytes_max], len(stored.data), Pin(stored.version.mark))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
@@ -43,6 +58,10 @@ class MemoryStore:
             stored = StoredObject(bytes(data), Version(str(next(self._marks))))
             self._objects[key] = stored
             return stored.version
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        return self.put(key, b"".join(parts), when)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects as they are when the first one is asked for."""

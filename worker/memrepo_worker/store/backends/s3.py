@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import boto3  # noqa: TID251 - its backend
 from botocore.awsrequest import (
@@ -24,17 +24,28 @@ from botocore.awsrequest import (
 from botocore.config import Config
 
 from memrepo_worker.store.backends.renewing import Renewing
-from memrepo_worker.store.backends.s3_errors import meaning_of, not_its_own, translating_errors
+from memrepo_worker.store.backends.s3_errors import (
+    NoSuchRangeError,
+    meaning_of,
+    not_its_own,
+    translating_errors,
+)
+from memrepo_worker.store.backends.spool import spooled
 from memrepo_worker.store.backends.time_limits import LimitedConnection, TimedRequest, TimeLimits
-from memrepo_worker.store.causes import host_of
+from memrepo_worker.store.causes import host_of, size_in_content_range
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
     ListedObject,
     NotThereError,
+    ObjectTooLargeError,
+    Pin,
     PreconditionFailedError,
     RefusedError,
     StoredObject,
+    StoredRange,
     Version,
     When,
 )
@@ -84,6 +95,7 @@ class S3Store:
         self._clients = Renewing(client, lambda: _connected(place, options))
         self._place = place
         self._put_arguments = place.put_arguments
+        self._spool_dir = options.spool_dir
         self._place_name = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
         self._limits = TimeLimits(self._place_name, options.request_timeout_s)
 
@@ -114,25 +126,67 @@ class S3Store:
         ):
             yield client, request
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
+        with self._answer(key) as (answer, size, version):
+            if size > bytes_max:
+                answer["Body"].close()
+                raise ObjectTooLargeError(key, bytes_max, size)
+            return StoredObject(answer["Body"].read(), Version(version))
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        wanted = {"Range": f"bytes={start}-{start + bytes_max - 1}"}
+        if pin is not None:
+            wanted["IfMatch"] = pin.mark
+        try:
+            with self._answer(key, **wanted) as (answer, size, version):
+                if pin is not None and pin.mark != version:  # a server that knows no conditions of a get
+                    answer["Body"].close()
+                    raise NotThereError(f"{key} was replaced")
+                size_of_all = size_in_content_range(str(answer.get("ContentRange") or ""), start, size)
+                if size_of_all is None or size > bytes_max:
+                    answer["Body"].close()
+                    raise not_its_own(self._place_name, "another range than was asked for")
+                return StoredRange(answer["Body"].read(), size_of_all, Pin(version))
+        except PreconditionFailedError as error:
+            raise NotThereError(f"{key} was replaced") from error
+        except NoSuchRangeError as error:
+            if start:
+                raise NotThereError(f"{key} has no bytes from {start} on: it was replaced") from error
+            found = self.get(key, bytes_max)  # of no bytes there is no range
+            if pin is not None and pin.mark != found.version.mark:
+                raise NotThereError(f"{key} was replaced") from error
+            return StoredRange(found.data, len(found.data), Pin(found.version.mark))
+
+    @contextmanager
+    def _answer(self, key: str, **wanted: Any) -> Iterator[tuple[Mapping[str, Any], int, str]]:
+        """Ask for an object; give the answer whose body is still to be read, its length, and its version."""
         with self._request() as (client, request):
             answer: Mapping[str, Any] = client.get_object(
-                Bucket=self._place.bucket, Key=self._place.prefix + key
+                Bucket=self._place.bucket, Key=self._place.prefix + key, **wanted
             )
             size, version = answer.get("ContentLength"), answer.get("ETag")
             if size is None or not version or _is_page(answer):
                 raise not_its_own(self._place_name, "an object without its marks")
             request.allow_for(size)
-            return StoredObject(answer["Body"].read(), Version(version))
+            yield answer, size, version
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
+        return self._put(key, data, len(data), when)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds."""
+        with spooled(parts, self._spool_dir) as spool:
+            return self._put(key, spool.file, spool.size, when)
+
+    def _put(self, key: str, body: bytes | IO[bytes], size: int, when: When) -> Version:
         arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with self._request(len(data)) as (client, _):
+            with self._request(size) as (client, _):
                 answer = client.put_object(
-                    Bucket=self._place.bucket, Key=self._place.prefix + key, Body=data, **arguments
+                    Bucket=self._place.bucket, Key=self._place.prefix + key, Body=body, **arguments
                 )
         except NotThereError as error:
             if isinstance(when, Version):

@@ -83,6 +83,10 @@ _ADVICE = {
 }
 
 
+class NoSuchRangeError(RefusedError):
+    """The object has no bytes there."""
+
+
 def not_its_own(place: str, what: str) -> UnavailableError:
     """Return what is raised for an answer that the store did not give, or not whole: it says nothing."""
     return UnavailableError(f"{place}: {what}: an answer that is none of this kind of store")
@@ -123,6 +127,8 @@ def meaning_of(place: str, status: int, error: Mapping[str, Any]) -> StoreError:
         return PreconditionFailedError(said)
     if status in (408, 409, 412, 429) or (status >= 500 and status != 501) or code in _TRY_AGAIN:
         return UnavailableError(said)
+    if code == "InvalidRange":
+        return NoSuchRangeError(said)
     if code in _NOT_THERE:
         return NotThereError(said)
     advice = _ADVICE.get(code)

@@ -31,13 +31,23 @@ else:
     _Connection = object
 
 
+class AnswerTooLargeError(Exception):
+    """An answer has more bytes than were wanted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size} bytes")
+        self.size = size
+
+
 class TimedRequest:
-    """A request that is under way, and the connection that it uses."""
+    """A request that is under way, the connection that it uses, and what the head of its answer says."""
 
     def __init__(self, began_s: float, limit_s: float) -> None:
         self._began_s = began_s
         self.limit_s = limit_s
         self.is_cut = False
+        self.answer_bytes_max: int | None = None
+        self.content_range = ""
         self.connection: socket.socket | None = None
 
     def allow_for(self, size_bytes: int) -> None:
@@ -142,8 +152,16 @@ class LimitedConnection(_Connection):
             current.connection = self.sock
 
 
-def allow_for_answer(size_bytes: int) -> None:
-    """Let the request that is under way in this thread take longer by what an answer of this size may take."""
+def begin_answer(size_bytes: int, content_range: str, *, is_error: bool) -> None:
+    """Tell the request that is under way in this thread what the head of its answer says.
+
+    Raises:
+        AnswerTooLargeError: more comes than it wants; nothing of it was read.
+    """
     current = _CURRENT.get()
-    if current is not None:
-        current.allow_for(size_bytes)
+    if current is None:
+        return
+    if not is_error and current.answer_bytes_max is not None and size_bytes > current.answer_bytes_max:
+        raise AnswerTooLargeError(size_bytes)
+    current.content_range = content_range
+    current.allow_for(size_bytes)

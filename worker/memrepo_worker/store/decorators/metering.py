@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from itertools import islice
 
 from memrepo_worker.observe import Observer, store_wait
-from memrepo_worker.store.interface import ListedObject, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 
 LISTED_PER_REQUEST = 1000
 """How many objects S3 and GCS list for one request."""
@@ -34,12 +44,19 @@ class MeteredStore:
         """The store's address."""
         return self._store.name
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
         with self._request("get"):
-            stored = self._store.get(key)
+            stored = self._store.get(key, bytes_max)
         self._observer.count("store.get.bytes", len(stored.data))
         return stored
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object; each range is a get."""
+        with self._request("get"):
+            found = self._store.get_range(key, start, bytes_max, pin)
+        self._observer.count("store.get.bytes", len(found.data))
+        return found
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
@@ -47,6 +64,16 @@ class MeteredStore:
             version = self._store.put(key, data, when)
         self._observer.count("store.put.bytes", len(data))
         return version
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        """Write the object from its parts if the condition holds; it is one put, however many parts there are."""
+        with self._request("put"):
+            return self._store.put_stream(key, self._counted(parts), when)
+
+    def _counted(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            self._observer.count("store.put.bytes", len(part))
+            yield part
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, read in pages as S3 and GCS do; each page is a request."""

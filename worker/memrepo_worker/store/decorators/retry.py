@@ -13,9 +13,12 @@ from memrepo_worker.observe import store_wait
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     ALWAYS,
+    GET_BYTES_MAX,
     ListedObject,
+    Pin,
     Store,
     StoredObject,
+    StoredRange,
     UnavailableError,
     Version,
     When,
@@ -58,9 +61,13 @@ class RetryingStore(StoreDecorator):
         self._sleep = sleep
         self._clock = clock
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
-        return self._retried(lambda: self._store.get(key))
+        return self._retried(lambda: self._store.get(key, bytes_max))
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object; so a reading that breaks goes on where it was."""
+        return self._retried(lambda: self._store.get_range(key, start, bytes_max, pin))
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds; only a put without condition is tried again."""

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from memrepo_worker.store.backends.beneath import Beneath
-from memrepo_worker.store.backends.file_names import CONTINUED, names_of_key, part_of
+from memrepo_worker.store.backends.files.beneath import Beneath
+from memrepo_worker.store.backends.files.names import CONTINUED, names_of_key, part_of
 from memrepo_worker.store.interface import ListedObject
 
 

@@ -1,0 +1,32 @@
+"""Reading a large object piece by piece, so that no more than one piece of it is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memrepo_worker.store.interface import ObjectTooLargeError, Store
+
+PIECE_BYTES = 8 << 20
+"""So much of an object is asked for at a time: enough that a request's way hardly counts."""
+
+
+def pieces(store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """Yield the bytes of one state of an object, in order, up to ``piece_bytes`` at a time, at least one piece.
+
+    Each piece is a request of its own: one that fails is asked for again by a store that retries, and none is held up
+    by who takes long over the piece before it. An object of one piece is one request.
+
+    Raises:
+        NotThereError: there is none; or, after the first piece, it was replaced: what was yielded is of no use.
+        ObjectTooLargeError: it has more than ``bytes_max``; nothing was yielded.
+        UnavailableError, RefusedError: as ``Store.get``, also after some pieces.
+    """
+    found = store.get_range(key, 0, min(piece_bytes, bytes_max))
+    if found.size > bytes_max:
+        raise ObjectTooLargeError(key, bytes_max, found.size)
+    yield found.data
+    start = len(found.data)
+    while start < found.size:
+        data = store.get_range(key, start, piece_bytes, found.pin).data
+        yield data
+        start += len(data)
