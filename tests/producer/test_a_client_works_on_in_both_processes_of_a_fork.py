@@ -11,29 +11,51 @@ import pytest
 from memrepo.settings import environment
 from tests.producer.stand_in import SHA, StandIn
 from tests.support.documents import ROOT
-from tests.support.forking_program import IMPORT, STATES
+from tests.support.forking_program import IMPORTS, STATES
 from tests.support.valkey import Valkey
 
+LONG = environment().get("LONG") == "1"
+
 HELD = (
-    IMPORT,
+    *IMPORTS,
     "memrepo.dispatch.dispatcher:Connections",
+    "memrepo.dispatch.replies:Replies.watch",
+    "memrepo.dispatch.publisher:Publisher.send",
     "memrepo.dispatch.publisher:Publisher._next_items",
     "memrepo.dispatch.replies:Replies._listen",
     "memrepo.dispatch.replies:Replies.wait_subscribed",
     "memrepo.dispatch.connection:BrokerConnection.open",
+    "memrepo.dispatch.connection:_look_at_server",
     "memrepo.dispatch.connection:BrokerConnection.refuse_where_deep",
+    "memrepo.dispatch.connection:BrokerConnection.put_payloads",
     "memrepo.dispatch.connection:BrokerConnection.publish",
     "memrepo.dispatch.connection:Message.settle",
+    "memrepo.dispatch.replies:Replies._hear",
     "memrepo.dispatch.replies:Replies._settle",
 )
 """What another thread is doing while the process forks, in the order in which a first call comes there."""
 
+MOMENTS = (*STATES, *HELD)
+CASES = [
+    (kind, moment, beside)
+    for place, moment in enumerate(MOMENTS)
+    for turn, kind in enumerate(("sync", "asyncio"))
+    for side, beside in enumerate(("alone", "beside"))
+    if LONG or (place + turn + side) % 2 == 0
+]
+"""Each moment with both kinds of clients, one of them beside other threads, in turns; LONG=1: all."""
 
-@pytest.mark.parametrize("moment", [*STATES, *HELD])
-@pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_parent_and_child_work_after_a_fork(kind: str, moment: str, worker: StandIn, broker: Valkey) -> None:
+
+def test_there_are_twenty_moments() -> None:
+    assert len(MOMENTS) == 20
+
+
+@pytest.mark.parametrize(("kind", "moment", "beside"), CASES)
+def test_parent_and_child_work_after_a_fork(
+    kind: str, moment: str, beside: str, worker: StandIn, broker: Valkey
+) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.forking_program", broker.url, kind, moment],
+        [sys.executable, "-m", "tests.support.forking_program", broker.url, kind, moment, beside],
         env={"PATH": environment()["PATH"], "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         capture_output=True,

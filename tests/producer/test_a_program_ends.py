@@ -179,6 +179,25 @@ assert os.waitstatus_to_exitcode(status) == 0
     assert ended.returncode == 0, ended.stderr
 
 
+def test_listening_imports_nothing_by_and_by(broker: Valkey) -> None:
+    program = """
+from memrepo.dispatch.redis_results import connect
+from memrepo.redis.libraries import import_redis
+from memrepo.redis.rights import require_rights
+from memrepo.wire.rights import PRODUCER_ON_RESULTS
+import_redis()
+before = set(sys.modules)
+with connect(settings, lambda: None) as client, client.pubsub() as pubsub:
+    require_rights(client, PRODUCER_ON_RESULTS, None)
+    pubsub.subscribe("memrepo.replies.x")
+    pubsub.get_message(timeout=5)
+print(sorted(set(sys.modules) - before))
+"""
+    ended = run(program, broker.url)
+
+    assert ended.stdout == "[]\n", ended.stderr
+
+
 def test_the_threads_import_nothing_by_and_by(broker: Valkey, worker: StandIn) -> None:
     program = """
 from memrepo.redis.libraries import import_celery

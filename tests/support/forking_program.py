@@ -1,7 +1,8 @@
 """A program that forks at a named moment around its client's first call, and tells whether parent and child work.
 
-It is called with the broker's address, the kind of client (``sync`` or ``asyncio``), and the moment: the name of one of
-our functions in which another thread is held while the process forks, or one of ``STATES``, where nothing else runs.
+It is called with the broker's address, the kind of client (``sync`` or ``asyncio``), the moment (the name of one of
+our functions in which another thread is held while the process forks, or one of ``STATES``, where nothing is held), and
+whether other threads call by the same client all the while (``beside``) or not (``alone``).
 Each process asks for something, waits for what the call around the fork has asked for if it has its job, and ends by
 itself. What became of it is printed as JSON.
 """
@@ -24,7 +25,9 @@ from memrepo import AsyncMemoryRepos, Job, MemoryRepos, Settings
 
 TIMEOUT_S = 30
 STATES = ("made", "called", "enqueued", "answered")
-IMPORT = "an import"
+IMPORTS = {"an import": "kombu.transport", "an import of who listens": "email.feedparser"}
+"""What a thread has begun to import when the process wants to fork, which then has to wait for it."""
+CALLERS = 2
 
 reached, forking, forked = threading.Event(), threading.Event(), threading.Event()
 os.register_at_fork(before=forking.set, after_in_parent=forked.set, after_in_child=forked.set)
@@ -32,9 +35,9 @@ os.register_at_fork(before=forking.set, after_in_parent=forked.set, after_in_chi
 
 def hold(moment: str) -> None:
     """Have whichever thread first comes to a moment wait there until the process has forked."""
-    if moment == IMPORT:
+    if moment in IMPORTS:
         builtins.__import__ = held(
-            builtins.__import__, forking, lambda name: name.startswith("kombu.transport")
+            builtins.__import__, forking, lambda name: name.startswith(IMPORTS[moment])
         )
         return
     module, _, path = moment.partition(":")
@@ -117,10 +120,16 @@ def at_state(program: Program, state: str) -> None:
         program.answer(program.job)
 
 
+def call_on(program: Program, enough: threading.Event) -> None:
+    while not enough.is_set():
+        program.answer(program.ask())
+
+
 def main() -> None:
     """Fork at the moment; print what became of both."""
-    url, kind, moment = sys.argv[1:]
-    program, caller = Program(url, kind), None
+    url, kind, moment, beside = sys.argv[1:]
+    program, caller, enough = Program(url, kind), None, threading.Event()
+    callers = [threading.Thread(target=call_on, args=(program, enough)) for _ in range(CALLERS)]
     if moment in STATES:
         at_state(program, moment)
     else:
@@ -128,6 +137,9 @@ def main() -> None:
         caller = threading.Thread(target=program.enqueue, daemon=True)
         caller.start()
         assert reached.wait(TIMEOUT_S), "the moment was not reached"
+    if beside == "beside":
+        for one in callers:
+            one.start()
     child = os.fork()
     if child == 0:
         assert program.work_on()
@@ -136,6 +148,10 @@ def main() -> None:
     if caller is not None:
         caller.join(TIMEOUT_S)
     found = {"parent": program.work_on(), "child": _ended(child)}
+    enough.set()
+    for one in callers:
+        if one.ident is not None:
+            one.join(TIMEOUT_S)
     program.close()
     print(json.dumps(found))
 

@@ -1,9 +1,10 @@
 """Celery and redis-py, imported whole at first use, and never half when the process forks.
 
 A child that is forked off while a thread imports a module can never import it: the import's lock is held for ever by a
-thread that the child does not have. So all that our threads would import by and by is imported at once, and a fork
-waits for the end of that (0.2 s, once in a process). Kombu's cached properties have such locks, too, one for all
-objects of a class: a child gets new ones.
+thread that the child does not have. (Worse than never: a thread of the child may have the number of the one that is
+gone, is let in, and finds half a module. Kombu, which met that, believed that there is no redis-py.) So all that our
+threads would import by and by is imported at once, and a fork waits for the end of that (0.2 s, once in a process).
+Kombu's cached properties have such locks, too, one for all objects of a class: a child gets new ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-REDIS = ("redis", "redis.backoff", "redis.retry", "redis.sentinel", "encodings.idna")
+REDIS = (
+    *("redis", "redis.backoff", "redis.retry", "redis.sentinel", "encodings.idna"),
+    "email.parser",  # for redis-py's version, which it tells the server, and for which kombu asks in its import
+)
 CELERY = (
     *REDIS,
     *("celery", "celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.task"),
