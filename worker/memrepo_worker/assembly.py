@@ -35,12 +35,16 @@ FETCHERS_MAX = 16
 
 _OPEN_PACKS_MAX = 256
 
+GIT_NICENESS = 5
+"""Where both want a core, git has a third of the weight of the threads that serve all agents: so contents of one that
+take much comparing keep no other's requests waiting, and a memory that is opened by git still comes to its end."""
+
 
 def build_git(observer: Observer, caps: GitCaps | None = None, bounds: Bounds | None = None) -> Git:
     """Return the isolated git command line; it is found where ``PATH`` says."""
     path = environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return Git(
-        Processes(observer),
+        Processes(observer, niceness=GIT_NICENESS),
         path,
         caps=caps or GitCaps(),
         compared_bytes_max=(bounds or Bounds()).compared_bytes_max,

@@ -64,10 +64,6 @@ class ProcessBounds:
 
 UNBOUNDED = ProcessBounds()
 
-NICER_BY = 5
-"""A process that is run has a third of the weight of this one where both want a core: that of an agent whose contents
-take much comparing keeps no other's requests waiting, and a memory that is opened still comes to its end."""
-
 HOLDS_BOUNDS = hasattr(resource, "prlimit")
 """Whether the kernel here holds another process to its bounds."""
 
@@ -223,12 +219,6 @@ class _Conversation:
         except BrokenPipeError:  # it ended without reading all: its exit code says whether that is a fault
             self._left = self._left[:0]
         return len(self._left) > 0
-
-
-def _lower_priority(pid: int) -> None:
-    """Have a process give way to this one, whose threads serve all agents."""
-    with suppress(OSError):  # it is over already
-        os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY, 19))
 
 
 def _limit(pid: int, bounds: ProcessBounds) -> None:
