@@ -31,6 +31,7 @@ from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.retry import RetryPolicy
 from memrepo_worker.store.interface import Store
+from memrepo_worker.upkeep.runner import UpkeepRunner
 from tests.support.jobs import present
 
 Asked = TypeVar("Asked", bound=Request)
@@ -111,9 +112,10 @@ def writer(
     tip_proof_s: float | None = None,
     monotonic: Clock = steady_clock,
     clock: Clock | None = None,
+    upkeep: UpkeepRunner | None = None,
     **changed: Any,
 ) -> Iterator[Writer]:
-    """Open a writer over a store; with an ``identity`` it believes no other store's absences.
+    """Open a writer over a store; with an ``identity`` it believes no other store's absences, with ``upkeep`` it folds.
 
     Its ``clock`` stands still at ``now_s`` unless there is one. ``changed`` are settings, where not at their defaults.
     """
@@ -128,6 +130,7 @@ def writer(
         clock=clock or (lambda: now_s),
         monotonic=monotonic,
         retry=at_once,
+        upkeep=upkeep,
     ) as service:
         yield Writer(service, counters)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,11 @@ from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard,
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.upkeep.folding import Folder
+from memrepo_worker.upkeep.owner import OWNED_BYTES_MAX, OwnerFolding
 from memrepo_worker.upkeep.repacking import repacking
 from memrepo_worker.upkeep.runner import UpkeepRunner
+from memrepo_worker.upkeep.scratch import sweep_scratch
 
 FETCHERS_MAX = 16
 """How many requests to the store of turns that ask for many at once are under way."""
@@ -79,16 +83,13 @@ def open_service(
     limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.
     store = store or _store(settings)
-    watch = None
-    if identity and isinstance(store, Anchored):
-        store.anchor(IDENTITY_KEY)
-    elif identity:
-        watch = IdentityWatch(IdentityGuard(store, identity))
+    watch = _watch(store, identity)
     metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
     cache = _cache(settings, metered.name, git, observer, upkeep)
     with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
+        folding = _folding(settings, retrying, git, fetchers, clock, cache, upkeep)
         service = Service(
             ServiceDependencies(
                 retrying,
@@ -101,6 +102,8 @@ def open_service(
                 confirm_store=confirm_store,
                 check_store=watch.check if watch is not None else _nothing,
                 tip_proof_s=math.inf if settings.tip_proof_s is None else settings.tip_proof_s,
+                appended=folding.appended if folding else _nothing,
+                opened=folding.opened if folding else _nothing,
             ),
             cache,
         )
@@ -123,6 +126,33 @@ def _cache(
     return cache
 
 
+def _watch(store: Store, identity: str) -> IdentityWatch | None:
+    """Have the store's id looked for as the store allows: by itself with each request, or by a watch of ours."""
+    if identity and isinstance(store, Anchored):
+        store.anchor(IDENTITY_KEY)
+        return None
+    return IdentityWatch(IdentityGuard(store, identity)) if identity else None
+
+
+def _folding(
+    settings: WorkerSettings,
+    store: Store,
+    git: Git,
+    fetchers: Fetchers,
+    clock: Clock,
+    cache: RepoCache,
+    upkeep: UpkeepRunner | None,
+) -> OwnerFolding | None:
+    """Return what folds the memories that grow here; None where nothing is to do so."""
+    if upkeep is None or not settings.fold:
+        return None
+    scratch = settings.cache_dir / "folding"
+    sweep_scratch(scratch)
+    fresh_bytes = secrets.token_bytes
+    folder = Folder(store, git, fetchers.lane(), clock, fresh_bytes, scratch, bytes_max=OWNED_BYTES_MAX)
+    return OwnerFolding(upkeep, folder, fetchers.lane, cache.path_of)
+
+
 def _store(settings: WorkerSettings) -> Store:
     hanging_max = settings.bounds.hanging_turns_max  # of turns, and of what they ask side by side
     connections_max = settings.concurrency + FETCHERS_MAX + 2 * hanging_max
@@ -131,5 +161,5 @@ def _store(settings: WorkerSettings) -> Store:
     )
 
 
-def _nothing() -> None:
-    """There is nothing to confirm."""
+def _nothing(*_: object) -> None:
+    """There is nothing to confirm, and nobody to tell."""

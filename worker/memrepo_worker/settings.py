@@ -114,6 +114,7 @@ class WorkerSettings:
     foreign_unpacked_bytes_max: int = GitCaps.unpacked_bytes_max
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
+    fold: bool = True
     flower_port: int = 5555
     flower_basic_auth: str = field(default="", repr=False)
     log_level: str = "INFO"

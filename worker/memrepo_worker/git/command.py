@@ -251,6 +251,14 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--strict"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
+    def index_sound_pack(self, repo: Path, pack: bytes) -> None:
+        """Add a pack of our own whose every object must be sound; what these name may be elsewhere.
+
+        Raises:
+            GitError: as ``index_pack``.
+        """
+        self.run(["index-pack", "--stdin", "--fsck-objects"], repo=ObjectFolder(repo / "objects"), stdin=pack)
+
     def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> None:
         self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],

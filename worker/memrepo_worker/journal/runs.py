@@ -50,6 +50,11 @@ def runs_of(newest: int, without_refs: int = 0) -> tuple[Run, ...]:
     )
 
 
+def completes_run(newest: int) -> bool:
+    """Whether one more run can be made with this entry than before it."""
+    return newest > 1 and (newest - 1) % _SIZES[0] == 0
+
+
 def to_make(
     newest: int, without_refs: int, base: int, segments: Iterable[tuple[int, int]]
 ) -> tuple[Run, ...]:

@@ -14,7 +14,7 @@ from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
-from memrepo_worker.group import Lease
+from memrepo_worker.group import Agent, Lease
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
@@ -38,6 +38,8 @@ class ServiceDependencies:
     ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with; so does
     ``check_store`` by what was last seen, without a request. ``tip_proof_s`` is how long ago a tip may have been
     proven the newest where a read is answered by it; writes need no such bound, their create proves it.
+    ``appended`` hears of each entry whose create succeeded, with its bytes, and ``opened`` from how many objects a
+    memory was opened cold; neither waits or raises.
     """
 
     store: Store
@@ -51,6 +53,8 @@ class ServiceDependencies:
     confirm_store: Callable[[], None] = lambda: None
     check_store: Callable[[], None] = lambda: None
     tip_proof_s: float = math.inf
+    appended: Callable[[Agent, int, bytes], None] = lambda *_: None
+    opened: Callable[[Agent, int], None] = lambda *_: None
 
 
 def journal_reader(dependencies: ServiceDependencies, layout: Layout, lane: Executor) -> JournalReader:
@@ -172,12 +176,15 @@ class Opener:
         repo = self._held.fresh()
         if found.base is not None:
             repo.begin_from(found.base)
+        parts = int(found.base is not None)
         for number, entries in enumerate(found.batches()):
+            parts += len(entries)
             if number:
                 self._dependencies.observer.count(COLD_OPEN_BYTES)
             repo.absorb(entries)
             self.forget_old_lines(repo)
         self.forget_old_lines(repo)
+        self._dependencies.opened(self._held.agent, parts)
         return repo
 
     def _tell_passed_over(self, error: Exception) -> None:

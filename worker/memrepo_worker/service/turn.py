@@ -176,6 +176,7 @@ class Turn:
             raise
         repo.trust = repo.trust.proven(self._group.lease, began_s)
         self._held.keep(repo)
+        self._dependencies.appended(self._agent, seq, data)
         return True
 
     # The answers

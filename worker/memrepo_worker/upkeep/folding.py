@@ -7,19 +7,20 @@ takes over, and files in the scratch folder, which the next one removes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 from memrepo.clock import Clock
 from memrepo.errors import RepoNotFoundError
 from memrepo.limits import HORIZON_S
-from memrepo_worker.git.command import Git
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError, decode_entry
+from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, decode_entry
 from memrepo_worker.journal.fence import FreshBytes, Publication, publish
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import lines_to_keep
@@ -46,8 +47,26 @@ class Folding:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What spares a folder requests: the agent's warm repository, and bytes of entries that are in the store.
+
+    Nothing of a warm repository gets into what is made but what deltas rest on, and git names each object by its bytes.
+    """
+
+    warm: Path | None = None
+    recent: Callable[[int], bytes | None] = lambda _: None
+
+
+_NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True)
 class Folder:
-    """Folds journals of one store. ``scratch`` is a folder for what it works on."""
+    """Folds journals of one store. ``scratch`` is a folder for what it works on.
+
+    ``bytes_max`` is how many bytes it may join into one object, or read to verify what it makes; beyond them it makes
+    nothing more.
+    """
 
     store: Store
     git: Git
@@ -56,11 +75,15 @@ class Folder:
     fresh_bytes: FreshBytes
     scratch: Path
     horizon_s: float = HORIZON_S
+    bytes_max: float = math.inf
 
-    def fold(self, agent: Agent, tell: Callable[[str], None] = lambda _: None) -> Folding:
+    def fold(
+        self, agent: Agent, tell: Callable[[str], None] = lambda _: None, known: Known = _NOTHING_KNOWN
+    ) -> Folding:
         """Make what runs of an agent's journal are not there yet, in order; done again, it makes nothing.
 
-        ``tell`` hears of each object that was made.
+        ``tell`` hears of each object that was made. With a warm repository only the entries of what is made are read,
+        else, or where that one is of no use, the whole memory.
 
         Raises:
             RepoNotFoundError: there is no memory.
@@ -69,19 +92,29 @@ class Folder:
             GitTroubleError, GitOverBoundsError, OSError: the machine, or the bounds for git, do not let it; also
                 where no worker of these bounds could open what would be made.
         """
+        try:
+            return self._fold(agent, tell, known)
+        except (JournalDamagedError, GitError):
+            if known.warm is None:
+                raise
+            return self._fold(agent, tell, _NOTHING_KNOWN)
+
+    def _fold(self, agent: Agent, tell: Callable[[str], None], known: Known) -> Folding:
         layout = Layout.of(agent.org_id, agent.agent_id)
-        parts = Parts(self.store, layout, self.executor)
+        parts = Parts(self.store, layout, self.executor, known.recent)
         if not parts.newest or not parts.entry(parts.newest).refs:
             raise RepoNotFoundError(
                 f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
             )
-        base = parts.base()
-        wanted = to_make(parts.newest, _without_refs(parts, base), parts.there.base, parts.there.segments)
+        wanted = to_make(parts.newest, _without_refs(parts), parts.there.base, parts.there.segments)
+        wanted = tuple(takewhile(lambda run: parts.weight(run) <= self.bytes_max, wanted))
+        if known.warm is None and parts.weight(Run(1, parts.newest, is_base=True)) > self.bytes_max:
+            raise GitOverBoundsError(f"{agent} is too large to be read beside requests")
         made: list[str] = []
         written = 0
         with scratch_folder(self.scratch) as folder:
             git = replace(self.git, timeout_s=max(self.git.timeout_s, self.git.caps.cpu_s_max))
-            for run, data in self._joined(wanted, parts, base, Joiner(git, self.git, folder)):
+            for run, data in self._joined(wanted, parts, Joiner(git, self.git, folder, known.warm)):
                 key = layout.base(run.last) if run.is_base else layout.segment(run.first, run.last)
                 outcome = publish(self.store, layout, key, data, self.fresh_bytes)
                 if outcome is Publication.SUPERSEDED:
@@ -94,19 +127,17 @@ class Folder:
         there = self._listed(layout)[0]
         return Folding(parts.newest, there.end, tuple(made), written, removed)
 
-    def _joined(
-        self, wanted: Sequence[Run], parts: Parts, base: Entry | None, joiner: Joiner
-    ) -> Iterator[tuple[Run, bytes]]:
+    def _joined(self, wanted: Sequence[Run], parts: Parts, joiner: Joiner) -> Iterator[tuple[Run, bytes]]:
         """Yield what stands for each run, verified on top of what it builds on."""
         end = 0
         for run in wanted:
-            if not run.is_base:
-                if not end and base is not None:
+            if not run.is_base and joiner.takes:
+                if not end and (base := parts.base()) is not None:
                     joiner.take(base)
                     end = base.seq
                 for part in chain.from_iterable(parts.between(end, run.first - 1)):
                     joiner.take(part)
-            yield run, _join(run, parts, base, joiner, self._keep_lines if run.is_base else _all)
+            yield run, _join(run, parts, joiner, self._keep_lines if run.is_base else _all)
             end = run.last
 
     def _keep_lines(self, lines: Lines) -> Lines:
@@ -140,10 +171,11 @@ class Folder:
         return Accelerators.of(layout, listed), listed
 
 
-def _join(run: Run, parts: Parts, base: Entry | None, joiner: Joiner, keep: KeptLines) -> bytes:
+def _join(run: Run, parts: Parts, joiner: Joiner, keep: KeptLines) -> bytes:
     """Return what stands for a run; what others joined is not relied on where it makes no whole."""
     last = parts.entry(run.last)
-    begin, first = ([[base]], base.seq) if run.is_base and base is not None else ([], run.first - 1)
+    base = parts.base() if run.is_base else None
+    begin, first = ([[base]], base.seq) if base is not None else ([], run.first - 1)
     try:
         return joiner.join(run, chain(begin, parts.between(first, run.last)), last, keep)
     except JournalDamagedError:
@@ -152,11 +184,11 @@ def _join(run: Run, parts: Parts, base: Entry | None, joiner: Joiner, keep: Kept
         return joiner.join(run, chain(begin, parts.between(first, run.last, joined=False)), last, keep)
 
 
-def _without_refs(parts: Parts, base: Entry | None) -> int:
+def _without_refs(parts: Parts) -> int:
     """Return the last entry after which there was no repository: a seal, and what followed on it until one began."""
-    if base is not None and base.refs:
+    seq = parts.there.base
+    if seq and parts.entry(seq).refs:
         return 0  # before it, and so before all that is to be made
-    seq = base.seq if base is not None else 0
     while not parts.entry(seq + 1).refs:
         seq += 1
     return seq

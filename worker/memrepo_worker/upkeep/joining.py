@@ -24,6 +24,7 @@ from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
 from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
 from memrepo_worker.journal.runs import Run
+from memrepo_worker.upkeep.lone import require_whole_on
 
 _DELTA_DEPTH = 20  # a chain of 100 of a large file takes long to read
 _WINDOW_MEMORY = "32m"
@@ -37,14 +38,18 @@ class Joiner:
     """Joins the runs of one journal, one after the other, in a folder of its own.
 
     What was joined before, or lies in the store joined, is kept in a repository that began empty: there each new one is
-    verified, together with what it builds on. ``workers_git`` has a worker's bounds and time-out. Used by one thread.
+    verified, together with what it builds on. With a ``warm`` repository of this memory nothing of that is needed: each
+    new one is verified alone, and what it lacks must be what its prerequisites have there. ``workers_git`` has a
+    worker's bounds and time-out. Used by one thread.
     """
 
-    def __init__(self, git: Git, workers_git: Git, folder: Path) -> None:
+    def __init__(self, git: Git, workers_git: Git, folder: Path, warm: Path | None = None) -> None:
         self._git = git
         self._workers_git = workers_git
         self._folder = folder
-        self._verified = _make_objects(folder / "verified.git")
+        self.takes = warm is None
+        """Whether it has to be given what lies between the runs that are joined."""
+        self._verified = _make_objects(folder / "verified.git") if warm is None else warm
         self._numbers = count(1)
         self._tips: set[str] = set()  # all that these lead to is known to be there
 
@@ -104,8 +109,15 @@ class Joiner:
             raise ValueError("it needs commits that are not in it")
         file.unlink()
         self._require_opens(part)
-        self._git.index_whole_pack(self._verified, part.pack)
-        self._reach(part)
+        if self.takes:
+            self._git.index_whole_pack(self._verified, part.pack)
+            self._reach(part)
+            return
+        place = _make_objects(self._folder / "alone.git")
+        try:
+            require_whole_on(self._git, part, place, ObjectFolder(self._verified / "objects", trusted=False))
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _require_opens(self, part: Entry) -> None:
         """Have git take it in as a worker will, in no more time: what none could open would only slow them down."""

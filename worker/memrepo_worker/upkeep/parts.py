@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from memrepo.limits import MIB
@@ -19,8 +19,14 @@ _BATCH_ENTRIES_MAX = 1024
 class Parts:
     """Reads one journal, some of it at a time, as it was listed when this was made."""
 
-    def __init__(self, store: Store, layout: Layout, executor: Executor) -> None:
-        """List it.
+    def __init__(
+        self,
+        store: Store,
+        layout: Layout,
+        executor: Executor,
+        recent: Callable[[int], bytes | None] = lambda _: None,
+    ) -> None:
+        """List it. ``recent`` returns an entry's bytes without a request, if it has them.
 
         Raises:
             JournalDamagedError: it has a gap.
@@ -29,7 +35,9 @@ class Parts:
         self._layout = layout
         self._executor = executor
         self.there = Accelerators.of(layout, [*store.list(layout.bases), *store.list(layout.segments)])
-        begin = self.there.base
+        self._recent = recent
+        self._base: Entry | None = None
+        begin = self.there.end
         self._sizes = {
             seq: item.size
             for item in store.list(layout.journal, layout.entry(begin - 1) if begin > 1 else "")
@@ -43,7 +51,7 @@ class Parts:
         self.newest = max(self._sizes, default=0)
 
     def entry(self, seq: int) -> Entry:
-        """Return an entry.
+        """Return an entry as it is in the store.
 
         Raises:
             JournalDamagedError, NewerJournalError: it is none that can be read.
@@ -60,7 +68,9 @@ class Parts:
     def base(self) -> Entry | None:
         """Return the newest base, if there is one."""
         seq = self.there.base
-        return self._accelerator(self._layout.base(seq), seq) if seq else None
+        if seq and self._base is None:
+            self._base = self._accelerator(self._layout.base(seq), seq)
+        return self._base
 
     def segment(self, run: Run) -> Entry:
         """Return a segment.
@@ -80,6 +90,17 @@ class Parts:
                 seq,
             ) from error
 
+    def weight(self, run: Run) -> int:
+        """Return how many bytes are read where a run is joined."""
+        start = self.there.base if run.is_base else run.first - 1
+        joined = follow_on(start, self.there.segments, last_max=run.last)
+        end = joined[-1].last if joined else start
+        return (
+            (self.there.base_sizes.get(start, 0) if run.is_base else 0)
+            + sum(self.there.segments[part.first, part.last] for part in joined)
+            + sum(self._size(seq) for seq in range(end + 1, run.last + 1))
+        )
+
     def between(self, end: int, last: int, *, joined: bool = True) -> Iterator[Sequence[Entry]]:
         """Yield what follows on entry ``end``, up to ``last``, some at a time: what is joined already, then entries.
 
@@ -93,16 +114,24 @@ class Parts:
             yield [part]
             end = run.last
         for seqs in self._batches(end + 1, last):
-            yield [*self._executor.map(self.entry, seqs)]
+            yield [*self._executor.map(self._recent_or_read, seqs)]
+
+    def _recent_or_read(self, seq: int) -> Entry:
+        data = self._recent(seq)
+        return decode_entry(seq, data) if data else self.entry(seq)
 
     def _batches(self, first: int, last: int) -> Iterator[list[int]]:
         batch: list[int] = []
         size = 0
         for seq in range(first, last + 1):
-            if batch and (len(batch) >= _BATCH_ENTRIES_MAX or size + self._sizes[seq] > BATCH_BYTES_MAX):
+            if batch and (len(batch) >= _BATCH_ENTRIES_MAX or size + self._size(seq) > BATCH_BYTES_MAX):
                 yield batch
                 batch, size = [], 0
             batch.append(seq)
-            size += self._sizes[seq]
+            size += self._size(seq)
         if batch:
             yield batch
+
+    def _size(self, seq: int) -> int:
+        """Return how large an entry is; of one that others joined it was not listed, and does not matter."""
+        return self._sizes.get(seq, 0)

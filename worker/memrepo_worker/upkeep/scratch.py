@@ -32,6 +32,14 @@ def scratch_folder(above: Path) -> Iterator[Path]:
         held.close()
 
 
+def sweep_scratch(above: Path) -> None:
+    """Remove what killed processes left below ``above``; where that cannot be, it stays for the next."""
+    with suppress(OSError):
+        if above.is_dir():
+            with _locked(above / _LOCK):
+                _sweep(above)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("wb") as file:
