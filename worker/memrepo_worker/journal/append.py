@@ -11,6 +11,7 @@ from enum import Enum
 from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
+    ObjectTooLargeError,
     PreconditionFailedError,
     Store,
     StoreError,
@@ -58,7 +59,9 @@ def append(store: Store, key: str, data: bytes) -> Append:
 def _read_back(store: Store, key: str, data: bytes) -> Append | None:
     """Say whose entry is under the key; None: nobody's."""
     try:
-        found = store.get(key).data
+        found = store.get(key, len(data)).data
     except NotThereError:
         return None
+    except ObjectTooLargeError:
+        return Append.LOST
     return Append.DONE if found == data else Append.LOST

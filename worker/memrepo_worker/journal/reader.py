@@ -26,7 +26,7 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.runs import Run
-from memrepo_worker.store.interface import NotThereError, Store
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 _LOOKS_MAX = 3
 _GAP_MAX = 1_000_000
@@ -221,16 +221,18 @@ class JournalReader:
     def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
         """Whether entry ``seq`` is in the store with exactly these bytes, given by their digest."""
         try:
-            return digest(self.store.get(self.layout.entry(seq)).data) == data_sha256
-        except NotThereError:
+            return digest(self.store.get(self.layout.entry(seq), self.entry_bytes_max).data) == data_sha256
+        except (NotThereError, ObjectTooLargeError):
             return False
 
     def has_legacy_layout(self) -> bool:
         """Whether the agent's prefix holds a repository in the legacy layout."""
         try:
-            self.store.get(self.layout.legacy_head)
+            self.store.get(self.layout.legacy_head, 0)
         except NotThereError:
             return False
+        except ObjectTooLargeError:
+            pass
         return True
 
     def _read_once(self, find: Callable[[], FoundJournal], take: Callable[[FoundJournal], Result]) -> Result:
@@ -285,8 +287,8 @@ class JournalReader:
     def _accelerator(self, key: str, seq: int, size: int, *, in_base: bool = False) -> Entry:
         try:
             self._require_size(seq, size)
-            return decode_entry(seq, self.store.get(key).data)
-        except (NotThereError, JournalDamagedError) as error:
+            return decode_entry(seq, self.store.get(key, self.entry_bytes_max).data)
+        except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
         except JournalUnreadableError as error:
             raise (error.within_base() if in_base else error) from error
@@ -338,7 +340,12 @@ class JournalReader:
             )
 
     def _entry(self, seq: int) -> Entry:
-        data = self.store.get(self.layout.entry(seq)).data
+        key = self.layout.entry(seq)
+        try:
+            data = self.store.get(key, self.entry_bytes_max).data
+        except ObjectTooLargeError as error:  # it was smaller when it was listed
+            self.over_bound()
+            raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
         if not data:
             raise LocalCopyStaleError(f"entry {seq} is a marker")
         return decode_entry(seq, data)
