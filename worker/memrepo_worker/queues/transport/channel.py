@@ -61,8 +61,10 @@ from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
-POP_MESSAGES_MAX = 256
-POP_BYTES_MAX = 4 * 1024 * 1024
+POP_MESSAGES_MAX = 16
+"""How many messages a round takes, of all queues that wait alike: reading them is work of the one thread that delivers,
+and who sends one message meanwhile waits for the round to end, however many another agent has sent."""
+POP_BYTES_MAX = 1024 * 1024
 LOOK_AGAIN_S = 5.0
 """How often all queues are looked at although nothing was announced: in case an announcement got lost."""
 TRY_AGAIN_S = 2.0
