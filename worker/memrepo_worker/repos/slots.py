@@ -90,8 +90,11 @@ class Slot:
         self._lock_file.close()
 
     def tell(self, usage: Usage) -> None:
-        """Let the other processes know how much lies here. That the disk does not take it, is no matter."""
-        if usage != self._told:
+        """Let the other processes know how much lies here. That the disk does not take it, is no matter.
+
+        Once the slot was given back, nothing is told: what lies in it is another's, or nobody's.
+        """
+        if usage != self._told and not self._lock_file.closed:
             self._told = usage
             with suppress(OSError):
                 os.pwrite(self._lock_file.fileno(), _encode(usage), 0)
