@@ -4,6 +4,7 @@ from typing import Any, TypeVar, overload
 _Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
 
 class Signal:
+    receivers: list[Any]
     @overload
     def connect(self, receiver: _Receiver, /, **options: Any) -> _Receiver: ...
     @overload

@@ -10,6 +10,7 @@ class Request:
     acknowledged: bool
     id: str
     name: str
+    _app: Any
     _args: tuple[()] | list[Any]
     _kwargs: dict[str, Any]
     _body: bytes

@@ -137,7 +137,7 @@ class Payloads:
         payload = operation.result_to_payload(outcome.value)
         apart_from = LARGE_BYTES if operation.request.MUTATES else READ_APART_FROM_BYTES
         if payload.size_bytes <= apart_from:
-            return operation.result_to_json(outcome.value)
+            return operation.result_to_json(outcome.value) if payload.contents else payload.value
         if payload.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
         return self._put_apart(job, operation, outcome, payload)
