@@ -444,7 +444,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "store verify": Row(
         "store verify acme {agent}",
-        "org_id agent_id commits sound",
+        "org_id agent_id entries commits sound damage",
         {
             NOTHING: Case("store verify acme {new}", **NO_MEMORY),
             BAD: Case("store verify ac/me {agent}", 2, "ORG: must be 1 to 128 letters", "UsageError"),

@@ -126,7 +126,7 @@ def test_a_memory_goes_out_and_in_again(run: Run, legacy_store: LocalStore, tmp_
     run("export", "acme", "a", str(bundle))
     assert "2 commits imported" in run("import", "acme", "copy", str(bundle))
 
-    assert "acme/copy: 2 commits, sound" in run("verify", "acme", "copy")
+    assert "acme/copy: 2 commits in 1 entry, sound" in run("verify", "acme", "copy")
     stock_git().run(["clone", "--quiet", str(bundle), str(tmp_path / "clone")])
     assert (tmp_path / "clone" / "more.md").read_bytes() == b"y"
 
@@ -147,7 +147,7 @@ def test_a_memory_is_folded_and_says_the_same_afterwards(run: Run, tmp_path: Pat
         "bytes_written": 0,
         "removed": 0,
     }
-    assert "67 commits, sound" in run("verify", AGENT.org_id, AGENT.agent_id)
+    assert "67 commits in 67 entries, sound" in run("verify", AGENT.org_id, AGENT.agent_id)
 
 
 def test_a_store_without_conditional_replaces_is_not_folded(

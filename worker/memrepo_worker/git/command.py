@@ -243,6 +243,14 @@ class Git:
             ) from error
         self._index(repo, pack, self.caps.bounds_for(len(pack)), "--strict")
 
+    def index_strict_pack(self, repo: Path, pack: bytes) -> None:
+        """Add a pack of our own, every object of it checked, and that all that it names is there or here.
+
+        Raises:
+            GitError: as ``index_pack``.
+        """
+        self._index(repo, pack, self.caps.bounds, "--strict")
+
     def index_whole_pack(self, repo: Path, pack: bytes) -> None:
         """Add a pack of our own that must be whole: every object sound, and all that it names there or here.
 

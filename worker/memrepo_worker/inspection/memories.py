@@ -15,7 +15,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
-from memrepo_worker.journal.runs import runs_of
+from memrepo_worker.journal.runs import runs_of, to_make
 from memrepo_worker.store.interface import ListedObject, Store, UnavailableError
 
 _BREAKS_MAX = 4
@@ -60,6 +60,8 @@ class ListedMemory:
 
     agent: Agent
     size: Size
+    has_runs_to_make: bool = False
+    """Whether a fold would make a base or segment."""
 
     @property
     def has_journal(self) -> bool:
@@ -112,11 +114,11 @@ class Memories:
             raise NotListedError(f"{after} is not in {self.store.name}")
         for agent, objects in memories:
             if agent is not None:
-                yield ListedMemory(agent, size_of(Layout.of(agent.org_id, agent.agent_id), objects))
+                yield _listed(agent, objects)
 
 
-def size_of(layout: Layout, objects: Iterator[ListedObject]) -> Size:
-    """Return how large the memory is that these objects are."""
+def _listed(agent: Agent, objects: Iterable[ListedObject]) -> ListedMemory:
+    layout = Layout.of(agent.org_id, agent.agent_id)
     size = Size()
     newest = 0
     joined: list[ListedObject] = []
@@ -135,18 +137,14 @@ def size_of(layout: Layout, objects: Iterator[ListedObject]) -> Size:
             size.bases += layout.base_seq(item.key) is not None
             size.segments += layout.segment_seqs(item.key) is not None
             joined.append(item)
-    size.foldable = _foldable(newest, layout, joined)
-    return size
-
-
-def _foldable(newest: int, layout: Layout, joined: Iterable[ListedObject]) -> int:
     try:
         there = Accelerators.of(layout, joined)
     except JournalDamagedError:
-        return 0  # what is wrong is for ``memrepo store verify`` to say
+        return ListedMemory(agent, size)  # what is wrong is for ``memrepo store verify`` to say
     if newest > SEQ_MAX:
-        return 0
-    return max(0, max((run.last for run in runs_of(newest)), default=0) - there.end)
+        return ListedMemory(agent, size)
+    size.foldable = max(0, max((run.last for run in runs_of(newest)), default=0) - there.end)
+    return ListedMemory(agent, size, bool(to_make(newest, 0, there.base, there.segments)))
 
 
 def _agent_of(key: str) -> Agent | None:

@@ -104,7 +104,9 @@ def entry_of(git: Git, repo: Path, refs: Mapping[str, str], line: LedgerLine) ->
         GitError: something is missing.
     """
     wanted = "".join(f"{sha}\n" for sha in sorted(set(refs.values())))
-    pack = git.run(["pack-objects", "--revs", "--stdout", "--quiet"], repo=repo, stdin=wanted.encode())
+    # By name, a base that another entry has, too, could not be taken in together with it.
+    arguments = ["pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset"]
+    pack = git.run(arguments, repo=repo, stdin=wanted.encode())
     ledger = GitObject(Kind.BLOB, encode_lines([line]))
     ledger_sha = object_id(ledger)
     joined = join_packs([pack, encode_pack({ledger_sha: ledger}).data])

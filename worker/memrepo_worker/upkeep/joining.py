@@ -211,9 +211,11 @@ class _Work:
         return in_order + [sha.encode() for sha in sorted(ids - left_out - reached.keys())]
 
     def _pack(self, wanted: bytes) -> bytes:
+        # By name, the base of a delta that another pack has, too, could not be taken in together with it.
         options = [
             "--quiet",
             "--no-reuse-delta",
+            "--delta-base-offset",
             f"--depth={_DELTA_DEPTH}",
             f"--window-memory={_WINDOW_MEMORY}",
         ]

@@ -39,7 +39,7 @@ class _Line:
         return f"{self.org_id}/{self.agent_id}" if self.agent_id else f"{self.org_id}/"
 
 
-@click.command(short_help="Show how much of the store each memory takes, and what a fold would join.")
+@click.command(short_help="Show how large each memory is, and what a fold would join.")
 @click.argument("org", required=False)
 @click.argument("agent", required=False)
 @click.option("--summary", is_flag=True, help="Only orgs, and the total.")

@@ -7,32 +7,90 @@ from dataclasses import asdict
 
 import click
 
-from memrepo.cli.common import json_option, of_agent
+from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted
+from memrepo.errors import MemoryRepoError, RepoNotFoundError
 from memrepo.redis.address import masked
-from memrepo_worker.cli.store.tools import agent_named, open_tools, show
+from memrepo_worker.cli.store.tools import Tools, open_tools, show, show_line
+from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
+from memrepo_worker.inspection.memories import ListedMemory
 from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.replaces import fault_of_replaces
+from memrepo_worker.upkeep.folding import Folding
 
 
 @click.command(short_help="Join a memory's entries, so that it opens quickly whatever its age.")
-@of_agent
+@click.argument("org", required=False)
+@click.argument("agent", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Fold every memory that has something to join.")
+@click.option("--org", "of_org", metavar="ORG", help="With --all: only an org's.")
+@click.option("--after", metavar="ORG/AGENT", help="With --all: go on after this memory.")
 @json_option
-def fold(org: str, agent: str, as_json: bool) -> None:
+def fold(
+    org: str | None, agent: str | None, everyone: bool, of_org: str | None, after: str | None, as_json: bool
+) -> None:
     """Join the entries of an agent's journal into a base and segments, so that opening it stays quick with age.
 
     The entries stay, and workers go on meanwhile. What is made was verified by stock git; done again, it makes only
-    what is new. A store that does not honour conditional replaces is refused.
+    what is new. A store that does not honour conditional replaces is refused. With --all and --json there is one object
+    on each line, for each memory of which something was joined.
     """
-    whose = agent_named(org, agent)
+    chosen = Chosen.of(org, agent, everyone, of_org, after)
     with open_tools(as_json=as_json) as tools:
         fault = fault_of_replaces(tools.store, lambda: secrets.token_hex(16))
         if fault is not None:
             raise RefusedError(f"memories in {masked(tools.store.name)} cannot be folded: {fault}")
-        done = tools.folder.fold(whose, lambda key: click.echo(plain(f"{key} made"), err=True))
-    words = (
+        if chosen.one is None:
+            _FoldAll(tools, as_json=as_json).run(chosen)
+            return
+        done = tools.folder.fold(chosen.one, lambda key: click.echo(plain(f"{key} made"), err=True))
+    show(chosen.one, _words(done), _values(done), as_json=as_json)
+
+
+class _FoldAll:
+    def __init__(self, tools: Tools, *, as_json: bool) -> None:
+        self._tools = tools
+        self._as_json = as_json
+        self._memories = self._folded = self._failed = self._bytes = 0
+
+    def run(self, chosen: Chosen) -> None:
+        """Fold all that are chosen; raise where one could not be."""
+        progress = Walk(self._tools, chosen, "folding").run(self._fold)
+        words = f"{self._folded:,} of {self._memories:,} memories were folded ({counted(self._bytes, 'byte')} written)"
+        if self._failed:
+            sums = {"memories": self._memories, "folded": self._folded, "failed": self._failed}
+            raise MemoryRepoError(f"{self._failed} could not be folded; {words}", sums)
+        if progress.is_terminal:
+            click.echo(words, err=True)
+
+    def _fold(self, memory: ListedMemory) -> None:
+        self._memories += 1
+        if not memory.has_runs_to_make:
+            return
+        try:
+            done = self._tools.folder.fold(memory.agent)
+        except RepoNotFoundError:  # deleted
+            return
+        except OF_ONE as error:
+            self._failed += 1
+            told = " ".join(str(error).split())
+            show_line(
+                memory.agent, f"{memory.agent}: not folded: {told}", {"error": told}, as_json=self._as_json
+            )
+            return
+        if done.made:
+            self._folded += 1
+            self._bytes += done.bytes_written
+            show_line(memory.agent, f"{memory.agent}: {_words(done)}", _values(done), as_json=self._as_json)
+
+
+def _words(done: Folding) -> str:
+    return (
         f"{done.folded} of {done.entries} entries joined, {counted(len(done.made), 'object')} made "
         f"({counted(done.bytes_written, 'byte')}), {done.removed} removed"
     )
-    show(whose, words, {**asdict(done), "made": list(done.made)}, as_json=as_json)
+
+
+def _values(done: Folding) -> dict[str, object]:
+    return {**asdict(done), "made": list(done.made)}

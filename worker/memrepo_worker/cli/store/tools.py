@@ -24,6 +24,7 @@ from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import Memories
+from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.contents import RefusedNames
 from memrepo_worker.migration.transfer import Transfer
@@ -49,6 +50,7 @@ class Tools:
     adopter: Adopter
     transfer: Transfer
     folder: Folder
+    verifier: Verifier
     opened: Store
 
 
@@ -73,6 +75,7 @@ def open_tools(*, as_json: bool, writes: bool = True) -> Iterator[Tools]:
             Adopter(store, git, executor, system_clock, settings.limits),
             Transfer(store, git, executor, system_clock, settings.limits),
             Folder(store, git, executor, system_clock, secrets.token_bytes, settings.cache_dir / "folding"),
+            Verifier(store, git, executor, system_clock, settings.cache_dir / "verifying"),
             opened,
         )
 

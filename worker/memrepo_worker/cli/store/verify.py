@@ -4,17 +4,129 @@ from __future__ import annotations
 
 import click
 
-from memrepo.cli.common import json_option, of_agent
-from memrepo.cli.output import counted
-from memrepo_worker.cli.store.tools import agent_named, open_tools, show
+from memrepo.cli.common import json_option
+from memrepo.cli.ending import plain
+from memrepo.cli.output import counted, show_json
+from memrepo.errors import MemoryDamagedError, MemoryRepoError, RepoNotFoundError
+from memrepo_worker.cli.store.tools import Tools, open_tools, show_line
+from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
+from memrepo_worker.group import Agent
+from memrepo_worker.inspection.memories import ListedMemory
+from memrepo_worker.inspection.verifying import Verified
 
 
-@click.command(short_help="Have stock git check every object of a memory.")
-@of_agent
+@click.command(short_help="Check memories from end to end with stock git; name what is damaged.")
+@click.argument("org", required=False)
+@click.argument("agent", required=False)
+@click.option(
+    "--all", "everyone", is_flag=True, help="Verify every memory; say nothing of those that are sound."
+)
+@click.option("--org", "of_org", metavar="ORG", help="With --all: only an org's.")
+@click.option("--after", metavar="ORG/AGENT", help="With --all: go on after this memory.")
 @json_option
-def verify(org: str, agent: str, as_json: bool) -> None:
-    """Read an agent's whole journal and have stock git check every object of it."""
-    whose = agent_named(org, agent)
+def verify(
+    org: str | None, agent: str | None, everyone: bool, of_org: str | None, after: str | None, as_json: bool
+) -> None:
+    """Check a memory from end to end with stock git, and name each damaged object and the kind of its damage.
+
+    Every number must be there, every pack whole, everything that it leads to be there, and each base and segment hold
+    what its entries hold. Nothing is written; workers go on. With --all and --json there is one object on each line.
+    """
+    chosen = Chosen.of(org, agent, everyone, of_org, after)
     with open_tools(as_json=as_json, writes=False) as tools:
-        commits = tools.transfer.verify(whose)
-    show(whose, f"{counted(commits, 'commit')}, sound", {"commits": commits, "sound": True}, as_json=as_json)
+        if chosen.one is not None:
+            _verify_one(tools, chosen.one, as_json=as_json)
+        else:
+            _VerifyAll(tools, as_json=as_json).run(chosen)
+
+
+def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
+    found = tools.verifier.verify(whose)
+    if not found.exists and not found.damages:
+        ids = {"org_id": whose.org_id, "agent_id": whose.agent_id}
+        raise RepoNotFoundError(f"{whose} has no memory", ids)
+    if as_json:
+        show_json(_values(found))
+    else:
+        _print_damages(found)
+    if found.damages:
+        raise _damaged(f"{whose} is damaged: {counted(len(found.damages), 'object')}", found)
+    if not as_json:
+        size = f"{counted(found.commits, 'commit')} in {len_of(found)}"
+        click.echo(plain(f"{whose}: {size}, sound"))
+
+
+def len_of(found: Verified) -> str:
+    """Return how many entries a journal has, in words."""
+    return f"{found.entries} {'entry' if found.entries == 1 else 'entries'}"
+
+
+class _VerifyAll:
+    def __init__(self, tools: Tools, *, as_json: bool) -> None:
+        self._tools = tools
+        self._as_json = as_json
+        self._memories = self._entries = self._damaged = self._unread = 0
+        self._objects = 0
+
+    def run(self, chosen: Chosen) -> None:
+        """Verify all that are chosen; raise where one is damaged, or was not read."""
+        progress = Walk(self._tools, chosen, "verifying").run(self._verify)
+        sums = {
+            "memories": self._memories,
+            "entries": self._entries,
+            "damaged": self._damaged,
+            "damaged_objects": self._objects,
+            "unread": self._unread,
+        }
+        words = (
+            f"{self._damaged} of {self._memories} memories are damaged ({counted(self._objects, 'object')})"
+        )
+        if self._unread:
+            words += f", {self._unread} could not be read"
+        if self._damaged:
+            raise MemoryDamagedError(words, sums)
+        if self._unread:
+            raise MemoryRepoError(words, sums)
+        if progress.is_terminal:
+            click.echo(f"{self._memories:,} memories of {self._entries:,} entries are sound", err=True)
+
+    def _verify(self, memory: ListedMemory) -> None:
+        self._memories += 1
+        try:
+            found = self._tools.verifier.verify(memory.agent)
+        except OF_ONE as error:
+            self._unread += 1
+            told = " ".join(str(error).split())
+            show_line(
+                memory.agent, f"{memory.agent}: not read: {told}", {"error": told}, as_json=self._as_json
+            )
+            return
+        self._entries += found.entries
+        self._damaged += bool(found.damages)
+        self._objects += len(found.damages)
+        if self._as_json:
+            show_line(memory.agent, "", _values(found), as_json=True)
+        else:
+            _print_damages(found)
+
+
+def _print_damages(found: Verified) -> None:
+    for damage in found.damages:
+        click.echo(plain(str(damage)))
+
+
+def _values(found: Verified) -> dict[str, object]:
+    return {
+        "org_id": found.agent.org_id,
+        "agent_id": found.agent.agent_id,
+        "entries": found.entries,
+        "commits": found.commits,
+        "sound": not found.damages,
+        "damage": [
+            {"key": each.key, "kind": each.kind.value, "detail": each.detail} for each in found.damages
+        ],
+    }
+
+
+def _damaged(words: str, found: Verified) -> MemoryDamagedError:
+    return MemoryDamagedError(words, {"keys": [each.key for each in found.damages]})

@@ -1,0 +1,99 @@
+"""Going through all memories of a store, one after the other: begun after any of them, and gone on with later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+
+from memrepo.cli.ending import CommandError
+from memrepo.cli.interrupt import INTERRUPTED
+from memrepo.errors import RepoNotFoundError
+from memrepo_worker.cli.failures import failure_of
+from memrepo_worker.cli.store.progress import Progress
+from memrepo_worker.cli.store.tools import Tools, agent_named, org_named
+from memrepo_worker.git.command import GitError
+from memrepo_worker.group import Agent
+from memrepo_worker.inspection.memories import ListedMemory, NotListedError
+from memrepo_worker.journal.entry import JournalUnreadableError
+from memrepo_worker.store.interface import RefusedError, StoreError
+
+OF_ONE = (JournalUnreadableError, GitError, RefusedError, RepoNotFoundError)
+"""What goes wrong with one memory; the others go on."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which memories are meant: one, or all, those of an org, those that come after one."""
+
+    one: Agent | None
+    org_id: str
+    after: Agent | None
+
+    @classmethod
+    def of(
+        cls, org: str | None, agent: str | None, everyone: bool, of_org: str | None, after: str | None
+    ) -> Chosen:
+        """Return what the arguments and options name.
+
+        Raises:
+            UsageError: they name nothing, or two things.
+        """
+        if everyone == bool(org and agent) or (org and not agent):
+            raise click.UsageError("Name ORG and AGENT, or give --all.")
+        if not everyone and (of_org or after):
+            raise click.UsageError("--org and --after go with --all.")
+        one = None if everyone else agent_named(org or "", agent or "")
+        org_id, _, agent_id = (after or "").partition("/")
+        return cls(one, org_named(of_org) if of_org else "", agent_named(org_id, agent_id) if after else None)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Goes through the memories of a store that have a journal."""
+
+    tools: Tools
+    chosen: Chosen
+    doing: str
+
+    def run(self, act: Callable[[ListedMemory], None]) -> Progress:
+        """Have ``act`` done for each; what ends that says after which memory to go on.
+
+        Raises:
+            UsageError: the memory after which to go on is not there.
+            MemoryRepoError, CommandError: it was interrupted, or the store does not answer.
+        """
+        try:
+            progress = Progress(self.doing, sum(1 for _ in self._memories()))
+        except NotListedError as error:
+            raise click.UsageError(f"--after: {error}") from None
+        last = self.chosen.after
+        for memory in self._memories():
+            with _saying_where_to_go_on(last):
+                act(memory)
+            last = memory.agent
+            progress.step(memory.agent)
+        progress.clear()
+        return progress
+
+    def _memories(self) -> Iterator[ListedMemory]:
+        listed = self.tools.memories.listed(self.chosen.org_id, after=self.chosen.after)
+        return (memory for memory in listed if memory.has_journal)
+
+
+@contextmanager
+def _saying_where_to_go_on(last: Agent | None) -> Iterator[None]:
+    hint = f"; --after {last} goes on there" if last is not None else ""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandError("Interrupted", f"Interrupted{hint}.", INTERRUPTED, _details(last)) from None
+    except StoreError as error:
+        failure = failure_of(error)
+        raise type(failure)(f"{failure.message}{hint}", _details(last)) from error
+
+
+def _details(last: Agent | None) -> dict[str, str | None]:
+    return {"after": str(last) if last is not None else None}

@@ -1,0 +1,262 @@
+"""Checking one journal as it was listed: its entries from the first, or the last seal, and what stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTroubleError
+from memrepo_worker.git.packs import join_packs
+from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
+from memrepo_worker.inspection.listing import JournalListing
+from memrepo_worker.inspection.objects import Objects, ledger_of, tips_of
+from memrepo_worker.inspection.parts import Listed, batches, entry_of, read_part
+from memrepo_worker.journal.entry import Entry
+from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.journal.seal import ends_repo
+from memrepo_worker.store.interface import Store
+
+KeptLines = Callable[[Sequence[LedgerLine]], Sequence[LedgerLine]]
+"""Says which ledger lines a base must have still."""
+
+
+class LookCloserError(Exception):
+    """Something is wrong among entries that were looked at together."""
+
+
+@dataclass
+class _Stretch:
+    """What entries hold between two places where a base or segment begins or ends."""
+
+    first: int
+    last: int
+    ids: set[bytes] = field(default_factory=set)
+    ledgers: set[bytes] = field(default_factory=set)
+    lines: list[LedgerLine] = field(default_factory=list)
+    is_sound: bool = True
+
+
+class JournalCheck:
+    """Checks one journal. ``each``: entries one by one, so that what is damaged has a name; else many at once."""
+
+    def __init__(
+        self, store: Store, listing: JournalListing, objects: Objects, executor: Executor, *, each: bool
+    ) -> None:
+        self.damages = list(listing.damages)
+        self.refs: dict[str, str] = {}
+        self._store = store
+        self._listing = listing
+        self._objects = objects
+        self._executor = executor
+        self._each = each
+        self._bytes_max = objects.git.caps.entry_bytes_max
+        self._stretches: list[_Stretch] = []
+        self._refs_at: dict[int, dict[str, str]] = {}
+        self._tips: set[str] = set()
+        self._is_sound = not listing.damages
+
+    def run(self, keep: KeptLines) -> None:
+        """Check all; ``damages`` then holds what was found.
+
+        Raises:
+            LookCloserError: something is wrong, and each entry has to be looked at by itself.
+            UnavailableError, RefusedError: the store does not give an object.
+            GitTroubleError, GitOverBoundsError: the machine, or the bounds for git, do not let it.
+        """
+        listing = self._listing
+        begin = self._begin()
+        ends = {
+            *listing.bases,
+            *(last for _, last in listing.segments),
+            *(first - 1 for first, _ in listing.segments),
+        }
+        items = [listing.entries[seq] for seq in sorted(listing.entries) if seq > begin]
+        for batch in batches(items, ends):
+            self._take(batch)
+            self._check_what_ends_at(batch[-1].seq, begin, keep)
+        for item in (*listing.bases.values(), *listing.segments.values()):
+            if item.seq > begin and item.seq not in listing.entries:
+                self._found(Damage(item.key, Kind.UNEQUAL, "it ends with an entry that is not there"))
+        if self._is_sound and self._tips:
+            self._check_all(items[-1].key)
+
+    def _check_all(self, key: str) -> None:
+        try:
+            self._objects.reach(key, self._tips)
+            self._objects.check(key)
+        except DamageFoundError as found:
+            self._found(found.damage)
+
+    def _found(self, damage: Damage) -> None:
+        if not self._each:
+            raise LookCloserError
+        self.damages.append(damage)
+
+    # Where the journal begins
+
+    def _begin(self) -> int:
+        """Return the last seal below which a delete has removed what was there; 0: the journal begins at its first."""
+        marker = self._listing.last_marker
+        if not marker:
+            return 0
+        for seq in sorted(seq for seq in self._listing.entries if seq > marker):
+            if self._is_seal(seq):
+                return seq
+        if marker < self._listing.newest or not any(base >= marker for base in self._listing.bases):
+            self._found(
+                Damage(
+                    self._listing.entries[marker].key,
+                    Kind.MARKER,
+                    "it has no bytes, and no delete lies above it",
+                )
+            )
+        return marker
+
+    def _is_seal(self, seq: int) -> bool:
+        """Whether the repository ended with an entry; its base, if it is there, begins what follows."""
+        base = self._listing.bases.get(seq)
+        place = self._objects.beside()
+        read = read_part(self._store, base or self._listing.entries[seq], self._bytes_max)
+        if isinstance(read, Damage):
+            if base is not None:
+                self._found(read)
+            return False
+        if read.refs:
+            return False
+        key = base.key if base is not None else self._listing.entries[seq].key
+        try:
+            place.take(key, read.pack, [read.ledger_sha])
+            lines = ledger_of(key, read, place.reader())
+        except DamageFoundError as found:
+            self._found(found.damage)
+            return base is not None
+        if base is None and not ends_repo(read.refs, lines):
+            return False
+        ledger = bytes.fromhex(read.ledger_sha)
+        self._stretches.append(_Stretch(1, seq, {ledger}, {ledger}, [*lines]))
+        self._refs_at[seq] = {}
+        return True
+
+    # The entries
+
+    def _take(self, batch: Sequence[Listed]) -> None:
+        stretch = _Stretch(batch[0].seq, batch[-1].seq)
+        self._stretches.append(stretch)
+        parts: list[tuple[Listed, Entry]] = []
+        reads = self._executor.map(lambda item: read_part(self._store, item, self._bytes_max), batch)
+        for item, read in zip(batch, reads, strict=True):
+            try:
+                parts.append((item, entry_of(read)))
+            except DamageFoundError as found:
+                self._found(found.damage)
+                self._is_sound = stretch.is_sound = False
+        stretch.is_sound = self._is_sound
+        if self._each:
+            parts = [(item, part) for item, part in parts if self._is_taken(item, part)]
+            stretch.is_sound = self._is_sound
+        elif (pack := join_packs(part.pack for _, part in parts)) is not None:
+            self._take_together(pack)
+        stretch.ids |= self._objects.new_ids()
+        reader = self._objects.reader()
+        for item, part in parts:
+            try:
+                stretch.lines += ledger_of(item.key, part, reader)
+            except DamageFoundError as found:
+                if self._is_sound or found.damage.detail.startswith("line "):
+                    self._found(found.damage)
+                self._is_sound = stretch.is_sound = False
+            stretch.ledgers.add(bytes.fromhex(part.ledger_sha))
+            self._tips |= tips_of(part)
+        if parts:
+            self.refs = dict(parts[-1][1].refs)
+            self._refs_at[parts[-1][0].seq] = self.refs
+
+    def _take_together(self, pack: bytes) -> None:
+        try:
+            self._objects.git.index_pack(self._objects.path, pack)
+        except (GitTroubleError, GitOverBoundsError):
+            raise
+        except GitError as error:
+            raise LookCloserError from error
+
+    def _is_taken(self, item: Listed, part: Entry) -> bool:
+        """Take an entry in by itself; after one that is damaged, what builds on it is no damage of its own."""
+        try:
+            self._objects.take(item.key, part.pack, tips_of(part))
+        except DamageFoundError as found:
+            if self._is_sound or found.damage.kind is not Kind.DISCONNECTED:
+                self._found(found.damage)
+            self._is_sound = False
+            return False
+        return True
+
+    # What stands for them
+
+    def _check_what_ends_at(self, seq: int, begin: int, keep: KeptLines) -> None:
+        base = self._listing.bases.get(seq)
+        items = [
+            (item, first)
+            for (first, last), item in self._listing.segments.items()
+            if last == seq and first > begin
+        ]
+        for item, first in [*items, *([(base, 0)] if base is not None else [])]:
+            try:
+                self._check_joined(item, first, keep)
+            except DamageFoundError as found:
+                self._found(found.damage)
+
+    def _check_joined(self, item: Listed, first: int, keep: KeptLines) -> None:
+        """Check a segment, or (``first`` is 0) a base, against what it stands for.
+
+        Raises:
+            DamageFoundError: it is not that.
+        """
+        part = entry_of(read_part(self._store, item, self._bytes_max))
+        refs = self._refs_at.get(item.seq)
+        if refs is not None and dict(part.refs) != refs:
+            raise _unequal(item, f"its branches and tags are not those of entry {item.seq}")
+        if not first and part.prerequisites:
+            raise _unequal(item, "it needs commits that are not in it")
+        within = [stretch for stretch in self._stretches if stretch.first >= first]
+        place = self._objects.beside() if first else self._objects.apart()
+        if not first or all(stretch.is_sound for stretch in self._stretches):
+            place.take(item.key, part.pack, tips_of(part) - {*part.prerequisites}, whole=True)
+        else:
+            return  # what it builds on is damaged, so nothing can be said of it
+        lines = ledger_of(item.key, part, place.reader())
+        if not all(stretch.is_sound for stretch in within):
+            return
+        self._compare(item, place.new_ids() - {bytes.fromhex(part.ledger_sha)}, within)
+        _compare_lines(
+            item, lines, [line for stretch in within for line in stretch.lines], keep if not first else None
+        )
+
+    def _compare(self, item: Listed, ids: set[bytes], within: Sequence[_Stretch]) -> None:
+        """Compare the objects in it with those of the entries; git may have added what a delta was made from."""
+        before: set[bytes] = set().union(*(each.ids for each in self._stretches[: -len(within)]))
+        inside: set[bytes] = set().union(*(each.ids for each in within))
+        ledgers: set[bytes] = set().union(*(each.ledgers for each in within))
+        if missing := inside - before - ledgers - ids:
+            raise _unequal(
+                item, f"{len(missing)} objects of its entries are not in it, {min(missing).hex()} for one"
+            )
+        if extra := ids - inside - before:
+            raise _unequal(
+                item, f"{len(extra)} objects in it are in none of its entries, {min(extra).hex()} for one"
+            )
+
+
+def _compare_lines(
+    item: Listed, lines: Sequence[LedgerLine], entries: Sequence[LedgerLine], keep: KeptLines | None
+) -> None:
+    """Compare its ledger: a segment's is all lines, a base's at least those that are kept."""
+    found = [str(line) for line in lines]
+    there = [str(line) for line in entries]
+    wanted = there if keep is None else [str(line) for line in keep(entries)]
+    if {*wanted} - {*found} or {*found} - {*there}:
+        raise _unequal(item, "its ledger is not that of its entries")
+
+
+def _unequal(item: Listed, detail: str) -> DamageFoundError:
+    return DamageFoundError(Damage(item.key, Kind.UNEQUAL, detail))
