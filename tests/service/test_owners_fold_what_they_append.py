@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,12 @@ def counters() -> Counters:
 @pytest.fixture
 def upkeep(counters: Counters) -> UpkeepRunner:
     return UpkeepRunner(counters)
+
+
+def uneven_sleep() -> Callable[[float], None]:
+    """Sleep for unequal times: so that of many requests at once, taken up by few threads, not all end together."""
+    numbers = count()
+    return lambda delay_s: time.sleep(delay_s * (1 + next(numbers) % 7 / 7))
 
 
 def grow(one: Writer, first: int, last: int) -> None:
@@ -246,7 +254,7 @@ def test_at_each_age_a_cold_open_takes_three_rounds_and_few_objects_and_folding_
             grow(one, age + 1, wanted)
             age = wanted
             assert upkeep.wait_until_idle(TIMEOUT_S)
-            with writer(DelayedStore(store, 0.05), tmp_path / f"at-{wanted}") as other:
+            with writer(DelayedStore(store, 0.03, uneven_sleep()), tmp_path / f"at-{wanted}") as other:
                 assert other.texts() == one.texts()
                 counted = other.counters.snapshot()
             assert counted["store.rounds"] <= 3
