@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,6 +122,61 @@ def test_a_repository_in_use_is_never_let_go(store: LocalStore, tmp_path: Path) 
             assert repo.path.exists()
         begin(one, 6)
         assert not repo.path.exists()
+
+
+def test_trouble_with_an_account_keeps_no_agent_from_its_next_request(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.ask(create())
+    cache = one.service.cache
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_weigh", _unreadable)
+        with pytest.raises(OSError, match="Permission"), cache.hold(one.agent):
+            pass
+    assert not cache._held, "who comes next would wait for ever"
+
+
+def test_what_may_not_be_looked_at_counts_nothing_and_the_rest_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "hidden").write_bytes(b"x" * 5000)
+    (tmp_path / "other").write_bytes(b"x" * 3000)
+    whole = bytes_on_disk(tmp_path)
+    hidden = bytes_on_disk(tmp_path / "below")
+    scandir = os.scandir
+
+    def refusing(folder: Path) -> object:
+        if Path(folder).name == "below":
+            _unreadable()
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert bytes_on_disk(tmp_path) == whole - hidden > 0
+
+
+def test_another_agents_repository_that_cannot_be_saved_fails_no_request(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        begin(one, 1)
+        with as_agent(one, 1) as other, one.service.cache.hold(other.agent) as held:
+            repo = held.in_memory()
+            assert repo is not None
+        monkeypatch.setattr(repo, "save", _broken)
+        one.service.cache.limits = CacheLimits(memory_bytes_max=1)
+        begin(one, 2)
+        with as_agent(one, 2) as other:
+            assert other.ask(files()).files["a.txt"].text == "text"
+        assert not one.service.cache.is_warm(Agent("acme", "agent-1"))
+
+
+def _unreadable(*_: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def _broken() -> None:
+    raise ValueError("not what was expected")
 
 
 def test_a_restart_finds_all_and_proves_each_by_one_round(store: LocalStore, tmp_path: Path) -> None:

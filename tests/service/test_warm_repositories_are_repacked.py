@@ -78,6 +78,31 @@ def test_the_number_of_packs_stays_bounded(store: LocalStore, tmp_path: Path) ->
         upkeep.close()
 
 
+def test_a_join_that_fails_is_tried_again_only_where_there_is_another_pack(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("memrepo_worker.upkeep.repacking.join", _full)
+        upkeep = UpkeepRunner(one.counters)
+        repacking(one.service.cache, stock_git(), upkeep)
+        one.ask(create())
+        numbers = count()
+        grow(one, PACKS_MAX + 1, numbers)
+        assert upkeep.wait_until_idle(30)
+        failed = one.counters.snapshot()["upkeep.repack.failed"]
+        for _ in range(3):
+            one.ask(files())
+        assert upkeep.wait_until_idle(30)
+        assert one.counters.snapshot()["upkeep.repack.failed"] == failed <= 3
+
+    grow(one, 1, numbers)
+    assert upkeep.wait_until_idle(30)
+
+    assert packs(one) == 1
+    assert one.counters.snapshot()["upkeep.repack.done"] == 1, "one that is done asks for none"
+    upkeep.close()
+
+
 def test_answers_are_the_same_before_meanwhile_and_after(grown: Writer) -> None:
     before = answers(grown)
     meanwhile = []
@@ -157,6 +182,10 @@ def test_only_what_is_small_beside_the_rest_is_written_again() -> None:
     sizes = {"old": (10_000, 1), "mid": (900, 1), **{f"new-{number}": (10, 1) for number in range(20)}}
     assert set(to_join(sizes)) == sizes.keys() - {"old", "mid"}
     assert to_join({"old": (10_000, 1), "new": (10, 1)}) == ()
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 def _nothing(*_: object) -> None:

@@ -26,7 +26,6 @@ from memrepo_worker.observe import Observer
 from memrepo_worker.repos.slots import Others, Slot, Usage, mark_used, repos_in
 from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
-from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 
 _LOOK_S = 1.0
@@ -58,7 +57,7 @@ class RepoCache:
         self._clock = clock
         self._lock = threading.Condition()
         self.packs_max = 0
-        self.on_many_packs: Callable[[Agent], object] = lambda _: None
+        self.on_many_packs: Callable[[Agent, int], object] = lambda *_: None
         self._held: set[str] = set()
         self._repos: OrderedDict[str, WarmRepo] = OrderedDict()  # those in memory
         self._memory: dict[str, int] = {}  # the bytes of each
@@ -79,12 +78,14 @@ class RepoCache:
         try:
             yield HeldRepo(self, agent)
         finally:
-            self._weigh(name)
-            repo = self._repos.get(name)
-            self._release(name)
+            try:
+                self._weigh(name)
+                repo = self._repos.get(name)
+            finally:
+                self._release(name)
             self._evict()
             if repo is not None and self.packs_max and repo.packs_count >= self.packs_max:
-                self.on_many_packs(agent)
+                self.on_many_packs(agent, repo.packs_count)
 
     def close(self) -> None:
         """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""
@@ -271,7 +272,7 @@ class RepoCache:
             return
         try:
             repo.save()
-        except (OSError, WarmRepoDamagedError):
+        except Exception:  # noqa: BLE001 - whatever is wrong with one agent's, another's request goes on
             self._drop(name)
             return
         self._weigh(name)

@@ -143,15 +143,19 @@ def mark_used(folder: Path, at_ns: int) -> None:
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """Return what the files of a folder take of the disk: at least their bytes, whole blocks where those are more."""
+    """Return what the files of a folder take of the disk: at least their bytes, whole blocks where those are more.
+
+    What goes meanwhile, or may not be looked at, counts nothing; it raises nothing.
+    """
     taken = 0
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                taken += bytes_on_disk(Path(entry.path))
-            else:
-                found = entry.stat(follow_symlinks=False)
-                taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    taken += bytes_on_disk(Path(entry.path))
+                else:
+                    found = entry.stat(follow_symlinks=False)
+                    taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
     return taken
 
 
