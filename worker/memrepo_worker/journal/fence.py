@@ -19,6 +19,7 @@ from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
+    ObjectTooLargeError,
     PreconditionFailedError,
     Store,
     StoredObject,
@@ -77,11 +78,12 @@ def _reserve(store: Store, key: str, fresh_bytes: FreshBytes) -> Version | None:
             return store.put(key, mine, when)
         except (PreconditionFailedError, UnavailableError) as error:
             last = error
-        found = _found(store, key)
+        try:
+            found = _found(store, key, CONTENT_BYTES_MIN - 1)
+        except ObjectTooLargeError:
+            return None
         if found is not None and found.data == mine:
             return found.version
-        if found is not None and len(found.data) >= CONTENT_BYTES_MIN:
-            return None
         when = ABSENT if found is None else found.version
     raise UnavailableError(f"{key} could not be reserved in {_ATTEMPTS_MAX} attempts: {last}") from last
 
@@ -106,7 +108,10 @@ def _fill(store: Store, key: str, data: bytes, reserved: Version) -> Publication
             last = error
         else:
             return Publication.DONE
-        found = _found(store, key)
+        try:
+            found = _found(store, key, len(data))
+        except ObjectTooLargeError:
+            return Publication.THERE
         if found is None:
             return Publication.SUPERSEDED
         if found.data == data:
@@ -116,8 +121,8 @@ def _fill(store: Store, key: str, data: bytes, reserved: Version) -> Publication
     raise UnavailableError(f"no certain answer about {key} in {_ATTEMPTS_MAX} attempts: {last}") from last
 
 
-def _found(store: Store, key: str) -> StoredObject | None:
+def _found(store: Store, key: str, bytes_max: int) -> StoredObject | None:
     try:
-        return store.get(key)
+        return store.get(key, bytes_max)
     except NotThereError:
         return None

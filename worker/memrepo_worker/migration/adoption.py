@@ -30,7 +30,7 @@ from memrepo_worker.migration.pack_repository import (
     set_refs,
     verify,
 )
-from memrepo_worker.store.interface import NotThereError, Store
+from memrepo_worker.store.interface import Store
 
 _DIGEST = "0" * 32
 
@@ -81,11 +81,12 @@ class Adopter:
         """
         layout = Layout.of(agent.org_id, agent.agent_id)
         while True:
-            opening = self._journal(layout).open()
+            journal = self._journal(layout)
+            opening = journal.open()
             if opening.refs:
                 self._require_taken(agent, layout, opening)
                 return Adoption(agent, already=True)
-            if not self._exists(layout.legacy_head):
+            if not journal.has_legacy_layout():
                 raise RepoNotFoundError(
                     f"{agent} has no repository in the layout of a Letta server",
                     {"org_id": agent.org_id, "agent_id": agent.agent_id},
@@ -113,7 +114,9 @@ class Adopter:
     def _taken_over(self, agent: Agent, layout: Layout, seq: int) -> tuple[bytes, Adoption]:
         """Return the entry that holds the whole old repository, and what is told of it."""
         with scratch_repository(self.git) as repo:
-            legacy, bytes_read = download(self.store, layout, repo, self.executor)
+            legacy, bytes_read = download(
+                self.store, layout, repo, self.executor, self.git.caps.unpacked_bytes_max
+            )
             git = self.git.for_foreign(bytes_read)
             try:
                 require_unpacked(git, repo)
@@ -161,10 +164,3 @@ class Adopter:
 
     def _line(self, seq: int) -> LedgerLine:
         return LedgerLine(f"adoption-after-entry-{seq}", _DIGEST, DONE, self.clock(), NULL_SHA)
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self.store.get(key)
-        except NotThereError:
-            return False
-        return True

@@ -9,16 +9,19 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
+from memrepo.limits import MIB
 from memrepo.validation.names import folded
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import printable
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.refs import RefNames
 from memrepo_worker.migration.contents import RefusedNames
-from memrepo_worker.store.interface import Store
+from memrepo_worker.store.interface import ListedObject, ObjectTooLargeError, Store
+from memrepo_worker.store.streams import pieces
 
 _OBJECT = re.compile(r"objects/(?:[0-9a-f]{2}/[0-9a-f]{38}|pack/pack-[0-9a-f]{40}\.(?:pack|idx))\Z")
 _SHA = re.compile(r"[0-9a-f]{40}\Z")
@@ -26,6 +29,9 @@ _SYMBOLIC = "ref: "
 _RULE_OF_REFS = "git's rule for branches and tags"
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 HEAD_REF = "refs/heads/main"
+
+_REF_FILE_BYTES_MAX = 16 * MIB
+"""``packed-refs`` has a line for each branch and tag, the others one line."""
 
 
 class LegacyLayoutError(Exception):
@@ -47,9 +53,13 @@ class LegacyRefs:
 
 
 def read_refs(store: Store, layout: Layout, executor: Executor) -> LegacyRefs:
-    """Return the refs alone."""
+    """Return the refs alone.
+
+    Raises:
+        LegacyLayoutError: a file of them is too large to be one.
+    """
     keys = [item.key for item in store.list(layout.prefix) if _holds_refs(layout, item.key)]
-    found = executor.map(lambda key: store.get(key).data, keys)
+    found = executor.map(partial(_ref_file, store), keys)
     return _refs({key.removeprefix(layout.prefix): data for key, data in zip(keys, found, strict=True)})
 
 
@@ -58,24 +68,43 @@ def _holds_refs(layout: Layout, key: str) -> bool:
     return layout.is_foreign(key) and (name in ("HEAD", "packed-refs") or name.startswith("refs/"))
 
 
-def download(store: Store, layout: Layout, repo: Path, executor: Executor) -> tuple[LegacyRefs, int]:
-    """Copy the objects into an empty repository; return the refs, and how many bytes were read."""
-    keys = [item.key for item in store.list(layout.prefix) if layout.is_foreign(item.key)]
-    contents: dict[str, bytes] = {}
+def _ref_file(store: Store, key: str) -> bytes:
+    try:
+        return store.get(key, _REF_FILE_BYTES_MAX).data
+    except ObjectTooLargeError as error:
+        raise LegacyLayoutError(f"it has a file of refs that is none: {error}") from error
 
-    def fetch(key: str) -> int:
-        data = store.get(key).data
-        name = key.removeprefix(layout.prefix)
-        if _OBJECT.match(name):
-            path = repo / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-        elif _holds_refs(layout, key):
-            contents[name] = data
-        return len(data)
 
-    bytes_read = sum(executor.map(fetch, keys))
-    return _refs(contents), bytes_read
+def download(
+    store: Store, layout: Layout, repo: Path, executor: Executor, bytes_max: int
+) -> tuple[LegacyRefs, int]:
+    """Copy the objects into an empty repository; return the refs, and how many bytes were read.
+
+    Raises:
+        LegacyLayoutError: its objects take more than ``bytes_max``, or a file of refs is too large to be one.
+    """
+    listed = [item for item in store.list(layout.prefix) if layout.is_foreign(item.key)]
+    objects = [item for item in listed if _OBJECT.match(item.key.removeprefix(layout.prefix))]
+    size = sum(item.size for item in objects)
+    if size > bytes_max:
+        raise LegacyLayoutError(
+            f"its objects take {size} bytes, over MEMREPO_FOREIGN_UNPACKED_BYTES_MAX ({bytes_max})"
+        )
+
+    def fetch(item: ListedObject) -> int:
+        path = repo / item.key.removeprefix(layout.prefix)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            with path.open("wb") as file:
+                return sum(map(file.write, pieces(store, item.key, item.size)))
+        except ObjectTooLargeError as error:
+            raise LegacyLayoutError(f"it changes while it is read: {error}") from error
+
+    ref_files = [item.key for item in listed if _holds_refs(layout, item.key)]
+    found = executor.map(partial(_ref_file, store), ref_files)
+    refs = {key.removeprefix(layout.prefix): data for key, data in zip(ref_files, found, strict=True)}
+    bytes_read = sum(map(len, refs.values())) + sum(executor.map(fetch, objects))
+    return _refs(refs), bytes_read
 
 
 def _refs(contents: Mapping[str, bytes]) -> LegacyRefs:

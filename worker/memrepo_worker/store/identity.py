@@ -17,6 +17,7 @@ from memrepo.json_text import read_json
 from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
+    ObjectTooLargeError,
     PreconditionFailedError,
     RefusedError,
     Store,
@@ -32,6 +33,7 @@ LOOK_EVERY_S = 10.0
 
 _FORMAT = 1
 _ID_LENGTH_MAX = 64
+_BYTES_MAX = 4096
 
 
 @runtime_checkable
@@ -135,13 +137,11 @@ def read_identity(store: Store) -> str | None:
         UnavailableError: the store cannot be read.
     """
     try:
-        data = store.get(IDENTITY_KEY).data
+        value = read_json(store.get(IDENTITY_KEY, _BYTES_MAX).data)
+        found = value["store"] if value["format"] == _FORMAT else None
     except NotThereError:
         return None
-    try:
-        value = read_json(data)
-        found = value["store"] if value["format"] == _FORMAT else None
-    except (ValueError, TypeError, LookupError):
+    except (ObjectTooLargeError, ValueError, TypeError, LookupError):
         found = None
     if not isinstance(found, str) or not found.isalnum() or len(found) > _ID_LENGTH_MAX:
         raise RefusedError(

@@ -21,6 +21,7 @@ from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     NotThereError,
+    ObjectTooLargeError,
     PreconditionFailedError,
     RefusedError,
     Store,
@@ -33,6 +34,7 @@ PREFIX = ".memrepo-probe/"
 """Where the probe writes, below the store's own prefix; no agent's id begins with a dot."""
 
 RACERS = 16
+_BYTES_MAX = 100
 LEFT_OVER_AGE_S = 3600
 VERDICT_AGE_S_MAX = 24 * 3600
 VERDICTS = "store-verdicts.json"
@@ -204,9 +206,11 @@ def _create(store: Store, key: str, body: bytes, start: threading.Barrier) -> _W
 
 def _read(store: Store, key: str) -> bytes | None:
     try:
-        return store.get(key).data
+        return store.get(key, _BYTES_MAX).data
     except NotThereError:
         return None
+    except ObjectTooLargeError as error:
+        raise UnsafeStoreError(store, f"it shows an object that nobody wrote: {error}") from error
 
 
 def _is_listed(store: Store, key: str) -> bool:

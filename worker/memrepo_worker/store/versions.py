@@ -10,7 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from memrepo_worker.store.interface import ABSENT, ALWAYS, NotThereError, Store, StoreError
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    NotThereError,
+    ObjectTooLargeError,
+    Store,
+    StoreError,
+)
 from memrepo_worker.store.probe import PREFIX
 
 
@@ -76,6 +83,6 @@ def fault_of_version_deletes(store: Store, versioned: Versioned, new_id: Callabl
 
 def _is_lost(store: Store, key: str) -> bool:
     try:
-        return store.get(key).data != b"second"
-    except NotThereError:
+        return store.get(key, len(b"second")).data != b"second"
+    except (NotThereError, ObjectTooLargeError):
         return True

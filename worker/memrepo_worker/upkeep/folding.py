@@ -25,7 +25,7 @@ from memrepo_worker.journal.fence import FreshBytes, Publication, publish
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import lines_to_keep
 from memrepo_worker.journal.runs import Run, to_make
-from memrepo_worker.store.interface import ListedObject, NotThereError, Store
+from memrepo_worker.store.interface import ListedObject, NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.upkeep.joining import Joiner, KeptLines, Lines
 from memrepo_worker.upkeep.parts import Parts
 from memrepo_worker.upkeep.scratch import scratch_folder
@@ -101,7 +101,7 @@ class Folder:
 
     def _fold(self, agent: Agent, tell: Callable[[str], None], known: Known) -> Folding:
         layout = Layout.of(agent.org_id, agent.agent_id)
-        parts = Parts(self.store, layout, self.executor, known.recent)
+        parts = Parts(self.store, layout, self.executor, self.git.caps.entry_bytes_max, known.recent)
         if not parts.newest or not parts.entry(parts.newest).refs:
             raise RepoNotFoundError(
                 f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
@@ -160,10 +160,10 @@ class Folder:
         if size < CONTENT_BYTES_MIN:
             return False
         try:
-            return not decode_entry(seq, self.store.get(key).data).refs
+            return not decode_entry(seq, self.store.get(key, self.git.caps.entry_bytes_max).data).refs
         except NotThereError:
             return False
-        except JournalUnreadableError:
+        except (ObjectTooLargeError, JournalUnreadableError):
             return True
 
     def _listed(self, layout: Layout) -> tuple[Accelerators, Sequence[ListedObject]]:

@@ -10,7 +10,7 @@ from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.runs import Run, follow_on
-from memrepo_worker.store.interface import NotThereError, Store
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 BATCH_BYTES_MAX = 32 * MIB
 _BATCH_ENTRIES_MAX = 1024
@@ -24,9 +24,12 @@ class Parts:
         store: Store,
         layout: Layout,
         executor: Executor,
+        entry_bytes_max: int,
         recent: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
-        """List it. ``recent`` returns an entry's bytes without a request, if it has them.
+        """List it; nothing larger than ``entry_bytes_max`` is read.
+
+        ``recent`` returns an entry's bytes without a request, if it has them.
 
         Raises:
             JournalDamagedError: it has a gap.
@@ -35,6 +38,7 @@ class Parts:
         self._layout = layout
         self._executor = executor
         self.there = Accelerators.of(layout, [*store.list(layout.bases), *store.list(layout.segments)])
+        self._entry_bytes_max = entry_bytes_max
         self._recent = recent
         self._base: Entry | None = None
         begin = self.there.end
@@ -58,9 +62,11 @@ class Parts:
         """
         key = self._layout.entry(seq)
         try:
-            data = self._store.get(key).data
+            data = self._store.get(key, self._entry_bytes_max).data
         except NotThereError as error:
             raise JournalDamagedError(f"entry {seq} is not there", seq) from error
+        except ObjectTooLargeError as error:
+            raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
         if not data:
             raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
         return decode_entry(seq, data)
@@ -82,8 +88,8 @@ class Parts:
 
     def _accelerator(self, key: str, seq: int) -> Entry:
         try:
-            return decode_entry(seq, self._store.get(key).data)
-        except (NotThereError, JournalDamagedError) as error:
+            return decode_entry(seq, self._store.get(key, self._entry_bytes_max).data)
+        except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
             raise JournalDamagedError(
                 f"{key} is damaged: where the entries that it stands for are there, remove it and fold again "
                 f"({error})",

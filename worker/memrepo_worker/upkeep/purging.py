@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from memrepo.errors import RepoNotFoundError
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import JournalUnreadableError, decode_entry
+from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, decode_entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
-from memrepo_worker.store.interface import NotThereError, Store, UnavailableError
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store, UnavailableError
 from memrepo_worker.store.versions import KeptVersion, Versioned, fault_of_version_deletes
 
 
@@ -48,6 +49,7 @@ class Purger:
     store: Store
     versioned: Versioned
     new_id: Callable[[], str]
+    entry_bytes_max: int = Bounds().entry_bytes_max
 
     def plan(self, agent: Agent) -> Purge:
         """Return what the newest finished delete of an agent's memory, and those before it, left; remove nothing.
@@ -100,10 +102,12 @@ class Purger:
         there = Accelerators.of(layout, self.store.list(layout.bases))
         for seq in reversed(there.bases):
             try:
-                if not decode_entry(seq, self.store.get(layout.base(seq)).data).refs:
+                if not decode_entry(seq, self.store.get(layout.base(seq), self.entry_bytes_max).data).refs:
                     return seq
             except NotThereError:
                 continue  # folded further, or deleted, since it was listed
+            except ObjectTooLargeError as error:
+                raise JournalDamagedError(f"{error}, MEMREPO_ENTRY_BYTES_MAX", seq, in_base=True) from error
             except JournalUnreadableError as error:
                 raise error.within_base() from error
         return 0

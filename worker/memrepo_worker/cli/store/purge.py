@@ -54,7 +54,9 @@ def _purger(tools: Tools) -> Purger:
         raise NotPurgeableError(
             f"{masked(tools.opened.name)} keeps no versions: what was deleted there left none"
         )
-    return Purger(tools.store, tools.opened, lambda: secrets.token_hex(16))
+    return Purger(
+        tools.store, tools.opened, lambda: secrets.token_hex(16), tools.folder.git.caps.entry_bytes_max
+    )
 
 
 @contextmanager
