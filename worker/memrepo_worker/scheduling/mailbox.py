@@ -23,6 +23,7 @@ from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.scheduling.attempts import Pause, RetryRules
+from memrepo_worker.scheduling.heavy import LockSharing
 from memrepo_worker.scheduling.timer import Timer
 from memrepo_worker.scheduling.turns import RunningTurn, RunningTurns
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
@@ -81,6 +82,7 @@ class Mailbox(Generic[AnyTicket]):
         self._on_room = on_room
         self._is_ours = is_ours
         self._timer = Timer()
+        self._lock_sharing = LockSharing()
         self._changed = threading.Condition()
         self._waiting: dict[Agent, deque[AnyTicket]] = {}
         self._line: deque[Agent] = deque()
@@ -195,7 +197,8 @@ class Mailbox(Generic[AnyTicket]):
         while (turn := self._next_turn()) is not None:
             group, well = turn.group, False
             try:
-                well = self._serve(group)
+                with self._lock_sharing.serving(group.tickets):
+                    well = self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
                 fields = {"agent": str(group.agent), "requests": len(group.tickets)}

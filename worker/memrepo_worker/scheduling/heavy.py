@@ -1,0 +1,66 @@
+"""Heavy groups, and how long a thread keeps Python's lock from the others while one of them is served."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from memrepo.limits import MIB
+
+HEAVY_REQUESTS = 16
+HEAVY_BYTES = MIB
+"""A group of so many requests, or that weighs so much, may compute for longer than a small commit takes in all."""
+
+SHORT_INTERVAL_S = 0.001
+"""Python's own is 5 ms. A small commit lets the lock go some ten times, for Redis, the store and the disk, and waits so
+long each time to have it back from a thread that computes. While nobody does, a short one only costs: 5 % of a worker's
+time per commit where many small ones are served at once."""
+
+
+class Weighed(Protocol):
+    """A parked request, as far as its weight goes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs in memory, roughly."""
+        ...
+
+
+def is_heavy(tickets: Sequence[Weighed]) -> bool:
+    """Tell by what is known beforehand whether a group's turn may be long."""
+    return len(tickets) >= HEAVY_REQUESTS or sum(ticket.size_bytes for ticket in tickets) >= HEAVY_BYTES
+
+
+class LockSharing:
+    """Has threads that compute let Python's lock go more often for as long as any group is heavy. Thread-safe."""
+
+    def __init__(
+        self,
+        get: Callable[[], float] = sys.getswitchinterval,
+        set_to: Callable[[float], None] = sys.setswitchinterval,
+    ) -> None:
+        self._set_to = set_to
+        self._usual_s = get()
+        self._lock = threading.Lock()
+        self._heavy = 0
+
+    @contextmanager
+    def serving(self, tickets: Sequence[Weighed]) -> Iterator[None]:
+        """Within the block a group is served."""
+        if not is_heavy(tickets):
+            yield
+            return
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            before, self._heavy = self._heavy, self._heavy + more
+            if not before or not self._heavy:
+                self._set_to(min(SHORT_INTERVAL_S, self._usual_s) if self._heavy else self._usual_s)
