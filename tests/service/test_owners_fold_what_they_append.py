@@ -261,4 +261,5 @@ def test_at_each_age_a_cold_open_takes_three_rounds_and_few_objects_and_folding_
             assert counted["store.get.requests"] <= 150
             assert sum(store.written.values()) <= 4 * store.written["journal"]
             assert store.puts <= 1.1 * age
-        assert upkeep._observer.snapshot() == {"upkeep.fold.done": (age - 1) // 64}  # type: ignore[attr-defined]
+        assert 0 < counters.snapshot()["upkeep.fold.done"] <= (age - 1) // 64
+        assert "upkeep.fold.failed" not in counters.snapshot()
