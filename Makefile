@@ -99,6 +99,12 @@ demo: install  ## the main job, end to end, on this machine, in under a minute
 metrics: install  ## print sizes, suppressions and docstrings of the packages, with their bounds
 	@$(BIN)/python -m tests.test_architecture
 
+END_TO_END = tests/functional tests/producer/test_on_the_whole_system.py tests/queues/test_requests_run_in_order.py
+
+test-hosts: install  ## the end-to-end tests inside a host with a Celery of its own, under each of its settings (long)
+	set -e; $(BIN)/python -m tests.support.host | while read -r case; do \
+		echo "the host has set: $$case"; HOST_SAYS="$$case" $(BIN)/python -m pytest -n 2 $(END_TO_END) < /dev/null; done
+
 bench: install  ## measure, as ratios (ROWS=commit,read for some; LONG=1 for the long forms)
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 

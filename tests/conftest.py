@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
+from tests.support.host import running_inside
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
 
@@ -41,6 +42,17 @@ def nothing_left_running() -> Iterator[None]:
     """Every process that a test starts ends with it."""
     yield
     assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def inside_a_host(tmp_path_factory: pytest.TempPathFactory, nothing_left_running: None) -> Iterator[None]:
+    """With ``HOST_SAYS=CASE`` all happens inside a host with a Celery of its own, whose broker nothing may reach."""
+    case = environment().get("HOST_SAYS")
+    if not case:
+        yield
+        return
+    with running_inside(tmp_path_factory.mktemp("inside-a-host"), case):
+        yield
 
 
 @pytest.fixture(scope="session")

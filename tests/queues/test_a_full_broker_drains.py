@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -106,6 +107,16 @@ def test_the_checks_at_a_start_pass_and_say_that_it_is_full(server: Valkey) -> N
     with full(server):
         found = check_broker(WorkerSettings(broker_url=server.url, result_url=server.url))
     assert "WARNING: its memory is full" in found
+
+
+def test_the_checks_at_a_start_say_that_it_is_nearly_full(server: Valkey) -> None:
+    with server.client() as client:
+        client.set("ballast", "x" * 30_000_000)  # beside which connections weigh nothing
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
+        found = check_broker(WorkerSettings(broker_url=server.url, result_url=server.url))
+        client.config_set("maxmemory", 0)
+        client.delete("ballast")
+    assert re.search(r"WARNING: 9\d% of its memory \(maxmemory\) is used", found)
 
 
 def test_a_producer_is_told_busy_and_what_to_do(server: Valkey) -> None:

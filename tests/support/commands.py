@@ -15,6 +15,7 @@ import psutil
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
+from tests.support.host import inherited
 from tests.support.waiting import wait_for
 
 MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
@@ -145,7 +146,7 @@ def _start(
     with out.open("wb") as stdout, err.open("wb") as stderr:
         return Processes(Counters()).start(
             arguments,
-            env={"PATH": environment()["PATH"], **(env or {})},
+            env={"PATH": environment()["PATH"], **inherited(), **(env or {})},
             cwd=folder,
             stdout=stdout,
             stderr=stderr,

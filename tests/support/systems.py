@@ -10,6 +10,7 @@ from pathlib import Path
 from memrepo import MemoryRepos
 from memrepo.settings import environment
 from tests.support.commands import MEMREPO
+from tests.support.host import inherited
 from tests.support.started import started
 from tests.support.valkey import Valkey
 
@@ -39,6 +40,7 @@ def running_worker(
     broker_url = valkey.database(database)
     settings = {
         "PATH": environment()["PATH"],
+        **inherited(),
         "MEMREPO_BROKER_URL": broker_url,
         "MEMREPO_STORE_URL": store_url,
         "MEMREPO_CACHE_DIR": str(folder / "cache"),

@@ -15,6 +15,7 @@ from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
 from memrepo_worker.settings import WorkerSettings
+from tests.support.host import import_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,7 +77,7 @@ class WorkerFleet:
         with log.open("ab") as output:
             process = Processes(Counters()).start(
                 [sys.executable, "-m", "tests.support.worker_process", json.dumps(job, default=str)],
-                env={**environment(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                env={**environment(), "PYTHONPATH": import_path(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,

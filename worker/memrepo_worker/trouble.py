@@ -1,4 +1,4 @@
-"""Trouble that lasts, told calmly: when it begins, now and then while it lasts, and when it is over."""
+"""Trouble that lasts, told calmly: when it begins, when its cause is another, now and then, and when it is over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from memrepo_worker.group import Agent
 from memrepo_worker.logs import counted, escaped, log
 
 TELL_EVERY_S = 30.0
+_CAUSES_MAX = 4
+"""So many causes of one trouble are told at once within ``TELL_EVERY_S``: several may come by turns."""
 _AGENTS_NAMED_MAX = 3
 
 
@@ -33,6 +35,7 @@ class LastingTrouble:
     _is_there: bool = False
     _began_s: float = 0.0
     _told_s: float = 0.0
+    _told: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -82,8 +85,11 @@ class LastingTrouble:
             if not self._is_there:
                 self._is_there, self._began_s = True, now_s
             elif now_s - self._told_s < self.every_s:
-                return None
-            self._told_s = now_s
+                if reason in self._told or len(self._told) >= _CAUSES_MAX:
+                    return None
+                self._told.add(reason)
+                return round(now_s - self._began_s, 3)
+            self._told_s, self._told = now_s, {reason}
             return round(now_s - self._began_s, 3)
 
     def _tell(

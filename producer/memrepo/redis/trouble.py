@@ -50,9 +50,7 @@ class Trouble:
         details = {} if request is None else {"request_id": request.request_id}
         error: MemoryRepoError
         if self.meaning.is_(LIBRARY):
-            reason = (
-                f"{self.meaning.reason}. Install memrepo anew, with what it asks for: {install_command()}"
-            )
+            reason = f"{_stopped(self.meaning.reason)} Install memrepo anew, with what it asks for: {install_command()}"
             error = MemoryRepoError(f"{reason[0].upper()}{reason[1:]}.", details)
         else:
             refuses = self.meaning.action is Action.REFUSE

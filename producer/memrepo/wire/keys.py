@@ -9,7 +9,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
 ``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
 ``memrepo:workers``            zset    worker → until when it counts as alive (ms)
-``memrepo:withdrawn``          hash    worker → ``until reason``: lives until then (ms), and cannot deliver
+``memrepo:withdrawn``          zset    ``worker reason`` → until when it counts (ms): it lives, and cannot deliver
 ``memrepo:sequence``           string  the last number given to a delivered message
 ``memrepo:flushed``            string  what producers write last that wait for the broker's disk
 ``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged

@@ -70,7 +70,7 @@ _SERVING: tuple[Right, ...] = (
     *rights("~memrepo:owners", "hset hdel hgetall hexists"),
     *rights("~memrepo:leases", "zadd zrem zrange zscore"),
     *rights("~memrepo:workers", "zadd zrem zrange zremrangebyscore"),
-    *rights("~memrepo:withdrawn", "hset hdel hgetall"),
+    *rights("~memrepo:withdrawn", "zadd zrem zrange zremrangebyscore"),
     *rights("~memrepo:shards", "get set exists"),
     *rights("~memrepo:portable_names", "get set exists"),
     *rights("~memrepo:store", "get set exists"),

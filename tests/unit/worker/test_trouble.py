@@ -80,6 +80,20 @@ def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
     ]
 
 
+def test_another_cause_is_told_at_once_and_causes_that_take_turns_a_few_times(
+    logger: logging.Logger, logged: Told, clock: Clock
+) -> None:
+    trouble = LastingTrouble(logger, "broker.trouble", every_s=30, clock=clock)
+    for second in range(29):
+        trouble.met("no heartbeat" if second % 2 == 0 else "a wrong password")
+        clock.now_s += 1
+    assert logged.lines() == ["no heartbeat", "a wrong password (for 1 s now)"]
+
+    for number in range(10):
+        trouble.met(f"cause {number}")
+    assert logged.lines() == ["cause 0 (for 29 s now)", "cause 1 (for 29 s now)"]
+
+
 def test_a_wait_for_the_store_says_why_for_whom_and_when_it_is_tried_next(
     store: StoreTrouble, logged: Told
 ) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from memrepo.clock import system_clock
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.redis.address import masked
+from memrepo.redis.errors import MissingRightsError
 from memrepo.redis.rights import require_rights
 from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
 from memrepo_worker.git.command import Git, GitError
@@ -27,6 +28,11 @@ from memrepo_worker.store.interface import NotBegunError, StoreError
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.probe import UnsafeStoreError, check_lifecycle, probe, probe_daily, token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
+
+_NEARLY_FULL = 0.9
+"""From which part of its memory on a broker is near its end."""
+
+_OF_A_WORKER = " That is what a worker needs; a producer's user needs less: give doctor a worker's address."
 
 
 class NotFitError(Exception):
@@ -88,12 +94,18 @@ def check_broker(settings: WorkerSettings) -> str:
             check_names(broker, settings.limits.portable_names)
             memory, persistence = broker.info("memory"), broker.info("persistence")
     except MemoryRepoError as error:
-        raise NotFitError(error.message) from error
+        hint = _OF_A_WORKER if isinstance(error.__cause__, MissingRightsError) else ""
+        raise NotFitError(f"{error.message}{hint}") from error
     found = [str(settings.broker)]
     if not persistence.get("aof_enabled"):
         found.append("WARNING: appendonly is off, so a restart of it loses what is queued")
-    if 0 < memory.get("maxmemory", 0) <= memory.get("used_memory", 0):
+    used, most = memory.get("used_memory", 0), memory.get("maxmemory", 0)
+    if 0 < most <= used:
         found.append("WARNING: its memory is full, so that it takes no requests until workers have made room")
+    elif used > _NEARLY_FULL * most > 0:
+        found.append(
+            f"WARNING: {used / most:.0%} of its memory (maxmemory) is used: once it is full it takes no requests"
+        )
     if memory.get("maxmemory_policy") != "noeviction":
         found.append("WARNING: maxmemory-policy is not noeviction, so it may drop what is queued")
     return "; ".join(found)

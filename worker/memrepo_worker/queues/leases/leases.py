@@ -16,7 +16,7 @@ from redis import Redis
 from memrepo.redis.script import Answer
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.scripts import BEAT, RELEASE, TAKE, WITHDRAW
+from memrepo_worker.queues.leases.scripts import BEAT, REJOIN, RELEASE, TAKE, WITHDRAW
 from memrepo_worker.queues.scripts import pairs, queues_of, shard_keys
 
 
@@ -124,7 +124,7 @@ class RedisLeases:
 
     def rejoin(self) -> None:
         """Tell people that it takes its share again."""
-        self.client.hdel(WITHDRAWN_KEY, self.worker)
+        REJOIN.run(self.client, [WITHDRAWN_KEY], [self.worker])
 
     def server_age_s(self) -> float:
         """Return how long ago the server was started: what it says of leases from before that may be old."""

@@ -82,12 +82,9 @@ def withdrawn_workers(broker: Redis) -> dict[str, str]:
         redis.RedisError: the broker cannot be reached.
     """
     seconds, microseconds = broker.time()
-    found: dict[str, str] = {}
-    for worker, told in broker.hgetall(WITHDRAWN_KEY).items():
-        until_ms, _, reason = _text(told).partition(" ")
-        if int(until_ms) > seconds * 1000 + microseconds // 1000:
-            found[_text(worker)] = reason
-    return found
+    now_ms = seconds * 1000 + microseconds // 1000
+    told = map(_text, broker.zrange(WITHDRAWN_KEY, f"({now_ms}", "+inf", byscore=True))
+    return {worker: reason for worker, _, reason in (one.partition(" ") for one in told)}
 
 
 def _status(
