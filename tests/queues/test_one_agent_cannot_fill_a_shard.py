@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from memrepo import MemoryRepos
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.json_text import read_json
 from memrepo.settings import Settings
 from memrepo_worker.queues.leases.leases import RedisLeases
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.transport.messages import RedisMessages, pop
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
 from tests.support.valkey import Valkey, valkey
@@ -159,6 +162,20 @@ def test_a_take_over_counts_anew_what_does_not_add_up(server: Valkey, repos: Mem
         RedisLeases(client, "w", 5.0).take([0], lambda: "token")
 
     assert counted(server) == held(server) == {f"acme/{agent}": 1 for agent in OTHERS} | {"acme/hot": 2}
+
+
+def test_what_is_refused_counts_no_longer_either(server: Valkey, repos: MemoryRepos) -> None:
+    for agent in (HOT, HOT, OTHERS[0]):
+        commit(repos, agent)
+    with server.client() as client, redis.Redis(port=server.port) as as_a_worker:
+        token = RedisLeases(client, "w", 5.0).take([0], lambda: "token")[0]
+        owned_shard = OwnedShard(0, token, 0.0)
+        [popped] = pop(as_a_worker, [owned_shard], messages_max=1, bytes_max=10**6)
+        [refused] = popped.deliveries
+
+        RedisMessages(as_a_worker).acknowledge(owned_shard, {refused.number: ""})
+
+    assert counted(server) == held(server) == {"acme/hot": 1, f"acme/{OTHERS[0]}": 1}
 
 
 @pytest.mark.parametrize("wrong", ["too many", "no number", "another kind"])

@@ -18,7 +18,10 @@ ON_FULL = lua(__package__, "on_full")
 """Has a server take a script though its memory is full. Put before the scripts by which a worker drains queues."""
 
 
-SETTLE = lua(__package__, "settle")
+AGENT_OF = lua(__package__, "agent_of")
+"""Whose request a message says it is. Put before the scripts that count them."""
+
+SETTLE = AGENT_OF + lua(__package__, "settle")
 """Removes messages and counts them no longer. Put before the scripts that settle requests."""
 
 

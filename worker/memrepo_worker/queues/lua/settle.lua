@@ -1,9 +1,14 @@
 local function settle(queue, unacked, depths, first, count)
-    -- Removes messages for good: from ARGV[first] on the number of each, and whose it is ('' = nobody knows).
+    -- Removes messages for good: from ARGV[first] on the number of each, and whose it is ('' = nobody knows: a refused
+    -- message may have been counted, too, and then says itself whose it is).
     local less = {}
     for index = first, first + 2 * count - 2, 2 do
-        if redis.call('HDEL', unacked, ARGV[index]) == 1 and ARGV[index + 1] ~= '' then
-            less[ARGV[index + 1]] = (less[ARGV[index + 1]] or 0) + 1
+        local agent = ARGV[index + 1]
+        if agent == '' then
+            agent = agent_of(redis.call('HGET', unacked, ARGV[index]) or '')
+        end
+        if redis.call('HDEL', unacked, ARGV[index]) == 1 and agent then
+            less[agent] = (less[agent] or 0) + 1
         end
     end
     -- A shard that has nothing has nothing of anybody: so whatever was counted wrong is right again.

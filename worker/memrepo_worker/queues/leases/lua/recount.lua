@@ -20,7 +20,7 @@ local function recount(queue, depths)
     for place = 0, depth - 1, 50 do
         for _, message in ipairs(redis.call('LRANGE', queue, place, place + 49)) do
             messages_left, bytes_left = messages_left - 1, bytes_left - #message
-            local agent = string.match(string.sub(message, -4096), '"kwargsrepr"%s*:%s*"([^%s"]+/[^%s"]+)')
+            local agent = agent_of(message)
             if agent then
                 redis.call('HINCRBY', depths, agent, 1)
             end
