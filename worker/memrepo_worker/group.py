@@ -94,6 +94,13 @@ class Success:
     value: Any
 
 
+class TurnGoesOnError(Exception):
+    """A turn did a part of its work, which lies in the store, and leaves the rest for later turns.
+
+    Call again soon with the same requests. No outcome may be told before that returns them.
+    """
+
+
 Outcome = Success | MemoryRepoError
 """What a request's producer is told."""
 
@@ -112,6 +119,7 @@ class GroupHandler(Protocol):
         Raises:
             memrepo_worker.store.interface.UnavailableError: the store cannot be reached now; call again later with the
                 same requests in the same order. No outcome may be told before that succeeds.
+            TurnGoesOnError: it has come further, and is not at its end.
             memrepo_worker.store.interface.RefusedError: as above, but somebody has to mend something first.
         """
         ...

@@ -11,10 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from memrepo.clock import Backoff
+from memrepo.clock import Backoff, system_clock
 from memrepo.errors import MemoryDamagedError, RepoNotFoundError, WorkerFaultError, WorkerOutdatedError
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, Group, GroupHandler, Lease, Outcome, PendingCreate, Places
+from memrepo_worker.group import (
+    Agent,
+    Group,
+    GroupHandler,
+    Lease,
+    Outcome,
+    PendingCreate,
+    Places,
+    TurnGoesOnError,
+)
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.store.interface import RefusedError, UnavailableError
@@ -28,6 +37,7 @@ NOT_IN_THE_LEDGER = (WorkerFaultError, WorkerOutdatedError, MemoryDamagedError, 
 """Verdicts that nothing in the store remembers: until they are told, no later request of the agent may be begun."""
 
 _IDS_SHOWN_MAX = 10
+PARTED_PAUSE_S = 0.05
 BACKOFF = Backoff(first_s=0.05, max_s=5.0, jitter=0.5)
 
 
@@ -89,6 +99,7 @@ class GroupAttempt:
         self._places = Places()
         self._faults = 0
         self._unavailable = 0
+        self._parted_since_s = 0.0
         self.outcomes: list[Outcome] = []
         self.is_turn_over = False
 
@@ -107,6 +118,8 @@ class GroupAttempt:
             requests = self._parts[0]
             try:
                 outcomes = self._call(handler, requests)
+            except TurnGoesOnError as more:
+                return self._go_on_soon(more)
             except (UnavailableError, RefusedError) as error:
                 return self._wait_for_store(requests, error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent's queue
@@ -148,6 +161,14 @@ class GroupAttempt:
         self._unavailable += 1
         self._rules.observer.count("mailbox.store.unavailable")
         return self._pause(requests, error)
+
+    def _go_on_soon(self, more: TurnGoesOnError) -> Pause:
+        """Let other agents come before the next part of a long work; what waits for it is told how far it is."""
+        self._faults = self._unavailable = 0
+        self._rules.trouble.over(self._agent)
+        self._rules.observer.count("mailbox.turns.parted")
+        self._parted_since_s = self._parted_since_s or system_clock()
+        return Pause(PARTED_PAUSE_S, WaitReason(str(more), self._parted_since_s))
 
     def _pause(self, requests: Requests, error: Exception) -> Pause:
         pause_s = self._rules.pause_s(self._faults + self._unavailable)

@@ -14,12 +14,12 @@ from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
 from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
-from memrepo_worker.group import Agent, Lease
+from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
-from memrepo_worker.journal.seal import clean
+from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -53,6 +53,7 @@ class ServiceDependencies:
     confirm_store: Callable[[], None] = lambda: None
     check_store: Callable[[], None] = lambda: None
     tip_proof_s: float = math.inf
+    markers_a_turn: int = MARKERS_A_TURN
     appended: Callable[[Agent, int, bytes], None] = lambda *_: None
     opened: Callable[[Agent, int], None] = lambda *_: None
 
@@ -111,15 +112,17 @@ class Opener:
         return self._journal.has_legacy_layout()
 
     def clean(self, repo: WarmRepo) -> WarmRepo:
-        """Finish a delete: clean the store below its seal, and forget the objects here."""
+        """Finish a delete: clean the store below its seal, and forget the objects here.
+
+        Raises:
+            TurnGoesOnError: a long journal takes several turns.
+        """
         state = repo.state
-        clean(
-            self._dependencies.store,
-            self._layout,
-            state.seal,
-            repo.ledger,
-            self._lane,
-        )
+        store, lane = self._dependencies.store, self._lane
+        try:
+            clean(store, self._layout, state.seal, repo.ledger, lane, self._dependencies.markers_a_turn)
+        except CleaningUnfinishedError as error:
+            raise TurnGoesOnError(str(error)) from error
         lines = encode_lines(repo.ledger)
         fresh = self._held.fresh(replace(state, packs={}, ledger=()))
         fresh.ledger.remember(decode_lines(lines))
