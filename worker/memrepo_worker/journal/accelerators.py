@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
@@ -57,13 +59,13 @@ class Accelerators:
 
     def superseded(self, layout: Layout, listed: Iterable[ListedObject]) -> Iterator[str]:
         """Yield the keys of segments that the newest base or a longer segment stands for, reservations too."""
+        order = sorted((first, -last) for first, last in self.segments)
+        reach = [0, *accumulate((-minus_last for _, minus_last in order), max)]
         for item in listed:
             segment = layout.segment_seqs(item.key)
-            if segment is not None and (
-                segment[1] <= self.base
-                or any(
-                    segment != (first, last) and first <= segment[0] and segment[1] <= last
-                    for first, last in self.segments
-                )
-            ):
+            if segment is None:
+                continue
+            first, last = segment
+            # Of others, those that begin as early and end as late come before it in this order.
+            if last <= self.base or last <= reach[bisect_left(order, (first, -last))]:
                 yield item.key

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from memrepo.limits import MIB
@@ -29,6 +30,8 @@ from memrepo_worker.journal.runs import Run
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 _LOOKS_MAX = 3
+SEGMENTS_MAX = 999
+"""More are not looked at: a journal of any length is folded into fewer, and one page of a listing shows them."""
 _GAP_MAX = 1_000_000
 """With so many entries missing before it, it is the one after the gap that does not belong there."""
 
@@ -93,7 +96,7 @@ class _Listed:
 class FoundJournal:
     """A journal while it is read: the newest base is there, the entries after it come as they are asked for.
 
-    ``passed_over`` says why no other base than a seal's and no segment is used, where there are some.
+    ``passed_over`` says why no other base than a seal's and no segment is used, or not each of very many segments.
     """
 
     def __init__(
@@ -246,7 +249,7 @@ class JournalReader:
             raise _MovedError(error) from error
 
     def _find(self) -> FoundJournal:
-        there = self._accelerators()
+        there, passed_over = self._accelerators()
         base = (
             self.executor.submit(self._base, there.base, there.base_sizes[there.base]) if there.base else None
         )
@@ -254,10 +257,10 @@ class JournalReader:
         seq = listed[-1].seq if listed else there.end
         joined = [_Listed(run.last, there.segments[run.first, run.last], run) for run in there.chain]
         parts = self._fetched([*joined, *listed])
-        return FoundJournal(base.result() if base else None, seq, parts, self.bytes_max)
+        return FoundJournal(base.result() if base else None, seq, parts, self.bytes_max, passed_over)
 
     def _find_entries(self, fault: Exception) -> FoundJournal:
-        there = self._accelerators()
+        there, _ = self._accelerators()
         if there.end == 0 or _is_of_an_entry_after(there.end, fault):
             raise fault
         markers = [
@@ -277,9 +280,17 @@ class JournalReader:
         base = self._base(seal, there.base_sizes[seal]) if seal else None
         return FoundJournal(base, seq, self._fetched(listed), self.bytes_max, fault)
 
-    def _accelerators(self) -> Accelerators:
-        segments = self.executor.submit(lambda: [*self.store.list(self.layout.segments)])
-        return Accelerators.of(self.layout, [*self.store.list(self.layout.bases), *segments.result()])
+    def _accelerators(self) -> tuple[Accelerators, Exception | None]:
+        """Return what stands for entries, and why not all of it is looked at, where that is so."""
+        prefix = self.layout.segments
+        asked = self.executor.submit(lambda: [*islice(self.store.list(prefix), SEGMENTS_MAX + 1)])
+        bases, segments = [*self.store.list(self.layout.bases)], asked.result()
+        over = (
+            AcceleratorDamagedError(f"over {SEGMENTS_MAX} segments under {prefix}: the rest is not looked at")
+            if len(segments) > SEGMENTS_MAX
+            else None
+        )
+        return Accelerators.of(self.layout, [*bases, *segments[:SEGMENTS_MAX]]), over
 
     def _base(self, seq: int, size: int) -> Entry:
         return self._accelerator(self.layout.base(seq), seq, size, in_base=True)
