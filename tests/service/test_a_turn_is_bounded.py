@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from memrepo.errors import RepoNotFoundError
+from memrepo.errors import RepoNotFoundError, TooLargeError
 from memrepo.models import Snapshot
+from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.reads import DiffRequest, ListFilesRequest
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Group, Lease, Outcome, Success
 from memrepo_worker.journal.layout import Layout
@@ -21,7 +23,7 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.testing.outage import StoreWithOutages
 from tests.support.hooked_store import HookedStore
-from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, files, writer
 
 KIB = 1024
 TEXT = "x" * KIB
@@ -185,3 +187,25 @@ def test_nothing_is_told_before_the_entry_is_in_the_store(store: LocalStore, tmp
 
     assert [read["a"].text for read in found if isinstance(read, Snapshot)] == ["0", "1"]
     assert entries(store) == 2
+
+
+def test_one_read_that_takes_too_long_ends_with_an_error_that_names_the_bound(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    clock = TickingClock()
+    with writer(store, tmp_path / "cache", monotonic=clock, turn_time_s=1.0) as worker:
+        worker.ask(create())
+        worker.ask(commit("many", {f"{number:03}.md": TEXT for number in range(100)}))
+        clock.step_s = 0.15
+
+        with pytest.raises(TooLargeError, match=r"10 s .*MEMREPO_TURN_TIME_S") as refused:
+            worker.ask(_reading(DiffRequest, base="HEAD~1", target="HEAD"))
+
+        assert refused.value.details["bound"] == "turn_time_s"
+        assert worker.counters.snapshot()["bounds.turn_time"] == 1
+        assert worker.ask(_reading(ListFilesRequest, limit=1))
+
+
+def _reading(kind: type[Request], **body: Any) -> Request:
+    head = {"org_id": "acme", "agent_id": "agent-1", "request_id": "reading-1", "enqueued_at": NOW_S}
+    return build(kind, **head, **body)

@@ -37,6 +37,8 @@ _COMMITS_BYTES_MAX = 64 * 1024
 _TREE_ENTRY_BYTES = (
     300  # in memory, with its name, its id and its mode; trees of one history share most of theirs
 )
+_ENTRIES_PER_LOOK = 256
+_Call = Callable[[], None]
 _COMMIT_BYTES = 2048  # besides its message
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
 
@@ -248,7 +250,8 @@ class _Walk:
 
     entries_max: int = 0
     entries: int = 0
-    on_over: Callable[[], None] | None = None
+    on_over: _Call | None = None
+    require_time: _Call | None = None
 
 
 class Reader:
@@ -274,27 +277,34 @@ class Reader:
         return self._trees.bytes + self._commits.bytes
 
     @contextmanager
-    def walking(self, entries_max: int, on_over: Callable[[], None]) -> Iterator[None]:
+    def walking(self, entries_max: int, on_over: _Call, require_time: _Call | None = None) -> Iterator[None]:
         """Within the block, no more than so many entries of trees, and commits, may be walked.
 
-        A bundle of 883 bytes can stand for a billion paths.
+        A bundle of 883 bytes can stand for a billion paths. ``require_time`` raises where it takes too long.
         """
         walk = self._walk
-        before = (walk.entries_max, walk.entries, walk.on_over)
-        walk.entries_max, walk.entries, walk.on_over = entries_max, 0, on_over
+        before = (walk.entries_max, walk.entries, walk.on_over, walk.require_time)
+        walk.entries_max, walk.entries, walk.on_over, walk.require_time = (
+            entries_max,
+            0,
+            on_over,
+            require_time,
+        )
         try:
             yield
         finally:
-            walk.entries_max, walk.entries, walk.on_over = before
+            walk.entries_max, walk.entries, walk.on_over, walk.require_time = before
 
     def walked(self, entries: int = 1) -> None:
-        """Note that so many more entries, or commits, are looked at.
+        """Note that so many more entries, or commits, are looked at; 0 where another step begins that takes time.
 
         Raises:
-            TooLargeError: these are more than the request may.
+            TooLargeError: these are more than the request may, or it takes too long.
         """
         walk = self._walk
         walk.entries += entries
+        if walk.require_time is not None and (not entries or walk.entries % _ENTRIES_PER_LOOK < entries):
+            walk.require_time()
         if walk.on_over is not None and walk.entries > walk.entries_max:
             walk.on_over()
             raise TooLargeError.of(

@@ -333,6 +333,7 @@ class WarmRepo:
         """
         if old is not None and new is not None and old.sha == new.sha:
             return Comparison(0, 0)
+        self.reader.walked(0)
         before, after = (content_of(self.reader, entry) for entry in (old, new))
         if old is None or new is None:
             return compare_with_nothing(before, after, patch=patch)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from memrepo.clock import Clock
+from memrepo.errors import TooLargeError
 from memrepo.models import Diff, FileInfo, MemoryCommit, MemoryFile, Snapshot
 from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
 from memrepo_worker.observe import Observer, store_waited_s
 
 _ITEM_BYTES = 500
 """What a small part of a result takes as an object, roughly: a line of a history, a file's name and size."""
+
+_READ_TURNS_MAX = 10
+"""How many times a turn's time one read may take: what is asked of many files or commits is answered, too."""
 
 
 class TurnMeter:
@@ -24,7 +28,25 @@ class TurnMeter:
     @property
     def is_time_over(self) -> bool:
         """Whether our own work has taken as long as a turn may; waiting for the store is nobody's work."""
-        return self._monotonic() - store_waited_s() - self._began_s > self._bounds.turn_time_s
+        return self._worked_s() > self._bounds.turn_time_s
+
+    def require_read_time(self) -> None:
+        """Raise ``TooLargeError`` where one read, begun with this, has taken as long as it may.
+
+        A turn ends only between requests. One that is long by itself would keep a thread, and its agent, without end.
+        """
+        seconds_max = _READ_TURNS_MAX * self._bounds.turn_time_s
+        if self._worked_s() > seconds_max:
+            self._observer.count(TURN_TIME)
+            raise TooLargeError.of(
+                "ref",
+                f"takes longer to look through than the {seconds_max:g} s that one read may: ask for less, for example "
+                "by a path, prefix or limit, or raise MEMREPO_TURN_TIME_S at the workers",
+                bound="turn_time_s",
+            )
+
+    def _worked_s(self) -> float:
+        return self._monotonic() - store_waited_s() - self._began_s
 
     def add(self, result: object) -> None:
         """Note a result that is in memory until the turn's results are told."""

@@ -9,7 +9,7 @@ bring the warm repository up to date, unless it is known to be
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -144,10 +144,12 @@ class Turn:
             self._dependencies.observer.count(EDITED_BYTES)
         return line
 
-    def _bounded_walk(self, reader: Reader) -> AbstractContextManager[None]:
+    def _bounded_walk(
+        self, reader: Reader, require_time: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
         """Have one request look at no more of a history than it may."""
         over = partial(self._dependencies.observer.count, WALK_ENTRIES)
-        return reader.walking(self._dependencies.bounds.walk_entries_max, over)
+        return reader.walking(self._dependencies.bounds.walk_entries_max, over, require_time)
 
     # The append
 
@@ -200,7 +202,7 @@ class Turn:
             return pending
         try:
             if isinstance(pending, View):
-                with self._bounded_walk(repo.reader):
+                with self._bounded_walk(repo.reader, self._new_meter().require_read_time):
                     return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
             return pending.error or Success(result_of(request, pending, repo))
         except MemoryRepoError as error:
