@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from memrepo.errors import MemoryRepoError
 from memrepo.routing import queue_name
 from memrepo_worker.metrics import counters as counters_module
 from memrepo_worker.metrics.queues import QueueMetrics
-from memrepo_worker.metrics.server import build_registry, serving_metrics
+from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, serving_metrics
 from memrepo_worker.observe import Counters, RequestEnded
 from memrepo_worker.queues.leases.status import ShardStatus
 from tests.queues.conftest import SHARDS
@@ -180,6 +183,19 @@ def test_a_broker_that_is_away_leaves_the_page_readable() -> None:
     assert samples["memrepo_broker_up", ()] == 0
     assert ("memrepo_requests_unsettled", ()) not in samples, "what is not known is not told as 0"
     assert samples["memrepo_bounds_hit_total", ("turn_time",)] == 2
+
+
+def test_connections_that_never_ask_keep_no_more_than_a_few_threads_and_nobody_out() -> None:
+    before = threading.active_count()
+    with serving_metrics(build_registry(Counters(), list), "127.0.0.1", 0) as port, ExitStack() as idle:
+        connections = [
+            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(3 * CONNECTIONS_MAX)
+        ]
+
+        assert page(port)
+        assert connections[0].recv(1) == b"", "the oldest is closed"
+        wait_for(lambda: threading.active_count() <= before + 1 + CONNECTIONS_MAX, "few threads")
 
 
 def test_a_port_that_is_taken_is_refused_by_its_settings_name() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -16,6 +21,53 @@ from memrepo_worker.metrics.counters import counter_families, level_families
 from memrepo_worker.metrics.queues import QueueMetrics, ReadShards
 from memrepo_worker.metrics.requests import RequestMetrics
 from memrepo_worker.observe import Counters
+
+CONNECTIONS_MAX = 16
+"""More at once than anybody scrapes with: beyond them the oldest is closed, so that none who idles keeps others out."""
+
+CONNECTION_SILENT_S_MAX = 10.0
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = CONNECTION_SILENT_S_MAX
+
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log no scrape."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, of which there are so many at most."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        self._open: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__((str(found[0][4][0]), port), _Handler)
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > CONNECTIONS_MAX else None
+            self._open.pop(oldest, None)
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a connection that broke or was silent is its client's trouble."""
 
 
 class _WorkerCollector(Collector):
@@ -49,10 +101,13 @@ def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterat
         InvalidRequestError: the address cannot be had; the message names the settings.
     """
     try:
-        server, thread = start_http_server(port, host, registry)
+        server = _Server(host, port)
     except OSError as error:
         reason = f"{host}:{port} cannot be listened at ({error.strerror or error}): choose another, or `off`"
         raise InvalidRequestError.of("MEMREPO_METRICS_PORT", reason) from error
+    server.set_app(make_wsgi_app(registry))
+    thread = threading.Thread(target=server.serve_forever, name="memrepo-metrics", daemon=True)
+    thread.start()
     try:
         yield server.server_port
     finally:
