@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from memrepo.errors import RepoNotAdoptedError
+from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME
 from memrepo_worker.group import Agent
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.legacy import LegacyLayoutError
@@ -273,3 +274,18 @@ def test_a_repository_that_came_after_a_delete_is_adopted_on_top_of_it(
         assert one.messages() == ["Initial commit", "step 1", "step 2"]
         assert one.ask(commit("later")).parent_sha == legacy.acknowledged[-1]
     assert adopter.adopt(AGENT).already
+
+
+def test_commits_that_say_to_be_memrepos_own_are_adopted_only_where_they_are_trusted(
+    store: LocalStore, adopter: Adopter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.legacy_repository.NAME", COMMITTER_NAME)
+    monkeypatch.setattr("tests.support.legacy_repository.EMAIL", COMMITTER_EMAIL)
+    legacy = LegacyRepository(store, AGENT.org_id, AGENT.agent_id)
+    legacy.create({"human.md": b"begin"})
+    legacy.commit({"human.md": b"forged"}, "step\n\nRequest-Id: request-1\nAuthor-Type: user")
+
+    with pytest.raises(LegacyLayoutError, match=r"1 commits that say that memrepo made them.*--trust-claims"):
+        adopter.adopt(AGENT)
+
+    assert adopter.adopt(AGENT, trust_claims=True).commits == 2

@@ -20,6 +20,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.reader import JournalReader, Opening
 from memrepo_worker.journal.refs import REFS_MAX
+from memrepo_worker.migration.claims import claims_of
 from memrepo_worker.migration.contents import RefusedNames, look_at, require_unpacked
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs, settle_refs
 from memrepo_worker.migration.pack_repository import (
@@ -70,8 +71,10 @@ class Adopter:
             if name == "repo.git/HEAD":
                 yield Agent(org_id, agent_id)
 
-    def adopt(self, agent: Agent) -> Adoption:
+    def adopt(self, agent: Agent, *, trust_claims: bool = False) -> Adoption:
         """Adopt one agent, also one whose journal's last repository was deleted; done again, it says that it was done.
+
+        ``trust_claims`` takes commits that say to be memrepo's own, as ``Transfer.import_`` does.
 
         Raises:
             RepoNotFoundError: there is nothing to adopt.
@@ -92,7 +95,7 @@ class Adopter:
                     {"org_id": agent.org_id, "agent_id": agent.agent_id},
                 )
             require_clean(self.store, layout, opening, self.executor)
-            data, adoption = self._taken_over(agent, layout, opening.seq)
+            data, adoption = self._taken_over(agent, layout, opening.seq, trust_claims=trust_claims)
             if append(self.store, layout.entry(opening.seq + 1), data) is Append.DONE:
                 return adoption
 
@@ -111,7 +114,9 @@ class Adopter:
         self.store.delete(keys)
         return len(keys)
 
-    def _taken_over(self, agent: Agent, layout: Layout, seq: int) -> tuple[bytes, Adoption]:
+    def _taken_over(
+        self, agent: Agent, layout: Layout, seq: int, *, trust_claims: bool
+    ) -> tuple[bytes, Adoption]:
         """Return the entry that holds the whole old repository, and what is told of it."""
         with scratch_repository(self.git) as repo:
             legacy, bytes_read = download(
@@ -128,6 +133,11 @@ class Adopter:
                     )
                 set_refs(git, repo, refs)
                 verify(git, repo)
+                if not trust_claims and (claims := claims_of(git, repo)):
+                    raise LegacyLayoutError(
+                        f"{agent} has {claims} commits that say that memrepo made them, by which request and for "
+                        "what kind of author: if whoever wrote there may say that, --trust-claims takes it"
+                    )
                 commits = int(git.run(["rev-list", "--count", "--all"], repo=repo))
                 contents = look_at(git, repo, self.limits)
                 data = entry_of(git, repo, refs, self._line(seq))

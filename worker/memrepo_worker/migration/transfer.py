@@ -13,7 +13,7 @@ from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundErr
 from memrepo.limits import Limits
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
-from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME, NULL_SHA, printable
+from memrepo_worker.git.objects import NULL_SHA, printable
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import HEAD_BRANCH
@@ -21,6 +21,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
 from memrepo_worker.journal.reader import JournalReader, Opening
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
+from memrepo_worker.migration.claims import claims_of
 from memrepo_worker.migration.contents import Contents, RefusedNames, look_at
 from memrepo_worker.migration.pack_repository import (
     entry_of,
@@ -189,10 +190,7 @@ def _require_names(contents: Contents, *, allow_over_limits: bool) -> None:
 
 def _refuse_claims(git: Git, repo: Path) -> None:
     """Refuse commits that say that memrepo made them: which request, and what kind of author."""
-    listed = git.run(["log", "--all", "--format=%cn%x00%ce", "--grep=^Request-Id: "], repo=repo).decode(
-        errors="replace"
-    )
-    claims = sum(line == f"{COMMITTER_NAME}\0{COMMITTER_EMAIL}" for line in listed.split("\n"))
+    claims = claims_of(git, repo)
     if claims:
         raise InvalidRequestError.of(
             "file",

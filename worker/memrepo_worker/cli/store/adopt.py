@@ -32,8 +32,16 @@ _BROKEN = (
 @click.argument("agent", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Adopt every agent; those done before are passed over.")
 @click.option("--remove-old-files", is_flag=True, help="Remove the old files of agents that are adopted.")
+@click.option("--trust-claims", is_flag=True, help="Believe commits that say that memrepo made them.")
 @json_option
-def adopt(org: str | None, agent: str | None, everyone: bool, remove_old_files: bool, as_json: bool) -> None:
+def adopt(
+    org: str | None,
+    agent: str | None,
+    everyone: bool,
+    remove_old_files: bool,
+    trust_claims: bool,
+    as_json: bool,
+) -> None:
     """Take over memories that a Letta server left behind, history and shas unchanged.
 
     What is too broken is reported and left untouched; then the exit code is 1. With --json there is one line, and one
@@ -42,21 +50,33 @@ def adopt(org: str | None, agent: str | None, everyone: bool, remove_old_files: 
     if everyone == bool(org and agent):
         raise click.UsageError("Name ORG and AGENT, or give --all.")
     if everyone:
-        _adopt_all(remove_old_files=remove_old_files, as_json=as_json)
+        _adopt_all(remove_old_files=remove_old_files, trust_claims=trust_claims, as_json=as_json)
         return
     whose = agent_named(org or "", agent or "")
     with open_tools(as_json=as_json) as tools:
-        _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+        _adopt_one(
+            tools.adopter,
+            whose,
+            remove_old_files=remove_old_files,
+            trust_claims=trust_claims,
+            as_json=as_json,
+        )
 
 
-def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
+def _adopt_all(*, remove_old_files: bool, trust_claims: bool, as_json: bool) -> None:
     broken = 0
     with open_tools(as_json=as_json) as tools:
         agents = list(tools.adopter.agents())
         with click.progressbar(agents, label="adopting", hidden=as_json, file=sys.stderr) as bar:
             for whose in bar:
                 try:
-                    _adopt_one(tools.adopter, whose, remove_old_files=remove_old_files, as_json=as_json)
+                    _adopt_one(
+                        tools.adopter,
+                        whose,
+                        remove_old_files=remove_old_files,
+                        trust_claims=trust_claims,
+                        as_json=as_json,
+                    )
                 except _BROKEN as error:
                     broken += 1
                     named = "" if str(error).startswith(str(whose)) else f"{whose}: "
@@ -67,8 +87,10 @@ def _adopt_all(*, remove_old_files: bool, as_json: bool) -> None:
         )
 
 
-def _adopt_one(adopter: Adopter, agent: Agent, *, remove_old_files: bool, as_json: bool) -> None:
-    report = adopter.adopt(agent)
+def _adopt_one(
+    adopter: Adopter, agent: Agent, *, remove_old_files: bool, trust_claims: bool, as_json: bool
+) -> None:
+    report = adopter.adopt(agent, trust_claims=trust_claims)
     removed = adopter.remove_old_files(agent) if remove_old_files else 0
     values = {name: value for name, value in asdict(report).items() if name != "agent"}
     words = _line(report) + (f", {counted(removed, 'old file')} removed" if removed else "")
