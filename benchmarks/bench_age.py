@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import psutil
 
-from benchmarks.figures import Figure, at_most, ratio
+from benchmarks.figures import Figure, at_most, p50
 from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.plain import TIMEOUT_S
-from benchmarks.texts import Texts
-from benchmarks.timing import WARM_UP, in_turns
+from benchmarks.texts import Texts, path
+from benchmarks.timing import WARM_UP, in_turns_of_all, timed
 from memrepo.repo import MemoryRepo
+from memrepo.wire.operations import build
+from memrepo.wire.requests.reads import GetFilesRequest
+from memrepo_worker.assembly import open_service
+from memrepo_worker.group import Agent, Group, Lease
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.observe import Counters
+from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.open import open_store
+from memrepo_worker.store.options import StoreOptions
 
-YOUNG, OLD, OLD_LONG = 10, 2_000, 10_000
+AGES, AGE_LONG = (10, 100, 1_000), 10_000
 TURNS = 60
-FILES = 20
+FILES = 200
 UNDER_WAY = 500
 
 REPOS_BEFORE, REPOS = 20, 100
@@ -26,36 +38,87 @@ MIB = 1 << 20
 
 
 def age(lab: Lab) -> Iterator[Figure]:
-    """Measure commits and reads of an old repository in turns with those of a young one; each commit is an entry."""
-    old = OLD_LONG if lab.long else OLD
-    changes = Texts().prepared(2 * (WARM_UP + TURNS), 3)
+    """Measure what a memory of each age answers in, all ages in turns; each commit is an entry of its own.
+
+    The histories are made by the worker that is measured, request by request: two changed files of 200.
+    """
+    ages = (*AGES, *((AGE_LONG,) if lab.long else ()))
     with lab.worker(group_requests_max=1) as bench:
-        asyncio.run(_grow(bench, {"young": YOUNG, "old": old}))
-        young_repo, old_repo = bench.repo("young"), bench.repo("old")
-
-        def commit(repo: MemoryRepo) -> None:
-            repo.commit(next(changes), "Learn").result(TIMEOUT_S)
-
-        def read(repo: MemoryRepo) -> None:
-            repo.get_files().result(TIMEOUT_S)
-
-        commits = in_turns(TURNS, lambda: commit(old_repo), lambda: commit(young_repo))
-        reads = in_turns(TURNS, lambda: read(old_repo), lambda: read(young_repo))
-    ages = (f"at {old:,}", f"at {YOUNG}")
-    yield ratio(f"commit p50 at {old:,} commits of age / at {YOUNG}", *commits, at_most(1.2), of=ages)
-    yield ratio(f"read p50 at {old:,} commits of age / at {YOUNG}", *reads, at_most(1.2), of=ages)
+        asyncio.run(_grow(bench, ages))
+        repos = {number: bench.repo(f"age-{number}") for number in ages}
+        times = {name: _of_all(repos, work) for name, work in _works(ages).items()}
+        parts = {number: _kept(lab, bench, number) for number in ages}
+    for name, of_ages in times.items():
+        shown = {f"at {number:,} ms": p50(of_ages[number]) * 1e3 for number in ages}
+        bound = None if name == "diff" else at_most(1.2)
+        value = p50(of_ages[ages[-1]]) / p50(of_ages[ages[0]])
+        yield Figure(f"{name} p50 at {ages[-1]:,} commits of age / at {ages[0]}", value, "x", bound, shown)
+    for number in ages:
+        seconds = parts[number].pop("cold open s")
+        yield Figure(f"cold open at {number:,} commits, nothing folded", seconds, "s", None, parts[number])
 
 
-async def _grow(bench: Bench, ages: Mapping[str, int]) -> None:
-    """Make repositories with that many commits."""
+def _works(ages: Sequence[int]) -> Mapping[str, Callable[[MemoryRepo], object]]:
+    """Return what is measured, by name."""
+    changes = Texts().prepared(len(ages) * (WARM_UP + TURNS), 3, 100)
+    return {
+        "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
+        "read": lambda repo: repo.get_files().result(TIMEOUT_S),
+        "path history": lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
+        "diff": lambda repo: repo.diff("HEAD", "main").result(TIMEOUT_S),
+    }
+
+
+def _of_all(
+    repos: Mapping[int, MemoryRepo], work: Callable[[MemoryRepo], object]
+) -> Mapping[int, list[float]]:
+    works = [partial(work, repo) for repo in repos.values()]
+    return dict(zip(repos, in_turns_of_all(TURNS, works), strict=True))
+
+
+def _kept(lab: Lab, bench: Bench, number: int) -> dict[str, float]:
+    """Open a memory cold, in a process that has nothing of it, and return what that takes and what there is of it."""
+    counters = Counters()
+    settings = WorkerSettings(
+        store_url=json.loads(bench.job)["settings"]["store_url"], cache_dir=lab.new_folder(f"cold-{number}")
+    )
+    store = open_store(settings.store_url, StoreOptions(connections_max=32))
+    agent = Agent(ORG, f"age-{number}")
+    layout = Layout.of(agent.org_id, agent.agent_id)
+    listed = list(store.list(layout.prefix))
+    request = build(
+        GetFilesRequest, org_id=ORG, agent_id=agent.agent_id, request_id="cold", enqueued_at=time.time()
+    )
+    with open_service(settings, counters, store=store) as service:
+        memory = psutil.Process().memory_info().rss
+        seconds = timed(lambda: service(Group(agent, (request,), Lease("cold", math.inf))))
+        grown = psutil.Process().memory_info().rss - memory
+        disk = service.cache.usage.disk_bytes
+    counts = counters.snapshot()
+    return {
+        "cold open s": seconds,
+        "objects in the store": len(listed),
+        "MiB in the store": sum(item.size for item in listed) / MIB,
+        "objects read": counts["store.get.requests"],
+        "listings": counts["store.list.requests"],
+        "MiB of memory more": grown / MIB,
+        "MiB of disk": disk / MIB,
+    }
+
+
+async def _grow(bench: Bench, ages: Sequence[int]) -> None:
+    """Make memories with that many commits."""
     texts = Texts()
     async with bench.asynchronous() as repos:
-        for name, commits in ages.items():
-            repo = repos.repo(org_id=ORG, agent_id=name)
+        for commits in ages:
+            repo = repos.repo(org_id=ORG, agent_id=f"age-{commits}")
             await repo.create_repo(texts.files(FILES))
             for first in range(1, commits, UNDER_WAY):
                 numbers = range(first, min(first + UNDER_WAY, commits))
-                jobs = [repo.commit(texts.changes(number % FILES), f"Learn {number}") for number in numbers]
+                jobs = [
+                    repo.commit(texts.changes(number % FILES, (number * 7 + 1) % FILES), f"Learn {number}")
+                    for number in numbers
+                ]
                 await repos.wait(jobs, timeout_s=TIMEOUT_S)
 
 

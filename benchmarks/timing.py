@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 WARM_UP = 5
 REST_S = 0.01
@@ -45,3 +45,12 @@ async def in_turns_async(number: int, one: AsyncWork, other: AsyncWork) -> tuple
     """Do both, one after the other, that many times; return the seconds of each."""
     pairs = [(await timed_async(one), await timed_async(other)) for _ in range(number)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def in_turns_of_all(number: int, works: Sequence[Work]) -> list[list[float]]:
+    """Do each, one after the other, that many times, after ``WARM_UP`` times; return the seconds of each."""
+    for _ in range(WARM_UP):
+        for work in works:
+            work()
+    rounds = [[_timed_from_rest(work) for work in works] for _ in range(number)]
+    return [list(times) for times in zip(*rounds, strict=True)]

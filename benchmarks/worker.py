@@ -18,6 +18,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.upkeep.runner import UpkeepRunner
 from tests.support.delayed_store import DelayedStore
 from tests.support.refusing_store import RefusingStore
 
@@ -46,8 +47,9 @@ def main() -> int:
         register(instance.app, store)
 
     counters = Counters()
-    with open_service(settings, counters, store=store) as service:
-        return run_worker(settings, service, counters)
+    upkeep = UpkeepRunner(counters)
+    with open_service(settings, counters, store=store, upkeep=upkeep) as service:
+        return run_worker(settings, service, counters, upkeep=upkeep)
 
 
 if __name__ == "__main__":

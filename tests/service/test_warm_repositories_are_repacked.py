@@ -103,6 +103,23 @@ def test_a_join_that_fails_is_tried_again_only_where_there_is_another_pack(
     upkeep.close()
 
 
+def test_a_memory_that_was_opened_cold_gets_a_commit_graph(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+        for number in range(70):
+            one.ask(commit(f"step {number}", {f"file-{number % 7}": f"text {number}\n"}))
+        before = answers(one)
+    with writer(store, tmp_path / "two") as two:
+        upkeep = UpkeepRunner(two.counters)
+        repacking(two.service.cache, stock_git(), upkeep)
+        two.ask(files())
+        assert upkeep.wait_until_idle(30)
+        assert list(two.warm().path.glob("objects/info/commit-graphs/*.graph"))
+        assert answers(two) == before
+        assert two.counters.snapshot()["upkeep.repack.done"] == 1, "once, until there is more"
+        upkeep.close()
+
+
 def test_answers_are_the_same_before_meanwhile_and_after(grown: Writer) -> None:
     before = answers(grown)
     meanwhile = []

@@ -56,8 +56,7 @@ class RepoCache:
         self._spare = spare or SpareFolders(_spare_name(self._slot.path))
         self._clock = clock
         self._lock = threading.Condition()
-        self.packs_max = 0
-        self.on_many_packs: Callable[[Agent, int], object] = lambda *_: None
+        self.on_release: Callable[[Agent, WarmRepo], object] = lambda *_: None
         self._held: set[str] = set()
         self._repos: OrderedDict[str, WarmRepo] = OrderedDict()  # those in memory
         self._memory: dict[str, int] = {}  # the bytes of each
@@ -84,8 +83,8 @@ class RepoCache:
             finally:
                 self._release(name)
             self._evict()
-            if repo is not None and self.packs_max and repo.packs_count >= self.packs_max:
-                self.on_many_packs(agent, repo.packs_count)
+            if repo is not None:
+                self.on_release(agent, repo)
 
     def close(self) -> None:
         """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""

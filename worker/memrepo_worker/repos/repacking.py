@@ -21,6 +21,9 @@ from memrepo_worker.repos.warm import REPACK_FOLDER, WarmRepo
 PACKS_MAX = 48
 """How many packs a warm repository may have before some are joined."""
 
+GRAPH_ENTRIES = 64
+"""After how many entries the commit graph takes in what is new."""
+
 _FACTOR = 2
 
 Step = Callable[[], None]
@@ -33,6 +36,11 @@ class Joined:
 
     path: Path
     of: tuple[str, ...]
+
+
+def is_due(repo: WarmRepo) -> bool:
+    """Whether a repository has so many packs, or so much that is not in its commit graph, that work pays."""
+    return len(repo.packs.files) >= PACKS_MAX or repo.on_disk.seq - repo.graph_seq >= GRAPH_ENTRIES
 
 
 def to_join(packs: Mapping[str, Sizes]) -> tuple[str, ...]:

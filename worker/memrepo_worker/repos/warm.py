@@ -86,6 +86,7 @@ class WarmRepo:
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
+        self.graph_seq = 0  # the entry up to which this process has written it
         self.reader = Reader(ObjectMap(self._pending), self.packs)
 
     @classmethod
@@ -310,6 +311,11 @@ class WarmRepo:
     def packs_count(self) -> int:
         """How many packs there are."""
         return len(self.packs.files)
+
+    @property
+    def on_disk(self) -> RepoState:
+        """The newest state that is known of which every object is on disk."""
+        return (self._saved or RepoState()) if self._pending else self.state
 
     def _write_pack(self) -> None:
         """Write what waits in memory as one pack, so that git's command line sees it. The batch goes on."""

@@ -7,8 +7,10 @@ from functools import partial
 
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
+from memrepo_worker.journal.entry import BRANCHES
 from memrepo_worker.repos.cache import RepoCache
-from memrepo_worker.repos.repacking import PACKS_MAX, exchange, join, to_join
+from memrepo_worker.repos.repacking import PACKS_MAX, exchange, is_due, join, to_join
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 
 
@@ -18,47 +20,57 @@ class Repacker:
 
     cache: RepoCache
     git: Git
+    under_way: set[Agent] = field(default_factory=set)
     _asked: dict[Agent, int] = field(default_factory=dict)
     """How many packs there were where a job was asked for that has not done its work yet."""
 
-    def ask(self, upkeep: UpkeepRunner, agent: Agent, packs: int) -> None:
-        """Have an agent's packs joined; where that has failed, not again before there is another pack.
+    def ask(self, upkeep: UpkeepRunner, agent: Agent, repo: WarmRepo) -> None:
+        """Have a repository seen to that needs it; where that has failed, not again before there is another pack.
 
         The job holds the repository, too, and whoever held it asks: it would follow on itself without end.
         """
-        if self._asked.get(agent) != packs:
-            self._asked[agent] = packs
-            if not upkeep.submit(self.job(agent)):
-                self._asked.pop(agent, None)
+        packs = repo.packs_count
+        if agent in self.under_way or self._asked.get(agent) == packs or not is_due(repo):
+            return
+        self._asked[agent] = packs
+        if not upkeep.submit(self.job(agent)):
+            self._asked.pop(agent, None)
 
     def job(self, agent: Agent) -> Job:
         """Return the job that does it for an agent."""
-        return Job("repack", agent, lambda stop: self.repack(agent, stop))
+        return Job("repack", agent, lambda stop: self._do(agent, stop))
+
+    def _do(self, agent: Agent, stop: Stop) -> None:
+        self.under_way.add(agent)
+        try:
+            self.repack(agent, stop)
+        finally:
+            self.under_way.discard(agent)
 
     def repack(self, agent: Agent, stop: Stop) -> None:
-        """Join packs and write what is new into the commit graph; what is not warm, or has few packs, stays."""
+        """Join packs where there are many, and write what is new into the commit graph; what is not warm stays."""
         with self.cache.hold(agent) as held:
             repo = held.in_memory()
-            if repo is None or repo.packs_count < PACKS_MAX:
+            if repo is None:
                 self._asked.pop(agent, None)
                 return
-            names = to_join(repo.packs.files)
+            names = to_join(repo.packs.files) if len(repo.packs.files) >= PACKS_MAX else ()
         git = stop.git(self.git)
-        joined = join(repo, names, git, stop.check)
+        joined = join(repo, names, git, stop.check) if names else None
         stop.check()
         with self.cache.hold(agent) as held:
             if joined is not None and not exchange(held, repo, joined, stop.check):
                 return
-            self._asked.pop(agent, None)
-            tips = sorted(sha for name, sha in repo.state.refs.items() if name.startswith("refs/heads/"))
+            state = repo.on_disk
         stop.check()
-        repo.graph.write(git, tips)
+        repo.graph.write(git, sorted(sha for name, sha in state.refs.items() if name.startswith(BRANCHES)))
+        repo.graph_seq = state.seq
+        self._asked.pop(agent, None)
         with self.cache.hold(agent):
             repo.measure_again()
 
 
 def repacking(cache: RepoCache, git: Git, upkeep: UpkeepRunner) -> None:
-    """Have the warm repositories of a cache repacked when they have many packs."""
+    """Have the warm repositories of a cache seen to when they need it, after a turn of their agent."""
     repacker = Repacker(cache, git)
-    cache.packs_max = PACKS_MAX
-    cache.on_many_packs = partial(repacker.ask, upkeep)
+    cache.on_release = partial(repacker.ask, upkeep)
