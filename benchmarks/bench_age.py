@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,20 +12,14 @@ from functools import partial
 import psutil
 
 from benchmarks.figures import Figure, at_most, p50
-from benchmarks.lab import ORG, Bench, Lab
+from benchmarks.lab import ORG, SOURCES, Bench, Lab
 from benchmarks.plain import TIMEOUT_S
 from benchmarks.texts import Texts, path
-from benchmarks.timing import WARM_UP, in_turns_of_all, timed
+from benchmarks.timing import WARM_UP, in_turns_of_all
 from memrepo.repo import MemoryRepo
-from memrepo.wire.operations import build
-from memrepo.wire.requests.reads import GetFilesRequest
-from memrepo_worker.assembly import open_service
-from memrepo_worker.group import Agent, Group, Lease
-from memrepo_worker.journal.layout import Layout
+from memrepo.settings import environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.store.open import open_store
-from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.processes import Processes
 
 AGES, AGE_LONG = (10, 100, 1_000), 10_000
 TURNS = 60
@@ -47,7 +41,7 @@ def age(lab: Lab) -> Iterator[Figure]:
         asyncio.run(_grow(bench, ages))
         repos = {number: bench.repo(f"age-{number}") for number in ages}
         times = {name: _of_all(repos, work) for name, work in _works(ages).items()}
-        parts = {number: _kept(lab, bench, number) for number in ages}
+        parts = {number: _cold(lab, bench, number) for number in ages}
     for name, of_ages in times.items():
         shown = {f"at {number:,} ms": p50(of_ages[number]) * 1e3 for number in ages}
         bound = None if name == "diff" else at_most(1.2)
@@ -76,34 +70,15 @@ def _of_all(
     return dict(zip(repos, in_turns_of_all(TURNS, works), strict=True))
 
 
-def _kept(lab: Lab, bench: Bench, number: int) -> dict[str, float]:
+def _cold(lab: Lab, bench: Bench, number: int) -> dict[str, float]:
     """Open a memory cold, in a process that has nothing of it, and return what that takes and what there is of it."""
-    counters = Counters()
-    settings = WorkerSettings(
-        store_url=json.loads(bench.job)["settings"]["store_url"], cache_dir=lab.new_folder(f"cold-{number}")
-    )
-    store = open_store(settings.store_url, StoreOptions(connections_max=32))
-    agent = Agent(ORG, f"age-{number}")
-    layout = Layout.of(agent.org_id, agent.agent_id)
-    listed = list(store.list(layout.prefix))
-    request = build(
-        GetFilesRequest, org_id=ORG, agent_id=agent.agent_id, request_id="cold", enqueued_at=time.time()
-    )
-    with open_service(settings, counters, store=store) as service:
-        memory = psutil.Process().memory_info().rss
-        seconds = timed(lambda: service(Group(agent, (request,), Lease("cold", math.inf))))
-        grown = psutil.Process().memory_info().rss - memory
-        disk = service.cache.usage.disk_bytes
-    counts = counters.snapshot()
-    return {
-        "cold open s": seconds,
-        "objects in the store": len(listed),
-        "MiB in the store": sum(item.size for item in listed) / MIB,
-        "objects read": counts["store.get.requests"],
-        "listings": counts["store.list.requests"],
-        "MiB of memory more": grown / MIB,
-        "MiB of disk": disk / MIB,
-    }
+    store_url = json.loads(bench.job)["settings"]["store_url"]
+    cache_dir = str(lab.new_folder(f"cold-{number}"))
+    job = json.dumps({"store_url": store_url, "cache_dir": cache_dir, "org": ORG, "agent": f"age-{number}"})
+    env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **lab.seaweedfs.environment}
+    command = [sys.executable, "-m", "benchmarks.cold_open", job]
+    said = Processes(Counters()).run(command, env=env, timeout_s=600)
+    return dict(json.loads(said))
 
 
 async def _grow(bench: Bench, ages: Sequence[int]) -> None:

@@ -77,9 +77,9 @@ def import_(store: MemoryStore, git_: Git, executor: ThreadPoolExecutor, folder:
 class GitOfANarrowWorker(Git):
     """Opens entries within bounds that are too small for any."""
 
-    def index_pack(self, repo: Path, pack: bytes) -> None:
+    def index_pack(self, repo: Path, pack: bytes) -> str:
         narrow = Git(self.processes, self.search_path, caps=GitCaps(allocation_bytes_max=1))
-        narrow.index_pack(repo, pack)
+        return narrow.index_pack(repo, pack)
 
 
 @pytest.mark.parametrize(("take", "error"), [(adopt, LegacyLayoutError), (import_, InvalidRequestError)])

@@ -291,7 +291,7 @@ def the_ledger_across_seals(patch: pytest.MonkeyPatch, _world: World) -> None:
     patch.setattr(
         seal_module,
         "encode_entry",
-        lambda objects, refs, needed, _lines: encode_entry(objects, refs, needed, ()),
+        lambda objects, refs, needed, _lines, deltas=None: encode_entry(objects, refs, needed, (), deltas),
     )
     patch.setattr(Opener, "clean", _clean_forgetting(Opener.clean))
 

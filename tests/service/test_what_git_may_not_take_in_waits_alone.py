@@ -37,12 +37,12 @@ def expected(store: LocalStore, tmp_path: Path) -> list[str]:
 
 def limit_packs(monkeypatch: pytest.MonkeyPatch, kind: Kind, bytes_max: int = PACK_BYTES_MAX) -> None:
     """Have git refuse to take in packs that are larger."""
-    index_pack: Callable[[Git, Path, bytes], None] = Git.index_pack
+    index_pack: Callable[[Git, Path, bytes], str] = Git.index_pack
 
-    def limited(git: Git, repo: Path, pack: bytes) -> None:
+    def limited(git: Git, repo: Path, pack: bytes) -> str:
         if len(pack) > bytes_max:
             raise kind("it is over a bound")
-        index_pack(git, repo, pack)
+        return index_pack(git, repo, pack)
 
     monkeypatch.setattr(Git, "index_pack", limited)
 
@@ -123,12 +123,12 @@ def test_what_no_worker_could_open_is_not_published_by_a_fold(
 ) -> None:
     folder_ = folder(store, tmp_path / "scratch")
     workers_timeout_s = folder_.git.timeout_s
-    index_pack: Callable[[Git, Path, bytes], None] = Git.index_pack
+    index_pack: Callable[[Git, Path, bytes], str] = Git.index_pack
 
-    def limited(git: Git, repo: Path, pack: bytes) -> None:
+    def limited(git: Git, repo: Path, pack: bytes) -> str:
         if len(pack) > PACK_BYTES_MAX and git.timeout_s == workers_timeout_s:
             raise kind("it is over a bound")
-        index_pack(git, repo, pack)
+        return index_pack(git, repo, pack)
 
     with small_runs():
         monkeypatch.setattr(Git, "index_pack", limited)

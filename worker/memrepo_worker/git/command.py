@@ -215,8 +215,10 @@ class Git:
                 f"it is {stored_bytes} bytes as it is stored, over MEMREPO_ENTRY_BYTES_MAX ({most})"
             )
 
-    def index_pack(self, repo: Path, pack: bytes) -> None:
-        """Add a pack of our own to a repository; objects that it refers to by delta are completed from there.
+    def index_pack(self, repo: Path, pack: bytes) -> str:
+        """Add a pack of our own to a repository; objects that it refers to by delta are added to it from there.
+
+        Returns the name of the pack that it made of it: where objects were added, they are at its end.
 
         It is under the caps alone: what a journal holds was within other bounds when it came in, and a well packed
         history is many times larger than its pack.
@@ -225,7 +227,7 @@ class Git:
             GitOverBoundsError: it takes more than the caps allow.
             GitError: git finds fault with it.
         """
-        self._index(repo, pack, self.caps.bounds)
+        return self._index(repo, pack, self.caps.bounds)
 
     def index_foreign_pack(self, repo: Path, pack: bytes) -> None:
         """Add a pack that others made, once it is known that it stands for no more than the caps allow.
@@ -267,13 +269,14 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--fsck-objects"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> None:
-        self.run(
+    def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> str:
+        made = self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],
             repo=ObjectFolder(repo / "objects"),
             stdin=pack,
             bounds=bounds,
         )
+        return made.decode().split()[-1]
 
     def check_comparison(self, differing_bytes: int) -> None:
         """Refuse to compare contents that differ in more bytes than may be compared.

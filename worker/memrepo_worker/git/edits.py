@@ -65,11 +65,15 @@ class _Node:
 
 
 class TreeEditor:
-    """Applies edits to trees; collects the new objects in ``objects`` by id."""
+    """Applies edits to trees; collects the new objects in ``objects`` by id.
+
+    ``bases`` maps the id of each file that had another content before to the id of that.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.objects: dict[str, GitObject] = {}
+        self.bases: dict[str, str] = {}
 
     def apply(self, root: str | None, edits: Iterable[FileEdit]) -> str:
         """Return the id of the root tree after the edits; equal to ``root`` when nothing changed.
@@ -143,6 +147,8 @@ class TreeEditor:
         sha = object_id(blob)
         if entry is None or entry.sha != sha:
             self.objects[sha] = blob
+            if entry is not None and entry.is_file:
+                self.bases[sha] = entry.sha
         return TreeEntry(mode, sha)
 
     def _add(self, item: GitObject) -> str:

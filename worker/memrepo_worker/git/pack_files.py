@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 Sizes = tuple[int, int]
@@ -25,6 +25,13 @@ def ids_in_index(index: bytes) -> set[bytes]:
     count = int.from_bytes(index[_FANOUT_END - 4 : _FANOUT_END])
     end = _FANOUT_END + count * _SHA1_BYTES
     return {index[start : start + _SHA1_BYTES] for start in range(_FANOUT_END, end, _SHA1_BYTES)}
+
+
+def remove_others(objects_path: Path, known: Container[str]) -> None:
+    """Remove packs that nobody knows, of a process that ended between two steps."""
+    for path in (objects_path / "pack").iterdir():
+        if path.stem not in known:
+            path.unlink()
 
 
 class PackFiles:

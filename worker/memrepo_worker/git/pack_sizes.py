@@ -51,13 +51,16 @@ def check_unpacked(
     return total
 
 
-def holds(pack: bytes, sha: str) -> bool:
-    """Whether a pack that git has taken holds an object, or may hold it as a delta: only such are not looked into."""
+def holds(pack: bytes, sha: str) -> bool | None:
+    """Whether a pack that git has taken holds an object; None where it may, as a delta: such are not looked into."""
     walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
     try:
-        return any(walk.next_id() in (sha, None) for _ in range(object_count(pack)))
+        ids = {walk.next_id() for _ in range(object_count(pack))}
     except ValueError:
         return False
+    if sha in ids:
+        return True
+    return None if None in ids else False
 
 
 class _Walk:

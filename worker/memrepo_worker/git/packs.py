@@ -1,7 +1,7 @@
 """Packs and their indexes, in memory (gitformat-pack, version 2).
 
 Own code because the libraries are slower than one commit may cost: for two files of 200, dulwich took 1.25 ms and
-this 0.58 ms, side by side. Objects are stored whole, never as deltas.
+this 0.58 ms, side by side. Objects are stored whole, but for those that come with a delta.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject
 
 _HEADER = struct.Struct(">4sII")
@@ -23,6 +24,7 @@ COMPRESSED = 1
 STORED = 0
 """zlib's level for what stays here: 200 files of 2 KB are read in 2.5 ms instead of 4.5."""
 
+_REF_DELTA = 7
 _LARGE_OFFSET = 0x80000000
 _OBJECT_BYTES_MIN = 9  # a byte of header, and what zlib makes of nothing
 
@@ -49,22 +51,32 @@ class Pack:
         return self.data[-TRAILER_BYTES:].hex()
 
 
-def encode_pack(objects: Mapping[str, GitObject], level: int = COMPRESSED) -> Pack:
-    """Return a pack of these objects, given by id, compressed at one of zlib's levels."""
+def encode_pack(
+    objects: Mapping[str, GitObject], level: int = COMPRESSED, deltas: Mapping[str, Delta] | None = None
+) -> Pack:
+    """Return a pack of these objects, given by id, compressed at one of zlib's levels.
+
+    Of those that have one in ``deltas`` there is that, which refers to its base by id.
+    """
+    deltas = deltas or {}
     body = bytearray(_HEADER.pack(b"PACK", 2, len(objects)))
     placed = []
     for sha, item in objects.items():
-        packed = _object_header(item) + zlib.compress(item.data, level)
+        delta = deltas.get(sha)
+        if delta is None:
+            packed = _header_of(item.kind.value, len(item.data)) + zlib.compress(item.data, level)
+        else:
+            head = _header_of(_REF_DELTA, len(delta.data)) + bytes.fromhex(delta.base)
+            packed = head + zlib.compress(delta.data, level)
         placed.append(PackedObject(sha, len(body), zlib.crc32(packed)))
         body += packed
     body += _sha1(body)
     return Pack(bytes(body), tuple(placed))
 
 
-def _object_header(item: GitObject) -> bytes:
+def _header_of(kind: int, size: int) -> bytes:
     """Encode kind and size: 4 bits of size in the first byte, then 7 in each."""
-    size = len(item.data)
-    byte = item.kind.value << 4 | size & 0x0F
+    byte = kind << 4 | size & 0x0F
     size >>= 4
     header = bytearray()
     while size:

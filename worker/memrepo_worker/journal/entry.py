@@ -15,6 +15,7 @@ from memrepo_worker.git.bundles import (
     decode_bundle,
     encode_bundle,
 )
+from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id, printable
 from memrepo_worker.git.packs import encode_pack, is_whole, object_count
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
@@ -85,14 +86,17 @@ def encode_entry(
     refs: Mapping[str, str],
     prerequisites: Iterable[str],
     lines: Iterable[LedgerLine],
+    deltas: Mapping[str, Delta] | None = None,
 ) -> bytes:
     """Return the bytes of an entry (or, with no prerequisites, of a base).
+
+    ``deltas`` are those by which some of the objects follow from others: of the entry, or of the commits that it needs.
 
     Equal input gives equal bytes with one build of zlib, so the same request makes the same entry again.
     """
     ledger = GitObject(Kind.BLOB, encode_lines(lines))
     ledger_sha = object_id(ledger)
-    pack = encode_pack({**objects, ledger_sha: ledger})
+    pack = encode_pack({**objects, ledger_sha: ledger}, deltas=deltas)
     return encode_joined(prerequisites, refs, ledger_sha, pack.data)
 
 

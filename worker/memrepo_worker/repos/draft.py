@@ -14,6 +14,7 @@ from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.repos.delta_chains import DeltaChains
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.state import RepoState
 
@@ -51,6 +52,7 @@ class Draft:
         limits: Limits,
         edited_bytes_max: int = Bounds.edited_bytes_max,
         legacy: bool = False,
+        depths: Mapping[str, int] | None = None,
     ) -> None:
         self.limits = limits
         self.edited_bytes_max = edited_bytes_max
@@ -63,6 +65,7 @@ class Draft:
         self._deferred: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
         self._ended = False
+        self.chains = DeltaChains(depths or {})
         self.reader = reader.layered(ObjectMap(self.objects))
 
     @property
@@ -104,9 +107,17 @@ class Draft:
         self._ended = True
 
     def commit(
-        self, commit: Commit, objects: Mapping[str, GitObject], *, refers_to: str | None = None
+        self,
+        commit: Commit,
+        objects: Mapping[str, GitObject],
+        *,
+        refers_to: str | None = None,
+        bases: Mapping[str, str] | None = None,
     ) -> str:
         """Add a commit with its new trees and files; return its id.
+
+        ``bases`` says of some of them which file of the parent they follow from: of large ones only the difference is
+        written.
 
         ``refers_to`` is a commit that has files which are not among them: who takes the entry must have that one, too.
         """
@@ -114,6 +125,7 @@ class Draft:
         sha = object_id(item)
         needed = (*commit.parents, *([refers_to] if refers_to else ()))
         self._prerequisites.update(parent for parent in needed if parent not in self.objects)
+        self.chains.add(objects, bases or {}, self.objects, self.reader)
         self.objects.update(objects)
         self.objects[sha] = item
         return sha
@@ -122,4 +134,6 @@ class Draft:
         """Return the entry's bytes."""
         if self._ended:
             return encode_entry({}, {}, (), self.lines.values())
-        return encode_entry(self.objects, self.refs, self._prerequisites, self.lines.values())
+        return encode_entry(
+            self.objects, self.refs, self._prerequisites, self.lines.values(), self.chains.deltas
+        )

@@ -29,8 +29,9 @@ from memrepo_worker.git.compare import (
     parse_patch,
 )
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
+from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
-from memrepo_worker.git.packs import STORED, encode_index, encode_pack, join_packs
+from memrepo_worker.git.packs import encode_index, join_packs
 from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
@@ -43,8 +44,10 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
+from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
+from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
@@ -65,6 +68,7 @@ class FlushLimits:
 
     entries_max: int = 64
     bytes_max: int = 256 * 1024
+    memory_bytes_max: int = 4 * 1024 * 1024
 
 
 class WarmRepo:
@@ -78,16 +82,15 @@ class WarmRepo:
         self._git = git
         self._limits = limits
         self.trust = Trust()
-        self._pending: dict[str, GitObject] = {}
+        self._pending = PendingObjects()
         self._unsaved_entries = 0
-        self._unsaved_bytes = 0
-        self._pending_bytes = 0
+        self.delta_depths: dict[str, int] = {}
         self._disk_bytes: int | None = None
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
         self.graph_seq = 0  # the entry up to which this process has written it
-        self.reader = Reader(ObjectMap(self._pending), self.packs)
+        self.reader = Reader(ObjectMap(self._pending.objects), self.packs)
 
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
@@ -110,7 +113,8 @@ class WarmRepo:
             ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
-        _tidy(path / "objects", state)
+        shutil.rmtree(path / "objects" / REPACK_FOLDER, ignore_errors=True)
+        remove_others(path / "objects", state.packs)
         repo = cls(path, git, state)
         repo.ledger = ledger
         repo.trust = Trust.claimed()
@@ -133,13 +137,13 @@ class WarmRepo:
         objects: Mapping[str, GitObject],
         refs: Mapping[str, str],
         lines: Iterable[LedgerLine],
+        chains: DeltaChains | None = None,
     ) -> None:
         """Take in one's own entry, after its create succeeded."""
-        self._pending.update(objects)
+        chains = chains or DeltaChains({})
+        self._pending.add(objects, chains)
+        remember_depths(self.delta_depths, chains.depths)
         self._unsaved_entries += 1
-        size = sum(len(item.data) for item in objects.values())
-        self._unsaved_bytes += size
-        self._pending_bytes += size
         settled = list(lines)
         self.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
@@ -211,6 +215,10 @@ class WarmRepo:
                 "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
             ) from error
         except GitError as error:
+            if len(entries) > 1:  # git takes no object twice that another follows from: apart it takes each
+                self._index(entries[: len(entries) // 2])
+                self._index(entries[len(entries) // 2 :])
+                return
             self._refuse_unsound_packs(entries)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()
@@ -261,15 +269,16 @@ class WarmRepo:
     @property
     def is_full(self) -> bool:
         """Whether enough was taken in since the last ``save`` to be worth one."""
-        return (
-            self._unsaved_entries >= self._limits.entries_max or self._unsaved_bytes >= self._limits.bytes_max
+        limits, pending = self._limits, self._pending
+        return self._unsaved_entries >= limits.entries_max or (
+            pending.unsaved_bytes >= limits.bytes_max or pending.bytes >= limits.memory_bytes_max
         )
 
     @property
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
         kept = self.reader.memory_bytes + self.ledger.memory_bytes + self.line_counts.memory_bytes
-        return _MEMORY_BYTES_LEAST + self._pending_bytes + kept
+        return _MEMORY_BYTES_LEAST + self._pending.bytes + kept
 
     @property
     def disk_bytes(self) -> int:
@@ -296,7 +305,7 @@ class WarmRepo:
         _replace(self.path / _STATE_FILE, self.state.encode())
         self.ledger.tidy()
         self._saved = self.state
-        self._unsaved_entries = self._unsaved_bytes = 0
+        self._unsaved_entries = self._pending.unsaved_bytes = 0
 
     def save_anew(self) -> None:
         """Write the state also where only its packs have changed; raises what ``save`` does."""
@@ -308,26 +317,20 @@ class WarmRepo:
         self._disk_bytes = None
 
     @property
-    def packs_count(self) -> int:
-        """How many packs there are."""
-        return len(self.packs.files)
-
-    @property
     def on_disk(self) -> RepoState:
         """The newest state that is known of which every object is on disk."""
-        return (self._saved or RepoState()) if self._pending else self.state
+        return (self._saved or RepoState()) if self._pending.objects else self.state
 
     def _write_pack(self) -> None:
         """Write what waits in memory as one pack, so that git's command line sees it. The batch goes on."""
-        if self._pending:
-            pack = encode_pack(self._pending, STORED)
+        if self._pending.objects:
+            pack = self._pending.pack()
             stem = self.path / "objects" / "pack" / f"pack-{pack.checksum}"
             _replace(stem.with_suffix(".pack"), pack.data)
             # The index makes the pack visible, so it comes second.
             _replace(stem.with_suffix(".idx"), encode_index(pack))
             self.packs.refresh()
             self._pending.clear()
-            self._pending_bytes = 0
             self._disk_bytes = None
 
     def compare(self, old: TreeEntry | None, new: TreeEntry | None, *, patch: bool = True) -> Comparison:
@@ -377,14 +380,6 @@ class WarmRepo:
             ) from error
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
-
-
-def _tidy(objects: Path, state: RepoState) -> None:
-    """Remove what a process left that ended between two steps: packs that the state does not name are of no use."""
-    shutil.rmtree(objects / REPACK_FOLDER, ignore_errors=True)
-    for path in (objects / "pack").iterdir():
-        if path.stem not in state.packs:
-            path.unlink()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -143,11 +143,17 @@ class Service:
         journal = journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
 
         def look(found: FoundJournal) -> JournalDamagedError:
-            if found.base is not None and holds(found.base.pack, error.sha):
+            if found.base is not None and holds(found.base.pack, error.sha) is not False:
                 return JournalDamagedError(str(error), found.base.seq, in_base=True)
             entries = chain.from_iterable(found.batches())
-            seq = next((entry.seq for entry in entries if holds(entry.pack, error.sha)), 0)
-            return JournalDamagedError(str(error), seq)
+            # What is refused is a commit, a tree or a tag; memrepo writes files alone as deltas.
+            maybe = 0
+            for entry in entries:
+                held = holds(entry.pack, error.sha)
+                if held:
+                    return JournalDamagedError(str(error), entry.seq)
+                maybe = maybe or (entry.seq if held is None else 0)
+            return JournalDamagedError(str(error), maybe)
 
         return journal.read(look)
 

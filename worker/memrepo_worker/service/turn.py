@@ -101,6 +101,7 @@ class Turn:
             legacy=legacy,
             limits=self._dependencies.limits,
             edited_bytes_max=self._dependencies.bounds.edited_bytes_max,
+            depths=repo.delta_depths,
         )
         pending: list[PendingOutcome] = []
         for request in self._group.requests:
@@ -172,7 +173,7 @@ class Turn:
             return False
         self._dependencies.observer.count("journal.appended")
         try:
-            repo.install(seq, data, draft.objects, draft.refs, draft.lines.values())
+            repo.install(seq, data, draft.objects, draft.refs, draft.lines.values(), draft.chains)
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise

@@ -19,7 +19,7 @@ from memrepo_worker.git.command import (
     GitTroubleError,
     ObjectFolder,
 )
-from memrepo_worker.git.packs import join_packs
+from memrepo_worker.git.packs import TRAILER_BYTES, join_packs
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
 from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
@@ -150,6 +150,7 @@ class _Work:
         self.path = _make_objects(path, builds_on)
         self._git = git
         self._place = ObjectFolder(path / "objects")
+        self._ends: dict[str, int] = {}  # where in each pack begins what git completed it with
         self._lines: list[LedgerLine] = []
         self._ledgers: set[str] = set()
         self._refs: set[str] = set()
@@ -158,15 +159,30 @@ class _Work:
     def take_in(self, batches: Iterable[Sequence[Entry]]) -> None:
         """Take in the entries, some at a time."""
         for batch in batches:
-            pack = join_packs(part.pack for part in batch)
-            if pack is not None:
-                self._git.index_pack(self.path, pack)
+            self._index(batch)
             reader = Reader(PackDirectory(self.path / "objects"))
             for part in batch:
                 self._lines += decode_lines(reader.blob(part.ledger_sha))
                 self._ledgers.add(part.ledger_sha)
                 self._refs.update(part.refs.values())
                 self._needed.update(part.prerequisites)
+
+    def _index(self, batch: Sequence[Entry]) -> None:
+        """Have git take in their objects, together where it does, as it takes none twice that another follows from."""
+        pack = join_packs(part.pack for part in batch)
+        if pack is None:
+            return
+        try:
+            name = self._git.index_pack(self.path, pack)
+        except (GitTroubleError, GitOverBoundsError):
+            raise
+        except GitError:
+            if len(batch) == 1:
+                raise
+            self._index(batch[: len(batch) // 2])
+            self._index(batch[len(batch) // 2 :])
+            return
+        self._ends[f"pack-{name}"] = len(pack) - TRAILER_BYTES
 
     def bundle(self, run: Run, last: Entry, keep: KeptLines) -> bytes:
         """Return the bundle of everything that was taken in."""
@@ -186,7 +202,9 @@ class _Work:
         ids: set[str] = set()
         for index in (self._place.path / "pack").glob("*.idx"):
             listed = self._git.run(["show-index"], repo=self._place, stdin=index.read_bytes())
-            ids.update(line.split()[1].decode() for line in listed.splitlines())
+            end = self._ends[index.stem]
+            places = (line.split() for line in listed.splitlines())
+            ids.update(sha.decode() for offset, sha, *_ in places if int(offset) < end)
         return ids
 
     def _commits(self, ids: set[str]) -> list[str]:

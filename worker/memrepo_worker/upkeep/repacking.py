@@ -29,7 +29,7 @@ class Repacker:
 
         The job holds the repository, too, and whoever held it asks: it would follow on itself without end.
         """
-        packs = repo.packs_count
+        packs = len(repo.packs.files)
         if agent in self.under_way or self._asked.get(agent) == packs or not is_due(repo):
             return
         self._asked[agent] = packs

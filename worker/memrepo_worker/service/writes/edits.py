@@ -59,6 +59,6 @@ def commit_edits(
         draft.reader, tree, parent, message, signed.author, signed.request_id, signed.enqueued_at
     )
     if source is None:
-        return draft.commit(commit, editor.objects)
+        return draft.commit(commit, editor.objects, bases=editor.bases)
     made = {sha: item for sha, item in editor.objects.items() if item.kind is not Kind.BLOB}
     return draft.commit(commit, made, refers_to=source)

@@ -1,0 +1,129 @@
+"""An edit of a large file, or an append to it, costs what differs: in the store, and so in every entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo.clock import system_clock
+from memrepo_worker.git.deltas.encoding import DEPTH_MAX
+from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.upkeep.folding import Folder
+from tests.support.stock_git import git, restore, stock_git
+from tests.support.writers import AGENT, Writer, commit, create, files, writer
+
+FOLDER = "acme/agent-1/repo.git"
+SIZE = 200_000
+RANDOM = Random(3)
+LINES = [f"{number} {RANDOM.random()} {RANDOM.random()}\n" for number in range(SIZE // 45)]
+TEXT = "".join(LINES)
+
+
+def edits(number: int) -> Iterator[str]:
+    """Yield states of a file: a line changes in each, and sometimes an old state comes back."""
+    lines = [*LINES]
+    for step in range(number):
+        if step % 9 == 8:
+            yield TEXT
+            continue
+        lines[step * 17 % len(lines)] = f"edited {step}\n"
+        yield "".join(lines)
+
+
+def entry_bytes(store: LocalStore) -> list[int]:
+    return [item.size for item in store.list(f"{FOLDER}/journal/")]
+
+
+def write(one: Writer, texts: Sequence[str], name: str = "log.txt") -> None:
+    for text in texts:
+        one.ask(commit("edit", {name: text}))
+
+
+def restored(tmp_path: Path, name: str = "restored.git") -> Path:
+    repo = restore(tmp_path / "store" / FOLDER, tmp_path / name)
+    git(repo, "fsck", "--strict", "--no-dangling")
+    return repo
+
+
+def contents(repo: Path) -> list[str]:
+    shas = git(repo, "rev-list", "main").decode().split()
+    return [git(repo, "show", f"{sha}:log.txt").decode() for sha in reversed(shas)]
+
+
+@pytest.mark.parametrize("text", [TEXT.replace(LINES[900], "edited\n"), TEXT + "a line more\n", TEXT[:-500]])
+def test_an_edit_or_an_append_costs_two_percent_of_the_file_at_most(
+    text: str, one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    one.ask(create(**{"log.txt": TEXT}))
+    write(one, [text])
+
+    assert entry_bytes(store)[1] <= 0.02 * SIZE
+    assert contents(restored(tmp_path)) == [TEXT, text]
+
+
+def test_many_edits_are_restored_by_stock_git_and_by_every_reader(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    texts = list(edits(200))
+    one.ask(create(**{"log.txt": TEXT}))
+    write(one, texts)
+    sizes = entry_bytes(store)
+
+    whole = [size for size in sizes if size > 0.1 * SIZE]
+    assert len(whole) == 1 + 200 // (DEPTH_MAX + 1), "chains end, and begin again with a whole file"
+    assert sum(sizes) < 10 * SIZE
+    assert one.ask(files()).files["log.txt"].text == texts[-1]
+    assert contents(restored(tmp_path)) == [TEXT, *texts]
+    with writer(store, tmp_path / "two") as two:
+        assert two.ask(files()).files["log.txt"].text == texts[-1]
+        two.ask(commit("edit", {"log.txt": TEXT + "new"}))
+        assert two.ask(files()).files["log.txt"].text == TEXT + "new"
+
+
+def test_states_of_one_group_follow_from_each_other_also_back_and_forth(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    one.ask(create(**{"log.txt": TEXT}))
+    texts = [TEXT + "a\n", TEXT, TEXT + "a\n", TEXT + "b\n", TEXT]
+    one.group(*(commit("edit", {"log.txt": text}) for text in texts))
+
+    assert contents(restored(tmp_path)) == [TEXT, *texts]
+    with writer(store, tmp_path / "two") as two:
+        assert two.ask(files()).files["log.txt"].text == TEXT
+
+
+def test_a_folded_memory_of_large_files_is_restored_in_any_mix(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    texts = list(edits(150))
+    one.ask(create(**{"log.txt": TEXT}))
+    write(one, texts[:70])
+    with ThreadPoolExecutor(2) as executor:
+        folder = Folder(
+            store, stock_git(), executor, system_clock, lambda size: b"x" * size, tmp_path / "work"
+        )
+        folder.fold(AGENT)
+        write(one, texts[70:])
+        made = folder.fold(AGENT).made
+    assert made
+    joined = [item.size for kind in ("base", "segment") for item in store.list(f"{FOLDER}/{kind}/")]
+    assert sum(joined) < 6 * SIZE
+
+    assert contents(restored(tmp_path)) == [TEXT, *texts]
+    with writer(store, tmp_path / "two") as two:
+        assert two.ask(files()).files["log.txt"].text == texts[-1]
+
+
+def test_after_a_restart_the_first_edit_is_whole_and_the_next_is_not(
+    one: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    one.ask(create(**{"log.txt": TEXT}))
+    with writer(store, tmp_path / "two") as two:
+        write(two, [TEXT + "a\n", TEXT + "a\nb\n"])
+    first, second = entry_bytes(store)[1:]
+    assert first > 0.1 * SIZE
+    assert second < 0.02 * SIZE

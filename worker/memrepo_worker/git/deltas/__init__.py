@@ -1,0 +1,1 @@
+"""Objects told by what they have in common with another."""
