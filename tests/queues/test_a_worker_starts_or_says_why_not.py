@@ -38,7 +38,7 @@ def test_another_number_of_shards_is_refused(send: Sender, settings: WorkerSetti
     ) as workers:
         worker = workers.start()
         assert worker.process.wait(20) == 1
-    assert "MEMREPO_SHARDS: is 5 here and 4 on this broker" in worker.output
+    assert "MEMREPO_SHARDS: is 5 here, but the workers of this broker use 4" in worker.output
 
 
 def test_another_rule_for_names_is_refused(send: Sender, settings: WorkerSettings, tmp_path: Path) -> None:
@@ -46,7 +46,10 @@ def test_another_rule_for_names_is_refused(send: Sender, settings: WorkerSetting
     with fleet(tmp_path, other, HANDLER, settings.broker_url) as workers:
         worker = workers.start()
         assert worker.process.wait(20) == 1
-    assert "MEMREPO_PORTABLE_NAMES: is posix here and everywhere on this broker" in worker.output
+    assert (
+        "MEMREPO_PORTABLE_NAMES: is posix here, but the workers of this broker use everywhere"
+        in worker.output
+    )
 
 
 def test_settings_come_from_the_environment_with_the_broker_also_keeping_results() -> None:

@@ -16,12 +16,13 @@ from memrepo.clock import Clock, yield_gil
 from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
 from memrepo.dispatch.depths import Depths, Sent, count_in
 from memrepo.dispatch.durability import Confirmation
-from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError
+from memrepo.errors import MemoryRepoBusyError, MemoryRepoError
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
+from memrepo.wire.agreement import check_names, check_shards
 from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
@@ -218,8 +219,8 @@ def _look_at_server(client: Redis, settings: Settings) -> None:
         if isinstance(found, Exception):
             raise found
     shards, names = recorded
-    check_shards(shards, settings)
-    check_names(names, settings)
+    check_shards(shards, settings.shards)
+    check_names(names, settings.limits.portable_names)
 
 
 def _push_all_or_nothing(producer: Producer) -> None:
@@ -301,31 +302,6 @@ def _kwargs(message: Message) -> dict[str, Any]:
         return {"request": request_to_json(message.request)}
     head = message.request.model_dump(mode="json", include=set(HEAD_FIELDS))
     return {"request": head, "body": message.claim.model_dump()}
-
-
-def check_shards(recorded: bytes | None, settings: Settings) -> None:
-    """Compare the number of shards with the one that the first worker recorded, if any has.
-
-    Raises:
-        InvalidRequestError: they differ, so that an agent would have two queues.
-    """
-    if recorded is not None and int(recorded) != settings.shards:
-        raise InvalidRequestError.of(
-            "MEMREPO_SHARDS", f"is {settings.shards} here, but the workers of this broker use {int(recorded)}"
-        )
-
-
-def check_names(recorded: bytes | None, settings: Settings) -> None:
-    """Compare which names are taken with what the first worker recorded, if any has.
-
-    Raises:
-        InvalidRequestError: they differ, so that workers would refuse what is taken here, or the other way round.
-    """
-    ours, theirs = settings.limits.portable_names, (recorded or b"").decode(errors="replace")
-    if theirs and theirs != ours:
-        raise InvalidRequestError.of(
-            "MEMREPO_PORTABLE_NAMES", f"is {ours} here, but the workers of this broker use {theirs}"
-        )
 
 
 def fail(messages: Sequence[Message], error: MemoryRepoError) -> None:

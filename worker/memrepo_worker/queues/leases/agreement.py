@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from memrepo.errors import InvalidRequestError, StoreUnavailableError
+from memrepo.wire import agreement
 from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, STORE_KEY
 
 _ACCEPT = (
@@ -41,14 +42,7 @@ def check_shards(broker: Redis, shards: int) -> None:
     Raises:
         InvalidRequestError: the broker's number is another one.
     """
-    recorded = int(broker.get(SHARDS_KEY) or shards)
-    if recorded != shards:
-        raise InvalidRequestError.of(
-            "MEMREPO_SHARDS",
-            f"is {shards} here and {recorded} on this broker; to change it, empty all queues, stop all workers "
-            f"and delete the key {SHARDS_KEY}",
-            recorded=recorded,
-        )
+    agreement.check_shards(broker.get(SHARDS_KEY), shards)
 
 
 def agree_on_names(broker: Redis, portable_names: str) -> None:
@@ -67,15 +61,7 @@ def check_names(broker: Redis, portable_names: str) -> None:
     Raises:
         InvalidRequestError: it is another one, so that workers would refuse what is taken here, or the other way round.
     """
-    found = broker.get(NAMES_KEY) or portable_names
-    recorded = found.decode(errors="replace") if isinstance(found, bytes) else found
-    if recorded != portable_names:
-        raise InvalidRequestError.of(
-            "MEMREPO_PORTABLE_NAMES",
-            f"is {portable_names} here and {recorded} on this broker; to change it, stop all producers and workers "
-            f"and delete the key {NAMES_KEY}",
-            recorded=recorded,
-        )
+    agreement.check_names(broker.get(NAMES_KEY), portable_names)
 
 
 def claim_store(broker: Redis, store: StoreRecord) -> None:
