@@ -259,9 +259,14 @@ def the_markers(patch: pytest.MonkeyPatch, _world: World) -> None:
     original = seal_module.clean
 
     def clean(
-        store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine], executor: Executor
+        store: Store,
+        layout: Layout,
+        seal: int,
+        lines: Iterable[LedgerLine],
+        executor: Executor,
+        markers_max: int | None = None,
     ) -> None:
-        original(store, layout, seal, lines, executor)
+        original(store, layout, seal, lines, executor, markers_max)
         store.delete(
             [item.key for item in store.list(layout.journal) if present(layout.entry_seq(item.key)) < seal]
         )

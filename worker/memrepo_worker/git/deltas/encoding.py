@@ -1,8 +1,9 @@
 """From two states of a file to the delta between them (gitformat-pack, "Deltified representation").
 
-Own code: libgit2 makes deltas only of objects that lie in a repository, and dulwich's takes 0.6 s for 1 MB. What both
-states begin and end with alike is copied, and so are lines between that the old state has somewhere: an edit of a line
-of 1 MB, or an append, costs a millisecond and some hundred bytes.
+Own code: libgit2 makes deltas only of objects that lie in a repository, which those of an entry do not yet. dulwich's
+(1.2.21; 1 MB, a line edited) takes 0.7 ms where its compiled part is installed, and 0.7 s for a delta of half the file
+where it is not. What both states begin and end with alike is copied, and so are lines between that the old state has
+somewhere: an edit of a line of 1 MB, or an append, costs a millisecond and some hundred bytes.
 """
 
 from __future__ import annotations
