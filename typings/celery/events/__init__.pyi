@@ -1,9 +1,6 @@
-from collections.abc import Callable
 from typing import Any
 
 class EventDispatcher:
-    on_send_buffered: Callable[[], object] | None
-    buffer_limit: float
     enabled: bool
     _group_buffer: dict[str, list[dict[str, Any]]]
     _outbound_buffer: Any

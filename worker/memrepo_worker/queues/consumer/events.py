@@ -2,28 +2,17 @@
 
 Celery's dispatcher belongs to one connection to the broker: while that is being made anew there is none, and what the
 old one had not sent yet is forgotten with it. Here it waits.
-
-Celery also publishes after each round of its event loop, and whenever 24 events are together, in the thread that has
-the last one: 0.26 ms of CPU each time. Here a thread of its own publishes what has come together, some times a second.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import threading
-import time
 from collections import deque
 from typing import Any, Protocol
 
 from celery.events import EventDispatcher
 
 from memrepo.clock import system_clock
-
-logger = logging.getLogger(__name__)
-
-FLUSH_EVERY_S = 0.05
-"""How late an event may be that waits to be sent with others."""
 
 WAITING_MAX = 10_000
 """Events kept while there is no connection; of more, the oldest are forgotten."""
@@ -43,8 +32,6 @@ class TaskEvents:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=WAITING_MAX)
         self._dispatcher: EventDispatcher | None = None
-        self._some = threading.Event()
-        self._sends = False
 
     def send(self, type: str, task_id: str, **fields: Any) -> None:  # noqa: A002 - celery's signature
         """Send an event, now or when there is a connection again."""
@@ -52,10 +39,7 @@ class TaskEvents:
         if dispatcher is None:
             self._waiting.append((type, {"uuid": task_id, "timestamp": system_clock(), **fields}))
         elif dispatcher.enabled:
-            if len(dispatcher._group_buffer["task"]) < WAITING_MAX:  # else its broker takes nothing
-                dispatcher.send(type, uuid=task_id, **fields)
-            if not self._some.is_set():
-                self._some.set()
+            dispatcher.send(type, uuid=task_id, **fields)
 
     def resume(self) -> None:
         """Send what waited, over the connection that was made just now."""
@@ -64,7 +48,6 @@ class TaskEvents:
             now = self._dispatcher
             if now is None or before is now:
                 return
-            now.on_send_buffered, now.buffer_limit = None, math.inf
             unsent = [] if before is None else list(before._group_buffer["task"])
             if unsent:
                 now._outbound_buffer.append((unsent, "task.multi"))
@@ -73,22 +56,6 @@ class TaskEvents:
                 if now.enabled:
                     now.send(type_, **fields)
             now.flush()
-            if not self._sends:
-                self._sends = True
-                threading.Thread(target=self._send_some_times, name="memrepo-events", daemon=True).start()
-
-    def _send_some_times(self) -> None:
-        """Send what has come together, again and again; no more than one thread does, so that order is kept."""
-        while True:
-            self._some.wait()
-            time.sleep(FLUSH_EVERY_S)
-            self._some.clear()
-            dispatcher = self._consumer.event_dispatcher
-            try:
-                if dispatcher is not None:
-                    dispatcher.flush()
-            except Exception as error:  # noqa: BLE001 - what could not be sent is kept, and sent with what comes next
-                logger.debug("events were not sent: %s", type(error).__name__)
 
     def flush(self, timeout_s: float) -> None:
         """Send what is held back to be sent together; at the end of a worker nobody else does.
@@ -97,6 +64,6 @@ class TaskEvents:
         """
         dispatcher = self._consumer.event_dispatcher
         if dispatcher is not None:
-            sending = threading.Thread(target=dispatcher.flush, name="memrepo-last-events", daemon=True)
+            sending = threading.Thread(target=dispatcher.flush, name="memrepo-events", daemon=True)
             sending.start()
             sending.join(timeout_s)
