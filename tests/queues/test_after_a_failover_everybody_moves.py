@@ -43,6 +43,10 @@ class Pair:
         ``followed``: the first becomes a replica of the second; else one of nobody who answers.
         """
         with self.first.client() as first, self.second.client() as second:
+            wait_for(
+                lambda: "online" in str(first.info("replication")),
+                "the second to be a replica that is online",
+            )
             first.execute_command("FAILOVER", "TO", LOOPBACK, self.second.port)
             wait_for(lambda: second.role()[0] == "master", "the second to be the primary")
             wait_for(lambda: first.role()[0] == "slave", "the first to be a replica")
