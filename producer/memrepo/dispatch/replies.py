@@ -159,7 +159,9 @@ class Replies:
         """Stop listening. Whoever still waits for a job is told; the job itself goes on."""
         self._closing.set()
         self._hang_up()
-        self._thread.join(self._settings.connect_timeout_s + TICK_S)
+        ends_s = steady_clock() + self._settings.connect_timeout_s + TICK_S
+        while not self._thread.join(min(TICK_S, 0.1)) and steady_clock() < ends_s:
+            self._hang_up()  # again: the connection may have been made since
         if self._fetcher is not None:
             self._fetcher.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:

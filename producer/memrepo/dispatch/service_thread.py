@@ -41,10 +41,15 @@ class ServiceThread:
                 thread.start()
                 self._thread = thread
 
-    def join(self, timeout_s: float) -> None:
-        """Return when its work is done, or the time is over; at once in the thread itself."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+    def join(self, timeout_s: float) -> bool:
+        """Return when its work is done, or the time is over; at once in the thread itself.
+
+        True: there is nothing more to wait for.
+        """
+        if self._thread is None or self._thread is threading.current_thread():
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
