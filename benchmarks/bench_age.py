@@ -59,7 +59,7 @@ def _works(ages: Sequence[int]) -> Mapping[str, Callable[[MemoryRepo], object]]:
         "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
         "read": lambda repo: repo.get_files().result(TIMEOUT_S),
         "path history": lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
-        "diff": lambda repo: repo.diff("HEAD", "main").result(TIMEOUT_S),
+        "diff": lambda repo: repo.diff("HEAD~1", "HEAD").result(TIMEOUT_S),
     }
 
 

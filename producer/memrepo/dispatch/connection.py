@@ -110,9 +110,8 @@ class BrokerConnection:
                 _look_at_server(producer.channel.client, self._settings)
                 if (durability := self._settings.enqueue_durability) != "memory":
                     self._confirmation = Confirmation(producer.channel.client, durability, self._clock)
-                if (
-                    durability == "disk"
-                ):  # asked after whether the server can: one that cannot is told as that
+                if durability == "disk":
+                    # Asked after whether the server can at all: one that cannot is told as that.
                     require_rights(producer.channel.client, DURABLE_ON_DISK, self._settings.broker.username)
                 _push_all_or_nothing(producer)
             except Exception:

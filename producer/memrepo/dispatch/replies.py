@@ -160,7 +160,7 @@ class Replies:
         self._closing.set()
         self._hang_up()
         ends_s = steady_clock() + self._settings.connect_timeout_s + TICK_S
-        while not self._thread.join(min(TICK_S, 0.1)) and steady_clock() < ends_s:
+        while not self._thread.join(TICK_S) and steady_clock() < ends_s:
             self._hang_up()  # again: the connection may have been made since
         if self._fetcher is not None:
             self._fetcher.shutdown(wait=False, cancel_futures=True)

@@ -34,9 +34,7 @@ Found = TypeVar("Found")
 
 _TREES_BYTES_MAX = 512 * 1024
 _COMMITS_BYTES_MAX = 64 * 1024
-_TREE_ENTRY_BYTES = (
-    300  # in memory, with its name, its id and its mode; trees of one history share most of theirs
-)
+_TREE_ENTRY_BYTES = 300  # in memory, with name, id and mode; trees of one history share most of theirs
 _ENTRIES_PER_LOOK = 256
 _Call = Callable[[], None]
 _COMMIT_BYTES = 2048  # besides its message

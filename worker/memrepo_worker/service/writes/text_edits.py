@@ -82,9 +82,8 @@ def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None
         )
     text = edit.text if edit.text.endswith(b"\n") else edit.text + b"\n"
     place = _end_of_line(file.data, edit.line)
-    if edit.line and not file.data.endswith(
-        b"\n", 0, place
-    ):  # the last line of a file that does not end in a break
+    if edit.line and not file.data.endswith(b"\n", 0, place):
+        # It is the last line, of a file that does not end in a break.
         text = b"\n" + text
     _refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
     file.data[place:place] = text
