@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -41,7 +41,6 @@ from memrepo_worker.queues.results.scripts import (
     TAKE_BACK,
 )
 from memrepo_worker.queues.scripts import settled, shard_keys
-from memrepo_worker.queues.thread_connections import ThreadConnections
 from memrepo_worker.queues.transport.messages import Messages, Refused
 from memrepo_worker.trouble import LastingTrouble
 
@@ -104,10 +103,6 @@ class ResultBackend(RedisBackend):
     @override
     def _create_client(self, **params: Any) -> Redis:
         return reconnecting(super()._create_client(**params), self.app.results_address)
-
-    @cached_property
-    def _connections(self) -> ThreadConnections:
-        return ThreadConnections(self.client)
 
     @override
     def store_result(
@@ -266,7 +261,7 @@ class ResultBackend(RedisBackend):
         return self.encode(meta)
 
     def _run(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
-        return self.until_done(script.run, (self._connections, keys, args))
+        return self.until_done(script.run, (self.client, keys, args))
 
     def until_done(self, step: Callable[..., T], args: tuple[Any, ...], role: Role = "result store") -> T:
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost.
