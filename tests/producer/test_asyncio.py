@@ -377,22 +377,6 @@ async def test_an_error_is_a_new_one_each_time_so_that_its_traceback_does_not_gr
     assert len({len(traceback.extract_tb(one.__traceback__)) for one in errors[1:]}) == 1
 
 
-@on_a_loop
-async def test_where_asyncio_wants_something_else_than_a_job_the_error_says_what_to_use(
-    broker: Valkey, worker: StandIn
-) -> None:
-    async with a_client(broker) as repos:
-        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
-
-        with pytest.raises(TypeError, match=r"use `await repos\.wait\(\[job\]\)`"):
-            await asyncio.wait([job])  # type: ignore[type-var]
-        with pytest.raises(TypeError, match=r"job\.wait\(\) is a coroutine"):
-            await asyncio.create_task(job)  # type: ignore[arg-type]
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(job.wait())
-        assert task.result() == SHA
-
-
 def test_a_job_awaited_elsewhere_than_on_asyncio_says_what_to_use(broker: Valkey, worker: StandIn) -> None:
     repos = AsyncMemoryRepos(broker_url=broker.url)
     job = repos.repo(org_id="acme", agent_id="a").get_head_sha()

@@ -230,7 +230,7 @@ def _value(
 
 
 def _flag(env: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = env.get(name, "").lower()
+    text = text_of(env, name).lower()
     if text and text not in (*_YES, *_NO):
         raise InvalidRequestError.of(name, f"is none of {', '.join((*_YES, *_NO))}")
     return text in _YES if text else default

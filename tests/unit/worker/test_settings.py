@@ -120,9 +120,14 @@ def test_what_git_may_take_is_what_the_settings_say() -> None:
     assert WorkerSettings.from_env(env).git_caps == GitCaps(2_000_000, 3, 4_000_000, 5, 600_000_000)
 
 
-def test_blanks_around_a_value_are_none_of_it() -> None:
-    settings = WorkerSettings.from_env(
-        {"MEMREPO_STORE_URL": "file:///st\n", "MEMREPO_BROKER_URL": " redis://h/0 "}
-    )
+@pytest.mark.parametrize("url", ["file:///st ", "file:///st\n", "\t file:///st\r\n"])
+def test_a_store_with_blanks_around_its_address_is_the_same_store(url: str) -> None:
+    assert WorkerSettings.from_env({"MEMREPO_STORE_URL": url}).store_url == "file:///st"
 
-    assert (settings.store_url, settings.broker_url) == ("file:///st", "redis://h/0")
+
+_SHOWN = shown(WorkerSettings(store_url="file:///st", flower_basic_auth="me:secret"))
+
+
+@pytest.mark.parametrize(("variable", "value"), _SHOWN.items())
+def test_blanks_around_a_value_are_none_of_it(variable: str, value: str) -> None:
+    assert WorkerSettings.from_env({variable: f" {value}\n"}) == WorkerSettings.from_env({variable: value})
