@@ -130,7 +130,7 @@ def test_ctrl_c_does_not_end_a_process_that_is_not_the_commands_own(broker: Valk
     assert result.stderr.startswith("Interrupted.")
 
 
-@pytest.mark.parametrize("module", ["click", "memrepo.cli.main", "memrepo.cli.write", "pydantic"])
+@pytest.mark.parametrize("module", ["click", "memrepo.cli.main", "memrepo.cli.commands.write", "pydantic"])
 def test_ctrl_c_while_the_command_is_still_loading_is_one_line(module: str) -> None:
     prelude = f"""
 import os, signal, sys, time

@@ -1,4 +1,4 @@
-"""Commands that change a memory: ``create``, ``commit``, ``delete``, and those that edit one file in place."""
+"""Commands that change a memory: ``create``, ``commit``, ``delete``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, TypedDict, Unpack
+from typing import IO
 
 import click
 
 from memrepo.cli.common import (
-    Command,
-    author_of,
     client,
     confirm,
     json_option,
@@ -25,13 +23,11 @@ from memrepo.cli.common import (
     timeout_option,
 )
 from memrepo.cli.ending import printing_of
-from memrepo.cli.output import print_result, show_json
-from memrepo.cli.words import naming_changes, naming_edit
+from memrepo.cli.output import show_json
+from memrepo.cli.words import naming_changes
+from memrepo.cli.writing import author_option, no_wait_option, settle
 from memrepo.errors import TooLargeError
-from memrepo.jobs.job import Job
-from memrepo.models import DEFAULT_AUTHOR, Author, CommitResult, FileChange
-from memrepo.wire.requests import edits
-from memrepo.wire.requests.edits import Edit
+from memrepo.models import Author, FileChange
 
 put_option = click.option(
     "--put",
@@ -42,18 +38,6 @@ put_option = click.option(
     metavar="PATH FILE",
     help="Write the content of FILE (- is standard input) at PATH. May be given again.",
 )
-author_option = click.option(
-    "--author",
-    type=author_of,
-    metavar="'NAME <EMAIL>'",
-    default=DEFAULT_AUTHOR,
-    show_default="memrepo",
-    help="Who writes it.",
-)
-no_wait_option = click.option(
-    "--no-wait", is_flag=True, help="Print the job's id and leave; see memrepo job."
-)
-
 Files = tuple[tuple[str, IO[bytes]], ...]
 
 
@@ -128,7 +112,7 @@ def create(
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
             job = repo.create_repo(contents, author=author, request_id=sent_as)
-        _settle(job, no_wait, timeout_s, as_json)
+        settle(job, no_wait, timeout_s, as_json)
 
 
 @click.command()
@@ -191,7 +175,7 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
                 create_repo_if_missing=create_repo_if_missing,
                 request_id=sent_as,
             )
-        _settle(job, no_wait, timeout_s, as_json)
+        settle(job, no_wait, timeout_s, as_json)
 
 
 @click.command()
@@ -221,102 +205,3 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
 def _options(option: str, paths: Iterable[str]) -> list[str]:
     """Return how each of these files was asked for."""
     return [f"{option} {path!r}" for path in paths]
-
-
-def _settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:
-    """Print the job's id, or wait for its result and print that."""
-    if no_wait:
-        job.pending.look_at()  # whoever is told its id looks after it
-        with printing_of(f"The request was sent, as job {job.id}", job_id=job.id):
-            show_json({"job_id": job.id}) if as_json else click.echo(job.id)
-        return
-    print_result(outcome_of(job, timeout_s), as_json)
-
-
-class CommitOptions(TypedDict):
-    """What each of these commands is told about its commit."""
-
-    org: str
-    agent: str
-    message: str | None
-    author: Author
-    branch: str
-    expected_head: str | None
-    request_id: str | None
-    no_wait: bool
-    timeout_s: float
-    as_json: bool
-
-
-def _commit_options(command: Command) -> Command:
-    """Give a command the options of its commit."""
-    for option in (
-        json_option,
-        timeout_option,
-        no_wait_option,
-        request_id_option,
-        click.option(
-            "--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha."
-        ),
-        click.option("--branch", metavar="NAME", default="main", show_default=True, help="Where it goes."),
-        author_option,
-        click.option("-m", "--message", help="The commit message; by default it says what was done."),
-    ):
-        command = option(command)
-    return of_agent(command)
-
-
-def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
-    with client() as repos, naming_edit():
-        repo = repo_of(repos, options["org"], options["agent"])
-        with sending(repo, options["request_id"]) as sent_as:
-            job = repo.commit(
-                [edit],
-                done if options["message"] is None else options["message"],
-                author=options["author"],
-                branch=options["branch"],
-                expected_head=options["expected_head"],
-                request_id=sent_as,
-            )
-        _settle(job, options["no_wait"], options["timeout_s"], options["as_json"])
-
-
-@click.command()
-@_commit_options
-@click.argument("path")
-@click.argument("text")
-@click.option("--new-line", is_flag=True, help="Begin a new line, if the file does not end in a line break.")
-def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions]) -> None:
-    """Add text at the end of a file, or begin the file with it."""
-    _commit(edits.append(path, text, new_line=new_line), f"Append to {path}", **options)
-
-
-@click.command()
-@_commit_options
-@click.argument("path")
-@click.argument("line", type=int)
-@click.argument("text")
-def insert(path: str, line: int, text: str, **options: Unpack[CommitOptions]) -> None:
-    """Put text behind a line of a file, 0 for its beginning."""
-    _commit(edits.insert(path, line, text), f"Insert into {path}", **options)
-
-
-@click.command()
-@_commit_options
-@click.argument("path")
-@click.argument("to")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
-def move(path: str, to: str, overwrite: bool, **options: Unpack[CommitOptions]) -> None:
-    """Give a file, or a folder with all that is in it, another path."""
-    _commit(edits.move(path, to, overwrite=overwrite), f"Move {path} to {to}", **options)
-
-
-@click.command()
-@_commit_options
-@click.argument("path")
-@click.argument("old")
-@click.argument("new")
-@click.option("--count", type=int, default=1, show_default=True, help="How often OLD must be there.")
-def replace(path: str, old: str, new: str, count: int, **options: Unpack[CommitOptions]) -> None:
-    """Put one text in the place of another."""
-    _commit(edits.replace(path, old, new, count=count), f"Edit {path}", **options)

@@ -1,0 +1,1 @@
+"""The producer's commands, by what they are about; ``memrepo.cli.table`` lists them."""

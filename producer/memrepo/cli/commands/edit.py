@@ -1,0 +1,112 @@
+"""Commands that edit one file in place: ``append``, ``insert``, ``move``, ``replace``."""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack
+
+import click
+
+from memrepo.cli.common import (
+    Command,
+    client,
+    json_option,
+    of_agent,
+    repo_of,
+    request_id_option,
+    sending,
+    timeout_option,
+)
+from memrepo.cli.words import naming_edit
+from memrepo.cli.writing import author_option, no_wait_option, settle
+from memrepo.models import Author
+from memrepo.wire.requests import edits
+from memrepo.wire.requests.edits import Edit
+
+
+class CommitOptions(TypedDict):
+    """What each of these commands is told about its commit."""
+
+    org: str
+    agent: str
+    message: str | None
+    author: Author
+    branch: str
+    expected_head: str | None
+    request_id: str | None
+    no_wait: bool
+    timeout_s: float
+    as_json: bool
+
+
+def _commit_options(command: Command) -> Command:
+    """Give a command the options of its commit."""
+    for option in (
+        json_option,
+        timeout_option,
+        no_wait_option,
+        request_id_option,
+        click.option(
+            "--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha."
+        ),
+        click.option("--branch", metavar="NAME", default="main", show_default=True, help="Where it goes."),
+        author_option,
+        click.option("-m", "--message", help="The commit message; by default it says what was done."),
+    ):
+        command = option(command)
+    return of_agent(command)
+
+
+def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
+    with client() as repos, naming_edit():
+        repo = repo_of(repos, options["org"], options["agent"])
+        with sending(repo, options["request_id"]) as sent_as:
+            job = repo.commit(
+                [edit],
+                done if options["message"] is None else options["message"],
+                author=options["author"],
+                branch=options["branch"],
+                expected_head=options["expected_head"],
+                request_id=sent_as,
+            )
+        settle(job, options["no_wait"], options["timeout_s"], options["as_json"])
+
+
+@click.command()
+@_commit_options
+@click.argument("path")
+@click.argument("text")
+@click.option("--new-line", is_flag=True, help="Begin a new line, if the file does not end in a line break.")
+def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions]) -> None:
+    """Add text at the end of a file, or begin the file with it."""
+    _commit(edits.append(path, text, new_line=new_line), f"Append to {path}", **options)
+
+
+@click.command()
+@_commit_options
+@click.argument("path")
+@click.argument("line", type=int)
+@click.argument("text")
+def insert(path: str, line: int, text: str, **options: Unpack[CommitOptions]) -> None:
+    """Put text behind a line of a file, 0 for its beginning."""
+    _commit(edits.insert(path, line, text), f"Insert into {path}", **options)
+
+
+@click.command()
+@_commit_options
+@click.argument("path")
+@click.argument("to")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+def move(path: str, to: str, overwrite: bool, **options: Unpack[CommitOptions]) -> None:
+    """Give a file, or a folder with all that is in it, another path."""
+    _commit(edits.move(path, to, overwrite=overwrite), f"Move {path} to {to}", **options)
+
+
+@click.command()
+@_commit_options
+@click.argument("path")
+@click.argument("old")
+@click.argument("new")
+@click.option("--count", type=int, default=1, show_default=True, help="How often OLD must be there.")
+def replace(path: str, old: str, new: str, count: int, **options: Unpack[CommitOptions]) -> None:
+    """Put one text in the place of another."""
+    _commit(edits.replace(path, old, new, count=count), f"Edit {path}", **options)

@@ -1,0 +1,78 @@
+"""The calls that read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memrepo.jobs.job import Job
+from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
+from memrepo.repo.asking import Asking, paths_of
+from memrepo.validation.values import check_request_id
+from memrepo.wire import operations
+from memrepo.wire.requests import reads
+
+
+class Reading(Asking):
+    """The reads of a memory."""
+
+    def get_files(self, ref: str = "HEAD", *, paths: Sequence[str] | None = None) -> Job[Snapshot]:
+        """Read all files, or those of ``paths`` that exist, as they were at ``ref``.
+
+        A ref is ``HEAD``, a branch, a tag, a sha or its first digits (at least 7), each with ``~n`` behind it or not.
+
+        The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
+        """
+        request = reads.GetFilesRequest(**self._head(), ref=ref, paths=paths_of(paths))
+        return self._ask(operations.GET_FILES, request)
+
+    def get_file(self, path: str, *, ref: str = "HEAD") -> Job[MemoryFile]:
+        """Read one file as it was at ``ref``; the job raises ``PathNotFoundError`` if it was not there."""
+        request = reads.GetFileRequest(**self._head(), path=path, ref=ref)
+        return self._ask(operations.GET_FILE, request)
+
+    def list_files(
+        self, prefix: str = "", *, ref: str = "HEAD", limit: int = 1000, after: str | None = None
+    ) -> Job[list[FileInfo]]:
+        """List files whose path begins with ``prefix``, at most ``limit``, those after the path ``after``."""
+        request = reads.ListFilesRequest(**self._head(), prefix=prefix, ref=ref, limit=limit, after=after)
+        return self._ask(operations.LIST_FILES, request)
+
+    def get_history(
+        self, path: str | None = None, *, ref: str = "HEAD", limit: int = 50, after: str | None = None
+    ) -> Job[list[MemoryCommit]]:
+        """List commits (that changed ``path``), newest first, at most ``limit``, those older than the ref ``after``."""
+        request = reads.GetHistoryRequest(**self._head(), path=path, ref=ref, limit=limit, after=after)
+        return self._ask(operations.GET_HISTORY, request)
+
+    def get_commit(self, ref: str = "HEAD") -> Job[MemoryCommit]:
+        """Describe one commit: its message, author, files and line counts; the job raises ``RefNotFoundError``."""
+        return self._ask(operations.GET_COMMIT, reads.GetCommitRequest(**self._head(), ref=ref))
+
+    def get_head_sha(self, branch: str = "main") -> Job[str]:
+        """Ask which commit a branch is at; the job raises ``RefNotFoundError`` if there is no such branch."""
+        request = reads.GetHeadShaRequest(**self._head(), branch=branch)
+        return self._ask(operations.GET_HEAD_SHA, request)
+
+    def diff(self, base: str, target: str, *, paths: Sequence[str] | None = None) -> Job[Diff]:
+        """Compare two refs, all files or those at and below ``paths``.
+
+        Renames are shown as one file deleted and one added. The job raises ``RefNotFoundError``, or ``TooLargeError``
+        when the patches do not fit into one reply.
+        """
+        request = reads.DiffRequest(**self._head(), base=base, target=target, paths=paths_of(paths))
+        return self._ask(operations.DIFF, request)
+
+    def list_branches(self) -> Job[list[Branch]]:
+        """List all branches with the commits that they are at, by name."""
+        return self._ask(operations.LIST_BRANCHES, reads.ListBranchesRequest(**self._head()))
+
+    def find_request(self, request_id: str) -> Job[RequestOutcome | None]:
+        """Ask what became of a request of this agent whose result has expired.
+
+        The answer comes from the ledger of the last 24 hours; an older commit is looked for in the history of all
+        branches and tags. None means that there is no trace: it was a read, was never applied, or was settled longer
+        ago without a commit that is still there. This call takes its place behind a request that is still queued.
+        """
+        wanted = check_request_id(request_id)
+        request = reads.FindRequestRequest(**self._head(), wanted=wanted)
+        return self._ask(operations.FIND_REQUEST, request)

@@ -1,0 +1,150 @@
+"""The calls that write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from memrepo.errors import InvalidRequestError
+from memrepo.jobs.job import Job
+from memrepo.models import DEFAULT_AUTHOR, Author, Branch, CommitResult, FileChange
+from memrepo.repo.asking import Asking, paths_of
+from memrepo.wire import operations
+from memrepo.wire.requests import writes
+from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
+
+Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
+Changes = Files | Sequence[Edit] | Sequence[FileChange | Edit]
+"""Files to write: path to content, where None deletes; or a ``FileChange`` each. Edits may be among these."""
+
+
+class Writing(Asking):
+    """The writes of a memory."""
+
+    def create_repo(
+        self,
+        initial_files: Files | None = None,
+        *,
+        author: Author = DEFAULT_AUTHOR,
+        request_id: str | None = None,
+    ) -> Job[CommitResult]:
+        """Begin the memory with a first commit, "Initial commit".
+
+        Without files it holds ``.memrepo/config.json``. The job raises ``RepoExistsError`` if there is one already.
+        """
+        request = writes.CreateRepoRequest(
+            **self._head(request_id),
+            initial_files=_changes({} if initial_files is None else initial_files, "initial_files"),
+            author=author,
+        )
+        return self._ask(operations.CREATE_REPO, request, request_id)
+
+    def commit(
+        self,
+        changes: Changes,
+        message: str,
+        *,
+        author: Author = DEFAULT_AUTHOR,
+        branch: str = "main",
+        start_point: str = "main",
+        expected_head: str | None = None,
+        create_repo_if_missing: bool = False,
+        request_id: str | None = None,
+    ) -> Job[CommitResult]:
+        """Change files, all or nothing, as one commit on a branch.
+
+        Args:
+            changes: path to content (None deletes; deleting what is absent is no error), or ``FileChange``s and edits
+                (``append``, ``replace``, ``insert``, ``move``), applied in order, each on what those before it left.
+            message: the commit message.
+            author: who wrote it.
+            branch: where it goes; a branch that does not exist begins at ``start_point``.
+            start_point: any ref, e.g. a branch, a tag, a sha or ``main~1``.
+            expected_head: a whole sha; refuse if the branch is elsewhere.
+            create_repo_if_missing: begin the memory if there is none.
+            request_id: the same id with the same call is applied once; see the class.
+
+        The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
+        ``expected_sha256`` is not what is there, or an edit that does not find what it looks for; ``PathNotFoundError``
+        for an edit of a file that is not there. A commit that changes nothing gives ``created=False``.
+        """
+        request = writes.CommitRequest(
+            **self._head(request_id),
+            changes=_changes_and_edits(changes),
+            message=message,
+            author=author,
+            branch=branch,
+            start_point=start_point,
+            expected_head=expected_head,
+            create_repo_if_missing=create_repo_if_missing,
+        )
+        return self._ask(operations.COMMIT, request, request_id)
+
+    def restore(
+        self,
+        ref: str,
+        *,
+        paths: Sequence[str] | None = None,
+        branch: str = "main",
+        author: Author = DEFAULT_AUTHOR,
+        request_id: str | None = None,
+    ) -> Job[CommitResult]:
+        """Make what was at ``ref`` the content again, as a new commit; all files, or those at and below ``paths``.
+
+        Nothing of the history is lost. The job raises ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is
+        neither there nor here. If nothing differs, the result says ``created=False``.
+        """
+        request = writes.RestoreRequest(
+            **self._head(request_id), ref=ref, paths=paths_of(paths), branch=branch, author=author
+        )
+        return self._ask(operations.RESTORE, request, request_id)
+
+    def create_branch(
+        self, name: str, *, start_point: str = "main", request_id: str | None = None
+    ) -> Job[Branch]:
+        """Begin a branch at ``start_point``, any ref.
+
+        The job raises ``RefNotFoundError``, or ``InvalidRequestError`` if there is a branch of that name elsewhere.
+        """
+        request = writes.CreateBranchRequest(**self._head(request_id), name=name, start_point=start_point)
+        return self._ask(operations.CREATE_BRANCH, request, request_id)
+
+    def delete_branch(self, name: str, *, request_id: str | None = None) -> Job[None]:
+        """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
+        request = writes.DeleteBranchRequest(**self._head(request_id), name=name)
+        return self._ask(operations.DELETE_BRANCH, request, request_id)
+
+    def delete_repo(self, *, request_id: str | None = None) -> Job[None]:
+        """Delete the memory with all its history, for good."""
+        request = writes.DeleteRepoRequest(**self._head(request_id))
+        return self._ask(operations.DELETE_REPO, request, request_id)
+
+
+def _changes(changes: object, field: str) -> tuple[FileChange, ...]:
+    """Return changes as what the requests take."""
+    if isinstance(changes, Mapping):
+        return tuple(_change(*one, f"{field}[{index}]") for index, one in enumerate(changes.items()))
+    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
+        listed = tuple(one for one in changes if isinstance(one, FileChange))
+        if len(listed) == len(changes):
+            return listed
+    raise InvalidRequestError.of(
+        field, "must map paths to str, bytes or None, or be a sequence of FileChange"
+    )
+
+
+def _changes_and_edits(changes: object) -> tuple[FileChange | Edit, ...]:
+    """Return a commit's changes as the request takes them."""
+    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
+        listed = tuple(
+            one for one in changes if isinstance(one, FileChange | Append | Replace | Insert | Move)
+        )
+        if len(listed) == len(changes):
+            return listed
+    return _changes(changes, "changes")
+
+
+def _change(path: str, content: str | bytes | None, where: str) -> FileChange:
+    try:
+        return FileChange(path=path, content=content)
+    except InvalidRequestError as error:
+        raise error.within(where) from None
