@@ -244,6 +244,7 @@ def test_recent_entries_are_bounded_by_bytes_and_the_oldest_go() -> None:
     assert [recent.find(AGENT, seq) for seq in range(1, 6)] == [None, None, b"1234", b"12", None]
 
 
+@pytest.mark.timeout(1800)
 def test_at_each_age_a_cold_open_takes_three_rounds_and_few_objects_and_folding_writes_little(
     store: CountedStore, upkeep: UpkeepRunner, counters: Counters, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo_worker.git.command import Git
 from memrepo_worker.repos.repacking import PACKS_MAX, to_join
 from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.store.backends.local import LocalStore
@@ -139,6 +140,40 @@ def test_answers_are_the_same_before_meanwhile_and_after(grown: Writer) -> None:
     assert grown.counters.snapshot()["repo.opened_cold"] == 1
     assert "repo.healed" not in grown.counters.snapshot()
     git(grown.warm().path, "fsck", "--strict", "--connectivity-only")
+
+
+def test_what_waits_in_memory_is_written_beside_what_was_joined_and_nothing_else_is_counted(
+    grown: Writer,
+) -> None:
+    class Committing(Stop):
+        def git(self, git: Git) -> Git:
+            grown.ask(commit("meanwhile", {"meanwhile": "text\n"}))
+            return git
+
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Committing())
+
+    there = {path.stem for path in grown.warm().path.glob("objects/pack/*")}
+    assert there == set(grown.warm().packs.files) == set(grown.warm().state.packs)
+    assert len(there) == 2
+    grow(grown, PACKS_MAX, count(100))
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Stop())
+    assert packs(grown) < 4
+    answers(grown)
+    assert "repo.healed" not in grown.counters.snapshot()
+
+
+def test_packs_are_joined_also_where_the_repository_is_gone_meanwhile(grown: Writer) -> None:
+    before = answers(grown)
+
+    class Evicting(Stop):
+        def git(self, git: Git) -> Git:
+            grown.service.cache.make_room()
+            return git
+
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Evicting())
+
+    assert grown.service.cache.usage.disk_bytes == 0
+    assert answers(grown) == before
 
 
 @pytest.mark.parametrize("step", range(9))

@@ -34,13 +34,29 @@ def remove_others(objects_path: Path, known: Container[str]) -> None:
             path.unlink()
 
 
+def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
+    """Give packs a second name, in a folder of objects that is made for them, and that nobody else changes.
+
+    There they stay as they are, and are all found, whatever becomes of the first folder.
+
+    Raises:
+        OSError: one of them is not there, or the place is on another disk.
+    """
+    for folder in ("pack", "info"):
+        (place / folder).mkdir(mode=0o700, parents=True)
+    for name in names:
+        for suffix in (".pack", ".idx"):
+            (place / "pack" / f"{name}{suffix}").hardlink_to(objects_path / "pack" / f"{name}{suffix}")
+
+
 class PackFiles:
     """The packs below one ``objects`` folder. ``expected`` maps their names (``pack-…``) to their sizes."""
 
     def __init__(self, objects_path: Path, expected: Mapping[str, Sizes] | None = None) -> None:
         self._folder = objects_path / "pack"
-        self.expected: Mapping[str, Sizes] = self._listed() if expected is None else dict(expected)
         self._sound: dict[str, tuple[int, int]] = {}
+        self._replaced: set[str] = set()
+        self.expected: Mapping[str, Sizes] = self._listed() if expected is None else dict(expected)
 
     def take_stock(self) -> None:
         """Expect what is there, too; called by the one who has just written packs.
@@ -51,9 +67,11 @@ class PackFiles:
 
     def replace(self, names: Iterable[str]) -> None:
         """Expect what is there, without these: what they hold lies in another, too."""
-        gone = set(names)
+        self._replaced.update(
+            names
+        )  # they are on disk until they are removed, and not to be counted in again
         there = {**self._listed(), **self.expected}
-        self.expected = {name: sizes for name, sizes in there.items() if name not in gone}
+        self.expected = {name: sizes for name, sizes in there.items() if name not in self._replaced}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove the files of packs that are not expected any more."""
@@ -61,6 +79,7 @@ class PackFiles:
             for suffix in (".idx", ".pack", ".rev"):  # without its index none looks into it
                 (self._folder / f"{name}{suffix}").unlink(missing_ok=True)
             self._sound.pop(name, None)
+            self._replaced.discard(name)
 
     def fault(self) -> str | None:
         """Say what is wrong with the packs, or None when nothing is.
@@ -107,4 +126,5 @@ class PackFiles:
         return {
             path.stem: (path.with_suffix(".pack").stat().st_size, path.stat().st_size)
             for path in self._folder.glob("pack-*.idx")
+            if path.stem not in self._replaced
         }

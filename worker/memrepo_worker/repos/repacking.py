@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, ObjectFolder
-from memrepo_worker.git.pack_files import Sizes, ids_in_index
+from memrepo_worker.git.pack_files import Sizes, ids_in_index, link_packs
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.warm import REPACK_FOLDER, WarmRepo
 
@@ -28,6 +28,14 @@ _FACTOR = 2
 
 Step = Callable[[], None]
 """Called before each step: raises where the work is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToJoin:
+    """Packs that are to be joined, and the folder of objects that has them, and nothing else."""
+
+    names: tuple[str, ...]
+    objects: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +67,44 @@ def to_join(packs: Mapping[str, Sizes]) -> tuple[str, ...]:
     return tuple(by_size[:joined])
 
 
-def join(repo: WarmRepo, names: tuple[str, ...], git: Git, step: Step) -> Joined | None:
+def set_apart(repo: WarmRepo, names: tuple[str, ...]) -> ToJoin:
+    """Link packs of a repository, which is held, into a folder of their own.
+
+    Git lists the folder that it works in: in the repository's own, packs come and go meanwhile.
+
+    Raises:
+        OSError: it cannot be done now; nothing was changed.
+    """
+    folder = repo.path / "objects" / REPACK_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    link_packs(repo.path / "objects", names, folder / "objects")
+    return ToJoin(names, folder / "objects")
+
+
+def join(packs: ToJoin, git: Git, step: Step) -> Joined | None:
     """Join packs of a repository that may be in use meanwhile; None where that makes none that is new.
 
     Raises:
         GitError, OSError: it cannot be done now; nothing was changed.
     """
-    folder = repo.path / "objects" / REPACK_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
     step()
+    folder = packs.objects.parent
     arguments = ["-c", "pack.compression=0", "pack-objects", "--stdin-packs", "--window=0", "--quiet"]
-    listed = "".join(f"{name}.pack\n" for name in names).encode()
+    listed = "".join(f"{name}.pack\n" for name in packs.names).encode()
     made = git.run(
-        [*arguments, str((folder / "pack").absolute())],
-        repo=ObjectFolder(repo.path / "objects"),
-        stdin=listed,
+        [*arguments, str((folder / "pack").absolute())], repo=ObjectFolder(packs.objects), stdin=listed
     )
     step()
     name = f"pack-{made.decode().strip()}"
-    packs = repo.path / "objects" / "pack"
-    if (packs / f"{name}.pack").exists():
+    if name in packs.names:
         return None
-    wanted = set[bytes]().union(*(ids_in_index((packs / f"{old}.idx").read_bytes()) for old in names))
-    if not wanted <= ids_in_index((folder / f"{name}.idx").read_bytes()):
+    indexes = ((packs.objects / "pack" / f"{old}.idx").read_bytes() for old in packs.names)
+    if not set[bytes]().union(*map(ids_in_index, indexes)) <= ids_in_index(
+        (folder / f"{name}.idx").read_bytes()
+    ):
         raise GitError("a joined pack lacks objects")
-    return Joined(folder / name, names)
+    return Joined(folder / name, packs.names)
 
 
 def exchange(held: HeldRepo, repo: WarmRepo, joined: Joined, step: Step) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from memrepo_worker.git.command import Git
+from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import BRANCHES
 from memrepo_worker.repos.cache import RepoCache
-from memrepo_worker.repos.repacking import PACKS_MAX, exchange, is_due, join, to_join
+from memrepo_worker.repos.repacking import PACKS_MAX, exchange, is_due, join, set_apart, to_join
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 
@@ -55,8 +55,15 @@ class Repacker:
                 self._asked.pop(agent, None)
                 return
             names = to_join(repo.packs.files) if len(repo.packs.files) >= PACKS_MAX else ()
+            apart = set_apart(repo, names) if names else None
         git = stop.git(self.git)
-        joined = join(repo, names, git, stop.check) if names else None
+        try:
+            joined = join(apart, git, stop.check) if apart else None
+        except (GitError, OSError):
+            if self.cache.in_memory(agent) is repo:
+                raise
+            self._asked.pop(agent, None)
+            return  # it was evicted meanwhile, and with it what was to be joined
         stop.check()
         with self.cache.hold(agent) as held:
             if joined is not None and not exchange(held, repo, joined, stop.check):
