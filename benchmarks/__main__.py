@@ -24,6 +24,7 @@ from benchmarks import (
     bench_clients,
     bench_commit,
     bench_durability,
+    bench_footprint,
     bench_hot,
     bench_isolation,
     bench_ledger,
@@ -49,7 +50,8 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "refused": bench_isolation.refused,
     "durability": bench_durability.durability,
     "age": bench_age.age,
-    "footprint": bench_age.footprint,
+    "old": bench_age.old,
+    "footprint": bench_footprint.footprint,
     "ledger": bench_ledger.ledger,
     "legacy": bench_legacy.legacy,
 }
@@ -77,7 +79,7 @@ def main(rows: Sequence[str], out: Path) -> None:
     print(machine)
     if machine.is_busy:
         print("This machine is busy with something else: only ratios are worth reading, and they vary.")
-    found, failed = _measure(rows, long=bool(environment().get("LONG")))
+    found, failed = _measure(rows, out, long=bool(environment().get("LONG")))
     out.mkdir(parents=True, exist_ok=True)
     (out / "bench.json").write_text(report.as_json(found, machine, failed))
     figures = [figure for some in found.values() for figure in some]
@@ -89,7 +91,7 @@ def main(rows: Sequence[str], out: Path) -> None:
         sys.exit(f"Could not be measured: {', '.join(failed)}.")
 
 
-def _measure(rows: Sequence[str], *, long: bool) -> tuple[report.Rows, list[str]]:
+def _measure(rows: Sequence[str], out: Path, *, long: bool) -> tuple[report.Rows, list[str]]:
     """Measure row by row, telling each as soon as it is known; a row that fails does not stop the others."""
     found: dict[str, list[Figure]] = {}
     failed: list[str] = []
@@ -99,7 +101,7 @@ def _measure(rows: Sequence[str], *, long: bool) -> tuple[report.Rows, list[str]
             found[row] = []
             name, _, part = row.partition(":")
             try:
-                for figure in ROWS[name](replace(place, part=part)):
+                for figure in ROWS[name](replace(place, part=part, out=out)):
                     found[row].append(figure)
                     print(report.lines(figure), flush=True)
             except Exception:  # noqa: BLE001 - whatever it was, the other rows are worth having

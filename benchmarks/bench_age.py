@@ -1,10 +1,10 @@
-"""What age and numbers cost: an old repository, many warm ones, and a worker with nothing to do."""
+"""What age costs: memories of 10 to 10,000 commits, and of 100,000, measured beside each other in one run."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,22 +12,22 @@ from functools import partial
 import psutil
 
 from benchmarks.figures import Figure, at_most, p50
-from benchmarks.lab import ORG, SOURCES, Bench, Lab
+from benchmarks.growth import Amounts, Growth
+from benchmarks.histories import Histories, make
+from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.plain import TIMEOUT_S
+from benchmarks.report import Machine
 from benchmarks.texts import Texts, path
 from benchmarks.timing import WARM_UP, in_turns_of_all
 from memrepo.repo import MemoryRepo
-from memrepo.settings import environment
-from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes
 
 AGES, AGE_LONG = (10, 100, 1_000), 10_000
+AGES_OLD = (10, 100_000)
 TURNS = 60
 FILES = 200
 UNDER_WAY = 500
-
-REPOS_BEFORE, REPOS = 20, 100
-IDLE_S = 10.0
+BOUNDED = {"commit", "read", "path history"}
+QUIET_S = 5.0
 MIB = 1 << 20
 
 
@@ -38,28 +38,66 @@ def age(lab: Lab) -> Iterator[Figure]:
     """
     ages = (*AGES, *((AGE_LONG,) if lab.long else ()))
     with lab.worker(group_requests_max=1) as bench:
-        asyncio.run(_grow(bench, ages))
-        repos = {number: bench.repo(f"age-{number}") for number in ages}
-        times = {name: _of_all(repos, work) for name, work in _works(ages).items()}
-        parts = {number: _cold(lab, bench, number) for number in ages}
-    for name, of_ages in times.items():
-        shown = {f"at {number:,} ms": p50(of_ages[number]) * 1e3 for number in ages}
-        bound = None if name == "diff" else at_most(1.2)
-        value = p50(of_ages[ages[-1]]) / p50(of_ages[ages[0]])
-        yield Figure(f"{name} p50 at {ages[-1]:,} commits of age / at {ages[0]}", value, "x", bound, shown)
+        memory = asyncio.run(_grow(bench, ages))
+        yield from _measured(lab, bench, ages, {"MiB of the worker, after making it": memory}, "growth")
+
+
+def old(lab: Lab) -> Iterator[Figure]:
+    """Measure the same on a memory of 100,000 commits, which the service makes without a queue (see ``histories``).
+
+    A worker then finds it in its cache, as after a restart. Takes about 20 minutes, so only with ``LONG=1``.
+    """
+    if not lab.long:
+        return
+    with lab.worker(group_requests_max=1) as maker:
+        store_url = json.loads(maker.job)["settings"]["store_url"]
+        cache_dir = lab.new_folder("old")
+        start_s = time.monotonic()
+        for number in AGES_OLD:
+            make(lab, store_url, cache_dir, Histories([_agent(number)], number))
+        yield Figure("making them", time.monotonic() - start_s, "s")
+    with lab.worker(group_requests_max=1, store_url=store_url, cache_dir=str(cache_dir)) as bench:
+        yield from _measured(lab, bench, AGES_OLD, {}, "growth-old")
+
+
+def _measured(
+    lab: Lab, bench: Bench, ages: Sequence[int], known: Mapping[str, Amounts], name: str
+) -> Iterator[Figure]:
+    repos = {number: bench.repo(_agent(number)) for number in ages}
+    for repo in repos.values():
+        repo.get_files().result(TIMEOUT_S)
+    _await_upkeep(bench)
+    load = os.getloadavg()[0]
+    cold = {number: _cold(lab, bench, number) for number in ages}  # first, so that each is as old as it says
+    times = {what: _of_all(repos, work) for what, work in _works(ages).items()}
+    medians = {what: {number: p50(taken[number]) * 1e3 for number in ages} for what, taken in times.items()}
+    others = {what: {number: cold[number][what] for number in ages} for what in cold[ages[0]]}
+    growth = Growth(medians, {**others, **known})
+    growth.write(lab.out, name, f"{Machine.this()}; load {load:.1f} when the measuring began")
+    for what, amounts in medians.items():
+        value = amounts[ages[-1]] / amounts[ages[0]]
+        shown = {f"at {number:,} ms": amounts[number] for number in ages}
+        bound = at_most(1.2) if what in BOUNDED else None
+        yield Figure(f"{what} p50 at {ages[-1]:,} commits of age / at {ages[0]}", value, "x", bound, shown)
     for number in ages:
-        seconds = parts[number].pop("cold open s")
-        yield Figure(f"cold open at {number:,} commits, nothing folded", seconds, "s", None, parts[number])
+        parts = {what: amounts[number] for what, amounts in growth.others.items()}
+        yield Figure(f"cold open at {number:,} commits", parts.pop("cold open, s"), "s", None, parts)
+        rounds = parts["rounds of a cold open"]
+        yield Figure(f"rounds of a cold open at {number:,} commits", rounds, "", at_most(3))
+
+
+def _agent(commits: int) -> str:
+    return f"age-{commits}"
 
 
 def _works(ages: Sequence[int]) -> Mapping[str, Callable[[MemoryRepo], object]]:
-    """Return what is measured, by name."""
+    """Return what is measured, by name; what makes memories older comes last."""
     changes = Texts().prepared(len(ages) * (WARM_UP + TURNS), 3, 100)
     return {
-        "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
         "read": lambda repo: repo.get_files().result(TIMEOUT_S),
         "path history": lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
         "diff": lambda repo: repo.diff("HEAD~1", "HEAD").result(TIMEOUT_S),
+        "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
     }
 
 
@@ -70,23 +108,30 @@ def _of_all(
     return dict(zip(repos, in_turns_of_all(TURNS, works), strict=True))
 
 
+def _await_upkeep(bench: Bench) -> None:
+    """Return when the worker has joined and folded what it was asked to: nothing has ended for some seconds."""
+    before, since_s = -1, time.monotonic()
+    while time.monotonic() - since_s < QUIET_S:
+        ended = sum(amount for event, amount in bench.counters().items() if event.startswith("upkeep."))
+        if ended != before:
+            before, since_s = ended, time.monotonic()
+        time.sleep(0.5)
+
+
 def _cold(lab: Lab, bench: Bench, number: int) -> dict[str, float]:
     """Open a memory cold, in a process that has nothing of it, and return what that takes and what there is of it."""
     store_url = json.loads(bench.job)["settings"]["store_url"]
-    cache_dir = str(lab.new_folder(f"cold-{number}"))
-    job = json.dumps({"store_url": store_url, "cache_dir": cache_dir, "org": ORG, "agent": f"age-{number}"})
-    env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **lab.seaweedfs.environment}
-    command = [sys.executable, "-m", "benchmarks.cold_open", job]
-    said = Processes(Counters()).run(command, env=env, timeout_s=600)
-    return dict(json.loads(said))
+    cache_dir = str(lab.new_folder(f"cold-{lab.next_number()}"))
+    job = {"store_url": store_url, "cache_dir": cache_dir, "org": ORG, "agent": _agent(number)}
+    return dict(json.loads(lab.run("benchmarks.cold_open", job, timeout_s=600)))
 
 
-async def _grow(bench: Bench, ages: Sequence[int]) -> None:
-    """Make memories with that many commits."""
-    texts = Texts()
+async def _grow(bench: Bench, ages: Sequence[int]) -> dict[int, float]:
+    """Make memories with that many commits; return the worker's memory in MiB after each."""
+    texts, memory, worker = Texts(), {}, psutil.Process(bench.pid)
     async with bench.asynchronous() as repos:
         for commits in ages:
-            repo = repos.repo(org_id=ORG, agent_id=f"age-{commits}")
+            repo = repos.repo(org_id=ORG, agent_id=_agent(commits))
             await repo.create_repo(texts.files(FILES))
             for first in range(1, commits, UNDER_WAY):
                 numbers = range(first, min(first + UNDER_WAY, commits))
@@ -95,41 +140,5 @@ async def _grow(bench: Bench, ages: Sequence[int]) -> None:
                     for number in numbers
                 ]
                 await repos.wait(jobs, timeout_s=TIMEOUT_S)
-
-
-def footprint(lab: Lab) -> Iterator[Figure]:
-    """Measure the memory that 100 more warm repositories take, and the CPU of owning all shards in silence."""
-    with lab.worker() as bench:
-        worker = psutil.Process(bench.pid)
-        _warm(bench, "first", REPOS_BEFORE)
-        before = _memory_mib(worker)
-        _warm(bench, "more", REPOS)
-        grown = {name: (mib - before[name]) / REPOS for name, mib in _memory_mib(worker).items()}
-        idle = _cpu_share(worker, IDLE_S)
-    yield Figure("memory per warm repository of 200 files", grown["rss"], "MiB", at_most(0.5), grown)
-    yield Figure("idle CPU of a worker that owns 64 shards", idle * 100, "%", at_most(1))
-
-
-def _warm(bench: Bench, name: str, number: int) -> None:
-    """Make repositories of 200 files; commit to each, and read it."""
-    files = Texts().files(200)
-    for index in range(number):
-        repo = bench.repo(f"{name}-{index}")
-        repo.create_repo(files).result(TIMEOUT_S)
-        repo.commit({"human.md": "likes tea\n"}, "Learn").result(TIMEOUT_S)
-        repo.get_files().result(TIMEOUT_S)
-
-
-def _memory_mib(process: psutil.Process) -> dict[str, float]:
-    """Return its resident memory; ``uss`` leaves out pages that are shared with others."""
-    found = process.memory_full_info()
-    return {"rss": found.rss / MIB, "uss": found.uss / MIB}
-
-
-def _cpu_share(process: psutil.Process, seconds: float) -> float:
-    """Return the share of one core that a process takes."""
-    time.sleep(1)  # until what the last request left to do is done
-    before = process.cpu_times()
-    time.sleep(seconds)
-    after = process.cpu_times()
-    return float(after.user + after.system - before.user - before.system) / seconds
+            memory[commits] = worker.memory_info().rss / MIB
+    return memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,12 +16,13 @@ from celery import Celery
 from benchmarks.plain import NOTHING, PlainTasks
 from memrepo import AsyncMemoryRepos, MemoryRepo, MemoryRepos, Settings
 from memrepo.settings import environment
-from memrepo_worker.processes import Process
+from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Process, Processes
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ":".join(str(ROOT / folder) for folder in ("producer", "worker", "."))
 """Processes measure the checkout that this file lies in, whatever is installed."""
 
@@ -56,13 +57,17 @@ class Bench:
 
 @dataclass
 class Lab:
-    """The servers; ``long`` asks for the long forms, ``part`` for those parts of a row whose name holds it."""
+    """The servers; ``long`` asks for the long forms, ``part`` for those parts of a row whose name holds it.
+
+    ``out`` is where results go.
+    """
 
     folder: Path
     valkey: Valkey
     seaweedfs: SeaweedFs
     long: bool
     part: str = ""
+    out: Path = Path("bench-results")
     _numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager
@@ -117,6 +122,12 @@ class Lab:
         env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **self.seaweedfs.environment}
         with started([sys.executable, "-m", module, job], folder=folder, ready=ready, env=env) as process:
             yield process
+
+    def run(self, module: str, job: Mapping[str, object], *, timeout_s: float) -> str:
+        """Run one of our modules to its end, with a job as JSON; return what it printed."""
+        env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **self.seaweedfs.environment}
+        command = [sys.executable, "-m", module, json.dumps(job)]
+        return Processes(Counters()).run(command, env=env, timeout_s=timeout_s).decode()
 
     def next_number(self) -> int:
         """Return the number of a broker's database that nobody uses."""
