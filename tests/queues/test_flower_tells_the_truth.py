@@ -216,7 +216,7 @@ def test_what_ends_while_the_connection_for_events_is_made_anew_is_shown(
         )
 
     consumer = SimpleNamespace(event_dispatcher=connect())
-    events = TaskEvents(consumer)
+    events = TaskEvents(consumer, lambda _, flush: flush())
     events.resume()
     events.send("task-received", "one", name="memrepo.commit", kwargs=SUMMARY)
     consumer.event_dispatcher.close()
@@ -241,7 +241,10 @@ def test_the_runtimes_of_commits_that_shared_a_group_add_up_to_the_time_that_was
 
     name = ended[ids[0]]["worker"]
     assert name.startswith(worker.name)
-    assert flower.metric("flower_task_runtime_seconds_count", name) == len(ids)
+    wait_for(  # Flower counts an event after it has shown it
+        lambda: flower.metric("flower_task_runtime_seconds_count", name) == len(ids),
+        "all runtimes to be counted",
+    )
     assert (
         0 < flower.metric("flower_task_runtime_seconds_sum", name) < wall_s
     )  # one agent has one turn at a time

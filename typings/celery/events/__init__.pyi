@@ -2,6 +2,9 @@ from typing import Any
 
 class EventDispatcher:
     enabled: bool
+    buffer_limit: float
+    on_send_buffered: Any
+    groups: set[str]
     _group_buffer: dict[str, list[dict[str, Any]]]
     _outbound_buffer: Any
 

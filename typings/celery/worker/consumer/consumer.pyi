@@ -11,6 +11,7 @@ class Consumer:
     hostname: str
     pool: Any
     task_consumer: Any
+    timer: Any
     event_dispatcher: EventDispatcher | None
     connection_errors: tuple[type[BaseException], ...]
     first_connection_attempt: bool

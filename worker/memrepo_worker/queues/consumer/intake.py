@@ -49,7 +49,7 @@ class Intake(bootsteps.StartStopStep):
         self.settings = settings
         self.counters = counters
         self.owned_shards = shard_context.owned_shards
-        self.events = TaskEvents(consumer)
+        self.events = TaskEvents(consumer, partial(_later, consumer))
         together = settings.broker_url == settings.result_url
         on_room = partial(consumer.call_soon, _nothing, None)
         backend = consumer.app.backend
@@ -146,6 +146,11 @@ def _mailbox_bounds(settings: WorkerSettings) -> MailboxBounds:
         settings.concurrency,
         settings.bounds.hanging_turns_max,
     )
+
+
+def _later(consumer: MemrepoConsumer, seconds: float, work: Callable[[], None]) -> None:
+    """Have something done by Celery's loop after so long; from any thread, while its timer is of the loop's alone."""
+    consumer.call_soon(partial(consumer.timer.call_after, seconds, work))
 
 
 def _nothing(_: object) -> None:
