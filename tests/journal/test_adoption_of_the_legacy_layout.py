@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ from memrepo_worker.store.interface import ALWAYS
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import git, restore, stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, files, writer
+
+LONG = os.environ.get("LONG") == "1"
 
 ODD = {
     "naïve café.md": "é".encode(),
@@ -61,7 +64,7 @@ def restored(tmp_path: Path, agent: Agent = AGENT) -> Path:
     return restore(tmp_path / "store" / agent.org_id / agent.agent_id / "repo.git", tmp_path / "restored.git")
 
 
-@pytest.mark.parametrize("commits", [1, 50, 300])
+@pytest.mark.parametrize("commits", [1, 50, *([300] if LONG else [])])
 def test_history_and_shas_are_unchanged(
     commits: int, store: LocalStore, adopter: Adopter, tmp_path: Path
 ) -> None:

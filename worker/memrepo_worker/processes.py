@@ -143,17 +143,19 @@ class Processes:
         stdout: IO[bytes] | int | None = None,
         stderr: IO[bytes] | int | None = None,
         cwd: Path | None = None,
+        lifeline: bool = False,
     ) -> Process:
         """Start a process that goes on, in a session of its own, so that Ctrl+C in a terminal reaches us alone.
 
-        The caller ends it (``terminate``, then ``wait``).
+        The caller ends it (``terminate``, then ``wait``). With ``lifeline`` its standard input is a pipe that comes to
+        its end when this process does; without, it is empty.
         """
         self.observer.count("process.started")
         return subprocess.Popen(
             list(arguments),
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,

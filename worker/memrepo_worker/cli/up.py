@@ -6,12 +6,10 @@ import json
 import os
 import secrets
 import shlex
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -28,6 +26,7 @@ from memrepo_worker.cli.checks import check_broker, check_cache, check_git, chec
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.local.children import Child
 from memrepo_worker.local.ports import PortWish
+from memrepo_worker.local.stop_signals import StopSignals
 from memrepo_worker.local.system import (
     RunningSystem,
     SystemConflictError,
@@ -40,26 +39,6 @@ from memrepo_worker.processes import Processes
 from memrepo_worker.settings import WorkerSettings
 
 BROKER_PORT = 6379
-
-
-class StopSignals:
-    """Counts requests to stop: the first stops in order, the second does not wait."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._note)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-
-    def stopped(self) -> bool:
-        """Return whether somebody asked to stop."""
-        return self._count > 0
-
-    def hurried(self) -> bool:
-        """Return whether somebody asked twice."""
-        return self._count > 1
 
 
 @click.command()

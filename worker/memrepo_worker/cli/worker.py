@@ -6,12 +6,18 @@ from dataclasses import replace
 
 import click
 
+from memrepo.cli.numbers import WholeNumber
+from memrepo.settings import environment
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import build_git, open_service
 from memrepo_worker.cli.checks import agree_on_store, require
 from memrepo_worker.cli.failures import translating_failures
+from memrepo_worker.local.lifeline import end_with_parent
+from memrepo_worker.local.stop_signals import StopSignals
+from memrepo_worker.local.worker_processes import WorkerProcesses, usual_name
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Processes
 from memrepo_worker.settings import WorkerSettings, shown
 from memrepo_worker.upkeep.runner import UpkeepRunner
 
@@ -29,18 +35,28 @@ from memrepo_worker.upkeep.runner import UpkeepRunner
 @click.option(
     "--log-requests/--no-log-requests", default=None, help="Tell of each request in a line of its own, too."
 )
+@click.option(
+    "--processes", type=WholeNumber(1, 256), default=1, show_default=True,
+    help="How many processes serve here, one for each core that is to be used.",
+)  # fmt: skip
+@click.option("--supervised", is_flag=True, hidden=True, help="End when standard input does.")
 @click.option("--show-settings", is_flag=True, help="Print the settings, secrets masked, and leave.")
 def worker(
     name: str | None,
     log_level: str | None,
     log_format: str | None,
     log_requests: bool | None,
+    processes: int,
+    supervised: bool,
     show_settings: bool,
 ) -> None:
     """Serve the shard queues until SIGTERM or Ctrl+C; a second one does not wait for what is running.
 
     Needs git 2.39 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL. If it cannot serve, it says why in one line
     and ends: with 5 for a broker or store that cannot be used, with 2 for a setting, else with 1.
+
+    Several processes share the cache, its limits and the metrics page, and end together. One that ends by itself is
+    started again.
     """
     settings = WorkerSettings.from_env()
     settings = replace(
@@ -53,7 +69,9 @@ def worker(
         for variable, value in shown(settings).items():
             click.echo(f"{variable}={value}")
         return
-    raise SystemExit(_serve(settings, name))
+    if supervised:
+        end_with_parent()
+    raise SystemExit(_serve(settings, name) if processes == 1 else _supervise(settings, name, processes))
 
 
 def _serve(settings: WorkerSettings, name: str | None) -> int:
@@ -67,3 +85,17 @@ def _serve(settings: WorkerSettings, name: str | None) -> int:
         with open_service(settings, counters, identity=identity, upkeep=upkeep) as service:
             version = git.require_version()
             return run_worker(settings, service, counters, name=name, git=version, upkeep=upkeep)
+
+
+def _supervise(settings: WorkerSettings, name: str | None, count: int) -> int:
+    """Look once at what each process would look at, so that what keeps all from starting is said once."""
+    configure(settings.log)
+    signals = StopSignals()
+    counters = Counters()
+    with translating_failures():
+        require(settings, build_git(counters))
+        agree_on_store(settings)
+    base = (name or usual_name()).partition("@")[0]
+    options = ["--log-level", settings.log_level, "--log-format", settings.log_format]
+    options.append("--log-requests" if settings.log_requests else "--no-log-requests")
+    return WorkerProcesses(settings, Processes(counters), base, options, environment()).run(count, signals)

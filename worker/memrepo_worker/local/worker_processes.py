@@ -1,0 +1,75 @@
+"""Workers of one machine under one process: they share its cache, a page of metrics, and the signal to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from memrepo_worker.local.children import PYTHON
+from memrepo_worker.local.ports import HOST, PortWish
+from memrepo_worker.local.stop_signals import StopSignals
+from memrepo_worker.local.supervisor import Supervisor
+from memrepo_worker.logs import log
+from memrepo_worker.metrics.joined import joined_registry
+from memrepo_worker.metrics.server import serving_metrics
+from memrepo_worker.processes import Process, Processes
+from memrepo_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+_GRACE_S = 30.0
+"""For handing over, after what was running had its time (``MEMREPO_SOFT_SHUTDOWN_TIMEOUT_S``)."""
+
+
+@dataclass
+class WorkerProcesses:
+    """Starts workers as children of this process.
+
+    ``name`` is what theirs begin with, ``options`` are given to each, ``env`` is their environment.
+    """
+
+    settings: WorkerSettings
+    processes: Processes
+    name: str
+    options: Sequence[str]
+    env: Mapping[str, str]
+    _pages: dict[int, str] = field(default_factory=dict)
+
+    def run(self, count: int, signals: StopSignals) -> int:
+        """Serve with ``count`` processes until a signal asks to stop; return the exit code."""
+        grace_s = self.settings.soft_shutdown_timeout_s + _GRACE_S
+        supervisor = Supervisor(count, self._start, grace_s)
+        with self._metrics(count):
+            message = f"{count} worker processes: {self.name}-1 to {self.name}-{count}"
+            log(logger, logging.INFO, "supervisor.started", message, {"processes": count})
+            return supervisor.run(signals.stopped, signals.hurried)
+
+    def _start(self, number: int) -> Process:
+        env = dict(self.env)
+        if self.settings.metrics_port is not None:
+            port = PortWish(0).take()
+            env |= {"MEMREPO_METRICS_HOST": HOST, "MEMREPO_METRICS_PORT": str(port)}
+            self._pages[number] = f"http://{HOST}:{port}/metrics"
+        own = ["--name", f"{self.name}-{number}@{socket.gethostname()}", "--supervised"]
+        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", *own, *self.options]
+        return self.processes.start(arguments, env=env, lifeline=True)
+
+    @contextmanager
+    def _metrics(self, count: int) -> Iterator[None]:
+        port, host = self.settings.metrics_port, self.settings.metrics_host
+        if port is None:
+            yield
+            return
+        with serving_metrics(joined_registry(lambda: dict(self._pages), count), host, port) as taken:
+            message = f"metrics of all processes at http://{host}:{taken}/metrics"
+            log(logger, logging.INFO, "supervisor.metrics", message, {"host": host, "port": taken})
+            yield
+
+
+def usual_name() -> str:
+    """Return what the names of this supervisor's workers begin with, where nobody gave another."""
+    return f"memrepo-{os.getpid()}"
