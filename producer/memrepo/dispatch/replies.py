@@ -129,7 +129,7 @@ class Replies:
         self._watched.ask(pending)
 
     def some_wait_long(self) -> bool:
-        """Return whether a job of ours is still queued after more than a poll interval, as of the last look."""
+        """Return whether a job of ours has not ended after more than a poll interval, as of the last look."""
         return self._watched.some_wait_long
 
     def look(self, pending: Pending[Any]) -> None:

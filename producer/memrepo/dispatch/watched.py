@@ -14,6 +14,7 @@ from typing import Any
 
 from memrepo.clock import Clock, steady_clock
 from memrepo.jobs.pending import Pending
+from memrepo.wire.record import UNDER_WAY
 
 TICK_S = 0.1  # how soon a job that another process sent is looked at
 LOOKUP_MAX = 500  # keys asked for at once, and in a poll interval
@@ -41,7 +42,7 @@ class Watched:
         self._tick_at_s = self._poll_at_s = float("-inf")
         self._behind = 0  # how many are to be looked up without a pause
         self.some_wait_long = False
-        """Whether one of those that had their turn last is still queued after more than a poll interval."""
+        """Whether one of those that had their turn last has not ended after more than a poll interval."""
 
     def add(self, pending: Pending[Any]) -> None:
         """Watch a job from now on; one that was sent before under the same id no longer."""
@@ -113,7 +114,7 @@ class Watched:
             self._behind = max(0, self._behind - len(own))
         if own or poll:
             before_s = now - self._poll_interval_s
-            self.some_wait_long = any(one.status == "queued" and one.known_since_s < before_s for one in own)
+            self.some_wait_long = any(one.status in UNDER_WAY and one.known_since_s < before_s for one in own)
         due = dict.fromkeys([*asked, *foreign, *own])
         ended = [one for one in due if one.future.done()]  # otherwise than by a record
         for one in ended:

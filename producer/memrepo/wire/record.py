@@ -32,6 +32,9 @@ _STATUS: Mapping[str, Status] = {
     "FAILURE": "failed",
     "REVOKED": "cancelled",
 }
+UNDER_WAY: frozenset[Status] = frozenset({"queued", "running", "retrying"})
+"""What a message that the broker still holds may be in."""
+
 _FINAL: frozenset[Status] = frozenset({"done", "failed", "cancelled"})
 _CANCELLED = "The job was cancelled before a worker started it; nothing was changed."
 

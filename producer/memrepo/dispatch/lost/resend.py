@@ -1,10 +1,11 @@
 """Requests that the broker lost: noticed, looked for, and sent again under the same id.
 
-A broker that crashes may lose what it took last. A job that no worker has marked as started within
-``resend_after_s`` is looked for in its queue and among the messages that a worker has taken; what is in neither and
-has no record is sent again, at most three times. That is safe even when the look was wrong: a worker answers a
-request that it has settled from the ledger. Looks are bounded, in each call and in number, and nothing is looked for
-while nobody serves its queue: it would not be begun any sooner.
+A broker that crashes may lose what it took last. A job that has not ended within ``resend_after_s`` is looked for in
+its queue and among the messages that a worker has taken; what is in neither and has no final record is sent again, at
+most three times. (A record that says "started" is no proof that anybody has the message: it may be younger than what
+was lost, or kept on another server.) That is safe even when the look was wrong: a worker answers a request that it has
+settled from the ledger. Looks are bounded, in each call and in number, and nothing is looked for while nobody serves
+its queue: it would not be served any sooner.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from memrepo.dispatch.publisher import Publisher
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending, expired
 from memrepo.settings import Settings
+from memrepo.wire.record import UNDER_WAY
 
 if TYPE_CHECKING:
     from kombu.messaging import Producer
@@ -101,7 +103,7 @@ class Resends:
         with self._lock:
             due = list(islice(self._take_due(now), DUE_MAX))
             overdue = [
-                one for one in due if one.pending.status == "queued" and self._is_served(one.message.queue)
+                one for one in due if one.pending.status in UNDER_WAY and self._is_served(one.message.queue)
             ]
             for one in overdue:
                 one.pause_s *= 2  # a deep queue is not looked through again and again
@@ -147,8 +149,8 @@ class Resends:
     def _settle_missing(self, one: _Tracked) -> None:
         if one.pending.future.done():
             return
-        self._look(one.pending)  # it may have been started, or ended, before we looked
-        if one.pending.status != "queued":
+        self._look(one.pending)  # it may have ended before we looked
+        if one.pending.status not in UNDER_WAY:
             return
         if one.resends < RESENDS_MAX:
             one.resends += 1
