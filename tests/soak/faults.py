@@ -21,6 +21,8 @@ PAUSED_S = 5.0
 """Longer than a client with the default times waits."""
 RIGHTS_S = 4.0
 STORM_S = 3.0
+ENDED_S = 120.0
+"""Far more than a worker that is asked to takes to end: the machine may have much else to do."""
 
 
 class Server(Protocol):
@@ -67,7 +69,7 @@ class Faults:
     def terminate_a_worker(self) -> None:
         victim = self._any()
         victim.terminate()
-        victim.process.wait(30)
+        victim.process.wait(ENDED_S)
         self._refill()
 
     def start_a_worker(self) -> None:

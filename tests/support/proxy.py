@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 from tests.support.ports import LOOPBACK
 
+TLS_BEGINS = b"\x16"
+"""The first byte of a client's greeting."""
+
 
 class Proxy:
     """Stands before a server. What is public may be read and set while connections are open."""
@@ -24,6 +27,8 @@ class Proxy:
         """How often a client spoke first, or after the server had: each is one network round trip."""
         self.loses_answers = False
         """Break the connection when the server answers: the request was applied, and the client cannot know."""
+        self.tls_port: int | None = None
+        """Where connections go that begin as TLS does, if that is elsewhere; of clients that speak first."""
 
     def lead_to(self, server_url: str) -> None:
         """Lead new connections to another server; those that are open stay with theirs."""
@@ -38,8 +43,11 @@ class Proxy:
         """Serve one connection until one side closes it."""
         self.connections += 1
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:  # nobody listens there: nor does anybody here
+            first = b"" if self.tls_port is None else await near_reader.read(1)
+            target = (LOOPBACK, self.tls_port) if first == TLS_BEGINS else self._target
+            far_reader, far_writer = await asyncio.open_connection(*target)
+            far_writer.write(first)
+        except (OSError, asyncio.CancelledError):  # nobody listens there: nor does anybody here
             near_writer.close()
             return
         connection = _Connection(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,25 +23,33 @@ DOWN_AFTER_MS = 1000
 class Watched:
     """The servers; which of the nodes is the primary changes."""
 
-    nodes: Sequence[Valkey]
+    nodes: Mapping[int, Valkey]
+    """The data nodes, by the ports at which Sentinels and clients reach them."""
     sentinel_ports: Sequence[int]
     login: str = ""
+    query: str = ""
+    database: int = 0
+    sentinel_password: str | None = None
+    """Of the Sentinels' default user."""
 
     @property
     def url(self) -> str:
-        """Their address, database 0."""
+        """Their address."""
+        return self.url_with(self.query)
+
+    def url_with(self, query: str) -> str:
+        """Return their address with another query."""
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in self.sentinel_ports)
-        return f"sentinel://{self.login}{hosts}/{NAME}/0"
+        return f"sentinel://{self.login}{hosts}/{NAME}/{self.database}{query}"
 
     @property
     def primary(self) -> Valkey:
         """The primary, as the Sentinels say now."""
-        port = self.primary_port()
-        return next(node for node in self.nodes if node.port == port)
+        return self.nodes[self.primary_port() or 0]
 
     def primary_port(self) -> int | None:
         """Return the primary's port if all Sentinels that answer agree on it."""
-        said = {found for port in self.sentinel_ports if (found := _primary_by(port)) is not None}
+        said = {found for port in self.sentinel_ports if (found := self._primary_by(port)) is not None}
         return said.pop() if len(said) == 1 else None
 
     def fail_over(self, *, coordinated: bool = True) -> None:
@@ -50,45 +58,81 @@ class Watched:
         Not ``coordinated``, as where Sentinels are not of Valkey 9, the former primary goes on for some ten seconds as
         if it still were one; what it was told then is lost.
         """
-        former = self.primary
+        former = self.primary_port()
         how = ["COORDINATED"] if coordinated else []
         wait_for(lambda: self._ask_for_failover(how), "a Sentinel to begin the failover")
-        wait_for(lambda: self.primary_port() not in (former.port, None), "the other to be the primary", 30)
-        wait_for(lambda: _role(former) == "slave", "the former primary to be a replica", 60)
+        wait_for(lambda: self.primary_port() not in (former, None), "the other to be the primary", 30)
+        wait_for(lambda: _role(self.nodes[former or 0]) == "slave", "the former primary to be a replica", 60)
 
     def kill_primary(self) -> Valkey:
         """End the primary as a crash would; return it once the other node is the primary, for ``bring_back``."""
-        dead = self.primary
+        former, dead = self.primary_port(), self.primary
         dead.kill()
-        wait_for(lambda: self.primary_port() not in (dead.port, None), "the other node to be the primary", 60)
+        wait_for(lambda: self.primary_port() not in (former, None), "the other node to be the primary", 60)
         return dead
 
     def bring_back(self, dead: Valkey) -> None:
         """Start a node that was killed as a replica; its Sentinels would make it one, too, ten seconds later."""
         dead.start()
         with dead.client() as client:
-            client.replicaof(LOOPBACK, str(self.primary.port))
+            client.replicaof(LOOPBACK, str(self.primary_port()))
 
     def wait_until_followed(self) -> None:
         """Wait until the primary has its replica again, with all that was written: another failover may come."""
-        wait_for(self._is_followed, "the replica to follow", 60)
+        written, _ = wait_for(self._offsets, "the replica to follow", 60)
+
+        def has_all() -> bool:
+            offsets = self._offsets()
+            return offsets is not None and offsets[1] >= written
+
+        wait_for(has_all, "the replica to have what was written", 60)
 
     def _ask_for_failover(self, how: Sequence[str]) -> bool:
-        with suppress(redis.RedisError), _client(self.sentinel_ports[0]) as sentinel:
-            return bool(sentinel.execute_command("SENTINEL", "FAILOVER", NAME, *how))
+        for port in self.sentinel_ports:
+            with suppress(redis.RedisError), self._sentinel(port) as sentinel:
+                return bool(sentinel.execute_command("SENTINEL", "FAILOVER", NAME, *how))
         return False
 
-    def _is_followed(self) -> bool:
+    def _offsets(self) -> tuple[int, int] | None:
+        """Return how much was written to the primary, and of it to its replica; None where it is not followed."""
         with suppress(redis.RedisError, StopIteration), self.primary.client() as client:
             about = client.info("replication")
             follower = about.get("slave0", {})
-            behind = int(about["master_repl_offset"]) - int(follower.get("offset", 0))
-            return bool(follower.get("state") == "online" and behind < 1000)
+            if follower.get("state") == "online":
+                return int(about["master_repl_offset"]), int(follower["offset"])
+        return None
+
+    def end_first_sentinel(self) -> None:
+        """End the one that an address names first."""
+        with suppress(redis.RedisError), self._sentinel(self.sentinel_ports[0]) as sentinel:
+            sentinel.shutdown(nosave=True)
+
+    def wait_until_complete(self) -> None:
+        """Wait until the Sentinels know the replica and each other."""
+        for port in self.sentinel_ports:
+            wait_for(lambda port=port: self._knows_all(port), "the Sentinels to know each other")  # type: ignore[misc]
+
+    def _knows_all(self, port: int) -> bool:
+        with suppress(redis.RedisError), self._sentinel(port) as sentinel:
+            about = sentinel.sentinel_master(NAME)
+            return bool(about["num-slaves"] == 1 and about["num-other-sentinels"] == 2)
         return False
 
+    def _primary_by(self, port: int) -> int | None:
+        with suppress(redis.RedisError), self._sentinel(port) as sentinel:
+            found = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
+            return None if found is None else int(found[1])
+        return None
 
-def _client(port: int) -> redis.Redis:
-    return redis.Redis(LOOPBACK, port, decode_responses=True, socket_timeout=5, retry=NO_RETRY)
+    def _sentinel(self, port: int) -> redis.Redis:
+        return redis.Redis(
+            LOOPBACK,
+            port,
+            password=self.sentinel_password,
+            decode_responses=True,
+            socket_timeout=5,
+            retry=NO_RETRY,
+        )
 
 
 def _role(node: Valkey) -> str:
@@ -97,51 +141,41 @@ def _role(node: Valkey) -> str:
     return ""
 
 
-def _primary_by(sentinel_port: int) -> int | None:
-    with suppress(redis.RedisError), _client(sentinel_port) as sentinel:
-        found = sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)
-        return None if found is None else int(found[1])
-    return None
+DATA = ("--repl-diskless-sync-delay", "0", "--repl-diskless-sync", "yes")
+"""What the data nodes are started with."""
 
 
 @contextmanager
 def watched(folder: Path, *options: str) -> Iterator[Watched]:
     """Run them until the block ends; ``options`` are of both data nodes."""
     with ExitStack() as stack:
-        first = stack.enter_context(valkey(folder / "first", "everysec", *_DATA, *options))
+        first = stack.enter_context(valkey(folder / "first", "everysec", *DATA, *options))
         following = ("--replicaof", f"{LOOPBACK} {first.port}")
-        second = stack.enter_context(valkey(folder / "second", "everysec", *_DATA, *options, *following))
+        second = stack.enter_context(valkey(folder / "second", "everysec", *DATA, *options, *following))
         with first.client() as client:
             wait_for(lambda: client.info("replication")["connected_slaves"] == 1, "the replica to follow")
         ports = [
             stack.enter_context(sentinel(folder / f"sentinel-{number}", first.port)) for number in range(3)
         ]
-        for port in ports:
-            wait_for(lambda port=port: _knows_all(port), "the Sentinels to know each other")  # type: ignore[misc]
-        yield Watched((first, second), ports)
-
-
-_DATA = ("--repl-diskless-sync-delay", "0", "--repl-diskless-sync", "yes")
-
-
-def _knows_all(port: int) -> bool:
-    with suppress(redis.RedisError), _client(port) as sentinel:
-        about = sentinel.sentinel_master(NAME)
-        return bool(about["num-slaves"] == 1 and about["num-other-sentinels"] == 2)
-    return False
+        servers = Watched({first.port: first, second.port: second}, ports)
+        servers.wait_until_complete()
+        yield servers
 
 
 @contextmanager
-def sentinel(folder: Path, primary_port: int) -> Iterator[int]:
-    """Run one Sentinel until the block ends, and give its port."""
+def sentinel(folder: Path, primary_port: int, *lines: str) -> Iterator[int]:
+    """Run one Sentinel until the block ends, and give its port; ``lines`` are more of its configuration."""
     folder.mkdir(parents=True)
     port, settings = free_port(), folder / "sentinel.conf"
-    settings.write_text(
-        f"port {port}\nbind {LOOPBACK}\ndir {folder}\n"
-        f"sentinel monitor {NAME} {LOOPBACK} {primary_port} 2\n"
-        f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
-        f"sentinel failover-timeout {NAME} 5000\n"
+    own = (
+        f"port {port}",
+        f"bind {LOOPBACK}",
+        f"dir {folder}",
+        f"sentinel monitor {NAME} {LOOPBACK} {primary_port} 2",
+        f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
+        f"sentinel failover-timeout {NAME} 5000",
     )
+    settings.write_text("\n".join((*own, *lines, "")))
     arguments = [SERVER, str(settings), "--sentinel"]
     with started(arguments, folder=folder, ready=lambda: answers(port)):
         yield port

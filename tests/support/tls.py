@@ -70,6 +70,14 @@ def tls_before(port: int, certificate: Certificate) -> Iterator[int]:
 
 
 @contextmanager
+def tls_or_not_before(port: int, certificate: Certificate) -> Iterator[int]:
+    """Give a port of loopback that speaks TLS to who does, and none to who does not."""
+    with tls_before(port, certificate) as tls_port, proxy(f"redis://{LOOPBACK}:{port}") as running:
+        running.tls_port = tls_port
+        yield running.port
+
+
+@contextmanager
 def listening(serve: Callable[[socket.socket], object]) -> Iterator[int]:
     """Give a port of loopback where ``serve`` gets each connection in a thread of its own."""
     with socket.create_server((LOOPBACK, 0), backlog=50) as listener:

@@ -34,6 +34,8 @@ class Valkey:
     fsync: str = "everysec"
     options: Sequence[str] = ()
     """More of the server's own options, e.g. ``("--maxmemory", "1")``."""
+    password: str | None = None
+    """Of its default user, where the options have given it one."""
     _process: Process | None = None
 
     @property
@@ -48,7 +50,13 @@ class Valkey:
     def client(self, database: int = 0) -> redis.Redis:
         """Return a client that gives text."""
         return redis.Redis(
-            LOOPBACK, self.port, db=database, decode_responses=True, socket_timeout=10, retry=NO_RETRY
+            LOOPBACK,
+            self.port,
+            db=database,
+            password=self.password,
+            decode_responses=True,
+            socket_timeout=10,
+            retry=NO_RETRY,
         )
 
     def raw_client(self, database: int = 0) -> redis.Redis:

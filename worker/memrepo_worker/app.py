@@ -71,8 +71,8 @@ def build_app(settings: WorkerSettings, shard_context: ShardContext | None = Non
         aliases[TRANSPORT] = lambda: transport_for(shard_context, settings.broker)
         app.conf.broker_transport = TRANSPORT
         app.conf.broker_url = url_for(TRANSPORT, settings.broker)
-    else:
-        app.conf.broker_transport_options.update(settings.broker.kombus_options)
+    elif settings.broker.sentinels:  # kombu's own transport asks them only until it has found a primary
+        app.connect_as_client(**app.conf.broker_transport_options)
     register_tasks(app)
     app.steps["consumer"].update((Intake, Ownership))
     return app
@@ -82,7 +82,7 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     """Return what Celery must be told."""
     queues = [Queue(name, routing_key=name, no_declare=True) for name in queue_names(settings.shards)]
     return {
-        "broker_url": settings.broker.for_kombus_own,
+        "broker_url": settings.broker.for_celery,
         "broker_transport_options": {**BROKER_SOCKET_OPTIONS, "priority_steps": [0]},
         "broker_use_ssl": dict(settings.broker.tls) if settings.broker.tls else None,
         "broker_connection_max_retries": None,

@@ -88,25 +88,6 @@ class RedisUrl:
         return f"{self._scheme}://{user}{self._netloc}/{self.database}"
 
     @property
-    def for_kombus_own(self) -> str:
-        """The same for kombu's own transports, which Flower uses: all Sentinels, and ``kombus_options`` besides."""
-        if not self.sentinels:
-            return self.for_celery
-        return ";".join(
-            f"{_SENTINEL}://{self._login}{_netloc(host, port)}/{self.database}"
-            for host, port in self.sentinels
-        )
-
-    @property
-    def kombus_options(self) -> dict[str, Any]:
-        """What kombu's own transports have to be told beside the URL, as options: secrets included."""
-        if not self.sentinels:
-            return {}
-        login = {"username": self.sentinel_username, "password": self.sentinel_password}
-        tls = {"ssl": True, **self.tls} if self.tls else {}
-        return {"master_name": self.master_name, "sentinel_kwargs": {**login, **tls}}
-
-    @property
     def _login(self) -> str:
         if not self.username and not self.password:
             return ""

@@ -61,7 +61,7 @@ class OwnCelery(Celery):
         self._conf = own
 
     def connect_as_client(self, **transport_options: Any) -> None:
-        """Have it reach its broker by connections that lead to where the address leads; it does not consume."""
+        """Have it reach its broker by connections that lead to where the address leads; it consumes no shard."""
         address = self.broker_address
         self.conf.update(
             broker_url=url_for(TRANSPORT, address),

@@ -6,11 +6,12 @@ nothing is read but ``MEMREPO_*`` and the command line.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 from celery import Celery
@@ -18,11 +19,15 @@ from celery import Celery
 from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.cli.up_state import completed
 from memrepo.errors import InvalidRequestError
+from memrepo.redis.address import RedisUrl
+from memrepo.redis.client import connect
 from memrepo.settings import environment
 from memrepo_worker.app import build_app
 from memrepo_worker.local.ports import HOST
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.settings import WorkerSettings
+
+_ANSWER_TIMEOUT_S = 2.0
 
 FLOWER_OPTIONS = (
     "--read_only=True",
@@ -50,14 +55,40 @@ def flower(address: str, port: int | None, flower_options: Sequence[str]) -> Non
     with reaching(settings.broker, "broker") as broker:
         broker.ping()
     chosen = (f"--address={address}", f"--port={settings.flower_port if port is None else port}")
-    _run(build_app(settings), settings.flower_basic_auth, (*FLOWER_OPTIONS, *chosen, *flower_options))
+    arguments = (*FLOWER_OPTIONS, *chosen, *flower_options)
+    _run(build_app(settings), settings.broker, settings.flower_basic_auth, arguments)
 
 
-def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
+class _Queues:
+    """How many messages each queue has, asked over connections of ours.
+
+    Flower's own would ask the first Sentinel alone, and database 0 behind it.
+    """
+
+    def __init__(self, address: RedisUrl) -> None:
+        self._address = address
+
+    async def queues(self, names: Iterable[str]) -> list[dict[str, str | int]]:
+        """Return the lengths as Flower's pages take them."""
+        return await asyncio.to_thread(self._read, list(names))
+
+    def _read(self, names: list[str]) -> list[dict[str, str | int]]:
+        with connect(
+            self._address, connect_timeout_s=_ANSWER_TIMEOUT_S, timeout_s=_ANSWER_TIMEOUT_S
+        ) as client:
+            pipeline = client.pipeline(transaction=False)
+            for name in names:
+                pipeline.llen(name)
+            lengths = pipeline.execute()
+        return [{"name": name, "messages": length} for name, length in zip(names, lengths, strict=True)]
+
+
+def _run(app: Celery, broker: RedisUrl, login: str, arguments: Sequence[str]) -> None:
     from flower.app import Flower  # noqa: PLC0415 - the extra may be missing, and the table of commands says so
     from flower.command import extract_settings, setup_logging  # noqa: PLC0415 - likewise
     from flower.options import options  # noqa: PLC0415 - likewise
     from flower.urls import settings as urls  # noqa: PLC0415 - likewise
+    from flower.views import BaseHandler  # noqa: PLC0415 - likewise
     from tornado.options import Error, parse_command_line  # noqa: PLC0415 - likewise
 
     unknown = [one for one in arguments if one.lstrip("-").partition("=")[0] not in options]
@@ -71,7 +102,9 @@ def _run(app: Celery, login: str, arguments: Sequence[str]) -> None:
         raise InvalidRequestError.of("FLOWER_OPTIONS", str(error)) from error
     extract_settings()
     setup_logging()
+    BaseHandler.get_broker = lambda _: _Queues(broker)
     shown = Flower(capp=app, options=options, **urls)
+    shown.broker_uri = str(broker)  # instead of what kombu is told
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         bound = shown.start_http_server()
