@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery, signals
+from celery.app import trace
 from celery.app.trace import build_tracer, reset_worker_optimizations, setup_worker_optimizations
 
 from memrepo.errors import HeadMovedError, MemoryRepoError
@@ -53,14 +54,19 @@ def recorded(app: Celery, result: Any) -> StoredResult:
     return stored
 
 
-def test_the_record_is_the_same_whether_anybody_listens_or_not(app: Celery) -> None:
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [({"sha": "a"}, "SUCCESS"), (HeadMovedError("moved", {"head": "a"}), "FAILURE")],
+    ids=["a success", "a failure"],
+)
+def test_the_record_is_the_same_whether_anybody_listens_or_not(app: Celery, result: Any, status: str) -> None:
     def listener(**_: object) -> None:
         pass
 
-    alone = recorded(app, {"sha": "a"})
+    alone = recorded(app, result)
     signals.task_prerun.connect(listener, weak=False)
     try:
-        heard = recorded(app, {"sha": "a"})
+        heard = recorded(app, result)
     finally:
         signals.task_prerun.disconnect(listener)
 
@@ -68,9 +74,18 @@ def test_the_record_is_the_same_whether_anybody_listens_or_not(app: Celery) -> N
     for record in records:
         record["date_done"], record["task_id"] = "", ""
     assert records[0] == records[1]
-    assert records[0]["status"] == "SUCCESS"
+    assert records[0]["status"] == status
     assert alone.reply_to == heard.reply_to == "memrepo:replies:me"
     assert "" not in alone.mark  # what remembers a write when its record has expired
+
+
+def test_the_stack_is_not_described_of_a_failure_that_nobody_listens_for(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[object] = []
+    monkeypatch.setattr(trace, "ExceptionInfo", lambda *args, **_: described.append(args))
+    recorded(app, HeadMovedError("moved", {"head": "a"}))
+    assert described == []
 
 
 @pytest.mark.parametrize("name", ["prerun", "postrun", "success"])

@@ -14,7 +14,9 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Outcome, Success
 from memrepo_worker.observe import Counters, TurnTimes
 from memrepo_worker.scheduling.attempts import RetryRules
-from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.scheduling.fair_share import FairShare
+from memrepo_worker.scheduling.mailbox import Mailbox
+from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
 from memrepo_worker.trouble import WaitReason
 from tests.support.sending import commit_request
 
@@ -121,6 +123,7 @@ def posts() -> Iterator[Callable[..., Post]]:
         is_ours: Callable[[Agent], bool] = lambda _: True,
         handler: Handler | None = None,
         responder: Responder | None = None,
+        shares: FairShare[Note] | None = None,
         **bounds: int,
     ) -> Post:
         handler, responder = handler or Handler(), responder or Responder()
@@ -137,9 +140,9 @@ def posts() -> Iterator[Callable[..., Post]]:
             responder,
             rules=rules,
             submit=threads.submit,
-            observer=Counters(),
             bounds=MailboxBounds(turns_max=turns_max, **bounds),
             is_ours=is_ours,
+            shares=shares,
         )
         opened.append(Post(mailbox, handler, responder, threads))
         return opened[-1]

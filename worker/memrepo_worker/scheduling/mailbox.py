@@ -2,7 +2,8 @@
 
 Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
-``turns_max``. After a turn the agent goes to the end of the line. A group whose try failed is set aside until its
+``turns_max``. After a turn the agent goes to the end of the line; where its next turn is heavy, it comes when there is
+room for that (``fair_share``). A group whose try failed is set aside until its
 next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no more than half of the
 threads try again at a time, and where all are taken, those that hang at the store are not counted, and some are kept
 for agents whose store has answered: so that there are some for others.
@@ -14,16 +15,18 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from itertools import islice
+from time import thread_time
 from typing import Generic
 
-from memrepo.limits import MIB
 from memrepo_worker.bounds import HANGING_TURNS
 from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
-from memrepo_worker.observe import Observer
 from memrepo_worker.scheduling.attempts import Pause, RetryRules
-from memrepo_worker.scheduling.heavy import LockSharing
+from memrepo_worker.scheduling.fair_share import HEAVY_REQUESTS, FairShare
+from memrepo_worker.scheduling.line import Line
+from memrepo_worker.scheduling.lock_sharing import LockSharing
+from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
 from memrepo_worker.scheduling.timer import Timer
 from memrepo_worker.scheduling.turns import RunningTurn, RunningTurns
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
@@ -31,26 +34,7 @@ from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Respon
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxBounds:
-    """How much the mailbox takes at once.
-
-    A group always holds at least one request, however big. ``parked_bytes_max`` is where the mailbox is full.
-    ``turns_max`` does not count up to ``hanging_max`` turns that hang at the store.
-    """
-
-    group_requests_max: int = 128
-    group_bytes_max: int = 32 * MIB
-    parked_bytes_max: int = 256 * MIB
-    turns_max: int = 16
-    hanging_max: int = 0
-
-    @property
-    def retries_max(self) -> int:
-        """How many threads at a time may try again what failed before."""
-        return max(1, self.turns_max // 2)
+_LOOK_FOR_ROOM_S = 0.01
 
 
 class Mailbox(Generic[AnyTicket]):
@@ -68,16 +52,16 @@ class Mailbox(Generic[AnyTicket]):
         *,
         rules: RetryRules,
         submit: Callable[[Callable[[], None]], object],
-        observer: Observer,
         bounds: MailboxBounds | None = None,
         on_room: Callable[[], object] = lambda: None,
         is_ours: Callable[[Agent], bool] = lambda _: True,
+        shares: FairShare[AnyTicket] | None = None,
     ) -> None:
         self._handler = handler
         self._responder = responder
         self._rules = rules
         self._submit = submit
-        self._observer = observer
+        self._observer = rules.observer
         self._bounds = bounds or MailboxBounds()
         self._on_room = on_room
         self._is_ours = is_ours
@@ -85,15 +69,17 @@ class Mailbox(Generic[AnyTicket]):
         self._lock_sharing = LockSharing()
         self._changed = threading.Condition()
         self._waiting: dict[Agent, deque[AnyTicket]] = {}
-        self._line: deque[Agent] = deque()
+        self._line = Line()
         self._busy: set[Agent] = set()
+        self._answering: set[Agent] = set()
         self._unsettled: dict[Agent, int] = {}
         self._stalled: set[GroupUnderWay[AnyTicket]] = set()
         self._due: deque[GroupUnderWay[AnyTicket]] = deque()
         self._running: RunningTurns[AnyTicket] = RunningTurns(
             self._bounds.turns_max, self._bounds.hanging_max
         )
-        self._held_back: deque[Agent] = deque()
+        self._shares: FairShare[AnyTicket] = shares or FairShare()
+        self._looks_for_room = False
         self._looks = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
         self._turns = 0
@@ -143,10 +129,7 @@ class Mailbox(Generic[AnyTicket]):
             begun = [ticket for group in stalled for ticket in self._take_out(group)]
             leaving = [agent for agent in self._waiting if agents(agent)]
             waiting = [ticket for agent in leaving for ticket in self._waiting.pop(agent)]
-            self._line = deque(
-                agent for agent in self._line if agent in self._waiting or agent in self._begun
-            )
-            self._held_back = deque(agent for agent in self._held_back if agent in self._waiting)
+            self._line.keep(lambda agent: agent in self._waiting or agent in self._begun)
         self._forget([*(ticket for group in stalled for ticket in group.tickets), *waiting])
         return [*begun, *waiting]
 
@@ -195,9 +178,9 @@ class Mailbox(Generic[AnyTicket]):
     def _work(self) -> None:
         """Serve groups until none is left."""
         while (turn := self._next_turn()) is not None:
-            group, well = turn.group, False
+            group, well, began_s = turn.group, False, thread_time()
             try:
-                with self._lock_sharing.serving(group.tickets):
+                with self._lock_sharing.serving(heavy=turn.is_heavy):
                     well = self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
@@ -207,9 +190,10 @@ class Mailbox(Generic[AnyTicket]):
                 with self._changed:
                     self._retries -= turn.is_retry
                     self._running.end(turn, well=well)
+                    self._shares.end(turn, thread_time() - began_s)
+                    self._release_heavy()
                     if self._running.has_room_for_unproven:
-                        self._line.extendleft(reversed(self._held_back))
-                        self._held_back.clear()
+                        self._line.release_unproven()
 
     def _serve(self, group: GroupUnderWay[AnyTicket]) -> bool:
         """Take one group on as far as it goes; at a pause it is set aside until its next try, and False returned."""
@@ -218,10 +202,10 @@ class Mailbox(Generic[AnyTicket]):
             if pause is not None:
                 self._set_aside(group, pause)
                 return False
-            passed = group.lets_others_pass
-            if passed:
-                self._leave(group.agent)  # before the answer: the next group may run while producers are told
+            passed = group.lets_others_pass and self._leave_early(group.agent)
             pause = group.tell()
+            if passed:
+                self._answering.discard(group.agent)
             if pause is not None:
                 self._set_aside(group, pause)
                 return False
@@ -245,6 +229,7 @@ class Mailbox(Generic[AnyTicket]):
                 self._changed.notify_all()
                 return None
             self._running.begin(turn)
+            self._shares.begin(turn)
             return turn
 
     def _take_turn(self) -> RunningTurn[AnyTicket] | None:
@@ -255,19 +240,51 @@ class Mailbox(Generic[AnyTicket]):
             self._retries += 1
             return RunningTurn(group, is_retry=True)
         while self._line:
-            agent = self._line.popleft()
+            agent = self._line.pop()
+            heavy = self._is_heavy(agent)
+            if heavy and not self._shares.has_room:
+                self._line.hold_heavy(agent)
+                self._look_for_room_later()
+                continue
             begun = self._begun.pop(agent, None)
             if begun is not None:
-                return RunningTurn(begun, is_retry=False)
+                return RunningTurn(begun, is_retry=False, is_heavy=heavy)
             if not self._running.may_begin(agent):
                 self._observer.count(HANGING_TURNS)
-                self._held_back.append(agent)
+                self._line.hold_unproven(agent)
                 continue
             self._busy.add(agent)
             tickets = self._take_group(agent)
             group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
-            return RunningTurn(group, is_retry=False)
+            return RunningTurn(group, is_retry=False, is_heavy=heavy)
         return None
+
+    def _is_heavy(self, agent: Agent) -> bool:
+        """Tell whether an agent's next turn may be long. The caller holds the lock."""
+        begun = self._begun.get(agent)
+        tickets = begun.in_hand if begun is not None else self._waiting[agent]
+        return self._shares.is_heavy(agent, list(islice(tickets, HEAVY_REQUESTS)))
+
+    def _look_for_room_later(self) -> None:
+        """See soon whether there is room for a heavy turn. The caller holds the lock."""
+        if not self._looks_for_room:
+            self._looks_for_room = True
+            self._timer.after(_LOOK_FOR_ROOM_S, self._look_for_room)
+
+    def _look_for_room(self) -> None:
+        with self._changed:
+            self._looks_for_room = False
+            self._release_heavy()
+            borrow = self._reserve_slot()
+            if self._line.holds_heavy and not self._stopping:
+                self._look_for_room_later()
+        if borrow:
+            self._submit(self._work)
+
+    def _release_heavy(self) -> None:
+        """Let agents whose turn is heavy come, if there is room for one. The caller holds the lock."""
+        if self._line.holds_heavy and self._shares.has_room:
+            self._line.release_heavy()
 
     def _take_group(self, agent: Agent) -> list[AnyTicket]:
         waiting = self._waiting[agent]
@@ -341,6 +358,18 @@ class Mailbox(Generic[AnyTicket]):
             self._line.append(group.agent)
         group.abandon()
         return group.in_hand
+
+    def _leave_early(self, agent: Agent) -> bool:
+        """Let the agent have another turn while its producers are told of this one; return whether it may.
+
+        Not while they are told of the one before, too: who asks quicker than he is answered would have all threads.
+        """
+        with self._changed:
+            if agent in self._answering:
+                return False
+            self._answering.add(agent)
+        self._leave(agent)
+        return True
 
     def _leave(self, agent: Agent) -> None:
         """Let the agent have another turn, at the end of the line."""

@@ -16,10 +16,11 @@ _PROVEN_MAX = 10_000
 
 @dataclass(eq=False, frozen=True, slots=True)
 class RunningTurn(Generic[AnyTicket]):
-    """A group that has a thread, and whether it was tried before."""
+    """A group that has a thread, whether it was tried before, and whether its turn may be long."""
 
     group: GroupUnderWay[AnyTicket]
     is_retry: bool
+    is_heavy: bool = False
 
 
 class RunningTurns(Generic[AnyTicket]):

@@ -22,7 +22,8 @@ from memrepo_worker.assembly import open_service
 from memrepo_worker.group import GroupHandler, Lease
 from memrepo_worker.observe import Counters
 from memrepo_worker.scheduling.attempts import RetryRules
-from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.scheduling.mailbox import Mailbox
+from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.retry import RetryPolicy
@@ -69,7 +70,6 @@ class InlineWorker:
             self._responder,
             rules=RetryRules(lambda _: _NO_LEASE, Random(), counters, _BACKOFF),  # noqa: S311 - jitter
             submit=self._threads.submit,
-            observer=counters,
             bounds=MailboxBounds(turns_max=_TURNS),
         )
         self._lock = threading.Lock()

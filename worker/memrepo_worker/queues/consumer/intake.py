@@ -24,7 +24,8 @@ from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
 from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import read_tag
 from memrepo_worker.scheduling.attempts import RetryRules
-from memrepo_worker.scheduling.mailbox import Mailbox, MailboxBounds
+from memrepo_worker.scheduling.mailbox import Mailbox
+from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
 from memrepo_worker.settings import WorkerSettings
 
 
@@ -79,7 +80,6 @@ class Intake(bootsteps.StartStopStep):
             self.responder,
             rules=RetryRules(self._lease_of, random, counters, worker=consumer.hostname),
             submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
-            observer=counters,
             bounds=_mailbox_bounds(settings),
             on_room=on_room,
             is_ours=self._is_ours,

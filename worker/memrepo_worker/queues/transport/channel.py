@@ -61,7 +61,7 @@ from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
-POP_MESSAGES_MAX = 32
+POP_MESSAGES_MAX = 8
 """How many messages a round takes, of all queues that wait alike: reading them is work of the one thread that delivers,
 and who sends one message meanwhile waits for the round to end, however many another agent has sent."""
 POP_BYTES_MAX = 1024 * 1024

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
-from memrepo_worker.scheduling.heavy import HEAVY_BYTES, HEAVY_REQUESTS, SHORT_INTERVAL_S, LockSharing
+from memrepo_worker.scheduling.lock_sharing import SHORT_INTERVAL_S, LockSharing
 
 USUAL_S = 0.005
-
-
-@dataclass(frozen=True)
-class Parked:
-    """A parked request, as far as its weight goes."""
-
-    size_bytes: int
-
-
-LIGHT = [Parked(1)] * (HEAVY_REQUESTS - 1)
-MANY = [*LIGHT, *LIGHT]
-LARGE = [Parked(HEAVY_BYTES)]
 
 
 def sharing() -> tuple[LockSharing, list[float]]:
@@ -30,19 +16,16 @@ def sharing() -> tuple[LockSharing, list[float]]:
 
 def test_light_groups_change_nothing() -> None:
     shared, set_to = sharing()
-    with shared.serving(LIGHT):
+    with shared.serving(heavy=False):
         pass
     assert set_to == []
 
 
-@pytest.mark.parametrize("heavy", [MANY, LARGE])
-def test_the_interval_is_short_from_the_first_heavy_group_to_the_end_of_the_last(
-    heavy: list[Parked],
-) -> None:
+def test_the_interval_is_short_from_the_first_heavy_group_to_the_end_of_the_last() -> None:
     shared, set_to = sharing()
-    with shared.serving(heavy):
+    with shared.serving(heavy=True):
         assert set_to == [SHORT_INTERVAL_S]
-        with shared.serving(LARGE), shared.serving(LIGHT):
+        with shared.serving(heavy=True), shared.serving(heavy=False):
             assert set_to == [SHORT_INTERVAL_S]
         assert set_to == [SHORT_INTERVAL_S]
     assert set_to == [SHORT_INTERVAL_S, USUAL_S]
@@ -50,6 +33,6 @@ def test_the_interval_is_short_from_the_first_heavy_group_to_the_end_of_the_last
 
 def test_a_heavy_group_that_fails_leaves_the_usual_interval() -> None:
     shared, set_to = sharing()
-    with pytest.raises(RuntimeError), shared.serving(LARGE):
+    with pytest.raises(RuntimeError), shared.serving(heavy=True):
         raise RuntimeError
     assert set_to[-1] == USUAL_S

@@ -1,37 +1,16 @@
-"""Heavy groups, and how long a thread keeps Python's lock from the others while one of them is served."""
+"""How long a thread keeps Python's lock from the others while one of them is served."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
-
-from memrepo.limits import MIB
-
-HEAVY_REQUESTS = 16
-HEAVY_BYTES = MIB
-"""A group of so many requests, or that weighs so much, may compute for longer than a small commit takes in all."""
 
 SHORT_INTERVAL_S = 0.001
 """Python's own is 5 ms. A small commit lets the lock go some ten times, for Redis, the store and the disk, and waits so
 long each time to have it back from a thread that computes. While nobody does, a short one only costs: 5 % of a worker's
 time per commit where many small ones are served at once."""
-
-
-class Weighed(Protocol):
-    """A parked request, as far as its weight goes."""
-
-    @property
-    def size_bytes(self) -> int:
-        """What it weighs in memory, roughly."""
-        ...
-
-
-def is_heavy(tickets: Sequence[Weighed]) -> bool:
-    """Tell by what is known beforehand whether a group's turn may be long."""
-    return len(tickets) >= HEAVY_REQUESTS or sum(ticket.size_bytes for ticket in tickets) >= HEAVY_BYTES
 
 
 class LockSharing:
@@ -48,9 +27,9 @@ class LockSharing:
         self._heavy = 0
 
     @contextmanager
-    def serving(self, tickets: Sequence[Weighed]) -> Iterator[None]:
+    def serving(self, *, heavy: bool) -> Iterator[None]:
         """Within the block a group is served."""
-        if not is_heavy(tickets):
+        if not heavy:
             yield
             return
         self._count(1)

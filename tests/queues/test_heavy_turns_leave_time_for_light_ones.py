@@ -1,0 +1,201 @@
+"""However much some agents ask for: while others ask for little, one heavy turn computes at a time, and then rests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.observe import TurnTimes
+from memrepo_worker.scheduling.fair_share import (
+    BURST_S,
+    HEAVY_BYTES,
+    HEAVY_REQUESTS,
+    REST_RATIO,
+    REST_S_MAX,
+    SHARE,
+    SHARED_S,
+    FairShare,
+)
+from memrepo_worker.scheduling.turns import RunningTurn
+from tests.support.posts import Handler, Note, Post, Responder
+from tests.support.sending import commit_request
+from tests.support.waiting import wait_for
+
+Posts = Callable[..., Post]
+
+
+@dataclass
+class Clock:
+    """Says what it is told."""
+
+    now_s: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def notes(agent: str, number: int, size_bytes: int = 10) -> list[Note]:
+    return [Note(Agent("acme", agent), commit_request("acme", agent), size_bytes) for _ in range(number)]
+
+
+@dataclass(eq=False)
+class Served:
+    """What is asked of a group: whose it is, and how long it waits for the store by now."""
+
+    agent: Agent
+    store_wait_s: float = 0.0
+
+
+def turn(agent: str, *, heavy: bool, store_wait_s: float = 0.0) -> RunningTurn[Note]:
+    served = Served(Agent("acme", agent), store_wait_s)
+    return RunningTurn(cast("Any", served), is_retry=False, is_heavy=heavy)
+
+
+def room(shares: FairShare[Note]) -> bool:
+    return shares.has_room
+
+
+class TestWhatIsHeavy:
+    def test_many_requests_or_bytes_are(self) -> None:
+        shares = FairShare[Note](Clock())
+        agent = Agent("acme", "a")
+        assert not shares.is_heavy(agent, notes("a", HEAVY_REQUESTS - 1))
+        assert shares.is_heavy(agent, notes("a", HEAVY_REQUESTS))
+        assert shares.is_heavy(agent, notes("a", 1, HEAVY_BYTES))
+
+    def test_whoever_has_used_much_lately_is_however_small_each_turn_was(self) -> None:
+        clock = Clock()
+        shares = FairShare[Note](clock)
+        for _ in range(100):
+            shares.end(turn("busy", heavy=False), 0.004)
+            shares.end(turn("calm", heavy=False), 0.004 * SHARE / 2)
+            clock.now_s += 0.008
+        assert shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
+        assert not shares.is_heavy(Agent("acme", "calm"), notes("calm", 1))
+        clock.now_s += 100 * 0.004 / SHARE
+        assert not shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
+
+    def test_accounts_are_kept_of_a_bounded_number_of_agents(self) -> None:
+        shares = FairShare[Note](Clock())
+        for number in range(12_000):
+            shares.end(turn(f"agent-{number}", heavy=False), 2 * BURST_S)
+        heavy = sum(shares.is_heavy(Agent("acme", f"agent-{number}"), ()) for number in range(12_000))
+        assert heavy == 10_000
+
+
+class TestRoomForAHeavyTurn:
+    def test_there_is_room_while_nobody_else_is_served(self) -> None:
+        shares = FairShare[Note](Clock())
+        for number in range(4):
+            assert room(shares)
+            shares.begin(turn(f"heavy-{number}", heavy=True))
+
+    def test_there_is_room_for_one_while_light_turns_come(self) -> None:
+        clock = Clock()
+        shares = FairShare[Note](clock)
+        shares.begin(turn("light", heavy=False))
+        assert room(shares)
+        shares.begin(turn("heavy", heavy=True))
+        assert not room(shares)
+        clock.now_s += SHARED_S
+        assert room(shares)
+
+    def test_it_rests_in_proportion_to_what_the_last_one_used(self) -> None:
+        clock = Clock()
+        shares = FairShare[Note](clock)
+        heavy = turn("heavy", heavy=True)
+        shares.begin(heavy)
+        shares.end(heavy, 0.1)
+        shares.begin(turn("light", heavy=False))
+        clock.now_s += REST_RATIO * 0.1 - 0.001
+        shares.begin(turn("light", heavy=False))
+        assert not room(shares)
+        clock.now_s += 0.002
+        assert room(shares)
+
+    def test_no_rest_is_longer_than_a_bound(self) -> None:
+        clock = Clock()
+        shares = FairShare[Note](clock)
+        heavy = turn("heavy", heavy=True)
+        shares.begin(heavy)
+        shares.end(heavy, 1e6)
+        clock.now_s += REST_S_MAX
+        shares.begin(turn("light", heavy=False))
+        assert room(shares)
+
+    def test_one_that_waits_for_the_store_leaves_room_for_another(self) -> None:
+        shares = FairShare[Note](Clock())
+        shares.begin(turn("light", heavy=False))
+        shares.begin(turn("waiting", heavy=True, store_wait_s=0.001))
+        assert room(shares)
+        shares.begin(turn("computing", heavy=True))
+        assert not room(shares)
+
+
+@dataclass
+class SlowResponder(Responder):
+    """Tells nobody anything until ``gate`` is set; ``most`` is how many were being told at once."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    telling: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def settle(self, tickets: Sequence[Note], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
+        with self.lock:
+            self.telling += 1
+            self.most = max(self.most, self.telling)
+        assert self.gate.wait(10)
+        super().settle(tickets, outcomes, times)
+        with self.lock:
+            self.telling -= 1
+
+
+@pytest.mark.parametrize("used_s", [0.0, 1.0])
+def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Posts, used_s: float) -> None:
+    clock = Clock()
+    shares = FairShare[Note](clock)
+    handler = Handler()
+    post = open_post(turns_max=8, handler=handler, shares=shares)
+    shares.end(turn("light", heavy=False), 0.0)
+    for number in range(4):
+        shares.end(turn(f"heavy-{number}", heavy=False), used_s)
+        post.send(f"heavy-{number}", 10 if used_s else HEAVY_BYTES)
+    wait_for(lambda: handler.groups, "the first heavy turn")
+    for number in range(5):
+        post.send(f"light-{number}")
+    wait_for(lambda: len(handler.groups) == 6, "all light turns")
+
+    assert [agent for agent, _ in handler.groups if agent.startswith("heavy")] == ["heavy-0"]
+
+    handler.gate.set()
+
+    def is_drained() -> bool:
+        clock.now_s += SHARED_S + REST_S_MAX
+        return post.mailbox.unsettled(lambda _: True) == 0
+
+    wait_for(is_drained, "the other heavy turns")
+    assert [agent for agent, _ in handler.groups if agent.startswith("heavy")] == [
+        f"heavy-{number}" for number in range(4)
+    ]
+
+
+def test_who_asks_quicker_than_he_is_answered_has_two_threads(open_post: Posts) -> None:
+    handler, responder = Handler(), SlowResponder()
+    handler.gate.set()
+    post = open_post(turns_max=8, handler=handler, responder=responder, group_requests_max=1)
+    sent = [post.send("hot") for _ in range(6)]
+    wait_for(lambda: responder.telling == 2, "two groups that are being told")
+    other = post.send("other")
+    wait_for(lambda: responder.telling == 3, "the other agent's turn")
+    assert len(handler.groups) == 3
+
+    responder.gate.set()
+    post.finish()
+    assert responder.most == 3
+    assert [request for request in handler.order if request != other] == sent
