@@ -31,6 +31,7 @@ from benchmarks import (
     bench_legacy,
     bench_put,
     bench_read,
+    bench_upkeep,
     picture,
     report,
 )
@@ -51,6 +52,8 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "durability": bench_durability.durability,
     "age": bench_age.age,
     "old": bench_age.old,
+    "folding": bench_upkeep.folding,
+    "delete": bench_upkeep.delete,
     "footprint": bench_footprint.footprint,
     "ledger": bench_ledger.ledger,
     "legacy": bench_legacy.legacy,

@@ -77,12 +77,13 @@ class Lab:
         delay_s: float = 0.0,
         endpoint_url: str | None = None,
         refuses: Path | None = None,
+        jobs: Path | None = None,
         **settings: object,
     ) -> Iterator[Bench]:
         """Run a worker on a broker's database and a store's prefix of its own until the block ends.
 
         ``delay_s`` is added to each of its requests to the store; the file ``refuses`` says whom the store refuses;
-        ``settings`` are the worker's.
+        in the file ``jobs`` it notes when its upkeep's jobs ran; ``settings`` are the worker's.
         """
         number = self.next_number()
         broker_url = self.valkey.database(number)
@@ -94,7 +95,8 @@ class Lab:
             "cache_dir": str(folder / "cache"),
             **settings,
         }
-        job = json.dumps({"settings": values, "delay_s": delay_s, "refuses": str(refuses or "")})
+        paths = {"refuses": str(refuses or ""), "jobs": str(jobs or "")}
+        job = json.dumps({"settings": values, "delay_s": delay_s, **paths})
         client = Settings(broker_url=broker_url, result_url=broker_url)
         with ExitStack() as stack:
             plain = PlainTasks(client)

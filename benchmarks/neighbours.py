@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psutil
@@ -20,31 +20,40 @@ PAUSE_S = 1.0
 COMMIT_TIMEOUT_S = 120.0
 
 
+Span = tuple[float, float]
+"""When something began and ended, in seconds of the wall clock, which processes share."""
+
+
 def commit_times(bench: Bench, seconds: float) -> list[float]:
     """Have 50 agents commit for so long; return how long each commit took, also of those that ended later."""
-    return asyncio.run(_commit_times(bench.settings.broker_url, seconds))
+    until_s = time.monotonic() + seconds
+    return [end - begin for begin, end in commit_spans(bench, lambda: time.monotonic() < until_s)]
 
 
-async def _commit_times(broker_url: str, seconds: float) -> list[float]:
-    texts, times = Texts(), list[float]()
+def commit_spans(bench: Bench, goes_on: Callable[[], bool]) -> list[Span]:
+    """Have 50 agents commit while it goes on; return from when to when each commit was under way."""
+    return asyncio.run(_commit_spans(bench.settings.broker_url, goes_on))
+
+
+async def _commit_spans(broker_url: str, goes_on: Callable[[], bool]) -> list[Span]:
+    texts, spans = Texts(), list[Span]()
     changes = [texts.changes(number % 5) for number in range(AGENTS)]
 
     async def agent(repo: MemoryRepo, number: int) -> None:
         await asyncio.sleep(PAUSE_S * number / AGENTS)
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
+        while goes_on():
             changes[number]["turn.md"] = str(time.monotonic())
-            start_s = time.perf_counter()
+            began_s, start_s = time.time(), time.perf_counter()
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await repo.commit(changes[number], "Learn", create_repo_if_missing=True)
-            times.append(time.perf_counter() - start_s)
+            spans.append((began_s, began_s + time.perf_counter() - start_s))
             await asyncio.sleep(PAUSE_S)
 
     settings = Settings(broker_url, broker_url, enqueue_timeout_s=60.0)
     async with AsyncMemoryRepos(settings=settings) as repos:
         healthy = [repos.repo(org_id=ORG, agent_id=f"healthy-{number}") for number in range(AGENTS)]
         await asyncio.gather(*(agent(repo, number) for number, repo in enumerate(healthy)))
-    return times
+    return spans
 
 
 class Peak:

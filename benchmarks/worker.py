@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from celery.apps.worker import Worker
 from celery.signals import celeryd_init, worker_ready
 from celery.worker.consumer import Consumer
+from typing_extensions import override
 
 from benchmarks.plain import QUEUE, register
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import open_service
 from memrepo_worker.logs import configure
-from memrepo_worker.observe import Counters
+from memrepo_worker.observe import Counters, Observer
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
-from memrepo_worker.upkeep.runner import UpkeepRunner
+from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 from tests.support.delayed_store import DelayedStore
 from tests.support.refusing_store import RefusingStore
 
@@ -30,7 +34,7 @@ def main() -> int:
     """Run a worker as the JSON argument says.
 
     ``settings``; ``delay_s``, by which the store is further away; ``refuses``, a file that says whom it refuses (see
-    ``tests.support.refusing_store``).
+    ``tests.support.refusing_store``); ``jobs``, a file in which it notes when its upkeep's jobs ran.
     """
     job = json.loads(sys.argv[1])
     values = job["settings"]
@@ -54,9 +58,29 @@ def main() -> int:
             sender.event_dispatcher.groups = {"task", "worker"}
 
     counters = Counters()
-    upkeep = UpkeepRunner(counters)
+    upkeep = _NotingRunner(counters, Path(job["jobs"])) if job.get("jobs") else UpkeepRunner(counters)
     with open_service(settings, counters, store=store, upkeep=upkeep) as service:
         return run_worker(settings, service, counters, upkeep=upkeep)
+
+
+class _NotingRunner(UpkeepRunner):
+    """Notes of each job its kind, and from when to when it ran."""
+
+    def __init__(self, observer: Observer, file: Path) -> None:
+        super().__init__(observer)
+        self._file = file
+
+    @override
+    def submit(self, job: Job) -> bool:
+        return super().submit(replace(job, work=partial(self._noted, job)))
+
+    def _noted(self, job: Job, stop: Stop) -> None:
+        began_s = time.time()
+        try:
+            job.work(stop)
+        finally:
+            with self._file.open("a") as file:
+                file.write(f"{job.kind} {began_s} {time.time()}\n")
 
 
 if __name__ == "__main__":

@@ -183,3 +183,21 @@ def test_processes_of_jobs_stand_back_behind_others() -> None:
     )
 
     assert int(said) == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+
+
+def test_it_says_how_many_jobs_there_are_to_be_done(runner: UpkeepRunner, counters: Counters) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(_: Stop) -> None:
+        begun.set()
+        assert go.wait(TIMEOUT_S)
+
+    for agent in (OURS, OTHER):
+        runner.submit(job(wait, agent))
+    assert begun.wait(TIMEOUT_S)
+    assert counters.levels["upkeep.pending"] == 2
+
+    go.set()
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert counters.levels["upkeep.pending"] == 0

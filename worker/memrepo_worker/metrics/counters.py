@@ -99,6 +99,10 @@ LEVELS: Mapping[str, tuple[str, str]] = {
         "memrepo_cache_memory_bytes",
         "What those of them that are in memory take of it, about.",
     ),
+    "upkeep.pending": (
+        "memrepo_upkeep_jobs_pending",
+        "Jobs that keep memories quick: those that wait, and the one that runs.",
+    ),
 }
 """The measured amounts, with their metric and what it says."""
 

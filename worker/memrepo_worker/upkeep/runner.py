@@ -98,6 +98,7 @@ class UpkeepRunner:
                 self._observer.count(f"upkeep.{job.kind}.refused")
                 return False
             self._waiting[job] = None
+            self._measure()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="memrepo-upkeep", daemon=True)
                 self._thread.start()
@@ -119,6 +120,7 @@ class UpkeepRunner:
             for job in self._waiting:
                 self._observer.count(f"upkeep.{job.kind}.stopped")
             self._waiting.clear()
+            self._measure()
             self._changed.notify_all()
             thread = self._thread
         if thread is not None:
@@ -130,7 +132,12 @@ class UpkeepRunner:
             self._observer.count(f"upkeep.{job.kind}.{outcome}")
             with self._changed:
                 self._running = None
+                self._measure()
                 self._changed.notify_all()
+
+    def _measure(self) -> None:
+        """Say how much there is to do. The caller holds the lock."""
+        self._observer.measure("upkeep.pending", len(self._waiting) + (self._running is not None))
 
     def _next(self) -> Job | None:
         """Return the next job when there is one; None at the end."""

@@ -33,8 +33,9 @@ class Panel(Protocol):
 
 @inspect_command()
 def memrepo_counters(state: Panel) -> dict[str, int]:
-    """Return what this worker has counted since it started, e.g. ``store.put.requests``."""
-    return dict(state.consumer.intake.counters.snapshot())
+    """Return what this worker has counted since it started, e.g. ``store.put.requests``, and what there is now."""
+    counters = state.consumer.intake.counters
+    return {**counters.snapshot(), **counters.levels}
 
 
 @control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")
