@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
 
 import pytest
 
 from memrepo.clock import Backoff
+from memrepo_worker.observe import Counters
 from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.decorators.metering import LISTED_PER_REQUEST, MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
 from memrepo_worker.store.interface import ABSENT, ALWAYS, NotThereError, UnavailableError
 from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
@@ -94,6 +98,35 @@ def test_a_listing_that_breaks_is_begun_anew_and_shows_nothing_twice() -> None:
     for number in range(5):
         rig.memory.put(f"key/{number}", b"", ABSENT)
     assert [line.key for line in rig.store.list("key/", "key/0")] == [f"key/{n}" for n in range(1, 5)]
+
+
+def test_a_listing_of_several_folders_that_breaks_shows_all_of_them_once() -> None:
+    rig = Rig(failures=2, fault=Fault.TORN)
+    keys = ["key/a/1", "key/a/2", "key/b", "key/c/1", "key/c/d/1", "key/e"]
+    for key in keys:
+        rig.memory.put(key, b"", ABSENT)
+
+    assert sorted(line.key for line in rig.store.list("key/")) == keys
+    assert rig.failures == 2
+
+
+def test_a_listing_that_breaks_each_time_is_given_up() -> None:
+    rig = Rig(failures=9, fault=Fault.TORN)
+    rig.memory.put("key", b"", ABSENT)
+    with pytest.raises(UnavailableError):
+        list(rig.store.list(""))
+    assert rig.failures == POLICY.attempts_max
+
+
+def test_of_a_listing_no_more_pages_are_read_than_are_looked_at() -> None:
+    counters, memory = Counters(), MemoryStore()
+    for number in range(5 * LISTED_PER_REQUEST):
+        memory.put(f"{number:05d}", b"", ABSENT)
+    pages = MeteredStore(memory, counters)
+    store = MeteredStore(RetryingStore(StoreDecorator(pages), Random(1), POLICY), Counters())
+
+    assert len([*islice(store.list(""), LISTED_PER_REQUEST)]) == LISTED_PER_REQUEST
+    assert counters.snapshot()["store.list.requests"] == 1
 
 
 def test_a_delete_of_keys_from_a_generator_is_tried_again_whole() -> None:

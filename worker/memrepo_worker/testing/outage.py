@@ -49,7 +49,9 @@ class StoreWithOutages(StoreDecorator):
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects."""
         self._require()
-        return super().list(prefix, start_after)
+        for item in self._store.list(prefix, start_after):
+            yield item
+            self._require()  # before the next page is asked for
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

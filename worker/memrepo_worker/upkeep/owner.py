@@ -109,7 +109,9 @@ class _StoppableStore(StoreDecorator):
     @override
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         self._stop.check()
-        return self._store.list(prefix, start_after)
+        for item in self._store.list(prefix, start_after):
+            yield item
+            self._stop.check()  # before the next page is asked for
 
     @override
     def delete(self, keys: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import TypeVar
 
@@ -76,22 +77,51 @@ class RetryingStore(StoreDecorator):
         return self._store.put(key, data, when)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
-        """Yield the objects of a listing that was read to its end: one that breaks is begun anew."""
-        yield from self._retried(lambda: [*self._store.list(prefix, start_after)])
+        """Yield the objects, no further ahead than the store below does.
+
+        A listing that breaks is begun anew; what was yielded is passed over, so that none comes twice. It is not begun
+        after the last object: across folders the order is the store's own, and something might be left out.
+        """
+        folder = prefix[: prefix.rfind("/") + 1]
+        last, passed_over = start_after, start_after
+        elsewhere: set[str] = set()
+        objects = self._store.list(prefix, start_after)
+
+        def following() -> ListedObject | None:
+            nonlocal objects, passed_over
+            try:
+                return next(objects, None)
+            except UnavailableError:
+                objects, passed_over = self._store.list(prefix, start_after), last
+                raise
+
+        failures = count(1)
+        while (item := self._retried(following, failures)) is not None:
+            if "/" not in item.key[len(folder) :]:  # those of one folder come in order
+                if item.key <= passed_over:
+                    continue
+                last = item.key
+            elif item.key in elsewhere:
+                continue
+            else:
+                elsewhere.add(item.key)
+            yield item
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""
         names = [*keys]
         self._retried(lambda: self._store.delete(names))
 
-    def _retried(self, ask: Callable[[], Answer]) -> Answer:
-        for attempt in range(1, self._policy.attempts_max):
+    def _retried(self, ask: Callable[[], Answer], failures: Iterator[int] | None = None) -> Answer:
+        """Return the answer; ``failures`` counts those of several calls that share their tries."""
+        counted = count(1) if failures is None else failures
+        while True:
             began_s = self._clock()
             try:
                 return ask()
             except UnavailableError:
-                if self._clock() - began_s > _LONG_S:
+                failed = next(counted)
+                if failed >= self._policy.attempts_max or self._clock() - began_s > _LONG_S:
                     raise  # who asked sets it aside: a thread must not hang in one try after another
-                with store_wait():
-                    self._sleep(self._policy.backoff.pause_s(attempt, self._random))
-        return ask()
+            with store_wait():
+                self._sleep(self._policy.backoff.pause_s(failed, self._random))
