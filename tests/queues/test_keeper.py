@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from memrepo.wire.keys import LEASES_KEY, WORKERS_KEY
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
 from memrepo_worker.queues.leases.leases import RedisLeases
@@ -150,3 +151,29 @@ def _after(seconds: float) -> Callable[[], bool]:
 
     until = time.monotonic() + seconds
     return lambda: time.monotonic() > until
+
+
+def test_a_dead_workers_shards_are_taken_also_where_the_brokers_clock_was_set_back(server: Valkey) -> None:
+    dead = keeper(server, "dead", 1)
+    dead.beat()
+    with server.client() as client:  # as it is for a clock that went back by a day and an hour
+        for key in (LEASES_KEY, WORKERS_KEY):
+            for member in client.zrange(key, 0, -1):
+                client.zincrby(key, 25 * 3600 * 1000, member)
+    heir = keeper(server, "heir", 1)
+
+    def beaten() -> set[int]:
+        heir.beat()
+        return owned(heir)
+
+    wait_for(lambda: beaten() == set(range(SHARDS)), "the heir to have all", every_s=0.1)
+
+
+def test_a_server_whose_clock_was_set_back_behind_its_start_is_not_taken_for_a_new_one(
+    server: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = keeper(server, "one", 1)
+    assert isinstance(one.leases, RedisLeases)
+    monkeypatch.setattr(one.leases.client, "info", lambda _section: {"uptime_in_seconds": -89_000})
+
+    assert one.leases.server_age_s() > one.leases.lease_s

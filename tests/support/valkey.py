@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ class Valkey:
     """More of the server's own options, e.g. ``("--maxmemory", "1")``."""
     password: str | None = None
     """Of its default user, where the options have given it one."""
+    env: Mapping[str, str] = field(default_factory=dict)
     _process: Process | None = None
 
     @property
@@ -73,7 +74,7 @@ class Valkey:
             *("--appendonly", "yes", "--appendfsync", self.fsync, "--maxmemory-policy", "noeviction"),
             *self.options,
         ]
-        self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin"})
+        self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin", **self.env})
         self._wait_until_ready(log)
 
     def kill(self) -> None:

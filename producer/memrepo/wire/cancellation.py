@@ -19,8 +19,8 @@ SUCCESS, FAILURE      any                        the owner, with the acknowledge
 So REVOKED is written only where nothing was started, and nothing is started where REVOKED is written: a job that says
 "cancelled, nothing was changed" has changed nothing. A record goes back to absent in two ways: it expires, or a
 worker that began a request for the first time finds that its body is lost and has done nothing. What expires first
-is a result. Hence the mark: whoever stores a write's result also puts the task's mark into a set that is kept for the
-horizon, and ``cancel`` looks for it. After that an id counts as new.
+is a result. Hence the mark: whoever stores a write's result also puts the task's mark into a set that is kept for twice
+the horizon, and ``cancel`` looks for it. After that an id counts as new.
 
 SUCCESS and FAILURE are written only of what was started. If they meet REVOKED, then Redis has lost the record in
 between; what happened wins.
@@ -69,7 +69,7 @@ def cancel(client: Redis, task_id: str, now_s: float, reply_to: str = "") -> boo
         *mark_of(task_id),
         ENDED_PREFIX,
         MARKS_SPAN_S,
-        HORIZON_S,
+        RECORD_KEPT_S,
     ]
     return bool(_CANCEL.run(client, [record_key(task_id)], args))
 

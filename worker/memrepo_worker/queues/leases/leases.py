@@ -7,6 +7,7 @@ gives back what an owner had not acknowledged in the same step in which the leas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -127,8 +128,12 @@ class RedisLeases:
         REJOIN.run(self.client, [WITHDRAWN_KEY], [self.worker])
 
     def server_age_s(self) -> float:
-        """Return how long ago the server was started: what it says of leases from before that may be old."""
-        return float(self.client.info("server")["uptime_in_seconds"])
+        """Return how long ago the server was started: what it says of leases from before that may be old.
+
+        It says a negative number where its clock was set back since; then that was long ago.
+        """
+        age_s = float(self.client.info("server")["uptime_in_seconds"])
+        return age_s if age_s >= 0 else math.inf
 
     @property
     def _lease_ms(self) -> int:

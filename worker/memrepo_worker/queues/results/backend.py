@@ -22,7 +22,6 @@ from typing_extensions import override
 
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, StoreUnavailableError
-from memrepo.limits import HORIZON_S
 from memrepo.redis.errors import OTHER_TYPE, UNSENDABLE, Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
@@ -296,7 +295,7 @@ class ResultBackend(RedisBackend):
         return pause_s
 
     def _values(self, results: Sequence[StoredResult]) -> list[Argument]:
-        values: list[Argument] = [self._keep_s, ENDED_PREFIX, MARKS_SPAN_S, HORIZON_S]
+        values: list[Argument] = [self._keep_s, ENDED_PREFIX, MARKS_SPAN_S, RECORD_KEPT_S]
         for one in results:
             values += (one.meta, one.reply_to, *one.mark)
         return values

@@ -2,6 +2,13 @@
 -- shard it owns.
 -- Extends the worker's life and its leases, and returns {lost shards, workers alive, owners, expired shards}.
 local until_ms = now_ms + ARGV[2]
+-- Whoever's time is over much later than by any heartbeat had it from a clock that was set back since. It gets a lease
+-- anew: the living prolong theirs, and the dead are not waited for until that clock's time comes again.
+for index = 2, 3 do
+    for _, member in ipairs(redis.call('ZRANGE', KEYS[index], now_ms + 2 * ARGV[2], '+inf', 'BYSCORE')) do
+        redis.call('ZADD', KEYS[index], until_ms, member)
+    end
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
 if ARGV[1] ~= '' then
     redis.call('ZADD', KEYS[3], until_ms, ARGV[1])
