@@ -84,7 +84,7 @@ def without_an_object(data: bytes, folder: Path, kind: str) -> bytes:
     """Return a bundle whose pack lacks the first object of a kind."""
     bundle = decode_bundle(data)
     repo = empty_repository(folder)
-    git(repo, "index-pack", "--stdin", stdin=bundle.pack)
+    git(repo, "index-pack", "--stdin", stdin=bytes(bundle.pack))
     check = ["cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)"]
     listed = git(repo, *check).decode().splitlines()
     lacking = next(

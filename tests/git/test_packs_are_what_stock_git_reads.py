@@ -20,7 +20,6 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.packs import encode_index, encode_pack, join_packs, object_count
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
-from tests.support.jobs import present
 from tests.support.stock_git import GitError, empty_repository, git
 
 
@@ -90,7 +89,7 @@ def test_an_object_that_is_not_there_is_none_and_reading_it_is_an_error(tmp_path
 
 def test_joined_packs_hold_all_objects_even_those_that_several_have(tmp_path: Path) -> None:
     one, two = blobs(b"one", b"both"), blobs(b"two", b"both")
-    joined = present(join_packs([encode_pack(one).data, encode_pack({}).data, encode_pack(two).data]))
+    joined = bytes(join_packs([encode_pack(one).data, encode_pack({}).data, encode_pack(two).data]) or b"")
     repo = empty_repository(tmp_path / "repo.git")
 
     git(repo, "index-pack", "--stdin", "--fix-thin", stdin=joined)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.fence import Publication, publish
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reader import JournalReader
+from memrepo_worker.journal.reader import JournalReader, _Listed
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
@@ -40,10 +41,10 @@ def test_an_entry_that_has_grown_since_it_was_listed_is_damage_that_names_its_ke
     )
 
     with pytest.raises(JournalDamagedError, match=r"00001\.bundle has 1000 bytes where 999 are read"):
-        reader._entry(1)
+        reader._entry(_Listed(1, 1))
 
     assert counted
-    assert not reader.has_entry(1, "0" * 64, lambda data: "0" * 64)
+    assert not reader.has_entry(1, sha256(bytes(1000)).hexdigest())
 
 
 def test_a_legacy_head_of_any_size_is_known_without_reading_it() -> None:

@@ -77,7 +77,7 @@ def import_(store: MemoryStore, git_: Git, executor: ThreadPoolExecutor, folder:
 class GitOfANarrowWorker(Git):
     """Opens entries within bounds that are too small for any."""
 
-    def index_pack(self, repo: Path, pack: bytes) -> str:
+    def index_pack(self, repo: Path, pack: bytes | memoryview) -> str:
         narrow = Git(self.processes, self.search_path, caps=GitCaps(allocation_bytes_max=1))
         return narrow.index_pack(repo, pack)
 

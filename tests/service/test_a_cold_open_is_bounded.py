@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -253,6 +254,33 @@ def test_a_journal_of_40_mib_is_opened_in_much_less_memory(
 
     assert texts == {"first": "1"}
     assert taken < 24 * MIB
+
+
+@pytest.mark.parametrize("how", ["cold", "caught up"])
+def test_one_that_is_larger_than_the_bound_goes_to_disk_without_being_in_memory(
+    one: Writer, store: WatchedStore, tmp_path: Path, how: str
+) -> None:
+    with writer(store, tmp_path / "two", cold_open_bytes_max=MIB) as two:
+        one.ask(create(first="1"))
+        if how == "caught up":
+            assert two.texts() == {"first": "1"}
+            two.new_lease()
+        large = Random(1).randbytes(16 * MIB)
+        item = GitObject(Kind.BLOB, large)
+        refs = one.warm().state.refs
+        data = encode_entry({object_id(item): item}, refs, refs.values(), ())
+        store.put(LAYOUT.entry(2), data, ABSENT)
+        del data, item
+
+        tracemalloc.start()
+        try:
+            assert two.texts() == {"first": "1"}
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert peak < 8 * MIB
+        assert two.warm().reader.blob(object_id(GitObject(Kind.BLOB, large))) == large
 
 
 def opened_by_another_process(folder: Path, bytes_max: int) -> tuple[dict[str, str], int]:

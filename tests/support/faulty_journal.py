@@ -55,7 +55,7 @@ class Oracle:
         version = self._store.put(key, data, when)
         if when is ABSENT and "/journal/" in key:
             entry = decode_entry(len(self.entries) + 1, data)
-            *_, ledger = blobs_of(entry.pack)
+            *_, ledger = blobs_of(bytes(entry.pack))
             self.entries.append((dict(entry.refs), decode_lines(ledger)))
         return version
 

@@ -120,7 +120,7 @@ class _ServerGit(Git):
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | memoryview = b"",
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,
         output_bytes_max: int | None = None,

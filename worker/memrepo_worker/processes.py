@@ -86,7 +86,7 @@ class Processes:
         *,
         env: Mapping[str, str],
         timeout_s: float,
-        stdin: bytes = b"",
+        stdin: bytes | memoryview = b"",
         cwd: Path | None = None,
         bounds: ProcessBounds = UNBOUNDED,
     ) -> bytes:
@@ -165,7 +165,7 @@ class Processes:
 class _Conversation:
     """Feeds a process and reads it at the same time; ``output`` and ``said`` are what it wrote to its two ends."""
 
-    def __init__(self, process: Process, stdin: bytes, output_bytes_max: int | None) -> None:
+    def __init__(self, process: Process, stdin: bytes | memoryview, output_bytes_max: int | None) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

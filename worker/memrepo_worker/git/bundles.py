@@ -32,36 +32,37 @@ class Bundle:
 
     prerequisites: tuple[str, ...]
     refs: Mapping[str, str]
-    pack: bytes
+    pack: bytes | memoryview
 
 
-def encode_bundle(prerequisites: Iterable[str], refs: Mapping[str, str], pack: bytes) -> bytes:
+def encode_bundle(prerequisites: Iterable[str], refs: Mapping[str, str], pack: bytes | memoryview) -> bytes:
     """Return a bundle; prerequisites and refs are written sorted, so that equal input gives equal bytes."""
     lines = [f"-{sha} \n" for sha in sorted(prerequisites)]
     lines += [f"{sha} {name}\n" for name, sha in sorted(refs.items())]
     return b"".join([_SIGNATURE, "".join(lines).encode(errors="surrogateescape"), b"\n", pack])
 
 
-def decode_bundle(data: bytes, header_bytes_max: int = HEADER_BYTES_MAX) -> Bundle:
+def decode_bundle(data: bytes | memoryview, header_bytes_max: int = HEADER_BYTES_MAX) -> Bundle:
     """Return a bundle's parts. Ids are whole, and each ref is there once; names are as they are in the bundle.
 
     Raises:
         BundleVersionError: it is of another version.
         NotABundleError: the header is not that of a bundle of version 2, or longer than it may be.
     """
-    signature = _ANY_SIGNATURE.match(data)
+    head = data if isinstance(data, bytes) else bytes(data[: len(_SIGNATURE) + header_bytes_max])
+    signature = _ANY_SIGNATURE.match(head)
     if signature is None:
         raise NotABundleError("no bundle of version 2 begins like this")
     if signature[0] != _SIGNATURE:
         raise BundleVersionError(
             f"it is a bundle of version {int(signature[1])}, and version 2 is what is read"
         )
-    end = data.find(b"\n\n", len(_SIGNATURE) - 1, len(_SIGNATURE) + header_bytes_max)
+    end = head.find(b"\n\n", len(_SIGNATURE) - 1, len(_SIGNATURE) + header_bytes_max)
     if end < 0:
         raise NotABundleError(f"the header does not end within {header_bytes_max} bytes")
     prerequisites: list[str] = []
     refs: dict[str, str] = {}
-    for number, line in enumerate(BytesIO(data[len(_SIGNATURE) : max(end, len(_SIGNATURE))]), start=2):
+    for number, line in enumerate(BytesIO(head[len(_SIGNATURE) : max(end, len(_SIGNATURE))]), start=2):
         _take_line(line.removesuffix(b"\n"), number, prerequisites, refs)
     return Bundle(tuple(prerequisites), refs, data[end + 2 :])
 

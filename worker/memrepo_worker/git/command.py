@@ -121,7 +121,7 @@ class Git:
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | memoryview = b"",
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,
         output_bytes_max: int | None = None,
@@ -215,7 +215,7 @@ class Git:
                 f"it is {stored_bytes} bytes as it is stored, over MEMREPO_ENTRY_BYTES_MAX ({most})"
             )
 
-    def index_pack(self, repo: Path, pack: bytes) -> str:
+    def index_pack(self, repo: Path, pack: bytes | memoryview) -> str:
         """Add a pack of our own to a repository; objects that it refers to by delta are added to it from there.
 
         Returns the name of the pack that it made of it: where objects were added, they are at its end.
@@ -229,7 +229,7 @@ class Git:
         """
         return self._index(repo, pack, self.caps.bounds)
 
-    def index_foreign_pack(self, repo: Path, pack: bytes) -> None:
+    def index_foreign_pack(self, repo: Path, pack: bytes | memoryview) -> None:
         """Add a pack that others made, once it is known that it stands for no more than the caps allow.
 
         Raises:
@@ -245,7 +245,7 @@ class Git:
             ) from error
         self._index(repo, pack, self.caps.bounds_for(len(pack)), "--strict")
 
-    def index_strict_pack(self, repo: Path, pack: bytes) -> None:
+    def index_strict_pack(self, repo: Path, pack: bytes | memoryview) -> None:
         """Add a pack of our own, every object of it checked, and that all that it names is there or here.
 
         Raises:
@@ -253,7 +253,7 @@ class Git:
         """
         self._index(repo, pack, self.caps.bounds, "--strict")
 
-    def index_whole_pack(self, repo: Path, pack: bytes) -> None:
+    def index_whole_pack(self, repo: Path, pack: bytes | memoryview) -> None:
         """Add a pack of our own that must be whole: every object sound, and all that it names there or here.
 
         Raises:
@@ -261,7 +261,7 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--strict"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def index_sound_pack(self, repo: Path, pack: bytes) -> None:
+    def index_sound_pack(self, repo: Path, pack: bytes | memoryview) -> None:
         """Add a pack of our own whose every object must be sound; what these name may be elsewhere.
 
         Raises:
@@ -269,7 +269,7 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--fsck-objects"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def _index(self, repo: Path, pack: bytes, bounds: GitBounds, *options: str) -> str:
+    def _index(self, repo: Path, pack: bytes | memoryview, bounds: GitBounds, *options: str) -> str:
         made = self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],
             repo=ObjectFolder(repo / "objects"),

@@ -27,7 +27,10 @@ class PackTooLargeError(ValueError):
 
 
 def check_unpacked(
-    pack: bytes, unpacked_bytes_max: int, inflated_bytes_max: int, object_bytes_max: int | None = None
+    pack: bytes | memoryview,
+    unpacked_bytes_max: int,
+    inflated_bytes_max: int,
+    object_bytes_max: int | None = None,
 ) -> int:
     """Return how many bytes the objects of a pack are, all together.
 
@@ -51,7 +54,7 @@ def check_unpacked(
     return total
 
 
-def holds(pack: bytes, sha: str) -> bool | None:
+def holds(pack: bytes | memoryview, sha: str) -> bool | None:
     """Whether a pack that git has taken holds an object; None where it may, as a delta: such are not looked into."""
     walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
     try:

@@ -133,32 +133,29 @@ def _offsets(offsets: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
     return small, large
 
 
-def join_packs(packs: Iterable[bytes]) -> bytes | None:
+def join_packs(packs: Iterable[bytes | memoryview]) -> bytes | memoryview | None:
     """Return one pack with the objects of all, in order, or None when there are none.
 
-    Offset deltas stay right because each pack's body stays in one piece. An object may be in the result twice,
-    which ``git index-pack`` accepts.
+    Where one alone has any it is that one, and not copied. Offset deltas stay right because each pack's body stays in
+    one piece. An object may be in the result twice, which ``git index-pack`` accepts.
     """
-    total = 0
-    parts: list[bytes | memoryview] = [b""]
-    for pack in packs:
-        total += object_count(pack)
-        parts.append(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES])
-    if total == 0:
-        return None
-    parts[0] = _HEADER.pack(b"PACK", 2, total)
+    counts = [(pack, count) for pack in packs if (count := object_count(pack))]
+    if len(counts) <= 1:
+        return counts[0][0] if counts else None
+    head = _HEADER.pack(b"PACK", 2, sum(count for _, count in counts))
+    parts = [memoryview(head), *(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES] for pack, _ in counts)]
     digest = hashlib.sha1(usedforsecurity=False)
     for part in parts:
         digest.update(part)
     return b"".join([*parts, digest.digest()])
 
 
-def is_whole(pack: bytes) -> bool:
+def is_whole(pack: bytes | memoryview) -> bool:
     """Whether a pack ends in the checksum of what comes before: every byte is as it was written."""
-    return _sha1(memoryview(pack)[:-TRAILER_BYTES]) == pack[-TRAILER_BYTES:]
+    return _sha1(memoryview(pack)[:-TRAILER_BYTES]) == bytes(pack[-TRAILER_BYTES:])
 
 
-def object_count(pack: bytes) -> int:
+def object_count(pack: bytes | memoryview) -> int:
     """Return how many objects a pack holds.
 
     Raises:

@@ -172,7 +172,7 @@ class JournalCheck:
             self.refs = dict(parts[-1][1].refs)
             self._refs_at[parts[-1][0].seq] = self.refs
 
-    def _take_together(self, pack: bytes) -> None:
+    def _take_together(self, pack: bytes | memoryview) -> None:
         try:
             self._objects.git.index_pack(self._objects.path, pack)
         except (GitTroubleError, GitOverBoundsError):

@@ -45,7 +45,7 @@ class Objects:
                 ids.update(bytes.fromhex(line.split()[1].decode()) for line in listed.splitlines())
         return ids
 
-    def take(self, key: str, pack: bytes, tips: Iterable[str], *, whole: bool = False) -> None:
+    def take(self, key: str, pack: bytes | memoryview, tips: Iterable[str], *, whole: bool = False) -> None:
         """Take one object's pack in, every part of it checked; a ``whole`` one must lack nothing of its own.
 
         Raises:
@@ -63,7 +63,7 @@ class Objects:
             raise DamageFoundError(self._damage(key, pack, tips, error)) from error
         self.reach(key, tips)
 
-    def _damage(self, key: str, pack: bytes, tips: Iterable[str], error: GitError) -> Damage:
+    def _damage(self, key: str, pack: bytes | memoryview, tips: Iterable[str], error: GitError) -> Damage:
         """Return what is wrong with a pack that was refused: it itself, or what is not there."""
         try:
             self.git.index_pack(self.path, pack)

@@ -78,7 +78,7 @@ class Entry:
     refs: Mapping[str, str]
     prerequisites: tuple[str, ...]
     ledger_sha: str
-    pack: bytes
+    pack: bytes | memoryview
 
 
 def encode_entry(
@@ -110,7 +110,7 @@ def encode_joined(
     return encode_bundle(prerequisites, header, pack)
 
 
-def decode_entry(seq: int, data: bytes) -> Entry:
+def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
     """Return an entry's parts, held against the rules for what is written: ids, names and number of its refs.
 
     Raises:

@@ -27,6 +27,7 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.runs import Run
+from memrepo_worker.journal.spooling import OpenFile, sha256_of_object, spooled
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 _LOOKS_MAX = 3
@@ -145,7 +146,8 @@ def batches(entries: Iterable[Entry], bytes_max: int) -> Iterator[Sequence[Entry
 class JournalReader:
     """Reads one agent's journal. ``executor`` runs the requests that may go side by side.
 
-    ``bytes_max``: how much of a journal is on its way at a time, and how much is handed over at a time.
+    ``bytes_max``: how much of a journal is on its way at a time, and how much is handed over at a time. An object that
+    is larger alone goes through a file, piece by piece, where ``open_file`` gives one.
     ``entry_bytes_max``: of an entry, base or segment that is listed as larger, no byte is asked for: it is damage, and
     ``over_bound`` is called.
     """
@@ -156,6 +158,7 @@ class JournalReader:
     bytes_max: int = 64 * MIB
     entry_bytes_max: int = Bounds().entry_bytes_max
     over_bound: Callable[[], None] = lambda: None
+    open_file: OpenFile | None = None
 
     def open(self) -> Opening:
         """Read the whole journal into memory; raises what ``read`` does."""
@@ -221,12 +224,9 @@ class JournalReader:
             raise LocalCopyStaleError(f"entry {seq} is not there any more")
         yield from batches(self._fetched(seqs[1:]), self.bytes_max)
 
-    def has_entry(self, seq: int, data_sha256: str, digest: Callable[[bytes], str]) -> bool:
-        """Whether entry ``seq`` is in the store with exactly these bytes, given by their digest."""
-        try:
-            return digest(self.store.get(self.layout.entry(seq), self.entry_bytes_max).data) == data_sha256
-        except (NotThereError, ObjectTooLargeError):
-            return False
+    def has_entry(self, seq: int, data_sha256: str) -> bool:
+        """Whether entry ``seq`` is in the store with exactly these bytes, given by their SHA-256."""
+        return sha256_of_object(self.store, self.layout.entry(seq), self.entry_bytes_max) == data_sha256
 
     def has_legacy_layout(self) -> bool:
         """Whether the agent's prefix holds a repository in the legacy layout."""
@@ -298,7 +298,7 @@ class JournalReader:
     def _accelerator(self, key: str, seq: int, size: int, *, in_base: bool = False) -> Entry:
         try:
             self._require_size(seq, size)
-            return decode_entry(seq, self.store.get(key, self.entry_bytes_max).data)
+            return decode_entry(seq, self._data(key, size))
         except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
         except JournalUnreadableError as error:
@@ -340,7 +340,7 @@ class JournalReader:
             key = self.layout.segment(item.joined.first, item.joined.last)
             return self._accelerator(key, item.seq, item.size)
         self._require_size(item.seq, item.size)
-        return self._entry(item.seq)
+        return self._entry(item)
 
     def _require_size(self, seq: int, size: int) -> None:
         """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""
@@ -350,10 +350,18 @@ class JournalReader:
                 f"entry {seq} is {size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})", seq
             )
 
-    def _entry(self, seq: int) -> Entry:
-        key = self.layout.entry(seq)
+    def _data(self, key: str, size: int) -> bytes | memoryview:
+        """Return an object's bytes; ``size`` is what was listed."""
+        if size > self.bytes_max and self.open_file is not None:
+            return spooled(self.store, key, self.entry_bytes_max, self.open_file, self.bytes_max)
+        return self.store.get(key, self.entry_bytes_max).data
+
+    def _entry(self, item: _Listed) -> Entry:
+        seq, key = item.seq, self.layout.entry(item.seq)
         try:
-            data = self.store.get(key, self.entry_bytes_max).data
+            data = self._data(key, item.size)
+        except NotThereError as error:  # or it is another by now
+            raise LocalCopyStaleError(f"entry {seq} is not there any more") from error
         except ObjectTooLargeError as error:  # it was smaller when it was listed
             self.over_bound()
             raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error

@@ -118,7 +118,7 @@ def entry_of(git: Git, repo: Path, refs: Mapping[str, str], line: LedgerLine) ->
     return data
 
 
-def _require_opens(git: Git, pack: bytes) -> None:
+def _require_opens(git: Git, pack: bytes | memoryview) -> None:
     with scratch_repository(git) as repo:
         try:
             git.index_pack(repo, pack)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.bounds import CacheLimits
@@ -118,6 +120,11 @@ class RepoCache:
     def memory_bytes(self) -> int:
         """How much memory the repositories take that are in memory."""
         return self._memory_bytes
+
+    @property
+    def folder(self) -> Path:
+        """What this process has of the cache folder."""
+        return self._slot.path
 
     def is_warm(self, agent: Agent) -> bool:
         """Whether there is something of an agent in memory or on disk."""
@@ -353,6 +360,10 @@ class HeldRepo:
         if self._elsewhere:
             return self._cache.fresh_elsewhere(self._elsewhere, state)
         return self._cache.fresh(self.agent, state)
+
+    def open_file(self) -> IO[bytes]:
+        """Open a new file without a name, beside the repository: for what is on its way into it."""
+        return TemporaryFile(dir=self._cache.folder if self._elsewhere is None else self._elsewhere.parent)
 
     def keep(self, repo: WarmRepo) -> None:
         """Keep a repository warm for the next holder."""

@@ -20,10 +20,10 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
+from memrepo_worker.journal.spooling import OpenFile
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
-from memrepo_worker.repos.state import sha256_of
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
@@ -58,7 +58,9 @@ class ServiceDependencies:
     opened: Callable[[Agent, int], None] = lambda *_: None
 
 
-def journal_reader(dependencies: ServiceDependencies, layout: Layout, lane: Executor) -> JournalReader:
+def journal_reader(
+    dependencies: ServiceDependencies, layout: Layout, lane: Executor, open_file: OpenFile | None = None
+) -> JournalReader:
     """Return a reader of one agent's journal that keeps to the service's bounds; ``lane`` runs its requests."""
     bounds, count = dependencies.bounds, dependencies.observer.count
     return JournalReader(
@@ -68,6 +70,7 @@ def journal_reader(dependencies: ServiceDependencies, layout: Layout, lane: Exec
         bounds.cold_open_bytes_max,
         bounds.entry_bytes_max,
         lambda: count(ENTRY_BYTES),
+        open_file,
     )
 
 
@@ -82,7 +85,7 @@ class Opener:
         self._layout = layout
         self._lease = lease
         self._lane = dependencies.fetchers.lane()
-        self._journal = journal_reader(dependencies, layout, self._lane)
+        self._journal = journal_reader(dependencies, layout, self._lane, held.open_file)
 
     def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
@@ -148,7 +151,7 @@ class Opener:
         try:
             if not repo.trust.is_verified:
                 # Side by side: what was appended is taken in only on top of what is verified.
-                is_there = self._lane.submit(self._journal.has_entry, state.seq, state.tip_sha256, sha256_of)
+                is_there = self._lane.submit(self._journal.has_entry, state.seq, state.tip_sha256)
                 first = list(islice(since, 1))
                 if not is_there.result():
                     return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrepo_worker.store.interface import ObjectTooLargeError, Store
+from memrepo_worker.store.interface import ObjectTooLargeError, Store, UnavailableError
 
 PIECE_BYTES = 8 << 20
 """So much of an object is asked for at a time: enough that a request's way hardly counts."""
@@ -19,7 +19,7 @@ def pieces(store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTE
     Raises:
         NotThereError: there is none; or, after the first piece, it was replaced: what was yielded is of no use.
         ObjectTooLargeError: it has more than ``bytes_max``; nothing was yielded.
-        UnavailableError, RefusedError: as ``Store.get``, also after some pieces.
+        UnavailableError, RefusedError: as ``Store.get``, also after some pieces; or it ends before its end.
     """
     found = store.get_range(key, 0, min(piece_bytes, bytes_max))
     if found.size > bytes_max:
@@ -28,5 +28,9 @@ def pieces(store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTE
     start = len(found.data)
     while start < found.size:
         data = store.get_range(key, start, piece_bytes, found.pin).data
+        if not data:
+            raise UnavailableError(
+                f"{key} has {found.size} bytes, and from {start} on the store gives none of them"
+            )
         yield data
         start += len(data)
