@@ -40,7 +40,7 @@ def alert_queries() -> Iterator[str]:
 def page() -> dict[str, set[str]]:
     """What a worker's page holds once each kind of thing was counted: name of a sample → its labels."""
     counters = Counters()
-    registry = build_registry(counters, list)
+    registry = build_registry(counters, list, lambda: {"agent_depth_max": 0})
     counters.count("bounds.turn_time")
     counters.count("upkeep.fold.done")
     counters.request_ended(

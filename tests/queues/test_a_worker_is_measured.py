@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from memrepo import MemoryRepos, RepoExistsError, Settings
-from memrepo.errors import MemoryRepoError
-from memrepo.routing import queue_name
+from memrepo.errors import MemoryRepoBusyError, MemoryRepoError
+from memrepo.routing import queue_name, route
+from memrepo.wire.keys import agent_field, depths_key, unacked_key
 from memrepo_worker.metrics import counters as counters_module
 from memrepo_worker.metrics.queues import QueueMetrics
 from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, serving_metrics
@@ -114,6 +117,34 @@ def test_what_waits_is_told_over_all_shards(port: int, repos: MemoryRepos) -> No
     assert settled["memrepo_broker_up", ()] == 1
 
 
+def test_what_producers_refused_is_told_by_its_bound(own_broker: Valkey, port: int) -> None:
+    def refused() -> tuple[float, float]:
+        now = page(port)
+        name = "memrepo_requests_refused_total"
+        return now[name, ("agent_depth_max",)], now[name, ("shard_depth_max",)]
+
+    by_agent, by_shard = refused()
+    with own_broker.client() as client, client.pipeline() as pipeline:
+        queue = route("acme", "floods", SHARDS)
+        for _ in range(3):  # what no worker takes: it is taken by nobody, and not settled
+            pipeline.hset(unacked_key(queue), str(-time.monotonic_ns()), "x")
+        pipeline.hset(depths_key(queue), agent_field("acme", "floods"), 3)
+        pipeline.execute()
+    for bound in ("agent_depth_max", "shard_depth_max"):
+        settings = replace(
+            Settings(own_broker.url, own_broker.url, shards=SHARDS, agent_depth_max=0, shard_depth_max=0),
+            **{bound: 2},  # type: ignore[arg-type]
+        )
+        with MemoryRepos(settings=settings) as repos:
+            for _ in range(2):
+                with pytest.raises(MemoryRepoBusyError, match=bound):
+                    repos.repo(org_id="acme", agent_id="floods").commit({"a.md": "x"}, "m")
+    with own_broker.client() as client:
+        client.delete(unacked_key(queue), depths_key(queue))
+
+    wait_for(lambda: refused() == (by_agent + 2, by_shard + 2), "both to be counted")
+
+
 def all_settled(samples: Samples) -> Samples | None:
     unsettled, unowned = (
         samples["memrepo_requests_unsettled", ()],
@@ -139,7 +170,8 @@ def shard(number: int, owner: str | None, waiting: int, in_flight: int) -> Shard
 def test_shards_add_up_and_the_oldest_counts() -> None:
     shards = [shard(0, "w1", 3, 2), shard(1, None, 1, 0), shard(2, "w1", 0, 0)]
 
-    values = {family.name: family.samples[0].value for family in QueueMetrics(lambda: shards).families()}
+    families = QueueMetrics(lambda: shards, read_refused=lambda: {"agent_depth_max": 7}).families()
+    values = {family.name: family.samples[0].value for family in families}
 
     assert values == {
         "memrepo_broker_up": 1,
@@ -150,6 +182,7 @@ def test_shards_add_up_and_the_oldest_counts() -> None:
         "memrepo_oldest_in_flight_seconds": 3.0,
         "memrepo_shards_without_owner": 1,
         "memrepo_shards": 3,
+        "memrepo_requests_refused": 7,
     }
 
 

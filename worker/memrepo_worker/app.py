@@ -38,7 +38,7 @@ from memrepo_worker.queues.consumer.program import Program
 from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
-from memrepo_worker.queues.leases.status import read_shards
+from memrepo_worker.queues.leases.status import read_refused, read_shards
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.queues.results.backend import URL_PREFIX
 from memrepo_worker.queues.transport.channel import transport_for
@@ -193,7 +193,9 @@ def _metrics(settings: WorkerSettings, counters: Counters, broker: Redis) -> Ite
     if settings.metrics_port is None:
         yield
         return
-    registry = build_registry(counters, partial(read_shards, broker, settings.shards))
+    registry = build_registry(
+        counters, partial(read_shards, broker, settings.shards), partial(read_refused, broker)
+    )
     with serving_metrics(registry, settings.metrics_host, settings.metrics_port) as port:
         message = f"metrics at http://{settings.metrics_host}:{port}/metrics"
         log(logger, logging.INFO, "worker.metrics", message, {"host": settings.metrics_host, "port": port})

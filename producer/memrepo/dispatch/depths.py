@@ -16,7 +16,7 @@ from memrepo.clock import Clock
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.redis.script import lua
 from memrepo.settings import Settings
-from memrepo.wire.keys import agent_field, depths_key, unacked_key
+from memrepo.wire.keys import BOUNDS, REFUSED_KEY, agent_field, depths_key, unacked_key
 from memrepo.wire.requests.base import Request
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ class Depths:
             return [None] * len(wanted)
         self._look_at_shards({queue for queue, _ in wanted}, client)
         self._look_at_agents(wanted, client)
-        return [
+        reasons = [
             self._admit(queue, agent_field(request.org_id, request.agent_id)) for queue, request in wanted
         ]
+        _count_refused(filter(None, reasons), client)
+        return reasons
 
     def _admit(self, queue: str, agent: str) -> MemoryRepoBusyError | None:
         depth = self._depths[queue]
@@ -123,6 +125,16 @@ def count_in(pipeline: Pipeline, sent: Iterable[Sent]) -> None:
     keys = [key for key, _ in counts]
     args = [part for (_, agent), count in counts.items() for part in (agent, count)]
     pipeline.eval(_COUNT, len(keys), *keys, *args)
+
+
+def _count_refused(refused: Iterable[MemoryRepoBusyError], client: Callable[[], Redis]) -> None:
+    """Count requests by the bound that refused them, for whoever watches the workers: no worker hears of them."""
+    counts = Counter(bound for error in refused for bound in BOUNDS if bound in error.details)
+    if counts:
+        pipeline = client().pipeline(transaction=False)
+        for bound, count in counts.items():
+            pipeline.hincrby(REFUSED_KEY, bound, count)
+        pipeline.execute(raise_on_error=False)  # a server that is full takes none: the answer is the same
 
 
 def _number(value: bytes | None) -> int:

@@ -14,6 +14,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:flushed``            string  what producers write last that wait for the broker's disk
 ``memrepo:unacked:NNN``        hash    number → message: delivered by shard NNN's owner, not acknowledged
 ``memrepo:depth:NNN``          hash    ``org/agent`` → how many of its messages shard NNN has, delivered or not
+``memrepo:refused``            hash    name of a bound on depths → how many requests producers refused by it
 =============================  ======  =======================================================================
 
 On the broker for requests, on the result store for results:
@@ -47,6 +48,10 @@ OWNERS_KEY = "memrepo:owners"
 LEASES_KEY = "memrepo:leases"
 WORKERS_KEY = "memrepo:workers"
 WITHDRAWN_KEY = "memrepo:withdrawn"
+REFUSED_KEY = "memrepo:refused"
+BOUNDS = ("agent_depth_max", "shard_depth_max")
+"""What is in there."""
+
 SEQUENCE_KEY = "memrepo:sequence"
 FLUSHED_KEY = "memrepo:flushed"
 PAYLOADS_BYTES_KEY = "memrepo:bodies:bytes"

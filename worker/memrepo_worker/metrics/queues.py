@@ -1,11 +1,11 @@
-"""What waits at the broker, over all shards, as gauges: asked for at each scrape."""
+"""What waits at the broker, over all shards, and what producers refused: asked for at each scrape."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis import RedisError
 
 from memrepo.clock import Clock, steady_clock
@@ -16,19 +16,25 @@ _FRESH_S = 1.0
 
 ReadShards = Callable[[], Sequence[ShardStatus]]
 
+ReadRefused = Callable[[], Mapping[str, int]]
+"""Gives how many requests each bound on depths has had producers refuse."""
+
 
 class QueueMetrics:
     """Reads all shards at most once a second. Every worker of a broker tells the same of them."""
 
-    def __init__(self, read_shards: ReadShards, clock: Clock = steady_clock) -> None:
+    def __init__(
+        self, read_shards: ReadShards, clock: Clock = steady_clock, read_refused: ReadRefused = dict
+    ) -> None:
         self._read_shards = read_shards
+        self._read_refused = read_refused
         self._clock = clock
         self._lock = threading.Lock()
         self._read_at_s = -_FRESH_S
-        self._families: list[GaugeMetricFamily] = []
+        self._families: list[Metric] = []
 
-    def families(self) -> list[GaugeMetricFamily]:
-        """Return the gauges; of a broker that cannot be reached only that it is not."""
+    def families(self) -> list[Metric]:
+        """Return all of them; of a broker that cannot be reached only that it is not."""
         with self._lock:
             now_s = self._clock()
             if now_s - self._read_at_s >= _FRESH_S:
@@ -36,14 +42,15 @@ class QueueMetrics:
                 self._read_at_s = now_s
             return self._families
 
-    def _read(self) -> list[GaugeMetricFamily]:
+    def _read(self) -> list[Metric]:
         try:
-            shards = self._read_shards()
+            shards, refused = self._read_shards(), self._read_refused()
         except (RedisError, OSError):
             return [_gauge("memrepo_broker_up", 0)]
         return [
             _gauge("memrepo_broker_up", 1),
             *(_gauge(name, value) for name, value in _values(shards).items()),
+            _refused(refused),
         ]
 
 
@@ -75,6 +82,14 @@ def _values(shards: Sequence[ShardStatus]) -> dict[str, float]:
         ),
         "memrepo_shards": len(shards),
     }
+
+
+def _refused(counts: Mapping[str, int]) -> CounterMetricFamily:
+    about = "Requests that producers refused, with MemoryRepoBusyError, as too many waited: by the bound."
+    family = CounterMetricFamily("memrepo_requests_refused", about, labels=["bound"])
+    for bound, count in counts.items():
+        family.add_metric([bound], count)
+    return family
 
 
 def _gauge(name: str, value: float) -> GaugeMetricFamily:

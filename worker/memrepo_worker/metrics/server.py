@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError
 from memrepo_worker.metrics.counters import counter_families, level_families
-from memrepo_worker.metrics.queues import QueueMetrics, ReadShards
+from memrepo_worker.metrics.queues import QueueMetrics, ReadRefused, ReadShards
 from memrepo_worker.metrics.requests import RequestMetrics
 from memrepo_worker.observe import Counters
 
@@ -84,12 +84,14 @@ class _WorkerCollector(Collector):
         yield from self._queues.families()
 
 
-def build_registry(counters: Counters, read_shards: ReadShards) -> CollectorRegistry:
+def build_registry(
+    counters: Counters, read_shards: ReadShards, read_refused: ReadRefused = dict
+) -> CollectorRegistry:
     """Return all metrics of a worker; from here on each request that ends is counted."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     counters.listen(RequestMetrics(registry))
-    registry.register(_WorkerCollector(counters, QueueMetrics(read_shards)))
+    registry.register(_WorkerCollector(counters, QueueMetrics(read_shards, read_refused=read_refused)))
     return registry
 
 

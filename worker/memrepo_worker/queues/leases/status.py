@@ -11,7 +11,15 @@ from redis import Redis
 
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
-from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY, unacked_key
+from memrepo.wire.keys import (
+    BOUNDS,
+    LEASES_KEY,
+    OWNERS_KEY,
+    REFUSED_KEY,
+    WITHDRAWN_KEY,
+    WORKERS_KEY,
+    unacked_key,
+)
 from memrepo_worker.queues.leases.leases import read_owners
 
 
@@ -61,6 +69,16 @@ def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
         _status(shard, each[3 * shard : 3 * shard + 3], workers.get(shard), until_s.get(shard), now_s)
         for shard in range(shards)
     ]
+
+
+def read_refused(broker: Redis) -> dict[str, int]:
+    """Return how many requests producers refused by each bound on depths, since the broker began to count.
+
+    Raises:
+        redis.RedisError: the broker cannot be reached.
+    """
+    counts = {_text(bound): _text(count) for bound, count in broker.hgetall(REFUSED_KEY).items()}
+    return {bound: int(counts[bound]) if counts.get(bound, "").isdigit() else 0 for bound in BOUNDS}
 
 
 def live_workers(broker: Redis) -> list[str]:
