@@ -10,7 +10,7 @@ FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | ck
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-faults test-quick test-root test-redis fuzz fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-faults test-quick test-root test-redis test-deployment fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
@@ -86,6 +86,10 @@ test-root: install  ## root: the tests that need it, such as of a small disk
 test-redis: install  ## root, Debian: the tests of the broker, on the Redis that Debian has
 	server=$$($(BIN)/python -m tests.root.debian_redis) && \
 	MEMREPO_TEST_SERVER=$$server $(BIN)/python -m pytest $(REDIS_TESTS) --numprocesses 3 --dist loadfile
+
+test-deployment: install  ## root, Debian: compose file, Kubernetes, Prometheus and dashboard, by the tools that read them
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/deployment/requirements.txt
+	$(BIN)/python -m pytest tests/deployment
 
 fresh-venv: install  ## build the packages; try the wheel in new environments, with newest and lowest versions
 	$(BIN)/python -m pytest tests/fresh

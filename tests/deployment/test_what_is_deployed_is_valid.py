@@ -1,0 +1,166 @@
+"""The files for Kubernetes, Prometheus and Docker, as the tools that read them judge them."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from memrepo import MemoryRepos, RepoExistsError
+from memrepo_worker.cli.doctor import doctor
+from memrepo_worker.cli.worker import worker
+from memrepo_worker.settings import WorkerSettings, shown
+from tests.deployment.tools import debians, pythons
+from tests.documents.test_the_dashboard_asks_for_what_is_there import alert_queries, dashboard_queries
+from tests.fresh.debian.machine import run
+from tests.support.documents import ROOT
+from tests.support.ports import LOOPBACK, free_ports
+from tests.support.started import started
+from tests.support.systems import running_worker
+from tests.support.valkey import valkey
+from tests.support.waiting import wait_for
+
+MANIFESTS = ROOT / "docs/deploying/kubernetes.yaml"
+KEDA = "keda.sh/"
+"""Its kinds are its own: no schema of Kubernetes knows them."""
+
+
+def manifests() -> Iterator[dict[str, Any]]:
+    yield from yaml.safe_load_all(MANIFESTS.read_text())
+
+
+def pods() -> list[dict[str, Any]]:
+    return [
+        manifest["spec"]["template"]["spec"]
+        for manifest in manifests()
+        if "template" in manifest.get("spec", {})
+    ]
+
+
+def test_the_dockerfile_pleases_hadolint() -> None:
+    assert run(pythons("hadolint"), str(ROOT / "Dockerfile")) == ""
+
+
+def test_kubernetes_takes_every_manifest() -> None:
+    # It says all on standard error, and with which exit code it agrees.
+    said = run("/bin/sh", "-c", f'"{pythons("kubernetes-validate")}" --strict "{MANIFESTS}" 2>&1')
+
+    passed = re.findall(r"passed for resource (\S+)", said)
+    expected = [manifest for manifest in manifests() if not manifest["apiVersion"].startswith(KEDA)]
+    assert passed == [f"{manifest['kind']}/{manifest['metadata']['name']}".lower() for manifest in expected]
+
+
+def test_no_container_has_rights_that_it_does_not_need() -> None:
+    assert len(pods()) == 2
+    for pod in pods():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_what_the_manifests_say_to_memrepo_is_there() -> None:
+    (serving,) = [
+        container for pod in pods() for container in pod["containers"] if container["name"] == "worker"
+    ]
+    settings = shown(WorkerSettings(store_url="file:///store"))
+    named = {
+        *(variable["name"] for variable in serving["env"]),
+        *(
+            name
+            for manifest in manifests()
+            for name in {**manifest.get("data", {}), **manifest.get("stringData", {})}
+        ),
+    }
+    assert named <= set(settings)
+    memrepo, command, *options = serving["args"]
+    assert (memrepo, command) == ("memrepo", "worker")
+    assert worker.make_context("worker", list(options)).params["processes"] == 2
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        memrepo, command, *options = serving[probe]["exec"]["command"]
+        assert (memrepo, command) == ("memrepo", "doctor")
+        doctor.make_context("doctor", list(options))
+
+
+def test_a_pod_has_time_to_hand_over_before_it_is_killed() -> None:
+    (serving,) = [pod for pod in pods() if pod["containers"][0]["name"] == "worker"]
+    assert serving["terminationGracePeriodSeconds"] >= WorkerSettings.soft_shutdown_timeout_s + 30
+
+
+def test_promtool_takes_the_alerts() -> None:
+    said = run(debians("promtool", "prometheus"), "check", "rules", str(ROOT / "docs/monitoring/alerts.yml"))
+    assert "SUCCESS" in said
+
+
+def test_prometheus_answers_every_query_of_the_dashboard_and_the_alerts_from_a_workers_page(
+    tmp_path: Path,
+) -> None:
+    metrics, port = free_ports(2)
+    config = {
+        "global": {"scrape_interval": "200ms"},
+        "scrape_configs": [
+            {"job_name": "memrepo", "static_configs": [{"targets": [f"{LOOPBACK}:{metrics}"]}]}
+        ],
+    }
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    command = [
+        *(debians("prometheus", "prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}"),
+        *(f"--storage.tsdb.path={tmp_path / 'metrics'}", f"--web.listen-address={LOOPBACK}:{port}"),
+    ]
+
+    def ask(query: str) -> list[dict[str, Any]]:
+        """Return what Prometheus answers; a query that it does not understand is an error."""
+        text = query.replace("$__rate_interval", "1m").replace("$job", ".*")
+        url = f"http://{LOOPBACK}:{port}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            told = json.load(answer)
+        assert told["status"] == "success", told
+        return list(told["data"]["result"])
+
+    def is_up() -> bool:
+        try:
+            return bool(ask('count_over_time(memrepo_broker_up{job="memrepo"}[1m]) > 3'))
+        except OSError:
+            return False
+
+    with (
+        valkey(tmp_path / "valkey") as broker,
+        running_worker(
+            tmp_path / "worker",
+            broker,
+            (tmp_path / "store").as_uri(),
+            env={"MEMREPO_METRICS_PORT": str(metrics)},
+        ),
+        MemoryRepos(broker_url=broker.database(0)) as repos,
+    ):
+        memory = repos.repo(org_id="acme", agent_id="agent-42")
+        assert memory.create_repo({"human.md": "likes tea\n"}).result(timeout_s=60).created
+        with pytest.raises(RepoExistsError):
+            memory.create_repo().result(timeout_s=60)
+        with started(command, folder=tmp_path, ready=lambda: True):
+            wait_for(is_up, "Prometheus to have scraped the page", timeout_s=60)
+            answered = {query: ask(query) for query in [*dashboard_queries(), *alert_queries()]}
+
+    silent = {query for query, result in answered.items() if not result}
+    # What did not happen here has no series; the alerts are silent because nothing is wrong.
+    assert silent & set(dashboard_queries()) == {
+        query for query in dashboard_queries() if _counts_what_did_not_happen(query)
+    }
+    assert silent >= set(alert_queries())
+
+
+def _counts_what_did_not_happen(query: str) -> bool:
+    return any(name in query for name in ("bounds_hit", 'outcome="cancelled"'))
