@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from memrepo import MemoryRepos
 from memrepo.settings import Settings
 from memrepo_worker.queues.leases.status import live_workers, read_shards, withdrawn_workers
 from memrepo_worker.settings import WorkerSettings
+from tests.support.commands import memrepo
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -48,6 +50,15 @@ class Both:
         with self.server.raw_client() as client:
             return {name.partition("@")[0] for name in live_workers(client)}
 
+    @property
+    def env_of_limited(self) -> dict[str, str]:
+        limited = f"redis://limited:{PASSWORD}@{LOOPBACK}:{self.server.port}/0"
+        return {
+            "MEMREPO_BROKER_URL": limited,
+            "MEMREPO_SHARDS": str(SHARDS),
+            "MEMREPO_CACHE_DIR": str(self.workers.folder / "limited"),
+        }
+
 
 EVEN = {"healthy": SHARDS // 2, "limited": SHARDS // 2}
 
@@ -69,7 +80,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         workers = stack.enter_context(fleet(folder / "workers", settings, service, argument))
         workers.start("healthy")
         limited = f"redis://limited:{PASSWORD}@{LOOPBACK}:{server.port}/0"
-        workers.start("limited", broker_url=limited, result_url=limited)
+        cache = folder / "workers" / "limited"
+        workers.start("limited", broker_url=limited, result_url=limited, cache_dir=cache)
         one = Both(server, workers, admin)
         wait_for(lambda: one.owned() == EVEN, "both to have their share")
         yield one
@@ -91,7 +103,7 @@ LOST = {
     "to_take_in": (["-hset"], ["+hset"], "HSET on memrepo:unacked"),
     "to_scripts": (["-evalsha"], ["+evalsha"], "EVALSHA"),
     "to_keys": (["resetkeys", "~memrepo:*", "~celery*"], ["~*"], "memrepo."),
-    "to_record_what_is_under_way": (["resetkeys", "~memrepo*"], ["~*"], "NOPERM"),
+    "to_record_what_is_under_way": (["resetkeys", "~memrepo*"], ["~*"], "its user lacks a right"),
     "to_log_in": (["resetpass"], [f">{PASSWORD}"], "WRONGPASS"),
 }
 
@@ -119,6 +131,28 @@ def test_all_agents_are_served_without_it_and_it_takes_its_share_again_when_the_
 
     assert both.withdrawn() == {}
     assert not both.workers.workers[1].output.count("Traceback")
+
+
+def test_a_right_that_an_idle_worker_loses_is_noticed_and_told_before_a_request_needs_it(
+    both: Both, tmp_path: Path
+) -> None:
+    limited = both.workers.workers[1]
+    before = len(limited.output)
+    both.give("-ltrim")
+    try:
+        wait_for(lambda: both.owned() == {"healthy": SHARDS}, "the other to own all", TIMEOUT_S + 10)
+        wait_for(lambda: "LTRIM on memrepo.*" in both.withdrawn().get("limited", ""), "the reason")
+        ready = memrepo("doctor", "--ready", folder=tmp_path, env=both.env_of_limited)
+        assert ready.code == 1
+        assert "cannot serve, so that it owns nothing: limited@" in ready.stdout
+        assert "LTRIM on memrepo.*" in ready.stdout
+    finally:
+        both.give("+ltrim")
+    wait_for(lambda: both.owned() == EVEN, "both to have their share again", TIMEOUT_S)
+    ready = memrepo("doctor", "--ready", folder=tmp_path, env=both.env_of_limited)
+
+    assert ready.code == 0, ready.stdout
+    assert "its user lacks a right: LTRIM on memrepo.*" in limited.output[before:]
 
 
 def cut_connections(both: Both) -> None:

@@ -1,4 +1,4 @@
-"""A server may load, be paused or busy, forget scripts, lose its primary or change a password: nothing is lost by it.
+"""A server may load, be paused or busy, forget scripts or all, lose its primary, change a password: nothing is lost.
 
 Running workers and clients wait or connect anew, and every commit is there once, in order.
 """
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from memrepo import BrokerUnavailableError, MemoryRepos, Settings
+from memrepo import BrokerUnavailableError, InvalidRequestError, MemoryRepos, Settings
 from memrepo_worker.group import Agent
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
@@ -113,6 +113,10 @@ def change_the_password(system: System) -> None:
     system.run("ACL", "SETUSER", "app", f">{PASSWORD}")
 
 
+def lose_all_data(system: System) -> None:
+    system.run("FLUSHALL")
+
+
 def pass_by(seconds: float) -> None:
     """Let what was done last for a while."""
     threading.Event().wait(seconds)
@@ -125,6 +129,7 @@ HAPPENINGS = [
     forget_scripts,
     lose_its_primary,
     change_the_password,
+    lose_all_data,
     load,
 ]
 
@@ -164,3 +169,25 @@ def test_every_commit_is_there_once_and_in_order(system: System, happens: Callab
     assert {agent: system.service.log(agent) for agent in told} == told
     assert system.worker.process.poll() is None
     assert "Traceback" not in system.worker.output
+
+
+def test_after_all_data_was_lost_shards_owners_and_counts_are_right_again(system: System) -> None:
+    agreed = ("memrepo:shards", "memrepo:portable_names")
+    with system.server.client() as client, MemoryRepos(settings=system.settings) as repos:
+        before = client.mget(agreed)
+        repo = repos.repo(org_id="acme", agent_id="counted")
+        jobs = [repo.commit({"a.md": "x"}, "m") for _ in range(20)]
+        client.flushall()
+        shas = [job.result(timeout_s=TIMEOUT_S).request_id for job in jobs]
+
+        wait_for(lambda: client.mget(agreed) == before, "what is agreed on to be recorded again")
+        wait_for(lambda: client.hlen("memrepo:owners") == SHARDS, "all shards to have an owner")
+        wait_for(lambda: not client.keys("memrepo:depth:*"), "nothing to be counted")
+        assert not client.keys("memrepo:unacked:*")
+        other = Settings(system.settings.broker_url, system.settings.result_url, shards=SHARDS + 1)
+        with MemoryRepos(settings=other) as wrong, pytest.raises(InvalidRequestError, match="MEMREPO_SHARDS"):
+            wrong.repo(org_id="acme", agent_id="counted").get_head_sha()
+
+    done = system.service.log(Agent("acme", "counted"))
+    assert sorted(done) == sorted(filter(None, shas))
+    assert len(set(done)) == 20

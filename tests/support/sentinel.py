@@ -58,15 +58,16 @@ class Watched:
         Not ``coordinated``, as where Sentinels are not of Valkey 9, the former primary goes on for some ten seconds as
         if it still were one; what it was told then is lost.
         """
-        former = self.primary_port()
+        former = wait_for(self.primary_port, "the Sentinels to agree on a primary")
         how = ["COORDINATED"] if coordinated else []
         wait_for(lambda: self._ask_for_failover(how), "a Sentinel to begin the failover")
         wait_for(lambda: self.primary_port() not in (former, None), "the other to be the primary", 30)
-        wait_for(lambda: _role(self.nodes[former or 0]) == "slave", "the former primary to be a replica", 60)
+        wait_for(lambda: _role(self.nodes[former]) == "slave", "the former primary to be a replica", 60)
 
     def kill_primary(self) -> Valkey:
         """End the primary as a crash would; return it once the other node is the primary, for ``bring_back``."""
-        former, dead = self.primary_port(), self.primary
+        former = wait_for(self.primary_port, "the Sentinels to agree on a primary")
+        dead = self.nodes[former]
         dead.kill()
         wait_for(lambda: self.primary_port() not in (former, None), "the other node to be the primary", 60)
         return dead
@@ -75,7 +76,8 @@ class Watched:
         """Start a node that was killed as a replica; its Sentinels would make it one, too, ten seconds later."""
         dead.start()
         with dead.client() as client:
-            client.replicaof(LOOPBACK, str(self.primary_port()))
+            port = wait_for(self.primary_port, "the Sentinels to agree on a primary")
+            client.replicaof(LOOPBACK, str(port))
 
     def wait_until_followed(self) -> None:
         """Wait until the primary has its replica again, with all that was written: another failover may come."""
@@ -95,7 +97,7 @@ class Watched:
 
     def _offsets(self) -> tuple[int, int] | None:
         """Return how much was written to the primary, and of it to its replica; None where it is not followed."""
-        with suppress(redis.RedisError, StopIteration), self.primary.client() as client:
+        with suppress(redis.RedisError, KeyError), self.primary.client() as client:
             about = client.info("replication")
             follower = about.get("slave0", {})
             if follower.get("state") == "online":

@@ -35,11 +35,11 @@ from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.ownership import Ownership
 from memrepo_worker.queues.consumer.program import Program
-from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count
+from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count, recorded
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.status import read_refused, read_shards
-from memrepo_worker.queues.reach import reaching
+from memrepo_worker.queues.reach import reaching, rights_asker
 from memrepo_worker.queues.results.backend import URL_PREFIX
 from memrepo_worker.queues.transport.channel import transport_for
 from memrepo_worker.queues.transport.context import ShardContext
@@ -142,11 +142,12 @@ def run_worker(
         with reaching(settings.broker, "broker") as client:
             claim_shard_count(client, settings.shards)
             agree_on_names(client, settings.limits.portable_names)
+            agreed = recorded(client)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
-    leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s)
+    leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s, agreed)
     alive = LivenessFile(settings.cache_dir, leases.worker, socket.gethostname())
     shard_context = ShardContext(leases, RedisMessages(broker), OwnedShards(), observer)
     if upkeep is not None:
@@ -172,6 +173,7 @@ def run_worker(
         new_token=lambda: uuid4().hex,
         exit_now=os._exit,
         show_alive=alive.touch,
+        ask_rights=rights_asker(settings, broker),
     )
     with _metrics(settings, observer, broker):
         worker.start()

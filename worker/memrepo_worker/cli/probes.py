@@ -43,15 +43,18 @@ def _liveness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
 
 def _readiness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
     # What reaches a broker takes most of the time to import: liveness does without.
-    from memrepo_worker.queues.leases.status import live_workers  # noqa: PLC0415 - as above
+    from memrepo_worker.queues.leases.status import live_workers, withdrawn_workers  # noqa: PLC0415 - as above
     from memrepo_worker.queues.reach import reaching  # noqa: PLC0415 - as above
 
     try:
         with reaching(settings.broker, "broker") as broker:
-            listed = set(live_workers(broker))
+            listed, withdrawn = set(live_workers(broker)), withdrawn_workers(broker)
     except BrokerUnavailableError as error:
         return Finding("ready", error.message, exit_code_of(error))
     ready = [worker.name for worker in seen if worker.name in listed]
+    unfit = [f"{worker.name}: {withdrawn[worker.name]}" for worker in seen if worker.name in withdrawn]
+    if not ready and unfit:
+        return Finding("ready", f"cannot serve, so that it owns nothing: {'; '.join(unfit)}", 1)
     if not ready:
         return Finding(
             "ready", "the broker knows no worker of this machine: it starts, ends, or is cut off", 1

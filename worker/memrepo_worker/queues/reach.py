@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from memrepo.redis.errors import MissingRightsError, WrongModeError, refuse_mode
 from memrepo.redis.rights import Right, require_rights
 from memrepo.redis.script import Script, lua
 from memrepo.redis.trouble import Role, Server, Trouble
+from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
+from memrepo_worker.settings import WorkerSettings
 
 REACH_TIMEOUT_S = 5.0
 
@@ -32,6 +34,22 @@ def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
             yield client
     except (RedisError, MissingRightsError, WrongModeError, OSError) as error:
         raise Trouble(Server(role, url), understand(error, url), error).error() from error
+
+
+def rights_asker(settings: WorkerSettings, broker: Redis) -> Callable[[], None]:
+    """Return what asks, for as long as a heartbeat may take, whether a worker has all the rights that it needs.
+
+    What comes back raises MissingRightsError, which names them, or redis.RedisError.
+    """
+    apart = settings.results != settings.broker
+    wait_s = min(1.0, settings.lease_s / 5)
+    results = connect(settings.results, connect_timeout_s=wait_s, timeout_s=wait_s) if apart else broker
+
+    def ask() -> None:
+        require_rights(broker, worker_on_broker(settings.broker.database), settings.broker.username)
+        require_rights(results, WORKER_ON_RESULTS, settings.results.username)
+
+    return ask
 
 
 def try_out(client: Redis, url: RedisUrl, needed: Sequence[Right]) -> None:

@@ -50,6 +50,7 @@ class Ownership(bootsteps.StartStopStep):
         new_token: Callable[[], str],
         exit_now: Callable[[int], None],
         show_alive: Callable[[], None],
+        ask_rights: Callable[[], None],
         **options: Any,
     ) -> None:
         super().__init__(consumer, **options)
@@ -71,6 +72,7 @@ class Ownership(bootsteps.StartStopStep):
             show_alive=show_alive,
             deliverable=shard_context.deliverable,
             running_kept_s=settings.soft_shutdown_timeout_s,
+            ask_rights=ask_rights,
         )
         consumer.deliverable = consumer.app.backend.deliverable = shard_context.deliverable
 

@@ -98,6 +98,12 @@ def check_store_identity(broker: Redis, identity: str | None, name: str) -> None
     )
 
 
+def recorded(broker: Redis) -> dict[str, bytes | str]:
+    """Return all that is recorded, by its key: what a server that loses its data has to be told again."""
+    found = {key: broker.get(key) for key in (SHARDS_KEY, NAMES_KEY, STORE_KEY)}
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def recorded_store(broker: Redis) -> StoreRecord | None:
     """Return the store that the broker's workers serve, or None before the first of them."""
     found = broker.get(STORE_KEY)

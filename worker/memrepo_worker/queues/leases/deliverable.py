@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from memrepo.redis.errors import LOGIN, RIGHTS, TOO_OLD, Meaning
 
-DELIVERY, CONNECTION, ANSWERS = "delivery", "connection", "answers"
+DELIVERY, CONNECTION, ANSWERS, ASKED = "delivery", "connection", "answers", "rights that were asked for"
 """The parts that may meet something."""
 
 _OF_THIS_WORKER = (LOGIN, RIGHTS, TOO_OLD)

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from redis import RedisError
 
-from memrepo.redis.errors import meaning_of
+from memrepo.redis.errors import RIGHTS, MissingRightsError, meaning_of
 from memrepo_worker.logs import counted, log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.balance import plan
-from memrepo_worker.queues.leases.deliverable import Deliverable
+from memrepo_worker.queues.leases.deliverable import ASKED, Deliverable
 from memrepo_worker.queues.leases.leases import Leases, Overview
 from memrepo_worker.queues.leases.moves import Moves
 from memrepo_worker.queues.leases.owned import OwnedShards
@@ -24,6 +24,9 @@ from memrepo_worker.trouble import LastingTrouble
 logger = logging.getLogger(__name__)
 
 Monotonic = Callable[[], float]
+
+RIGHTS_AGAIN_S = 2.0
+"""How often it is asked for rights that are missing; of others it is once a lease: who is idle needs none of them."""
 
 
 class Holder(Protocol):
@@ -64,7 +67,10 @@ class Keeper:
     show_alive: Callable[[], None] = lambda: None
     deliverable: Deliverable = field(default_factory=Deliverable)
     running_kept_s: float = 30.0
+    ask_rights: Callable[[], None] = lambda: None
+    """Raises MissingRightsError where this worker lacks a right, or redis.RedisError."""
     monotonic: Monotonic = time.monotonic
+    _rights_asked_s: float = float("-inf")
     _hindered_since_s: float | None = None
     _withdrawn_at_s: float = 0.0
     _moves: Moves = field(default_factory=Moves)
@@ -153,6 +159,7 @@ class Keeper:
 
     def _look_around(self) -> None:
         asked_s = self.monotonic()
+        self._look_at_rights(asked_s)
         hindrance = self._lasting_hindrance(asked_s)
         self._moves = Moves()
         try:
@@ -164,6 +171,20 @@ class Keeper:
         finally:
             if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
                 self._moves.tell(logger, len(self._open()), self.count, self._others)
+
+    def _look_at_rights(self, now_s: float) -> None:
+        again_s = RIGHTS_AGAIN_S if self._withdrawn.is_there else self.leases.lease_s
+        if now_s - self._rights_asked_s < again_s:
+            return
+        self._rights_asked_s = now_s
+        try:
+            self.ask_rights()
+        except (MissingRightsError, RedisError) as error:  # what else is met says nothing of rights
+            meaning = meaning_of(error)
+            if meaning.is_(RIGHTS):
+                self.deliverable.meet(ASKED, meaning)
+        else:
+            self.deliverable.clear(ASKED)
 
     def _lasting_hindrance(self, now_s: float) -> str | None:
         """Return why this process cannot serve, if that lasts."""

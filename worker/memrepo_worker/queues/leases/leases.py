@@ -76,13 +76,15 @@ class RedisLeases:
     client: Redis
     worker: str
     lease_s: float
+    agreed: Mapping[str, bytes | str] = field(default_factory=dict)
+    """What all who use the broker have agreed on, by its key: each heartbeat records what the broker has lost of it."""
 
     def beat(self, owned_shards: Mapping[int, OwnedShard], *, shares: bool = True) -> Overview:
         """Prolong this worker's life and leases, and look around; ``shares``: others count on it to take its share."""
         held = pairs((shard, owned_shard.token) for shard, owned_shard in owned_shards.items())
         worker = self.worker if shares else ""
-        keys = [OWNERS_KEY, LEASES_KEY, WORKERS_KEY]
-        answer = BEAT.run(self.client, keys, [worker, self._lease_ms, *held])
+        keys = [OWNERS_KEY, LEASES_KEY, WORKERS_KEY, *self.agreed]
+        answer = BEAT.run(self.client, keys, [worker, self._lease_ms, *self.agreed.values(), *held])
         lost, workers, owners, expired = answer
         late = frozenset(int(shard) for shard in expired)
         by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}

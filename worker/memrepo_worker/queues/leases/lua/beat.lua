@@ -1,6 +1,6 @@
--- KEYS: owners, leases, workers. ARGV: worker ('' = one that takes no share), lease in ms, then shard and token of each
--- shard it owns.
--- Extends the worker's life and its leases, and returns {lost shards, workers alive, owners, expired shards}.
+-- KEYS: owners, leases, workers, then what is agreed on. ARGV: worker ('' = one that takes no share), lease in ms, the
+-- value of each key that is agreed on, then shard and token of each shard it owns.
+-- Records what the server has lost of what is agreed on, extends the worker's life and its leases, and returns {lost shards, workers alive, owners, expired shards}.
 local until_ms = now_ms + ARGV[2]
 -- Whoever's time is over much later than by any heartbeat had it from a clock that was set back since. It gets a lease
 -- anew: the living prolong theirs, and the dead are not waited for until that clock's time comes again.
@@ -13,8 +13,13 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
 if ARGV[1] ~= '' then
     redis.call('ZADD', KEYS[3], until_ms, ARGV[1])
 end
+for index = 4, #KEYS do
+    if redis.call('EXISTS', KEYS[index]) == 0 then
+        redis.call('SET', KEYS[index], ARGV[index - 1])
+    end
+end
 local lost = {}
-for index = 3, #ARGV, 2 do
+for index = #KEYS, #ARGV, 2 do
     if owned(KEYS[1], ARGV[index], ARGV[index + 1]) then
         redis.call('ZADD', KEYS[2], until_ms, ARGV[index])
     else
