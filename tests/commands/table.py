@@ -276,6 +276,21 @@ PRODUCER: Mapping[str, Row] = {
         },
         {CONFLICT: READS},
     ),
+    "search": Row(
+        "search acme {agent} likes --context 1",
+        "path line text before after",
+        {
+            NOTHING: Case("search acme {new} tea", **NO_MEMORY),
+            BAD: Case(
+                "search acme {agent} (x --regex",
+                2,
+                "PATTERN: is no regular expression that RE2 knows",
+                INVALID,
+            ),
+            **over_the_queue("search acme {agent} tea"),
+        },
+        {CONFLICT: READS},
+    ),
     "ls": Row(
         "ls acme {agent}",
         "path sha size executable",

@@ -14,12 +14,14 @@ IDENT = {
 }
 
 
-def plain_git(folder: Path, *arguments: str, stdin: bytes = b"", fine: bool = True) -> bytes:
+def plain_git(
+    folder: Path, *arguments: str, stdin: bytes = b"", fine: bool = True, locale: str = "C"
+) -> bytes:
     """Run git and return its output; unless ``fine``, it may fail."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=folder,
-        env=_environment(folder),
+        env={**_environment(folder), "LC_ALL": locale},
         input=stdin,
         capture_output=True,
         timeout=30,

@@ -18,6 +18,7 @@ from memrepo import (
     FileDiff,
     FileInfo,
     Job,
+    Match,
     MemoryCommit,
     MemoryFile,
     MemoryRepo,
@@ -140,6 +141,13 @@ SAMPLES: Mapping[str, Sample] = {
         result=[MemoryCommit(**COMMIT)],
         shown="1 items",
         ask=lambda repo: repo.get_history(PATH),
+    ),
+    "search": Sample(
+        body={"text": "tea", "ref": "draft", "paths": ["/a"], "regex": True, "context": 1},
+        digest="fb1192902daf7130b302811afab1d958",
+        result=[Match(path=PATH, line=1, text=PRIVATE["content"], before=[], after=[PRIVATE["content"]])],
+        shown="1 items",
+        ask=lambda repo: repo.search(PRIVATE["content"], paths=[PRIVATE["path"]]),
     ),
     "get_commit": Sample(
         body={"ref": "draft"},

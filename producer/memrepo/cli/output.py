@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
 from memrepo.cli.ending import plain, printing_of
-from memrepo.models import CommitResult, Diff, FileInfo, MemoryCommit, Model, RequestOutcome
+from memrepo.models import CommitResult, Diff, FileInfo, Match, MemoryCommit, Model, RequestOutcome
 
 
 def show_json(value: object) -> None:
@@ -72,6 +73,23 @@ def show_file_line(file: FileInfo) -> None:
     """Print a file's mode, size and path."""
     mode = "x" if file.executable else "-"
     click.echo(f"{mode} {file.size:>10} {plain(file.path)}")
+
+
+def show_matches(matches: Sequence[Match]) -> None:
+    """Print what was found as ``git grep`` does: ``path:line:text``, lines around it with dashes, each once."""
+    found = {(match.path, match.line) for match in matches}
+    path, last = "", 0
+    for match in matches:
+        lines = [*match.before, match.text, *match.after]
+        for number, text in enumerate(lines, start=match.line - len(match.before)):
+            goes_on = match.path == path
+            if goes_on and number <= last:
+                continue
+            if path and len(lines) > 1 and not (goes_on and number == last + 1):
+                click.echo("--")
+            sign = ":" if (match.path, number) in found else "-"
+            click.echo(f"{plain(match.path)}{sign}{number}{sign}{plain(text)}")
+            path, last = match.path, number
 
 
 _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}

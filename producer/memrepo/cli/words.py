@@ -24,6 +24,8 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
             r"`memrepo job \1 --of ORG AGENT`\2",
         ),
         (r"ask for fewer with paths=", "name fewer PATHS"),
+        (r"ask for less, with limit=, context= or paths=", "ask for less, by --limit, --context or PATHS"),
+        (r"to be searched, with paths=", "to be searched as PATHS"),
         (r"overwrite=True replaces it", "--overwrite replaces it"),
         (r"begin anew, without after\b", "begin anew, without --after"),
     )
@@ -35,6 +37,7 @@ _NAMED_OTHERWISE: Mapping[str, Sequence[str]] = {
     "agent_id": ["agent"],
     "name": ["create", "delete"],
     "wanted": ["job_id"],
+    "text": ["text", "pattern"],
 }
 """Fields of requests that a command's parameter has another name for; of several the one that was given."""
 

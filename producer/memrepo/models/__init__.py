@@ -7,7 +7,7 @@ from memrepo.models.base import Content, ContentWriter, Model, ResultModel
 from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeType, FileChange
 from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Verdict
 from memrepo.models.differences import Diff, FileDiff
-from memrepo.models.files import FileInfo, MemoryFile, Snapshot
+from memrepo.models.files import FileInfo, Match, MemoryFile, Snapshot
 
 __all__ = [
     "DEFAULT_AUTHOR",
@@ -22,6 +22,7 @@ __all__ = [
     "FileChange",
     "FileDiff",
     "FileInfo",
+    "Match",
     "MemoryCommit",
     "MemoryFile",
     "Model",

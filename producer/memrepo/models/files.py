@@ -51,3 +51,17 @@ class Snapshot(ResultModel, Mapping[str, MemoryFile]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+
+class Match(ResultModel):
+    """A line in which a search has found what it looked for: ``line`` counts from 1, ``text`` has no line break.
+
+    ``before`` and ``after`` are the lines around it, as many as ``context`` said or as there are. Bytes that are not
+    UTF-8 are replaced.
+    """
+
+    path: str
+    line: int
+    text: str
+    before: list[str]
+    after: list[str]

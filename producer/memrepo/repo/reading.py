@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memrepo.jobs.job import Job
-from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
+from memrepo.models import Branch, Diff, FileInfo, Match, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.validation.values import check_request_id
 from memrepo.wire import operations
 from memrepo.wire.requests import reads
+from memrepo.wire.requests.search import SearchRequest
 
 
 class Reading(Asking):
@@ -61,6 +62,38 @@ class Reading(Asking):
         """
         request = reads.DiffRequest(**self._head(), base=base, target=target, paths=paths_of(paths))
         return self._ask(operations.DIFF, request)
+
+    def search(
+        self,
+        text: str,
+        *,
+        ref: str = "HEAD",
+        paths: Sequence[str] | None = None,
+        regex: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        limit: int = 200,
+    ) -> Job[list[Match]]:
+        """Find the lines that have ``text`` in them, by path and line; in all files, or those at and below ``paths``.
+
+        Binary files are passed over. With ``regex`` it is a regular expression in the syntax of RE2, which knows no
+        back references and no look-around; of a line over 64 KiB that, or ``ignore_case``, may see the beginning alone.
+        With ``context`` each match comes with so many lines before and after it.
+
+        The job raises ``RefNotFoundError``, ``InvalidRequestError`` for what is no regular expression, or
+        ``TooLargeError`` where the search would take too long or what is found does not fit into one reply.
+        """
+        request = SearchRequest(
+            **self._head(),
+            text=text,
+            ref=ref,
+            paths=paths_of(paths),
+            regex=regex,
+            ignore_case=ignore_case,
+            context=context,
+            limit=limit,
+        )
+        return self._ask(operations.SEARCH, request)
 
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""

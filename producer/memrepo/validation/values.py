@@ -80,7 +80,7 @@ def _require_text(value: object, field: str) -> None:
 
 def check_path(path: str, limits: Limits, field: str) -> str:
     """Check one file path and return it; its parts are separated by ``/`` and it has no leading ``/``."""
-    raw = _utf8(path, field)
+    raw = check_unicode(path, field)
     if len(raw) > limits.path_bytes_max:
         raise TooLargeError.of(
             field, f"is {len(raw)} bytes long, over path_bytes_max ({limits.path_bytes_max})"
@@ -169,7 +169,7 @@ def check_paths_together(paths: Iterable[str], field: str) -> None:
 
 def check_branch(name: str, field: str = "branch") -> str:
     """Check a branch name by ``git check-ref-format --branch``; also refuses ``HEAD`` and a bare sha."""
-    _utf8(name, field)
+    check_unicode(name, field)
     if not _is_branch_name(name):
         raise InvalidRequestError.of(field, "is not a branch name that git accepts everywhere")
     return name
@@ -193,7 +193,7 @@ def check_ref(ref: str, field: str = "ref") -> str:
 
     ``~n`` may follow each. Whether there is exactly one such commit is for the worker to say.
     """
-    _utf8(ref, field)
+    check_unicode(ref, field)
     name = Ref.parse(ref).name
     if name == "HEAD" or _SHA.match(name):
         return ref
@@ -225,7 +225,7 @@ def check_sha256(value: str, field: str) -> str:
 
 def check_ident(value: str, field: str) -> str:
     """Check a name or e-mail of an author: one line, no ``<`` or ``>``, no white space around it."""
-    _utf8(value, field)
+    check_unicode(value, field)
     if not value or len(value.encode()) > 255:
         raise InvalidRequestError.of(field, "must be 1 to 255 bytes long")
     if _IDENT_FORBIDDEN.search(value):
@@ -237,7 +237,7 @@ def check_ident(value: str, field: str) -> str:
 
 def check_message(message: str, limits: Limits, field: str = "message") -> str:
     """Check a commit message: UTF-8, no NUL, not only white space, within the limit."""
-    raw = _utf8(message, field)
+    raw = check_unicode(message, field)
     if "\0" in message:
         raise InvalidRequestError.of(field, "must not hold NUL")
     if not message.strip():
@@ -263,7 +263,8 @@ def check_count(value: int, field: str, least: int, most: int) -> int:
     return value
 
 
-def _utf8(text: str, field: str) -> bytes:
+def check_unicode(text: str, field: str) -> bytes:
+    """Return a text as UTF-8; what is no Unicode is refused."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -281,7 +282,7 @@ def _no_unicode(text: str) -> str:
 
 def check_text(value: str, limits: Limits, field: str) -> str:
     """Check a plain search text such as a prefix: valid Unicode, no control character, no longer than a path."""
-    raw = _utf8(value, field)
+    raw = check_unicode(value, field)
     if len(raw) > limits.path_bytes_max or _CONTROL.search(value):
         raise InvalidRequestError.of(field, "must be at most path_bytes_max long, without control characters")
     return value

@@ -266,6 +266,7 @@ def _paths_elsewhere() -> list[Hostile]:
             ("get_files", "paths", ["ok", path], "paths[1]"),
             ("get_history", "path", path, "path"),
             ("diff", "paths", [path], "paths[0]"),
+            ("search", "paths", ["ok", path], "paths[1]"),
             ("restore", "paths", ["ok", path], "paths[1]"),
         )
     ]
@@ -475,6 +476,23 @@ def _values() -> list[Hostile]:
     ]
 
 
+def _searches() -> list[Hostile]:
+    cases: list[tuple[str, object, str]] = [
+        ("text", "", "it is everywhere"),
+        ("text", "a\nb", "a line break is within no line"),
+        ("text", "a\0b", "git: NUL makes a file binary"),
+        ("text", "\ud800", "Unicode: a lone surrogate is no UTF-8"),
+        ("text", "\u00e4" * 501, "resources: 1,000 bytes, not characters"),
+        ("text", 7, "types: a number is no text"),
+        ("ref", "-x", "options: reads as one"),
+        *[("context", count, "resources: lines without end") for count in (-1, 21, 2**63, "1", True)],
+        *[("limit", count, "resources: a page without end") for count in (0, -1, 1_001, 1.5)],
+        ("regex", 1, "types: a number is no bool"),
+        ("ignore_case", "yes", "types: a text is no bool"),
+    ]
+    return [Hostile("search", {field: value}, field, source) for field, value, source in cases]
+
+
 def _sizes() -> list[Hostile]:
     seven_mib = "x" * (7 * MIB)
     return [
@@ -627,6 +645,7 @@ HOSTILE: tuple[Hostile, ...] = (
     *_paths_elsewhere(),
     *_path_sets(),
     *_edits(),
+    *_searches(),
     *_refs(),
     *_authors(),
     *_identities(),

@@ -112,6 +112,7 @@ def test_a_memory_or_job_that_is_not_named_by_text_is_named_too() -> None:
 # Every argument of every call
 
 GIVEN: Mapping[str, Any] = {
+    "text": "tea",
     "changes": {"a": "x"},
     "message": "m",
     "path": "a",
