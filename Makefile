@@ -103,7 +103,8 @@ demo: install  ## the main job, end to end, on this machine, in under a minute
 metrics: install  ## print sizes, suppressions and docstrings of the packages, with their bounds
 	@$(BIN)/python -m tests.test_architecture
 
-END_TO_END = tests/functional tests/producer/test_on_the_whole_system.py tests/queues/test_requests_run_in_order.py
+END_TO_END = tests/functional tests/producer/test_on_the_whole_system.py tests/queues/test_requests_run_in_order.py \
+  tests/system/test_remote_control_harms_no_request.py
 
 test-hosts: install  ## the end-to-end tests inside a host with a Celery of its own, under each of its settings (long)
 	set -e; $(BIN)/python -m tests.support.host | while read -r case; do \

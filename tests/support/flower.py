@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memrepo.settings import environment
+from tests.support.host import inherited
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.started import started
 
@@ -35,6 +36,7 @@ def running_flower(folder: Path, broker_url: str, ready: Callable[[Ask], bool]) 
     arguments = ["-A", "memrepo_worker", "flower", f"--address={LOOPBACK}", f"--port={port}"]
     env = {
         "PATH": environment()["PATH"],
+        **inherited(),
         "MEMREPO_BROKER_URL": broker_url,
         "FLOWER_UNAUTHENTICATED_API": "true",
     }

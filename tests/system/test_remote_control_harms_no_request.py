@@ -14,7 +14,6 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
-from celery import Celery
 from celery.worker.control import Panel
 from flower.urls import handlers
 
@@ -22,7 +21,9 @@ from memrepo import Job, JobCancelledError, MemoryRepo, MemoryRepos, Settings
 from memrepo.models import CommitResult
 from memrepo.routing import route
 from memrepo.settings import environment
+from memrepo_worker.app import build_app
 from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its commands
+from memrepo_worker.settings import WorkerSettings
 from tests.support.commands import runs_now
 from tests.support.flower import Ask, running_flower
 from tests.support.systems import System, running_worker
@@ -171,7 +172,7 @@ def test_everything_that_can_be_pressed_is_pressed_under_load(broker: Valkey, tm
 
 
 def command_by_remote_control(system: System, load: Load) -> None:
-    with Celery(broker=system.broker_url, set_as_current=False) as celery:
+    with build_app(WorkerSettings(broker_url=system.broker_url, result_url=system.broker_url)) as celery:
         for name, arguments in {**ANSWERED, **REFUSED}.items():
             for _ in range(PRESSES):
                 filled = json.loads(json.dumps(arguments).replace("JOB", load.newest))

@@ -14,6 +14,7 @@ import click
 from celery import Celery
 
 from memrepo.errors import InvalidRequestError
+from memrepo.redis.celery_app import deafen_default
 from memrepo_worker.app import build_app
 from memrepo_worker.settings import WorkerSettings
 
@@ -36,9 +37,12 @@ def _build() -> Celery:
     if reason is not None:
         sys.exit(f"Error: {reason}")
     try:
-        return build_app(WorkerSettings.from_env())
+        settings = WorkerSettings.from_env()
     except InvalidRequestError as error:
         sys.exit(f"Error: {error}")
+    if command is not None:  # else it is somebody's program that imports this
+        deafen_default(settings.broker, settings.results)
+    return build_app(settings)
 
 
 app = _build()

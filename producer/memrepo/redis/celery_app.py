@@ -69,3 +69,11 @@ class OwnCelery(Celery):
             broker_use_ssl=dict(address.tls) if address.tls else None,
             broker_transport_options={**transport_options, "address": address},
         )
+
+
+def deafen_default(broker: RedisUrl, results: RedisUrl) -> None:
+    """Have the default app of a process that is all ours know no backend, and nothing of what a host has set.
+
+    Flower aborts tasks by it, whichever app it shows: where a host has a Celery of its own, at the host's.
+    """
+    OwnCelery(broker, results, backend="disabled://").set_default()

@@ -20,6 +20,7 @@ from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.cli.up_state import completed
 from memrepo.errors import InvalidRequestError
 from memrepo.redis.address import RedisUrl
+from memrepo.redis.celery_app import deafen_default
 from memrepo.redis.client import connect
 from memrepo.settings import environment
 from memrepo_worker.app import build_app
@@ -55,6 +56,7 @@ def flower(address: str, port: int | None, flower_options: Sequence[str]) -> Non
     with reaching(settings.broker, "broker") as broker:
         broker.ping()
     chosen = (f"--address={address}", f"--port={settings.flower_port if port is None else port}")
+    deafen_default(settings.broker, settings.results)
     arguments = (*FLOWER_OPTIONS, *chosen, *flower_options)
     _run(build_app(settings), settings.broker, settings.flower_basic_auth, arguments)
 
