@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from memrepo.cli.main import main
-from memrepo_worker.cli.store.progress import Progress
+from memrepo_worker.cli.progress import Progress
 from memrepo_worker.git.bundles import decode_bundle, encode_bundle
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, join_packs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo.repo import MemoryRepo
 from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.progress import Progress
 from memrepo_worker.git.command import GitError
 from memrepo_worker.observe import Counters
 from memrepo_worker.replay.plan import Plan
@@ -107,6 +107,10 @@ def _require_new(repo: MemoryRepo) -> None:
 
 
 def _shown(label: str, items: Iterable[T], count: int, *, show: bool) -> Iterator[T]:
-    """Pass items on, with a progress bar on standard error."""
-    with click.progressbar(items, count, label, hidden=not show, show_pos=True, file=sys.stderr) as bar:
-        yield from bar
+    """Pass items on, and tell on standard error how many there were, also where that is no terminal."""
+    progress = Progress(label, count, "commits")
+    for item in items:
+        yield item
+        if show:
+            progress.step()
+    progress.clear()

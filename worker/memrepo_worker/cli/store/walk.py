@@ -12,7 +12,7 @@ from memrepo.cli.ending import CommandError
 from memrepo.cli.interrupt import INTERRUPTED
 from memrepo.errors import RepoNotFoundError
 from memrepo_worker.cli.failures import failure_of
-from memrepo_worker.cli.store.progress import Progress
+from memrepo_worker.cli.progress import Progress
 from memrepo_worker.cli.store.tools import Tools, agent_named, org_named
 from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent

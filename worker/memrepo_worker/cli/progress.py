@@ -1,4 +1,4 @@
-"""How far a command is that goes through many memories: a bar on a terminal, elsewhere a line now and then."""
+"""How far a command is that goes through many things: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -17,32 +17,41 @@ _BAR_COLUMNS = 30
 
 
 class Progress:
-    """Tells on standard error how many of the memories are done; a run that is soon over tells nothing there."""
+    """Tells on standard error how many are done, ``kind`` of things; a run that is soon over tells nothing there."""
 
     def __init__(
-        self, doing: str, memories: int, *, is_terminal: bool | None = None, clock: Clock = steady_clock
+        self,
+        doing: str,
+        total: int,
+        kind: str = "memories",
+        *,
+        is_terminal: bool | None = None,
+        clock: Clock = steady_clock,
     ) -> None:
         self.is_terminal = sys.stderr.isatty() if is_terminal is None else is_terminal
         self._doing = doing
-        self._memories = memories
+        self._total = total
+        self._kind = kind
         self._clock = clock
         self._done = 0
         self._shown = 0
         self._told_s = clock()
 
-    def step(self, agent: Agent) -> None:
-        """Note that one more is done."""
+    def step(self, agent: Agent | None = None) -> None:
+        """Note that one more is done, and of whom."""
         self._done += 1
         if self._clock() - self._told_s < (_BAR_EVERY_S if self.is_terminal else LINE_EVERY_S):
             return
         self._told_s = self._clock()
-        count = f"{self._done:,} of {max(self._memories, self._done):,} memories"
+        count = f"{self._done:,} of {max(self._total, self._done):,} {self._kind}"
         if not self.is_terminal:
-            click.echo(plain(f"{self._doing}: {count}, the last was {agent}"), err=True)
+            last = "" if agent is None else f", the last was {agent}"
+            click.echo(plain(f"{self._doing}: {count}{last}"), err=True)
             return
-        filled = _BAR_COLUMNS * self._done // max(self._memories, self._done)
+        filled = _BAR_COLUMNS * self._done // max(self._total, self._done)
         bar = "#" * filled + "-" * (_BAR_COLUMNS - filled)
-        text = plain(f"{self._doing} [{bar}] {count}, {agent}")[: shutil.get_terminal_size().columns - 1]
+        last = "" if agent is None else f", {agent}"
+        text = plain(f"{self._doing} [{bar}] {count}{last}")[: shutil.get_terminal_size().columns - 1]
         click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
         self._shown = len(text)
 
