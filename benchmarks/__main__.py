@@ -20,6 +20,7 @@ import click
 
 from benchmarks import (
     bench_age,
+    bench_agents,
     bench_asyncio,
     bench_clients,
     bench_commit,
@@ -52,6 +53,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "durability": bench_durability.durability,
     "age": bench_age.age,
     "old": bench_age.old,
+    "agents": bench_agents.agents,
     "folding": bench_upkeep.folding,
     "delete": bench_upkeep.delete,
     "footprint": bench_footprint.footprint,

@@ -44,19 +44,18 @@ def age(lab: Lab) -> Iterator[Figure]:
 
 
 def old(lab: Lab) -> Iterator[Figure]:
-    """Measure the same on a memory of 100,000 commits, which the service makes without a queue (see ``histories``).
+    """Measure the same on a memory of 100,000 commits in a folder, made by the service without a queue: ``histories``.
 
     A worker then finds it in its cache, as after a restart. Takes about 20 minutes, so only with ``LONG=1``.
     """
     if not lab.long:
         return
-    with lab.worker(group_requests_max=1) as maker:
-        store_url = json.loads(maker.job)["settings"]["store_url"]
-        cache_dir = lab.new_folder("old")
-        start_s = time.monotonic()
-        for number in AGES_OLD:
-            make(lab, store_url, cache_dir, Histories([_agent(number)], number))
-        yield Figure("making them", time.monotonic() - start_s, "s")
+    folder = lab.new_folder("old")
+    store_url, cache_dir = (folder / "store").as_uri(), folder / "cache"
+    start_s = time.monotonic()
+    for number in AGES_OLD:
+        make(lab, store_url, cache_dir, Histories([_agent(number)], number))
+    yield Figure("making them", time.monotonic() - start_s, "s")
     with lab.worker(group_requests_max=1, store_url=store_url, cache_dir=str(cache_dir)) as bench:
         yield from _measured(lab, bench, AGES_OLD, {}, "growth-old")
 
@@ -67,7 +66,7 @@ def _measured(
     repos = {number: bench.repo(_agent(number)) for number in ages}
     for repo in repos.values():
         repo.get_files().result(TIMEOUT_S)
-    _await_upkeep(bench)
+    await_upkeep(bench)
     load = os.getloadavg()[0]
     cold = {number: _cold(lab, bench, number) for number in ages}  # first, so that each is as old as it says
     times = {what: _of_all(repos, work) for what, work in _works(ages).items()}
@@ -109,7 +108,7 @@ def _of_all(
     return dict(zip(repos, in_turns_of_all(TURNS, works), strict=True))
 
 
-def _await_upkeep(bench: Bench) -> None:
+def await_upkeep(bench: Bench) -> None:
     """Return when the worker has nothing to join or fold any more; a busy machine takes long for that."""
     wait_for(lambda: not bench.counters()["upkeep.pending"], "the upkeep to come to its end", UPKEEP_WAIT_S)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from memrepo.errors import TooLargeError
 from memrepo.wire.operations import build
 from memrepo.wire.requests.reads import GetFilesRequest
 from memrepo_worker.assembly import open_service
@@ -32,7 +33,7 @@ TRIES = 3
 
 
 def main() -> None:
-    """Do what the JSON argument says: ``store_url``, ``cache_dir``, ``org``, ``agent``."""
+    """Do what the JSON argument says: ``store_url``, ``cache_dir``, ``org``, ``agent``, and how many ``tries`` far away."""
     job = json.loads(sys.argv[1])
     agent, folder = Agent(job["org"], job["agent"]), Path(job["cache_dir"])
     settings = WorkerSettings(store_url=job["store_url"])
@@ -42,12 +43,13 @@ def main() -> None:
     # A thread that comes late on a busy machine makes one round more of what goes side by side, and none fewer.
     far = [
         _opened(replace(settings, cache_dir=folder / f"far-{number}"), DelayedStore(store, FAR_S), agent)
-        for number in range(TRIES)
+        for number in range(job.get("tries", TRIES))
     ]
-    best = min(far, key=lambda one: one["rounds of a cold open"])
+    if far:
+        best = min(far, key=lambda one: one["rounds of a cold open"])
+        found["rounds of a cold open"] = best["rounds of a cold open"]
+        found["cold open 30 ms away, s"] = best["cold open, s"]
     found |= {
-        "rounds of a cold open": best["rounds of a cold open"],
-        "cold open 30 ms away, s": best["cold open, s"],
         "objects in the store": len(listed),
         "MiB in the store": sum(item.size for item in listed) / MIB,
     }
@@ -69,7 +71,9 @@ def _opened(settings: WorkerSettings, store: Store, agent: Agent) -> dict[str, f
         start_s = time.perf_counter()
         (outcome,) = service(group)
         seconds = time.perf_counter() - start_s
-        if not isinstance(outcome, Success):
+        if not isinstance(
+            outcome, Success | TooLargeError
+        ):  # it is open also where it is too large to be read
             raise TypeError(f"it cannot be opened: {outcome}")
         grown = process.memory_info().rss - before
         disk_bytes = service.cache.usage.disk_bytes
