@@ -33,7 +33,7 @@ TRIES = 3
 
 
 def main() -> None:
-    """Do what the JSON argument says: ``store_url``, ``cache_dir``, ``org``, ``agent``, and how many ``tries`` far away."""
+    """Do what the JSON argument says: ``store_url``, ``cache_dir``, ``org``, ``agent``, ``tries`` far away."""
     job = json.loads(sys.argv[1])
     agent, folder = Agent(job["org"], job["agent"]), Path(job["cache_dir"])
     settings = WorkerSettings(store_url=job["store_url"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ALWAYS, Store, Version, When
+from memrepo_worker.store.interface import ALWAYS, ListedObject, Store, Version, When
 from tests.support.writers import AGENT, Writer, commit, delete, files, writer
 
 ENTRIES = 105
@@ -37,6 +37,18 @@ class KillingStore(StoreDecorator):
         if when is ALWAYS and not data and next(self._markers) > 10:
             raise Killed
         return super().put(key, data, when)
+
+
+class Listings(StoreDecorator):
+    """Counts how often the whole journal is listed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.whole = 0
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        self.whole += prefix == f"{AGENT}/repo.git/"
+        return super().list(prefix, start_after)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +95,41 @@ def test_each_turn_frees_as_many_as_it_may_and_the_last_acknowledges(
             one.ask(files())
 
 
+def test_between_its_first_turn_and_its_last_it_lists_no_journal_and_rests_after_each(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    gone, listings = delete("delete-it-all"), Listings(store)
+    with writer(listings, tmp_path / "one") as one:
+        in_turns_of(one, 10)
+        rests = []
+        for _ in range(10):
+            with pytest.raises(TurnGoesOnError) as more:
+                one.ask(gone)
+            rests.append(more.value.rest_s)
+        before = listings.whole
+        one.ask(gone)
+
+    assert before == 1
+    assert listings.whole == 2, "at the end all is listed, to see that nothing is left"
+    assert all(rest > 0 for rest in rests)
+
+
+def test_one_that_meets_an_unfinished_delete_opens_the_memory_once(store: LocalStore, tmp_path: Path) -> None:
+    gone = delete("delete-it-all")
+    with writer(store, tmp_path / "one") as one:
+        in_turns_of(one, 10)
+        with pytest.raises(TurnGoesOnError):
+            one.ask(gone)
+
+    with writer(store, tmp_path / "two") as two:
+        in_turns_of(two, 10)
+        for _ in range(9):
+            with pytest.raises(TurnGoesOnError):
+                two.ask(gone)
+        two.ask(gone)
+        assert two.counters.snapshot()["repo.opened_cold"] == 1
+
+
 def test_killed_at_every_tenth_marker_it_resumes_and_is_told_once(store: LocalStore, tmp_path: Path) -> None:
     gone = delete("delete-it-all")
     kills = 0
@@ -112,7 +159,7 @@ class InParts:
     def __call__(self, group: Group) -> Sequence[Outcome]:
         self.calls += 1
         if self.calls < 3:
-            raise TurnGoesOnError(f"{3 - self.calls} are left")
+            raise TurnGoesOnError(f"{3 - self.calls} are left", rest_s=float(2 - self.calls))
         return [Success(None)] * len(group.requests)
 
 
@@ -129,6 +176,8 @@ def test_between_its_turns_it_holds_no_thread_and_says_how_far_it_is() -> None:
         "1 are left",
         None,
     ]
-    assert all(pause is None or pause.seconds <= 0.05 for pause in pauses)
+    assert [pause and pause.seconds for pause in pauses] == [1.0, 0.05, None], (
+        "as long as it asks for, at least"
+    )
     assert attempt.outcomes == [Success(None)]
     assert counters.snapshot().get("mailbox.store.unavailable", 0) == 0

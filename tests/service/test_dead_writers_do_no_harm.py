@@ -265,8 +265,9 @@ def the_markers(patch: pytest.MonkeyPatch, _world: World) -> None:
         lines: Iterable[LedgerLine],
         executor: Executor,
         markers_max: int | None = None,
+        left: list[str] | None = None,
     ) -> None:
-        original(store, layout, seal, lines, executor, markers_max)
+        original(store, layout, seal, lines, executor, markers_max, left)
         store.delete(
             [item.key for item in store.list(layout.journal) if present(layout.entry_seq(item.key)) < seal]
         )

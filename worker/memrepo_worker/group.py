@@ -97,8 +97,13 @@ class Success:
 class TurnGoesOnError(Exception):
     """A turn did a part of its work, which lies in the store, and leaves the rest for later turns.
 
-    Call again soon with the same requests. No outcome may be told before that returns them.
+    Call again soon with the same requests, after a rest of ``rest_s`` at least. No outcome may be told before that
+    returns them.
     """
+
+    def __init__(self, message: str, rest_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.rest_s = rest_s
 
 
 Outcome = Success | MemoryRepoError

@@ -85,6 +85,7 @@ class WarmRepo:
         self._pending = PendingObjects()
         self._unsaved_entries = 0
         self.delta_depths: dict[str, int] = {}
+        self.left_to_mark: list[str] = []  # keys, of a delete that is not finished
         self._disk_bytes: int | None = None
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)

@@ -168,7 +168,7 @@ class GroupAttempt:
         self._rules.trouble.over(self._agent)
         self._rules.observer.count("mailbox.turns.parted")
         self._parted_since_s = self._parted_since_s or system_clock()
-        return Pause(PARTED_PAUSE_S, WaitReason(str(more), self._parted_since_s))
+        return Pause(max(PARTED_PAUSE_S, more.rest_s), WaitReason(str(more), self._parted_since_s))
 
     def _pause(self, requests: Requests, error: Exception) -> Pause:
         pause_s = self._rules.pause_s(self._faults + self._unavailable)

@@ -30,6 +30,9 @@ from memrepo_worker.store.interface import Store
 
 logger = logging.getLogger(__name__)
 
+_RESTS = 2
+"""How many times as long as what a turn of a delete took of a core the others have it."""
+
 
 @dataclass(frozen=True)
 class ServiceDependencies:
@@ -104,11 +107,9 @@ class Opener:
             self._dependencies.check_store()
             repo = self._open_cold() if repo is None else self._brought_up_to_date(repo)
             repo.trust = repo.trust.proven(self._lease, now_s)
-        if repo.needs_cleaning:
-            repo = self.clean(repo)
         if repo.state.begun:
-            self._held.keep(repo)
-        return repo
+            self._held.keep(repo)  # before a delete is finished, which may take many turns
+        return self.clean(repo) if repo.needs_cleaning else repo
 
     def has_legacy_layout(self) -> bool:
         """Whether files of the legacy layout lie where the journal is."""
@@ -123,9 +124,10 @@ class Opener:
         state = repo.state
         store, lane = self._dependencies.store, self._lane
         try:
-            clean(store, self._layout, state.seal, repo.ledger, lane, self._dependencies.markers_a_turn)
+            turn_max = self._dependencies.markers_a_turn
+            clean(store, self._layout, state.seal, repo.ledger, lane, turn_max, repo.left_to_mark)
         except CleaningUnfinishedError as error:
-            raise TurnGoesOnError(str(error)) from error
+            raise TurnGoesOnError(str(error), rest_s=_RESTS * error.cpu_s) from error
         lines = encode_lines(repo.ledger)
         fresh = self._held.fresh(replace(state, packs={}, ledger=()))
         fresh.ledger.remember(decode_lines(lines))
