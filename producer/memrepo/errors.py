@@ -10,6 +10,7 @@
     ├── PathNotFoundError            no such file at that ref
     ├── HeadMovedError               somebody committed: read again, then decide
     │   └── ContentMovedError        the same, for one file
+    ├── MergeConflictError           both sides changed the same: ``details["conflicts"]`` lists the paths
     ├── MemoryRepoBusyError          too many requests wait: wait, then send again
     ├── RequestExpiredError          too old to be executed safely: send it anew
     ├── BrokerUnavailableError       broker or result store cannot be reached or used: the message says why
@@ -115,6 +116,14 @@ class HeadMovedError(MemoryRepoError):
 
 class ContentMovedError(HeadMovedError):
     """A file is not what ``expected_sha256`` said; ``details`` name the path and its present sha256."""
+
+
+class MergeConflictError(MemoryRepoError):
+    """Both sides changed the same, and nothing was changed. Decide by ``resolutions`` or ``favor``, then merge again.
+
+    ``details["conflicts"]`` lists the first hundred, each with ``path``, ``kind``, the blob's sha in ``base``, ``ours``
+    and ``theirs`` (None: no file there) and, where lines conflict, ``hunks``; ``preview_merge`` gives the contents.
+    """
 
 
 class MemoryRepoBusyError(MemoryRepoError):

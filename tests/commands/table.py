@@ -301,6 +301,23 @@ PRODUCER: Mapping[str, Row] = {
         },
         {CONFLICT: READS},
     ),
+    "merge": Row(
+        "merge acme {agent} main",
+        "sha kind parents files_changed",
+        {
+            NOTHING: Case("merge acme {agent} nowhere", 3, "'nowhere' is no branch", "RefNotFoundError"),
+            CONFLICT: Case(
+                "merge acme {agent} main --expected-head {sha}", 4, "not at {sha}", "HeadMovedError"
+            ),
+            BAD: Case(
+                "merge acme {agent} main --squash --fast-forward only",
+                2,
+                "--fast-forward: goes with",
+                INVALID,
+            ),
+            **over_the_queue("merge acme {agent} main"),
+        },
+    ),
     "restore": Row(
         "restore acme {agent} main~1",
         RESULT_KEYS,

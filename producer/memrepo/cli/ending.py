@@ -31,6 +31,7 @@ EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.ResultExpiredError: 3,
     errors.RepoExistsError: CONFLICT,
     errors.HeadMovedError: CONFLICT,
+    errors.MergeConflictError: CONFLICT,
     errors.MemoryRepoBusyError: 5,
     errors.BrokerUnavailableError: 5,
     errors.StoreUnavailableError: 5,

@@ -72,6 +72,7 @@ PRODUCER: Mapping[str, Row] = {
     "job": Row("memrepo.cli.commands.job:job", "Print a job's status and result, or cancel it."),
     "log": Row("memrepo.cli.commands.read:log", "List commits, newest first."),
     "ls": Row("memrepo.cli.commands.read:ls", "List files: x for executable, bytes, path."),
+    "merge": Row("memrepo.cli.commands.merge:merge", "Bring what a branch has into another."),
     "move": Row("memrepo.cli.commands.edit:move", "Give a file or folder another path."),
     "replace": Row("memrepo.cli.commands.edit:replace", "Put one text of a file in the place of another."),
     "restore": Row("memrepo.cli.commands.branch:restore", "Bring old content back as a new commit."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from memrepo.cli.common import author_of, outcome_of
@@ -26,8 +28,13 @@ no_wait_option = click.option(
 def settle(job: Job[CommitResult], no_wait: bool, timeout_s: float, as_json: bool) -> None:
     """Print the job's id, or wait for its result and print that."""
     if no_wait:
-        job.pending.look_at()  # whoever is told its id looks after it
-        with printing_of(f"The request was sent, as job {job.id}", job_id=job.id):
-            show_json({"job_id": job.id}) if as_json else click.echo(job.id)
+        was_sent(job, as_json)
         return
     print_result(outcome_of(job, timeout_s), as_json)
+
+
+def was_sent(job: Job[Any], as_json: bool) -> None:
+    """Print the job's id, for who does not wait."""
+    job.pending.look_at()  # whoever is told its id looks after it
+    with printing_of(f"The request was sent, as job {job.id}", job_id=job.id):
+        show_json({"job_id": job.id}) if as_json else click.echo(job.id)

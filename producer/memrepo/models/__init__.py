@@ -8,6 +8,17 @@ from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeTyp
 from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Verdict
 from memrepo.models.differences import Diff, FileDiff
 from memrepo.models.files import FileInfo, Match, MemoryFile, Snapshot
+from memrepo.models.merges import (
+    ConflictKind,
+    FastForward,
+    Favor,
+    Lines,
+    MergeConflict,
+    MergeHunk,
+    MergeKind,
+    MergePreview,
+    MergeResult,
+)
 
 __all__ = [
     "DEFAULT_AUTHOR",
@@ -16,15 +27,24 @@ __all__ = [
     "Branch",
     "ChangeType",
     "CommitResult",
+    "ConflictKind",
     "Content",
     "ContentWriter",
     "Diff",
+    "FastForward",
+    "Favor",
     "FileChange",
     "FileDiff",
     "FileInfo",
+    "Lines",
     "Match",
     "MemoryCommit",
     "MemoryFile",
+    "MergeConflict",
+    "MergeHunk",
+    "MergeKind",
+    "MergePreview",
+    "MergeResult",
     "Model",
     "RequestOutcome",
     "ResultModel",

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memrepo.jobs.job import Job
-from memrepo.models import Branch, Diff, FileInfo, Match, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
+from memrepo.models import (
+    Branch,
+    Diff,
+    FileInfo,
+    Match,
+    MemoryCommit,
+    MemoryFile,
+    MergePreview,
+    RequestOutcome,
+    Snapshot,
+)
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.validation.values import check_request_id
 from memrepo.wire import operations
-from memrepo.wire.requests import reads
+from memrepo.wire.requests import merges, reads
 from memrepo.wire.requests.search import SearchRequest
 
 
@@ -94,6 +104,14 @@ class Reading(Asking):
             limit=limit,
         )
         return self._ask(operations.SEARCH, request)
+
+    def preview_merge(self, source: str, target: str = "main") -> Job[MergePreview]:
+        """Ask what merging would do, without doing it: which files would change, and what both sides have at conflicts.
+
+        The job raises ``RefNotFoundError``, or ``TooLargeError`` when the conflicting files do not fit into one reply.
+        """
+        request = merges.PreviewMergeRequest(**self._head(), source=source, target=target)
+        return self._ask(operations.PREVIEW_MERGE, request)
 
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""

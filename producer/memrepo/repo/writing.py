@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from memrepo.errors import InvalidRequestError
 from memrepo.jobs.job import Job
-from memrepo.models import DEFAULT_AUTHOR, Author, Branch, CommitResult, FileChange
+from memrepo.models import (
+    DEFAULT_AUTHOR,
+    Author,
+    Branch,
+    CommitResult,
+    FastForward,
+    Favor,
+    FileChange,
+    MergeResult,
+)
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.wire import operations
-from memrepo.wire.requests import writes
+from memrepo.wire.requests import merges, writes
 from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
 Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -97,6 +106,53 @@ class Writing(Asking):
             **self._head(request_id), ref=ref, paths=paths_of(paths), branch=branch, author=author
         )
         return self._ask(operations.RESTORE, request, request_id)
+
+    def merge(  # noqa: PLR0913 - one argument per choice
+        self,
+        source: str,
+        target: str = "main",
+        message: str | None = None,
+        *,
+        author: Author = DEFAULT_AUTHOR,
+        fast_forward: FastForward = "prefer",
+        squash: bool = False,
+        favor: Favor | None = None,
+        resolutions: Files | None = None,
+        expected_head: str | None = None,
+        request_id: str | None = None,
+    ) -> Job[MergeResult]:
+        """Bring into a branch what another has, as one commit of two parents; renames are not followed.
+
+        Args:
+            source: any ref, e.g. a branch; it stays as it is.
+            target: the branch that it goes into.
+            message: of the commit; by default it says what was merged.
+            author: who merges.
+            fast_forward: where the target has nothing that the source lacks, ``prefer`` and ``only`` move it there
+                without a commit, ``never`` makes one; with ``only`` the job raises ``HeadMovedError`` else.
+            squash: make a commit of one parent, the target's head; it goes with ``prefer`` alone.
+            favor: whose lines a hunk gets that both changed: ``ours`` (the target's), ``theirs``, or both (``union``).
+            resolutions: files to write (or delete) where the two sides conflict, as ``changes`` of a commit; each must
+                be of a conflict. Where one side has a folder in the file's place, writing the file removes that.
+            expected_head: a whole sha; refuse if the target is elsewhere.
+            request_id: the same id with the same call is applied once; see the class.
+
+        The job raises ``MergeConflictError``, and then nothing has changed; ``preview_merge`` gives the contents.
+        ``RefNotFoundError``, ``HeadMovedError``, or ``InvalidRequestError`` for a resolution of what does not conflict.
+        """
+        request = merges.MergeRequest(
+            **self._head(request_id),
+            source=source,
+            target=target,
+            message=message,
+            author=author,
+            fast_forward=fast_forward,
+            squash=squash,
+            favor=favor,
+            resolutions=_changes({} if resolutions is None else resolutions, "resolutions"),
+            expected_head=expected_head,
+        )
+        return self._ask(operations.MERGE, request, request_id)
 
     def create_branch(
         self, name: str, *, start_point: str = "main", request_id: str | None = None

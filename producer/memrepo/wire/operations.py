@@ -15,7 +15,7 @@ from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire.payload import Payload, attaching
-from memrepo.wire.requests import reads, search, writes
+from memrepo.wire.requests import merges, reads, search, writes
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
 Asked = TypeVar("Asked", bound=Request)
@@ -100,6 +100,14 @@ def _of_diff(diff: models.Diff) -> str:
     return f"{diff.base_sha} {diff.target_sha} {len(diff.files)} files"
 
 
+def _of_merge(made: models.MergeResult) -> str:
+    return f"{made.kind} {made.sha} {len(made.files_changed)} files"
+
+
+def _of_preview(preview: models.MergePreview) -> str:
+    return f"{preview.kind} {preview.source_sha} {preview.target_sha} {len(preview.conflicts)} conflicts"
+
+
 def _of_branch(branch: models.Branch) -> str:
     return f"{branch.sha} {branch.name}"
 
@@ -129,6 +137,8 @@ GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str), str)
 DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff), _of_diff)
 SEARCH = _row(search.SearchRequest, TypeAdapter(list[models.Match]), _of_list)
 RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult), _of_write)
+MERGE = _row(merges.MergeRequest, TypeAdapter(models.MergeResult), _of_merge)
+PREVIEW_MERGE = _row(merges.PreviewMergeRequest, TypeAdapter(models.MergePreview), _of_preview)
 LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch]), _of_list)
 FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None), _of_outcome)
 CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch), _of_branch)

@@ -268,6 +268,7 @@ def _paths_elsewhere() -> list[Hostile]:
             ("diff", "paths", [path], "paths[0]"),
             ("search", "paths", ["ok", path], "paths[1]"),
             ("restore", "paths", ["ok", path], "paths[1]"),
+            ("merge", "resolutions", [_change(path)], "resolutions[0].path"),
         )
     ]
     return deleting + creating + reading
@@ -370,6 +371,8 @@ def _refs() -> list[Hostile]:
                 ("create_branch", "name"),
                 ("delete_branch", "name"),
                 ("restore", "branch"),
+                ("merge", "target"),
+                ("preview_merge", "target"),
             )
         ],
         *[
@@ -379,10 +382,46 @@ def _refs() -> list[Hostile]:
                 ("diff", "base"),
                 ("diff", "target"),
                 ("restore", "ref"),
+                ("merge", "source"),
+                ("preview_merge", "source"),
                 ("create_branch", "start_point"),
             )
         ],
         Hostile("delete_branch", {"name": "main"}, "name", "git: HEAD would name nothing"),
+    ]
+
+
+def _merges() -> list[Hostile]:
+    return [
+        *[
+            Hostile("merge", {field: "root"}, field, "memrepo: a way of merging that does not exist")
+            for field in ("fast_forward", "favor")
+        ],
+        Hostile(
+            "merge", {"squash": True, "fast_forward": "never"}, "fast_forward", "git: cannot be combined"
+        ),
+        Hostile("merge", {"squash": 1}, "squash", "types: a number is no flag"),
+        Hostile("merge", {"message": " "}, "message", "git: aborting commit due to empty commit message"),
+        Hostile("merge", {"expected_head": "main"}, "expected_head", "git: no full sha"),
+        Hostile("merge", {"author": {"name": "a<b", "email": "e"}}, "author.name", "git: idents"),
+        Hostile(
+            "merge",
+            {"resolutions": [_change("a"), _change("a")]},
+            "resolutions",
+            "git: one path twice in a tree",
+        ),
+        Hostile(
+            "merge",
+            {"resolutions": [_change("a", expected_sha256="")]},
+            "resolutions[0].expected_sha256",
+            "memrepo: a conflict has no one content to expect",
+        ),
+        Hostile(
+            "merge",
+            {"resolutions": [{"edit": "append", "path": "a", "text": "x"}]},
+            "resolutions[0].edit",
+            "memrepo: a conflict has no one content to edit",
+        ),
     ]
 
 
@@ -647,6 +686,7 @@ HOSTILE: tuple[Hostile, ...] = (
     *_edits(),
     *_searches(),
     *_refs(),
+    *_merges(),
     *_authors(),
     *_identities(),
     *_values(),

@@ -120,6 +120,7 @@ GIVEN: Mapping[str, Any] = {
     "base": "main",
     "target": "main",
     "name": "draft",
+    "source": "draft",
     "request_id": "chosen-id-1",
 }
 """A right value for what a call cannot do without."""
@@ -131,6 +132,8 @@ OTHER_KINDS: Mapping[str, Sequence[object]] = {
     "Author": ["Ann <ann@example.org>", b"Ann", 5, None],
     "Changes": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
     "Files": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
+    "FastForward": ["always", b"only", 5, True, None],
+    "Favor": ["mine", b"ours", 5, True],
     "Sequence[str]": ["a", b"a", 5, True, [b"a"], [5], [None]],
 }
 """What is no value of a type, by the type's name in a call's signature."""

@@ -28,24 +28,22 @@ _TRAILERS = (_REQUEST_ID, _AUTHOR_TYPE, _AUTHOR_ID)
 def compose(
     reader: Reader,
     tree: str,
-    parent: str | None,
+    parents: tuple[str, ...],
     message: str,
     author: Author,
     request_id: str,
     enqueued_at: float,
 ) -> Commit:
-    """Return the commit that a request makes on a parent.
+    """Return the commit that a request makes on its parents.
 
-    The author date is when the request was enqueued; the committer date is that or the parent's, whichever is later,
+    The author date is when the request was enqueued; the committer date is that or a parent's, whichever is latest,
     so that dates never run backwards along a branch.
     """
     authored = int(enqueued_at)
-    committed = authored
-    if parent is not None:
-        committed = max(authored, reader.commit(parent).committer.timestamp)
+    committed = max([authored, *(reader.commit(parent).committer.timestamp for parent in parents)])
     return Commit(
         tree=tree,
-        parents=() if parent is None else (parent,),
+        parents=parents,
         author=Ident(author.name, author.email, authored),
         committer=Ident(COMMITTER_NAME, COMMITTER_EMAIL, committed),
         message=_with_trailers(message, author, request_id),

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit
+from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit, MergeKind, MergeResult
 from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.edits import EditModel
+from memrepo.wire.requests.merges import MergeRequest
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateBranchRequest,
@@ -18,9 +19,12 @@ from memrepo.wire.requests.writes import (
     RestoreRequest,
     paths_of,
 )
-from memrepo_worker.journal.ledger import COMMITTED, LedgerLine
+from memrepo_worker.git.objects import printable
+from memrepo_worker.git.walk import differences
+from memrepo_worker.journal.ledger import COMMITTED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe
+from memrepo_worker.service.writes.merge import MERGED_INTO
 
 
 def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> object:
@@ -38,6 +42,22 @@ def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: WarmRepo
 
 def _of_restore(request: RestoreRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
     return _commit_result(request.author, [], request.branch, line, repo)
+
+
+def _of_merge(request: MergeRequest, line: LedgerLine, repo: WarmRepo) -> MergeResult:
+    made: MergeKind = "squash" if request.squash else "merge"
+    kind: MergeKind = made if line.verdict == COMMITTED else "fast_forward"
+    if line.verdict == UNCHANGED:
+        kind = "up_to_date"
+    if repo.state.seal and repo.reader.maybe(line.sha) is None:  # deleted since
+        return MergeResult(sha=line.sha, kind=kind, parents=[], files_changed=[])
+    commit = repo.reader.commit(line.sha)
+    before = {"up_to_date": line.sha, "fast_forward": line.detail.get(MERGED_INTO)}.get(
+        kind, commit.parents[0]
+    )
+    old, new = (None if sha is None else repo.reader.commit(sha).tree for sha in (before, line.sha))
+    changed = [printable(delta.path) for delta in differences(repo.reader, old, new)]
+    return MergeResult(sha=line.sha, kind=kind, parents=list(commit.parents), files_changed=changed)
 
 
 def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: WarmRepo) -> Branch:
@@ -60,6 +80,7 @@ RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]] = di
         _row(operations.CREATE_REPO, _of_create_repo),
         _row(operations.COMMIT, _of_commit),
         _row(operations.RESTORE, _of_restore),
+        _row(operations.MERGE, _of_merge),
         _row(operations.CREATE_BRANCH, _of_create_branch),
         _row(operations.DELETE_BRANCH, _nothing),
         _row(operations.DELETE_REPO, _nothing),

@@ -50,7 +50,7 @@ def read_files(files: Files) -> list[FileChange]:
     sources = [_source(file) for _, file in files]
     if len(set(sources)) < len(sources):
         raise click.UsageError("--put: standard input can be read once only.")
-    return [FileChange(path=_unicode(path), content=_content(path, file)) for path, file in files]
+    return [FileChange(path=unicode_of(path), content=_content(path, file)) for path, file in files]
 
 
 def _source(file: IO[bytes]) -> object:
@@ -75,7 +75,7 @@ def _content(path: str, file: IO[bytes]) -> bytes:
     return content
 
 
-def _unicode(path: str) -> str:
+def unicode_of(path: str) -> str:
     """Return a path that a request can carry.
 
     Raises:
@@ -154,8 +154,8 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
     """Change files of an agent's memory as one commit."""
     changes = [
         *read_files(files),
-        *(FileChange(path=_unicode(path), content=os.fsencode(text)) for path, text in texts),
-        *(FileChange(path=_unicode(path)) for path in deleted),
+        *(FileChange(path=unicode_of(path), content=os.fsencode(text)) for path, text in texts),
+        *(FileChange(path=unicode_of(path)) for path in deleted),
     ]
     options = [
         *_options("--put", (path for path, _ in files)),

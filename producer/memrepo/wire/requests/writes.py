@@ -47,12 +47,12 @@ class CreateRepoRequest(WriteRequest):
     @property
     @override
     def content_bytes(self) -> int:
-        return _content_bytes(self.initial_files)
+        return content_bytes(self.initial_files)
 
     @property
     @override
     def size_bytes(self) -> int:
-        return _size_bytes(self.initial_files)
+        return size_bytes(self.initial_files)
 
     @property
     @override
@@ -93,12 +93,12 @@ class CommitRequest(WriteRequest):
     @property
     @override
     def content_bytes(self) -> int:
-        return _content_bytes(self.changes)
+        return content_bytes(self.changes)
 
     @property
     @override
     def size_bytes(self) -> int:
-        return _size_bytes(self.changes) + len(self.message)
+        return size_bytes(self.changes) + len(self.message)
 
     @property
     @override
@@ -185,7 +185,7 @@ def check_changes(changes: Sequence[FileChange | EditModel], limits: Limits, fie
             change.check(limits, where)
         else:
             _check_file(change, limits, where)
-    total = _size_bytes(changes)
+    total = size_bytes(changes)
     if total > limits.request_bytes_max:
         raise TooLargeError.of(field, f"{total} bytes, over request_bytes_max ({limits.request_bytes_max})")
     files = [change for change in changes if not isinstance(change, EditModel)]
@@ -219,16 +219,18 @@ def _check_no_path_twice(changes: Sequence[FileChange], field: str) -> None:
         seen.add(change.path)
 
 
-def _content_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+def content_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+    """Return how many bytes of content changes carry."""
     return sum(
         sum(map(len, change.texts.values())) if isinstance(change, EditModel) else len(change.content or b"")
         for change in changes
     )
 
 
-def _size_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+def size_bytes(changes: Sequence[FileChange | EditModel]) -> int:
+    """Return how many bytes changes take, roughly: contents and paths."""
     paths = [path for change in changes for path in paths_of(change)]
-    return _content_bytes(changes) + sum(len(path.encode()) for path in paths)
+    return content_bytes(changes) + sum(len(path.encode()) for path in paths)
 
 
 def paths_of(change: FileChange | EditModel) -> tuple[str, ...]:

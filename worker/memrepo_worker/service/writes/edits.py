@@ -55,8 +55,9 @@ def commit_edits(
         raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
     if parent is not None and tree == before:
         return parent
+    parents = () if parent is None else (parent,)
     commit = compose(
-        draft.reader, tree, parent, message, signed.author, signed.request_id, signed.enqueued_at
+        draft.reader, tree, parents, message, signed.author, signed.request_id, signed.enqueued_at
     )
     if source is None:
         return draft.commit(commit, editor.objects, bases=editor.bases)

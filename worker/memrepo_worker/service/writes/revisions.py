@@ -16,6 +16,7 @@ from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
+from memrepo_worker.service.writes.settled import Settled
 
 _PATHS_SHOWN_MAX = 20
 
@@ -25,7 +26,7 @@ def is_at_or_below(path: str, wanted: str) -> bool:
     return path == wanted or path.startswith(f"{wanted}/")
 
 
-def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
     """Commit the content of an old commit again.
 
     What was a link or a submodule there, as an adopted history may hold, is left as it is now, with all below it; the
@@ -50,7 +51,7 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> tuple[str, s
     message = f"Restore {request.ref}{_left_as_it_is(left)}"
     sha = commit_edits(draft, request, edits, head, message, source)
     draft.refs[branch_ref(request.branch)] = sha
-    return (UNCHANGED if sha == head else COMMITTED), sha
+    return Settled(UNCHANGED if sha == head else COMMITTED, sha)
 
 
 def _only(paths: tuple[str, ...], deltas: list[FileDelta], draft: Draft, trees: list[str]) -> list[FileDelta]:
@@ -89,7 +90,7 @@ def _edit(delta: FileDelta, draft: Draft) -> FileEdit:
     return FileEdit(delta.path, draft.reader.blob(new.sha), new.executable)
 
 
-def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> Settled:
     """Begin a branch at a commit."""
     require_repo(draft.view, agent)
     name = branch_ref(request.name)
@@ -98,15 +99,15 @@ def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> t
         raise InvalidRequestError.of("name", "there is a branch of that name already, at another commit")
     refuse_new_ref(name, draft.refs, "name")
     draft.refs[name] = sha
-    return DONE, sha
+    return Settled(DONE, sha)
 
 
-def delete_branch(request: DeleteBranchRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def delete_branch(request: DeleteBranchRequest, draft: Draft, agent: Agent) -> Settled:
     """Remove a branch."""
     require_repo(draft.view, agent)
     sha = branch_head(request.name, draft)
     del draft.refs[branch_ref(request.name)]
-    return DONE, sha
+    return Settled(DONE, sha)
 
 
 def branch_head(branch: str, draft: Draft) -> str:

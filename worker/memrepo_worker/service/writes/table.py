@@ -36,7 +36,9 @@ from memrepo_worker.journal.ledger import BRANCH_BEGUN, COMMITTED, DELETED, UNCH
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
+from memrepo_worker.service.writes.merge import merge
 from memrepo_worker.service.writes.revisions import create_branch, delete_branch, refuse_new_ref, restore
+from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import apply_changes
 from memrepo_worker.service.writes.working_tree import WorkingTree
 
@@ -51,11 +53,13 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
     """
     detail = BRANCH_BEGUN if _begins_branch(request, draft) else {}
     try:
-        verdict, sha = WRITES[type(request)](request, draft, agent)
+        verdict, sha, more = WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
         told = _for_good(error, request) if draft.begun or draft.is_needed else error
         return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
-    return LedgerLine(request.request_id, request.digest, verdict, request.enqueued_at, sha, detail)
+    return LedgerLine(
+        request.request_id, request.digest, verdict, request.enqueued_at, sha, {**detail, **more}
+    )
 
 
 def _for_good(error: MemoryRepoError, request: Request) -> MemoryRepoError:
@@ -76,7 +80,7 @@ def _begins_branch(request: Request, draft: Draft) -> bool:
     return name != HEAD_BRANCH and name not in draft.refs
 
 
-def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> Settled:
     refuse_legacy(draft.view, agent)
     if draft.view.exists:
         raise RepoExistsError(
@@ -85,10 +89,10 @@ def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> tupl
     files = request.initial_files or _FIRST_FILES
     sha = commit_edits(draft, request, _edits(files), None, _FIRST_MESSAGE)
     draft.refs[HEAD_BRANCH] = sha
-    return COMMITTED, sha
+    return Settled(COMMITTED, sha)
 
 
-def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> Settled:
     name = branch_ref(request.branch)
     parent = _parent(request, draft, agent)
     if request.expected_head is not None and request.expected_head != parent:
@@ -101,7 +105,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> tuple[str, st
     sha = commit_edits(draft, request, _edits_of(request, draft, parent), parent, request.message)
     draft.refs[name] = sha
     draft.refs.setdefault(HEAD_BRANCH, sha)
-    return (UNCHANGED if sha == parent else COMMITTED), sha
+    return Settled(UNCHANGED if sha == parent else COMMITTED, sha)
 
 
 def _parent(request: CommitRequest, draft: Draft, agent: Agent) -> str | None:
@@ -146,28 +150,29 @@ def _edits(changes: Iterable[FileChange]) -> list[FileEdit]:
     ]
 
 
-def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> tuple[str, str]:
+def _delete_repo(request: DeleteRepoRequest, draft: Draft, agent: Agent) -> Settled:
     require_repo(draft.view, agent)
     head = draft.refs.get(HEAD_BRANCH, NULL_SHA)
     draft.end()
-    return DELETED, head
+    return Settled(DELETED, head)
 
 
 def _row(
-    operation: Operation[Asked, Any], handle: Callable[[Asked, Draft, Agent], tuple[str, str]]
-) -> tuple[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]]:
+    operation: Operation[Asked, Any], handle: Callable[[Asked, Draft, Agent], Settled]
+) -> tuple[type[Request], Callable[[Any, Draft, Agent], Settled]]:
     """Pair a request with what applies it. Type checkers see that they belong together."""
     return operation.request, handle
 
 
-WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], tuple[str, str]]] = dict(
+WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], Settled]] = dict(
     [
         _row(operations.CREATE_REPO, _create_repo),
         _row(operations.COMMIT, _commit),
         _row(operations.RESTORE, restore),
+        _row(operations.MERGE, merge),
         _row(operations.CREATE_BRANCH, create_branch),
         _row(operations.DELETE_BRANCH, delete_branch),
         _row(operations.DELETE_REPO, _delete_repo),
     ]
 )
-"""What each write does to a draft; it returns verdict and sha."""
+"""What each write does to a draft; it says what the ledger will."""

@@ -1,0 +1,177 @@
+"""A merge moves a branch, so that one applied twice, or in part, would show: whatever happens on the way, it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memrepo import MergeConflictError, MergeResult
+from memrepo.wire import operations
+from memrepo.wire.requests.merges import MergeRequest, PreviewMergeRequest
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.hooked_store import HookedStore, answer_lost
+from tests.support.stock_git import git, restore
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
+
+HEAD = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "enqueued_at": NOW_S}
+
+
+def merge(request_id: str, source: str = "side", **body: Any) -> MergeRequest:
+    return operations.build(MergeRequest, **HEAD, request_id=request_id, source=source, **body)
+
+
+def ask(one: Writer, request: MergeRequest) -> MergeResult:
+    made = one.ask(request)
+    assert isinstance(made, MergeResult)
+    return made
+
+
+def part(one: Writer, ours: str = "X\n1\n2\n", theirs: str = "0\n1\nY\n") -> None:
+    """Have two branches change one file."""
+    one.ask(create("request-a", log="0\n1\n2\n"))
+    one.ask(commit("theirs", {"log": theirs, "b": "b"}, branch="side"))
+    one.ask(commit("ours", {"log": ours}))
+
+
+def die() -> None:
+    """End as nothing in the service expects."""
+    raise ZeroDivisionError
+
+
+def test_a_merge_that_is_in_its_group_twice_is_applied_once(one: Writer) -> None:
+    part(one)
+    first, again, after = one.group(*[merge("request-b")] * 2, commit("after", {"log": "done\n"}))
+
+    assert first == again
+    assert (first.kind, after.parent_sha) == ("merge", first.sha)
+    assert one.texts() == {"log": "done\n", "b": "b"}
+
+
+def test_a_merge_sees_the_branches_as_the_requests_before_it_in_its_group_left_them(one: Writer) -> None:
+    one.ask(create("request-a", log="0\n1\n2\n"))
+    *_, made, late = one.group(
+        commit("theirs", {"log": "0\n1\nY\n"}, branch="side"),
+        commit("ours", {"log": "X\n1\n2\n"}),
+        merge("request-b"),
+        merge("request-c", squash=True),
+    )
+
+    assert (made.kind, late.kind) == ("merge", "up_to_date")
+    assert one.texts() == {"log": "X\n1\nY\n"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"squash": True}, {"favor": "union"}, {"fast_forward": "never"}],
+    ids=["merge", "squash", "union", "no fast-forward"],
+)
+def test_a_merge_of_a_worker_that_died_before_the_answer_is_not_made_again_by_the_next(
+    store: LocalStore, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "a") as a:
+        part(a)
+        hooked.after_put = die
+        with pytest.raises(ZeroDivisionError):
+            a.ask(merge("request-b", **body))
+
+    with writer(store, tmp_path / "b") as b:
+        made = ask(b, merge("request-b", **body))
+        again = ask(b, merge("request-b", **body))
+
+        assert made == again
+        assert made.kind == ("squash" if "squash" in body else "merge")
+        assert made.files_changed == ["b", "log"]
+        assert b.texts() == {"log": "X\n1\nY\n", "b": "b"}
+
+
+def test_a_fast_forward_whose_answer_was_lost_is_told_with_what_it_changed(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "a") as a:
+        a.ask(create("request-a", log="0\n"))
+        ahead = a.ask(commit("ahead", {"b": "b"}, branch="side"))
+        hooked.after_put = answer_lost
+        first = ask(a, merge("request-b"))
+        a.ask(commit("later", {"log": "1\n"}))
+
+    with writer(store, tmp_path / "b") as b:
+        assert ask(b, merge("request-b")) == first
+        assert (first.kind, first.sha, first.files_changed) == ("fast_forward", ahead.sha, ["b"])
+        assert b.texts() == {"log": "1\n", "b": "b"}
+
+
+def test_a_merge_that_lost_its_number_is_made_anew_on_what_won(store: LocalStore, tmp_path: Path) -> None:
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "a") as a, writer(store, tmp_path / "b") as b:
+        part(a)
+        won: list[str] = []
+        hooked.before_put = lambda: won.append(b.ask(commit("won", {"c": "c"})).sha)
+        made = ask(a, merge("request-b"))
+
+        assert made.parents[0] == won[0]
+        assert a.texts() == {"log": "X\n1\nY\n", "b": "b", "c": "c"}
+
+
+def test_the_same_merge_of_the_same_parents_is_the_same_commit(tmp_path: Path) -> None:
+    shas = []
+    for name in ("a", "b"):
+        with writer(LocalStore(tmp_path / f"store-{name}"), tmp_path / name) as one:
+            one.ask(create("request-a", log="0\n1\n2\n"))
+            one.ask(commit("theirs", {"log": "0\n1\nY\n"}, branch="side", request_id="request-b"))
+            one.ask(commit("ours", {"log": "X\n1\n2\n"}, request_id="request-c"))
+            shas.append(ask(one, merge("request-d")).sha)
+
+    assert shas[0] == shas[1]
+
+
+def test_a_conflict_is_told_alike_again_and_fails_alone_in_its_group(one: Writer) -> None:
+    part(one, theirs="Y\n1\n2\n")
+    refused, after = one.group(merge("request-b"), commit("after", {"log": "Y\n1\n2\n"}))
+    again = one.group(merge("request-b"))[0]
+
+    assert type(refused) is type(again) is MergeConflictError
+    assert (refused.message, refused.details) == (again.message, again.details)
+    assert after.created
+    assert ask(one, merge("request-c")).kind == "merge"
+
+
+def test_what_is_only_asked_or_refused_leaves_no_file_in_the_warm_repository(one: Writer) -> None:
+    part(one, theirs="Y\n1\n2\n")
+    repo = one.warm()
+    repo.save()
+    before = sorted(repo.path.rglob("*"))
+
+    one.ask(operations.build(PreviewMergeRequest, **HEAD, request_id="request-p", source="side"))
+    repo.save()
+    assert sorted(repo.path.rglob("*")) == before
+    assert ask(one, merge("request-b", favor="union")).kind == "merge"
+    assert {path.name for path in repo.path.rglob("*")} == {path.name for path in before}
+
+
+def test_stock_git_restores_a_merge_and_a_squash_whose_branch_is_gone(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "cache") as one:
+        part(one)
+        one.ask(commit("more", {"c": "c"}, branch="more"))
+        one.ask(merge("request-b"))
+        made = ask(one, merge("request-c", "more", squash=True))
+    (folder,) = [path.parent for path in (tmp_path).rglob("journal")]
+    repo = restore(folder, tmp_path / "restored.git")
+
+    assert git(repo, "rev-parse", "main").decode().strip() == made.sha
+    assert git(repo, "show", "main:log") == b"X\n1\nY\n"
+    git(repo, "fsck", "--strict", "--no-dangling")
+
+
+def test_a_merge_of_a_memory_that_was_deleted_since_is_told_alike(one: Writer) -> None:
+    part(one)
+    made = ask(one, merge("request-b"))
+    one.ask(delete())
+    again = ask(one, merge("request-b"))
+
+    assert (again.sha, again.kind) == (made.sha, made.kind)

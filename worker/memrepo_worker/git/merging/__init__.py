@@ -1,0 +1,1 @@
+"""Three-way merges, in memory: merge bases, trees, contents."""

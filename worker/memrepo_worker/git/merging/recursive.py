@@ -1,0 +1,92 @@
+"""What two commits come from: their merge base, or where there are several what git's "recursive" makes of them.
+
+Several there are after criss-cross merges. Then they are merged themselves, what conflicts included, and that is the
+base; it is never published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.merging.bases import merge_bases
+from memrepo_worker.git.merging.contents import ContentMerger, with_markers
+from memrepo_worker.git.merging.trees import Conflict, Merged, merge_trees, mode_of
+from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject, TreeEntry
+from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.walk import entry_at
+
+_DEPTH_MAX = 16
+"""How far bases of bases are merged; behind that the oldest stands for all."""
+
+
+class MergeBase:
+    """The tree that is the base of a merge; what was made for it is in ``reader``, which shows all else, too."""
+
+    def __init__(self, reader: Reader, ones: Collection[str], twos: Collection[str]) -> None:
+        self._objects: dict[str, GitObject] = {}
+        self.reader = reader.layered(ObjectMap(self._objects))
+        self.commits = merge_bases(reader, ones, twos)
+        self.tree = self._tree_of(self.commits, 0)
+
+    def _tree_of(self, bases: Sequence[str], depth: int) -> str | None:
+        """Return the tree that these commits stand for, newest first; None where there is none."""
+        if not bases:
+            return None
+        *others, first = bases
+        tree = self.reader.commit(first).tree
+        if depth >= _DEPTH_MAX:
+            return tree
+        merged = [first]
+        for other in reversed(others):
+            base = self._tree_of(merge_bases(self.reader, merged, (other,)), depth + 1)
+            outcome = merge_trees(self.reader, base, tree, self.reader.commit(other).tree, ContentMerger())
+            tree = self._with_conflicts(tree, outcome)
+            merged.append(other)
+        return tree
+
+    def _with_conflicts(self, ours: str, merged: Merged) -> str:
+        """Return the tree of a merge in which something stands for each conflict, as in git."""
+        edits = dict(merged.edits)
+        for conflict in merged.conflicts:
+            edit = self._stand_in(conflict)
+            if edit is not None and edit.writes and self._is_folder(conflict.path, ours, edits):
+                edit = FileEdit(conflict.path, None)
+            if edit is not None:
+                edits[conflict.path] = edit
+        while True:
+            editor = TreeEditor(self.reader)
+            try:
+                tree = editor.apply(ours, edits.values())
+            except TreeConflictError as clash:
+                below = [path for path in edits if path == clash.path or path.startswith(f"{clash.path}/")]
+                if not below:
+                    raise
+                for path in below:
+                    del edits[path]
+            else:
+                self._objects |= editor.objects
+                return tree
+
+    def _is_folder(self, path: str, ours: str, edits: Iterable[str]) -> bool:
+        """Whether either side has a folder at a path: then no file stands there."""
+        there = entry_at(self.reader, ours, path)
+        return (there is not None and there.is_tree) or any(one.startswith(f"{path}/") for one in edits)
+
+    def _stand_in(self, conflict: Conflict) -> FileEdit | None:
+        """Return what is at a conflict: text with markers, where there is no such thing what was there before."""
+        base, ours, theirs = conflict.base, conflict.ours, conflict.theirs
+        if conflict.kind == "file_folder":
+            return None if ours is None else FileEdit(conflict.path, None)
+        if conflict.kind == "mode":
+            return None
+        if conflict.kind == "content" and ours is not None and theirs is not None:
+            contents = [self._content(entry) for entry in (base, ours, theirs)]
+            marked = with_markers(*contents)
+            if marked is not None:
+                executable = mode_of(base, ours, theirs) == MODE_EXECUTABLE
+                return FileEdit(conflict.path, marked, executable)
+        return FileEdit(conflict.path, None, entry=base)
+
+    def _content(self, entry: TreeEntry | None) -> bytes:
+        return self.reader.blob(entry.sha) if entry is not None and entry.is_file else b""

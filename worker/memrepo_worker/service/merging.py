@@ -1,0 +1,97 @@
+"""What merging two commits comes to: nothing, a branch that is moved, or trees to be merged; what conflicts tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from memrepo.errors import MergeConflictError
+from memrepo.models import Lines, MergeHunk
+from memrepo_worker.git.compare import is_binary
+from memrepo_worker.git.merging.bases import is_ancestor
+from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
+from memrepo_worker.git.merging.recursive import MergeBase
+from memrepo_worker.git.merging.trees import Conflict, Merged, merge_trees
+from memrepo_worker.git.objects import TreeEntry, printable
+from memrepo_worker.git.reader import Reader
+
+_CONFLICTS_TOLD_MAX = 100
+_HUNKS_TOLD_MAX = 20
+_PATHS_SHOWN_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The commits of a merge: the target's, and what goes into it."""
+
+    ours: str
+    theirs: str
+
+
+def is_up_to_date(reader: Reader, sides: Sides) -> bool:
+    """Whether the target has all that the source has."""
+    return is_ancestor(reader, sides.theirs, sides.ours)
+
+
+def can_fast_forward(reader: Reader, sides: Sides) -> bool:
+    """Whether the source has all that the target has."""
+    return is_ancestor(reader, sides.ours, sides.theirs)
+
+
+def merge_sides(reader: Reader, sides: Sides, favor: Favor = Favor.NOBODY) -> tuple[Merged, MergeBase]:
+    """Merge the trees of two commits; raises ``TooLargeError`` where that takes more than a request may."""
+    base = MergeBase(reader, (sides.ours,), (sides.theirs,))
+    ours, theirs = (reader.commit(sha).tree for sha in (sides.ours, sides.theirs))
+    return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor)), base
+
+
+def refuse_conflicts(conflicts: list[Conflict], reader: Reader, sides: Sides, **details: str | None) -> None:
+    """Raise ``MergeConflictError`` if there are any; it tells their shas and lines, and no content."""
+    if not conflicts:
+        return
+    shown = ", ".join(
+        f"{printable(conflict.path)!r} ({conflict.kind})" for conflict in conflicts[:_PATHS_SHOWN_MAX]
+    )
+    more = f" and {len(conflicts) - _PATHS_SHOWN_MAX} more" if len(conflicts) > _PATHS_SHOWN_MAX else ""
+    raise MergeConflictError(
+        f"both sides changed {shown}{more}: nothing was changed. Decide by resolutions or favor, then merge again",
+        {
+            "conflicts": [_told(conflict, reader) for conflict in conflicts[:_CONFLICTS_TOLD_MAX]],
+            "conflict_count": len(conflicts),
+            "target_sha": sides.ours,
+            "source_sha": sides.theirs,
+            **details,
+        },
+    )
+
+
+def _told(conflict: Conflict, reader: Reader) -> dict[str, Any]:
+    sides = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}
+    told: dict[str, Any] = {"path": printable(conflict.path), "kind": conflict.kind}
+    told |= {name: None if entry is None else entry.sha for name, entry in sides.items()}
+    hunks = hunks_of(conflict, reader)
+    if hunks:
+        told["hunks"] = [hunk.model_dump(mode="json") for hunk in hunks[:_HUNKS_TOLD_MAX]]
+    return told
+
+
+def hunks_of(conflict: Conflict, reader: Reader) -> list[MergeHunk]:
+    """Return the lines at which two texts conflict; none for other conflicts."""
+    if conflict.kind != "content":
+        return []
+    contents = [_content(entry, reader) for entry in (conflict.base, conflict.ours, conflict.theirs)]
+    return [
+        MergeHunk(
+            base=Lines(first=hunk.base.first, count=hunk.base.count),
+            ours=Lines(first=hunk.ours.first, count=hunk.ours.count),
+            theirs=Lines(first=hunk.theirs.first, count=hunk.theirs.count),
+        )
+        for hunk in conflicting_hunks(*contents)
+    ]
+
+
+def _content(entry: TreeEntry | None, reader: Reader) -> bytes:
+    if entry is None or not entry.is_file:
+        return b""
+    data = reader.blob(entry.sha)
+    return b"" if is_binary(data) else data

@@ -1,0 +1,79 @@
+"""What a merge would do, told without doing it."""
+
+from __future__ import annotations
+
+from memrepo.errors import RefNotFoundError, TooLargeError
+from memrepo.limits import Limits
+from memrepo.models import MemoryFile, MergeConflict, MergePreview
+from memrepo.wire.requests.merges import PreviewMergeRequest
+from memrepo_worker.git.merging.bases import merge_bases
+from memrepo_worker.git.merging.trees import Conflict
+from memrepo_worker.git.objects import TreeEntry, printable
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.walk import differences
+from memrepo_worker.repos.draft import View
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.merging import Sides, hunks_of, merge_sides
+from memrepo_worker.service.refs import branch_ref, resolve
+
+
+def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limits: Limits) -> MergePreview:
+    """Return what a merge of the two would come to."""
+    reader = repo.reader
+    ours = view.refs.get(branch_ref(request.target))
+    if ours is None:
+        raise RefNotFoundError(f"there is no branch {request.target!r}", {"ref": request.target})
+    sides = Sides(ours, resolve(request.source, view, reader))
+    bases = merge_bases(reader, (sides.ours,), (sides.theirs,))
+    conflicts: list[MergeConflict] = []
+    files = list(differences(reader, *(reader.commit(sha).tree for sha in (sides.ours, sides.theirs))))
+    changed = [delta.path for delta in files]
+    if sides.theirs in bases:
+        changed = []
+    elif sides.ours not in bases:
+        merged, base = merge_sides(reader, sides)
+        changed = sorted(merged.edits)
+        conflicts = _told(merged.conflicts, base.reader, limits)
+    return MergePreview(
+        source_sha=sides.theirs,
+        target_sha=sides.ours,
+        base_sha=bases[0] if bases else None,
+        kind="up_to_date" if sides.theirs in bases else "fast_forward" if sides.ours in bases else "merge",
+        files_changed=[printable(path) for path in changed],
+        conflicts=conflicts,
+    )
+
+
+def _told(conflicts: list[Conflict], reader: Reader, limits: Limits) -> list[MergeConflict]:
+    told, total = [], 0
+    for conflict in conflicts:
+        reader.walked(0)
+        entries = (conflict.base, conflict.ours, conflict.theirs)
+        total += sum(reader.size(entry.sha) for entry in entries if entry is not None and entry.is_file)
+        if total > limits.request_bytes_max:
+            raise TooLargeError.of(
+                "source",
+                f"the conflicting files are larger than request_bytes_max ({limits.request_bytes_max} bytes)",
+            )
+        base, ours, theirs = (_file(conflict.path, entry, reader) for entry in entries)
+        told.append(
+            MergeConflict(
+                path=printable(conflict.path),
+                kind=conflict.kind,
+                base=base,
+                ours=ours,
+                theirs=theirs,
+                hunks=hunks_of(conflict, reader),
+            )
+        )
+    return told
+
+
+def _file(path: str, entry: TreeEntry | None, reader: Reader) -> MemoryFile | None:
+    """Return one side; of a link or a submodule nothing but its id."""
+    if entry is None:
+        return None
+    data = reader.blob(entry.sha) if entry.is_file else b""
+    return MemoryFile(
+        path=printable(path), data=data, sha=entry.sha, size=len(data), executable=entry.executable
+    )

@@ -1,0 +1,168 @@
+"""What a merge does to a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from memrepo.errors import HeadMovedError, InvalidRequestError, TooLargeError
+from memrepo.models import FileChange
+from memrepo.validation.values import fault_of_path
+from memrepo.wire.requests.merges import MergeRequest
+from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.merging.contents import Favor
+from memrepo_worker.git.merging.trees import Conflict, Merged
+from memrepo_worker.git.objects import printable
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.walk import differences, entry_at
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.service.commits import compose
+from memrepo_worker.service.merging import (
+    Sides,
+    can_fast_forward,
+    is_up_to_date,
+    merge_sides,
+    refuse_conflicts,
+)
+from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.writes.revisions import branch_head, is_at_or_below
+from memrepo_worker.service.writes.settled import Settled
+
+_FAVORS = {None: Favor.NOBODY, "ours": Favor.OURS, "theirs": Favor.THEIRS, "union": Favor.UNION}
+MERGED_INTO = "merged_into"
+"""In a ledger line's detail: where the target was before."""
+
+
+def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
+    """Bring a ref's changes into a branch.
+
+    Raises:
+        HeadMovedError: the target is not where the caller expects it, or cannot be moved without a commit.
+        MergeConflictError: both sides changed the same, and no resolution says what is to be there.
+        InvalidRequestError: a resolution is of no conflict, or does not fit; or it would write what commits may not.
+    """
+    require_repo(draft.view, agent)
+    head = branch_head(request.target, draft)
+    if request.expected_head not in (None, head):
+        raise HeadMovedError(
+            f"branch {request.target!r} is at {head}, not at {request.expected_head}",
+            {"branch": request.target, "head": head},
+        )
+    sides = Sides(head, resolve(request.source, draft.view, draft.reader))
+    if is_up_to_date(draft.reader, sides):
+        _refuse_unused(request.resolutions, ())
+        return Settled(UNCHANGED, head)
+    forward = can_fast_forward(draft.reader, sides)
+    if forward and not request.squash and request.fast_forward != "never":
+        _refuse_unused(request.resolutions, ())
+        draft.refs[branch_ref(request.target)] = sides.theirs
+        return Settled(DONE, sides.theirs, {MERGED_INTO: head})
+    if request.fast_forward == "only":
+        raise HeadMovedError(
+            f"branch {request.target!r} has commits that {request.source!r} has not, so it cannot be fast-forwarded",
+            {"branch": request.target, "head": head, "source_sha": sides.theirs},
+        )
+    sha = _commit(request, draft, sides)
+    draft.refs[branch_ref(request.target)] = sha
+    return Settled(UNCHANGED if sha == head else COMMITTED, sha)
+
+
+def _commit(request: MergeRequest, draft: Draft, sides: Sides) -> str:
+    """Add the merge to the draft and return its commit; the head's where a squash changes nothing."""
+    merged, base = merge_sides(draft.reader, sides, _FAVORS[request.favor])
+    _refuse_unused(request.resolutions, merged.conflicts)
+    open_ones = [conflict for conflict in merged.conflicts if not _is_decided(conflict, request.resolutions)]
+    refuse_conflicts(
+        open_ones,
+        base.reader,
+        sides,
+        branch=request.target,
+        base_sha=base.commits[0] if base.commits else None,
+    )
+    ours = draft.reader.commit(sides.ours).tree
+    edits = with_resolutions(merged, request.resolutions, draft.reader, ours)
+    refuse_names_and_sizes(edits, draft)
+    editor = TreeEditor(draft.reader)
+    try:
+        tree = editor.apply(ours, edits)
+    except TreeConflictError as conflict:
+        raise InvalidRequestError.of("resolutions", str(conflict), path=conflict.path) from conflict
+    if request.squash and tree == ours:
+        return sides.ours
+    commit = compose(
+        draft.reader,
+        tree,
+        (sides.ours,) if request.squash else (sides.ours, sides.theirs),
+        request.message or _message(request),
+        request.author,
+        request.request_id,
+        request.enqueued_at,
+    )
+    return draft.commit(commit, editor.objects, refers_to=sides.theirs, bases=editor.bases)
+
+
+def _message(request: MergeRequest) -> str:
+    into = "" if request.target == "main" else f" into {request.target}"
+    return f"{'Squash' if request.squash else 'Merge'} {request.source}{into}"
+
+
+def _is_decided(conflict: Conflict, resolutions: Iterable[FileChange]) -> bool:
+    return any(is_at_or_below(change.path, conflict.path) for change in resolutions)
+
+
+def _refuse_unused(resolutions: Iterable[FileChange], conflicts: Iterable[Conflict]) -> None:
+    paths = [conflict.path for conflict in conflicts]
+    for index, change in enumerate(resolutions):
+        if not any(is_at_or_below(change.path, path) for path in paths):
+            raise InvalidRequestError.of(
+                f"resolutions[{index}].path", f"{change.path!r} does not conflict", path=change.path
+            )
+
+
+def with_resolutions(
+    merged: Merged, resolutions: Iterable[FileChange], reader: Reader, ours: str
+) -> list[FileEdit]:
+    """Return what a merge changes in ours once its conflicts are decided.
+
+    A file that is written takes the place of a folder, whichever side has that.
+    """
+    edits = dict(merged.edits)
+    for change in resolutions:
+        if change.deletes:
+            edits[change.path] = FileEdit(change.path, None)
+            continue
+        for path in [path for path in edits if path.startswith(f"{change.path}/")]:
+            del edits[path]
+        there = entry_at(reader, ours, change.path)
+        if there is not None and there.is_tree:
+            for delta in differences(reader, None, there.sha, f"{change.path}/"):
+                edits[delta.path] = FileEdit(delta.path, None)
+        executable = change.executable
+        if executable is None:
+            executable = any(
+                entry is not None and entry.executable
+                for conflict in merged.conflicts
+                if conflict.path == change.path
+                for entry in (conflict.ours, conflict.theirs)
+            )
+        edits[change.path] = FileEdit(change.path, change.content, executable)
+    return list(edits.values())
+
+
+def refuse_names_and_sizes(edits: Iterable[FileEdit], draft: Draft) -> None:
+    """Refuse what no commit may write, as a history from elsewhere or another setting may hold."""
+    for edit in edits:
+        if not edit.writes:
+            continue
+        fault = fault_of_path(edit.path, draft.limits)
+        if fault is not None:
+            path = printable(edit.path)
+            raise InvalidRequestError.of("source", f"would write {path!r}, which {fault}", path=path)
+        if edit.data is not None and len(edit.data) > draft.limits.file_bytes_max:
+            raise TooLargeError.of(
+                "source",
+                f"{edit.path!r} would be {len(edit.data)} bytes long, over file_bytes_max "
+                f"({draft.limits.file_bytes_max})",
+                path=edit.path,
+            )
