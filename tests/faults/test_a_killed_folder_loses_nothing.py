@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,19 @@ from memrepo_worker.processes import Processes
 from memrepo_worker.repos.warm import FlushLimits, WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import GET_BYTES_MAX, ListedObject, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 from memrepo_worker.upkeep.folding import Folder, Known
+from memrepo_worker.upkeep.owner import link_warm
 from memrepo_worker.upkeep.scratch import sweep_scratch
 from tests.support.folding import fold, folder, small_runs
 from tests.support.writers import AGENT, commit, create, writer
@@ -58,6 +70,18 @@ class SteppedStore(StoreDecorator):
     def put(self, key: str, data: bytes, when: When) -> Version:
         self._step()
         version = self._store.put(key, data, when)
+        self._step()
+        return version
+
+    @override
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        self._step()
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    @override
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        self._step()
+        version = self._store.put_stream(key, parts, when)
         self._step()
         return version
 
@@ -125,7 +149,7 @@ def test_at_no_step_is_anything_lost_or_left(
             if number == entries - 4:
                 fold(begun, scratch)
         expected = one.messages(), one.texts()
-        known = Known(one.service.cache.path_of(AGENT)) if is_warm else Known()
+        known = Known(partial(link_warm, one.service.cache, AGENT)) if is_warm else Known()
         for number in count(1):
             copy = tmp_path / f"store-{number}"
             shutil.copytree(tmp_path / "store", copy)

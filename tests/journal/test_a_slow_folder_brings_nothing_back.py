@@ -26,6 +26,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
+    Absent,
     ListedObject,
     PreconditionFailedError,
     Store,
@@ -255,11 +256,14 @@ class LateStore(StoreDecorator):
         if self._puts == 1:
             self._late = (key, data, when)
             raise UnavailableError("no answer")
-        if len(data) >= CONTENT_BYTES_MIN and self._late is not None:
+        return self._store.put(key, data, when)
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        if self._late is not None:
             self._then()
             late, self._late = self._late, None
             self._store.put(*late)  # only now does it arrive
-        return self._store.put(key, data, when)
+        return self._store.put_stream(key, parts, when)
 
 
 @pytest.mark.parametrize("equal", [False, True], ids=["fresh bytes", "equal bytes"])
@@ -287,6 +291,9 @@ def test_an_answer_that_was_lost_is_settled_by_reading_back(lost: int) -> None:
             if self.puts == lost:
                 raise UnavailableError("answer lost")
             return version
+
+        def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+            return self.put(key, b"".join(parts), when)
 
     losing = LosingStore(store)
 

@@ -90,13 +90,15 @@ def test_an_identity_of_any_size_is_refused_as_damaged() -> None:
         read_identity(store)
 
 
-def test_what_is_folded_is_no_larger_than_an_entry_may_be() -> None:
+def test_what_is_folded_is_no_larger_than_an_entry_may_be(tmp_path: Path) -> None:
     store = MemoryStore()
     store.put(LAYOUT.entry(1), bytes(1000), ABSENT)
-    parts = Parts(store, LAYOUT, InlineExecutor(), 999)
+    parts = Parts(store, LAYOUT, InlineExecutor(), 999, tmp_path)
 
     with pytest.raises(JournalDamagedError, match="1000 bytes where 999 are read"):
-        parts.entry(1)
+        parts.head(1)
+    with pytest.raises(JournalDamagedError, match="1000 bytes where 999 are read"):
+        list(parts.between(0, 1))
 
 
 def test_old_files_that_are_too_large_are_not_taken_over(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import IO
 
 import pytest
 
@@ -77,7 +78,7 @@ def import_(store: MemoryStore, git_: Git, executor: ThreadPoolExecutor, folder:
 class GitOfANarrowWorker(Git):
     """Opens entries within bounds that are too small for any."""
 
-    def index_pack(self, repo: Path, pack: bytes | memoryview) -> str:
+    def index_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> str:
         narrow = Git(self.processes, self.search_path, caps=GitCaps(allocation_bytes_max=1))
         return narrow.index_pack(repo, pack)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,14 +13,25 @@ from typing_extensions import override
 
 from memrepo.settings import environment
 from memrepo_worker.git.command import ObjectFolder
-from memrepo_worker.journal.entry import decode_entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.repos.warm import FlushLimits, WarmRepo
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import ABSENT, ALWAYS, GET_BYTES_MAX, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    GET_BYTES_MAX,
+    Absent,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 from memrepo_worker.upkeep.lone import require_whole_on
+from memrepo_worker.upkeep.part_files import Part
 from memrepo_worker.upkeep.recent import RecentEntries
 from memrepo_worker.upkeep.runner import UpkeepRunner
 from tests.support.delayed_store import DelayedStore
@@ -48,12 +59,25 @@ class CountedStore(StoreDecorator):
         return self._store.get(key, bytes_max)
 
     @override
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        self.read.append(key)
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    @override
     def put(self, key: str, data: bytes, when: When) -> Version:
         if key.startswith(LAYOUT.prefix):
             kind = key.removeprefix(LAYOUT.prefix).partition("/")[0]
             self.written[kind] = self.written.get(kind, 0) + len(data)
             self.puts += 1
         return self._store.put(key, data, when)
+
+    @override
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        data = b"".join(parts)
+        kind = key.removeprefix(LAYOUT.prefix).partition("/")[0]
+        self.written[kind] = self.written.get(kind, 0) + len(data)
+        self.puts += 1
+        return self._store.put_stream(key, [data], when)
 
 
 @pytest.fixture
@@ -215,8 +239,9 @@ def test_a_segment_that_lacks_an_object_is_refused(
         assert upkeep.wait_until_idle(TIMEOUT_S)
         warm = one.service.cache.path_of(AGENT)
         assert warm is not None
-        part = decode_entry(12, store.get(LAYOUT.segment(9, 12)).data)
-        two = decode_entry(2, store.get(LAYOUT.entry(2)).data)
+        (tmp_path / "segment").write_bytes(store.get(LAYOUT.segment(9, 12)).data)
+        (tmp_path / "entry").write_bytes(store.get(LAYOUT.entry(2)).data)
+        part, two = Part.of(12, tmp_path / "segment"), Part.of(2, tmp_path / "entry")
         objects = ObjectFolder(warm / "objects", trusted=False)
 
         def place(name: str) -> Path:
@@ -227,9 +252,9 @@ def test_a_segment_that_lacks_an_object_is_refused(
 
         require_whole_on(stock_git(), part, place("whole.git"), objects)
         for name, damaged in {
-            "prerequisites": replace(part, prerequisites=()),
+            "prerequisites": replace(part, head=replace(part.head, prerequisites=())),
             "pack": replace(part, pack=two.pack),
-            "refs": replace(part, refs={"refs/heads/main": "1" * 40}),
+            "refs": replace(part, head=replace(part.head, refs={"refs/heads/main": "1" * 40})),
         }.items():
             with pytest.raises(ValueError, match="is needed"):
                 require_whole_on(stock_git(), damaged, place(f"{name}.git"), objects)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.journal import runs
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import Store, Version, When
+from memrepo_worker.store.interface import Absent, Store, Version, When
 from memrepo_worker.upkeep.folding import Folder, Folding
 from tests.support.interleaving import InlineExecutor
 from tests.support.stock_git import stock_git
@@ -47,10 +46,15 @@ class PausedStore(StoreDecorator):
         self._action: Callable[[], object] | None = action
 
     def put(self, key: str, data: bytes, when: When) -> Version:
-        step = "reservation" if len(data) < CONTENT_BYTES_MIN else "fill"
-        self._reach(f"before its {step}")
+        self._reach("before its reservation")
         version = self._store.put(key, data, when)
-        self._reach(f"after its {step}")
+        self._reach("after its reservation")
+        return version
+
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        self._reach("before its fill")
+        version = self._store.put_stream(key, parts, when)
+        self._reach("after its fill")
         return version
 
     def delete(self, keys: Iterable[str]) -> None:

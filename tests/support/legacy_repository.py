@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from typing_extensions import override
 
@@ -120,7 +121,8 @@ class _ServerGit(Git):
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes | memoryview = b"",
+        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdout: IO[bytes] | None = None,
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,
         output_bytes_max: int | None = None,

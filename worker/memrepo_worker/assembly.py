@@ -29,7 +29,7 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.upkeep.folding import Folder
-from memrepo_worker.upkeep.owner import OWNED_BYTES_MAX, OwnerFolding
+from memrepo_worker.upkeep.owner import READ_BYTES_MAX, OwnerFolding
 from memrepo_worker.upkeep.repacking import repacking
 from memrepo_worker.upkeep.runner import UpkeepRunner
 from memrepo_worker.upkeep.scratch import sweep_scratch
@@ -149,8 +149,8 @@ def _folding(
     scratch = settings.cache_dir / "folding"
     sweep_scratch(scratch)
     fresh_bytes = secrets.token_bytes
-    folder = Folder(store, git, fetchers.lane(), clock, fresh_bytes, scratch, bytes_max=OWNED_BYTES_MAX)
-    return OwnerFolding(upkeep, folder, fetchers.lane, cache.path_of)
+    folder = Folder(store, git, fetchers.lane(), clock, fresh_bytes, scratch, bytes_max=READ_BYTES_MAX)
+    return OwnerFolding(upkeep, folder, fetchers.lane, cache)
 
 
 def _store(settings: WorkerSettings) -> Store:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -86,11 +87,14 @@ class Processes:
         *,
         env: Mapping[str, str],
         timeout_s: float,
-        stdin: bytes | memoryview = b"",
+        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdout: IO[bytes] | None = None,
         cwd: Path | None = None,
         bounds: ProcessBounds = UNBOUNDED,
     ) -> bytes:
-        """Run a process to its end and return its standard output.
+        """Run a process to its end and return its standard output; with files as its ends nothing passes through us.
+
+        A file is read, or written, from where it is now.
 
         Raises:
             ProcessTroubleError: it is not installed, cannot be started, took longer than ``timeout_s``, or was
@@ -101,8 +105,8 @@ class Processes:
         try:
             process = subprocess.Popen(
                 list(arguments),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=subprocess.PIPE if isinstance(stdin, bytes | memoryview) else stdin,
+                stdout=stdout or subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(env),
                 cwd=cwd,
@@ -113,7 +117,8 @@ class Processes:
         self._stand_back(process.pid)
         name = arguments[0]
         with process:
-            conversation = _Conversation(process, stdin, bounds.output_bytes_max)
+            said = stdin if isinstance(stdin, bytes | memoryview) else b""
+            conversation = _Conversation(process, said, bounds.output_bytes_max)
             try:
                 conversation.hold(timeout_s, self.is_stopped)
             except InterruptedError:
@@ -166,9 +171,6 @@ class _Conversation:
     """Feeds a process and reads it at the same time; ``output`` and ``said`` are what it wrote to its two ends."""
 
     def __init__(self, process: Process, stdin: bytes | memoryview, output_bytes_max: int | None) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._left = memoryview(stdin)
@@ -184,11 +186,13 @@ class _Conversation:
             InterruptedError: it was stopped.
         """
         deadline = time.monotonic() + timeout_s
-        os.set_blocking(self._stdin.fileno(), False)
         with selectors.DefaultSelector() as ends:
-            ends.register(self._stdout, selectors.EVENT_READ, lambda: self._read(self._stdout, self.output))
-            ends.register(self._stderr, selectors.EVENT_READ, lambda: self._read(self._stderr, self.said))
-            ends.register(self._stdin, selectors.EVENT_WRITE, self._write)
+            for source, into in ((self._stdout, self.output), (self._stderr, self.said)):
+                if source is not None:
+                    ends.register(source, selectors.EVENT_READ, partial(self._read, source, into))
+            if self._stdin is not None:
+                os.set_blocking(self._stdin.fileno(), False)
+                ends.register(self._stdin, selectors.EVENT_WRITE, partial(self._write, self._stdin))
             while ends.get_map():
                 if time.monotonic() >= deadline:
                     raise TimeoutError
@@ -213,11 +217,11 @@ class _Conversation:
             raise OverflowError
         return data != b""
 
-    def _write(self) -> bool:
+    def _write(self, end: IO[bytes]) -> bool:
         """Write as much as is taken; return whether more is to come."""
         try:
             if self._left:
-                self._left = self._left[os.write(self._stdin.fileno(), self._left[:_PIECE_BYTES]) :]
+                self._left = self._left[os.write(end.fileno(), self._left[:_PIECE_BYTES]) :]
         except BrokenPipeError:  # it ended without reading all: its exit code says whether that is a fault
             self._left = self._left[:0]
         return len(self._left) > 0

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from memrepo_worker.bounds import COMPARED_BYTES, Bounds
 from memrepo_worker.git.bounds import GitBounds, GitCaps
@@ -121,13 +122,15 @@ class Git:
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes | memoryview = b"",
+        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdout: IO[bytes] | None = None,
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,
         output_bytes_max: int | None = None,
     ) -> bytes:
         """Run one git command and return its standard output; ``timeout_s`` stands in for the usual limit.
 
+        Where ``stdin`` or ``stdout`` is a file, what it reads or writes is never in our memory.
         ``repo`` is a repository that we have just made, or the objects of any other.
 
         Raises:
@@ -146,6 +149,7 @@ class Git:
                 },
                 timeout_s=timeout_s or self.timeout_s,
                 stdin=stdin,
+                stdout=stdout,
                 bounds=ProcessBounds(bounds.cpu_s_max, bounds.memory_bytes_max, output_bytes_max),
             )
         except ProcessOverCpuError as error:
@@ -215,7 +219,7 @@ class Git:
                 f"it is {stored_bytes} bytes as it is stored, over MEMREPO_ENTRY_BYTES_MAX ({most})"
             )
 
-    def index_pack(self, repo: Path, pack: bytes | memoryview) -> str:
+    def index_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> str:
         """Add a pack of our own to a repository; objects that it refers to by delta are added to it from there.
 
         Returns the name of the pack that it made of it: where objects were added, they are at its end.
@@ -253,7 +257,7 @@ class Git:
         """
         self._index(repo, pack, self.caps.bounds, "--strict")
 
-    def index_whole_pack(self, repo: Path, pack: bytes | memoryview) -> None:
+    def index_whole_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> None:
         """Add a pack of our own that must be whole: every object sound, and all that it names there or here.
 
         Raises:
@@ -261,7 +265,7 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--strict"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def index_sound_pack(self, repo: Path, pack: bytes | memoryview) -> None:
+    def index_sound_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> None:
         """Add a pack of our own whose every object must be sound; what these name may be elsewhere.
 
         Raises:
@@ -269,7 +273,9 @@ class Git:
         """
         self.run(["index-pack", "--stdin", "--fsck-objects"], repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def _index(self, repo: Path, pack: bytes | memoryview, bounds: GitBounds, *options: str) -> str:
+    def _index(
+        self, repo: Path, pack: bytes | memoryview | IO[bytes], bounds: GitBounds, *options: str
+    ) -> str:
         made = self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],
             repo=ObjectFolder(repo / "objects"),

@@ -161,14 +161,24 @@ def object_count(pack: bytes | memoryview) -> int:
     Raises:
         ValueError: it is no pack of version 2 or 3, or claims more objects than fit into its bytes.
     """
-    if len(pack) < HEADER_BYTES + TRAILER_BYTES:
+    return object_count_in(pack[:HEADER_BYTES], len(pack))
+
+
+def object_count_in(beginning: bytes | memoryview, size: int) -> int:
+    """Return how many objects a pack of so many bytes holds, which begins with these; raises as ``object_count``."""
+    if size < HEADER_BYTES + TRAILER_BYTES:
         raise ValueError("a pack of fewer than 32 bytes")
-    magic, version, count = _HEADER.unpack_from(pack)
+    magic, version, count = _HEADER.unpack_from(beginning)
     if magic != b"PACK" or version not in (2, 3):
         raise ValueError("not a git pack of version 2 or 3")
-    if count * _OBJECT_BYTES_MIN > len(pack) - HEADER_BYTES - TRAILER_BYTES:
+    if count * _OBJECT_BYTES_MIN > size - HEADER_BYTES - TRAILER_BYTES:
         raise ValueError("a pack that claims more objects than fit into it")
     return int(count)
+
+
+def pack_header(count: int) -> bytes:
+    """Return how a pack of so many objects begins."""
+    return _HEADER.pack(b"PACK", 2, count)
 
 
 def _sha1(data: bytes | bytearray | memoryview) -> bytes:

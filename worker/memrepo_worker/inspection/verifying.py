@@ -97,7 +97,7 @@ class Verifier:
         return Verified(agent, listing.newest, commits, bool(check.refs), tuple(damages))
 
     def _kept(self, lines: Sequence[LedgerLine]) -> Sequence[LedgerLine]:
-        return lines_to_keep(lines, self.clock(), self.horizon_s)
+        return [*lines_to_keep(lines, self.clock(), self.horizon_s)]
 
     def _opened(self, layout: Layout, path: Path) -> list[Damage]:
         """Open the memory as a worker does, under a worker's bounds for git."""

@@ -110,6 +110,17 @@ def encode_joined(
     return encode_bundle(prerequisites, header, pack)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the header of an entry, base or segment says; ``pack_start`` is where the pack begins."""
+
+    seq: int
+    refs: Mapping[str, str]
+    prerequisites: tuple[str, ...]
+    ledger_sha: str
+    pack_start: int
+
+
 def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
     """Return an entry's parts, held against the rules for what is written: ids, names and number of its refs.
 
@@ -117,19 +128,34 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
         NewerJournalError: it has what this version does not know.
         JournalDamagedError: the bytes are no entry.
     """
+    head = decode_head(seq, data)
+    pack = data[head.pack_start :]
     try:
-        bundle: Bundle = decode_bundle(data, HEADER_BYTES_MAX)
-        object_count(bundle.pack)
+        object_count(pack)
+    except ValueError as error:
+        raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
+    if not is_whole(pack):
+        raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Entry(seq, sha256, len(data), head.refs, head.prerequisites, head.ledger_sha, pack)
+
+
+def decode_head(seq: int, beginning: bytes | memoryview) -> Head:
+    """Return what the header says; ``beginning`` is all of the entry, or as much of it as a header may have.
+
+    Raises:
+        NewerJournalError, JournalDamagedError: as ``decode_entry``.
+    """
+    try:
+        bundle: Bundle = decode_bundle(beginning, HEADER_BYTES_MAX)
     except BundleVersionError as error:
         raise NewerJournalError(f"entry {seq} is none of this version: {error}", seq) from error
-    except (NotABundleError, ValueError) as error:
+    except NotABundleError as error:
         raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
-    if not is_whole(bundle.pack):
-        raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_KINDS)}
     _check_names(seq, bundle.refs, refs)
-    sha256 = hashlib.sha256(data).hexdigest()
-    return Entry(seq, sha256, len(data), refs, bundle.prerequisites, bundle.refs[LEDGER_REF], bundle.pack)
+    start = len(beginning) - len(bundle.pack)
+    return Head(seq, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], start)
 
 
 def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -> None:

@@ -12,8 +12,10 @@ it may be somebody else's content. It stays until a cleaner comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
+from io import BytesIO
+from pathlib import Path
 
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.interface import (
@@ -28,8 +30,10 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.store.streams import pieces
 
 RESERVATION_BYTES = 32
+_PIECE_BYTES = 1 << 20
 
 _ATTEMPTS_MAX = 4
 
@@ -47,8 +51,12 @@ class Publication(Enum):
     """A newer base stands for it, or the repository was deleted."""
 
 
-def publish(store: Store, layout: Layout, key: str, data: bytes, fresh_bytes: FreshBytes) -> Publication:
-    """Publish a base or segment under its key; ``data`` is whole and was verified.
+Content = bytes | Path
+"""What is published: in memory, or in a file, of which only a piece at a time is read into it."""
+
+
+def publish(store: Store, layout: Layout, key: str, content: Content, fresh_bytes: FreshBytes) -> Publication:
+    """Publish a base or segment under its key; ``content`` is whole and was verified.
 
     A reservation that somebody else left there, dead or slow, is replaced by one of our own: then it is he who is too
     late.
@@ -58,14 +66,15 @@ def publish(store: Store, layout: Layout, key: str, data: bytes, fresh_bytes: Fr
             has removed the reservation. Nothing is wrong with either.
         RefusedError: the store will not take it until somebody mends something.
     """
-    if len(data) < CONTENT_BYTES_MIN:
-        raise ValueError(f"{len(data)} bytes are no bundle: they would be taken for a reservation")
+    size = _size(content)
+    if size < CONTENT_BYTES_MIN:
+        raise ValueError(f"{size} bytes are no bundle: they would be taken for a reservation")
     reserved = _reserve(store, key, fresh_bytes)
     if reserved is None:
         return Publication.THERE
     if _is_superseded(store, layout, key):
         return Publication.SUPERSEDED
-    return _fill(store, key, data, reserved)
+    return _fill(store, key, content, reserved)
 
 
 def _reserve(store: Store, key: str, fresh_bytes: FreshBytes) -> Version | None:
@@ -99,26 +108,45 @@ def _is_superseded(store: Store, layout: Layout, key: str) -> bool:
     return False
 
 
-def _fill(store: Store, key: str, data: bytes, reserved: Version) -> Publication:
+def _fill(store: Store, key: str, content: Content, reserved: Version) -> Publication:
     last: StoreError | None = None
     for _ in range(_ATTEMPTS_MAX):
         try:
-            store.put(key, data, reserved)
+            store.put_stream(key, _pieces(content), reserved)
         except (PreconditionFailedError, UnavailableError) as error:
             last = error
         else:
             return Publication.DONE
         try:
-            found = _found(store, key, len(data))
+            found = _found(store, key, CONTENT_BYTES_MIN - 1)
         except ObjectTooLargeError:
-            return Publication.THERE
+            return Publication.DONE if _is_there(store, key, content) else Publication.THERE
         if found is None:
             return Publication.SUPERSEDED
-        if found.data == data:
-            return Publication.DONE
         if found.version != reserved:
             return Publication.THERE
     raise UnavailableError(f"no certain answer about {key} in {_ATTEMPTS_MAX} attempts: {last}") from last
+
+
+def _is_there(store: Store, key: str, content: Content) -> bool:
+    """Whether what lies under a key is this content."""
+    ours = _pieces(content)
+    try:
+        return all(
+            piece == next(ours, b"") for piece in pieces(store, key, _size(content), _PIECE_BYTES)
+        ) and (not next(ours, b""))
+    except (ObjectTooLargeError, NotThereError):
+        return False
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def _found(store: Store, key: str, bytes_max: int) -> StoredObject | None:

@@ -9,6 +9,7 @@ line must be kept; ``detail`` is the error's message and details as JSON without
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ _LINE = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9_-]{7,63}) ([0-9a-f]{32}) ([A-Za-z]{1,64}) ([0-9a-f]{40}) ([0-9]{1,12}\.[0-9]{3})"
     r"(?: (\{.*\}))?\n\Z"
 )
+_SEEN_BITS = 1 << 23  # 1 MiB; of 400,000 ids 2 % fall together with another
 _DETAILS: Mapping[str, type] = {"message": str, "details": dict, "new_branch": bool}
 
 BRANCH_BEGUN: Mapping[str, Any] = {"new_branch": True}
@@ -80,28 +82,45 @@ def decode_lines(data: bytes) -> tuple[LedgerLine, ...]:
     Raises:
         ValueError: it is not one.
     """
-    return tuple(_decoded(data))
+    return tuple(decode_each(BytesIO(data)))
 
 
-def lines_to_keep(lines: Iterable[LedgerLine], now_s: float, horizon_s: float) -> tuple[LedgerLine, ...]:
-    """Return the lines that some message may still ask for, in order, of each id the last.
+def lines_to_keep(lines: Iterable[LedgerLine], now_s: float, horizon_s: float) -> Iterator[LedgerLine]:
+    """Yield the lines that some message may still ask for, in order, of each id the last.
 
-    What is older than twice the horizon goes, as where a warm repository forgets; and the newest delete stays.
+    What is older than twice the horizon goes, as where a warm repository forgets; and the newest delete stays. The
+    lines are gone through three times, and of them only what says that an id may be there twice is kept in memory.
     """
-    found = tuple(lines)
-    last = {line.request_id: number for number, line in enumerate(found)}
-    newest_s = max((line.enqueued_at for line in found), default=now_s)
+    newest_s, seal, often = -math.inf, -1, _SeenOften()
+    for number, line in enumerate(lines):
+        newest_s = max(newest_s, line.enqueued_at)
+        seal = number if line.verdict == DELETED else seal
+        often.see(line.request_id)
     oldest_s = min(now_s, newest_s) - 2 * horizon_s
-    seal = max((number for number, line in enumerate(found) if line.verdict == DELETED), default=-1)
-    return tuple(
-        line
-        for number, line in enumerate(found)
-        if number == seal or (line.enqueued_at >= oldest_s and last[line.request_id] == number)
-    )
+    last = {line.request_id: number for number, line in enumerate(lines) if line.request_id in often.ids}
+    for number, line in enumerate(lines):
+        is_last = last.get(line.request_id, number) == number
+        if number == seal or (line.enqueued_at >= oldest_s and is_last):
+            yield line
 
 
-def _decoded(data: bytes) -> Iterator[LedgerLine]:
-    for number, line in enumerate(BytesIO(data), start=1):
+class _SeenOften:
+    """The ids that were seen twice, all of them, and a few others."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self._seen = bytearray(_SEEN_BITS // 8)
+
+    def see(self, request_id: str) -> None:
+        place, bit = divmod(hash(request_id) % _SEEN_BITS, 8)
+        if self._seen[place] >> bit & 1:
+            self.ids.add(request_id)
+        self._seen[place] |= 1 << bit
+
+
+def decode_each(lines: Iterable[bytes]) -> Iterator[LedgerLine]:
+    """Yield the lines of a ledger one by one; raises as ``decode_lines``."""
+    for number, line in enumerate(lines, start=1):
         found = _LINE.match(line.decode())
         if found is None:
             raise ValueError(f"line {number} of a ledger is no such line")

@@ -8,7 +8,7 @@ size and the 64 entries that are in none. The first run, which begins with the j
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from memrepo_worker.journal.layout import SEQ_MAX
@@ -56,25 +56,51 @@ def completes_run(newest: int) -> bool:
 
 
 def to_make(
-    newest: int, without_refs: int, base: int, segments: Iterable[tuple[int, int]]
+    newest: int,
+    without_refs: int,
+    base: int,
+    segments: Iterable[tuple[int, int]],
+    is_too_large: Callable[[Run], bool] = lambda _: False,
 ) -> tuple[Run, ...]:
     """Return the runs that are not there yet, in order, where a base and these segments are.
 
-    A base beyond the first run, made by somebody who parts journals differently, is left as it is; what follows on it
-    then begins after it.
+    In place of one that would be too large there are those of the next smaller size. A base beyond the first run, made
+    by somebody who parts journals differently, is left as it is; what follows on it then begins after it.
     """
-    there = set(segments)
-    wanted = []
-    for run in runs_of(newest, without_refs):
-        if run.is_base:
-            is_there = base >= run.last
-        elif run.first <= base:
-            is_there = run.last <= base or (base + 1, run.last) in there
+    longest: dict[int, int] = {}
+    for first, last in segments:
+        longest[first] = max(last, longest.get(first, 0))
+
+    def is_there(run: Run) -> bool:
+        if run.is_base or run.last <= base:
+            return base >= run.last
+        return longest.get(max(run.first, base + 1), 0) >= run.last
+
+    wanted: list[Run] = []
+    left = [*reversed(runs_of(newest, without_refs))]
+    while left:
+        run = left.pop()
+        if is_there(run):
+            continue
+        smaller = _parted(run, without_refs) if is_too_large(run) else ()
+        if smaller:
+            left += reversed(smaller)
         else:
-            is_there = (run.first, run.last) in there
-        if not is_there:
             wanted.append(run if run.is_base else Run(max(run.first, base + 1), run.last))
     return tuple(wanted)
+
+
+def _parted(run: Run, without_refs: int) -> tuple[Run, ...]:
+    """Return the runs of the next smaller size that make up this one; none where there is no smaller size."""
+    sizes = [size for size in _SIZES if size < run.last - run.first + 1]
+    if not sizes:
+        return ()
+    ends = [end for end in range(run.first - 1 + sizes[-1], run.last + 1, sizes[-1]) if end > without_refs]
+    firsts = [run.first, *(end + 1 for end in ends)]
+    return tuple(
+        Run(first, last, is_base=run.is_base and number == 0)
+        for number, (first, last) in enumerate(zip(firsts, ends, strict=False))
+    )
 
 
 def follow_on(end: int, segments: Iterable[tuple[int, int]], last_max: int = SEQ_MAX) -> tuple[Run, ...]:

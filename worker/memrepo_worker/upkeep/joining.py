@@ -1,15 +1,17 @@
 """Joining a run of a journal's entries into one bundle, by stock git, and having stock git verify it.
 
 Every object of the entries is in it once, also those that no ref reaches: a later commit may have started there, and
-who knows an id can go on reading it. Only the ledgers are joined into one. Packs are taken apart and made on disk.
+who knows an id can go on reading it. Only the ledgers are joined into one. Packs are taken apart and made on disk, and
+what git lists goes from file to file: of a memory of any size there are its ids in our memory, and pieces of the rest.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from memrepo_worker.git.command import (
     Git,
@@ -19,17 +21,23 @@ from memrepo_worker.git.command import (
     GitTroubleError,
     ObjectFolder,
 )
-from memrepo_worker.git.packs import TRAILER_BYTES, join_packs
+from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.packs import TRAILER_BYTES
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
-from memrepo_worker.journal.entry import LEDGER_REF, Entry, JournalDamagedError, decode_entry, encode_joined
-from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
+from memrepo_worker.journal.entry import LEDGER_REF, Head, JournalDamagedError, encode_joined
+from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.journal.runs import Run
+from memrepo_worker.upkeep.ledger_file import LedgerFile
 from memrepo_worker.upkeep.lone import require_whole_on
+from memrepo_worker.upkeep.pack_ids import PackIds
+from memrepo_worker.upkeep.part_files import Part, join_in_file
 
 _DELTA_DEPTH = 20  # a chain of 100 of a large file takes long to read
 _WINDOW_MEMORY = "32m"
 
-Lines = Sequence[LedgerLine]
+Lines = Iterable[LedgerLine]
+"""Ledger lines, which may be gone through several times."""
+
 KeptLines = Callable[[Lines], Lines]
 """Says which ledger lines go into a bundle."""
 
@@ -53,24 +61,24 @@ class Joiner:
         self._numbers = count(1)
         self._tips: set[str] = set()  # all that these lead to is known to be there
 
-    def take(self, part: Entry) -> None:
+    def take(self, part: Part) -> None:
         """Take in what the store has already, in its place between the runs that are joined.
 
         Raises:
             JournalDamagedError: git does not take it; and as ``join``.
         """
         try:
-            self._git.index_pack(self._verified, part.pack)
-            self._reach(part)
+            _index(self._git, self._verified, [part], self._folder / "taken.pack")
+            self._reach(part.head)
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
             raise JournalDamagedError(
-                f"what stands for the entries up to {part.seq} is no whole: {error}", part.seq
+                f"what stands for the entries up to {part.head.seq} is no whole: {error}", part.head.seq
             ) from error
 
-    def join(self, run: Run, batches: Iterable[Sequence[Entry]], last: Entry, keep: KeptLines) -> bytes:
-        """Return the bundle that stands for a run; ``last`` is its last entry, whose header it gets.
+    def join(self, run: Run, batches: Iterable[Sequence[Part]], last: Head, keep: KeptLines) -> Path:
+        """Return a file with the bundle that stands for a run; ``last`` is its last entry, whose header it gets.
 
         ``batches`` are the run's entries in order, or what stands for some of them; of all their ledger lines it has
         those that ``keep`` returns. It was verified, and what is joined next builds on it.
@@ -80,67 +88,68 @@ class Joiner:
             GitTroubleError: the machine does not let it; nothing was changed.
             GitOverBoundsError: nor do the bounds for git, or no worker could open it.
         """
+        name = f"work-{next(self._numbers)}"
         try:
-            work = _Work(self._git, self._folder / f"work-{next(self._numbers)}.git", self._verified)
+            work = _Work(self._git, self._folder / f"{name}.git", self._verified)
             work.take_in(batches)
-            data = work.bundle(run, last, keep)
-            self._verify(run, data, last, work.path)
+            made = self._folder / f"{name}.bundle"
+            work.bundle(run, last, keep, made)
+            shutil.rmtree(work.path, ignore_errors=True)
+            self._verify(run, made, last)
         except (GitTroubleError, GitOverBoundsError):
             raise
         except (GitError, ObjectMissingError, ValueError) as error:
             raise JournalDamagedError(
                 f"the entries up to {run.last} do not make a whole: {error}", run.last
             ) from error
-        shutil.rmtree(work.path, ignore_errors=True)
-        return data
+        return made
 
-    def _verify(self, run: Run, data: bytes, last: Entry, folder: Path) -> None:
+    def _verify(self, run: Run, made: Path, last: Head) -> None:
         """Have stock git read it as a stranger would, into the repository that holds what it builds on."""
-        self._git.require_entry(len(data))
-        part = decode_entry(run.last, data)
-        file = folder / "joined.bundle"
-        file.write_bytes(data)
+        self._git.require_entry(made.stat().st_size)
+        part = Part.of(run.last, made)
         objects = ObjectFolder(self._verified / "objects")
-        heads = self._git.run(["bundle", "list-heads", str(file)], repo=objects).decode()
+        heads = self._git.run(["bundle", "list-heads", str(made)], repo=objects).decode()
         refs = dict(line.split(" ", 1)[::-1] for line in heads.splitlines())
         if {name: sha for name, sha in refs.items() if name not in ("HEAD", LEDGER_REF)} != dict(last.refs):
             raise ValueError("its refs are not those of its last entry")
-        if run.is_base and part.prerequisites:
+        if run.is_base and part.head.prerequisites:
             raise ValueError("it needs commits that are not in it")
-        file.unlink()
-        self._require_opens(part)
+        try:
+            self._require_whole(part)
+        except (GitOverBoundsError, GitTooSlowError) as error:
+            raise GitOverBoundsError(
+                f"no worker could open the entries up to {run.last} joined, so they stay as they are: {error}"
+            ) from error
+
+    def _require_whole(self, part: Part) -> None:
+        """Have git take it in, and walk it, in no more time than a worker has to open it.
+
+        What none could open would only slow them down; that its objects are checked, too, takes longer yet.
+        """
         if self.takes:
-            self._git.index_whole_pack(self._verified, part.pack)
-            self._reach(part)
+            with part.pack.path.open("rb") as file:
+                file.seek(part.pack.start)
+                self._workers_git.index_whole_pack(self._verified, file)
+            self._reach(part.head)
             return
         place = _make_objects(self._folder / "alone.git")
         try:
-            require_whole_on(self._git, part, place, ObjectFolder(self._verified / "objects", trusted=False))
+            warm = ObjectFolder(self._verified / "objects", trusted=False)
+            require_whole_on(self._workers_git, part, place, warm)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def _require_opens(self, part: Entry) -> None:
-        """Have git take it in as a worker will, in no more time: what none could open would only slow them down."""
-        place = _make_objects(self._folder / "opened.git", builds_on=self._verified)
-        try:
-            self._workers_git.index_pack(place, part.pack)
-        except (GitOverBoundsError, GitTooSlowError) as error:
-            raise GitOverBoundsError(
-                f"no worker could open the entries up to {part.seq} joined, so they stay as they are: {error}"
-            ) from error
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-
-    def _reach(self, part: Entry) -> None:
+    def _reach(self, head: Head) -> None:
         """Have git walk from its refs, and from what it builds on, to all that they lead to."""
-        wanted = {*part.refs.values(), part.ledger_sha, *part.prerequisites}
+        wanted = {*head.refs.values(), head.ledger_sha, *head.prerequisites}
         tips = "".join(f"{sha}\n" for sha in wanted) + "".join(f"^{sha}\n" for sha in self._tips)
         self._git.run(
             ["rev-list", "--objects", "--quiet", "--stdin"],
             repo=ObjectFolder(self._verified / "objects"),
             stdin=tips.encode(),
         )
-        self._tips = set(part.refs.values())
+        self._tips = set(head.refs.values())
 
 
 class _Work:
@@ -150,85 +159,85 @@ class _Work:
         self.path = _make_objects(path, builds_on)
         self._git = git
         self._place = ObjectFolder(path / "objects")
-        self._ends: dict[str, int] = {}  # where in each pack begins what git completed it with
-        self._lines: list[LedgerLine] = []
+        self._ids = PackIds()
+        self._ledger = LedgerFile(path / "ledger")
         self._ledgers: set[str] = set()
         self._refs: set[str] = set()
         self._needed: set[str] = set()
 
-    def take_in(self, batches: Iterable[Sequence[Entry]]) -> None:
+    def take_in(self, batches: Iterable[Sequence[Part]]) -> None:
         """Take in the entries, some at a time."""
         for batch in batches:
-            self._index(batch)
+            self._take_packs(batch)
             reader = Reader(PackDirectory(self.path / "objects"))
             for part in batch:
-                self._lines += decode_lines(reader.blob(part.ledger_sha))
-                self._ledgers.add(part.ledger_sha)
-                self._refs.update(part.refs.values())
-                self._needed.update(part.prerequisites)
+                self._ledger.add(part.head.ledger_sha, reader, self._git, self._place)
+                self._ledgers.add(part.head.ledger_sha)
+                self._refs.update(part.head.refs.values())
+                self._needed.update(part.head.prerequisites)
 
-    def _index(self, batch: Sequence[Entry]) -> None:
+    def _take_packs(self, batch: Sequence[Part]) -> None:
         """Have git take in their objects, together where it does, as it takes none twice that another follows from."""
-        pack = join_packs(part.pack for part in batch)
-        if pack is None:
-            return
         try:
-            name = self._git.index_pack(self.path, pack)
+            taken = _index(self._git, self.path, batch, self.path / "taken.pack")
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError:
             if len(batch) == 1:
                 raise
-            self._index(batch[: len(batch) // 2])
-            self._index(batch[len(batch) // 2 :])
+            self._take_packs(batch[: len(batch) // 2])
+            self._take_packs(batch[len(batch) // 2 :])
             return
-        self._ends[f"pack-{name}"] = len(pack) - TRAILER_BYTES
+        if taken is not None:
+            name, count, size = taken
+            self._ids.add(self.path / "objects/pack" / f"pack-{name}.idx", count, size - TRAILER_BYTES)
 
-    def bundle(self, run: Run, last: Entry, keep: KeptLines) -> bytes:
-        """Return the bundle of everything that was taken in."""
-        ids = self._ids()
-        commits = self._commits(ids)
-        outside = sorted(self._needed - ids)
+    def bundle(self, run: Run, last: Head, keep: KeptLines, made: Path) -> None:
+        """Write the bundle of everything that was taken in."""
+        outside = sorted(sha for sha in self._needed if sha not in self._ids)
         if run.is_base and outside:
             raise ValueError(f"{outside[0]} is needed, and is in no entry")
-        ledger = encode_lines(keep(self._lines))
-        ledger_sha = self._git.run(["hash-object", "-w", "--stdin"], repo=self._place, stdin=ledger)
-        wanted = [*self._wanted(ids, commits, outside), ledger_sha.strip()]
-        pack = self._pack(b"".join(line + b"\n" for line in wanted))
-        return encode_joined(outside, last.refs, ledger_sha.decode().strip(), pack)
+        ledger_sha = self._ledger.write_object(keep(self._ledger), self.path / "objects")
+        wanted = self.path / "wanted"
+        with wanted.open("wb") as file:
+            for line in self._wanted(outside):
+                file.write(line)
+            file.write(f"{ledger_sha}\n".encode())
+        with made.open("wb", buffering=0) as file:
+            file.write(encode_joined(outside, last.refs, ledger_sha, b""))
+            self._pack(wanted, file)
 
-    def _ids(self) -> set[str]:
-        """Return the ids of all objects that were taken in."""
-        ids: set[str] = set()
-        for index in (self._place.path / "pack").glob("*.idx"):
-            listed = self._git.run(["show-index"], repo=self._place, stdin=index.read_bytes())
-            end = self._ends[index.stem]
-            places = (line.split() for line in listed.splitlines())
-            ids.update(sha.decode() for offset, sha, *_ in places if int(offset) < end)
-        return ids
-
-    def _commits(self, ids: set[str]) -> list[str]:
-        """Return those of them that lead to others: commits and tags."""
-        check = ["cat-file", "--batch-check=%(objecttype) %(objectname)"]
-        listed = self._git.run(check, repo=self._place, stdin="".join(f"{sha}\n" for sha in ids).encode())
-        pairs = (line.split() for line in listed.decode().splitlines())
-        return [sha for kind, sha in pairs if kind in ("commit", "tag")]
-
-    def _wanted(self, ids: set[str], commits: Sequence[str], outside: Sequence[str]) -> list[bytes]:
-        """Return what goes into the pack, in the order and with the names by which git finds what is like it.
+    def _wanted(self, outside: Sequence[str]) -> Iterator[bytes]:
+        """Yield what goes into the pack, in the order and with the names by which git finds what is like it.
 
         A ledger is left out, unless somebody has put the same bytes into a file.
         """
-        tips = "".join(f"{sha}\n" for sha in commits) + "".join(f"^{sha}\n" for sha in outside)
-        listed = self._git.run(
-            ["rev-list", "--objects", "--topo-order", "--stdin"], repo=self._place, stdin=tips.encode()
-        )
-        reached = {line[:40].decode(): line for line in listed.splitlines()}
-        left_out = self._ledgers - reached.keys() - self._refs
-        in_order = [line for sha, line in reached.items() if sha in ids]
-        return in_order + [sha.encode() for sha in sorted(ids - left_out - reached.keys())]
+        with (self.path / "reached").open("w+b") as reached:
+            with self._tips(outside).open("rb") as tips:
+                walk = ["rev-list", "--objects", "--topo-order", "--stdin"]
+                self._git.run(walk, repo=self._place, stdin=tips, stdout=reached)
+            reached.seek(0)
+            for line in reached:
+                if self._ids.mark(line[:40].decode()):
+                    yield line
+        left_out = self._ledgers - self._refs
+        for sha in self._ids.rest():
+            if sha not in left_out:
+                yield f"{sha}\n".encode()
 
-    def _pack(self, wanted: bytes) -> bytes:
+    def _tips(self, outside: Sequence[str]) -> Path:
+        """Write down what leads to others of them, commits and tags, and where the walk from there ends."""
+        path = self.path / "tips"
+        reader = Reader(PackDirectory(self.path / "objects"))
+        with path.open("w") as file:
+            for sha in self._ids:
+                if reader.must(sha)[0] in (Kind.COMMIT, Kind.TAG):
+                    file.write(f"{sha}\n")
+            for sha in outside:
+                file.write(f"^{sha}\n")
+        return path
+
+    def _pack(self, wanted: Path, made: IO[bytes]) -> None:
         # By name, the base of a delta that another pack has, too, could not be taken in together with it.
         options = [
             "--quiet",
@@ -237,9 +246,27 @@ class _Work:
             f"--depth={_DELTA_DEPTH}",
             f"--window-memory={_WINDOW_MEMORY}",
         ]
-        where = self.path / "joined"
-        named = self._git.run(["pack-objects", *options, str(where)], repo=self._place, stdin=wanted)
-        return Path(f"{where}-{named.decode().strip()}.pack").read_bytes()
+        with wanted.open("rb") as file:
+            self._git.run(["pack-objects", *options, "--stdout"], repo=self._place, stdin=file, stdout=made)
+
+
+def _index(git: Git, repo: Path, parts: Sequence[Part], joined: Path) -> tuple[str, int, int] | None:
+    """Have git take in the packs of parts as one; return its name, and how many objects and bytes were sent."""
+    packs = [part.pack for part in parts]
+    count = sum(pack.count for pack in packs)
+    if not count:
+        return None
+    path, start = joined, 0
+    if len(packs) == 1 and packs[0].is_at_end:
+        path, start = packs[0].path, packs[0].start
+    else:
+        join_in_file(packs, joined)
+    size = path.stat().st_size - start
+    with path.open("rb") as file:
+        file.seek(start)
+        name = git.index_pack(repo, file)
+    joined.unlink(missing_ok=True)
+    return name, count, size
 
 
 def _make_objects(path: Path, builds_on: Path | None = None) -> Path:

@@ -5,16 +5,18 @@ So it takes the segment's size, and that of a listing of the files at its prereq
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, ObjectFolder
+from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import PackDirectory, Reader
-from memrepo_worker.journal.entry import Entry
+from memrepo_worker.upkeep.pack_ids import PackIds, ids_in
+from memrepo_worker.upkeep.part_files import Part
 
 
-def require_whole_on(git: Git, part: Entry, place: Path, warm: ObjectFolder) -> None:
-    """Have git read a base or segment into the empty ``place``, and look where all leads to that it holds.
+def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder) -> None:
+    """Have git read a base or segment, alone in its file, into the empty ``place``, and look where all leads to in it.
 
     ``warm`` are the objects of a repository that has what the segment builds on. Also commits that no ref reaches are
     looked at: somebody may begin there.
@@ -23,47 +25,71 @@ def require_whole_on(git: Git, part: Entry, place: Path, warm: ObjectFolder) -> 
         ValueError: it lacks an object.
         GitError: git finds fault with one that it has.
     """
-    git.index_sound_pack(place, part.pack)
-    kinds = _kinds(git, place)
-    commits = [sha for sha, kind in kinds.items() if kind == "commit"]
-    reader = Reader(PackDirectory(place / "objects"))
-    outside = {sha: set(reader.commit(sha).parents) - kinds.keys() for sha in commits}
-    parents: set[str] = set().union(*outside.values())
-    if lacking := parents - set(part.prerequisites):
+    with part.pack.path.open("rb") as file:
+        file.seek(part.pack.start)
+        git.index_sound_pack(place, file)
+    ids = ids_in(place / "objects")
+    tips, shallow = place / "tips", place / "shallow"
+    outside = _write_tips(PackDirectory(place / "objects"), ids, tips, shallow)
+    if lacking := outside - set(part.head.prerequisites):
         raise ValueError(f"{min(lacking)} is needed, and is no prerequisite")
-    shallow = place / "shallow"
-    shallow.write_text("".join(f"{sha}\n" for sha, missing in outside.items() if missing))
-    objects = ObjectFolder(place / "objects", shallow)
-    tips = [*commits, *(sha for sha, kind in kinds.items() if kind == "tag"), part.ledger_sha]
+    if part.head.ledger_sha not in ids:
+        raise ValueError(f"{part.head.ledger_sha}, its ledger, is needed")
     walk = ["rev-list", "--objects", "--missing=print", "--stdin"]
-    listed = git.run(walk, repo=objects, stdin=_lines(tips)).splitlines()
-    missing = {line[1:].decode() for line in listed if line.startswith(b"?")}
-    if lacking := missing - _at(git, part.prerequisites, warm):
-        raise ValueError(f"{min(lacking)} is needed, and is in no entry")
-    _require_there(git, {*part.refs.values(), *part.prerequisites} - kinds.keys(), warm)
+    lines = _lines_of(git, walk, ObjectFolder(place / "objects", shallow), tips, place / "reached")
+    missing = {line[1:41] for line in lines if line.startswith(b"?")}
+    _require_at(git, part.head.prerequisites, missing, place, warm)
+    _require_there(git, {*part.head.refs.values()} - {*part.head.prerequisites}, ids, warm)
 
 
-def _kinds(git: Git, place: Path) -> dict[str, str]:
-    """Return the kind of each object that is there."""
-    check = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)"]
-    listed = git.run(check, repo=ObjectFolder(place / "objects")).decode()
-    return dict(line.split(" ", 1) for line in listed.splitlines())
+def _write_tips(packs: PackDirectory, ids: PackIds, tips: Path, shallow: Path) -> set[str]:
+    """Write where a walk has to begin, and at which commits it ends; return the parents that are not there."""
+    reader = Reader(packs)
+    lacking: set[str] = set()
+    with tips.open("w") as beginnings, shallow.open("w") as ends:
+        for sha in ids:
+            kind, _ = reader.must(sha)
+            if kind in (Kind.COMMIT, Kind.TAG):
+                beginnings.write(f"{sha}\n")
+            if kind is Kind.COMMIT and (
+                outside := {each for each in reader.commit(sha).parents if each not in ids}
+            ):
+                ends.write(f"{sha}\n")
+                lacking |= outside
+    return lacking
 
 
-def _at(git: Git, commits: Sequence[str], warm: ObjectFolder) -> set[str]:
-    """Return the ids of the files and folders at these commits."""
-    if not commits:
-        return set()
-    listed = git.run(["rev-list", "--objects", "--no-walk", "--stdin"], repo=warm, stdin=_lines(commits))
-    return {line[:40].decode() for line in listed.splitlines()}
+def _require_at(
+    git: Git, commits: Sequence[str], missing: set[bytes], place: Path, warm: ObjectFolder
+) -> None:
+    """Raise unless these commits are there, and what is missing is among the files and folders at them."""
+    if commits:
+        wanted = place / "prerequisites"
+        wanted.write_text("".join(f"{sha}\n" for sha in commits))
+        walk = ["rev-list", *(["--objects"] if missing else []), "--no-walk", "--stdin"]
+        for line in _lines_of(git, walk, warm, wanted, place / "at"):
+            missing.discard(line[:40])
+    if missing:
+        raise ValueError(f"{min(missing).decode()} is needed, and is in no entry")
 
 
-def _require_there(git: Git, wanted: set[str], warm: ObjectFolder) -> None:
-    listed = git.run(["cat-file", "--batch-check"], repo=warm, stdin=_lines(wanted)).decode()
-    for line in listed.splitlines():
+def _require_there(git: Git, wanted: set[str], ids: PackIds, warm: ObjectFolder) -> None:
+    """Raise unless each is in the segment, or in the warm repository."""
+    elsewhere = [sha for sha in wanted if sha not in ids]
+    if not elsewhere:
+        return
+    asked = "".join(f"{sha}\n" for sha in elsewhere).encode()
+    for line in git.run(["cat-file", "--batch-check"], repo=warm, stdin=asked).decode().splitlines():
         if line.endswith(" missing"):
             raise ValueError(f"{line.removesuffix(' missing')} is needed, and is in no entry")
 
 
-def _lines(ids: Iterable[str]) -> bytes:
-    return "".join(f"{sha}\n" for sha in ids).encode()
+def _lines_of(
+    git: Git, arguments: Sequence[str], repo: ObjectFolder, stdin: Path, output: Path
+) -> Iterator[bytes]:
+    """Have git read one file and write another, and yield what it has written, line by line."""
+    with stdin.open("rb") as asked, output.open("wb") as told:
+        git.run(arguments, repo=repo, stdin=asked, stdout=told)
+    with output.open("rb") as lines:
+        yield from lines
+    output.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,23 @@ from typing_extensions import override
 
 from memrepo.errors import RepoNotFoundError
 from memrepo.limits import MIB
+from memrepo_worker.git.pack_files import link_packs
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.runs import completes_run
 from memrepo_worker.logs import log
+from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.store.decorators.base import StoreDecorator
-from memrepo_worker.store.interface import GET_BYTES_MAX, ListedObject, Store, StoredObject, Version, When
+from memrepo_worker.store.interface import (
+    GET_BYTES_MAX,
+    Absent,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+    Version,
+    When,
+)
 from memrepo_worker.store.replaces import fault_of_replaces
 from memrepo_worker.upkeep.folding import Folder, Known
 from memrepo_worker.upkeep.recent import RecentEntries
@@ -26,8 +39,8 @@ from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 
 logger = logging.getLogger(__name__)
 
-OWNED_BYTES_MAX = 64 * MIB
-"""How many bytes are joined into one object in a worker's memory; what is larger is for ``memrepo store fold``."""
+READ_BYTES_MAX = 4096 * MIB
+"""How much is read to fold a memory that is not warm; what is larger is for ``memrepo store fold``."""
 
 PARTS_MAX = 192
 """A memory that was opened from more objects than this is folded, also where nobody commits to it."""
@@ -37,14 +50,13 @@ PARTS_MAX = 192
 class OwnerFolding:
     """Has the memories of this process folded when they have grown; told by the service, it never waits.
 
-    ``warm_path`` says where the local copy of an agent lies, if there is one. A store that does not honour conditional
-    replaces gets no folding: that is tried out before the first.
+    A store that does not honour conditional replaces gets no folding: that is tried out before the first.
     """
 
     runner: UpkeepRunner
     folder: Folder
     lane: Callable[[], Executor]
-    warm_path: Callable[[Agent], Path | None]
+    cache: RepoCache
     recent: RecentEntries = field(default_factory=RecentEntries)
     _may_fold: bool | None = None
 
@@ -73,7 +85,7 @@ class OwnerFolding:
             git=stop.git(self.folder.git),
             executor=self.lane(),
         )
-        known = Known(self.warm_path(agent), partial(self.recent.find, agent))
+        known = Known(partial(link_warm, self.cache, agent), partial(self.recent.find, agent))
         try:
             folder.fold(agent, known=known)
         except RepoNotFoundError:
@@ -87,6 +99,24 @@ class OwnerFolding:
                 message = f"memories are not folded, so old ones open slowly: {fault}"
                 log(logger, logging.WARNING, "upkeep.cannot_fold", message, {"fault": fault})
         return self._may_fold
+
+
+def link_warm(cache: RepoCache, agent: Agent, place: Path) -> bool:
+    """Give the packs of an agent's warm repository another name each, below a new one; return whether there are any.
+
+    What is published and waits in memory is not among them. They stay there when the repository leaves the cache.
+    """
+    with cache.hold(agent):
+        path = cache.path_of(agent)
+        if path is None:
+            return False
+        names = [index.stem for index in (path / "objects/pack").glob("*.idx")]
+        try:
+            link_packs(path / "objects", names, place / "objects")
+        except OSError:
+            shutil.rmtree(place, ignore_errors=True)
+            return False
+    return True
 
 
 class _StoppableStore(StoreDecorator):
@@ -105,6 +135,16 @@ class _StoppableStore(StoreDecorator):
     def put(self, key: str, data: bytes, when: When) -> Version:
         self._stop.check()
         return self._store.put(key, data, when)
+
+    @override
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        self._stop.check()
+        return self._store.get_range(key, start, bytes_max, pin)
+
+    @override
+    def put_stream(self, key: str, parts: Iterable[bytes], when: Absent | Version) -> Version:
+        self._stop.check()
+        return self._store.put_stream(key, parts, when)
 
     @override
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:

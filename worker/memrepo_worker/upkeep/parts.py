@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 
 from memrepo.limits import MIB
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry
+from memrepo_worker.journal.entry import Head, JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.runs import Run, follow_on
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.upkeep.part_files import PART_BYTES_MAX, Part, Spool, fetch, read_head
 
-BATCH_BYTES_MAX = 32 * MIB
+_BATCH_BYTES_MAX = 256 * MIB
 _BATCH_ENTRIES_MAX = 1024
+_UNLISTED_BYTES = MIB
+"""How large an entry is taken to be of which the listing has not said it: others have joined it."""
 
 
 class Parts:
-    """Reads one journal, some of it at a time, as it was listed when this was made."""
+    """Reads one journal to disk, some of it at a time, as it was listed when this was made.
+
+    Its files lie in ``folder``, which must be there before the first is read, and go away with it.
+    """
 
     def __init__(
         self,
@@ -25,6 +34,7 @@ class Parts:
         layout: Layout,
         executor: Executor,
         entry_bytes_max: int,
+        folder: Path,
         recent: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
         """List it; nothing larger than ``entry_bytes_max`` is read.
@@ -40,7 +50,9 @@ class Parts:
         self.there = Accelerators.of(layout, [*store.list(layout.bases), *store.list(layout.segments)])
         self._entry_bytes_max = entry_bytes_max
         self._recent = recent
-        self._base: Entry | None = None
+        self._folder = folder
+        self._numbers = count(1)
+        self._base: Part | None = None
         begin = self.there.end
         self._sizes = {
             seq: item.size
@@ -54,31 +66,23 @@ class Parts:
                 )
         self.newest = max(self._sizes, default=0)
 
-    def entry(self, seq: int) -> Entry:
-        """Return an entry as it is in the store.
+    def head(self, seq: int) -> Head:
+        """Return what an entry's header says, as it is in the store.
 
         Raises:
             JournalDamagedError, NewerJournalError: it is none that can be read.
         """
-        key = self._layout.entry(seq)
-        try:
-            data = self._store.get(key, self._entry_bytes_max).data
-        except NotThereError as error:
-            raise JournalDamagedError(f"entry {seq} is not there", seq) from error
-        except ObjectTooLargeError as error:
-            raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
-        if not data:
-            raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
-        return decode_entry(seq, data)
+        with _told(seq):
+            return read_head(self._store, self._layout.entry(seq), seq, self._entry_bytes_max)
 
-    def base(self) -> Entry | None:
+    def base(self) -> Part | None:
         """Return the newest base, if there is one."""
         seq = self.there.base
         if seq and self._base is None:
             self._base = self._accelerator(self._layout.base(seq), seq)
         return self._base
 
-    def segment(self, run: Run) -> Entry:
+    def segment(self, run: Run) -> Part:
         """Return a segment.
 
         Raises:
@@ -86,15 +90,18 @@ class Parts:
         """
         return self._accelerator(self._layout.segment(run.first, run.last), run.last)
 
-    def _accelerator(self, key: str, seq: int) -> Entry:
+    def _accelerator(self, key: str, seq: int) -> Part:
         try:
-            return decode_entry(seq, self._store.get(key, self._entry_bytes_max).data)
+            return fetch(self._store, key, seq, self._entry_bytes_max, self._file())
         except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
             raise JournalDamagedError(
                 f"{key} is damaged: where the entries that it stands for are there, remove it and fold again "
                 f"({error})",
                 seq,
             ) from error
+
+    def _file(self) -> Path:
+        return self._folder / f"part-{next(self._numbers)}"
 
     def weight(self, run: Run) -> int:
         """Return how many bytes are read where a run is joined."""
@@ -104,13 +111,14 @@ class Parts:
         return (
             (self.there.base_sizes.get(start, 0) if run.is_base else 0)
             + sum(self.there.segments[part.first, part.last] for part in joined)
-            + sum(self._size(seq) for seq in range(end + 1, run.last + 1))
+            + sum(self._sizes.get(seq, 0) for seq in range(end + 1, run.last + 1))
         )
 
-    def between(self, end: int, last: int, *, joined: bool = True) -> Iterator[Sequence[Entry]]:
+    def between(self, end: int, last: int, *, joined: bool = True) -> Iterator[Sequence[Part]]:
         """Yield what follows on entry ``end``, up to ``last``, some at a time: what is joined already, then entries.
 
-        Segments are taken up to the first that cannot be read; without ``joined`` there are entries alone.
+        Segments are taken up to the first that cannot be read; without ``joined`` there are entries alone. The files of
+        what was yielded are removed where the next is asked for.
         """
         for run in follow_on(end, self.there.segments, last_max=last) if joined else ():
             try:
@@ -118,19 +126,51 @@ class Parts:
             except JournalDamagedError:
                 break
             yield [part]
+            part.pack.path.unlink()
             end = run.last
-        for seqs in self._batches(end + 1, last):
-            yield [*self._executor.map(self._recent_or_read, seqs)]
+        for seqs in self._parted(range(end + 1, last + 1), _BATCH_BYTES_MAX, _BATCH_ENTRIES_MAX):
+            parts = self._fetched(seqs)
+            yield parts
+            for path in {part.pack.path for part in parts}:
+                path.unlink()
 
-    def _recent_or_read(self, seq: int) -> Entry:
+    def _fetched(self, seqs: Sequence[int]) -> list[Part]:
+        """Read entries, as many side by side as may be in memory."""
+        spool = Spool(self._file())
+        parts: list[Part] = []
+        for some in self._parted(seqs, PART_BYTES_MAX, _BATCH_ENTRIES_MAX):
+            for seq, data in zip(some, self._executor.map(self._recent_or_read, some), strict=True):
+                if data is None:
+                    with _told(seq):
+                        key, path = self._layout.entry(seq), self._file()
+                        parts.append(fetch(self._store, key, seq, self._entry_bytes_max, path))
+                elif data:
+                    parts.append(spool.add(seq, data))
+                else:
+                    raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
+        spool.close()
+        return parts
+
+    def _recent_or_read(self, seq: int) -> bytes | None:
+        """Return an entry's bytes, or None where they are too many to be in memory."""
         data = self._recent(seq)
-        return decode_entry(seq, data) if data else self.entry(seq)
+        if data:
+            return data
+        bytes_max = min(PART_BYTES_MAX, self._entry_bytes_max)
+        if self._size(seq) > bytes_max:
+            return None
+        try:
+            with _told(seq):
+                return self._store.get(self._layout.entry(seq), bytes_max).data
+        except _TooLargeError:
+            return None
 
-    def _batches(self, first: int, last: int) -> Iterator[list[int]]:
+    def _parted(self, seqs: Iterable[int], bytes_max: int, entries_max: int) -> Iterator[list[int]]:
+        """Yield these entries in order, as many at a time as have so many bytes together, at least one."""
         batch: list[int] = []
         size = 0
-        for seq in range(first, last + 1):
-            if batch and (len(batch) >= _BATCH_ENTRIES_MAX or size + self._size(seq) > BATCH_BYTES_MAX):
+        for seq in seqs:
+            if batch and (len(batch) >= entries_max or size + self._size(seq) > bytes_max):
                 yield batch
                 batch, size = [], 0
             batch.append(seq)
@@ -139,5 +179,19 @@ class Parts:
             yield batch
 
     def _size(self, seq: int) -> int:
-        """Return how large an entry is; of one that others joined it was not listed, and does not matter."""
-        return self._sizes.get(seq, 0)
+        return self._sizes.get(seq, _UNLISTED_BYTES)
+
+
+class _TooLargeError(JournalDamagedError):
+    """An entry is larger than it was to be read."""
+
+
+@contextmanager
+def _told(seq: int) -> Iterator[None]:
+    """Say which entry is lost, or too large."""
+    try:
+        yield
+    except NotThereError as error:
+        raise JournalDamagedError(f"entry {seq} is not there", seq) from error
+    except ObjectTooLargeError as error:
+        raise _TooLargeError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error

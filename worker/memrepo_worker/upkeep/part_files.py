@@ -1,0 +1,162 @@
+"""The parts of a journal on disk while they are joined: what their headers say, and where in a file each pack lies.
+
+Of what is large only a piece at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memrepo.limits import MIB
+from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count, object_count_in, pack_header
+from memrepo_worker.journal.entry import (
+    HEADER_BYTES_MAX,
+    Head,
+    JournalDamagedError,
+    decode_entry,
+    decode_head,
+)
+from memrepo_worker.store.interface import ObjectTooLargeError, Store
+from memrepo_worker.store.streams import pieces
+
+PART_BYTES_MAX = 8 * MIB
+"""What is larger is never whole in memory."""
+
+_PIECE_BYTES = MIB
+_HEAD_BYTES = HEADER_BYTES_MAX + 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PackFile:
+    """A pack of ``count`` objects within a file."""
+
+    path: Path
+    start: int
+    size: int
+    count: int
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing follows on it in the file."""
+        return self.start + self.size == self.path.stat().st_size
+
+    def body(self) -> Iterator[bytes]:
+        """Yield its objects' bytes, without header and trailer."""
+        return _read(self.path, self.start + HEADER_BYTES, self.size - HEADER_BYTES - TRAILER_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An entry, base or segment."""
+
+    head: Head
+    pack: PackFile
+
+    @classmethod
+    def of(cls, seq: int, path: Path) -> Part:
+        """Return what lies in a file, a bundle; that its pack is whole is seen by who reads it.
+
+        Raises:
+            NewerJournalError, JournalDamagedError: as ``decode_entry``.
+        """
+        with path.open("rb") as file:
+            head = decode_head(seq, file.read(_HEAD_BYTES))
+            file.seek(head.pack_start)
+            beginning = file.read(HEADER_BYTES)
+        size = path.stat().st_size - head.pack_start
+        try:
+            return cls(head, PackFile(path, head.pack_start, size, object_count_in(beginning, size)))
+        except ValueError as error:
+            raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
+
+
+def read_head(store: Store, key: str, seq: int, bytes_max: int) -> Head:
+    """Return what the header of an entry or base says; one that has no bytes is a marker.
+
+    Raises:
+        NotThereError, ObjectTooLargeError: it is not there, or larger than ``bytes_max``.
+        NewerJournalError, JournalDamagedError: as ``decode_entry``.
+    """
+    try:
+        data = store.get(key, min(PART_BYTES_MAX, bytes_max)).data
+    except ObjectTooLargeError:
+        found = store.get_range(key, 0, _HEAD_BYTES)
+        if found.size > bytes_max:
+            raise ObjectTooLargeError(key, bytes_max, found.size) from None
+        return decode_head(seq, found.data)
+    if not data:
+        raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
+    decode_entry(seq, data)
+    return decode_head(seq, data)
+
+
+def fetch(store: Store, key: str, seq: int, bytes_max: int, path: Path) -> Part:
+    """Write what lies under a key into a file, piece by piece, and return it; it is whole.
+
+    Raises:
+        NotThereError, ObjectTooLargeError, NewerJournalError, JournalDamagedError: as ``read_head``.
+    """
+    with path.open("wb") as file:
+        for piece in pieces(store, key, bytes_max, PART_BYTES_MAX):
+            file.write(piece)
+    part = Part.of(seq, path)
+    digest = hashlib.sha1(usedforsecurity=False)
+    for piece in _read(path, part.pack.start, part.pack.size - TRAILER_BYTES):
+        digest.update(piece)
+    if digest.digest() != b"".join(_read(path, path.stat().st_size - TRAILER_BYTES, TRAILER_BYTES)):
+        raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
+    return part
+
+
+class Spool:
+    """A file into which small parts are written, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("wb")
+        self._end = 0
+
+    def add(self, seq: int, data: bytes) -> Part:
+        """Add a part's pack, and return where it lies.
+
+        Raises:
+            NewerJournalError, JournalDamagedError: as ``decode_entry``.
+        """
+        entry = decode_entry(seq, data)
+        pack = PackFile(self._path, self._end, len(entry.pack), object_count(entry.pack))
+        self._file.write(entry.pack)
+        self._end += pack.size
+        start = len(data) - pack.size
+        return Part(Head(seq, entry.refs, entry.prerequisites, entry.ledger_sha, start), pack)
+
+    def close(self) -> None:
+        """Have all of it in the file."""
+        self._file.close()
+
+
+def join_in_file(packs: Sequence[PackFile], path: Path) -> None:
+    """Write one pack with the objects of all, as ``git.packs.join_packs`` makes it."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    with path.open("wb") as file:
+        for piece in _joined(packs):
+            digest.update(piece)
+            file.write(piece)
+        file.write(digest.digest())
+
+
+def _joined(packs: Iterable[PackFile]) -> Iterator[bytes]:
+    packs = [*packs]
+    yield pack_header(sum(pack.count for pack in packs))
+    for pack in packs:
+        yield from pack.body()
+
+
+def _read(path: Path, start: int, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while size > 0 and (piece := file.read(min(size, _PIECE_BYTES))):
+            size -= len(piece)
+            yield piece
