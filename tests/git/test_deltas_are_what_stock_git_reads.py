@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from memrepo.limits import MIB
 from memrepo_worker.git.deltas.encoding import Delta, encode_delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack
@@ -57,6 +59,55 @@ def test_states_that_share_little_are_stored_whole() -> None:
     assert encode_delta(TEXT, RANDOM.randbytes(len(TEXT))) is None
     assert encode_delta(TEXT[:3000], TEXT[:3000] + b"x") is None, "a small file"
     assert encode_delta(b"", TEXT) is None
+
+
+SHORT = [f"{RANDOM.getrandbits(36):09x}\n".encode() for _ in range(8 * MIB // 10)]
+HOSTILE = {
+    "shuffled": [b"".join(SHORT), b"".join(RANDOM.sample(SHORT, len(SHORT)))],
+    "each second line": [
+        b"".join(SHORT),
+        b"".join(b"another\n" if at % 2 else line for at, line in enumerate(SHORT)),
+    ],
+    "newlines": [b"\n" * 8 * MIB, b"x" + b"\n" * (8 * MIB - 3) + b"y"],
+    "no line twice": [b"x" + b"".join(SHORT), b"".join(SHORT[::-1])],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_shares_short_lines_alone_is_given_up_after_a_bounded_number_of_steps(what: str) -> None:
+    """Counted by what is called, as the steps are what takes Python's lock from all others."""
+    calls = 0
+
+    def count(_frame: object, event: str, _called: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    old, new = HOSTILE[what]
+    sys.setprofile(count)
+    try:
+        delta = encode_delta(old, new)
+    finally:
+        sys.setprofile(None)
+
+    assert delta is None
+    assert calls < 1_000_000  # without bounds 16 million
+
+
+def test_a_part_of_a_very_long_file_that_moved_is_found(tmp_path: Path) -> None:
+    old = b"".join(SHORT)
+    half = len(old) // 2
+    new = b"new\n" + old[half:] + b"new between\n" + old[:half]
+    delta = present(encode_delta(old, new))
+
+    assert len(delta) < 1000
+    before, after = GitObject(Kind.BLOB, old), GitObject(Kind.BLOB, new)
+    repo = empty_repository(tmp_path / "repo.git")
+    pack = encode_pack(
+        {object_id(before): before, object_id(after): after},
+        deltas={object_id(after): Delta(object_id(before), delta)},
+    )
+    git(repo, "index-pack", "--stdin", stdin=pack.data)
+    assert git(repo, "cat-file", "blob", object_id(after)) == new
 
 
 def test_random_edits_of_anything_are_told_right(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """From two states of a file to the delta between them (gitformat-pack, "Deltified representation").
 
 Own code: libgit2 makes deltas only of objects that lie in a repository, which those of an entry do not yet. dulwich's
-(1.2.21; 1 MB, a line edited) takes 0.7 ms where its compiled part is installed, and 0.7 s for a delta of half the file
-where it is not. What both states begin and end with alike is copied, and so are lines between that the old state has
-somewhere: an edit of a line of 1 MB, or an append, costs a millisecond and some hundred bytes.
+(1.2.21, 1 MB of short lines) is as quick for an edited line where its compiled part is installed (0.8 ms of processor
+time; this 0.5), but where lines moved or were shuffled it takes 12.4 s, without once letting go of Python's lock, for a
+delta of twice that size (this: 12 and 52 ms). Without its compiled part an edited line takes it 0.7 s, for a delta of
+half the file.
+
+What both states begin and end with alike is copied, and so are lines between that the old state has somewhere: an edit
+of a line of 1 MB, or an append, costs a millisecond and some hundred bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +26,11 @@ DEPTH_MAX = 32
 _COPY_BYTES_MAX = 0xFFFFFF
 _INSERT_BYTES_MAX = 127
 _LINE_BYTES_MIN = 8  # to copy what is shorter takes as many bytes
-_BLOCK_BYTES = 64 * KIB
+_BLOCK_BYTES_MIN, _BLOCK_BYTES_MAX = 256, 64 * KIB
+_TABLE_LINES_MAX = 32 * 1024
+_LINES_MAX = 128 * 1024
+_PIECES_MAX = 4 * 1024
+"""With these 8 MB of short lines, shuffled, take 0.13 s of processor time, in slices of it; without, 6.1 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ def encode_delta(old: bytes, new: bytes) -> bytes | None:
 def _pieces(old: bytes, new: bytes) -> Iterator[tuple[int, int, int | None]]:
     """Yield the parts of ``new`` in order: begin, end, and where ``old`` has it, None where it has not."""
     head = _common(old, new, 0, 0)
-    tail = _common_end(old, new, min(len(old), len(new)) - head)
+    tail = _common_end(old, new, len(old), len(new), min(len(old), len(new)) - head)
     if head:
         yield 0, head, 0
     end = len(new) - tail
@@ -72,58 +80,66 @@ def _pieces(old: bytes, new: bytes) -> Iterator[tuple[int, int, int | None]]:
 
 
 def _middle(old: bytes, new: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield the parts of ``new[begin:end]``, by lines that ``old`` has, too."""
+    """Yield the parts of ``new[begin:end]``, by lines that ``old`` has, too; from a bound on the rest is one part."""
     places = _lines(old) if end - begin > _LINE_BYTES_MIN and b"\n" in new[begin:end] else {}
     position = unknown = begin
-    while position < end:
+    pieces = lines = missing = 0
+    while position < end and pieces < _PIECES_MAX and lines < _LINES_MAX and 4 * missing <= len(new):
+        lines += 1
         stop = new.find(b"\n", position, end) + 1 or end
         source = places.get(new[position:stop])
         if source is None:
+            missing += stop - position
             position = stop
             continue
-        if unknown < position:
-            yield unknown, position, None
+        back = _common_end(old, new, source, position, min(source, position - unknown))
+        if unknown < position - back:
+            yield unknown, position - back, None
         unknown = min(end, position + _common(old, new, source, position))
-        yield position, unknown, source
+        yield position - back, unknown, source - back
         position = unknown
+        pieces += 1
     if unknown < end:
         yield unknown, end, None
 
 
 def _lines(old: bytes) -> dict[bytes, int]:
-    """Return where each line begins first."""
+    """Return where lines begin: each one's first place; of very many, some that lie evenly apart."""
     places: dict[bytes, int] = {}
+    apart = len(old) // _TABLE_LINES_MAX
     position = 0
-    for line in old.split(b"\n"):
-        end = position + len(line) + 1
-        if len(line) >= _LINE_BYTES_MIN:
+    while position < len(old):
+        end = old.find(b"\n", position) + 1 or len(old)
+        if end - position >= _LINE_BYTES_MIN:
             places.setdefault(old[position:end], position)
-        position = end
+        position = end if end - position >= apart else old.find(b"\n", position + apart) + 1 or len(old)
     return places
 
 
 def _common(old: bytes, new: bytes, at_old: int, at_new: int) -> int:
     """Return how many bytes are equal from these places on."""
     most = min(len(old) - at_old, len(new) - at_new)
-    done = 0
+    done, block = 0, _BLOCK_BYTES_MIN
     while done < most:
-        size = min(_BLOCK_BYTES, most - done)
+        size = min(block, most - done)
         one, other = (data[at + done : at + done + size] for data, at in ((old, at_old), (new, at_new)))
         if one != other:
             return done + _first_difference(one, other)
         done += size
+        block = min(4 * block, _BLOCK_BYTES_MAX)
     return most
 
 
-def _common_end(old: bytes, new: bytes, most: int) -> int:
-    """Return how many bytes are equal before the ends, at most so many."""
-    done = 0
+def _common_end(old: bytes, new: bytes, old_end: int, new_end: int, most: int) -> int:
+    """Return how many bytes are equal before these places, at most so many."""
+    done, block = 0, _BLOCK_BYTES_MIN
     while done < most:
-        size = min(_BLOCK_BYTES, most - done)
-        one, other = (data[len(data) - done - size : len(data) - done] for data in (old, new))
+        size = min(block, most - done)
+        one, other = (data[end - done - size : end - done] for data, end in ((old, old_end), (new, new_end)))
         if one != other:
             return done + _first_difference(one[::-1], other[::-1])
         done += size
+        block = min(4 * block, _BLOCK_BYTES_MAX)
     return most
 
 
