@@ -47,7 +47,8 @@ class Shown:
         if SCREENSHOTS:
             name = path.strip("/").partition("/")[0] or "workers"
             self.page.screenshot(path=f"{SCREENSHOTS}/flower-{name}.png")
-        return self.page.inner_text("body")
+        text: str = self.page.inner_text("body")  # where the browser is not installed, neither are its types
+        return text
 
     def task(self, name: str) -> str:
         """Return what is read on the page of one of the jobs, once it shows that the job has ended."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from secrets import token_urlsafe
 from uuid import uuid4
 
 import pytest
 import redis
 
+from memrepo.errors import MemoryRepoBusyError
 from memrepo.limits import MIB
 from memrepo.routing import queue_name
 from memrepo.wire.cancellation import MARKS_SPAN_S, cancel
@@ -83,6 +86,39 @@ def test_the_new_count_is_what_the_payloads_take(broker: Valkey) -> None:
         assert int(client.hget(PAYLOADS_BYTES_KEY, "total")) == 2 * before
         store.remove(["result:one", "result:two"])
         assert int(client.hget(PAYLOADS_BYTES_KEY, "total")) == 0
+
+
+@pytest.mark.parametrize("total", ["0", "-1000000000"])
+def test_bodies_that_are_small_each_are_together_no_more_than_they_may_be_whatever_total_was_written(
+    broker: Valkey, total: str
+) -> None:
+    with broker.raw_client(4) as client:
+        client.flushdb()
+        store = PayloadStore(client, MIB)
+        taken = 0
+        for number in range(30):
+            client.hset(PAYLOADS_BYTES_KEY, "total", total)
+            client.zincrby(PAYLOADS_UNTIL_KEY, -60_000, "counted")  # as if a minute had gone by
+            with suppress(MemoryRepoBusyError):
+                store.put(f"result:{number}", Payload({"a": token_urlsafe(150_000)}), 600)
+                taken += 1
+
+        assert 4 <= taken <= 9
+        assert sum(client.hstrlen(key, "0") for key in client.scan_iter(payload_key("*"))) <= MIB
+
+
+def test_a_total_that_somebody_wrote_refuses_nobody_for_longer_than_a_second(broker: Valkey) -> None:
+    with broker.raw_client(4) as client:
+        client.flushdb()
+        store = PayloadStore(client, MIB)
+        store.put("result:one", Payload({"a": "x" * 1000}), 600)
+        before = int(client.hget(PAYLOADS_BYTES_KEY, "total"))
+        client.hset(PAYLOADS_BYTES_KEY, "total", str(10**12))
+        client.zincrby(PAYLOADS_UNTIL_KEY, -1_001, "counted")  # as if a second had gone by
+
+        store.put("result:two", Payload({"a": "x" * 1000}), 600)
+
+        assert int(client.hget(PAYLOADS_BYTES_KEY, "total")) == 2 * before
 
 
 def forge_marks(client: redis.Redis) -> None:

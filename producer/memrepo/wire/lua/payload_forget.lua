@@ -19,15 +19,18 @@ local function count_of(name)
     return tonumber(value or '0')
 end
 
+local function counted_anew()
+    local total = 0
+    for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+        total = total + math.max(0, count_of(name))
+    end
+    redis.call('HSET', KEYS[1], 'total', string.format('%.0f', total))
+    return total
+end
+
 local function total_of_all()
     local total, was_none = count_of('total')
-    if was_none then
-        for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-            total = total + count_of(name)
-        end
-        redis.call('HINCRBY', KEYS[1], 'total', total)
-    end
-    return total
+    return was_none and counted_anew() or total
 end
 
 local function forget(name)
