@@ -91,11 +91,15 @@ def _agent(commits: int) -> str:
 
 
 def _works(ages: Sequence[int]) -> Mapping[str, Callable[[MemoryRepo], object]]:
-    """Return what is measured, by name; what makes memories older comes last."""
+    """Return what is measured, by name; what makes memories older comes last.
+
+    A memory of 10 commits has 2 of the path, the old ones have 10: the newest 2 are as many at each age.
+    """
     changes = Texts().prepared(len(ages) * (WARM_UP + TURNS), 3, 100)
     return {
         "read": lambda repo: repo.get_files().result(TIMEOUT_S),
         "path history": lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
+        "path history, the newest 2": lambda repo: repo.get_history(path=path(3), limit=2).result(TIMEOUT_S),
         "diff": lambda repo: repo.diff("HEAD~1", "HEAD").result(TIMEOUT_S),
         "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
     }

@@ -22,6 +22,7 @@ ALONE_S = 10.0
 WRITERS = 3
 WRITING_S, WRITING_LONG_S = 30.0, 120.0
 ENTRIES, ENTRIES_LONG = 1_000, 10_000
+DELETE_TIMEOUT_S = 600.0
 FILES = 200
 MIB = 1 << 20
 
@@ -105,7 +106,7 @@ def _deleted_s(bench: Bench) -> Span:
     """Delete the memory, a second after others began; return from when to when that took."""
     time.sleep(1.0)
     began_s = time.time()
-    bench.repo("doomed").delete_repo().result(TIMEOUT_S)
+    bench.repo("doomed").delete_repo().result(DELETE_TIMEOUT_S)
     return began_s, time.time()
 
 

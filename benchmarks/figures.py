@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+_LEAST = 1e-9
+
 Parts = Mapping[str, float]
 """The measurements that a figure was made from, by name with unit."""
 
@@ -20,7 +22,8 @@ class Bound:
 
     def share(self, value: float) -> float:
         """Return how much of what is allowed a value takes: up to 1 it is within the bound."""
-        return value / self.value if self.relation == "<=" else self.value / max(value, 1e-9)
+        upper, lower = (value, self.value) if self.relation == "<=" else (self.value, value)
+        return upper / max(lower, _LEAST)
 
     def __str__(self) -> str:
         return f"{self.relation} {self.value:g}"
