@@ -30,7 +30,7 @@ from memrepo_worker.store.interface import Store
 
 logger = logging.getLogger(__name__)
 
-_RESTS = 2
+_RESTS = 4
 """How many times as long as what a turn of a delete took of a core the others have it."""
 
 
