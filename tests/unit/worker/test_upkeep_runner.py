@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from memrepo_worker.assembly import build_git
-from memrepo_worker.git.command import GitUnusableError
+from memrepo_worker.git.command import GitTooSlowError, GitUnusableError
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessStoppedError
@@ -201,3 +202,11 @@ def test_it_says_how_many_jobs_there_are_to_be_done(runner: UpkeepRunner, counte
 
     assert runner.wait_until_idle(TIMEOUT_S)
     assert counters.levels["upkeep.pending"] == 0
+
+
+def test_a_jobs_git_stands_behind_everything_else_and_so_has_more_time_than_a_requests() -> None:
+    hurried = replace(build_git(Counters()), timeout_s=0.0001)
+    with pytest.raises(GitTooSlowError):
+        hurried.run(["version"])
+
+    assert Stop().git(hurried).run(["version"]).startswith(b"git version")

@@ -24,6 +24,9 @@ JOBS_MAX = 10_000
 _NICENESS = 10
 """How far the git processes of a job stand back behind everything else on the machine."""
 
+_GIT_TIMEOUT_S = 1800.0
+"""Behind everything else the packs of 70,000 commits took over a minute to be joined, and none was wrong."""
+
 Owns = Callable[[Agent], bool]
 """Says whether this process owns an agent now; called often, from the upkeep's thread."""
 
@@ -54,7 +57,7 @@ class Stop:
         A git that was ended raises ``GitUnusableError``; the runner knows that it was no trouble.
         """
         processes = replace(git.processes, niceness=_NICENESS, is_stopped=self._is_set)
-        return replace(git, processes=processes, threads=1)
+        return replace(git, processes=processes, threads=1, timeout_s=max(git.timeout_s, _GIT_TIMEOUT_S))
 
 
 @dataclass(frozen=True)
