@@ -20,6 +20,8 @@ __all__ = [
     "Author",
     "Branch",
     "BrokerUnavailableError",
+    "Change",
+    "ChangeFeed",
     "Changes",
     "CommitResult",
     "ContentMovedError",
@@ -101,6 +103,8 @@ if TYPE_CHECKING:
     from memrepo.models import (
         Author,
         Branch,
+        Change,
+        ChangeFeed,
         CommitResult,
         Diff,
         FileChange,

@@ -276,6 +276,15 @@ PRODUCER: Mapping[str, Row] = {
         },
         {CONFLICT: READS},
     ),
+    "watch": Row(
+        "watch acme {agent} --no-follow",
+        "seq ref old new commits request_ids at resume_after",
+        {
+            BAD: Case("watch acme {agent} --after -1", 2, "Invalid value for '--after'", "UsageError"),
+            **over_the_queue("watch acme {agent}"),
+        },
+        {CONFLICT: READS, NOTHING: "a memory that was never begun has no changes"},
+    ),
     "search": Row(
         "search acme {agent} likes --context 1",
         "path line text before after",

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from memrepo import AsyncMemoryRepos, Job, JobState, MemoryRepo, MemoryRepos, Status
+from memrepo import AsyncMemoryRepos, Change, Job, JobState, MemoryRepo, MemoryRepos, Status
+from memrepo.repo.watch import Watch
 
 T = TypeVar("T")
 
@@ -69,6 +70,26 @@ class BlockingJob:
         self._loop.run(self.job.enqueued())
 
 
+class BlockingWatch:
+    """A watch of the client for asyncio, followed by a thread."""
+
+    def __init__(self, loop: Loop, watch: Watch) -> None:
+        self._loop = loop
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[Change]:
+        return self
+
+    def __next__(self) -> Change:
+        try:
+            return self._loop.run(self._watch.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._loop.call(self._watch.close)
+
+
 class _BlockingRepo:
     def __init__(self, loop: Loop, repo: MemoryRepo) -> None:
         self._loop = loop
@@ -80,8 +101,10 @@ class _BlockingRepo:
             return attribute
 
         @wraps(attribute)
-        def call(*args: Any, **kwargs: Any) -> BlockingJob:
-            return BlockingJob(self._loop, self._loop.call(attribute, *args, **kwargs))
+        def call(*args: Any, **kwargs: Any) -> BlockingJob | BlockingWatch:
+            made = self._loop.call(attribute, *args, **kwargs)
+            wrap = BlockingWatch if isinstance(made, Watch) else BlockingJob
+            return wrap(self._loop, made)
 
         return call
 

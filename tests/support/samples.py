@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from memrepo import (
     Author,
     Branch,
+    Change,
+    ChangeFeed,
     CommitResult,
     Diff,
     FileDiff,
@@ -144,6 +147,29 @@ SAMPLES: Mapping[str, Sample] = {
         result=[MemoryCommit(**COMMIT)],
         shown="1 items",
         ask=lambda repo: repo.get_history(PATH),
+    ),
+    "get_changes": Sample(
+        body={"after": 7, "limit": 5},
+        digest="a8d735ab7bbcf2448dd1b78fcd83c8b2",
+        result=ChangeFeed(
+            changes=[
+                Change(
+                    seq=8,
+                    ref="refs/heads/main",
+                    old=None,
+                    new=SHA,
+                    commits=[SHA],
+                    request_ids=["request-1"],
+                    at=datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC),
+                    resume_after=8,
+                )
+            ],
+            seq=8,
+            newest=9,
+        ),
+        shown="1 items",
+        ask=lambda repo: repo.get_changes(),
+        of_nobody=None,
     ),
     "search": Sample(
         body={"text": "tea", "ref": "draft", "paths": ["/a"], "regex": True, "context": 1},

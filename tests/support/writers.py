@@ -12,9 +12,10 @@ from typing import Any, TypeVar, overload
 
 from memrepo.clock import Backoff, Clock, steady_clock
 from memrepo.errors import MemoryRepoError
-from memrepo.models import CommitResult, FileChange, Match, MemoryCommit, RequestOutcome, Snapshot
+from memrepo.models import ChangeFeed, CommitResult, FileChange, Match, MemoryCommit, RequestOutcome, Snapshot
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.reads import FindRequestRequest, GetFilesRequest, GetHistoryRequest
 from memrepo.wire.requests.search import SearchRequest
 from memrepo.wire.requests.writes import (
@@ -70,6 +71,8 @@ class Writer:
     def ask(self, request: GetHistoryRequest) -> list[MemoryCommit]: ...
     @overload
     def ask(self, request: FindRequestRequest) -> RequestOutcome | None: ...
+    @overload
+    def ask(self, request: GetChangesRequest) -> ChangeFeed: ...
     @overload
     def ask(self, request: SearchRequest) -> list[Match]: ...
     @overload

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from memrepo.cli.ending import plain, printing_of
-from memrepo.models import CommitResult, Diff, FileInfo, Match, MemoryCommit, Model, RequestOutcome
+from memrepo.models import Change, CommitResult, Diff, FileInfo, Match, MemoryCommit, Model, RequestOutcome
 
 
 def show_json(value: object) -> None:
@@ -73,6 +73,14 @@ def show_file_line(file: FileInfo) -> None:
     """Print a file's mode, size and path."""
     mode = "x" if file.executable else "-"
     click.echo(f"{mode} {file.size:>10} {plain(file.path)}")
+
+
+def show_change(change: Change) -> None:
+    """Print a change: ``8 main 1a2b3c4..5d6e7f8 2 commits``; or that a ref is new, or gone."""
+    name = plain(change.ref.removeprefix("refs/heads/").removeprefix("refs/"))
+    old, new = (sha[:12] if sha else None for sha in (change.old, change.new))
+    moved = f"{old}..{new}" if old and new else f"new at {new}" if new else f"gone from {old}"
+    click.echo(f"{change.seq} {name} {moved} {counted(len(change.commits), 'commit')}")
 
 
 def show_matches(matches: Sequence[Match]) -> None:

@@ -78,5 +78,6 @@ PRODUCER: Mapping[str, Row] = {
     "restore": Row("memrepo.cli.commands.branch:restore", "Bring old content back as a new commit."),
     "search": Row("memrepo.cli.commands.search:search", "Find lines by a text or a regular expression."),
     "show": Row("memrepo.cli.commands.read:show", "Show one commit: author, date, message, counts."),
+    "watch": Row("memrepo.cli.commands.watch:watch", "Print what changes in a memory, as it comes."),
 }
 """The producer's own commands."""

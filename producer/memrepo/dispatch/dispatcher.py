@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.settings import Settings
 from memrepo.validation.values import check_request_id
+from memrepo.wire.keys import changes_channel
 from memrepo.wire.operations import Asked, Operation, result_of_task
 
 T = TypeVar("T")
@@ -136,6 +138,12 @@ class QueueDispatcher:
         """Return whether a worker serves a job's queue, as far as is known."""
         connections = self._connections
         return None if connections is None else connections.serving.is_served(pending.queue)
+
+    def listen(self, org_id: str, agent_id: str, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called whenever a worker tells that a memory was written to."""
+        replies = self._connected().replies
+        replies.start()
+        return replies.changes.listen(changes_channel(org_id, agent_id), heard)
 
     def inquire(self, pending: Pending[Any]) -> Future[None]:
         """Have looked up how far a job is and whether its queue is served, in the background."""

@@ -11,13 +11,14 @@ import errno
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock, system_clock
+from memrepo.dispatch.listening import Listeners
 from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
 from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
@@ -67,6 +68,7 @@ class Replies:
         self._on_poll = on_poll
         self._clock = clock
         self._watched = Watched(settings.poll_interval_s, clock, on_forgotten)
+        self.changes = Listeners()
         self._to_cancel: deque[str] = deque()
         self._client_lock = threading.Lock()  # apart: making the client imports redis, which takes long
         self._accepted = False  # whether a connection was made since the last one was lost
@@ -207,7 +209,9 @@ class Replies:
         require_rights(client, PRODUCER_ON_RESULTS, self._settings.results.username)
         with client.pubsub() as pubsub:
             pubsub.subscribe(self.channel)
+            self.changes.connected()
             while not self._closing.is_set():
+                self.changes.follow(pubsub)
                 self._hear(pubsub)
                 self._cancel_waiting()
                 self._poll()
@@ -223,7 +227,7 @@ class Replies:
 
     def _hear(self, pubsub: PubSub) -> None:
         message = pubsub.get_message(timeout=self._watched.wait_s)
-        if message is None:
+        if message is None or _is_another(message, self.channel, self.changes):
             return
         if message["type"] == "subscribe":
             self._trouble = None
@@ -308,6 +312,16 @@ class Replies:
         if pending.foreign and self._clock() - pending.known_since_s > self._settings.result_expires_s:
             self.forget(pending)
             pending.fail(expired(pending.task_id), "unknown")
+
+
+def _is_another(message: Mapping[str, Any], channel: str, changes: Listeners) -> bool:
+    """Return whether a message is of another channel than that; whom it concerns is told."""
+    of = message["channel"].decode(errors="replace")
+    if of == channel:
+        return False
+    if message["type"] in ("subscribe", "message"):
+        changes.wake(of)
+    return True
 
 
 def _silence(*, accepted: bool) -> TimeoutError:

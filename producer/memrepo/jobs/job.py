@@ -71,6 +71,13 @@ class Dispatcher(Protocol):
         """Ask that a job not be started."""
         ...
 
+    def listen(self, org_id: str, agent_id: str, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called from any thread whenever a memory may have been written to; what comes back ends that.
+
+        It is called once this is heard, too. Some may get lost.
+        """
+        ...
+
     def forget(self, pending: Pending[Any]) -> None:
         """Keep nothing of a job that was given up: who asks for its id later is told by its record."""
         ...

@@ -7,6 +7,7 @@ from memrepo.models.base import Content, ContentWriter, Model, ResultModel
 from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeType, FileChange
 from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Verdict
 from memrepo.models.differences import Diff, FileDiff
+from memrepo.models.feed import Change, ChangeFeed
 from memrepo.models.files import FileInfo, Match, MemoryFile, Snapshot
 from memrepo.models.merges import (
     ConflictKind,
@@ -25,6 +26,8 @@ __all__ = [
     "Author",
     "AuthorType",
     "Branch",
+    "Change",
+    "ChangeFeed",
     "ChangeType",
     "CommitResult",
     "ConflictKind",

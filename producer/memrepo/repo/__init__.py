@@ -1,12 +1,13 @@
 """The calls of one agent's memory, for both clients: each checks its request, sends it and returns its job."""
 
+from memrepo.repo.following import Following
 from memrepo.repo.reading import Reading
 from memrepo.repo.writing import Changes, Files, Writing
 
 __all__ = ["Changes", "Files", "MemoryRepo"]
 
 
-class MemoryRepo(Reading, Writing):
+class MemoryRepo(Reading, Writing, Following):
     """One agent's memory.
 
     Every call raises ``InvalidRequestError`` at once for what no worker would accept. With ``MemoryRepos`` it

@@ -31,6 +31,7 @@ On the result store:
 ``celery-task-meta-TASK``      string  Celery's record of a task; also the channel on which it is announced
 ``memrepo:ended:SPAN:NUMBER``  set     marks of writes that have ended (see ``memrepo.wire.cancellation``)
 ``memrepo.replies.CLIENT``     channel records for one client
+``memrepo.replies.changes.…``  channel ``org/agent`` at its end: it was written to; the message is empty
 =============================  ======  =======================================================================
 
 Times are by Redis' own clock. Numbers of messages rise with every delivery, whichever worker delivers: they begin at
@@ -79,6 +80,11 @@ def agent_field(org_id: str, agent_id: str) -> str:
 def payload_key(name: str) -> str:
     """Return the key of a payload's chunks."""
     return f"memrepo:body:{name}"
+
+
+def changes_channel(org_id: str, agent_id: str) -> str:
+    """Return the channel on which it is told that a memory was written to."""
+    return f"{REPLIES_PREFIX}changes.{org_id}/{agent_id}"
 
 
 def record_key(task_id: str) -> str:

@@ -529,7 +529,17 @@ def _searches() -> list[Hostile]:
         ("regex", 1, "types: a number is no bool"),
         ("ignore_case", "yes", "types: a text is no bool"),
     ]
-    return [Hostile("search", {field: value}, field, source) for field, value, source in cases]
+    changes = [
+        *[
+            Hostile("get_changes", {"after": seq}, "after", "no number of an entry")
+            for seq in (-1, 2**63, "1", True)
+        ],
+        *[
+            Hostile("get_changes", {"limit": n}, "limit", "resources: a page without end")
+            for n in (0, -1, 1_001)
+        ],
+    ]
+    return changes + [Hostile("search", {field: value}, field, source) for field, value, source in cases]
 
 
 def _sizes() -> list[Hostile]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo_worker.service import patterns
-from memrepo_worker.service.patterns import Pattern, Regex, lines_with, pattern_of
+from memrepo_worker.service.search import patterns
+from memrepo_worker.service.search.patterns import Pattern, Regex, lines_with, pattern_of
 
 PATTERNS = ["a", "^a", "a$", "^$", "^a*$", "b*", "[^a]", "a.b", "(a|bc)+$", "x|^", "a\\b"]
 

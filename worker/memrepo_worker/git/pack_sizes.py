@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from memrepo.limits import MIB
-from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count
 
 _OFFSET_DELTA, _REF_DELTA = 6, 7
@@ -66,6 +66,20 @@ def holds(pack: bytes | memoryview, sha: str) -> bool | None:
     return None if None in ids else False
 
 
+def find_blob(pack: bytes | memoryview, sha: str, bytes_max: int) -> bytes | None:
+    """Return a blob that lies whole in a pack, and is no larger; None where there is none.
+
+    Raises:
+        ValueError: it is no pack, or a damaged one.
+    """
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
+    for _ in range(object_count(pack)):
+        data = walk.next_blob(bytes_max)
+        if data is not None and object_id(GitObject(Kind.BLOB, data)) == sha:
+            return data
+    return None
+
+
 class _Walk:
     """Goes through a pack, object by object."""
 
@@ -101,6 +115,20 @@ class _Walk:
         except (IndexError, zlib.error) as error:
             raise ValueError(f"a damaged pack: {error}") from error
         return digest.hexdigest()
+
+    def next_blob(self, bytes_max: int) -> bytes | None:
+        """Return the next object where it is a blob, whole and not larger than that."""
+        try:
+            kind, size = self._header()
+            if kind == _REF_DELTA:
+                self._position += 20
+            while kind == _OFFSET_DELTA and self._byte() & 0x80:
+                pass
+            wanted = size if kind == Kind.BLOB.value and size <= bytes_max else 0
+            data = self._inflate(size, wanted)
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"a damaged pack: {error}") from error
+        return data if kind == Kind.BLOB.value and len(data) == size else None
 
     def _byte(self) -> int:
         byte = self._pack[self._position]

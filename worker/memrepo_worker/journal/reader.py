@@ -224,6 +224,10 @@ class JournalReader:
             raise LocalCopyStaleError(f"entry {seq} is not there any more")
         yield from batches(self._fetched(seqs[1:]), self.bytes_max)
 
+    def some(self, first: int, count: int) -> Iterator[Entry]:
+        """Yield up to ``count`` entries from ``first`` on, without a gap; raises what ``since`` does."""
+        yield from self._fetched(self._listed_from(first, count))
+
     def has_entry(self, seq: int, data_sha256: str) -> bool:
         """Whether entry ``seq`` is in the store with exactly these bytes, given by their SHA-256."""
         return sha256_of_object(self.store, self.layout.entry(seq), self.entry_bytes_max) == data_sha256
@@ -316,12 +320,12 @@ class JournalReader:
             )
         return listed[1:]
 
-    def _listed_from(self, first: int) -> Sequence[_Listed]:
-        """Return the entries from ``first`` on, without a gap; none where that one is not there."""
+    def _listed_from(self, first: int, count: int | None = None) -> Sequence[_Listed]:
+        """Return the entries from ``first`` on, all or so many, without a gap; none where that one is not there."""
         start_after = self.layout.entry(first - 1) if first > 1 else ""
         listed = [
             _Listed(seq, item.size)
-            for item in self.store.list(self.layout.journal, start_after)
+            for item in islice(self.store.list(self.layout.journal, start_after), count)
             if (seq := self.layout.entry_seq(item.key)) is not None
         ]
         for expected, found in enumerate(listed, start=first):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memrepo.clock import Clock
 from memrepo.errors import TooLargeError
-from memrepo.models import Diff, FileInfo, Match, MemoryCommit, MemoryFile, Snapshot
+from memrepo.models import ChangeFeed, Diff, FileInfo, Match, MemoryCommit, MemoryFile, Snapshot
 from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
 from memrepo_worker.observe import Observer, store_waited_s
 
@@ -76,6 +76,8 @@ def size_of(result: object) -> int:
         return sum(_ITEM_BYTES + len(file.patch) for file in result.files)
     if isinstance(result, MemoryCommit):
         return _ITEM_BYTES + len(result.message) + sum(map(len, result.files_changed))
+    if isinstance(result, ChangeFeed):
+        return sum(_ITEM_BYTES + 100 * (len(one.commits) + len(one.request_ids)) for one in result)
     if isinstance(result, Match):
         return _ITEM_BYTES + sum(map(len, (result.path, result.text, *result.before, *result.after)))
     if isinstance(result, FileInfo):

@@ -88,7 +88,7 @@ class Opener:
         self._layout = layout
         self._lease = lease
         self._lane = dependencies.fetchers.lane()
-        self._journal = journal_reader(dependencies, layout, self._lane, held.open_file)
+        self.journal = journal_reader(dependencies, layout, self._lane, held.open_file)
 
     def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
@@ -113,7 +113,7 @@ class Opener:
 
     def has_legacy_layout(self) -> bool:
         """Whether files of the legacy layout lie where the journal is."""
-        return self._journal.has_legacy_layout()
+        return self.journal.has_legacy_layout()
 
     def clean(self, repo: WarmRepo) -> WarmRepo:
         """Finish a delete: clean the store below its seal, and forget the objects here.
@@ -149,11 +149,11 @@ class Opener:
     def _catch_up(self, repo: WarmRepo) -> bool:
         """Take in what was appended since; False when the local copy is of no use any more."""
         state = repo.state
-        since = self._journal.since(state.seq)
+        since = self.journal.since(state.seq)
         try:
             if not repo.trust.is_verified:
                 # Side by side: what was appended is taken in only on top of what is verified.
-                is_there = self._lane.submit(self._journal.has_entry, state.seq, state.tip_sha256)
+                is_there = self._lane.submit(self.journal.has_entry, state.seq, state.tip_sha256)
                 first = list(islice(since, 1))
                 if not is_there.result():
                     return False
@@ -170,10 +170,10 @@ class Opener:
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
         try:
-            return self._journal.read(self._taken_in)
+            return self.journal.read(self._taken_in)
         except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:
             # What stands for entries may be what is wrong, or too large for git: they themselves decide.
-            return self._journal.read_entries(self._taken_in, error)
+            return self.journal.read_entries(self._taken_in, error)
 
     def _taken_in(self, found: FoundJournal) -> WarmRepo:
         """Put what a journal holds into a new repository, as it comes."""

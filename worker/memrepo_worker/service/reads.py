@@ -32,7 +32,7 @@ from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.find_request import find_outcome
 from memrepo_worker.service.preview import preview_merge
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
-from memrepo_worker.service.search import search
+from memrepo_worker.service.search.files import search
 from memrepo_worker.service.writes.revisions import is_at_or_below
 
 

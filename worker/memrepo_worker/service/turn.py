@@ -16,6 +16,7 @@ from functools import partial
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.reads import FindRequestRequest
 from memrepo_worker.bounds import EDITED_BYTES, WALK_ENTRIES
 from memrepo_worker.git.reader import Reader
@@ -28,6 +29,7 @@ from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, View
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.changes import changes_since
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.reads import answer
@@ -204,6 +206,8 @@ class Turn:
         try:
             if isinstance(pending, View):
                 with self._bounded_walk(repo.reader, self._new_meter().require_read_time):
+                    if isinstance(request, GetChangesRequest):  # it is the journal that answers
+                        return Success(changes_since(request, repo, self._opener.journal))
                     return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
             return pending.error or Success(result_of(request, pending, repo))
         except MemoryRepoError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from memrepo.jobs.waiting import settled
 from memrepo.limits import Limits
 from memrepo.validation.values import check_request_id
 from memrepo.wire.operations import Asked, Operation, result_of_task
+from memrepo_worker.group import Agent
 
 if TYPE_CHECKING:
     from memrepo_worker.testing.request import InlineRequest
@@ -66,6 +68,11 @@ class InlineDispatcher:
         """Return a job that any client of the worker has sent."""
         check_request_id(job_id, "job_id")
         return Job(self, Pending(job_id, result_of_task, foreign=True))
+
+    def listen(self, org_id: str, agent_id: str, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called whenever the worker has written to a memory."""
+        self._require_open()
+        return self._worker.listen(Agent(org_id, agent_id), heard)
 
     def look(self, pending: Pending[Any]) -> None:
         """Take note of how far a job is."""

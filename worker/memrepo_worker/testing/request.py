@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError, from_wire
@@ -93,8 +93,10 @@ class InlineResponder:
     ``unavailable`` are the agents whose requests wait for a store that fails.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_change: Callable[[Agent], None]) -> None:
+        """``on_change`` is called when something was written."""
         self.unavailable: set[Agent] = set()
+        self._on_change = on_change
         self._limits = limits
 
     def begin(self, tickets: Sequence[InlineRequest]) -> list[InlineRequest]:
@@ -133,6 +135,8 @@ class InlineResponder:
                 ticket.settle(outcome)
             except Exception as fault:  # noqa: BLE001 - as above
                 ticket.fail(fault)
+        if any(ticket.operation.request.MUTATES for ticket in tickets):
+            self._on_change(tickets[0].agent)
 
     def abandon(self, tickets: Sequence[InlineRequest]) -> None:
         """Tell the clients that nothing will come."""

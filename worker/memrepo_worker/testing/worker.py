@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from memrepo.limits import Limits
 from memrepo.wire.operations import Operation
 from memrepo.wire.requests.base import Request
 from memrepo_worker.assembly import open_service
-from memrepo_worker.group import GroupHandler, Lease
+from memrepo_worker.group import Agent, GroupHandler, Lease
 from memrepo_worker.observe import Counters
 from memrepo_worker.scheduling.attempts import RetryRules
 from memrepo_worker.scheduling.mailbox import Mailbox
@@ -63,7 +63,8 @@ class InlineWorker:
         self.limits = limits
         self.clock = clock
         self._store = store
-        self._responder = InlineResponder(limits)
+        self._listeners: list[tuple[Agent, Callable[[], None]]] = []
+        self._responder = InlineResponder(limits, self._changed)
         self._threads = ThreadPoolExecutor(_TURNS, thread_name_prefix="memrepo-inline")
         self._mailbox: Mailbox[InlineRequest] = Mailbox(
             handler,
@@ -140,6 +141,24 @@ class InlineWorker:
         while self._held_back is None and ticket.agent not in self._responder.unavailable:
             if ticket.ended.wait(_GLANCE_S):
                 return
+
+    def listen(self, agent: Agent, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called whenever a memory was written to; what comes back ends that."""
+        listener = (agent, heard)
+        with self._lock:
+            self._listeners.append(listener)
+
+        def stop() -> None:
+            with self._lock:
+                self._listeners = [one for one in self._listeners if one is not listener]
+
+        return stop
+
+    def _changed(self, agent: Agent) -> None:
+        with self._lock:
+            heard = [one for whose, one in self._listeners if whose == agent]
+        for one in heard:
+            one()
 
     def find(self, task_id: str) -> InlineRequest | None:
         """Return the request that a client has sent under that id."""

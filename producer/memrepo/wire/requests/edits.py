@@ -141,7 +141,7 @@ def _kind(value: object) -> str:
     return f"<{kind}>" if isinstance(kind, str) and kind in _KINDS else "<file>"
 
 
-Change = Annotated[
+FileOrEdit = Annotated[
     Annotated[FileChange, Tag("<file>")]
     | Annotated[Append, Tag("<append>")]
     | Annotated[Replace, Tag("<replace>")]

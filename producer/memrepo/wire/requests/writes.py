@@ -13,7 +13,7 @@ from memrepo.limits import Limits
 from memrepo.models import DEFAULT_AUTHOR, Author, FileChange
 from memrepo.validation import values
 from memrepo.wire.requests.base import Request
-from memrepo.wire.requests.edits import Change, EditModel, Move
+from memrepo.wire.requests.edits import EditModel, FileOrEdit, Move
 from memrepo.wire.requests.paths import bytes_of_paths, check_path_list, strip_slash, strip_slashes
 
 
@@ -65,7 +65,7 @@ class CommitRequest(WriteRequest):
 
     OPERATION: ClassVar[str] = "commit"
 
-    changes: tuple[Change, ...]
+    changes: tuple[FileOrEdit, ...]
     message: StrictStr
     author: Author = DEFAULT_AUTHOR
     branch: StrictStr = "main"
@@ -75,7 +75,7 @@ class CommitRequest(WriteRequest):
 
     @field_validator("changes")
     @classmethod
-    def _relative(cls, changes: tuple[Change, ...]) -> tuple[FileChange | EditModel, ...]:
+    def _relative(cls, changes: tuple[FileOrEdit, ...]) -> tuple[FileChange | EditModel, ...]:
         return tuple(
             change.relative() if isinstance(change, EditModel) else relative(change) for change in changes
         )

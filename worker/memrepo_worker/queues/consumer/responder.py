@@ -18,8 +18,9 @@ from memrepo.errors import (
     StoreUnavailableError,
 )
 from memrepo.limits import Limits
+from memrepo.wire.keys import changes_channel
 from memrepo.wire.payload_store import PayloadMissingError
-from memrepo_worker.group import Outcome
+from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.consumer.ended import request_ended, share_s
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest
@@ -164,7 +165,8 @@ class Responder:
                     task_request.record_result(
                         self._payloads.encode_result(task_request, task_request.operation, outcome)
                     )
-            if self._finish(owned_shard, _numbers([task_request for task_request, _ in settled]), results):
+            numbers = _numbers([task_request for task_request, _ in settled])
+            if self._finish(owned_shard, numbers, results, _channel_of_changes(settled)):
                 self._payloads.remove([task_request for task_request, _ in settled])
                 for task_request, outcome in settled:
                     task_request.finish(outcome, share_s(task_request, times, len(task_requests)))
@@ -184,15 +186,28 @@ class Responder:
             task_request.forget()
 
     def _finish(
-        self, owned_shard: OwnedShard, numbers: Mapping[str, str], results: Sequence[StoredResult]
+        self,
+        owned_shard: OwnedShard,
+        numbers: Mapping[str, str],
+        results: Sequence[StoredResult],
+        tell: str = "",
     ) -> bool:
         if self._messages is None:
-            finished = self._backend.finish(results, owned_shard, numbers)
+            finished = self._backend.finish(results, owned_shard, numbers, tell)
         else:
-            self._backend.store_all(results)
+            self._backend.store_all(results, tell)
             finished = self._backend.ensure_acknowledged(self._messages, owned_shard, numbers)
         owned_shard.delivered.difference_update(numbers)
         return finished
+
+
+def _channel_of_changes(settled: Sequence[tuple[TaskRequest, Outcome]]) -> str:
+    """Return where it is told that requests, all of one agent, have written to its memory; "" if none has."""
+    for task_request, outcome in settled:
+        agent = task_request.agent
+        if isinstance(outcome, Success) and agent is not None and task_request.operation.request.MUTATES:
+            return changes_channel(agent.org_id, agent.agent_id)
+    return ""
 
 
 def _numbers(task_requests: Sequence[TaskRequest]) -> dict[str, str]:

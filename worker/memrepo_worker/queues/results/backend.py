@@ -148,15 +148,19 @@ class ResultBackend(RedisBackend):
         finally:
             self._thread.outbox = None
 
-    def store_all(self, results: Sequence[StoredResult]) -> None:
-        """Store and publish results."""
+    def store_all(self, results: Sequence[StoredResult], tell: str = "") -> None:
+        """Store and publish results; on the channel ``tell``, if there is one, that there is something new."""
         if results:
-            self._run(STORE_RESULTS, [one.key for one in results], self._values(results))
+            self._run(STORE_RESULTS, [one.key for one in results], self._values(results, tell))
 
     def finish(
-        self, results: Sequence[StoredResult], owned_shard: OwnedShard, numbers: Mapping[str, str]
+        self,
+        results: Sequence[StoredResult],
+        owned_shard: OwnedShard,
+        numbers: Mapping[str, str],
+        tell: str = "",
     ) -> bool:
-        """Store and publish results and acknowledge their messages, all or nothing.
+        """Store and publish results as ``store_all`` and acknowledge their messages, all or nothing.
 
         ``numbers``: see ``Messages.acknowledge``.
 
@@ -169,7 +173,7 @@ class ResultBackend(RedisBackend):
             *(one.key for one in results),
         ]
         fence: list[Argument] = [owned_shard.shard, owned_shard.token, *settled(numbers)]
-        return bool(self._run(FINISH, keys, [*fence, *self._values(results)]))
+        return bool(self._run(FINISH, keys, [*fence, *self._values(results, tell)]))
 
     def fail(self, refused: Sequence[Refused], error: MemoryRepoError) -> list[str]:
         """Fail the jobs that these messages name, unless they are over; return for each the state that it had."""
@@ -294,8 +298,8 @@ class ResultBackend(RedisBackend):
         self._away[role].met(reason, f"next try in {pause_s:.1f} s", {"next_try_s": pause_s}, error)
         return pause_s
 
-    def _values(self, results: Sequence[StoredResult]) -> list[Argument]:
-        values: list[Argument] = [self._keep_s, ENDED_PREFIX, MARKS_SPAN_S, RECORD_KEPT_S]
+    def _values(self, results: Sequence[StoredResult], tell: str) -> list[Argument]:
+        values: list[Argument] = [self._keep_s, ENDED_PREFIX, MARKS_SPAN_S, RECORD_KEPT_S, tell]
         for one in results:
             values += (one.meta, one.reply_to, *one.mark)
         return values

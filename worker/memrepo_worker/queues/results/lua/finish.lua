@@ -6,6 +6,6 @@ if not owned(KEYS[1], ARGV[1], ARGV[2]) then
 end
 local count = tonumber(ARGV[3])
 local last = 3 + 2 * count
-store_results(5, last + 5, ARGV[last + 1], ARGV[last + 2], ARGV[last + 3], ARGV[last + 4])
+store_results(5, last + 6, ARGV[last + 1], ARGV[last + 2], ARGV[last + 3], ARGV[last + 4], ARGV[last + 5])
 settle(KEYS[2], KEYS[3], KEYS[4], 4, count)
 return 1

@@ -13,9 +13,9 @@ local function store_result(key, value, reply_to, keep_s)
     end
 end
 
-local function store_results(first_key, first, keep_s, marks_key, span_s, marks_kept_s)
+local function store_results(first_key, first, keep_s, marks_key, span_s, marks_kept_s, tell)
     -- From KEYS[first_key] and ARGV[first] on: of each result its key; its value, reply channel, and its mark's set and
-    -- number ('' = none).
+    -- number ('' = none). Then it is told on the channel ``tell`` ('' = none) that there is something new.
     local marks_now = nil
     for index = first_key, #KEYS do
         local set, number = ARGV[first + 2], ARGV[first + 3]
@@ -32,5 +32,8 @@ local function store_results(first_key, first, keep_s, marks_key, span_s, marks_
             end
         end
         first = first + 4
+    end
+    if tell ~= '' then
+        redis.call('PUBLISH', tell, '')
     end
 end

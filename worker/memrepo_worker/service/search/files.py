@@ -14,8 +14,8 @@ from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import entry_at, files
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.patterns import Line, Pattern, lines_with, pattern_of
 from memrepo_worker.service.refs import resolve
+from memrepo_worker.service.search.patterns import Line, Pattern, lines_with, pattern_of
 
 
 def search(request: SearchRequest, view: View, repo: WarmRepo, limits: Limits) -> list[Match]:

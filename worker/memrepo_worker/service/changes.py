@@ -1,0 +1,165 @@
+"""What the entries of a journal have changed: the journal itself is the log of it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from memrepo.models import Change, ChangeFeed
+from memrepo.wire.requests.feed import GetChangesRequest
+from memrepo_worker.git.objects import NULL_SHA, Kind, printable
+from memrepo_worker.git.pack_sizes import find_blob
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, ledger_bytes_max
+from memrepo_worker.journal.ledger import COMMITTED, DELETED, DONE, LedgerLine, decode_lines
+from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
+from memrepo_worker.journal.seal import ends_repo
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.store.interface import UnavailableError
+
+_COMMITS_MAX = 1_000
+_READ_BYTES_MAX = 64 * 1024 * 1024
+
+
+def changes_since(request: GetChangesRequest, repo: WarmRepo, journal: JournalReader) -> ChangeFeed:
+    """Return what the entries after ``request.after`` have changed, of at most ``request.limit`` of them.
+
+    What lies below the newest seal is not looked at: the delete stands for it. Large entries end it early.
+
+    Raises:
+        UnavailableError: the store cannot be read, or what we know of it is out of date; ask again.
+    """
+    newest, seal = repo.state.seq, repo.state.seal
+    after = newest if request.after is None else max(request.after, seal - 1)
+    if after >= newest:
+        return ChangeFeed(changes=[], seq=max(after, request.after or 0), newest=newest)
+    has_before = after > max(seal, 0)
+    entries = journal.some(after if has_before else after + 1, request.limit + has_before)
+    changes: list[Change] = []
+    refs: Mapping[str, str] = {}
+    resume_after, read = request.after or 0, 0
+    try:
+        for entry in entries:
+            if entry.seq > after:
+                changes += _changes_of(entry, refs, resume_after, repo.reader)
+                resume_after = entry.seq
+            refs = entry.refs
+            read += entry.size
+            if read > _READ_BYTES_MAX and resume_after > after:
+                break
+    except LocalCopyStaleError as error:
+        repo.trust = repo.trust.doubted()
+        raise UnavailableError(f"the journal has moved on: {error}") from error
+    return ChangeFeed(changes=changes, seq=max(resume_after, after), newest=newest)
+
+
+def _changes_of(
+    entry: Entry, before: Mapping[str, str], resume_after: int, reader: Reader
+) -> Sequence[Change]:
+    """Return what one entry has changed of the refs before it."""
+    lines = _lines_of(entry)
+    if ends_repo(entry.refs, lines):
+        ended = next(line for line in reversed(lines) if line.verdict == DELETED)
+        old = None if ended.sha == NULL_SHA else ended.sha
+        return [_change(entry.seq, "HEAD", (old, None), [], [ended], _utc(ended.enqueued_at), entry.seq)]
+    moved = [
+        (name, before.get(name), entry.refs.get(name))
+        for name in sorted(before.keys() | entry.refs.keys())
+        if before.get(name) != entry.refs.get(name)
+    ]
+    changes = []
+    for number, (name, old, new) in enumerate(moved, start=1):
+        commits = _commits_between(reader, before.values() if old is None else (old,), new)
+        ours = _lines_about(lines, commits, (old, new))
+        at = _utc(max((line.enqueued_at for line in ours), default=_time_of(reader, new or old)))
+        cursor = entry.seq if number == len(moved) else resume_after
+        changes.append(_change(entry.seq, name, (old, new), commits, ours, at, cursor))
+    return changes
+
+
+def _change(
+    seq: int,
+    ref: str,
+    ends: tuple[str | None, str | None],
+    commits: list[str],
+    lines: Iterable[LedgerLine],
+    at: datetime,
+    resume_after: int,
+) -> Change:
+    return Change(
+        seq=seq,
+        ref=printable(ref),
+        old=ends[0],
+        new=ends[1],
+        commits=commits,
+        request_ids=[line.request_id for line in lines],
+        at=at,
+        resume_after=resume_after,
+    )
+
+
+def _lines_of(entry: Entry) -> Sequence[LedgerLine]:
+    data = find_blob(entry.pack, entry.ledger_sha, ledger_bytes_max(entry.size))
+    try:
+        if data is None:
+            raise ValueError("its pack has no ledger")
+        return decode_lines(data)
+    except ValueError as error:
+        raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
+
+
+def _lines_about(
+    lines: Iterable[LedgerLine], commits: Iterable[str], ends: tuple[str | None, str | None]
+) -> list[LedgerLine]:
+    """Return the lines of the requests that moved a ref: they made its commits, or set it where it was or is."""
+    made = set(commits)
+    return [
+        line
+        for line in lines
+        if (line.verdict == COMMITTED and (line.sha in made or line.sha == ends[1]))
+        or (line.verdict == DONE and line.sha in ends)
+    ]
+
+
+def _commits_between(reader: Reader, old: Iterable[str], new: str | None) -> list[str]:
+    """Return the commits that lead to ``new`` and not to one of ``old``, by committer date, the oldest first."""
+    if new is None or not _is_commit(reader, new):
+        return []
+    known: set[str] = set()
+    queue: list[tuple[int, int, str]] = []
+    seen: set[str] = set()
+    found: list[str] = []
+
+    def push(sha: str, *, is_known: bool) -> None:
+        if is_known:
+            known.add(sha)
+        if sha not in seen:
+            seen.add(sha)
+            reader.walked()
+            heapq.heappush(queue, (-reader.commit(sha).committer.timestamp, len(seen), sha))
+
+    push(new, is_known=False)
+    for sha in old:
+        if _is_commit(reader, sha):
+            push(sha, is_known=True)
+    while len(found) < _COMMITS_MAX and any(sha not in known for _, _, sha in queue):
+        _, _, sha = heapq.heappop(queue)
+        if sha not in known:
+            found.append(sha)
+        for parent in reader.commit(sha).parents:
+            push(parent, is_known=sha in known)
+    return [sha for sha in reversed(found) if sha not in known]
+
+
+def _is_commit(reader: Reader, sha: str) -> bool:
+    header = reader.maybe(sha)
+    return header is not None and header[0] is Kind.COMMIT
+
+
+def _time_of(reader: Reader, sha: str | None) -> float:
+    return float(reader.commit(sha).committer.timestamp) if sha and _is_commit(reader, sha) else 0.0
+
+
+def _utc(timestamp_s: float) -> datetime:
+    return datetime.fromtimestamp(min(max(timestamp_s, 0.0), 253402300799.0), UTC)

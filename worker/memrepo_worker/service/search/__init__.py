@@ -1,0 +1,1 @@
+"""Searching: what is looked for, and in which files."""
