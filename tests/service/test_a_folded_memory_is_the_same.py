@@ -20,7 +20,7 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.delayed_store import DelayedStore
 from tests.support.documents import ROOT, blocks
-from tests.support.folding import fold, folder, small_runs
+from tests.support.folding import fold, folder, owner, small_runs
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, delete, delete_branch, files, writer
 
@@ -205,12 +205,18 @@ MIXES = {
 """Which folders are taken away, by what is restored from then."""
 
 
+@pytest.mark.parametrize("by", ["its owner", "hand"])
 @pytest.mark.parametrize("mix", MIXES)
 def test_the_documented_commands_restore_it_from_any_mix(
-    store: Store, one: Writer, tmp_path: Path, mix: str
+    store: Store, one: Writer, tmp_path: Path, mix: str, by: str
 ) -> None:
     steps(one, *range(1, 30))
-    fold(store, tmp_path / "scratch")
+    if by == "hand":
+        fold(store, tmp_path / "scratch")
+    else:
+        with owner(store, tmp_path / "owner") as warm:
+            assert warm.fold()["upkeep.fold.done"] == 1
+    assert accelerators(store) == ["base/16", "segment/17-24", "segment/25-28"]
     agent = tmp_path / "memrepo-data" / "store" / "acme" / "agent-42" / "repo.git"
     shutil.copytree(tmp_path / "store" / AGENT.org_id / AGENT.agent_id / "repo.git", agent)
     for kind in MIXES[mix]:

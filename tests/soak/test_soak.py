@@ -1,4 +1,7 @@
-"""Workers and broker are killed, frozen and cut off while agents write: nothing lost, doubled or reordered."""
+"""Workers and broker are killed, frozen and cut off while agents write: nothing lost, doubled or reordered.
+
+Each worker folds what it appends to, in runs of a few entries, as long as it lives: also what is another's meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from random import Random
 
 import pytest
 
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.settings import WorkerSettings
 from tests.soak.faults import WORKERS, Faults
 from tests.soak.load import Load
@@ -39,7 +43,7 @@ def soak(size: Size, folder: Path, seed: int) -> None:
         settings = WorkerSettings(
             broker_url=server.url, result_url=server.url, shards=SHARDS, lease_s=size.lease_s
         )
-        service = {"folder": str(folder), "delay_s": STORE_DELAY_S}
+        service = {"folder": str(folder), "delay_s": STORE_DELAY_S, "folds": True}
         handler = "tests.support.real_service:real_service"
         load = Load(server, SHARDS, [f"a{number}" for number in range(size.agents)], random)
         with fleet(folder / "workers", settings, handler, service) as workers:
@@ -55,6 +59,13 @@ def soak(size: Size, folder: Path, seed: int) -> None:
     assert (verdict.lost, verdict.doubled, verdict.foreign, verdict.reordered) == (0, 0, 0, 0)
     assert (verdict.stale_reads, verdict.failed) == (0, 0)
     assert verdict.commits == size.commits
+    assert folded(folder / "store") > size.agents, "owners did not fold"
+
+
+def folded(store: Path) -> int:
+    """Return how many bases and segments with content there are."""
+    made = [*store.glob("*/*/repo.git/base/*.bundle"), *store.glob("*/*/repo.git/segment/*.bundle")]
+    return sum(path.stat().st_size >= CONTENT_BYTES_MIN for path in made)
 
 
 def _run(

@@ -15,7 +15,9 @@ from memrepo_worker.group import GroupHandler
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
+from memrepo_worker.upkeep.runner import UpkeepRunner
 from tests.support.delayed_store import DelayedStore
+from tests.support.folding import small_runs
 from tests.support.hooked_store import HookedStore
 from tests.support.refusing_store import RefusingStore
 
@@ -27,8 +29,9 @@ def real_service(argument: dict[str, Any]) -> GroupHandler:
     """Build it from a JSON argument.
 
     ``folder``, ``store_url``; ``delay_s`` of every request to the store; of the first entry alone, how long it is on
-    its way there (``way_s``) and how long its answer (``answer_s``); ``now_s`` where time stands still. A file
-    ``refuses`` in the folder says whom the store refuses (see ``tests.support.refusing_store``).
+    its way there (``way_s``) and how long its answer (``answer_s``); ``now_s`` where time stands still; with ``folds``
+    it folds what it appends to, in runs of a few entries. A file ``refuses`` in the folder says whom the store refuses
+    (see ``tests.support.refusing_store``).
     """
     folder = Path(argument["folder"])
     store_url = argument.get("store_url") or (folder / "store").as_uri()
@@ -39,4 +42,8 @@ def real_service(argument: dict[str, Any]) -> GroupHandler:
     store.after_put = partial(time.sleep, argument.get("answer_s", 0))
     now_s = argument.get("now_s")
     clock = system_clock if now_s is None else lambda: float(now_s)
-    return _OPEN.enter_context(open_service(settings, Counters(), store=store, clock=clock))
+    upkeep = None
+    if argument.get("folds"):
+        _OPEN.enter_context(small_runs())
+        upkeep = UpkeepRunner(Counters())
+    return _OPEN.enter_context(open_service(settings, Counters(), store=store, clock=clock, upkeep=upkeep))

@@ -28,10 +28,12 @@ def ids_in_index(index: bytes) -> set[bytes]:
 
 
 def remove_others(objects_path: Path, known: Container[str]) -> None:
-    """Remove packs that nobody knows, of a process that ended between two steps."""
+    """Remove packs that nobody knows, and files that were to replace others, of a process that ended meanwhile."""
     for path in (objects_path / "pack").iterdir():
         if path.stem not in known:
             path.unlink()
+    for path in objects_path.parent.glob(".*.new"):
+        path.unlink()
 
 
 def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:

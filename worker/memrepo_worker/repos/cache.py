@@ -25,7 +25,7 @@ from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
-from memrepo_worker.repos.slots import Others, Slot, Usage, mark_used, repos_in
+from memrepo_worker.repos.slots import Others, Slot, Usage, mark_used, remove_repo, repos_in
 from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
@@ -313,7 +313,7 @@ class RepoCache:
             self._repos.pop(name, None)
             self._memory_bytes -= self._memory.pop(name, 0)
             self._disk_bytes -= self._disk.pop(name, 0)
-        shutil.rmtree(self._slot.path / name, ignore_errors=True)
+        remove_repo(self._slot.path / name)
 
     def _drop(self, name: str) -> None:
         self._forget(name)

@@ -23,6 +23,9 @@ from memrepo_worker.bounds import CacheLimits
 _SLOTS_MAX = 256
 _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
 _LOCK = "lock"
+STATE_FILE = "memrepo.json"
+"""By this file in it a folder is a repository that can be used."""
+
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's are
 _TOLD_BYTES = 34
 
@@ -120,7 +123,7 @@ class Slot:
                 for name in list(left):
                     if is_enough(gone):
                         break
-                    shutil.rmtree(path / name, ignore_errors=True)
+                    remove_repo(path / name)
                     gone += Usage(1, left.pop(name))
                 if is_free:
                     _note(path, Usage(len(left), sum(left.values())))
@@ -134,6 +137,14 @@ class Slot:
 def repos_in(slot: Path) -> dict[str, int]:
     """Return the folders of a slot with the bytes that they take, the one that was used longest ago first."""
     return {path.name: bytes_on_disk(path) for path in sorted(slot.glob("*/"), key=_used_at_ns)}
+
+
+def remove_repo(folder: Path) -> None:
+    """Remove a folder of a slot; one whose removal ends in the middle is no repository any more."""
+    for state in folder.glob(f"*/{STATE_FILE}"):
+        with suppress(OSError):
+            state.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def mark_used(folder: Path, at_ns: int) -> None:

@@ -48,7 +48,7 @@ from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.repos.pending import PendingObjects
-from memrepo_worker.repos.slots import bytes_on_disk
+from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
@@ -58,7 +58,6 @@ REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
 
 _MEMORY_BYTES_LEAST = 16 * 1024  # what the smallest one takes, libgit2's part included
-_STATE_FILE = "memrepo.json"
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
 
 
@@ -110,7 +109,7 @@ class WarmRepo:
         Its state is a claim: hold it against the store before trusting it.
         """
         try:
-            state = RepoState.decode((path / _STATE_FILE).read_bytes())
+            state = RepoState.decode((path / STATE_FILE).read_bytes())
             ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
@@ -303,7 +302,7 @@ class WarmRepo:
         lines = [f"{sha} {name}\n" for name, sha in sorted(self.state.refs.items())]
         _replace(self.path / "packed-refs", ("# pack-refs with: sorted \n" + "".join(lines)).encode())
         self.state = replace(self.state, packs=self.packs.files, ledger=self.ledger.save())
-        _replace(self.path / _STATE_FILE, self.state.encode())
+        _replace(self.path / STATE_FILE, self.state.encode())
         self.ledger.tidy()
         self._saved = self.state
         self._unsaved_entries = self._pending.unsaved_bytes = 0
