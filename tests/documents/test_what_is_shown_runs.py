@@ -26,6 +26,7 @@ from tests.support.documents import ROOT, blocks
 
 DOCS = ROOT / "docs"
 API = DOCS / "api.md"
+GUIDE = DOCS / "guide.md"
 COMMAND_LINE = DOCS / "command-line.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
@@ -47,6 +48,16 @@ def test_the_code_of_the_api_runs_as_it_stands_again_and_again(inline: None) -> 
         namespace: dict[str, Any] = {"__name__": "documentation"}
         for block in shown:
             exec(compile(block.padded, str(API), "exec"), namespace)
+
+
+def test_the_recipes_of_the_guide_run_again_and_again(inline: None) -> None:
+    shown = blocks(GUIDE, "python")
+    assert len(shown) == 11
+
+    for _ in range(2):
+        namespace: dict[str, Any] = {"__name__": "documentation"}
+        for block in shown:
+            exec(compile(block.padded, str(GUIDE), "exec"), namespace)
 
 
 def test_every_public_item_is_in_code_that_runs() -> None:
