@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
-from memrepo.settings import environment
 from memrepo_worker.git.command import ObjectFolder
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
@@ -34,14 +31,12 @@ from memrepo_worker.upkeep.lone import require_whole_on
 from memrepo_worker.upkeep.part_files import Part
 from memrepo_worker.upkeep.recent import RecentEntries
 from memrepo_worker.upkeep.runner import UpkeepRunner
-from tests.support.delayed_store import DelayedStore
 from tests.support.folding import small_runs
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 TIMEOUT_S = 60
-AGES = (10, 100, 1_000, 10_000) if environment().get("LONG") else (10, 100, 200)
 
 
 class CountedStore(StoreDecorator):
@@ -93,12 +88,6 @@ def counters() -> Counters:
 @pytest.fixture
 def upkeep(counters: Counters) -> UpkeepRunner:
     return UpkeepRunner(counters)
-
-
-def uneven_sleep() -> Callable[[float], None]:
-    """Sleep for unequal times: so that of many requests at once, taken up by few threads, not all end together."""
-    numbers = count()
-    return lambda delay_s: time.sleep(delay_s * (1 + next(numbers) % 7 / 7))
 
 
 def grow(one: Writer, first: int, last: int) -> None:
@@ -267,32 +256,3 @@ def test_recent_entries_are_bounded_by_bytes_and_the_oldest_go() -> None:
     recent.keep(AGENT, 4, b"12")
 
     assert [recent.find(AGENT, seq) for seq in range(1, 6)] == [None, None, b"1234", b"12", None]
-
-
-@pytest.mark.timeout(1800)
-def test_at_each_age_a_cold_open_takes_three_rounds_and_few_objects_and_folding_writes_little(
-    store: CountedStore, upkeep: UpkeepRunner, counters: Counters, tmp_path: Path
-) -> None:
-    with writer(store, tmp_path / "one", upkeep=upkeep) as one:
-        one.ask(create(human="likes tea"))
-        age = 1
-        for wanted in AGES:
-            grow(one, age + 1, wanted)
-            age = wanted
-            assert upkeep.wait_until_idle(TIMEOUT_S)
-            rounds = []
-            for attempt in range(5):
-                with writer(
-                    DelayedStore(store, 0.03, uneven_sleep()), tmp_path / f"at-{wanted}-{attempt}"
-                ) as other:
-                    assert other.texts() == one.texts()
-                    counted = other.counters.snapshot()
-                rounds.append(counted["store.rounds"])
-                if rounds[-1] <= 3:
-                    break  # a thread that came late makes one more of what goes side by side, and none fewer
-            assert min(rounds) <= 3
-            assert counted["store.get.requests"] <= 150
-            assert sum(store.written.values()) <= 4 * store.written["journal"]
-            assert store.puts <= 1.1 * age
-        assert 0 < counters.snapshot()["upkeep.fold.done"] <= (age - 1) // 64
-        assert "upkeep.fold.failed" not in counters.snapshot()
