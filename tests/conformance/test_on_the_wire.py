@@ -18,6 +18,7 @@ from memrepo_worker.store.interface import (
     Store,
     UnavailableError,
 )
+from memrepo_worker.store.meanwhile import meanwhile
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.support.gcs_server import GcsServer
@@ -56,6 +57,22 @@ def store(server: Server, wire: Proxy, request: pytest.FixtureRequest) -> Store:
 def test_a_conditional_create_is_one_round_trip(store: Store, wire: Proxy) -> None:
     store.put("key", SMALL, ABSENT)
     assert wire.turns == 1
+
+
+def test_what_is_to_be_done_meanwhile_is_done_once_with_the_request_on_its_way(
+    store: Store, wire: Proxy
+) -> None:
+    turns: list[int] = []
+
+    def work() -> None:
+        wait_for(lambda: wire.turns == 1, "the request to be with the server")  # which it is without our help
+        turns.append(wire.turns)
+
+    with meanwhile(work):
+        store.put("key", SMALL, ABSENT)
+        store.get("key")
+
+    assert turns == [1]
 
 
 def test_so_is_one_that_loses(store: Store, wire: Proxy) -> None:

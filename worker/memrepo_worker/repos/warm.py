@@ -22,17 +22,15 @@ from memrepo_worker.git.commit_graph import CommitGraph
 from memrepo_worker.git.compare import (
     Comparison,
     all_lines,
-    compare,
-    compare_with_nothing,
+    compare_in_process,
     differing_bytes,
-    is_binary,
     parse_patch,
 )
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packs import encode_index, join_packs
-from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader, content_of
+from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
     BRANCHES,
@@ -52,8 +50,6 @@ from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 
-# Measured: random contents of this size compare in well under 0.1 s, in which this thread holds up all others.
-COMPARED_IN_PROCESS_BYTES_MAX = 256 * 1024
 REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
 
@@ -340,22 +336,15 @@ class WarmRepo:
         differs; where that is more than a bound, all old lines count as removed and all new ones as added.
         Without ``patch`` none need be made.
         """
-        if old is not None and new is not None and old.sha == new.sha:
-            return Comparison(0, 0)
-        self.reader.walked(0)
-        before, after = (content_of(self.reader, entry) for entry in (old, new))
-        if old is None or new is None:
-            return compare_with_nothing(before, after, patch=patch)
-        if len(before) + len(after) <= COMPARED_IN_PROCESS_BYTES_MAX:
-            return compare(before, after)
-        if is_binary(before) or is_binary(after):
-            return Comparison(0, 0, binary=True)
+        found = compare_in_process(self.reader, old, new, patch=patch)
+        if isinstance(found, Comparison):
+            return found
         try:
-            self._git.check_comparison(differing_bytes(before, after))
+            self._git.check_comparison(differing_bytes(found.before, found.after))
             self._write_pack()
-            return parse_patch(self._git.diff_of_blobs(self.path, old.sha, new.sha))
+            return parse_patch(self._git.diff_of_blobs(self.path, found.old_sha, found.new_sha))
         except GitOverBoundsError:
-            return all_lines(before, after)
+            return all_lines(found.before, found.after)
         except GitTroubleError:
             raise
         except GitError as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from memrepo.models import Author, AuthorType, FileDiff, MemoryCommit
-from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME, Commit, Ident, printable
+from memrepo_worker.git.compare import Comparison
+from memrepo_worker.git.objects import COMMITTER_EMAIL, COMMITTER_NAME, Commit, Ident, TreeEntry, printable
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
+from memrepo_worker.repos.line_counts import Counts
 from memrepo_worker.repos.warm import WarmRepo
 
 _REQUEST_ID = "Request-Id"
@@ -23,6 +25,36 @@ _TIMESTAMP_MIN = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
 _TIMESTAMP_MAX = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 _AUTHOR_TYPES: Mapping[str, AuthorType] = {kind: kind for kind in get_args(AuthorType)}
 _TRAILERS = (_REQUEST_ID, _AUTHOR_TYPE, _AUTHOR_ID)
+
+
+class KeptCounts(Protocol):
+    """Line counts of commits that were computed once."""
+
+    def find(self, sha: str) -> Counts | None:
+        """Return the counts of a commit, if they are kept."""
+        ...
+
+    def keep(self, sha: str, counts: Counts) -> None:
+        """Keep the counts of a commit."""
+        ...
+
+
+class Described(Protocol):
+    """What is needed of a repository to describe its commits."""
+
+    @property
+    def reader(self) -> Reader:
+        """Its objects."""
+        ...
+
+    @property
+    def line_counts(self) -> KeptCounts:
+        """What was counted before."""
+        ...
+
+    def compare(self, old: TreeEntry | None, new: TreeEntry | None, *, patch: bool = True) -> Comparison:
+        """Compare two states of a file; None stands for "no file"."""
+        ...
 
 
 def compose(
@@ -75,7 +107,7 @@ def request_id_of(commit: Commit) -> str | None:
     return _split_trailers(commit)[1].get(_REQUEST_ID)
 
 
-def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
+def describe(repo: Described, sha: str) -> MemoryCommit:
     """Return what users are told of a commit: its text, its author, its files and line counts."""
     reader = repo.reader
     commit = reader.commit(sha)
@@ -102,7 +134,7 @@ def describe(repo: WarmRepo, sha: str) -> MemoryCommit:
     )
 
 
-def _count_lines(repo: WarmRepo, sha: str, deltas: Sequence[FileDelta]) -> tuple[int, int, bool]:
+def _count_lines(repo: Described, sha: str, deltas: Sequence[FileDelta]) -> tuple[int, int, bool]:
     """Return the lines that a commit adds and removes, and whether that is exact; such counts are computed once."""
     kept = repo.line_counts.find(sha)
     if kept is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit, MergeKind, MergeResult
 from memrepo.wire import operations
@@ -22,29 +22,38 @@ from memrepo.wire.requests.writes import (
 from memrepo_worker.git.objects import printable
 from memrepo_worker.git.walk import differences
 from memrepo_worker.journal.ledger import COMMITTED, UNCHANGED, LedgerLine
-from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.commits import describe
+from memrepo_worker.repos.state import RepoState
+from memrepo_worker.service.commits import Described, describe
 from memrepo_worker.service.writes.merge import MERGED_INTO
 
 
-def result_of(request: Request, line: LedgerLine, repo: WarmRepo) -> object:
+class Answering(Described, Protocol):
+    """What is needed of a repository to tell what became of a write."""
+
+    @property
+    def state(self) -> RepoState:
+        """How far it has come."""
+        ...
+
+
+def result_of(request: Request, line: LedgerLine, repo: Answering) -> object:
     """Return the result of a write that succeeded, also long after it did."""
     return RESULTS[type(request)](request, line, repo)
 
 
-def _of_commit(request: CommitRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+def _of_commit(request: CommitRequest, line: LedgerLine, repo: Answering) -> CommitResult:
     return _commit_result(request.author, _paths(request.changes), request.branch, line, repo)
 
 
-def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: Answering) -> CommitResult:
     return _commit_result(request.author, _paths(request.initial_files), "main", line, repo)
 
 
-def _of_restore(request: RestoreRequest, line: LedgerLine, repo: WarmRepo) -> CommitResult:
+def _of_restore(request: RestoreRequest, line: LedgerLine, repo: Answering) -> CommitResult:
     return _commit_result(request.author, [], request.branch, line, repo)
 
 
-def _of_merge(request: MergeRequest, line: LedgerLine, repo: WarmRepo) -> MergeResult:
+def _of_merge(request: MergeRequest, line: LedgerLine, repo: Answering) -> MergeResult:
     made: MergeKind = "squash" if request.squash else "merge"
     kind: MergeKind = made if line.verdict == COMMITTED else "fast_forward"
     if line.verdict == UNCHANGED:
@@ -60,22 +69,22 @@ def _of_merge(request: MergeRequest, line: LedgerLine, repo: WarmRepo) -> MergeR
     return MergeResult(sha=line.sha, kind=kind, parents=list(commit.parents), files_changed=changed)
 
 
-def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: WarmRepo) -> Branch:
+def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: Answering) -> Branch:
     return Branch(name=request.name, sha=line.sha)
 
 
-def _nothing(request: Request, line: LedgerLine, repo: WarmRepo) -> None:
+def _nothing(request: Request, line: LedgerLine, repo: Answering) -> None:
     return None
 
 
 def _row(
-    operation: Operation[Asked, Result], tell: Callable[[Asked, LedgerLine, WarmRepo], Result]
-) -> tuple[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]]:
+    operation: Operation[Asked, Result], tell: Callable[[Asked, LedgerLine, Answering], Result]
+) -> tuple[type[Request], Callable[[Any, LedgerLine, Answering], Any]]:
     """Pair a request with what makes its result. Type checkers see that they belong together."""
     return operation.request, tell
 
 
-RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, WarmRepo], Any]] = dict(
+RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, Answering], Any]] = dict(
     [
         _row(operations.CREATE_REPO, _of_create_repo),
         _row(operations.COMMIT, _of_commit),
@@ -95,7 +104,7 @@ def _paths(changes: Sequence[FileChange | EditModel]) -> list[str]:
 
 
 def _commit_result(
-    author: Author, paths: list[str], branch: str, line: LedgerLine, repo: WarmRepo
+    author: Author, paths: list[str], branch: str, line: LedgerLine, repo: Answering
 ) -> CommitResult:
     commit = describe_if_present(line.sha, repo) or _from_request(author, paths, line)
     return CommitResult(
@@ -103,7 +112,7 @@ def _commit_result(
     )
 
 
-def describe_if_present(sha: str, repo: WarmRepo) -> MemoryCommit | None:
+def describe_if_present(sha: str, repo: Answering) -> MemoryCommit | None:
     """Describe a commit, unless its repository was deleted after it."""
     if repo.state.seal and repo.reader.maybe(sha) is None:
         return None

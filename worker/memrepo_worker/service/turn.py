@@ -32,9 +32,11 @@ from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.changes import changes_since
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
+from memrepo_worker.service.prepared import Prepared
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
 from memrepo_worker.service.writes.table import settle
+from memrepo_worker.store.meanwhile import meanwhile
 
 PendingOutcome = LedgerLine | View | MemoryRepoError
 """What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
@@ -59,6 +61,7 @@ class Turn:
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease)
         self._meter = self._new_meter()
+        self._prepared: Prepared | None = None
         reads = not all(request.MUTATES for request in group.requests)
         self._proof_age_s_max = dependencies.tip_proof_s if reads else math.inf
 
@@ -66,7 +69,7 @@ class Turn:
         """Settle the requests, as many as a turn may take; see ``GroupHandler`` for what callers may rely on."""
         repo = self._current()
         draft, pending = self._draft(repo)
-        while draft.is_needed and not self._publish(repo, draft):
+        while draft.is_needed and not self._publish(repo, draft, pending):
             taken = repo.state.seq + 1
             repo = self._current()
             if repo.state.seq < taken:
@@ -156,15 +159,17 @@ class Turn:
 
     # The append
 
-    def _publish(self, repo: WarmRepo, draft: Draft) -> bool:
+    def _publish(self, repo: WarmRepo, draft: Draft, pending: Sequence[PendingOutcome]) -> bool:
         """Append the draft; False when another writer took the number."""
         data = draft.encode()
+        prepared = Prepared(repo, draft, self._dependencies.monotonic)
         seq = repo.state.seq + 1
         self._dependencies.check_store()
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()
         try:
-            outcome = append(self._dependencies.store, self._layout.entry(seq), data)
+            with meanwhile(lambda: prepared.compose(self._group.requests, pending)):
+                outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.trust = repo.trust.doubted()
             raise
@@ -180,6 +185,8 @@ class Turn:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise
         repo.trust = repo.trust.proven(self._group.lease, began_s)
+        prepared.publish()
+        self._prepared = prepared
         self._held.keep(repo)
         self._dependencies.appended(self._agent, seq, data)
         return True
@@ -209,9 +216,12 @@ class Turn:
                     if isinstance(request, GetChangesRequest):  # it is the journal that answers
                         return Success(changes_since(request, repo, self._opener.journal))
                     return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
-            return pending.error or Success(result_of(request, pending, repo))
+            return pending.error or self._prepared_for(pending) or Success(result_of(request, pending, repo))
         except MemoryRepoError as error:
             return error
+
+    def _prepared_for(self, line: LedgerLine) -> Success | None:
+        return self._prepared.find(line) if self._prepared is not None else None
 
     def _finish(self, repo: WarmRepo) -> None:
         """Do what must be done before anything is told: a delete is over when its bytes are gone."""

@@ -21,6 +21,7 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.store.meanwhile import request_sent
 
 
 class MemoryStore:
@@ -52,6 +53,7 @@ class MemoryStore:
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
+        request_sent()
         with self._lock:
             if not _holds(when, self._objects.get(key)):
                 raise PreconditionFailedError(key)

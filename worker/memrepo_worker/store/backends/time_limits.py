@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.store.meanwhile import request_sent
 
 BYTES_PER_S_MIN = 64 * 1024
 """A body may take its size divided by this, beside what every request may take."""
@@ -26,6 +27,7 @@ _IDLE_TICKS_MAX = 40
 _LONGEST_S = 1800.0
 
 if TYPE_CHECKING:
+    from urllib3 import HTTPResponse
     from urllib3.connection import HTTPConnection as _Connection
 else:
     _Connection = object
@@ -134,7 +136,7 @@ class TimeLimits:
 
 
 class LimitedConnection(_Connection):
-    """Mixed into urllib3's connections: tells the request that is under way which socket it uses."""
+    """Mixed into urllib3's connections: tells which socket the request under way uses, and when it is sent."""
 
     def connect(self) -> None:
         """Connect."""
@@ -145,6 +147,11 @@ class LimitedConnection(_Connection):
         """Begin a request, over a connection that is open already or will be."""
         self._tell()
         super().putrequest(*args, **kwargs)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
+        """Wait for the answer; what is to be done meanwhile is done before."""
+        request_sent()
+        return super().getresponse()
 
     def _tell(self) -> None:
         current = _CURRENT.get()

@@ -1,0 +1,171 @@
+"""What a write is answered with is composed while its entry is put, and told only where the entry has that number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from memrepo.errors import HeadMovedError
+from memrepo_worker.service import prepared
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import UnavailableError, Version, When
+from memrepo_worker.store.meanwhile import request_sent
+from tests.support.writers import Writer, commit, create, history, writer
+
+LINES = [f"{number}\n" for number in range(40_000)]
+
+
+class WatchedStore(MemoryStore):
+    """What a test wants is done when a put was sent and its answer is waited for; ``seen`` says what came when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        request_sent()
+        if self.meanwhile:
+            self.meanwhile.pop()()
+        version = super().put(key, data, when)
+        self.seen.append("put")
+        return version
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> WatchedStore:
+    store = WatchedStore()
+    compose = prepared.Prepared._compose
+
+    def composing(*args: object) -> None:
+        store.seen.append("composed")
+        compose(*args)  # type: ignore[arg-type] # handed on
+
+    monkeypatch.setattr(prepared.Prepared, "_compose", composing)
+    return store
+
+
+@pytest.fixture
+def one(store: WatchedStore, tmp_path: Path) -> Iterator[Writer]:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create(a="1\n"))
+        store.seen.clear()
+        yield one
+
+
+@pytest.fixture
+def rival(store: WatchedStore, tmp_path: Path) -> Iterator[Writer]:
+    with writer(store, tmp_path / "rival") as rival:
+        yield rival
+
+
+def test_answers_are_composed_before_their_put_has_ended(one: Writer, store: WatchedStore) -> None:
+    made, _ = one.group(commit("edited", {"a": "2\n3\n"}), commit("more"))
+
+    assert store.seen == ["composed", "composed", "put"]
+    assert (made.files_changed, made.additions, made.deletions) == (["a"], 2, 1)
+
+
+def test_they_say_what_the_ledger_and_the_published_commits_say_afterwards(one: Writer) -> None:
+    wanted = (
+        commit("new", {"b": "x\n"}),
+        commit("edited", {"a": "2\n", "b": None}),
+        commit("same", {"a": "2\n"}),
+        commit("branch", {"a": "3\n"}, branch="other"),
+    )
+
+    meanwhile = one.group(*wanted)
+
+    assert meanwhile == one.group(*wanted)
+    assert [made.created for made in meanwhile] == [True, True, False, True]
+
+
+def test_a_lost_race_throws_an_answer_away(one: Writer, rival: Writer, store: WatchedStore) -> None:
+    store.meanwhile = [lambda: rival.ask(commit("theirs", {"a": "7\n8\n"}))]
+
+    ours = one.ask(commit("ours", {"a": "2\n"}))
+
+    newest, theirs = one.ask(history())[:2]
+    assert (ours.sha, ours.parent_sha, ours.deletions) == (newest.sha, theirs.sha, 2)
+    assert theirs.message == "theirs"
+
+
+def test_a_lost_race_makes_a_refusal_of_a_success(one: Writer, rival: Writer, store: WatchedStore) -> None:
+    head = one.ask(history())[0].sha
+    store.meanwhile = [lambda: rival.ask(commit("theirs", {"a": "7\n"}))]
+
+    with pytest.raises(HeadMovedError):
+        one.ask(commit("ours", {"a": "2\n"}, expected_head=head))
+
+    assert "composed" in store.seen
+
+
+def test_nothing_is_told_before_the_create_has_succeeded(one: Writer, store: WatchedStore) -> None:
+    def fail() -> None:
+        raise UnavailableError("no answer")
+
+    store.meanwhile = [fail] * 4  # as often as an append tries
+    request = commit("ours", {"a": "2\n"})
+
+    with pytest.raises(UnavailableError):
+        one.ask(request)
+
+    assert store.seen == ["composed"]
+    assert one.ask(request).sha == one.ask(history())[0].sha
+
+
+def test_what_was_counted_of_a_commit_that_lost_is_not_kept(
+    one: Writer, rival: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.meanwhile = [lambda: rival.ask(commit("theirs", {"a": "7\n"}))]
+    kept: list[str] = []
+    monkeypatch.setattr(one.warm().line_counts, "keep", lambda sha, _: kept.append(sha))
+
+    ours = one.ask(commit("ours", {"a": "2\n"}))
+
+    assert kept == [ours.sha]
+
+
+def test_large_contents_are_compared_by_a_process_when_they_are_published(
+    one: Writer, store: WatchedStore
+) -> None:
+    before, after = ("".join(Random(seed).sample(LINES, len(LINES))) for seed in (1, 2))
+    one.ask(commit("large", {"large": before}))
+    processes: list[int] = []
+    store.meanwhile = [lambda: processes.append(_processes(one))]
+
+    made = one.ask(commit("edited", {"large": after}))
+
+    assert (processes, _processes(one)) == ([1], 2)  # the first asked for git's version
+    assert made.additions == made.deletions > 0
+
+
+def test_what_goes_wrong_while_an_answer_is_composed_changes_nothing(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> object:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(prepared, "result_of", fail)
+
+    made = one.ask(commit("edited", {"a": "2\n"}))
+
+    assert (made.sha, made.additions) == (one.ask(history())[0].sha, 1)
+
+
+def test_composing_ends_where_it_takes_longer_than_a_put(
+    one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "WORK_S_MAX", -1.0)
+
+    made = one.group(*(commit(f"{number}") for number in range(5)))
+
+    assert store.seen == ["composed", "put"]
+    assert len({commit_.sha for commit_ in made}) == 5
+
+
+def _processes(one: Writer) -> int:
+    return one.counters.snapshot().get("process.started", 0)

@@ -1,0 +1,99 @@
+"""Answers that are composed while the entry that they speak of is on its way to the store.
+
+The put waits for its server longer than it takes to say what it will have done. None of it is told, nor kept, before
+the create has succeeded; where another writer took the number, all of it is thrown away with the draft.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from memrepo.clock import Clock
+from memrepo.wire.requests.base import Request
+from memrepo_worker.git.compare import Comparison, LargePair, compare_in_process
+from memrepo_worker.git.objects import TreeEntry
+from memrepo_worker.git.reader import Reader
+from memrepo_worker.group import Success
+from memrepo_worker.journal.ledger import LedgerLine
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.repos.line_counts import Counts
+from memrepo_worker.repos.state import RepoState
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.results import result_of
+
+logger = logging.getLogger(__name__)
+
+WORK_S_MAX = 0.05
+"""How long the answers of one entry may be composed meanwhile: what is left is composed after it."""
+
+
+class _NotNowError(Exception):
+    """This takes a process, which is for what is published alone, or long."""
+
+
+class _NewCounts:
+    """Line counts of commits that are not published yet, beside those of the repository."""
+
+    def __init__(self, repo: WarmRepo) -> None:
+        self._kept = repo.line_counts
+        self.new: dict[str, Counts] = {}
+
+    def find(self, sha: str) -> Counts | None:
+        return self.new.get(sha) or self._kept.find(sha)
+
+    def keep(self, sha: str, counts: Counts) -> None:
+        self.new[sha] = counts
+
+
+class _Upcoming:
+    """What a warm repository will be when a draft is published, as far as it takes to describe its commits."""
+
+    def __init__(self, repo: WarmRepo, draft: Draft) -> None:
+        self.state: RepoState = repo.state
+        self.reader: Reader = draft.reader
+        self.line_counts = _NewCounts(repo)
+
+    def compare(self, old: TreeEntry | None, new: TreeEntry | None, *, patch: bool = True) -> Comparison:
+        found = compare_in_process(self.reader, old, new, patch=patch)
+        if isinstance(found, LargePair):
+            raise _NotNowError
+        return found
+
+
+class Prepared:
+    """The answers of one draft, as many as were composed while it was put."""
+
+    def __init__(self, repo: WarmRepo, draft: Draft, monotonic: Clock) -> None:
+        self._repo = repo
+        self._upcoming = _Upcoming(repo, draft)
+        self._monotonic = monotonic
+        self._answers: dict[int, tuple[LedgerLine, Success]] = {}
+
+    def compose(self, requests: Sequence[Request], pending: Sequence[object]) -> None:
+        """Compose what the writes among these requests will be answered with. Never raises."""
+        until_s = self._monotonic() + WORK_S_MAX
+        try:
+            for request, line in zip(requests, pending, strict=False):
+                if isinstance(line, LedgerLine) and line.error is None:
+                    self._compose(request, line)
+                if self._monotonic() > until_s:
+                    break
+        except Exception as error:  # noqa: BLE001 - composed again after the create, it is told as it is told then
+            logger.debug("answers were not composed meanwhile: %s", type(error).__name__)
+
+    def _compose(self, request: Request, line: LedgerLine) -> None:
+        try:
+            self._answers[id(line)] = (line, Success(result_of(request, line, self._upcoming)))
+        except _NotNowError:
+            return
+
+    def publish(self) -> None:
+        """Have the repository keep what was found out, now that it has the commits."""
+        for sha, counts in self._upcoming.line_counts.new.items():
+            self._repo.line_counts.keep(sha, counts)
+
+    def find(self, line: LedgerLine) -> Success | None:
+        """Return the answer that stands for a line of the draft, if it was composed."""
+        found = self._answers.get(id(line))  # the line itself is kept, so its id is no other's
+        return None if found is None else found[1]
