@@ -33,6 +33,7 @@ from benchmarks import (
     bench_put,
     bench_read,
     bench_upkeep,
+    bench_verbs,
     picture,
     report,
 )
@@ -45,6 +46,7 @@ ROWS: Mapping[str, Callable[[Lab], Iterator[Figure]]] = {
     "commit": bench_commit.commit,
     "throughput": bench_commit.throughput,
     "read": bench_read.read,
+    "verbs": bench_verbs.verbs,
     "hot": bench_hot.hot,
     "asyncio": bench_asyncio.asyncio_client,
     "clients": bench_clients.clients,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
@@ -87,6 +88,19 @@ def test_changes_are_followed_as_they_come_and_gone_on_with_elsewhere(repo: Memo
     assert moves(seen) == [(MAIN, None, first), (MAIN, first, second.sha), (MAIN, second.sha, third.sha)]
     assert list(watch) == []
     assert moves(islice(repo.watch(after=seen[1].resume_after), 1)) == moves(seen[2:])
+
+
+def test_a_watch_is_told_of_each_write_by_who_applies_it(
+    repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memrepo.repo.watch.LOOK_S", 3600.0)
+    watch = repo.watch(after=done(repo.get_changes(after=None)).seq)
+    with ThreadPoolExecutor(1) as thread:
+        for number in range(3):
+            waiting = thread.submit(next, watch)
+            made = done(repo.commit({"a": str(number)}, "more"))
+            assert waiting.result(timeout=60).new == made.sha
+    watch.close()
 
 
 def test_a_watch_goes_on_through_a_delete(repo: MemoryRepo) -> None:
