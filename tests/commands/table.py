@@ -54,7 +54,7 @@ COMMIT_KEYS = (
     "sha parent_sha message author_type author_id author_name author_email timestamp files_changed additions deletions "
     "request_id counts_exact"
 )
-RESULT_KEYS = f"{COMMIT_KEYS} branch created new_branch"
+RESULT_KEYS = f"{COMMIT_KEYS} branch created new_branch rebased_from"
 
 READS = "it changes nothing"
 ONE_LINE_WRONG_PASSWORD = "check user and password in its URL: WRONGPASS"

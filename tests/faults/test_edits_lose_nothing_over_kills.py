@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo import ContentMovedError, MemoryRepo, MemoryRepos, append, replace
+from memrepo import ContentMovedError, HeadMovedError, MemoryRepo, MemoryRepos, append, replace
 from memrepo.settings import environment
 from tests.support.systems import running_worker
 from tests.support.valkey import valkey
@@ -110,3 +110,40 @@ def test_a_counter_that_is_replaced_under_a_precondition_counts_every_step_once(
         f"\n{steps} steps by {WRITERS} writers took {tries} tries: {1 - steps / tries:.0%} were tried again"
     )
     assert int(counter) == steps
+
+
+def test_writers_of_different_files_lose_nothing_to_each_other_where_their_commits_are_rebased(
+    tmp_path: Path,
+) -> None:
+    def write(shared: Shared, writer: int) -> tuple[int, int]:
+        """Write this writer's file, each time from a head; return how often it tried, and was rebased."""
+        tried = rebased = 0
+        for number in range(EACH):
+            while True:
+                tried += 1
+                head = shared.repo.get_head_sha().result(timeout_s=WAIT_S)
+                line = append(f"log-{writer}", f"{number}\n")
+                asked = shared.repo.commit([line], "log", expected_head=head, on_conflict="rebase")
+                try:
+                    made = asked.result(timeout_s=WAIT_S)
+                except HeadMovedError:
+                    continue
+                rebased += made.rebased_from is not None
+                shared.acknowledged.release()
+                break
+        return tried, rebased
+
+    commits = WRITERS * EACH
+    with memory_whose_workers_are_killed(tmp_path, commits) as shared, ThreadPoolExecutor(WRITERS) as writers:
+        shared.repo.create_repo().result(timeout_s=WAIT_S)
+        writing = [writers.submit(write, shared, writer) for writer in range(WRITERS)]
+        told = [written.result() for written in writing]
+        files = shared.repo.get_files().result(timeout_s=WAIT_S)
+
+    tries, rebased = (sum(counts) for counts in zip(*told, strict=True))
+    print(
+        f"\n{commits} commits by {WRITERS} writers: {rebased / commits:.0%} went onto a later head, "
+        f"{1 - commits / tries:.0%} were tried again"
+    )
+    for writer in range(WRITERS):
+        assert files[f"log-{writer}"].text.split() == [str(number) for number in range(EACH)]

@@ -175,3 +175,38 @@ def test_a_merge_of_a_memory_that_was_deleted_since_is_told_alike(one: Writer) -
     again = ask(one, merge("request-b"))
 
     assert (again.sha, again.kind) == (made.sha, made.kind)
+
+
+@pytest.mark.parametrize("how", ["rebase", "merge"])
+def test_a_commit_onto_a_later_head_is_made_once_over_a_worker_that_died(
+    store: LocalStore, tmp_path: Path, how: str
+) -> None:
+    hooked = HookedStore(store)
+    with writer(hooked, tmp_path / "a") as a:
+        seen = a.ask(create("request-a", log="0\n")).sha
+        a.ask(commit("others", {"b": "b"}))
+        mine = commit("mine", {"log": "1\n"}, request_id="request-b", expected_head=seen, on_conflict=how)
+        hooked.after_put = die
+        with pytest.raises(ZeroDivisionError):
+            a.ask(mine)
+
+    with writer(store, tmp_path / "b") as b:
+        first, again = b.group(mine, mine)
+
+        assert first == again
+        assert first.rebased_from == seen
+        assert b.messages() == ["Initial commit", "others", "mine"]
+        assert b.texts() == {"log": "1\n", "b": "b"}
+
+
+def test_commits_of_one_group_from_one_head_are_rebased_each_onto_the_one_before(one: Writer) -> None:
+    seen = one.ask(create("request-a", log="0\n")).sha
+    made = one.group(
+        *(
+            commit(f"file-{number}", expected_head=seen, on_conflict="rebase", request_id=f"request-{number}")
+            for number in range(5)
+        )
+    )
+
+    assert [one_made.rebased_from for one_made in made] == [None, *[seen] * 4]
+    assert len(one.texts()) == 6

@@ -20,6 +20,13 @@ author_option = click.option(
     show_default="memrepo",
     help="Who writes it.",
 )
+on_conflict_option = click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "rebase", "merge"]),
+    default="fail",
+    show_default=True,
+    help="What to do where the branch has moved on since --expected-head.",
+)
 no_wait_option = click.option(
     "--no-wait", is_flag=True, help="Print the job's id and leave; see memrepo job."
 )

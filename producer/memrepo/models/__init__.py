@@ -4,7 +4,7 @@ All are frozen pydantic models with a JSON form.
 """
 
 from memrepo.models.base import Content, ContentWriter, Model, ResultModel
-from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeType, FileChange
+from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeType, FileChange, OnConflict
 from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Verdict
 from memrepo.models.differences import Diff, FileDiff
 from memrepo.models.feed import Change, ChangeFeed
@@ -49,6 +49,7 @@ __all__ = [
     "MergePreview",
     "MergeResult",
     "Model",
+    "OnConflict",
     "RequestOutcome",
     "ResultModel",
     "Snapshot",

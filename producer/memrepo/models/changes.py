@@ -11,6 +11,7 @@ from memrepo.validation.values import check_ident
 
 AuthorType = Literal["agent", "user", "system"]
 ChangeType = Literal["add", "modify", "delete"]
+OnConflict = Literal["fail", "rebase", "merge"]
 
 
 class Author(Model):

@@ -38,12 +38,14 @@ class CommitResult(MemoryCommit):
     """The commit that a request made; with ``created=False`` nothing changed and it is the present head.
 
     ``new_branch`` says that the branch was not there before, which a misspelt name shows. ``main``, which begins with
-    the memory itself, is never new.
+    the memory itself, is never new. ``rebased_from`` is the head that the caller had expected, where ``on_conflict``
+    brought the commit to a later one.
     """
 
     branch: str
     created: bool
     new_branch: bool = False
+    rebased_from: str | None = None
 
 
 class RequestOutcome(ResultModel):

@@ -15,6 +15,7 @@ from memrepo.models import (
     Favor,
     FileChange,
     MergeResult,
+    OnConflict,
 )
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.wire import operations
@@ -47,7 +48,7 @@ class Writing(Asking):
         )
         return self._ask(operations.CREATE_REPO, request, request_id)
 
-    def commit(
+    def commit(  # noqa: PLR0913 - one argument per choice
         self,
         changes: Changes,
         message: str,
@@ -57,6 +58,7 @@ class Writing(Asking):
         start_point: str = "main",
         expected_head: str | None = None,
         create_repo_if_missing: bool = False,
+        on_conflict: OnConflict = "fail",
         request_id: str | None = None,
     ) -> Job[CommitResult]:
         """Change files, all or nothing, as one commit on a branch.
@@ -70,11 +72,15 @@ class Writing(Asking):
             start_point: any ref, e.g. a branch, a tag, a sha or ``main~1``.
             expected_head: a whole sha; refuse if the branch is elsewhere.
             create_repo_if_missing: begin the memory if there is none.
+            on_conflict: what to do where the branch has moved on since ``expected_head``. ``fail``; ``rebase``: put the
+                commit onto the present head, if nobody has changed a path that it changes; ``merge``: merge it there,
+                file by file, as three-way merges do.
             request_id: the same id with the same call is applied once; see the class.
 
         The job raises ``RepoNotFoundError``, ``HeadMovedError``, or ``ContentMovedError`` for a change whose
         ``expected_sha256`` is not what is there, or an edit that does not find what it looks for; ``PathNotFoundError``
-        for an edit of a file that is not there. A commit that changes nothing gives ``created=False``.
+        for an edit of a file that is not there; ``MergeConflictError`` where ``on_conflict="merge"`` meets one.
+        A commit that changes nothing gives ``created=False``.
         """
         request = writes.CommitRequest(
             **self._head(request_id),
@@ -85,6 +91,7 @@ class Writing(Asking):
             start_point=start_point,
             expected_head=expected_head,
             create_repo_if_missing=create_repo_if_missing,
+            on_conflict=on_conflict,
         )
         return self._ask(operations.COMMIT, request, request_id)
 

@@ -400,6 +400,10 @@ def _merges() -> list[Hostile]:
         Hostile(
             "merge", {"squash": True, "fast_forward": "never"}, "fast_forward", "git: cannot be combined"
         ),
+        Hostile(
+            "commit", {"on_conflict": "root", "expected_head": SHA}, "on_conflict", "memrepo: no such way"
+        ),
+        Hostile("commit", {"on_conflict": "rebase"}, "on_conflict", "memrepo: from no head there is no way"),
         Hostile("merge", {"squash": 1}, "squash", "types: a number is no flag"),
         Hostile("merge", {"message": " "}, "message", "git: aborting commit due to empty commit message"),
         Hostile("merge", {"expected_head": "main"}, "expected_head", "git: no full sha"),

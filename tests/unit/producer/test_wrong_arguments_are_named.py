@@ -133,6 +133,7 @@ OTHER_KINDS: Mapping[str, Sequence[object]] = {
     "Changes": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
     "Files": ["a", b"a", 5, ["a"], [("a", "x")], {b"a": "x"}, {5: "x"}, {"a": 5}, {"a": True}],
     "FastForward": ["always", b"only", 5, True, None],
+    "OnConflict": ["wait", b"merge", 5, True, None],
     "Favor": ["mine", b"ours", 5, True],
     "Sequence[str]": ["a", b"a", 5, True, [b"a"], [5], [None]],
 }

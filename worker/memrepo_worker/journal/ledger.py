@@ -31,7 +31,13 @@ _LINE = re.compile(
     r"(?: (\{.*\}))?\n\Z"
 )
 _SEEN_BITS = 1 << 23  # 1 MiB; of 400,000 ids 2 % fall together with another
-_DETAILS: Mapping[str, type] = {"message": str, "details": dict, "new_branch": bool}
+_DETAILS: Mapping[str, type] = {
+    "message": str,
+    "details": dict,
+    "new_branch": bool,
+    "rebased_from": str,
+    "merged_into": str,
+}
 
 BRANCH_BEGUN: Mapping[str, Any] = {"new_branch": True}
 """The detail of a commit that began its branch: no commit shows that later, and who asks again gets the same answer."""

@@ -45,7 +45,9 @@ def merge_sides(reader: Reader, sides: Sides, favor: Favor = Favor.NOBODY) -> tu
     return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor)), base
 
 
-def refuse_conflicts(conflicts: list[Conflict], reader: Reader, sides: Sides, **details: str | None) -> None:
+def refuse_conflicts(
+    conflicts: list[Conflict], reader: Reader, sides: Sides, advice: str, /, **details: str | None
+) -> None:
     """Raise ``MergeConflictError`` if there are any; it tells their shas and lines, and no content."""
     if not conflicts:
         return
@@ -54,7 +56,7 @@ def refuse_conflicts(conflicts: list[Conflict], reader: Reader, sides: Sides, **
     )
     more = f" and {len(conflicts) - _PATHS_SHOWN_MAX} more" if len(conflicts) > _PATHS_SHOWN_MAX else ""
     raise MergeConflictError(
-        f"both sides changed {shown}{more}: nothing was changed. Decide by resolutions or favor, then merge again",
+        f"both sides changed {shown}{more}: nothing was changed. {advice}",
         {
             "conflicts": [_told(conflict, reader) for conflict in conflicts[:_CONFLICTS_TOLD_MAX]],
             "conflict_count": len(conflicts),

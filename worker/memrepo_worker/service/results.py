@@ -25,6 +25,7 @@ from memrepo_worker.journal.ledger import COMMITTED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.service.commits import Described, describe
 from memrepo_worker.service.writes.merge import MERGED_INTO
+from memrepo_worker.service.writes.rebase import REBASED_FROM
 
 
 class Answering(Described, Protocol):
@@ -108,7 +109,11 @@ def _commit_result(
 ) -> CommitResult:
     commit = describe_if_present(line.sha, repo) or _from_request(author, paths, line)
     return CommitResult(
-        **commit.model_dump(), branch=branch, created=line.verdict == COMMITTED, new_branch=line.new_branch
+        **commit.model_dump(),
+        branch=branch,
+        created=line.verdict == COMMITTED,
+        new_branch=line.new_branch,
+        rebased_from=line.detail.get(REBASED_FROM),
     )
 
 

@@ -17,8 +17,8 @@ from memrepo.cli.common import (
     timeout_option,
 )
 from memrepo.cli.words import naming_edit
-from memrepo.cli.writing import author_option, no_wait_option, settle
-from memrepo.models import Author
+from memrepo.cli.writing import author_option, no_wait_option, on_conflict_option, settle
+from memrepo.models import Author, OnConflict
 from memrepo.wire.requests import edits
 from memrepo.wire.requests.edits import Edit
 
@@ -32,6 +32,7 @@ class CommitOptions(TypedDict):
     author: Author
     branch: str
     expected_head: str | None
+    on_conflict: OnConflict
     request_id: str | None
     no_wait: bool
     timeout_s: float
@@ -45,6 +46,7 @@ def _commit_options(command: Command) -> Command:
         timeout_option,
         no_wait_option,
         request_id_option,
+        on_conflict_option,
         click.option(
             "--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha."
         ),
@@ -66,6 +68,7 @@ def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
                 author=options["author"],
                 branch=options["branch"],
                 expected_head=options["expected_head"],
+                on_conflict=options["on_conflict"],
                 request_id=sent_as,
             )
         settle(job, options["no_wait"], options["timeout_s"], options["as_json"])

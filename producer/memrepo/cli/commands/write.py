@@ -25,9 +25,9 @@ from memrepo.cli.common import (
 from memrepo.cli.ending import printing_of
 from memrepo.cli.output import show_json
 from memrepo.cli.words import naming_changes
-from memrepo.cli.writing import author_option, no_wait_option, settle
+from memrepo.cli.writing import author_option, no_wait_option, on_conflict_option, settle
 from memrepo.errors import TooLargeError
-from memrepo.models import Author, FileChange
+from memrepo.models import Author, FileChange, OnConflict
 
 put_option = click.option(
     "--put",
@@ -129,6 +129,7 @@ def create(
     "--start-point", metavar="REF", default="main", show_default=True, help="Where a new branch begins."
 )
 @click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
+@on_conflict_option
 @click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
 @request_id_option
 @no_wait_option
@@ -145,6 +146,7 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
     branch: str,
     start_point: str,
     expected_head: str | None,
+    on_conflict: OnConflict,
     create_repo_if_missing: bool,
     request_id: str | None,
     no_wait: bool,
@@ -173,6 +175,7 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
                 start_point=start_point,
                 expected_head=expected_head,
                 create_repo_if_missing=create_repo_if_missing,
+                on_conflict=on_conflict,
                 request_id=sent_as,
             )
         settle(job, no_wait, timeout_s, as_json)

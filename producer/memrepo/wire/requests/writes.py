@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.models import DEFAULT_AUTHOR, Author, FileChange
+from memrepo.models import DEFAULT_AUTHOR, Author, FileChange, OnConflict
 from memrepo.validation import values
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.edits import EditModel, FileOrEdit, Move
@@ -72,6 +72,7 @@ class CommitRequest(WriteRequest):
     start_point: StrictStr = "main"
     expected_head: StrictStr | None = None
     create_repo_if_missing: StrictBool = False
+    on_conflict: OnConflict = "fail"
 
     @field_validator("changes")
     @classmethod
@@ -89,6 +90,8 @@ class CommitRequest(WriteRequest):
         values.check_ref(self.start_point, "start_point")
         if self.expected_head is not None:
             values.check_sha(self.expected_head, "expected_head")
+        elif self.on_conflict != "fail":
+            raise InvalidRequestError.of("on_conflict", "is about expected_head: give that, too")
 
     @property
     @override

@@ -77,6 +77,7 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides) -> str:
         open_ones,
         base.reader,
         sides,
+        "Decide by resolutions or favor, then merge again",
         branch=request.target,
         base_sha=base.commits[0] if base.commits else None,
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 from memrepo.errors import (
     ContentMovedError,
-    HeadMovedError,
     MemoryRepoError,
     RepoExistsError,
     RepoNotFoundError,
@@ -37,6 +36,12 @@ from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
 from memrepo_worker.service.writes.merge import merge
+from memrepo_worker.service.writes.rebase import (
+    REBASED_FROM,
+    merged_edits,
+    refuse_moved_head,
+    refuse_touched,
+)
 from memrepo_worker.service.writes.revisions import create_branch, delete_branch, refuse_new_ref, restore
 from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import apply_changes
@@ -95,14 +100,28 @@ def _create_repo(request: CreateRepoRequest, draft: Draft, agent: Agent) -> Sett
 def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> Settled:
     name = branch_ref(request.branch)
     parent = _parent(request, draft, agent)
-    if request.expected_head is not None and request.expected_head != parent:
-        raise HeadMovedError(
-            f"branch {request.branch!r} is at {parent}, not at {request.expected_head}",
-            {"branch": request.branch, "head": parent},
-        )
+    refuse_moved_head(request, draft, parent)
     refuse_new_ref(name, draft.refs or (HEAD_BRANCH,), "branch")
+    expected = request.expected_head
+    if expected is None or expected == parent or parent is None:
+        return _commit_on(request, draft, parent, _checked_edits(request, draft, parent))
+    if request.on_conflict == "merge":
+        edits = merged_edits(_checked_edits(request, draft, expected), draft, expected, parent)
+    else:
+        refuse_touched(request, draft, expected, parent)
+        edits = _checked_edits(request, draft, parent)
+    return _commit_on(request, draft, parent, edits)._replace(detail={REBASED_FROM: expected})
+
+
+def _checked_edits(request: CommitRequest, draft: Draft, parent: str | None) -> list[FileEdit]:
+    """Return what a commit's changes come to on a parent, if its files are as the caller expects."""
     _check_expected_contents(request.changes, draft, parent)
-    sha = commit_edits(draft, request, _edits_of(request, draft, parent), parent, request.message)
+    return _edits_of(request, draft, parent)
+
+
+def _commit_on(request: CommitRequest, draft: Draft, parent: str | None, edits: list[FileEdit]) -> Settled:
+    name = branch_ref(request.branch)
+    sha = commit_edits(draft, request, edits, parent, request.message)
     draft.refs[name] = sha
     draft.refs.setdefault(HEAD_BRANCH, sha)
     return Settled(UNCHANGED if sha == parent else COMMITTED, sha)

@@ -1,0 +1,86 @@
+"""A commit whose branch has moved on since its ``expected_head``: what of it goes onto the present head."""
+
+from __future__ import annotations
+
+import hashlib
+
+from memrepo.errors import ContentMovedError, HeadMovedError, InvalidRequestError
+from memrepo.wire.requests.writes import CommitRequest, paths_of
+from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.merging.bases import is_ancestor
+from memrepo_worker.git.merging.contents import ContentMerger
+from memrepo_worker.git.merging.trees import merge_trees
+from memrepo_worker.git.objects import Kind, TreeEntry
+from memrepo_worker.git.reader import ObjectMap
+from memrepo_worker.git.walk import entry_at
+from memrepo_worker.repos.draft import Draft
+from memrepo_worker.service.merging import Sides, refuse_conflicts
+
+REBASED_FROM = "rebased_from"
+"""In a ledger line's detail: the head that the caller had expected."""
+
+
+def refuse_moved_head(request: CommitRequest, draft: Draft, parent: str | None) -> None:
+    """Raise ``HeadMovedError`` where the branch is elsewhere, and not somewhere that the request may be brought to."""
+    expected = request.expected_head
+    if expected is None or expected == parent:
+        return
+    if parent is not None and request.on_conflict != "fail":
+        header = draft.reader.maybe(expected)
+        if header is not None and header[0] is Kind.COMMIT and is_ancestor(draft.reader, expected, parent):
+            return
+    raise HeadMovedError(
+        f"branch {request.branch!r} is at {parent}, not at {expected}",
+        {"branch": request.branch, "head": parent},
+    )
+
+
+def refuse_touched(request: CommitRequest, draft: Draft, expected: str, head: str) -> None:
+    """Refuse a commit where somebody has changed a path since that it changes, too.
+
+    Raises:
+        ContentMovedError: naming the first.
+    """
+    before, now = (draft.reader.commit(sha).tree for sha in (expected, head))
+    for path in dict.fromkeys(path for change in request.changes for path in paths_of(change)):
+        there = entry_at(draft.reader, now, path)
+        if entry_at(draft.reader, before, path) != there:
+            raise ContentMovedError(
+                f"{path!r} was changed since {expected}: read it again",
+                {"path": path, "sha256": _sha256(there, draft), "head": head},
+            )
+
+
+def _sha256(entry: TreeEntry | None, draft: Draft) -> str:
+    if entry is None or not entry.is_file:
+        return ""
+    return hashlib.sha256(draft.reader.blob(entry.sha)).hexdigest()
+
+
+def merged_edits(edits: list[FileEdit], draft: Draft, expected: str, head: str) -> list[FileEdit]:
+    """Return what edits of one commit come to on a later one, merged file by file.
+
+    Raises:
+        MergeConflictError: both changed the same.
+        InvalidRequestError: they do not fit the commit that they were made for.
+    """
+    before, now = (draft.reader.commit(sha).tree for sha in (expected, head))
+    editor = TreeEditor(draft.reader)
+    try:
+        wanted = editor.apply(before, edits)
+    except TreeConflictError as conflict:
+        raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
+    reader = draft.reader.layered(ObjectMap(editor.objects))
+    merged = merge_trees(reader, before, now, wanted, ContentMerger())
+    refuse_conflicts(
+        merged.conflicts, reader, Sides(head, expected), "Read them again, then decide", head=head
+    )
+    return [_with_data(edit, editor) for edit in merged.edits.values()]
+
+
+def _with_data(edit: FileEdit, editor: TreeEditor) -> FileEdit:
+    """Return an edit with the content itself where no repository has it yet."""
+    made = None if edit.entry is None else editor.objects.get(edit.entry.sha)
+    if edit.entry is None or made is None:
+        return edit
+    return FileEdit(edit.path, made.data, edit.entry.executable)
