@@ -5,7 +5,7 @@ What is below a delete that was acknowledged never comes back; and what the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from memrepo_worker.group import TurnGoesOnError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.backends.memory import MemoryStore
-from memrepo_worker.store.interface import ABSENT, Store
+from memrepo_worker.store.interface import ABSENT, RefusedError, Store
 from memrepo_worker.store.open import open_store
 from tests.conformance.conftest import OPTIONS
 from tests.support.folding import GAPS, PausedStore, fold, owner, small_runs
@@ -101,6 +101,17 @@ def store(shared_address: str, journal: MemoryStore) -> Store:
     return begun
 
 
+class EndingStore(PausedStore):
+    """Its process ends before it has removed anything: what it does not clean up must not be there."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        names = [*keys]
+        if any(LAYOUT.accelerator_seq(key) is not None for key in names):
+            self._reach("before it removes what it stands for")
+            raise RefusedError("the process is no more")
+        self._store.delete(names)
+
+
 def content_below(seal: int, store: Store) -> list[str]:
     found = []
     for item in store.list(LAYOUT.prefix):
@@ -127,7 +138,8 @@ def test_an_owner_that_is_paused_while_others(
             reached.append(gap)
             others_do(others)
 
-        with owner(PausedStore(store, gap, act), tmp_path / "owner") as paused:
+        kind = EndingStore if others_do in DELETES else PausedStore
+        with owner(kind(store, gap, act), tmp_path / "owner") as paused:
             paused.fold()
         assert reached == [gap]
         if others_do in DELETES:
