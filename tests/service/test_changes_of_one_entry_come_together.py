@@ -1,0 +1,74 @@
+"""Requests that waited together share an entry of the journal, and so their changes a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+from memrepo.wire.operations import build
+from memrepo.wire.requests.feed import GetChangesRequest
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
+
+MAIN, DRAFT = "refs/heads/main", "refs/heads/draft"
+
+
+def changes(after: int = 0, limit: int = 100) -> GetChangesRequest:
+    return build(
+        GetChangesRequest,
+        org_id=AGENT.org_id,
+        agent_id=AGENT.agent_id,
+        request_id="changes-1",
+        enqueued_at=NOW_S,
+        after=after,
+        limit=limit,
+    )
+
+
+def test_who_has_dealt_with_a_part_of_an_entry_is_told_all_of_it_again(one: Writer) -> None:
+    first = one.ask(create(a="1"))
+    second, third, beside = one.group(
+        commit("second", {"a": "2"}),
+        commit("third", {"a": "3"}),
+        commit("beside", {"a": "4"}, branch="draft"),
+    )
+
+    feed = one.ask(changes())
+
+    begun, draft, main = feed
+    assert (begun.seq, draft.seq, main.seq) == (1, 2, 2)
+    assert (draft.ref, draft.commits) == (DRAFT, [second.sha, third.sha, beside.sha])
+    assert (main.ref, main.old, main.commits) == (MAIN, first.sha, [second.sha, third.sha])
+    assert main.request_ids == [second.request_id, third.request_id]
+    assert list(one.ask(changes(draft.resume_after))) == [draft, main]
+    assert list(one.ask(changes(main.resume_after))) == []
+    assert len(one.ask(changes(limit=1))) == 1
+
+
+def test_a_worker_that_has_none_of_it_tells_the_same(store: LocalStore, one: Writer, tmp_path: Path) -> None:
+    large = "".join(f"{Random(1).random()}\n" for _ in range(20_000))
+    one.ask(create(a="1"))
+    one.ask(delete())
+    one.ask(create(a="again", large=large))
+    one.ask(commit("more", {"large": f"{large}x"}))
+    one.ask(commit("more", {"large": f"{large}xy"}))
+
+    with writer(store, tmp_path / "two") as two:
+        assert list(two.ask(changes())) == list(one.ask(changes()))
+        assert [change.ref for change in two.ask(changes())] == ["HEAD", MAIN, MAIN, MAIN]
+
+
+def test_what_a_page_of_changes_costs_does_not_grow_with_the_journal(one: Writer) -> None:
+    one.ask(create(a="1"))
+    for number in range(30):
+        one.ask(commit(f"{number}", {"a": str(number)}))
+    before = one.counters.snapshot()
+
+    assert len(one.ask(changes(after=28))) == 3
+
+    after = one.counters.snapshot()
+    spent = {name: after[name] - before.get(name, 0) for name in after if name.endswith(".requests")}
+    spent = {name: count for name, count in spent.items() if count}
+    assert spent == {"store.get.requests": 4, "store.list.requests": 1}, (
+        "what is told of, and the entry before"
+    )
