@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -247,6 +248,30 @@ def test_an_account_of_another_that_is_no_account_counts_as_nothing(tmp_path: Pa
     two.close()
     assert one.others().processes == 0
     one.close()
+
+
+def test_a_slot_is_found_again_while_others_look_at_it_without_end(tmp_path: Path) -> None:
+    one, two = Slot.take(tmp_path), Slot.take(tmp_path)
+    one.close()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            two.others()
+
+    looking = [threading.Thread(target=look) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    try:
+        for _ in range(100):
+            again = Slot.take(tmp_path)
+            assert again.path.name == "slot-000"
+            again.close()
+    finally:
+        over.set()
+        for thread in looking:
+            thread.join()
+        two.close()
 
 
 def test_a_killed_process_leaves_an_account_that_the_next_one_counts_anew(

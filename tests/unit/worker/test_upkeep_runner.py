@@ -210,3 +210,18 @@ def test_a_jobs_git_stands_behind_everything_else_and_so_has_more_time_than_a_re
         hurried.run(["version"])
 
     assert Stop().git(hurried).run(["version"]).startswith(b"git version")
+
+
+def test_where_it_cannot_be_told_who_owns_an_agent_its_job_ends_and_others_run(
+    runner: UpkeepRunner, counters: Counters
+) -> None:
+    def owns(agent: Agent) -> bool:
+        if agent == OTHER:
+            raise RuntimeError
+        return True
+
+    runner.owns = owns
+    assert runner.submit(job(lambda _: None, OTHER))
+    assert runner.submit(job(lambda _: None))
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert outcomes(counters)["upkeep.fold.stopped"] == outcomes(counters)["upkeep.fold.done"] == 1

@@ -113,19 +113,23 @@ def exchange(held: HeldRepo, repo: WarmRepo, joined: Joined, step: Step) -> bool
         return False
     if not set(joined.of) <= repo.packs.files.keys():
         return False
+    lags = False
     try:
         for suffix in (".pack", ".idx"):  # the index makes it visible
             step()
             joined.path.with_suffix(suffix).chmod(0o600)
             target = repo.path / "objects" / "pack" / joined.path.name
             joined.path.with_suffix(suffix).replace(target.with_suffix(suffix))
+            lags = suffix == ".idx"
         step()
         repo.packs.replace(joined.of)
         repo.save_anew()
+        lags = False
         step()
         repo.packs.remove(joined.of)
     except BaseException:
-        held.drop()  # it lags behind what is on disk: the next turn opens it from what is saved, or anew
+        if lags:  # behind what is on disk: the next turn opens it from what is saved, or anew
+            held.drop()
         raise
     finally:
         shutil.rmtree(joined.path.parent, ignore_errors=True)

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import IO
 from memrepo_worker.bounds import CacheLimits
 
 _SLOTS_MAX = 256
+_LOOKS_WAITED_FOR_MAX, _LOOK_S = 100, 0.002
 _NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
 _LOCK = "lock"
 STATE_FILE = "memrepo.json"
@@ -106,7 +108,7 @@ class Slot:
         """Return what the others hold."""
         usage, processes = Usage(), 0
         for path in self._other_paths():
-            with _if_free(path) as is_free:
+            with _if_free(path, fcntl.LOCK_SH) as is_free:
                 processes += not is_free
                 usage += _told_in(path)
         return Others(usage, processes)
@@ -118,7 +120,7 @@ class Slot:
         """
         gone = Usage()
         for path in self._other_paths():
-            with _if_free(path) as is_free:
+            with _if_free(path, fcntl.LOCK_EX) as is_free:
                 left = repos_in(path) if is_free else {}
                 for name in list(left):
                     if is_enough(gone):
@@ -196,8 +198,8 @@ def _note(slot: Path, usage: Usage) -> None:
 
 
 @contextmanager
-def _if_free(slot: Path) -> Iterator[bool]:
-    """Say whether a slot has no process; within the block none takes it."""
+def _if_free(slot: Path, how: int) -> Iterator[bool]:
+    """Say whether a slot has no process; within the block none takes it. Shared is for a look, which many may have."""
     try:
         file = (slot / _LOCK).open("rb")
     except OSError:
@@ -205,7 +207,7 @@ def _if_free(slot: Path) -> Iterator[bool]:
         return
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except OSError:
             yield False
         else:
@@ -221,9 +223,15 @@ def _lock(slot: Path) -> IO[bytes] | None:
         if error.errno in _NOT_OURS:
             return None
         raise
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock_file.close()
-        return None
-    return lock_file
+    for _ in range(_LOOKS_WAITED_FOR_MAX):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock_file
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            break  # a process has it
+        fcntl.flock(lock_file, fcntl.LOCK_UN)
+        time.sleep(_LOOK_S)  # somebody looks at it
+    lock_file.close()
+    return None

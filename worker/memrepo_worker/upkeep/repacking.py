@@ -13,6 +13,8 @@ from memrepo_worker.repos.repacking import PACKS_MAX, exchange, is_due, join, se
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 
+_ASKED_MAX = 1000
+
 
 @dataclass(frozen=True)
 class Repacker:
@@ -32,6 +34,9 @@ class Repacker:
         packs = len(repo.packs.files)
         if agent in self.under_way or self._asked.get(agent) == packs or not is_due(repo):
             return
+        if len(self._asked) >= _ASKED_MAX:  # those that failed, and are warm no more
+            for other in [other for other in self._asked if self.cache.in_memory(other) is None]:
+                self._asked.pop(other, None)
         self._asked[agent] = packs
         if not upkeep.submit(self.job(agent)):
             self._asked.pop(agent, None)
@@ -59,18 +64,20 @@ class Repacker:
         git = stop.git(self.git)
         try:
             joined = join(apart, git, stop.check) if apart else None
+            stop.check()
+            with self.cache.hold(agent) as held:
+                if joined is not None and not exchange(held, repo, joined, stop.check):
+                    return
+                state = repo.on_disk
+            stop.check()
+            repo.graph.write(
+                git, sorted(sha for name, sha in state.refs.items() if name.startswith(BRANCHES))
+            )
         except (GitError, OSError):
             if self.cache.in_memory(agent) is repo:
                 raise
             self._asked.pop(agent, None)
             return  # it was evicted meanwhile, and with it what was to be joined
-        stop.check()
-        with self.cache.hold(agent) as held:
-            if joined is not None and not exchange(held, repo, joined, stop.check):
-                return
-            state = repo.on_disk
-        stop.check()
-        repo.graph.write(git, sorted(sha for name, sha in state.refs.items() if name.startswith(BRANCHES)))
         repo.graph_seq = state.seq
         self._asked.pop(agent, None)
         with self.cache.hold(agent):

@@ -152,8 +152,15 @@ class UpkeepRunner:
             del self._waiting[self._running]
             return self._running
 
+    def _is_owned(self, agent: Agent) -> bool:
+        """Whether this process owns an agent; where that cannot be told, no: a job may end, its thread may not."""
+        try:
+            return self.owns(agent)
+        except Exception:  # noqa: BLE001 - it is asked also while another error is dealt with
+            return False
+
     def _outcome(self, job: Job) -> str:
-        stop = Stop(lambda: self._closed or not self.owns(job.agent))
+        stop = Stop(lambda: self._closed or not self._is_owned(job.agent))
         try:
             stop.check()
             job.work(stop)
