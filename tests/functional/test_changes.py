@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
 
-from memrepo import Change, InvalidRequestError, MemoryRepo
+from memrepo import Change, ChangeFeed, InvalidRequestError, MemoryRepo
+from memrepo.repo.watch import Watch
 from tests.support.jobs import done
 
 MAIN = "refs/heads/main"
@@ -93,11 +95,21 @@ def test_changes_are_followed_as_they_come_and_gone_on_with_elsewhere(repo: Memo
 def test_a_watch_is_told_of_each_write_by_who_applies_it(
     repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked, take = threading.Event(), Watch._take
+
+    def take_and_tell(watch: Watch, feed: ChangeFeed) -> float:
+        pause_s = take(watch, feed)
+        looked.set()
+        return pause_s
+
     monkeypatch.setattr("memrepo.repo.watch.LOOK_S", 3600.0)
+    monkeypatch.setattr(Watch, "_take", take_and_tell)
     watch = repo.watch(after=done(repo.get_changes(after=None)).seq)
     with ThreadPoolExecutor(1) as thread:
         for number in range(3):
+            looked.clear()
             waiting = thread.submit(next, watch)
+            assert looked.wait(60), "it has found nothing, and waits"
             made = done(repo.commit({"a": str(number)}, "more"))
             assert waiting.result(timeout=60).new == made.sha
     watch.close()
