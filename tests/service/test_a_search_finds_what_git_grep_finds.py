@@ -11,6 +11,7 @@ import pytest
 
 from memrepo import MemoryRepo
 from memrepo.wire.requests.search import SEARCH_LIMIT_MAX
+from memrepo_worker.git.compare import lines_of
 from memrepo_worker.testing import inline_repos
 from tests.support.jobs import done
 from tests.support.plain_git import plain_git
@@ -65,7 +66,9 @@ def found_by_git(folder: Path, query: str, *options: str) -> list[Hit]:
     arguments = ["grep", "-I", "-n", "-z", *options, "-e", query, "HEAD"]
     lines = plain_git(folder, *arguments, fine=False, locale="C.UTF-8").split(b"\n")
     parts = [line.split(b"\0", 2) for line in lines if line]
-    return [(path.decode().removeprefix("HEAD:"), int(number)) for path, number, _ in parts]
+    hits = [(path.decode().removeprefix("HEAD:"), int(number)) for path, number, _ in parts]
+    # Of what may be empty, git finds one behind the last line break, too, where there is no line.
+    return [(path, number) for path, number in hits if number <= lines_of((folder / path).read_bytes())]
 
 
 def found_by_us(repo: MemoryRepo, query: str, *, regex: bool = True, ignore_case: bool = False) -> list[Hit]:
@@ -111,7 +114,7 @@ def differing(folder: Path, repo: MemoryRepo, queries: Sequence[str]) -> list[st
 def test_random_queries_find_the_same_lines(tmp_path: Path) -> None:
     chance = random.Random(1)
     with same_files(tmp_path, 200) as repo:
-        assert differing(tmp_path, repo, [random_query(chance) for _ in range(50)]) == []
+        assert differing(tmp_path, repo, ["^(x)?$", *(random_query(chance) for _ in range(50))]) == []
         for text in ("tea", "a.b", "(x)", "[y]", "$5", "日本", "tab\there"):
             expected = found_by_git(tmp_path, text, "-F")[:SEARCH_LIMIT_MAX]
             assert expected == found_by_us(repo, text, regex=False)
