@@ -125,6 +125,21 @@ def test_a_repository_in_use_is_never_let_go(store: LocalStore, tmp_path: Path) 
         assert not repo.path.exists()
 
 
+def test_room_is_made_for_a_full_disk_by_none_that_is_in_use(store: LocalStore, tmp_path: Path) -> None:
+    agents = [Agent("acme", f"agent-{number}") for number in range(4)]
+    with writer(store, tmp_path / "one") as one:
+        for number in range(4):
+            begin(one, number)
+    with writer(store, tmp_path / "one") as again:
+        cache = again.service.cache
+        for number in (2, 3):  # the others lie on the disk alone
+            with as_agent(again, number) as other:
+                other.ask(files())
+        with cache.hold(agents[0]), cache.hold(agents[2]):
+            assert cache.make_room() == 2
+            assert [cache.path_of(agent) is not None for agent in agents] == [True, False, True, False]
+
+
 def test_trouble_with_an_account_keeps_no_agent_from_its_next_request(
     one: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
