@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
+import pytest
 
 from benchmarks.figures import Figure, at_least, at_most, ratio
 from benchmarks.lab import ORG, Bench, Lab
@@ -36,9 +37,9 @@ def commit(lab: Lab) -> Iterator[Figure]:
         def commit_two_files() -> None:
             repo.commit(next(changes), "Learn").result(TIMEOUT_S)
 
-        before, there = bench.counters(), _objects(bench)
+        before, there = bench.counters(), _objects(lab, bench)
         ours, bare = in_turns(COMMITS, commit_two_files, lambda: bench.plain.call(BARE, size=size))
-        spent, made = bench.counters() - before, _objects(bench) - there
+        spent, made = bench.counters() - before, _objects(lab, bench) - there
     yield ratio("warm commit p50 / bare task p50", ours, bare, at_most(1.25), of=("commit", "bare"))
     yield Figure(
         "objects in the store per commit",
@@ -52,10 +53,13 @@ def commit(lab: Lab) -> Iterator[Figure]:
     )
 
 
-def _objects(bench: Bench) -> int:
+def _objects(lab: Lab, bench: Bench) -> int:
     """Return how many objects there are of the memory that is committed to: what its owner has joined, too."""
-    store = open_store(json.loads(bench.job)["settings"]["store_url"])
-    return sum(1 for _ in store.list(f"{ORG}/warm/"))
+    with pytest.MonkeyPatch.context() as env:  # where the SDK looks for credentials
+        for name, value in lab.seaweedfs.environment.items():
+            env.setenv(name, value)
+        store = open_store(json.loads(bench.job)["settings"]["store_url"])
+        return sum(1 for _ in store.list(f"{ORG}/warm/"))
 
 
 def throughput(lab: Lab) -> Iterator[Figure]:

@@ -41,6 +41,7 @@ COMMIT = {
     "branch": "main",
     "created": True,
     "new_branch": False,
+    "rebased_from": None,
 }
 
 

@@ -37,7 +37,11 @@ RESULTS: dict[str, object] = {
     "get_file": {"path": "a", "data": {"base64": "/wo="}, "sha": SHA, "size": 2},
     "list_files": [{"path": "tools/run.sh", "sha": SHA, "size": 12, "executable": True}],
     "get_history": [
-        {key: value for key, value in COMMIT.items() if key not in ("branch", "created", "new_branch")}
+        {
+            key: value
+            for key, value in COMMIT.items()
+            if key not in ("branch", "created", "new_branch", "rebased_from")
+        }
     ],
     "get_head_sha": SHA,
     "restore": COMMIT,

@@ -85,10 +85,10 @@ def test_each_turn_frees_as_many_as_it_may_and_the_last_acknowledges(
         in_turns_of(one, 10)
         for turn in range(1, 11):
             with pytest.raises(TurnGoesOnError, match=f"{ENTRIES - 10 * turn} entries are left to be freed"):
-                one.ask(gone)
+                one.group(gone)
             assert with_content(store) == ENTRIES - 10 * turn + 1
 
-        one.ask(gone)
+        one.group(gone)
 
         assert with_content(store) == 1
         with pytest.raises(RepoNotFoundError):
@@ -104,10 +104,10 @@ def test_between_its_first_turn_and_its_last_it_lists_no_journal_and_rests_after
         rests = []
         for _ in range(10):
             with pytest.raises(TurnGoesOnError) as more:
-                one.ask(gone)
+                one.group(gone)
             rests.append(more.value.rest_s)
         before = listings.whole
-        one.ask(gone)
+        one.group(gone)
 
     assert before == 1
     assert listings.whole == 2, "at the end all is listed, to see that nothing is left"
@@ -119,14 +119,14 @@ def test_one_that_meets_an_unfinished_delete_opens_the_memory_once(store: LocalS
     with writer(store, tmp_path / "one") as one:
         in_turns_of(one, 10)
         with pytest.raises(TurnGoesOnError):
-            one.ask(gone)
+            one.group(gone)
 
     with writer(store, tmp_path / "two") as two:
         in_turns_of(two, 10)
         for _ in range(9):
             with pytest.raises(TurnGoesOnError):
-                two.ask(gone)
-        two.ask(gone)
+                two.group(gone)
+        two.group(gone)
         assert two.counters.snapshot()["repo.opened_cold"] == 1
 
 
@@ -137,7 +137,7 @@ def test_killed_at_every_tenth_marker_it_resumes_and_is_told_once(store: LocalSt
         with writer(KillingStore(store), tmp_path / f"worker-{kills}") as one:
             before = with_content(store)
             try:
-                one.ask(gone)
+                one.group(gone)
                 break
             except Killed:
                 kills += 1
@@ -146,7 +146,7 @@ def test_killed_at_every_tenth_marker_it_resumes_and_is_told_once(store: LocalSt
     assert kills >= ENTRIES // 10
     assert with_content(store) == 1
     with writer(store, tmp_path / "after") as one:
-        one.ask(gone)  # known by its id
+        one.group(gone)  # known by its id
         assert one.ask(commit("anew", create_repo_if_missing=True)).created
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -123,15 +125,15 @@ def test_what_no_worker_could_open_is_not_published_by_a_fold(
 ) -> None:
     folder_ = folder(store, tmp_path / "scratch")
     workers_timeout_s = folder_.git.timeout_s
-    index_pack: Callable[[Git, Path, bytes], str] = Git.index_pack
+    index_pack: Callable[[Git, Path, IO[bytes]], None] = Git.index_whole_pack
 
-    def limited(git: Git, repo: Path, pack: bytes) -> str:
-        if len(pack) > PACK_BYTES_MAX and git.timeout_s == workers_timeout_s:
+    def limited(git: Git, repo: Path, pack: IO[bytes]) -> None:
+        if os.fstat(pack.fileno()).st_size > PACK_BYTES_MAX and git.timeout_s == workers_timeout_s:
             raise kind("it is over a bound")
-        return index_pack(git, repo, pack)
+        index_pack(git, repo, pack)
 
     with small_runs():
-        monkeypatch.setattr(Git, "index_pack", limited)
+        monkeypatch.setattr(Git, "index_whole_pack", limited)
         with pytest.raises(GitOverBoundsError, match="no worker could open the entries up to 16 joined"):
             folder_.fold(AGENT)
         monkeypatch.undo()

@@ -26,7 +26,7 @@ from memrepo.wire.requests.writes import (
     RestoreRequest,
 )
 from memrepo_worker.assembly import open_service
-from memrepo_worker.group import Agent, Group, Lease, Success
+from memrepo_worker.group import Agent, Group, Lease, Success, TurnGoesOnError
 from memrepo_worker.observe import Counters
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.handler import Service
@@ -78,8 +78,13 @@ class Writer:
     @overload
     def ask(self, request: Request) -> object: ...
     def ask(self, request: Request) -> object:
-        """Hand one request over; return its result, or raise its error."""
-        (outcome,) = self.group(request)
+        """Hand one request over, as often as its work takes turns; return its result, or raise its error."""
+        while True:
+            try:
+                (outcome,) = self.group(request)
+                break
+            except TurnGoesOnError:
+                continue
         if isinstance(outcome, MemoryRepoError):
             raise outcome
         return outcome

@@ -114,7 +114,33 @@ def _awaited(call: str) -> str:
 
 
 def test_a_misspelt_field_of_any_request_that_a_call_builds_is_found(tmp_path: Path) -> None:
-    source = (ROOT / "producer" / "memrepo" / "repo.py").read_text()
+    rooms = [
+        ROOT / "producer" / "memrepo" / "repo" / name for name in ("reading.py", "writing.py", "following.py")
+    ]
+    fields = _misspell_fields(rooms, tmp_path)
+
+    assert [check(tmp_path / f"right_{room.name}", OURS) for room in rooms] == [{}, {}, {}]
+    said = [
+        error
+        for room in rooms
+        for errors in check(tmp_path / f"wrong_{room.name}", OURS).values()
+        for error in errors
+    ]
+    for name in set(fields):
+        found = [error for error in said if f'Unexpected keyword argument "{name}x"' in error]
+        assert len(found) == fields.count(name), (name, said)
+    assert len(fields) > len(OPERATIONS)
+
+
+def _misspell_fields(rooms: list[Path], folder: Path) -> list[str]:
+    """Copy modules as they are, and with each field of each request misspelt; return the fields."""
+    names: list[str] = []
+    for room in rooms:
+        names += _misspell(room.read_text(), folder / f"right_{room.name}", folder / f"wrong_{room.name}")
+    return names
+
+
+def _misspell(source: str, right: Path, wrong: Path) -> list[str]:
     fields = [
         (keyword.lineno, keyword.col_offset, keyword.arg)
         for node in ast.walk(ast.parse(source))
@@ -126,15 +152,9 @@ def test_a_misspelt_field_of_any_request_that_a_call_builds_is_found(tmp_path: P
     for line, column, name in sorted(fields, reverse=True):
         before = lines[line - 1]
         lines[line - 1] = before[:column] + f"{name}x" + before[column + len(name) :]
-    (tmp_path / "right.py").write_text(source)
-    (tmp_path / "wrong.py").write_text("\n".join(lines))
-
-    assert check(tmp_path / "right.py", OURS) == {}
-    said = [error for errors in check(tmp_path / "wrong.py", OURS).values() for error in errors]
-    for name in {name for _, _, name in fields}:
-        found = [error for error in said if f'Unexpected keyword argument "{name}x"' in error]
-        assert len(found) == sum(name == each for _, _, each in fields), (name, said)
-    assert len(fields) > len(OPERATIONS)
+    right.write_text(source)
+    wrong.write_text("\n".join(lines))
+    return [name for _, _, name in fields]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ _PAYLOADS_FETCHED = (
 )
 _PAYLOADS_STORED = (
     *rights("~memrepo:body:*", "type hexists hset expire del"),
-    *rights("~memrepo:bodies:*", "type del hget hincrby hdel zrange zrem zadd"),
+    *rights("~memrepo:bodies:*", "type del hget hincrby hdel zrange zrem zadd zscore"),
 )
 
 PRODUCER_ON_BROKER: tuple[Right, ...] = (
