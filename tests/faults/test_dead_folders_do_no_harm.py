@@ -17,7 +17,7 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import Store
 from tests.support.folding import GAPS, PausedStore, fold, small_runs
 from tests.support.stock_git import git, restore
-from tests.support.writers import AGENT, Writer, commit, create, delete, writer
+from tests.support.writers import AGENT, Writer, commit, create, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 
@@ -72,7 +72,7 @@ def others_commit(world: World) -> None:
 
 
 def others_delete_and_begin_anew(world: World) -> None:
-    world.writer.ask(delete())
+    world.writer.delete()
     world.writer.ask(create(new="life"))
     world.steps(2)
 
@@ -114,7 +114,7 @@ def test_a_folder_that_is_paused(world: World, gap: str, others: Callable[[World
 
 @pytest.mark.parametrize("gap", GAPS)
 def test_a_folder_that_is_paused_while_the_memory_is_deleted_for_good(world: World, gap: str) -> None:
-    world.fold(PausedStore(world.store, gap, lambda: world.writer.ask(delete())))
+    world.fold(PausedStore(world.store, gap, world.writer.delete))
 
     assert world.content_below(20 + 1) == []
 

@@ -87,7 +87,7 @@ def test_one_fault_at_each_request_of_a_fold_is_survived(
                 assert one.fold()["upkeep.fold.done"] >= 1, "the trouble of a moment ends nothing for good"
             assert entries(beneath) == entries(journal)
             assert accelerators(beneath) == FOLDED
-            assert not [item for item in beneath.list("") if item.size < CONTENT_BYTES_MIN]
+            assert not [item for item in beneath.list(LAYOUT.prefix) if item.size < CONTENT_BYTES_MIN]
             if not injected and number > 30:
                 break
             hit += injected

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.group import TurnGoesOnError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, RefusedError, Store
 from memrepo_worker.store.open import open_store
 from tests.conformance.conftest import OPTIONS
 from tests.support.folding import GAPS, PausedStore, fold, owner, small_runs
-from tests.support.writers import AGENT, Writer, commit, create, delete, writer
+from tests.support.writers import AGENT, Writer, commit, create, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 SEAL = 20 + 1
@@ -39,17 +38,8 @@ class Others:
     def fold(self) -> None:
         fold(self.store, self.scratch)
 
-    def delete(self) -> None:
-        request = delete()
-        while True:
-            try:
-                self.writer.ask(request)
-            except TurnGoesOnError:  # as many turns as it takes
-                continue
-            return
-
     def begin_anew(self) -> None:
-        self.delete()
+        self.writer.delete()
         self.writer.ask(create(new="life"))
         self.steps(2)
 
@@ -64,7 +54,7 @@ def fold_the_same(others: Others) -> None:
 
 
 def delete_for_good(others: Others) -> None:
-    others.delete()
+    others.writer.delete()
 
 
 def delete_and_begin_anew(others: Others) -> None:

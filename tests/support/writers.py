@@ -89,6 +89,16 @@ class Writer:
             raise outcome
         return outcome
 
+    def delete(self) -> None:
+        """Have the memory deleted, in as many turns as it takes."""
+        request = delete()
+        while True:
+            try:
+                self.ask(request)
+            except TurnGoesOnError:
+                continue
+            return
+
     def warm(self) -> WarmRepo:
         """Return the warm repository, which is there."""
         return present(self.service.cache.find(self.agent))
