@@ -220,3 +220,30 @@ def test_random_merges_have_the_tree_and_the_conflicts_of_stock_gits(history: Hi
 
     print(dict(met))
     assert all(met[kind] for kind in ("clean", "content", "deleted", "1 bases", "2 bases"))
+
+
+def test_a_binary_file_in_the_base_of_a_criss_cross_merge_is_what_it_is_for_stock_git(
+    history: History,
+) -> None:
+    text, binary = b"".join(LINES), b"\0\2"
+    for before, one, other, last in [
+        ({}, {"a": (binary, False)}, {"a": (text, False)}, ({"a": (b"1\n", False)}, {})),
+        (
+            {"a": (text, True)},
+            {"a": (text + b"2\n", True)},
+            {"a": (binary, False)},
+            ({"a": (text + b"2\n", True)}, {"a": (binary, False)}),
+        ),
+    ]:
+        kept = {"kept": (b"k", False)}
+        base = history.commit({**kept, **before})
+        left, right = history.commit({**kept, **one}, base), history.commit({**kept, **other}, base)
+        ours = history.commit({**kept, **last[0]}, left, right)
+        theirs = history.commit({**kept, **last[1]}, right, left)
+        for favor, options in FAVORS.items():
+            merged = ours_of(history, ours, theirs, favor)
+            stock_tree, conflicts, _ = stock_merge(history, ours, theirs, *options)
+
+            assert {conflict.path for conflict in merged.conflicts} == conflicts
+            if stock_tree is not None:
+                assert applied(history, ours, merged)[0] == stock_tree

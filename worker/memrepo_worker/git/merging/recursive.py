@@ -80,12 +80,12 @@ class MergeBase:
             return None if ours is None else FileEdit(conflict.path, None)
         if conflict.kind == "mode":
             return None
-        if conflict.kind == "content" and ours is not None and theirs is not None:
+        if conflict.kind in ("content", "binary") and ours is not None and theirs is not None:
             contents = [self._content(entry) for entry in (base, ours, theirs)]
-            marked = with_markers(*contents)
-            if marked is not None:
-                executable = mode_of(base, ours, theirs) == MODE_EXECUTABLE
-                return FileEdit(conflict.path, marked, executable)
+            marked = with_markers(*contents) if conflict.kind == "content" else None
+            executable = mode_of(base, ours, theirs) == MODE_EXECUTABLE
+            # What has no lines stands there as it was before, empty if it was not: git takes that, too.
+            return FileEdit(conflict.path, contents[0] if marked is None else marked, executable)
         return FileEdit(conflict.path, None, entry=base)
 
     def _content(self, entry: TreeEntry | None) -> bytes:
