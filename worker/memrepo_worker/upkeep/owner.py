@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -32,6 +31,7 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.store.probe import token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
 from memrepo_worker.upkeep.folding import Folder, Known
 from memrepo_worker.upkeep.recent import RecentEntries
@@ -93,7 +93,7 @@ class OwnerFolding:
 
     def _is_honoured(self) -> bool:
         if self._may_fold is None:
-            fault = fault_of_replaces(self.folder.store, lambda: secrets.token_hex(16))
+            fault = fault_of_replaces(self.folder.store, lambda: token_of_trial(self.folder.clock()))
             self._may_fold = fault is None
             if fault is not None:
                 message = f"memories are not folded, so old ones open slowly: {fault}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import asdict
 
 import click
@@ -10,12 +9,14 @@ import click
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted
+from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, RepoNotFoundError
 from memrepo.redis.address import masked
 from memrepo_worker.cli.store.tools import Tools, open_tools, show, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
 from memrepo_worker.inspection.memories import ListedMemory
 from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.store.probe import token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
 from memrepo_worker.upkeep.folding import Folding
 
@@ -38,7 +39,7 @@ def fold(
     """
     chosen = Chosen.of(org, agent, everyone, of_org, after)
     with open_tools(as_json=as_json) as tools:
-        fault = fault_of_replaces(tools.store, lambda: secrets.token_hex(16))
+        fault = fault_of_replaces(tools.store, lambda: token_of_trial(system_clock()))
         if fault is not None:
             raise RefusedError(f"memories in {masked(tools.store.name)} cannot be folded: {fault}")
         if chosen.one is None:
