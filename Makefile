@@ -104,7 +104,7 @@ metrics: install  ## print sizes, suppressions and docstrings of the packages, w
 	@$(BIN)/python -m tests.test_architecture
 
 END_TO_END = tests/functional tests/producer/test_on_the_whole_system.py tests/queues/test_requests_run_in_order.py \
-  tests/system/test_remote_control_harms_no_request.py
+  tests/faults/test_remote_control_harms_no_request.py
 
 test-hosts: install  ## the end-to-end tests inside a host with a Celery of its own, under each of its settings (long)
 	set -e; $(BIN)/python -m tests.support.host | while read -r case; do \
