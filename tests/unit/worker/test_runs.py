@@ -45,6 +45,26 @@ def test_a_base_of_another_length_is_gone_on_from(newest: int, base: int) -> Non
     assert newest - max(end, base) <= SMALLEST or base >= newest
 
 
+@given(LENGTHS, st.integers(0, 5000), st.integers(SMALLEST, 5000))
+def test_what_is_too_large_is_made_in_smaller_runs_also_behind_a_seal(
+    newest: int, without_refs: int, entries_max: int
+) -> None:
+    asked: set[Run] = set()
+
+    def is_too_large(run: Run) -> bool:
+        assert run not in asked, "each is parted once"
+        asked.add(run)
+        return run.last - max(run.first - 1, without_refs if run.is_base else 0) > entries_max
+
+    made = to_make(newest, without_refs, 0, (), is_too_large)
+
+    whole = runs_of(newest, without_refs)
+    assert [run.first for run in made] == [1, *(run.last + 1 for run in made)][: len(made)]
+    assert [run.is_base for run in made] == [True, *[False] * (len(made) - 1)][: len(made)]
+    assert [run.last for run in made][-1:] == [run.last for run in whole][-1:]
+    assert all(run.last - max(run.first - 1, without_refs) <= entries_max for run in made)
+
+
 def test_an_opener_takes_the_longest_that_follow_on() -> None:
     segments = [(65, 128), (65, 2048), (129, 192), (2049, 2112), (2177, 2240)]
 

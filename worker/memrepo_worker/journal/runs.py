@@ -8,7 +8,7 @@ size and the 64 entries that are in none. The first run, which begins with the j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from memrepo_worker.journal.layout import SEQ_MAX
@@ -43,11 +43,7 @@ def runs_of(newest: int, without_refs: int = 0) -> tuple[Run, ...]:
             end += size
             if end > without_refs:
                 ends.append(end)
-    firsts = [1, *(last + 1 for last in ends)]
-    return tuple(
-        Run(first, last, is_base=number == 0)
-        for number, (first, last) in enumerate(zip(firsts, ends, strict=False))
-    )
+    return _ending(ends, 1, is_base=True)
 
 
 def completes_run(newest: int) -> bool:
@@ -91,15 +87,22 @@ def to_make(
 
 
 def _parted(run: Run, without_refs: int) -> tuple[Run, ...]:
-    """Return the runs of the next smaller size that make up this one; none where there is no smaller size."""
-    sizes = [size for size in _SIZES if size < run.last - run.first + 1]
-    if not sizes:
-        return ()
-    ends = [end for end in range(run.first - 1 + sizes[-1], run.last + 1, sizes[-1]) if end > without_refs]
-    firsts = [run.first, *(end + 1 for end in ends)]
+    """Return the runs of the next smaller size that make up this one; none where there is no smaller size.
+
+    Where nothing may end before ``without_refs``, a smaller size may leave a base in one piece: then the next is tried.
+    """
+    for size in reversed([size for size in _SIZES if size < run.last - run.first + 1]):
+        ends = [end for end in range(run.first - 1 + size, run.last + 1, size) if end > without_refs]
+        if len(ends) > 1:
+            return _ending(ends, run.first, is_base=run.is_base)
+    return ()
+
+
+def _ending(ends: Sequence[int], first: int, *, is_base: bool) -> tuple[Run, ...]:
+    """Return the runs that follow each other from ``first`` on and end so."""
+    firsts = [first, *(end + 1 for end in ends)]
     return tuple(
-        Run(first, last, is_base=run.is_base and number == 0)
-        for number, (first, last) in enumerate(zip(firsts, ends, strict=False))
+        Run(begin, end, is_base=is_base and begin == first) for begin, end in zip(firsts, ends, strict=False)
     )
 
 
