@@ -7,7 +7,9 @@ from random import Random
 
 from memrepo.wire.operations import build
 from memrepo.wire.requests.feed import GetChangesRequest
+from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import ABSENT
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
 
 MAIN, DRAFT = "refs/heads/main", "refs/heads/draft"
@@ -56,6 +58,20 @@ def test_a_worker_that_has_none_of_it_tells_the_same(store: LocalStore, one: Wri
     with writer(store, tmp_path / "two") as two:
         assert list(two.ask(changes())) == list(one.ask(changes()))
         assert [change.ref for change in two.ask(changes())] == ["HEAD", MAIN, MAIN, MAIN]
+
+
+def test_a_page_of_changes_goes_on_behind_what_others_put_among_the_entries(
+    store: LocalStore, one: Writer
+) -> None:
+    first = one.ask(create(a="1"))
+    second = one.ask(commit("second", {"a": "2"}))
+    journal = Layout.of(AGENT.org_id, AGENT.agent_id).journal
+    for number in range(3):
+        store.put(f"{journal}{1:020d}.bundle.{number}", b"a copy", ABSENT)
+
+    assert [change.commits for change in one.ask(changes(0, limit=2))] == [[first.sha], [second.sha]]
+    (change,) = one.ask(changes(1, limit=1))
+    assert (change.old, change.new) == (first.sha, second.sha)
 
 
 def test_what_a_page_of_changes_costs_does_not_grow_with_the_journal(one: Writer) -> None:

@@ -323,11 +323,12 @@ class JournalReader:
     def _listed_from(self, first: int, count: int | None = None) -> Sequence[_Listed]:
         """Return the entries from ``first`` on, all or so many, without a gap; none where that one is not there."""
         start_after = self.layout.entry(first - 1) if first > 1 else ""
-        listed = [
+        entries = (
             _Listed(seq, item.size)
-            for item in islice(self.store.list(self.layout.journal, start_after), count)
+            for item in self.store.list(self.layout.journal, start_after)
             if (seq := self.layout.entry_seq(item.key)) is not None
-        ]
+        )
+        listed = [*islice(entries, count)]
         for expected, found in enumerate(listed, start=first):
             if found.seq != expected:
                 raise self._out_of_order(expected, found.seq)
