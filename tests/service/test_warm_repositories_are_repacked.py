@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.git.command import Git
+from memrepo_worker.group import Agent
 from memrepo_worker.repos.repacking import PACKS_MAX, to_join
 from memrepo_worker.repos.slots import bytes_on_disk
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep.repacking import Repacker, repacking
 from memrepo_worker.upkeep.runner import JobStoppedError, Stop, UpkeepRunner
@@ -104,6 +106,27 @@ def test_a_join_that_fails_is_tried_again_only_where_there_is_another_pack(
     assert packs(one) == 1
     assert one.counters.snapshot()["upkeep.repack.done"] == 1, "one that is done asks for none"
     upkeep.close()
+
+
+def test_jobs_may_end_while_those_are_forgotten_that_failed(
+    grown: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {Agent("acme", f"failed-{number}"): 1 for number in range(3)}
+    cache, asked = grown.service.cache, dict(failed)
+    repacker = Repacker(cache, stock_git(), _asked=asked)
+    find = cache.in_memory
+
+    def in_memory(agent: Agent) -> WarmRepo | None:
+        asked.pop(next(iter(failed)), None)  # as a job does that ends in the thread of upkeep
+        return find(agent)
+
+    monkeypatch.setattr("memrepo_worker.upkeep.repacking._ASKED_MAX", len(failed))
+    monkeypatch.setattr(cache, "in_memory", in_memory)
+
+    repacker.ask(UpkeepRunner(grown.counters, jobs_max=0), AGENT, grown.warm())
+
+    assert asked == {}
+    assert grown.counters.snapshot()["upkeep.repack.refused"] == 1
 
 
 def test_a_memory_that_was_opened_cold_gets_a_commit_graph(store: LocalStore, tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ class Repacker:
         if agent in self.under_way or self._asked.get(agent) == packs or not is_due(repo):
             return
         if len(self._asked) >= _ASKED_MAX:  # those that failed, and are warm no more
-            for other in [other for other in self._asked if self.cache.in_memory(other) is None]:
-                self._asked.pop(other, None)
+            for other in [*self._asked]:  # a copy, as jobs end meanwhile
+                if self.cache.in_memory(other) is None:
+                    self._asked.pop(other, None)
         self._asked[agent] = packs
         if not upkeep.submit(self.job(agent)):
             self._asked.pop(agent, None)
