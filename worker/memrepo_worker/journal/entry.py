@@ -69,6 +69,17 @@ def ledger_bytes_max(entry_bytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What the header of an entry, base or segment says; ``pack_start`` is where the pack begins."""
+
+    seq: int
+    refs: Mapping[str, str]
+    prerequisites: tuple[str, ...]
+    ledger_sha: str
+    pack_start: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One numbered entry. ``refs`` are the branches and tags after it, ``sha256`` and ``size`` those of its bytes."""
 
@@ -79,6 +90,12 @@ class Entry:
     prerequisites: tuple[str, ...]
     ledger_sha: str
     pack: bytes | memoryview
+
+    @property
+    def head(self) -> Head:
+        """What its header says."""
+        start = self.size - len(self.pack)
+        return Head(self.seq, self.refs, self.prerequisites, self.ledger_sha, start)
 
 
 def encode_entry(
@@ -110,17 +127,6 @@ def encode_joined(
     return encode_bundle(prerequisites, header, pack)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the header of an entry, base or segment says; ``pack_start`` is where the pack begins."""
-
-    seq: int
-    refs: Mapping[str, str]
-    prerequisites: tuple[str, ...]
-    ledger_sha: str
-    pack_start: int
-
-
 def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
     """Return an entry's parts, held against the rules for what is written: ids, names and number of its refs.
 
@@ -128,8 +134,7 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
         NewerJournalError: it has what this version does not know.
         JournalDamagedError: the bytes are no entry.
     """
-    head = decode_head(seq, data)
-    pack = data[head.pack_start :]
+    head, pack = _decoded(seq, data)
     try:
         object_count(pack)
     except ValueError as error:
@@ -146,6 +151,11 @@ def decode_head(seq: int, beginning: bytes | memoryview) -> Head:
     Raises:
         NewerJournalError, JournalDamagedError: as ``decode_entry``.
     """
+    return _decoded(seq, beginning)[0]
+
+
+def _decoded(seq: int, beginning: bytes | memoryview) -> tuple[Head, bytes | memoryview]:
+    """Return what the header says, and what follows on it."""
     try:
         bundle: Bundle = decode_bundle(beginning, HEADER_BYTES_MAX)
     except BundleVersionError as error:
@@ -155,7 +165,7 @@ def decode_head(seq: int, beginning: bytes | memoryview) -> Head:
     refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_KINDS)}
     _check_names(seq, bundle.refs, refs)
     start = len(beginning) - len(bundle.pack)
-    return Head(seq, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], start)
+    return Head(seq, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], start), bundle.pack
 
 
 def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -> None:

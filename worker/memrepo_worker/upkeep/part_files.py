@@ -14,6 +14,7 @@ from memrepo.limits import MIB
 from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count, object_count_in, pack_header
 from memrepo_worker.journal.entry import (
     HEADER_BYTES_MAX,
+    Entry,
     Head,
     JournalDamagedError,
     decode_entry,
@@ -87,10 +88,7 @@ def read_head(store: Store, key: str, seq: int, bytes_max: int) -> Head:
         if found.size > bytes_max:
             raise ObjectTooLargeError(key, bytes_max, found.size) from None
         return decode_head(seq, found.data)
-    if not data:
-        raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
-    decode_entry(seq, data)
-    return decode_head(seq, data)
+    return _decoded(seq, data).head
 
 
 def fetch(store: Store, key: str, seq: int, bytes_max: int, path: Path) -> Part:
@@ -120,17 +118,16 @@ class Spool:
         self._end = 0
 
     def add(self, seq: int, data: bytes) -> Part:
-        """Add a part's pack, and return where it lies.
+        """Add a part's pack, and return where it lies; one that has no bytes is a marker.
 
         Raises:
             NewerJournalError, JournalDamagedError: as ``decode_entry``.
         """
-        entry = decode_entry(seq, data)
+        entry = _decoded(seq, data)
         pack = PackFile(self._path, self._end, len(entry.pack), object_count(entry.pack))
         self._file.write(entry.pack)
         self._end += pack.size
-        start = len(data) - pack.size
-        return Part(Head(seq, entry.refs, entry.prerequisites, entry.ledger_sha, start), pack)
+        return Part(entry.head, pack)
 
     def close(self) -> None:
         """Have all of it in the file."""
@@ -145,6 +142,12 @@ def join_in_file(packs: Sequence[PackFile], path: Path) -> None:
             digest.update(piece)
             file.write(piece)
         file.write(digest.digest())
+
+
+def _decoded(seq: int, data: bytes) -> Entry:
+    if not data:
+        raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
+    return decode_entry(seq, data)
 
 
 def _joined(packs: Iterable[PackFile]) -> Iterator[bytes]:

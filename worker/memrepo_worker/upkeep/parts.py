@@ -144,10 +144,8 @@ class Parts:
                     with _told(seq):
                         key, path = self._layout.entry(seq), self._file()
                         parts.append(fetch(self._store, key, seq, self._entry_bytes_max, path))
-                elif data:
-                    parts.append(spool.add(seq, data))
                 else:
-                    raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
+                    parts.append(spool.add(seq, data))
         spool.close()
         return parts
 
@@ -159,11 +157,11 @@ class Parts:
         bytes_max = min(PART_BYTES_MAX, self._entry_bytes_max)
         if self._size(seq) > bytes_max:
             return None
-        try:
-            with _told(seq):
+        with _told(seq):
+            try:
                 return self._store.get(self._layout.entry(seq), bytes_max).data
-        except _TooLargeError:
-            return None
+            except ObjectTooLargeError:
+                return None
 
     def _parted(self, seqs: Iterable[int], bytes_max: int, entries_max: int) -> Iterator[list[int]]:
         """Yield these entries in order, as many at a time as have so many bytes together, at least one."""
@@ -182,10 +180,6 @@ class Parts:
         return self._sizes.get(seq, _UNLISTED_BYTES)
 
 
-class _TooLargeError(JournalDamagedError):
-    """An entry is larger than it was to be read."""
-
-
 @contextmanager
 def _told(seq: int) -> Iterator[None]:
     """Say which entry is lost, or too large."""
@@ -194,4 +188,4 @@ def _told(seq: int) -> Iterator[None]:
     except NotThereError as error:
         raise JournalDamagedError(f"entry {seq} is not there", seq) from error
     except ObjectTooLargeError as error:
-        raise _TooLargeError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
+        raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
