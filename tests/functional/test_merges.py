@@ -53,6 +53,15 @@ def test_a_branch_is_moved_to_what_is_ahead_of_it_and_told_when_nothing_is(repo:
     assert (again.sha, again.kind, again.files_changed) == (ahead.sha, "up_to_date", [])
 
 
+def test_nothing_is_to_be_merged_in_a_memory_of_one_commit(repo: MemoryRepo) -> None:
+    first = done(repo.get_head_sha())
+
+    made = done(repo.merge("main", request_id="merged-nothing"))
+
+    assert (made.sha, made.kind, made.parents, made.files_changed) == (first, "up_to_date", [], [])
+    assert done(repo.merge("main", request_id="merged-nothing")) == made
+
+
 def test_two_branches_become_one_commit_with_both_parents_and_both_changes(repo: MemoryRepo) -> None:
     ours, theirs = parted(repo, {"t": "X\n" + TEN, "a": "a"}, {"t": TEN + "Y\n", "b": "b"}, t=TEN)
 

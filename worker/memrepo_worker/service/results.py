@@ -19,7 +19,7 @@ from memrepo.wire.requests.writes import (
     RestoreRequest,
     paths_of,
 )
-from memrepo_worker.git.objects import printable
+from memrepo_worker.git.objects import Commit, printable
 from memrepo_worker.git.walk import differences
 from memrepo_worker.journal.ledger import COMMITTED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.state import RepoState
@@ -62,12 +62,17 @@ def _of_merge(request: MergeRequest, line: LedgerLine, repo: Answering) -> Merge
     if repo.state.seal and repo.reader.maybe(line.sha) is None:  # deleted since
         return MergeResult(sha=line.sha, kind=kind, parents=[], files_changed=[])
     commit = repo.reader.commit(line.sha)
-    before = {"up_to_date": line.sha, "fast_forward": line.detail.get(MERGED_INTO)}.get(
-        kind, commit.parents[0]
-    )
-    old, new = (None if sha is None else repo.reader.commit(sha).tree for sha in (before, line.sha))
-    changed = [printable(delta.path) for delta in differences(repo.reader, old, new)]
+    before = _head_before(kind, line, commit)
+    old = None if before is None else repo.reader.commit(before).tree
+    changed = [printable(delta.path) for delta in differences(repo.reader, old, commit.tree)]
     return MergeResult(sha=line.sha, kind=kind, parents=list(commit.parents), files_changed=changed)
+
+
+def _head_before(kind: MergeKind, line: LedgerLine, commit: Commit) -> str | None:
+    """Return where a merge's target was before it."""
+    if kind == "up_to_date":
+        return line.sha
+    return line.detail.get(MERGED_INTO) if kind == "fast_forward" else commit.parents[0]
 
 
 def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: Answering) -> Branch:
