@@ -55,7 +55,7 @@ def show_commit(commit: MemoryCommit) -> None:
 
 def counted(count: int, what: str) -> str:
     """Return a count with its word: ``1 file``, ``2 files``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('ch') else 's'}"
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _counts(commit: MemoryCommit) -> str:

@@ -75,7 +75,7 @@ def naming_changes(options: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except InvalidRequestError as error:
-        found = re.match(r"(?:changes|initial_files)\[(\d+)\]\.\w+: ", error.message)
+        found = re.match(r"(?:changes|initial_files|resolutions)\[(\d+)\]\.\w+: ", error.message)
         if found is None or int(found[1]) >= len(options):
             raise
         option = options[int(found[1])]

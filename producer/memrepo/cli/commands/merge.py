@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import IO
-
 import click
+from click.core import ParameterSource
 
-from memrepo.cli.commands.write import put_option, read_files, unicode_of
+from memrepo.cli.commands.write import Files, changes_of, put_option
 from memrepo.cli.common import (
     client,
     json_option,
@@ -20,10 +18,12 @@ from memrepo.cli.common import (
 )
 from memrepo.cli.ending import CONFLICT, CommandError, plain, printing_of
 from memrepo.cli.output import counted, show_json
+from memrepo.cli.words import naming_changes
 from memrepo.cli.writing import author_option, no_wait_option, was_sent
-from memrepo.models import Author, FastForward, Favor, FileChange, MergePreview, MergeResult
+from memrepo.models import Author, FastForward, Favor, MergePreview, MergeResult
 
 _ONLY = "--preview changes nothing: give it with --target, --timeout and --json alone."
+_WITH_PREVIEW = {"org", "agent", "source", "target", "preview", "timeout_s", "as_json"}
 
 
 @click.command()
@@ -70,7 +70,7 @@ def merge(  # noqa: PLR0913, PLR0917 - one argument per option
     fast_forward: FastForward,
     squash: bool,
     favor: Favor | None,
-    files: tuple[tuple[str, IO[bytes]], ...],
+    files: Files,
     texts: tuple[tuple[str, str], ...],
     deleted: tuple[str, ...],
     expected_head: str | None,
@@ -85,16 +85,14 @@ def merge(  # noqa: PLR0913, PLR0917 - one argument per option
     --put, --text and --delete say what is to be there where both sides changed the same.
     """
     if preview:
-        if message or squash or favor or files or texts or deleted or expected_head or request_id or no_wait:
+        ctx = click.get_current_context()
+        given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        if given - _WITH_PREVIEW:
             raise click.UsageError(_ONLY)
         _preview(org, agent, source, target, timeout_s, as_json)
         return
-    resolutions = [
-        *read_files(files),
-        *(FileChange(path=unicode_of(path), content=os.fsencode(text)) for path, text in texts),
-        *(FileChange(path=unicode_of(path)) for path in deleted),
-    ]
-    with client() as repos:
+    resolutions, options = changes_of(files, texts, deleted)
+    with client() as repos, naming_changes(options):
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
             job = repo.merge(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -41,7 +41,28 @@ put_option = click.option(
 Files = tuple[tuple[str, IO[bytes]], ...]
 
 
-def read_files(files: Files) -> list[FileChange]:
+def changes_of(
+    files: Files, texts: Sequence[tuple[str, str]] = (), deleted: Sequence[str] = ()
+) -> tuple[list[FileChange], list[str]]:
+    """Return what ``--put``, ``--text`` and ``--delete`` ask for, and for ``naming_changes`` how each was asked for.
+
+    Raises:
+        UsageError: see ``_read_files``; or a path has bytes that are not UTF-8.
+    """
+    changes = [
+        *_read_files(files),
+        *(FileChange(path=_unicode_of(path), content=os.fsencode(text)) for path, text in texts),
+        *(FileChange(path=_unicode_of(path)) for path in deleted),
+    ]
+    options = [
+        *(f"--put {path!r}" for path, _ in files),
+        *(f"--text {path!r}" for path, _ in texts),
+        *(f"--delete {path!r}" for path in deleted),
+    ]
+    return changes, options
+
+
+def _read_files(files: Files) -> list[FileChange]:
     """Read what ``--put`` names; no more of each than a file may hold.
 
     Raises:
@@ -50,7 +71,7 @@ def read_files(files: Files) -> list[FileChange]:
     sources = [_source(file) for _, file in files]
     if len(set(sources)) < len(sources):
         raise click.UsageError("--put: standard input can be read once only.")
-    return [FileChange(path=unicode_of(path), content=_content(path, file)) for path, file in files]
+    return [FileChange(path=_unicode_of(path), content=_content(path, file)) for path, file in files]
 
 
 def _source(file: IO[bytes]) -> object:
@@ -75,7 +96,7 @@ def _content(path: str, file: IO[bytes]) -> bytes:
     return content
 
 
-def unicode_of(path: str) -> str:
+def _unicode_of(path: str) -> str:
     """Return a path that a request can carry.
 
     Raises:
@@ -107,8 +128,8 @@ def create(
     as_json: bool,
 ) -> None:
     """Begin an agent's memory with a first commit."""
-    contents = read_files(files)
-    with client() as repos, naming_changes(_options("--put", (path for path, _ in files))):
+    contents, options = changes_of(files)
+    with client() as repos, naming_changes(options):
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
             job = repo.create_repo(contents, author=author, request_id=sent_as)
@@ -154,16 +175,7 @@ def commit(  # noqa: PLR0913, PLR0917 - one argument per option
     as_json: bool,
 ) -> None:
     """Change files of an agent's memory as one commit."""
-    changes = [
-        *read_files(files),
-        *(FileChange(path=unicode_of(path), content=os.fsencode(text)) for path, text in texts),
-        *(FileChange(path=unicode_of(path)) for path in deleted),
-    ]
-    options = [
-        *_options("--put", (path for path, _ in files)),
-        *_options("--text", (path for path, _ in texts)),
-        *_options("--delete", deleted),
-    ]
+    changes, options = changes_of(files, texts, deleted)
     with client() as repos, naming_changes(options):
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
@@ -203,8 +215,3 @@ def delete(org: str, agent: str, yes: bool, request_id: str | None, timeout_s: f
             show_json({"org_id": org, "agent_id": agent, "deleted": True})
         else:
             click.echo(f"deleted {org}/{agent}")
-
-
-def _options(option: str, paths: Iterable[str]) -> list[str]:
-    """Return how each of these files was asked for."""
-    return [f"{option} {path!r}" for path in paths]
