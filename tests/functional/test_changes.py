@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 
 from memrepo import Change, ChangeFeed, InvalidRequestError, MemoryRepo
 from memrepo.repo.watch import Watch
+from memrepo_worker.testing import inline_worker
 from tests.support.jobs import done
 
 MAIN = "refs/heads/main"
@@ -113,6 +115,36 @@ def test_a_watch_is_told_of_each_write_by_who_applies_it(
             made = done(repo.commit({"a": str(number)}, "more"))
             assert waiting.result(timeout=60).new == made.sha
     watch.close()
+
+
+def test_a_watch_that_was_closed_before_it_began_listens_to_nobody() -> None:
+    with inline_worker() as worker:
+        watch = worker.repos().repo(org_id="acme", agent_id="agent-1").watch()
+        watch.close()
+
+        assert list(watch) == []
+        assert worker._listeners == []
+
+
+def test_closing_a_watch_lets_a_task_go_that_no_worker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memrepo.repo.watch._GLANCE_S", 0.01)
+
+    async def close_while_it_waits(repo: MemoryRepo) -> list[Change]:
+        watch = repo.watch(after=0)
+
+        async def follow() -> list[Change]:
+            return [change async for change in watch]
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        assert not following.done()
+        watch.close()
+        async with asyncio.timeout(5):
+            return await following
+
+    with inline_worker() as worker, worker.pause():
+        repo = worker.async_repos().repo(org_id="acme", agent_id="agent-1")
+        assert asyncio.run(close_while_it_waits(repo)) == []
 
 
 def test_a_watch_goes_on_through_a_delete(repo: MemoryRepo) -> None:

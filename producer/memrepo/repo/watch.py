@@ -56,7 +56,7 @@ class Watch:
         self._stop_listening: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """End it: whoever waits for the next change is let go."""
+        """End it: whoever waits for the next change is let go, within 5 s where no worker answers."""
         self._closed = True
         if self._stop_listening is not None:
             self._stop_listening()
@@ -70,6 +70,8 @@ class Watch:
         """Be told from now on, before it is asked for the first time: so nothing is missed between."""
         if self._stop_listening is None:
             self._stop_listening = self._dispatcher.listen(*self._memory, self._heard)
+            if self._closed:  # before, or just now by another thread, which had nothing to stop yet
+                self._stop_listening()
 
     def _take(self, feed: ChangeFeed) -> float:
         """Take over what was found, and return how long to wait for more, if nothing was (s)."""
@@ -137,6 +139,12 @@ class Watch:
     async def _look_on_asyncio(self) -> float:
         try:
             self._listen()
-            return self._take(await self._ask(after=self._after))
+            job = self._ask(after=self._after)
+            while not self._closed:
+                try:
+                    return self._take(await job.wait(timeout_s=_GLANCE_S))
+                except JobTimeoutError:
+                    continue
         except _PASSING:
             return _TRY_AGAIN_S
+        return 0.0
