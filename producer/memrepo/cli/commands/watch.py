@@ -45,6 +45,7 @@ def watch(org: str, agent: str, after: int | None, no_follow: bool, timeout_s: f
                 for change in found:
                     show_change(change)
             return
-        begin = outcome_of(repo.get_changes(after=after), timeout_s)
+        # A watch waits out what is in its way: this tells it within --timeout.
+        begin = outcome_of(repo.get_changes(after=after, limit=1), timeout_s)
         for change in repo.watch(after=begin.seq if after is None else after):
             click.echo(json.dumps(to_json(change), ensure_ascii=False)) if as_json else show_change(change)
