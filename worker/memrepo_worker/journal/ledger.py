@@ -3,7 +3,8 @@
 One line each, ``request_id digest verdict sha enqueued_at [detail]``, separated by single spaces. ``verdict`` is
 ``committed``, ``unchanged``, ``deleted``, ``done``, or the class name of the error that was given; ``sha`` is the
 commit it is about, or zeros; ``enqueued_at`` (seconds since 1970-01-01 UTC, with milliseconds) says how long the
-line must be kept; ``detail`` is the error's message and details as JSON without line breaks.
+line must be kept; ``detail`` is JSON without line breaks: an error's message and details, or what no commit shows later
+(``_DETAILS``).
 """
 
 from __future__ import annotations
