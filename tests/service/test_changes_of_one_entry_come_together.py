@@ -5,26 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import pytest
+
+from memrepo import MergeResult
 from memrepo.wire.operations import build
 from memrepo.wire.requests.feed import GetChangesRequest
+from memrepo.wire.requests.merges import MergeRequest
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ABSENT
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
 
 MAIN, DRAFT = "refs/heads/main", "refs/heads/draft"
+HEAD = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "enqueued_at": NOW_S}
 
 
 def changes(after: int = 0, limit: int = 100) -> GetChangesRequest:
-    return build(
-        GetChangesRequest,
-        org_id=AGENT.org_id,
-        agent_id=AGENT.agent_id,
-        request_id="changes-1",
-        enqueued_at=NOW_S,
-        after=after,
-        limit=limit,
-    )
+    return build(GetChangesRequest, **HEAD, request_id="changes-1", after=after, limit=limit)
 
 
 def test_who_has_dealt_with_a_part_of_an_entry_is_told_all_of_it_again(one: Writer) -> None:
@@ -45,6 +42,25 @@ def test_who_has_dealt_with_a_part_of_an_entry_is_told_all_of_it_again(one: Writ
     assert list(one.ask(changes(draft.resume_after))) == [draft, main]
     assert list(one.ask(changes(main.resume_after))) == []
     assert len(one.ask(changes(limit=1))) == 1
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["from the first commit", "from a later one"])
+def test_of_commits_of_one_second_those_that_a_merge_brought_are_told_and_no_others(
+    one: Writer, before: int
+) -> None:
+    one.ask(create(a="0"))
+    for number in range(before):
+        one.ask(commit("before", {"a": f"before {number}"}))
+    side = one.ask(commit("beside", {"b": "b"}, branch="draft"))
+    for number in range(1, 5):
+        one.ask(commit("meanwhile", {"a": str(number)}))
+    made = one.ask(build(MergeRequest, **HEAD, request_id="request-m", source="draft"))
+
+    *_, last = one.ask(changes())
+
+    assert isinstance(made, MergeResult)
+    assert (last.ref, last.new) == (MAIN, made.sha)
+    assert last.commits == [side.sha, made.sha]
 
 
 def test_a_worker_that_has_none_of_it_tells_the_same(store: LocalStore, one: Writer, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 
 from memrepo.models import Change, ChangeFeed
 from memrepo.wire.requests.feed import GetChangesRequest
@@ -126,30 +128,34 @@ def _commits_between(reader: Reader, old: Iterable[str], new: str | None) -> lis
     """Return the commits that lead to ``new`` and not to one of ``old``, by committer date, the oldest first."""
     if new is None or not _is_commit(reader, new):
         return []
-    known: set[str] = set()
+    is_known: dict[str, bool] = {}
     queue: list[tuple[int, int, str]] = []
-    seen: set[str] = set()
     found: list[str] = []
+    serial = count()
+    oldest = math.inf
 
-    def push(sha: str, *, is_known: bool) -> None:
-        if is_known:
-            known.add(sha)
-        if sha not in seen:
-            seen.add(sha)
-            reader.walked()
-            heapq.heappush(queue, (-reader.commit(sha).committer.timestamp, len(seen), sha))
+    def push(sha: str, *, known: bool) -> None:
+        if is_known.get(sha) in (True, known):
+            return
+        is_known[sha] = known
+        reader.walked()
+        heapq.heappush(queue, (-reader.commit(sha).committer.timestamp, next(serial), sha))
 
-    push(new, is_known=False)
+    push(new, known=False)
     for sha in old:
         if _is_commit(reader, sha):
-            push(sha, is_known=True)
-    while len(found) < _COMMITS_MAX and any(sha not in known for _, _, sha in queue):
-        _, _, sha = heapq.heappop(queue)
-        if sha not in known:
+            push(sha, known=True)
+    # What is known may be at a commit later than what is new: until all that is as old as what was found is looked at.
+    while queue and (-queue[0][0] >= oldest or not all(is_known[sha] for _, _, sha in queue)):
+        if len(found) == _COMMITS_MAX:
+            break
+        date, _, sha = heapq.heappop(queue)
+        if not is_known[sha]:
             found.append(sha)
+            oldest = -date
         for parent in reader.commit(sha).parents:
-            push(parent, is_known=sha in known)
-    return [sha for sha in reversed(found) if sha not in known]
+            push(parent, known=is_known[sha])
+    return [sha for sha in reversed(found) if not is_known[sha]]
 
 
 def _is_commit(reader: Reader, sha: str) -> bool:
