@@ -179,11 +179,13 @@ def conflicting_hunks(base: bytes, ours: bytes, theirs: bytes) -> list[Hunk]:
     changes = [*_changes(base, ours, is_ours=True), *_changes(base, theirs, is_ours=False)]
     changes.sort(key=lambda change: (change.begin, change.end))
     groups: list[list[_Change]] = []
+    reached = -1
     for change in changes:
-        if groups and change.begin <= max(one.end for one in groups[-1]):
-            groups[-1].append(change)
-        else:
-            groups.append([change])
+        if change.begin > reached:
+            groups.append([])
+        groups[-1].append(change)
+        reached = max(reached, change.end)
+    lines_of_ours, lines_of_theirs = ours.split(b"\n"), theirs.split(b"\n")
     hunks, grown_ours, grown_theirs = [], 0, 0
     for group in groups:
         begin, end = group[0].begin, max(change.end for change in group)
@@ -195,7 +197,7 @@ def conflicting_hunks(base: bytes, ours: bytes, theirs: bytes) -> list[Hunk]:
                 Lines(begin + grown_ours + 1, end - begin + by_ours),
                 Lines(begin + grown_theirs + 1, end - begin + by_theirs),
             )
-            if _lines(ours, hunk.ours) != _lines(theirs, hunk.theirs):
+            if _some(lines_of_ours, hunk.ours) != _some(lines_of_theirs, hunk.theirs):
                 hunks.append(hunk)
         grown_ours += by_ours
         grown_theirs += by_theirs
@@ -209,5 +211,5 @@ def _changes(old: bytes, new: bytes, *, is_ours: bool) -> Iterator[_Change]:
         yield _Change(begin, begin + hunk.old_lines, hunk.new_lines - hunk.old_lines, is_ours)
 
 
-def _lines(data: bytes, lines: Lines) -> list[bytes]:
-    return data.split(b"\n")[lines.first - 1 : lines.first - 1 + lines.count]
+def _some(lines: list[bytes], wanted: Lines) -> list[bytes]:
+    return lines[wanted.first - 1 : wanted.first - 1 + wanted.count]
