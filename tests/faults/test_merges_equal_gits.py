@@ -142,7 +142,7 @@ def branches(history: History, rnd: random.Random) -> tuple[str, str]:
 
 
 def ours_of(history: History, ours: str, theirs: str, favor: Favor) -> Merged:
-    base = MergeBase(history.reader, (ours,), (theirs,))
+    base = MergeBase(history.reader, merge_bases(history.reader, (ours,), (theirs,)))
     return merge_trees(
         base.reader, base.tree, history.tree_of(ours), history.tree_of(theirs), ContentMerger(favor)
     )

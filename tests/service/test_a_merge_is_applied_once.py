@@ -104,6 +104,21 @@ def test_a_fast_forward_whose_answer_was_lost_is_told_with_what_it_changed(
         assert b.texts() == {"log": "1\n", "b": "b"}
 
 
+@pytest.mark.parametrize("asked", ["merge", "preview"])
+def test_a_merge_walks_the_commits_of_both_sides_once(store: LocalStore, tmp_path: Path, asked: str) -> None:
+    with writer(store, tmp_path / "cache", walk_entries_max=60) as one:
+        one.ask(create("request-a", a="0", b="0"))
+        one.group(*(commit("theirs", {"a": str(number)}, branch="side") for number in range(1, 21)))
+        one.group(*(commit("ours", {"b": str(number)}) for number in range(1, 21)))
+
+        if asked == "preview":
+            one.ask(operations.build(PreviewMergeRequest, **HEAD, request_id="request-p", source="side"))
+        else:
+            assert ask(one, merge("request-b")).kind == "merge"
+
+        assert "bounds.walk_entries" not in one.counters.snapshot()
+
+
 def test_a_merge_that_lost_its_number_is_made_anew_on_what_won(store: LocalStore, tmp_path: Path) -> None:
     hooked = HookedStore(store)
     with writer(hooked, tmp_path / "a") as a, writer(store, tmp_path / "b") as b:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memrepo.errors import MergeConflictError
 from memrepo.models import Lines, MergeHunk
 from memrepo_worker.git.compare import is_binary
-from memrepo_worker.git.merging.bases import is_ancestor
+from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
 from memrepo_worker.git.merging.recursive import MergeBase
 from memrepo_worker.git.merging.trees import Conflict, Merged, merge_trees
@@ -28,21 +29,25 @@ class Sides:
     theirs: str
 
 
-def is_up_to_date(reader: Reader, sides: Sides) -> bool:
-    """Whether the target has all that the source has."""
-    return is_ancestor(reader, sides.theirs, sides.ours)
+def bases_of(reader: Reader, sides: Sides) -> list[str]:
+    """Return the best commits that both sides come from, newest first: one of the sides itself where it has the other.
+
+    It is the walk of a history that a merge costs, so whoever needs it again hands it on.
+    """
+    return merge_bases(reader, (sides.ours,), (sides.theirs,))
 
 
-def can_fast_forward(reader: Reader, sides: Sides) -> bool:
-    """Whether the source has all that the target has."""
-    return is_ancestor(reader, sides.ours, sides.theirs)
+def merge_sides(
+    reader: Reader, sides: Sides, bases: Sequence[str], favor: Favor = Favor.NOBODY
+) -> tuple[Merged, Reader]:
+    """Merge the trees of two commits that come from these, and return what reads all that conflicts.
 
-
-def merge_sides(reader: Reader, sides: Sides, favor: Favor = Favor.NOBODY) -> tuple[Merged, MergeBase]:
-    """Merge the trees of two commits; raises ``TooLargeError`` where that takes more than a request may."""
-    base = MergeBase(reader, (sides.ours,), (sides.theirs,))
+    Raises:
+        TooLargeError: that takes more than a request may.
+    """
+    base = MergeBase(reader, bases)
     ours, theirs = (reader.commit(sha).tree for sha in (sides.ours, sides.theirs))
-    return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor)), base
+    return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor)), base.reader
 
 
 def refuse_conflicts(

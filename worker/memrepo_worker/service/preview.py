@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from memrepo.errors import RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.models import MemoryFile, MergeConflict, MergePreview
+from memrepo.models import MemoryFile, MergeConflict, MergeKind, MergePreview
 from memrepo.wire.requests.merges import PreviewMergeRequest
-from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.trees import Conflict
 from memrepo_worker.git.objects import TreeEntry, printable
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import differences
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.merging import Sides, hunks_of, merge_sides
+from memrepo_worker.service.merging import Sides, bases_of, hunks_of, merge_sides
 from memrepo_worker.service.refs import branch_ref, resolve
 
 
@@ -24,21 +23,25 @@ def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limi
     if ours is None:
         raise RefNotFoundError(f"there is no branch {request.target!r}", {"ref": request.target})
     sides = Sides(ours, resolve(request.source, view, reader))
-    bases = merge_bases(reader, (sides.ours,), (sides.theirs,))
+    bases = bases_of(reader, sides)
+    kind: MergeKind = "merge"
+    changed: list[str] = []
     conflicts: list[MergeConflict] = []
-    files = list(differences(reader, *(reader.commit(sha).tree for sha in (sides.ours, sides.theirs))))
-    changed = [delta.path for delta in files]
     if sides.theirs in bases:
-        changed = []
-    elif sides.ours not in bases:
-        merged, base = merge_sides(reader, sides)
+        kind = "up_to_date"
+    elif sides.ours in bases:
+        kind = "fast_forward"
+        trees = (reader.commit(sha).tree for sha in (sides.ours, sides.theirs))
+        changed = [delta.path for delta in differences(reader, *trees)]
+    else:
+        merged, merged_reader = merge_sides(reader, sides, bases)
         changed = sorted(merged.edits)
-        conflicts = _told(merged.conflicts, base.reader, limits)
+        conflicts = _told(merged.conflicts, merged_reader, limits)
     return MergePreview(
         source_sha=sides.theirs,
         target_sha=sides.ours,
         base_sha=bases[0] if bases else None,
-        kind="up_to_date" if sides.theirs in bases else "fast_forward" if sides.ours in bases else "merge",
+        kind=kind,
         files_changed=[printable(path) for path in changed],
         conflicts=conflicts,
     )

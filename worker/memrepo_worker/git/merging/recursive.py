@@ -6,7 +6,7 @@ base; it is never published.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import merge_bases
@@ -21,13 +21,15 @@ _DEPTH_MAX = 16
 
 
 class MergeBase:
-    """The tree that is the base of a merge; what was made for it is in ``reader``, which shows all else, too."""
+    """The tree that is the base of a merge, from all that ``merge_bases`` found.
 
-    def __init__(self, reader: Reader, ones: Collection[str], twos: Collection[str]) -> None:
+    What was made for it is in ``reader``, which shows all else, too.
+    """
+
+    def __init__(self, reader: Reader, bases: Sequence[str]) -> None:
         self._objects: dict[str, GitObject] = {}
         self.reader = reader.layered(ObjectMap(self._objects))
-        self.commits = merge_bases(reader, ones, twos)
-        self.tree = self._tree_of(self.commits, 0)
+        self.tree = self._tree_of(bases, 0)
 
     def _tree_of(self, bases: Sequence[str], depth: int) -> str | None:
         """Return the tree that these commits stand for, newest first; None where there is none."""

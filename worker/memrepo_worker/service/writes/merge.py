@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from memrepo.errors import HeadMovedError, InvalidRequestError, TooLargeError
 from memrepo.models import FileChange
@@ -18,13 +18,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.commits import compose
-from memrepo_worker.service.merging import (
-    Sides,
-    can_fast_forward,
-    is_up_to_date,
-    merge_sides,
-    refuse_conflicts,
-)
+from memrepo_worker.service.merging import Sides, bases_of, merge_sides, refuse_conflicts
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.revisions import branch_head, is_at_or_below
 from memrepo_worker.service.writes.settled import Settled
@@ -50,11 +44,11 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
             {"branch": request.target, "head": head},
         )
     sides = Sides(head, resolve(request.source, draft.view, draft.reader))
-    if is_up_to_date(draft.reader, sides):
+    bases = bases_of(draft.reader, sides)
+    if sides.theirs in bases:
         _refuse_unused(request.resolutions, ())
         return Settled(UNCHANGED, head)
-    forward = can_fast_forward(draft.reader, sides)
-    if forward and not request.squash and request.fast_forward != "never":
+    if sides.ours in bases and not request.squash and request.fast_forward != "never":
         _refuse_unused(request.resolutions, ())
         draft.refs[branch_ref(request.target)] = sides.theirs
         return Settled(DONE, sides.theirs, {MERGED_INTO: head})
@@ -63,23 +57,23 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
             f"branch {request.target!r} has commits that {request.source!r} has not, so it cannot be fast-forwarded",
             {"branch": request.target, "head": head, "source_sha": sides.theirs},
         )
-    sha = _commit(request, draft, sides)
+    sha = _commit(request, draft, sides, bases)
     draft.refs[branch_ref(request.target)] = sha
     return Settled(UNCHANGED if sha == head else COMMITTED, sha)
 
 
-def _commit(request: MergeRequest, draft: Draft, sides: Sides) -> str:
+def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[str]) -> str:
     """Add the merge to the draft and return its commit; the head's where a squash changes nothing."""
-    merged, base = merge_sides(draft.reader, sides, _FAVORS[request.favor])
+    merged, reader = merge_sides(draft.reader, sides, bases, _FAVORS[request.favor])
     _refuse_unused(request.resolutions, merged.conflicts)
     open_ones = [conflict for conflict in merged.conflicts if not _is_decided(conflict, request.resolutions)]
     refuse_conflicts(
         open_ones,
-        base.reader,
+        reader,
         sides,
         "Decide by resolutions or favor, then merge again",
         branch=request.target,
-        base_sha=base.commits[0] if base.commits else None,
+        base_sha=bases[0] if bases else None,
     )
     ours = draft.reader.commit(sides.ours).tree
     edits = with_resolutions(merged, request.resolutions, draft.reader, ours)
