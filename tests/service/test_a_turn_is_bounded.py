@@ -15,6 +15,7 @@ from memrepo.errors import RepoNotFoundError, TooLargeError
 from memrepo.models import Snapshot
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.merges import PreviewMergeRequest
 from memrepo.wire.requests.reads import DiffRequest, ListFilesRequest
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Group, Lease, Outcome, Success
@@ -72,6 +73,20 @@ def test_results_of_a_turn_are_bounded_in_bytes(store: LocalStore, tmp_path: Pat
 
         assert (taken, turns.left) == ([2, 2, 2], 1)
         assert one.counters.snapshot()["bounds.turn_results_bytes"] == 3
+
+
+def test_the_files_that_a_preview_of_a_merge_tells_are_among_the_results(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one", turn_results_bytes_max=5 * KIB) as one:
+        one.ask(create(a=TEXT))
+        one.ask(commit("theirs", {"a": f"{TEXT}theirs"}, branch="side"))
+        one.ask(commit("ours", {"a": f"{TEXT}ours"}))
+        head = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "enqueued_at": NOW_S}
+        preview = build(PreviewMergeRequest, **head, request_id="preview-1", source="side")
+        turns = Turns(one, *[preview] * 3)
+
+        assert [len(turns.take()) for _ in range(2)] == [2, 1]
 
 
 def test_one_result_is_told_however_large(store: LocalStore, tmp_path: Path) -> None:

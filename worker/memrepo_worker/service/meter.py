@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
+
 from memrepo.clock import Clock
 from memrepo.errors import TooLargeError
-from memrepo.models import ChangeFeed, Diff, FileInfo, Match, MemoryCommit, MemoryFile, Snapshot
+from memrepo.models import ChangeFeed, Diff, FileInfo, Match, MemoryCommit, MemoryFile, MergePreview, Snapshot
 from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
 from memrepo_worker.observe import Observer, store_waited_s
 
@@ -70,8 +73,6 @@ def size_of(result: object) -> int:
     """Return how many bytes a result takes in memory, roughly."""
     if isinstance(result, MemoryFile):
         return _ITEM_BYTES + result.size
-    if isinstance(result, Snapshot):
-        return sum(map(size_of, result.values()))
     if isinstance(result, Diff):
         return sum(_ITEM_BYTES + len(file.patch) for file in result.files)
     if isinstance(result, MemoryCommit):
@@ -82,4 +83,15 @@ def size_of(result: object) -> int:
         return _ITEM_BYTES + sum(map(len, (result.path, result.text, *result.before, *result.after)))
     if isinstance(result, FileInfo):
         return _ITEM_BYTES + len(result.path)
-    return sum(map(size_of, result)) if isinstance(result, list) else _ITEM_BYTES
+    if isinstance(result, Snapshot | MergePreview | list):
+        return sum(map(size_of, _parts(result)))
+    return _ITEM_BYTES
+
+
+def _parts(result: Snapshot | MergePreview | list[object]) -> Iterable[object]:
+    if isinstance(result, Snapshot):
+        return result.values()
+    if isinstance(result, MergePreview):
+        sides = (side for one in result.conflicts for side in (one.base, one.ours, one.theirs))
+        return chain(result.files_changed, (side for side in sides if side is not None))
+    return result
