@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from memrepo import MergeConflictError, MergeResult
+from memrepo import MergeConflictError, MergeResult, TooLargeError
+from memrepo.limits import Limits
 from memrepo.wire import operations
 from memrepo.wire.requests.merges import MergeRequest, PreviewMergeRequest
 from memrepo_worker.store.backends.local import LocalStore
@@ -212,6 +213,22 @@ def test_a_commit_onto_a_later_head_is_made_once_over_a_worker_that_died(
         assert first.rebased_from == seen
         assert b.messages() == ["Initial commit", "others", "mine"]
         assert b.texts() == {"log": "1\n", "b": "b"}
+
+
+def test_what_a_commit_and_others_wrote_into_a_file_is_together_no_larger_than_one_may_be(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "cache", limits=Limits(file_bytes_max=9)) as one:
+        seen = one.ask(create("request-a", log="0\n1\n2\n")).sha
+        head = one.ask(commit("others", {"log": "X..\n1\n2\n"})).sha
+        mine = {"expected_head": seen, "on_conflict": "merge"}
+
+        with pytest.raises(TooLargeError, match="'log' would be 10 bytes long, over file_bytes_max"):
+            one.ask(commit("mine", {"log": "0\n1\nY..\n"}, **mine))
+        made = one.ask(commit("mine", {"log": "0\n1\nY.\n"}, **mine))
+
+        assert made.parent_sha == head
+        assert one.texts() == {"log": "X..\n1\nY.\n"}
 
 
 def test_commits_of_one_group_from_one_head_are_rebased_each_onto_the_one_before(one: Writer) -> None:

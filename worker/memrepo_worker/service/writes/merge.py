@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from memrepo.errors import HeadMovedError, InvalidRequestError, TooLargeError
+from memrepo.errors import HeadMovedError, InvalidRequestError
 from memrepo.models import FileChange
 from memrepo.validation.values import fault_of_path
 from memrepo.wire.requests.merges import MergeRequest
@@ -22,6 +22,7 @@ from memrepo_worker.service.merging import Sides, bases_of, merge_sides, refuse_
 from memrepo_worker.service.refs import branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.revisions import branch_head, is_at_or_below
 from memrepo_worker.service.writes.settled import Settled
+from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 _FAVORS = {None: Favor.NOBODY, "ours": Favor.OURS, "theirs": Favor.THEIRS, "union": Favor.UNION}
 MERGED_INTO = "merged_into"
@@ -154,10 +155,5 @@ def refuse_names_and_sizes(edits: Iterable[FileEdit], draft: Draft) -> None:
         if fault is not None:
             path = printable(edit.path)
             raise InvalidRequestError.of("source", f"would write {path!r}, which {fault}", path=path)
-        if edit.data is not None and len(edit.data) > draft.limits.file_bytes_max:
-            raise TooLargeError.of(
-                "source",
-                f"{edit.path!r} would be {len(edit.data)} bytes long, over file_bytes_max "
-                f"({draft.limits.file_bytes_max})",
-                path=edit.path,
-            )
+        if edit.data is not None:
+            refuse_too_large(edit.path, len(edit.data), draft.limits, "source")

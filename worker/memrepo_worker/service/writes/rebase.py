@@ -15,6 +15,7 @@ from memrepo_worker.git.reader import ObjectMap
 from memrepo_worker.git.walk import entry_at
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.merging import Sides, refuse_conflicts
+from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 REBASED_FROM = "rebased_from"
 """In a ledger line's detail: the head that the caller had expected."""
@@ -62,7 +63,8 @@ def merged_edits(edits: list[FileEdit], draft: Draft, expected: str, head: str) 
 
     Raises:
         MergeConflictError: both changed the same.
-        InvalidRequestError: they do not fit the commit that they were made for.
+        InvalidRequestError: they do not fit the commit that they were made for; ``TooLargeError`` if with what others
+            wrote into a file it would be over a limit.
     """
     before, now = (draft.reader.commit(sha).tree for sha in (expected, head))
     editor = TreeEditor(draft.reader)
@@ -75,6 +77,9 @@ def merged_edits(edits: list[FileEdit], draft: Draft, expected: str, head: str) 
     refuse_conflicts(
         merged.conflicts, reader, Sides(head, expected), "Read them again, then decide", head=head
     )
+    for edit in merged.edits.values():
+        if edit.data is not None:
+            refuse_too_large(edit.path, len(edit.data), draft.limits, "changes")
     return [_with_data(edit, editor) for edit in merged.edits.values()]
 
 

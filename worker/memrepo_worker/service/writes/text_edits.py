@@ -51,7 +51,7 @@ def _append(edit: Append, tree: WorkingTree, limits: Limits, where: str) -> None
     text = edit.text
     if edit.new_line and file.data and not file.data.endswith(b"\n"):
         text = b"\n" + text
-    _refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
+    refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
     tree.spend(len(text), where)
     file.data += text
 
@@ -66,7 +66,7 @@ def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> No
             {"path": edit.path, "sha256": _sha256(file), "found": found, "expected": edit.count},
         )
     size = len(file.data) + found * (len(edit.new) - len(edit.old))
-    _refuse_too_large(edit.path, size, limits, where)
+    refuse_too_large(edit.path, size, limits, where)
     tree.spend(size, where)
     file.data = file.data.replace(edit.old, edit.new)
 
@@ -85,7 +85,7 @@ def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None
     if edit.line and not file.data.endswith(b"\n", 0, place):
         # It is the last line, of a file that does not end in a break.
         text = b"\n" + text
-    _refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
+    refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
     file.data[place:place] = text
 
 
@@ -133,7 +133,8 @@ def _sha256(file: EditedFile) -> str:
     return hashlib.sha256(file.data).hexdigest()
 
 
-def _refuse_too_large(path: str, size: int, limits: Limits, where: str) -> None:
+def refuse_too_large(path: str, size: int, limits: Limits, where: str) -> None:
+    """Raise ``TooLargeError`` where a file would be larger afterwards than one may be."""
     if size > limits.file_bytes_max:
         raise TooLargeError.of(
             where,
