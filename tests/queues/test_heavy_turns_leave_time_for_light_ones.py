@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from memrepo_worker.group import Agent, Outcome
+from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.observe import TurnTimes
 from memrepo_worker.scheduling.fair_share import (
     BURST_S,
@@ -22,6 +22,7 @@ from memrepo_worker.scheduling.fair_share import (
     FairShare,
 )
 from memrepo_worker.scheduling.turns import RunningTurn
+from memrepo_worker.store.interface import UnavailableError
 from tests.support.posts import Handler, Note, Post, Responder
 from tests.support.sending import commit_request
 from tests.support.waiting import wait_for
@@ -183,6 +184,43 @@ def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Pos
     assert [agent for agent, _ in handler.groups if agent.startswith("heavy")] == [
         f"heavy-{number}" for number in range(4)
     ]
+
+
+@dataclass
+class AwayAtFirst:
+    """Serves the first heavy group no sooner than at its second try, and that until ``gate`` is set."""
+
+    tries: int = 0
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, group: Group) -> None:
+        if group.agent.agent_id == "heavy-0":
+            self.tries += 1
+            if self.tries == 1:
+                raise UnavailableError("away")
+            assert self.gate.wait(10)
+
+
+def test_a_heavy_group_that_is_tried_again_is_heavy_still(open_post: Posts) -> None:
+    clock = Clock()
+    served = AwayAtFirst()
+    handler, responder = Handler(act=served), Responder()
+    handler.gate.set()
+    post = open_post(turns_max=8, handler=handler, responder=responder, shares=FairShare[Note](clock))
+    post.send("heavy-0", HEAVY_BYTES)
+    wait_for(lambda: served.tries == 2, "the second try")
+    clock.now_s += SHARED_S + REST_S_MAX  # the first one's rest is over, and nobody is light
+    for light in ("light-0", "light-1"):
+        sent = post.send(light)
+        wait_for(lambda sent=sent: sent in responder.answers, "the light turn")  # type: ignore[misc]
+        post.send("heavy-1", HEAVY_BYTES)
+
+    assert "heavy-1" not in [agent for agent, _ in handler.groups]
+
+    served.gate.set()
+    clock.now_s += SHARED_S
+    post.finish()
+    assert [agent for agent, _ in handler.groups].count("heavy-1") == 1
 
 
 def test_who_asks_quicker_than_he_is_answered_has_two_threads(open_post: Posts) -> None:

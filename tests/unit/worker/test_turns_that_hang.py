@@ -19,7 +19,7 @@ class Group:
 
 def running(turns: RunningTurns[Any], number: int) -> list[RunningTurn[Any]]:
     begun = [
-        RunningTurn(cast("Any", Group(Agent("acme", f"agent-{index}"))), is_retry=False)
+        RunningTurn(cast("Any", Group(Agent("acme", f"agent-{index}"))), is_retry=False, is_heavy=False)
         for index in range(number)
     ]
     for turn in begun:

@@ -238,16 +238,18 @@ class Mailbox(Generic[AnyTicket]):
             group = self._due.popleft()
             self._stalled.remove(group)
             self._retries += 1
-            return RunningTurn(group, is_retry=True)
+            heavy = self._is_heavy(group.agent, group.in_hand)
+            return RunningTurn(group, is_retry=True, is_heavy=heavy)
         while self._line:
             agent = self._line.pop()
-            heavy = self._is_heavy(agent)
+            begun = self._begun.get(agent)
+            heavy = self._is_heavy(agent, self._waiting[agent] if begun is None else begun.in_hand)
             if heavy and not self._shares.has_room:
                 self._line.hold_heavy(agent)
                 self._look_for_room_later()
                 continue
-            begun = self._begun.pop(agent, None)
             if begun is not None:
+                del self._begun[agent]
                 return RunningTurn(begun, is_retry=False, is_heavy=heavy)
             if not self._running.may_begin(agent):
                 self._observer.count(HANGING_TURNS)
@@ -259,10 +261,8 @@ class Mailbox(Generic[AnyTicket]):
             return RunningTurn(group, is_retry=False, is_heavy=heavy)
         return None
 
-    def _is_heavy(self, agent: Agent) -> bool:
-        """Tell whether an agent's next turn may be long. The caller holds the lock."""
-        begun = self._begun.get(agent)
-        tickets = begun.in_hand if begun is not None else self._waiting[agent]
+    def _is_heavy(self, agent: Agent, tickets: Iterable[AnyTicket]) -> bool:
+        """Tell whether an agent's turn that is to serve these may be long. The caller holds the lock."""
         return self._shares.is_heavy(agent, list(islice(tickets, HEAVY_REQUESTS)))
 
     def _look_for_room_later(self) -> None:

@@ -20,7 +20,7 @@ class RunningTurn(Generic[AnyTicket]):
 
     group: GroupUnderWay[AnyTicket]
     is_retry: bool
-    is_heavy: bool = False
+    is_heavy: bool
 
 
 class RunningTurns(Generic[AnyTicket]):
