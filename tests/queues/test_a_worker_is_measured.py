@@ -7,12 +7,13 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from memrepo import MemoryRepos, RepoExistsError, Settings
@@ -20,6 +21,7 @@ from memrepo.errors import MemoryRepoBusyError, MemoryRepoError
 from memrepo.routing import queue_name, route
 from memrepo.wire.keys import agent_field, depths_key, unacked_key
 from memrepo_worker.metrics import counters as counters_module
+from memrepo_worker.metrics.joined import joined_registry
 from memrepo_worker.metrics.queues import QueueMetrics
 from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, serving_metrics
 from memrepo_worker.observe import Counters, RequestEnded
@@ -69,9 +71,13 @@ def page(port: int) -> Samples:
     """Read the page: name and the values of its labels, in their names' order → value."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
+    return samples_in(text_string_to_metric_families(text))
+
+
+def samples_in(families: Iterable[Metric]) -> Samples:
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in families
         for sample in family.samples
     }
 
@@ -216,6 +222,43 @@ def test_a_broker_that_is_away_leaves_the_page_readable() -> None:
     assert samples["memrepo_broker_up", ()] == 0
     assert ("memrepo_requests_unsettled", ()) not in samples, "what is not known is not told as 0"
     assert samples["memrepo_bounds_hit_total", ("turn_time",)] == 2
+
+
+def test_the_pages_of_processes_are_joined_also_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    counters = Counters()
+    counters.count("bounds.turn_time", 2)
+    with serving_metrics(build_registry(counters, list), "127.0.0.1", 0) as port:
+        pages = {3: f"http://127.0.0.1:{port}/metrics"}
+        samples = samples_in(joined_registry(lambda: pages, 4).collect())
+
+    assert samples["memrepo_processes", ()] == 4
+    assert samples["memrepo_processes_up", ()] == 1
+    assert samples["memrepo_bounds_hit_total", ("turn_time", "3")] == 2
+
+
+def test_a_process_that_ends_while_it_answers_is_left_out_of_the_joined_page() -> None:
+    def break_off(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\nmemrepo_sh")
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        serving_metrics(build_registry(Counters(), list), "127.0.0.1", 0) as port,
+    ):
+        thread = threading.Thread(target=break_off, args=(server,), daemon=True)
+        thread.start()
+        pages = {
+            1: f"http://127.0.0.1:{server.getsockname()[1]}/metrics",
+            2: f"http://127.0.0.1:{port}/metrics",
+        }
+        samples = samples_in(joined_registry(lambda: pages, 2).collect())
+        thread.join(10)
+
+    assert samples["memrepo_processes_up", ()] == 1
+    assert samples["memrepo_broker_up", ("2",)] == 1
 
 
 def test_connections_that_never_ask_keep_no_more_than_a_few_threads_and_nobody_out() -> None:

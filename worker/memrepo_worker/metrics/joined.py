@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,6 +13,9 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 _TIMEOUT_S = 5.0
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A host's proxy, of which its environment tells, knows nothing of this machine's own ports."""
 
 Pages = Callable[[], Mapping[int, str]]
 """The addresses of the pages of the processes that run now, by their numbers."""
@@ -31,7 +35,7 @@ class JoinedPages(Collector):
         for number, url in sorted(self._pages().items()):
             try:
                 text = _read(url)
-            except OSError:
+            except (OSError, HTTPException):  # the latter where it ends while it answers
                 continue
             answered += 1
             for family in text_string_to_metric_families(text):
@@ -49,7 +53,7 @@ def joined_registry(pages: Pages, processes: int) -> CollectorRegistry:
 
 
 def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - an address of our own
+    with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
         return bytes(answer.read()).decode()
 
 
