@@ -68,11 +68,6 @@ class Supervisor:
             ended = self._end(hurried)
         return code or ended
 
-    @property
-    def running(self) -> Sequence[Member]:
-        """Those that run now."""
-        return [member for member in self.members if member.process is not None]
-
     def _tend(self, member: Member) -> int:
         """Start what is not running and is due; return with which code the whole is to end, 0 if it is not to."""
         now_s = self.clock()
