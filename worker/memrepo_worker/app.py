@@ -121,6 +121,11 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
+def usual_name() -> str:
+    """Return what a worker of this process is called, or its workers' names begin with, where nobody gave another."""
+    return f"memrepo-{os.getpid()}"
+
+
 def run_worker(
     settings: WorkerSettings,
     handler: GroupHandler,
@@ -136,7 +141,7 @@ def run_worker(
     ``git`` is the version that the service works with; ``upkeep`` runs jobs for agents that are ours.
     The log must be set up before (``logs.configure``).
     """
-    name = name or f"memrepo-{os.getpid()}"
+    name = name or usual_name()
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
     try:
         with reaching(settings.broker, "broker") as client:

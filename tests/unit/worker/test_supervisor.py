@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from typing_extensions import override
 
+from memrepo_worker.local.stop_signals import StopSignals
 from memrepo_worker.local.supervisor import LIVED_S, PAUSE_S_MAX, Supervisor
+from memrepo_worker.local.worker_processes import WorkerProcesses
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
+from memrepo_worker.settings import WorkerSettings
 from tests.support.waiting import wait_for
 
 _SERVES = "trap 'exit 0' TERM; while :; do sleep 0.02; done"
@@ -104,3 +110,45 @@ def test_a_second_request_to_stop_is_passed_on() -> None:
 
     assert group.run(trapped, hurried=True) in (0, signal.SIGKILL)
     wait_for(lambda: group.starts[1][0].poll() is not None, "the process to have ended")
+
+
+@dataclass(frozen=True)
+class Shells(Processes):
+    """Starts a shell in place of each worker; ``asked_for`` are the arguments that it would have had."""
+
+    asked_for: list[Sequence[str]] = field(default_factory=list)
+
+    @override
+    def start(self, arguments: Sequence[str], **others: Any) -> Process:
+        self.asked_for.append(arguments)
+        return super().start(["/bin/sh", "-c", _SERVES], env={"PATH": "/usr/bin:/bin"}, lifeline=True)
+
+
+class StopOnce(StopSignals):
+    """Asks to stop once as many were started as are to be."""
+
+    def __init__(self, shells: Shells, count: int) -> None:
+        self.shells, self.wanted = shells, count
+
+    @override
+    def stopped(self) -> bool:
+        return len(self.shells.asked_for) == self.wanted
+
+    @override
+    def hurried(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [("agents", ["agents-1", "agents-2"]), ("agents@pod-7", ["agents-1@pod-7", "agents-2@pod-7"])],
+)
+def test_each_worker_has_a_number_in_its_name_and_the_host_that_was_given(
+    name: str, names: list[str]
+) -> None:
+    shells = Shells(Counters())
+    settings = WorkerSettings(store_url="file:///nowhere", metrics_port=None)
+
+    WorkerProcesses(settings, shells, name, [], {}).run(2, StopOnce(shells, 2))
+
+    assert [asked[asked.index("--name") + 1] for asked in shells.asked_for] == names

@@ -8,13 +8,13 @@ import click
 
 from memrepo.cli.numbers import WholeNumber
 from memrepo.settings import environment
-from memrepo_worker.app import run_worker
+from memrepo_worker.app import run_worker, usual_name
 from memrepo_worker.assembly import build_git, open_service
 from memrepo_worker.cli.checks import agree_on_store, require
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.local.lifeline import end_with_parent
 from memrepo_worker.local.stop_signals import StopSignals
-from memrepo_worker.local.worker_processes import WorkerProcesses, usual_name
+from memrepo_worker.local.worker_processes import WorkerProcesses
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
@@ -95,7 +95,8 @@ def _supervise(settings: WorkerSettings, name: str | None, count: int) -> int:
     with translating_failures():
         require(settings, build_git(counters))
         agree_on_store(settings)
-    base = (name or usual_name()).partition("@")[0]
     options = ["--log-level", settings.log_level, "--log-format", settings.log_format]
     options.append("--log-requests" if settings.log_requests else "--no-log-requests")
-    return WorkerProcesses(settings, Processes(counters), base, options, environment()).run(count, signals)
+    return WorkerProcesses(settings, Processes(counters), name or usual_name(), options, environment()).run(
+        count, signals
+    )

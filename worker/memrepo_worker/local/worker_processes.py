@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +27,8 @@ _GRACE_S = 30.0
 class WorkerProcesses:
     """Starts workers as children of this process.
 
-    ``name`` is what theirs begin with, ``options`` are given to each, ``env`` is their environment.
+    ``name`` is what theirs begin with; a host in it, after ``@``, is that of each. ``options`` are given to each,
+    ``env`` is their environment.
     """
 
     settings: WorkerSettings
@@ -44,7 +43,7 @@ class WorkerProcesses:
         grace_s = self.settings.soft_shutdown_timeout_s + _GRACE_S
         supervisor = Supervisor(count, self._start, grace_s)
         with self._metrics(count):
-            message = f"{count} worker processes: {self.name}-1 to {self.name}-{count}"
+            message = f"{count} worker processes: {self._name(1)} to {self._name(count)}"
             log(logger, logging.INFO, "supervisor.started", message, {"processes": count})
             return supervisor.run(signals.stopped, signals.hurried)
 
@@ -54,9 +53,13 @@ class WorkerProcesses:
             port = PortWish(0).take()
             env |= {"MEMREPO_METRICS_HOST": HOST, "MEMREPO_METRICS_PORT": str(port)}
             self._pages[number] = f"http://{HOST}:{port}/metrics"
-        own = ["--name", f"{self.name}-{number}@{socket.gethostname()}", "--supervised"]
+        own = ["--name", self._name(number), "--supervised"]
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", *own, *self.options]
         return self.processes.start(arguments, env=env, lifeline=True)
+
+    def _name(self, number: int) -> str:
+        name, at, host = self.name.partition("@")
+        return f"{name}-{number}{at}{host}"
 
     @contextmanager
     def _metrics(self, count: int) -> Iterator[None]:
@@ -68,8 +71,3 @@ class WorkerProcesses:
             message = f"metrics of all processes at http://{host}:{taken}/metrics"
             log(logger, logging.INFO, "supervisor.metrics", message, {"host": host, "port": taken})
             yield
-
-
-def usual_name() -> str:
-    """Return what the names of this supervisor's workers begin with, where nobody gave another."""
-    return f"memrepo-{os.getpid()}"
