@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from memrepo.settings import environment
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ALWAYS, Store, Version, When
+from tests.support.killing import killed
 from tests.support.writers import AGENT, commit, create, delete, files, writer
 
 ENTRIES = 10_000 if environment().get("LONG") else 150
@@ -42,18 +42,12 @@ def with_content(store: Store) -> int:
 
 def killed_while_it_deletes(store: LocalStore, cache_dir: Path) -> bool:
     """Delete in a process that is killed at its tenth marker; False where it comes to the end."""
-    child = os.fork()
-    if not child:
-        try:
-            with writer(KillingStore(store), cache_dir) as one:
-                one.group(delete("delete-it-all"))
-        except BaseException:  # noqa: BLE001 - it must not go on as a second pytest
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL)
-    return status != 0
+
+    def work() -> None:
+        with writer(KillingStore(store), cache_dir) as one:
+            one.group(delete("delete-it-all"))
+
+    return killed(work)
 
 
 def test_killed_at_every_tenth_marker_it_frees_more_each_time_and_comes_to_its_end(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -37,6 +36,7 @@ from memrepo_worker.upkeep.folding import Folder, Known
 from memrepo_worker.upkeep.owner import link_warm
 from memrepo_worker.upkeep.scratch import sweep_scratch
 from tests.support.folding import fold, folder, small_runs
+from tests.support.killing import killed
 from tests.support.writers import AGENT, commit, create, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
@@ -116,20 +116,14 @@ class SteppedCounters(Counters):
 
 def killed_at(last: int, plain: Folder, known: Known) -> bool:
     """Fold in a process that is killed before its step ``last``; False where it has no such step."""
-    child = os.fork()
-    if not child:
-        try:
-            steps = Steps(last)
-            processes = SteppedProcesses(SteppedCounters(steps))
-            git = replace(plain.git, processes=processes)
-            replace(plain, store=SteppedStore(plain.store, steps), git=git).fold(AGENT, known=known)
-        except BaseException:  # noqa: BLE001 - it must not go on as a second pytest
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL)
-    return status != 0
+
+    def work() -> None:
+        steps = Steps(last)
+        processes = SteppedProcesses(SteppedCounters(steps))
+        git = replace(plain.git, processes=processes)
+        replace(plain, store=SteppedStore(plain.store, steps), git=git).fold(AGENT, known=known)
+
+    return killed(work)
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import Store
-from tests.support.folding import GAPS, PausedStore, fold, small_runs
+from tests.support.folding import GAPS, LAYOUT, PausedStore, content_below, fold, small_runs
 from tests.support.stock_git import git, restore
 from tests.support.writers import AGENT, Writer, commit, create, writer
-
-LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 
 
 @dataclass
@@ -34,15 +32,6 @@ class World:
 
     def fold(self, store: Store | None = None) -> None:
         fold(store or self.store, self.folder / "scratch")
-
-    def content_below(self, seal: int) -> list[str]:
-        found = []
-        for item in self.store.list(LAYOUT.prefix):
-            seq = LAYOUT.entry_seq(item.key)
-            last = LAYOUT.accelerator_seq(item.key) if seq is None else seq
-            if last is not None and last < seal and item.size >= CONTENT_BYTES_MIN:
-                found.append(item.key)
-        return found
 
     def read_elsewhere(self) -> list[str]:
         with writer(self.store, self.folder / "elsewhere") as other:
@@ -109,14 +98,14 @@ def test_a_folder_that_is_paused(world: World, gap: str, others: Callable[[World
     expected = world.writer.messages()
     assert world.read_elsewhere() == world.restored() == expected
     if "delete" in others.__name__:
-        assert world.content_below(20 + 1) == []
+        assert content_below(world.store, 20 + 1) == []
 
 
 @pytest.mark.parametrize("gap", GAPS)
 def test_a_folder_that_is_paused_while_the_memory_is_deleted_for_good(world: World, gap: str) -> None:
     world.fold(PausedStore(world.store, gap, world.writer.delete))
 
-    assert world.content_below(20 + 1) == []
+    assert content_below(world.store, 20 + 1) == []
 
 
 class Died(BaseException):

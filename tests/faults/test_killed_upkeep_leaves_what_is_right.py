@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep import repacking as jobs
 from memrepo_worker.upkeep.repacking import Repacker
 from memrepo_worker.upkeep.runner import Stop
+from tests.support.killing import killed
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
 
@@ -54,21 +54,6 @@ def kill_before(step: int) -> None:
 def _is_written(arguments: tuple[object, ...]) -> bool:
     _, _, flags = arguments
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
-
-
-def killed(work: Callable[[], None]) -> bool:
-    """Do something in a process of its own; return whether it was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - it must not go on as a second pytest
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL)
-    return status != 0
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, RefusedError, Store
 from memrepo_worker.store.open import open_store
 from tests.conformance.conftest import OPTIONS
-from tests.support.folding import GAPS, PausedStore, fold, owner, small_runs
-from tests.support.writers import AGENT, Writer, commit, create, writer
+from tests.support.folding import GAPS, LAYOUT, PausedStore, content_below, fold, owner, small_runs
+from tests.support.writers import Writer, commit, create, writer
 
-LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 SEAL = 20 + 1
 
 
@@ -102,16 +100,6 @@ class EndingStore(PausedStore):
         self._store.delete(names)
 
 
-def content_below(seal: int, store: Store) -> list[str]:
-    found = []
-    for item in store.list(LAYOUT.prefix):
-        seq = LAYOUT.entry_seq(item.key)
-        last = LAYOUT.accelerator_seq(item.key) if seq is None else seq
-        if last is not None and last < seal and item.size >= CONTENT_BYTES_MIN:
-            found.append(item.key)
-    return found
-
-
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("gap", GAPS)
 @pytest.mark.parametrize(
@@ -133,7 +121,7 @@ def test_an_owner_that_is_paused_while_others(
             paused.fold()
         assert reached == [gap]
         if others_do in DELETES:
-            assert content_below(SEAL, store) == []
+            assert content_below(store, SEAL) == []
         if others_do is not delete_for_good:
             with writer(store, tmp_path / "elsewhere") as judge:
                 assert (judge.messages(), judge.texts()) == (other.messages(), other.texts())

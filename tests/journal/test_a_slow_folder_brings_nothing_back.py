@@ -34,6 +34,7 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from tests.support.folding import content_below
 from tests.support.interleaving import Actor, InlineExecutor, all_orders, run, some_orders
 
 LAYOUT = Layout.of("acme", "agent-1")
@@ -83,13 +84,7 @@ def deleter_who_begins_anew(store: Store) -> None:
 
 def content_below_the_seal(store: Store) -> list[str]:
     """The keys below the seal that hold more than a reservation."""
-    found = []
-    for item in store.list(LAYOUT.prefix):
-        seq = LAYOUT.entry_seq(item.key)
-        last = LAYOUT.accelerator_seq(item.key) if seq is None else seq
-        if last is not None and last < SEAL and item.size >= CONTENT_BYTES_MIN:
-            found.append(item.key)
-    return found
+    return content_below(store, SEAL)
 
 
 def violations(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.journal import runs
-from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import Absent, Store, Version, When
@@ -67,6 +67,17 @@ def owner(store: Store, cache_dir: Path) -> Iterator[Owner]:
     with writer(store, cache_dir, upkeep=upkeep) as one:
         one.messages()
         yield Owner(one, upkeep, counters)
+
+
+def content_below(store: Store, seal: int) -> list[str]:
+    """Return the keys below a seal that hold more than a marker or reservation."""
+    found = []
+    for item in store.list(LAYOUT.prefix):
+        seq = LAYOUT.entry_seq(item.key)
+        last = LAYOUT.accelerator_seq(item.key) if seq is None else seq
+        if last is not None and last < seal and item.size >= CONTENT_BYTES_MIN:
+            found.append(item.key)
+    return found
 
 
 class PausedStore(StoreDecorator):

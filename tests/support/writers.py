@@ -91,13 +91,7 @@ class Writer:
 
     def delete(self) -> None:
         """Have the memory deleted, in as many turns as it takes."""
-        request = delete()
-        while True:
-            try:
-                self.ask(request)
-            except TurnGoesOnError:
-                continue
-            return
+        self.ask(delete())
 
     def warm(self) -> WarmRepo:
         """Return the warm repository, which is there."""
