@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memrepo.errors import RefNotFoundError, TooLargeError
+from memrepo.errors import TooLargeError
 from memrepo.limits import Limits
 from memrepo.models import MemoryFile, MergeConflict, MergeKind, MergePreview
 from memrepo.wire.requests.merges import PreviewMergeRequest
@@ -13,16 +13,13 @@ from memrepo_worker.git.walk import differences
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.merging import Sides, bases_of, hunks_of, merge_sides
-from memrepo_worker.service.refs import branch_ref, resolve
+from memrepo_worker.service.refs import branch_head, resolve
 
 
 def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limits: Limits) -> MergePreview:
     """Return what a merge of the two would come to."""
     reader = repo.reader
-    ours = view.refs.get(branch_ref(request.target))
-    if ours is None:
-        raise RefNotFoundError(f"there is no branch {request.target!r}", {"ref": request.target})
-    sides = Sides(ours, resolve(request.source, view, reader))
+    sides = Sides(branch_head(request.target, view.refs), resolve(request.source, view, reader))
     bases = bases_of(reader, sides)
     kind: MergeKind = "merge"
     changed: list[str] = []

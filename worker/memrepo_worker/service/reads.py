@@ -31,7 +31,7 @@ from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.find_request import find_outcome
 from memrepo_worker.service.preview import preview_merge
-from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.refs import branch_head, require_repo, resolve
 from memrepo_worker.service.search.files import search
 from memrepo_worker.service.writes.revisions import is_at_or_below
 
@@ -174,10 +174,7 @@ def _find_request(
 
 
 def _get_head_sha(request: GetHeadShaRequest, view: View, repo: WarmRepo, limits: Limits) -> str:
-    sha = view.refs.get(branch_ref(request.branch))
-    if sha is None:
-        raise RefNotFoundError(f"there is no branch {request.branch!r}", {"ref": request.branch})
-    return sha
+    return branch_head(request.branch, view.refs)
 
 
 def _row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from memrepo.errors import RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.validation.refs import Ref
 from memrepo_worker.git.objects import Kind
@@ -17,6 +19,18 @@ _TAGS_FOLLOWED_MAX = 16
 def branch_ref(branch: str) -> str:
     """Return a branch's full name."""
     return f"refs/heads/{branch}"
+
+
+def branch_head(branch: str, refs: Mapping[str, str]) -> str:
+    """Return the commit that a branch is at.
+
+    Raises:
+        RefNotFoundError: there is no such branch.
+    """
+    sha = refs.get(branch_ref(branch))
+    if sha is None:
+        raise RefNotFoundError(f"there is no branch {branch!r}", {"ref": branch})
+    return sha
 
 
 def require_repo(view: View, agent: Agent) -> None:

@@ -19,8 +19,8 @@ from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.commits import compose
 from memrepo_worker.service.merging import Sides, bases_of, merge_sides, refuse_conflicts
-from memrepo_worker.service.refs import branch_ref, require_repo, resolve
-from memrepo_worker.service.writes.revisions import branch_head, is_at_or_below
+from memrepo_worker.service.refs import branch_head, branch_ref, require_repo, resolve
+from memrepo_worker.service.writes.revisions import is_at_or_below
 from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
@@ -38,7 +38,7 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
         InvalidRequestError: a resolution is of no conflict, or does not fit; or it would write what commits may not.
     """
     require_repo(draft.view, agent)
-    head = branch_head(request.target, draft)
+    head = branch_head(request.target, draft.refs)
     if request.expected_head not in (None, head):
         raise HeadMovedError(
             f"branch {request.target!r} is at {head}, not at {request.expected_head}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from memrepo.errors import InvalidRequestError, PathNotFoundError, RefNotFoundError
+from memrepo.errors import InvalidRequestError, PathNotFoundError
 from memrepo.validation.values import fault_of_path
 from memrepo.wire.requests.writes import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
@@ -14,7 +14,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.repos.draft import Draft
-from memrepo_worker.service.refs import branch_ref, require_repo, resolve
+from memrepo_worker.service.refs import branch_head, branch_ref, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
 from memrepo_worker.service.writes.settled import Settled
 
@@ -38,7 +38,7 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
             that it would change was a link or a submodule.
     """
     require_repo(draft.view, agent)
-    head = branch_head(request.branch, draft)
+    head = branch_head(request.branch, draft.refs)
     source = resolve(request.ref, draft.view, draft.reader)
     trees = [draft.reader.commit(sha).tree for sha in (head, source)]
     deltas = list(differences(draft.reader, *trees))
@@ -105,21 +105,9 @@ def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> S
 def delete_branch(request: DeleteBranchRequest, draft: Draft, agent: Agent) -> Settled:
     """Remove a branch."""
     require_repo(draft.view, agent)
-    sha = branch_head(request.name, draft)
+    sha = branch_head(request.name, draft.refs)
     del draft.refs[branch_ref(request.name)]
     return Settled(DONE, sha)
-
-
-def branch_head(branch: str, draft: Draft) -> str:
-    """Return the commit that a branch is at.
-
-    Raises:
-        RefNotFoundError: there is no such branch.
-    """
-    sha = draft.refs.get(branch_ref(branch))
-    if sha is None:
-        raise RefNotFoundError(f"there is no branch {branch!r}", {"ref": branch})
-    return sha
 
 
 def refuse_new_ref(name: str, refs: Collection[str], field: str) -> None:
