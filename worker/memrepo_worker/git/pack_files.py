@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
+
+from memrepo_worker.git.packs import HEADER_BYTES, pack_header
 
 Sizes = tuple[int, int]
 """The bytes of a pack, and of its index."""
 
 _SHA1_BYTES = 20
-_HEADER = struct.Struct(">4sII")  # gitformat-pack: "PACK", version, number of objects
 _FANOUT_END = 8 + 256 * 4  # the last entry of an index's fan-out table is the number of objects, too
 
 
@@ -114,13 +114,13 @@ class PackFiles:
         """
         index = (self._folder / f"{name}.idx").read_bytes()
         with (self._folder / f"{name}.pack").open("rb") as pack:
-            first = pack.read(_HEADER.size)
+            first = pack.read(HEADER_BYTES)
             pack.seek(-_SHA1_BYTES, os.SEEK_END)
             last = pack.read()
         objects = index[_FANOUT_END - 4 : _FANOUT_END]
         return (
             hashlib.sha1(index[:-_SHA1_BYTES], usedforsecurity=False).digest() == index[-_SHA1_BYTES:]
-            and first == _HEADER.pack(b"PACK", 2, int.from_bytes(objects))
+            and first == pack_header(int.from_bytes(objects))
             and last == index[-2 * _SHA1_BYTES : -_SHA1_BYTES]
         )
 

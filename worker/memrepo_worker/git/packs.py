@@ -59,7 +59,7 @@ def encode_pack(
     Of those that have one in ``deltas`` there is that, which refers to its base by id.
     """
     deltas = deltas or {}
-    body = bytearray(_HEADER.pack(b"PACK", 2, len(objects)))
+    body = bytearray(pack_header(len(objects)))
     placed = []
     for sha, item in objects.items():
         delta = deltas.get(sha)
@@ -142,7 +142,7 @@ def join_packs(packs: Iterable[bytes | memoryview]) -> bytes | memoryview | None
     counts = [(pack, count) for pack in packs if (count := object_count(pack))]
     if len(counts) <= 1:
         return counts[0][0] if counts else None
-    head = _HEADER.pack(b"PACK", 2, sum(count for _, count in counts))
+    head = pack_header(sum(count for _, count in counts))
     parts = [memoryview(head), *(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES] for pack, _ in counts)]
     digest = hashlib.sha1(usedforsecurity=False)
     for part in parts:
