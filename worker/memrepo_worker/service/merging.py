@@ -8,12 +8,11 @@ from typing import Any
 
 from memrepo.errors import MergeConflictError
 from memrepo.models import Lines, MergeHunk
-from memrepo_worker.git.compare import is_binary
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
 from memrepo_worker.git.merging.recursive import MergeBase
-from memrepo_worker.git.merging.trees import Conflict, Merged, merge_trees
-from memrepo_worker.git.objects import TreeEntry, printable
+from memrepo_worker.git.merging.trees import Conflict, Merged, content_of_file, merge_trees
+from memrepo_worker.git.objects import printable
 from memrepo_worker.git.reader import Reader
 
 _CONFLICTS_TOLD_MAX = 100
@@ -86,7 +85,7 @@ def hunks_of(conflict: Conflict, reader: Reader) -> list[MergeHunk]:
     """Return the lines at which two texts conflict; none for other conflicts."""
     if conflict.kind != "content":
         return []
-    contents = [_content(entry, reader) for entry in (conflict.base, conflict.ours, conflict.theirs)]
+    contents = [content_of_file(reader, entry) for entry in (conflict.base, conflict.ours, conflict.theirs)]
     return [
         MergeHunk(
             base=Lines(first=hunk.base.first, count=hunk.base.count),
@@ -95,10 +94,3 @@ def hunks_of(conflict: Conflict, reader: Reader) -> list[MergeHunk]:
         )
         for hunk in conflicting_hunks(*contents)
     ]
-
-
-def _content(entry: TreeEntry | None, reader: Reader) -> bytes:
-    if entry is None or not entry.is_file:
-        return b""
-    data = reader.blob(entry.sha)
-    return b"" if is_binary(data) else data

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, with_markers
-from memrepo_worker.git.merging.trees import Conflict, Merged, merge_trees, mode_of
-from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject, TreeEntry
+from memrepo_worker.git.merging.trees import Conflict, Merged, content_of_file, merge_trees, mode_of
+from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import entry_at
 
@@ -83,12 +83,9 @@ class MergeBase:
         if conflict.kind == "mode":
             return None
         if conflict.kind in ("content", "binary") and ours is not None and theirs is not None:
-            contents = [self._content(entry) for entry in (base, ours, theirs)]
+            contents = [content_of_file(self.reader, entry) for entry in (base, ours, theirs)]
             marked = with_markers(*contents) if conflict.kind == "content" else None
             executable = mode_of(base, ours, theirs) == MODE_EXECUTABLE
             # What has no lines stands there as it was before, empty if it was not: git takes that, too.
             return FileEdit(conflict.path, contents[0] if marked is None else marked, executable)
         return FileEdit(conflict.path, None, entry=base)
-
-    def _content(self, entry: TreeEntry | None) -> bytes:
-        return self.reader.blob(entry.sha) if entry is not None and entry.is_file else b""

@@ -95,11 +95,15 @@ def _both(
         return _edit(path, TreeEntry(mode, ours.sha))
     if base is not None and ours.sha == base.sha:
         return _edit(path, TreeEntry(mode, theirs.sha))
-    before = reader.blob(base.sha) if base is not None and base.is_file else b""
-    merged = merger.merge(before, reader.blob(ours.sha), reader.blob(theirs.sha))
+    merged = merger.merge(*(content_of_file(reader, entry) for entry in (base, ours, theirs)))
     if isinstance(merged, Refused):
         return conflict(merged.value)
     return FileEdit(path, merged, TreeEntry(mode, ours.sha).executable)
+
+
+def content_of_file(reader: Reader, entry: TreeEntry | None) -> bytes:
+    """Return the content whose lines are merged: of what is no file, as a link or a folder, there is none."""
+    return reader.blob(entry.sha) if entry is not None and entry.is_file else b""
 
 
 def mode_of(base: TreeEntry | None, ours: TreeEntry, theirs: TreeEntry) -> str:
