@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from random import Random
 
@@ -11,7 +12,7 @@ from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.decorators.metering import LISTED_PER_REQUEST, MeteredStore
 from memrepo_worker.store.decorators.retry import RetryingStore, RetryPolicy
-from memrepo_worker.store.interface import ABSENT, ALWAYS, NotThereError, UnavailableError
+from memrepo_worker.store.interface import ABSENT, ALWAYS, ListedObject, NotThereError, UnavailableError
 from tests.support.faulty_store import Fault, FaultyStore, Operation, Plan
 
 POLICY = RetryPolicy(attempts_max=4, backoff=Backoff(first_s=0.1, max_s=0.3, jitter=1.0))
@@ -116,6 +117,28 @@ def test_a_listing_that_breaks_each_time_is_given_up() -> None:
     with pytest.raises(UnavailableError):
         list(rig.store.list(""))
     assert rig.failures == POLICY.attempts_max
+
+
+@pytest.mark.parametrize("calls", [{1}, {2}, {2, 3}])
+def test_a_listing_that_cannot_be_begun_is_tried_again_and_never_cut_short(calls: set[int]) -> None:
+    class Refusing(StoreDecorator):
+        """Fails where it is asked for a listing, before there is one; the first that it gives breaks."""
+
+        asked = 0
+
+        def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+            self.asked += 1
+            if self.asked in calls:
+                raise UnavailableError("not now")
+            return super().list(prefix, start_after)
+
+    rig = Rig(failures=1, fault=Fault.TORN)
+    for number in range(4):
+        rig.memory.put(f"key/{number}", b"", ABSENT)
+    store = RetryingStore(Refusing(rig.faulty), Random(1), POLICY, rig.waits.append)
+
+    assert [line.key for line in store.list("key/")] == [f"key/{n}" for n in range(4)]
+    assert len(rig.waits) == len(calls) + 1
 
 
 def test_of_a_listing_no_more_pages_are_read_than_are_looked_at() -> None:

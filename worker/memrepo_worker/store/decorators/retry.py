@@ -85,14 +85,16 @@ class RetryingStore(StoreDecorator):
         folder = prefix[: prefix.rfind("/") + 1]
         last, passed_over = start_after, start_after
         elsewhere: set[str] = set()
-        objects = self._store.list(prefix, start_after)
+        objects: Iterator[ListedObject] | None = None
 
         def following() -> ListedObject | None:
             nonlocal objects, passed_over
             try:
+                if objects is None:
+                    objects = self._store.list(prefix, start_after)
                 return next(objects, None)
             except UnavailableError:
-                objects, passed_over = self._store.list(prefix, start_after), last
+                objects, passed_over = None, last  # one that has failed would only say that it is at its end
                 raise
 
         failures = count(1)
