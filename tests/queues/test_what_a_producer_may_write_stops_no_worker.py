@@ -16,10 +16,18 @@ from memrepo.errors import MemoryRepoBusyError
 from memrepo.limits import MIB
 from memrepo.routing import queue_name
 from memrepo.wire.cancellation import MARKS_SPAN_S, cancel
-from memrepo.wire.keys import ENDED_PREFIX, PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key, unacked_key
+from memrepo.wire.keys import (
+    ENDED_PREFIX,
+    PAYLOADS_BYTES_KEY,
+    PAYLOADS_UNTIL_KEY,
+    REFUSED_KEY,
+    payload_key,
+    unacked_key,
+)
 from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import PayloadStore
 from memrepo_worker.app import build_app
+from memrepo_worker.queues.leases.status import read_refused
 from memrepo_worker.queues.results.backend import WRONG_VALUE_TRIES_MAX, ResultBackend
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
@@ -119,6 +127,16 @@ def test_a_total_that_somebody_wrote_refuses_nobody_for_longer_than_a_second(bro
         store.put("result:two", Payload({"a": "x" * 1000}), 600)
 
         assert int(client.hget(PAYLOADS_BYTES_KEY, "total")) == 2 * before
+
+
+@pytest.mark.parametrize("written", ["²", "9" * 5_000, "-3", "many"])
+def test_a_count_of_what_was_refused_that_is_none_is_told_as_nothing(broker: Valkey, written: str) -> None:
+    with broker.raw_client(4) as client:
+        client.flushdb()
+        client.hset(REFUSED_KEY, "agent_depth_max", written)
+        client.hset(REFUSED_KEY, "shard_depth_max", 2)
+
+        assert read_refused(client) == {"agent_depth_max": 0, "shard_depth_max": 2}
 
 
 def forge_marks(client: redis.Redis) -> None:

@@ -16,7 +16,7 @@ from memrepo.clock import Clock
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.redis.script import lua
 from memrepo.settings import Settings
-from memrepo.wire.keys import BOUNDS, REFUSED_KEY, agent_field, depths_key, unacked_key
+from memrepo.wire.keys import BOUNDS, REFUSED_KEY, agent_field, depths_key, read_count, unacked_key
 from memrepo.wire.requests.base import Request
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 TRUSTED_S = 0.1
 """How long a look at a queue's depth holds; what is sent meanwhile from here is added."""
-
-DIGITS_MAX = 15  # of a number that is a count
 
 _COUNT = lua(__package__, "count")
 
@@ -116,7 +114,7 @@ class Depths:
         for queue, agents in due.items():
             pipeline.hmget(depths_key(queue), agents)
         for (queue, agents), counts in zip(due.items(), pipeline.execute(), strict=True):
-            self._depths[queue].of_agents |= dict(zip(agents, map(_number, counts), strict=True))
+            self._depths[queue].of_agents |= dict(zip(agents, map(read_count, counts), strict=True))
 
 
 def count_in(pipeline: Pipeline, sent: Iterable[Sent]) -> None:
@@ -135,10 +133,6 @@ def _count_refused(refused: Iterable[MemoryRepoBusyError], client: Callable[[], 
         for bound, count in counts.items():
             pipeline.hincrby(REFUSED_KEY, bound, count)
         pipeline.execute(raise_on_error=False)  # a server that is full takes none: the answer is the same
-
-
-def _number(value: bytes | None) -> int:
-    return int(value) if value and value.isdigit() and len(value) <= DIGITS_MAX else 0
 
 
 def _agent_busy(depth: int, limit: int) -> MemoryRepoBusyError:

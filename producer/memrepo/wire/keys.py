@@ -61,6 +61,8 @@ ENDED_PREFIX = "memrepo:ended:"
 RECORD_PREFIX = "celery-task-meta-"
 REPLIES_PREFIX = "memrepo.replies."
 
+_DIGITS_MAX = 15  # of a number that is a count
+
 
 def unacked_key(queue: str) -> str:
     """Return the key of a queue's messages that a worker has taken and not settled yet; its HLEN counts them."""
@@ -75,6 +77,12 @@ def depths_key(queue: str) -> str:
 def agent_field(org_id: str, agent_id: str) -> str:
     """Return what stands for an agent in a hash."""
     return f"{org_id}/{agent_id}"
+
+
+def read_count(value: bytes | str | None) -> int:
+    """Return a count that the broker gave, as bytes; 0 where somebody has written there what is none."""
+    is_count = isinstance(value, bytes) and value.isdigit() and len(value) <= _DIGITS_MAX
+    return int(value) if value and is_count else 0
 
 
 def payload_key(name: str) -> str:

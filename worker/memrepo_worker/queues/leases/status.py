@@ -18,6 +18,7 @@ from memrepo.wire.keys import (
     REFUSED_KEY,
     WITHDRAWN_KEY,
     WORKERS_KEY,
+    read_count,
     unacked_key,
 )
 from memrepo_worker.queues.leases.leases import read_owners
@@ -77,8 +78,8 @@ def read_refused(broker: Redis) -> dict[str, int]:
     Raises:
         redis.RedisError: the broker cannot be reached.
     """
-    counts = {_text(bound): _text(count) for bound, count in broker.hgetall(REFUSED_KEY).items()}
-    return {bound: int(counts[bound]) if counts.get(bound, "").isdigit() else 0 for bound in BOUNDS}
+    counts = broker.hgetall(REFUSED_KEY)
+    return {bound: read_count(counts.get(bound.encode())) for bound in BOUNDS}
 
 
 def live_workers(broker: Redis) -> list[str]:
