@@ -64,6 +64,13 @@ def entry_at(reader: Reader, tree: str, path: str) -> TreeEntry | None:
     return reader.tree(tree).get(name)
 
 
+def levels(path: str) -> Iterator[str]:
+    """Yield a path, and every folder above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class FileDelta:
     """One path that differs between two trees; None stands for "no file"."""

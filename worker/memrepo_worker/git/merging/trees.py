@@ -14,7 +14,7 @@ from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.contents import ContentMerger, Refused
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.walk import differences, entry_at
+from memrepo_worker.git.walk import differences, entry_at, levels
 
 ConflictKind = Literal["content", "binary", "too_large", "deleted", "mode", "type", "file_folder", "name"]
 
@@ -145,7 +145,7 @@ def _leave_out_twins(
 ) -> None:
     """Make conflicts of names of theirs that some file systems take for a neighbour's of ours."""
     while True:
-        fitting = [edit for path, edit in edits.items() if not _is_in(path, conflicts)]
+        fitting = [edit for path, edit in edits.items() if conflicts.keys().isdisjoint(levels(path))]
         try:
             TreeEditor(reader).apply(ours, fitting)
         except TreeConflictError as clash:
@@ -157,11 +157,3 @@ def _leave_out_twins(
                 conflicts[path] = Conflict(path, "name", None, None, edit.entry)
         else:
             return
-
-
-def _is_in(path: str, conflicts: dict[str, Conflict]) -> bool:
-    """Whether a path is in a folder that is a conflicting file of ours."""
-    while path := path.rpartition("/")[0]:
-        if path in conflicts:
-            return True
-    return False

@@ -13,14 +13,13 @@ from memrepo_worker.git.merging.contents import Favor
 from memrepo_worker.git.merging.trees import Conflict, Merged
 from memrepo_worker.git.objects import printable
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.walk import differences, entry_at
+from memrepo_worker.git.walk import differences, entry_at, levels
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.commits import compose
 from memrepo_worker.service.merging import Sides, bases_of, merge_sides, refuse_conflicts
 from memrepo_worker.service.refs import branch_head, branch_ref, require_repo, resolve
-from memrepo_worker.service.writes.revisions import is_at_or_below
 from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
@@ -67,7 +66,8 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
     """Add the merge to the draft and return its commit; the head's where a squash changes nothing."""
     merged, reader = merge_sides(draft.reader, sides, bases, _FAVORS[request.favor])
     _refuse_unused(request.resolutions, merged.conflicts)
-    open_ones = [conflict for conflict in merged.conflicts if not _is_decided(conflict, request.resolutions)]
+    decided = {level for change in request.resolutions for level in levels(change.path)}
+    open_ones = [conflict for conflict in merged.conflicts if conflict.path not in decided]
     refuse_conflicts(
         open_ones,
         reader,
@@ -103,14 +103,10 @@ def _message(request: MergeRequest) -> str:
     return f"{'Squash' if request.squash else 'Merge'} {request.source}{into}"
 
 
-def _is_decided(conflict: Conflict, resolutions: Iterable[FileChange]) -> bool:
-    return any(is_at_or_below(change.path, conflict.path) for change in resolutions)
-
-
 def _refuse_unused(resolutions: Iterable[FileChange], conflicts: Iterable[Conflict]) -> None:
-    paths = [conflict.path for conflict in conflicts]
+    paths = {conflict.path for conflict in conflicts}
     for index, change in enumerate(resolutions):
-        if not any(is_at_or_below(change.path, path) for path in paths):
+        if paths.isdisjoint(levels(change.path)):
             raise InvalidRequestError.of(
                 f"resolutions[{index}].path", f"{change.path!r} does not conflict", path=change.path
             )

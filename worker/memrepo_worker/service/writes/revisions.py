@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from memrepo.errors import InvalidRequestError, PathNotFoundError
 from memrepo.validation.values import fault_of_path
 from memrepo.wire.requests.writes import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
-from memrepo_worker.git.walk import FileDelta, differences
+from memrepo_worker.git.walk import FileDelta, differences, levels
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
@@ -45,7 +45,7 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
     if request.paths is not None:
         deltas = _only(request.paths, deltas, draft, trees)
     left = {delta.path for delta in deltas if delta.new is not None and not delta.new.is_file}
-    edits = [_edit(delta, draft) for delta in deltas if left.isdisjoint(_levels(delta.path))]
+    edits = [_edit(delta, draft) for delta in deltas if left.isdisjoint(levels(delta.path))]
     if left and not edits:
         raise InvalidRequestError.of("ref", f"has nothing to restore{_left_as_it_is(left)}")
     message = f"Restore {request.ref}{_left_as_it_is(left)}"
@@ -61,13 +61,6 @@ def _only(paths: tuple[str, ...], deltas: list[FileDelta], draft: Draft, trees: 
         if not any(is_at_or_below(name, path) for name in known):
             raise PathNotFoundError(f"{path!r} is neither here nor at the ref", {"path": path})
     return [delta for delta in deltas if any(is_at_or_below(delta.path, path) for path in paths)]
-
-
-def _levels(path: str) -> Iterator[str]:
-    """Yield a path, and every folder above it."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
 
 
 def _left_as_it_is(paths: Collection[str]) -> str:
