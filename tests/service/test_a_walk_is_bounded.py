@@ -87,3 +87,11 @@ def test_a_memory_of_a_billion_paths_is_written_and_read_by_name(many: Writer) -
     assert made.files_changed == ["0000/0000/0000"]
     assert isinstance(read, MemoryFile)
     assert read.text == "y"
+
+
+def test_one_of_a_billion_paths_is_restored_without_looking_at_the_others(many: Writer) -> None:
+    many.ask(commit("more", {"0000/0000/0000": "y"}))
+    made = many.ask(restore("HEAD~1", ["0000/0000/0000"]))
+
+    assert made.files_changed == ["0000/0000/0000"]
+    assert "bounds.walk_entries" not in many.counters.snapshot()

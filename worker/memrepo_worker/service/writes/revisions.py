@@ -9,7 +9,7 @@ from memrepo.validation.values import fault_of_path
 from memrepo.wire.requests.writes import CreateBranchRequest, DeleteBranchRequest, RestoreRequest
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
-from memrepo_worker.git.walk import FileDelta, differences, levels
+from memrepo_worker.git.walk import FileDelta, differences, entry_at, levels
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
@@ -56,9 +56,8 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
 
 def _only(paths: tuple[str, ...], deltas: list[FileDelta], draft: Draft, trees: list[str]) -> list[FileDelta]:
     """Return the differences at and below these paths; each must be something on one of the two sides."""
-    known = [delta.path for tree in trees for delta in differences(draft.reader, None, tree)]
     for path in paths:
-        if not any(is_at_or_below(name, path) for name in known):
+        if all(entry_at(draft.reader, tree, path) is None for tree in trees):
             raise PathNotFoundError(f"{path!r} is neither here nor at the ref", {"path": path})
     return [delta for delta in deltas if any(is_at_or_below(delta.path, path) for path in paths)]
 
