@@ -11,10 +11,11 @@ from memrepo import MergeConflictError, MergeResult, TooLargeError
 from memrepo.limits import Limits
 from memrepo.wire import operations
 from memrepo.wire.requests.merges import MergeRequest, PreviewMergeRequest
+from memrepo_worker.git.objects import BYTES_MAX, Kind
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.stock_git import git, restore
-from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, files, writer
 
 HEAD = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id, "enqueued_at": NOW_S}
 
@@ -191,6 +192,22 @@ def test_a_merge_of_a_memory_that_was_deleted_since_is_told_alike(one: Writer) -
     again = ask(one, merge("request-b"))
 
     assert (again.sha, again.kind) == (made.sha, made.kind)
+
+
+def test_what_would_make_a_folder_too_large_is_told_as_a_commits_is(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.ask(create("request-a", log="0\n"))
+    one.ask(commit("theirs", {"notes/a": "a", "notes/b": "b"}, branch="side"))
+    ours = one.ask(commit("ours", {"notes/c": "c", "notes/d": "d"}))
+    monkeypatch.setitem(BYTES_MAX, Kind.TREE, 100)  # four such files take 112
+
+    with pytest.raises(
+        TooLargeError, match="'notes/' would be a folder of more files than can be read again"
+    ):
+        one.ask(merge("request-b"))
+
+    assert one.ask(files()).commit_sha == ours.sha
 
 
 @pytest.mark.parametrize("how", ["rebase", "merge"])

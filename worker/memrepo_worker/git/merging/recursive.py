@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, with_markers
-from memrepo_worker.git.merging.trees import Conflict, Merged, content_of_file, merge_trees, mode_of
+from memrepo_worker.git.merging.trees import Conflict, Merged, clashing, content_of_file, merge_trees, mode_of
 from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import entry_at
@@ -61,10 +61,7 @@ class MergeBase:
             try:
                 tree = editor.apply(ours, edits.values())
             except TreeConflictError as clash:
-                below = [path for path in edits if path == clash.path or path.startswith(f"{clash.path}/")]
-                if not below:
-                    raise
-                for path in below:
+                for path in clashing(edits, clash):
                     del edits[path]
             else:
                 self._objects |= editor.objects

@@ -6,10 +6,11 @@ git. The judge is ``git merge -s recursive -X no-renames``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from memrepo.errors import TooLargeError
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.contents import ContentMerger, Refused
 from memrepo_worker.git.objects import TreeEntry
@@ -149,11 +150,20 @@ def _leave_out_twins(
         try:
             TreeEditor(reader).apply(ours, fitting)
         except TreeConflictError as clash:
-            below = [path for path in edits if path == clash.path or path.startswith(f"{clash.path}/")]
-            if not below:
-                raise
-            for path in below:
+            for path in clashing(edits, clash):
                 edit = edits.pop(path)
                 conflicts[path] = Conflict(path, "name", None, None, edit.entry)
         else:
             return
+
+
+def clashing(edits: Iterable[str], clash: TreeConflictError) -> list[str]:
+    """Return the paths of the edits that do not fit.
+
+    Raises:
+        TooLargeError: it is none of them by itself, but how many they are.
+    """
+    below = [path for path in edits if clash.path in levels(path)]
+    if not below:
+        raise TooLargeError.of("source", str(clash), path=clash.path) from clash
+    return below
