@@ -122,7 +122,8 @@ class MergeConflictError(MemoryRepoError):
     """Both sides changed the same, and nothing was changed. Decide by ``resolutions`` or ``favor``, then merge again.
 
     ``details["conflicts"]`` lists the first hundred, each with ``path``, ``kind``, the blob's sha in ``base``, ``ours``
-    and ``theirs`` (None: no file there) and, where lines conflict, ``hunks``; ``preview_merge`` gives the contents.
+    and ``theirs`` (None: no file there) and, where lines conflict, ``hunks``, as far as they fit into 64 KiB;
+    ``preview_merge`` gives the contents and all hunks.
     """
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memrepo import MergeConflictError, MergeResult, TooLargeError
-from memrepo.limits import Limits
+from memrepo.limits import KIB, Limits
 from memrepo.wire import operations
 from memrepo.wire.requests.merges import MergeRequest, PreviewMergeRequest
 from memrepo_worker.git.objects import BYTES_MAX, Kind
+from memrepo_worker.journal.ledger import encode_lines
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.stock_git import git, restore
@@ -154,6 +156,25 @@ def test_a_conflict_is_told_alike_again_and_fails_alone_in_its_group(one: Writer
     assert (refused.message, refused.details) == (again.message, again.details)
     assert after.created
     assert ask(one, merge("request-c")).kind == "merge"
+
+
+def test_what_is_told_of_many_conflicts_stays_small_as_each_refusal_is_kept_in_the_ledger(
+    one: Writer,
+) -> None:
+    def texts(mark: str) -> dict[str, str | None]:
+        text = "".join(f"{number if number % 4 else mark}\n" for number in range(100))
+        return {f"file-{number:03d}": text for number in range(120)}
+
+    one.ask(create("request-a", log="0\n"))
+    one.group(commit("0", texts("0")), commit("y", texts("y"), branch="side"), commit("x", texts("x")))
+    (refused,) = one.group(merge("request-b"))
+
+    assert isinstance(refused, MergeConflictError)
+    told = refused.details["conflicts"]
+    assert (len(told), refused.details["conflict_count"]) == (100, 120)
+    assert [len(conflict.get("hunks", ())) for conflict in (told[0], told[-1])] == [20, 0]
+    assert len(json.dumps(told)) < 66 * KIB
+    assert len(encode_lines(one.warm().ledger)) < 70 * KIB
 
 
 def test_what_is_only_asked_or_refused_leaves_no_file_in_the_warm_repository(one: Writer) -> None:

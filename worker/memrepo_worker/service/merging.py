@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memrepo.errors import MergeConflictError
+from memrepo.limits import KIB
 from memrepo.models import Lines, MergeHunk
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
@@ -17,6 +19,8 @@ from memrepo_worker.git.reader import Reader
 
 _CONFLICTS_TOLD_MAX = 100
 _HUNKS_TOLD_MAX = 20
+_TOLD_BYTES_MAX = 64 * KIB
+"""A refusal is kept in the ledger, and an entry whose ledger is too large is read by nobody: a group may have many."""
 _PATHS_SHOWN_MAX = 5
 
 
@@ -62,7 +66,7 @@ def refuse_conflicts(
     raise MergeConflictError(
         f"both sides changed {shown}{more}: nothing was changed. {advice}",
         {
-            "conflicts": [_told(conflict, reader) for conflict in conflicts[:_CONFLICTS_TOLD_MAX]],
+            "conflicts": _told(conflicts, reader),
             "conflict_count": len(conflicts),
             "target_sha": sides.ours,
             "source_sha": sides.theirs,
@@ -71,13 +75,25 @@ def refuse_conflicts(
     )
 
 
-def _told(conflict: Conflict, reader: Reader) -> dict[str, Any]:
-    sides = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}
-    told: dict[str, Any] = {"path": printable(conflict.path), "kind": conflict.kind}
-    told |= {name: None if entry is None else entry.sha for name, entry in sides.items()}
-    hunks = hunks_of(conflict, reader)
-    if hunks:
-        told["hunks"] = [hunk.model_dump(mode="json") for hunk in hunks[:_HUNKS_TOLD_MAX]]
+def _told(conflicts: Sequence[Conflict], reader: Reader) -> list[dict[str, Any]]:
+    """Return what is told of the first conflicts: the paths and shas of all of these, then as many hunks as fit."""
+    told: list[dict[str, Any]] = []
+    bytes_left = _TOLD_BYTES_MAX
+    for conflict in conflicts[:_CONFLICTS_TOLD_MAX]:
+        sides = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}
+        one: dict[str, Any] = {"path": printable(conflict.path), "kind": conflict.kind}
+        one |= {name: None if entry is None else entry.sha for name, entry in sides.items()}
+        bytes_left -= len(json.dumps(one))
+        if told and bytes_left < 0:
+            break
+        told.append(one)
+    for one, conflict in zip(told, conflicts, strict=False):
+        hunks = [hunk.model_dump(mode="json") for hunk in hunks_of(conflict, reader)[:_HUNKS_TOLD_MAX]]
+        bytes_left -= len(json.dumps(hunks))
+        if bytes_left < 0:
+            break
+        if hunks:
+            one["hunks"] = hunks
     return told
 
 
