@@ -137,6 +137,7 @@ def test_what_is_settled_counts_no_longer_through_a_kill_and_a_take_over(
     for _ in range(AGENT_MAX):
         for agent in (HOT, *OTHERS[:10]):
             commit(repos, agent)
+    workers.argument = {**workers.argument, "delay_s": 0.3}  # so that there is time to see it half done
     first = workers.start()
     wait_for(lambda: 0 < sum(held(server).values()) < 50, "some to be settled")
     first.kill()

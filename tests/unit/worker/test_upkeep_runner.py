@@ -205,7 +205,7 @@ def test_it_says_how_many_jobs_there_are_to_be_done(runner: UpkeepRunner, counte
 
 
 def test_a_jobs_git_stands_behind_everything_else_and_so_has_more_time_than_a_requests() -> None:
-    hurried = replace(build_git(Counters()), timeout_s=0.0001)
+    hurried = replace(build_git(Counters()), timeout_s=0.0)
     with pytest.raises(GitTooSlowError):
         hurried.run(["version"])
 
