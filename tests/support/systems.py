@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from memrepo import MemoryRepos
+from memrepo import BrokerUnavailableError, MemoryRepos
 from memrepo.settings import environment
 from tests.support.commands import MEMREPO
 from tests.support.host import inherited
@@ -55,10 +55,9 @@ def running_worker(
 
 def _answers(broker_url: str) -> bool:
     with MemoryRepos(broker_url=broker_url) as repos:
-        probe = repos.repo(org_id="probe", agent_id="probe").list_files()
         try:
-            probe.result(timeout_s=1)
-        except TimeoutError:
+            repos.repo(org_id="probe", agent_id="probe").list_files().result(timeout_s=1)
+        except (TimeoutError, BrokerUnavailableError):
             return False
         except FileNotFoundError:
             return True
