@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo.errors import RepoNotFoundError
+from memrepo.errors import MemoryDamagedError, RepoNotFoundError
 from memrepo_worker.group import Agent
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.backends.memory import MemoryStore
@@ -164,7 +164,7 @@ def test_a_folder_takes_no_commit_while_another_is_in_its_place(tmp_path: Path) 
         assert worker.messages()[-1:] == ["kept"]
 
 
-def test_an_agents_folder_that_was_emptied_under_a_warm_repository_is_noticed(
+def test_an_agents_folder_that_was_emptied_under_a_warm_repository_is_damage_until_the_copy_is_thrown_away(
     one: Writer, store: LocalStore, tmp_path: Path
 ) -> None:
     one.ask(create())
@@ -172,6 +172,10 @@ def test_an_agents_folder_that_was_emptied_under_a_warm_repository_is_noticed(
     shutil.rmtree(tmp_path / "store" / "acme")
     one.new_lease()
 
+    for request in (files(), create(new="life")):
+        with pytest.raises(MemoryDamagedError):
+            one.ask(request)
+    one.service.cache.drop(one.agent)
     with pytest.raises(RepoNotFoundError):
         one.ask(files())
     one.ask(create(new="life"))
@@ -180,12 +184,12 @@ def test_an_agents_folder_that_was_emptied_under_a_warm_repository_is_noticed(
         assert two.texts() == {"new": "life"}
 
 
-def test_an_agents_folder_that_was_emptied_while_the_worker_was_down_is_noticed(
+def test_an_agents_folder_that_was_emptied_while_the_worker_was_down_is_damage(
     store: LocalStore, tmp_path: Path
 ) -> None:
     with writer(store, tmp_path / "one") as one:
         one.ask(create())
     shutil.rmtree(tmp_path / "store" / "acme")
 
-    with writer(store, tmp_path / "one") as again, pytest.raises(RepoNotFoundError):
+    with writer(store, tmp_path / "one") as again, pytest.raises(MemoryDamagedError):
         again.ask(files())

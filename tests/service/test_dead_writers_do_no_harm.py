@@ -328,7 +328,7 @@ def the_digest(patch: pytest.MonkeyPatch, _world: World) -> None:
 def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -> None:
     """Follow a journal across a seal with the old objects still there."""
 
-    def catch_up(self: Opener, repo: WarmRepo) -> bool:
+    def catch_up(self: Opener, repo: WarmRepo, *_: object, **_more: object) -> bool:
         seq = repo.state.seq
         layout = self._layout
         bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]

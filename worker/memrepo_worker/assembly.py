@@ -87,7 +87,7 @@ def open_service(
     metered = MeteredStore(store, observer)
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
-    cache = _cache(settings, metered.name, git, observer, upkeep)
+    cache = _cache(settings, f"{metered.name}#{identity}", git, observer, upkeep)
     with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
         folding = _folding(settings, retrying, git, fetchers, clock, cache, upkeep)
         service = Service(
@@ -102,6 +102,7 @@ def open_service(
                 confirm_store=confirm_store,
                 check_store=watch.check if watch is not None else _nothing,
                 tip_proof_s=math.inf if settings.tip_proof_s is None else settings.tip_proof_s,
+                journal_check_s=settings.journal_check_s,
                 appended=folding.appended if folding else _nothing,
                 opened=folding.opened if folding else _nothing,
             ),
@@ -120,6 +121,7 @@ def open_service(
 def _cache(
     settings: WorkerSettings, store_name: str, git: Git, observer: Observer, upkeep: UpkeepRunner | None
 ) -> RepoCache:
+    """Return the cache; ``store_name`` has the store's id: a copy of another one claims what was never in this."""
     cache = RepoCache(settings.cache_dir, store_name, git, observer, settings.cache_limits)
     if upkeep is not None:
         repacking(cache, git, upkeep)

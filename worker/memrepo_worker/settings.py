@@ -45,6 +45,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "soft_shutdown_timeout_s": (0, 86_400),
     "lease_s": (0.1, 3600),
     "tip_proof_s": (0, 86_400),
+    "journal_check_s": (0, MANY),
     "group_requests_max": (1, MANY),
     "group_bytes_max": (1, MANY),
     "parked_bytes_max": (1, MANY),
@@ -95,6 +96,7 @@ class WorkerSettings:
     soft_shutdown_timeout_s: float = 15.0
     lease_s: float = 8.0
     tip_proof_s: float | None = None
+    journal_check_s: float = 300.0
     group_requests_max: int = 128
     group_bytes_max: int = 32 * MIB
     parked_bytes_max: int = 256 * MIB

@@ -206,23 +206,23 @@ class JournalReader:
                 f"{self.layout.prefix} does not hold still or lacks a part: {moved.error}"
             ) from moved.error
 
-    def since(self, seq: int) -> Iterator[Sequence[Entry]]:
+    def since(self, seq: int, first: int | None = None) -> Iterator[Sequence[Entry]]:
         """Yield the entries after ``seq``, without a gap, as ``FoundJournal.batches`` does; one request when none are.
 
-        It is a listing that begins with entry ``seq`` itself: a store that lost it, or was emptied, must not be taken
-        for one with nothing new.
+        The listing begins with entry ``seq`` itself, or ``first`` before it: one that was lost must not pass unseen.
 
         Raises:
-            LocalCopyStaleError: entry ``seq`` is gone, or one after it was replaced by a marker.
+            LocalCopyStaleError: one of these is gone, or one after ``seq`` was replaced by a marker.
             JournalDamagedError, NewerJournalError: one after it cannot be read.
         """
+        first = first or seq
         try:
-            seqs = self._listed_from(seq)
+            listed = self._listed_from(first)
         except JournalDamagedError as error:
             raise LocalCopyStaleError(str(error)) from error
-        if not seqs:
+        if len(listed) <= seq - first:
             raise LocalCopyStaleError(f"entry {seq} is not there any more")
-        yield from batches(self._fetched(seqs[1:]), self.bytes_max)
+        yield from batches(self._fetched(listed[seq - first + 1 :]), self.bytes_max)
 
     def some(self, first: int, count: int) -> Iterator[Entry]:
         """Yield up to ``count`` entries from ``first`` on, without a gap; raises what ``since`` does."""

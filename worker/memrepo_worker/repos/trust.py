@@ -23,22 +23,22 @@ class Trust:
     """What is known of a warm repository's tip.
 
     ``proven_at_s``, on the monotonic clock, is a moment at which it was the newest. ``clean_seal`` is the seal below
-    which the store was seen clean.
+    which the store was seen clean. ``checked_seq`` was the newest entry when the store was last seen to have what was
+    taken in, at ``checked_at_s``; None where an earlier process took it in. (A create shows that its own entry is
+    there, and nothing of those before it.)
     """
 
     is_verified: bool = True
     lease_token: str | None = None
     proven_at_s: float = -math.inf
     clean_seal: int = 0
+    checked_seq: int | None = 0
+    checked_at_s: float = -math.inf
 
     @classmethod
     def claimed(cls) -> Trust:
         """A state from disk: hold it against the store before anything is decided by it."""
-        return cls(is_verified=False)
-
-    def verified(self) -> Trust:
-        """The tip was held against the store's entry of that number, and is it."""
-        return replace(self, is_verified=True)
+        return cls(is_verified=False, checked_seq=None)
 
     def proven(self, lease: Lease, at_s: float) -> Trust:
         """The state was the journal's newest at ``at_s`` or after it, within this lease.
@@ -46,6 +46,14 @@ class Trust:
         What shows it is a request to the store: ``at_s`` is when that was sent.
         """
         return replace(self, is_verified=True, lease_token=lease.token, proven_at_s=at_s)
+
+    def checked(self, seq: int, at_s: float) -> Trust:
+        """The store was seen to have the entries up to ``seq``, at ``at_s`` or after it."""
+        return replace(self, is_verified=True, checked_seq=seq, checked_at_s=at_s)
+
+    def needs_check(self, now_s: float, age_s_max: float) -> bool:
+        """Whether it was last seen longer ago that the store has what was taken in."""
+        return not self.is_verified or now_s - self.checked_at_s >= age_s_max
 
     def doubted(self) -> Trust:
         """It may not be the newest any more: the next to ask asks the store."""

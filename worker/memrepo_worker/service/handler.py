@@ -14,6 +14,7 @@ from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.presence import EntryLostError
 from memrepo_worker.journal.reader import FoundJournal
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
@@ -49,6 +50,8 @@ class Service:
         with self.cache.hold(group.agent) as held:
             try:
                 return self._settle(held, group)
+            except EntryLostError as error:  # the copy here has what the store has lost
+                return [self._damaged(group, error)] * len(group.requests)
             except JournalDamagedError as error:
                 held.drop()
                 return [self._damaged(group, error)] * len(group.requests)
@@ -71,6 +74,8 @@ class Service:
             return self._elsewhere(group, trouble)
         try:
             outcomes = self._take(held, group)
+        except EntryLostError:
+            raise
         except (*DAMAGE, JournalDamagedError, ObjectRefusedError):
             self.dependencies.observer.count("repo.healed")
         except (
@@ -130,10 +135,16 @@ class Service:
         key = self._key_of(group, error, "damaged")
         self.dependencies.observer.count("journal.damaged")
         message = f"the journal of {group.agent} is damaged at {key}"
-        log(logger, logging.ERROR, "journal.damaged", message, {"agent": str(group.agent), "key": key})
+        where, advice = {"agent": str(group.agent), "key": key}, ""
+        if isinstance(error, EntryLostError):
+            self.dependencies.observer.count("journal.entry_lost")
+            message += f"; what was in it is in this worker's copy, {error.copy}: set that aside"
+            where["copy"] = error.copy
+            advice = "; the log of its worker names a copy that has what was in it"
+        log(logger, logging.ERROR, "journal.damaged", message, where)
         return MemoryDamagedError(
             f"the memory of {group.agent} is damaged in the store at {key}: {error}; nothing was changed. Restore that "
-            "object from a backup, then send the request again, with the same id if you like",
+            f"object from a backup, then send the request again, with the same id if you like{advice}",
             {"key": key},
         )
 

@@ -18,6 +18,7 @@ from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
+from memrepo_worker.journal.presence import ENTRIES_LOOKED_AT_MAX, EntryLostError, require_present
 from memrepo_worker.journal.reader import FoundJournal, JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
 from memrepo_worker.journal.spooling import OpenFile
@@ -41,6 +42,8 @@ class ServiceDependencies:
     ``confirm_store`` raises ``UnavailableError`` where the store is not the one that the worker began with; so does
     ``check_store`` by what was last seen, without a request. ``tip_proof_s`` is how long ago a tip may have been
     proven the newest where a read is answered by it; writes need no such bound, their create proves it.
+    ``journal_check_s`` is how long ago the store may have been seen to have what was taken in where a write goes on top
+    of it.
     ``appended`` hears of each entry whose create succeeded, with its bytes, and ``opened`` from how many objects a
     memory was opened cold; neither waits or raises.
     """
@@ -56,6 +59,7 @@ class ServiceDependencies:
     confirm_store: Callable[[], None] = lambda: None
     check_store: Callable[[], None] = lambda: None
     tip_proof_s: float = math.inf
+    journal_check_s: float = math.inf
     markers_a_turn: int = MARKERS_A_TURN
     appended: Callable[[Agent, int, bytes], None] = lambda *_: None
     opened: Callable[[Agent, int], None] = lambda *_: None
@@ -90,23 +94,28 @@ class Opener:
         self._lane = dependencies.fetchers.lane()
         self.journal = journal_reader(dependencies, layout, self._lane, held.open_file)
 
-    def current(self, proof_age_s_max: float = math.inf) -> WarmRepo:
+    def current(self, proof_age_s_max: float = math.inf, check_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
 
-        What was proven under this lease and not longer ago than ``proof_age_s_max`` is believed without a request.
+        What was proven under this lease and not longer ago than ``proof_age_s_max`` is believed without a request, as
+        long as the store was seen to have it not longer ago than ``check_age_s_max``.
 
         Raises:
             UnavailableError: the store does not say what is the newest.
+            EntryLostError: the store has lost an entry that is here. The copy is kept, and is on disk whole.
             JournalDamagedError, WarmRepoDamagedError: what the store, or the local copy, holds does not fit together.
             GitOverBoundsError: git would need more than a worker may give it, also for the entries one by one.
             NewerJournalError: the store holds what a newer memrepo wrote; there is no local copy any more.
         """
         repo = self._held.find()
         now_s = self._dependencies.monotonic()
-        if repo is None or not repo.is_current(self._lease, now_s, proof_age_s_max):
+        is_due = repo is None or repo.trust.needs_check(now_s, check_age_s_max)
+        if repo is None or is_due or not repo.is_current(self._lease, now_s, proof_age_s_max):
             self._dependencies.check_store()
-            repo = self._open_cold() if repo is None else self._brought_up_to_date(repo)
+            repo = self._open_cold() if repo is None else self._brought_up_to_date(repo, is_due=is_due)
             repo.trust = repo.trust.proven(self._lease, now_s)
+            if is_due:
+                repo.trust = repo.trust.checked(repo.state.seq, now_s)
         if repo.state.begun:
             self._held.keep(repo)  # before a delete is finished, which may take many turns
         return self.clean(repo) if repo.needs_cleaning else repo
@@ -139,26 +148,46 @@ class Opener:
         """Forget ledger lines that no message can ask for any more."""
         repo.ledger.forget(self._dependencies.clock(), self._dependencies.horizon_s)
 
-    def _brought_up_to_date(self, repo: WarmRepo) -> WarmRepo:
-        if not self._catch_up(repo):
-            self._dependencies.confirm_store()  # a store that lost entries may be another one
-            self._held.drop()
-            return self._open_cold()
-        return repo
+    def _brought_up_to_date(self, repo: WarmRepo, *, is_due: bool) -> WarmRepo:
+        had = repo.state
+        first = self._first_to_check(repo) if is_due else had.seq
+        if self._catch_up(repo, first, is_due=is_due):
+            return repo
+        self._dependencies.confirm_store()  # a store that lost entries may be another one
+        try:
+            if had.begun:
+                require_present(self.journal, first, had.seq, had.tip_sha256)
+        except EntryLostError as error:
+            self._keep_copy(repo, error)
+            raise
+        self._held.drop()
+        return self._open_cold()
 
-    def _catch_up(self, repo: WarmRepo) -> bool:
+    def _first_to_check(self, repo: WarmRepo) -> int:
+        """Return the entry from which on they are looked at: the last that was seen, not too far back."""
+        seq, checked = repo.state.seq, repo.trust.checked_seq
+        return seq if checked is None else max(min(checked, seq), seq - ENTRIES_LOOKED_AT_MAX, 1)
+
+    def _keep_copy(self, repo: WarmRepo, error: EntryLostError) -> None:
+        """Write to disk what there may be nowhere else."""
+        error.copy = str(repo.path)
+        try:
+            repo.save()
+        except (OSError, WarmRepoDamagedError):
+            self._dependencies.observer.count("cache.failed")
+
+    def _catch_up(self, repo: WarmRepo, first: int, *, is_due: bool) -> bool:
         """Take in what was appended since; False when the local copy is of no use any more."""
         state = repo.state
-        since = self.journal.since(state.seq)
+        since = self.journal.since(state.seq, first)
         try:
-            if not repo.trust.is_verified:
+            if is_due:
                 # Side by side: what was appended is taken in only on top of what is verified.
                 is_there = self._lane.submit(self.journal.has_entry, state.seq, state.tip_sha256)
-                first = list(islice(since, 1))
+                begin = list(islice(since, 1))
                 if not is_there.result():
                     return False
-                repo.trust = repo.trust.verified()
-                since = chain(first, since)
+                since = chain(begin, since)
             for entries in since:
                 if any(not entry.refs for entry in entries):
                     return False  # deleted meanwhile: a deleted repository's objects must not stay readable

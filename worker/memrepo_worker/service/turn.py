@@ -62,8 +62,9 @@ class Turn:
         self._opener = Opener(dependencies, held, self._layout, group.lease)
         self._meter = self._new_meter()
         self._prepared: Prepared | None = None
-        reads = not all(request.MUTATES for request in group.requests)
-        self._proof_age_s_max = dependencies.tip_proof_s if reads else math.inf
+        writes = [request.MUTATES for request in group.requests]
+        self._proof_age_s_max = math.inf if all(writes) else dependencies.tip_proof_s
+        self._check_age_s_max = dependencies.journal_check_s if any(writes) else math.inf
 
     def take(self) -> Sequence[Outcome]:
         """Settle the requests, as many as a turn may take; see ``GroupHandler`` for what callers may rely on."""
@@ -87,7 +88,7 @@ class Turn:
         Opening it is bounded by itself. Were it counted, a memory that opens slowly would be opened anew for each of
         its requests where no copy of it can be kept.
         """
-        repo = self._opener.current(self._proof_age_s_max)
+        repo = self._opener.current(self._proof_age_s_max, self._check_age_s_max)
         self._group.create.settle(repo.state.seq)
         self._meter = self._new_meter()
         return repo

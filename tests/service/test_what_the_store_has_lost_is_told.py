@@ -1,0 +1,207 @@
+"""What a worker has taken in and the store has lost is damage, never a shorter history; the worker keeps its copy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from memrepo.errors import MemoryDamagedError
+from memrepo_worker.group import Agent
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.interface import ALWAYS
+from tests.support.stock_git import git
+from tests.support.writers import AGENT, Writer, commit, create, delete, writer
+
+LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
+CHECK_S = 300.0
+
+
+class Time:
+    """A worker's monotonic clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@contextmanager
+def begun(store: MemoryStore, cache: Path, time: Time | None = None) -> Iterator[Writer]:
+    """A worker that has made four entries."""
+    with writer(store, cache, monotonic=time or Time()) as one:
+        one.ask(create(human="likes tea"))
+        for number in range(3):
+            one.ask(commit(f"step {number}"))
+        yield one
+
+
+def requests(of: Writer) -> dict[str, int]:
+    counts = of.counters.snapshot()
+    return {kind: counts.get(f"store.{kind}.requests", 0) for kind in ("get", "list", "put")}
+
+
+def keys(store: MemoryStore) -> list[str]:
+    return [item.key for item in store.list(LAYOUT.journal)]
+
+
+def lose(store: MemoryStore, seq: int) -> bytes:
+    data = store.get(LAYOUT.entry(seq)).data
+    store.delete([LAYOUT.entry(seq)])
+    return data
+
+
+def refused(one: Writer, seq: int) -> None:
+    with pytest.raises(MemoryDamagedError) as caught:
+        one.ask(commit("refused"))
+    assert caught.value.details == {"key": LAYOUT.entry(seq)}
+
+
+def test_before_a_commit_the_store_was_seen_to_have_the_entries_within_the_time_that_is_set(
+    tmp_path: Path,
+) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one:
+        lost = lose(store, 4)
+        time.now_s += CHECK_S
+        before = keys(store)
+
+        refused(one, 4)
+        refused(one, 4)
+
+        assert keys(store) == before, "no entry is created over the gap"
+        store.put(LAYOUT.entry(4), lost, ALWAYS)
+        assert one.ask(commit("after all")).created
+
+
+def test_between_two_looks_a_commit_asks_nothing_and_a_look_is_one_round_of_two_requests(
+    tmp_path: Path,
+) -> None:
+    time = Time()
+    with begun(MemoryStore(), tmp_path / "one", time) as one:
+        before = requests(one)
+        for _ in range(3):
+            time.now_s += CHECK_S / 4
+            one.ask(commit(f"at {time.now_s}"))
+        assert requests(one) == before | {"put": before["put"] + 3}
+
+        time.now_s += CHECK_S / 4
+        one.ask(commit("the look is due"))
+
+        assert requests(one) == {
+            "get": before["get"] + 1,
+            "list": before["list"] + 1,
+            "put": before["put"] + 4,
+        }
+
+
+def test_a_look_goes_back_to_the_last_one_so_that_no_gap_of_a_busy_agent_is_passed_by(tmp_path: Path) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one:
+        lose(store, 3)
+        one.ask(commit("over it"))
+        time.now_s += CHECK_S
+
+        refused(one, 3)
+
+
+def test_a_gap_of_many_numbers_is_named_by_its_first(tmp_path: Path) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one:
+        for seq in (2, 3, 4):
+            lose(store, seq)
+        time.now_s += CHECK_S
+
+        refused(one, 2)
+
+
+def test_reads_go_on_from_what_the_worker_has_while_its_lease_does(tmp_path: Path) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one:
+        lose(store, 4)
+        time.now_s += CHECK_S
+        refused(one, 4)
+
+        assert one.messages()[-1] == "step 2"
+
+
+@pytest.mark.parametrize("when", ["at a new lease", "after a restart"])
+def test_a_shorter_journal_is_not_taken_for_the_memory(tmp_path: Path, when: str) -> None:
+    store = MemoryStore()
+    with begun(store, tmp_path / "one") as one:
+        lose(store, 4)
+        if when == "at a new lease":
+            one.new_lease()
+            refused(one, 4)
+            with pytest.raises(MemoryDamagedError):
+                one.messages()
+    if when == "after a restart":
+        with writer(store, tmp_path / "one") as again:
+            refused(again, 4)
+            with pytest.raises(MemoryDamagedError):
+                again.messages()
+
+
+def test_the_copy_is_kept_whole_and_stock_git_gets_out_of_it_what_was_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one, caplog.at_level(logging.ERROR):
+        lose(store, 4)
+        time.now_s += CHECK_S
+
+        refused(one, 4)
+
+        copy = one.warm().path
+        assert str(copy) in caplog.text
+        assert git(copy, "log", "-1", "--format=%s", "main").decode().strip() == "step 2"
+        git(copy, "fsck", "--strict")
+        assert one.counters.snapshot()["journal.entry_lost"] == 1
+
+
+def test_a_delete_elsewhere_is_no_loss(tmp_path: Path) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:
+        two.ask(delete())
+        two.ask(create(new="life"))
+        time.now_s += CHECK_S
+
+        assert one.ask(commit("on the new one")).created
+        assert one.texts() == {"new": "life", "on the new one": "on the new one"}
+
+
+def test_another_worker_that_went_on_from_the_shorter_journal_decides(tmp_path: Path) -> None:
+    """Nothing brings the lost one back by then: a sound entry has its number."""
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:
+        lose(store, 4)
+        two.ask(commit("in its place"))
+        time.now_s += CHECK_S
+
+        assert one.ask(commit("follows")).created
+        assert one.messages()[-3:] == ["step 1", "in its place", "follows"]
+
+
+def test_a_copy_of_another_store_at_the_same_address_claims_nothing(tmp_path: Path) -> None:
+    with writer(MemoryStore(), tmp_path / "one", identity="") as one:
+        one.ask(create(human="likes tea"))
+    other = MemoryStore()
+    other.put("_memrepo/identity.json", b'{"format": 1, "store": "another"}', ALWAYS)
+    with writer(other, tmp_path / "one", identity="another") as two:
+        two.ask(create(human="likes coffee"))
+        assert two.texts() == {"human": "likes coffee"}
+
+
+def test_other_agents_are_served(tmp_path: Path) -> None:
+    store, time = MemoryStore(), Time()
+    with begun(store, tmp_path / "one", time) as one:
+        lose(store, 4)
+        time.now_s += CHECK_S
+        refused(one, 4)
+        one.agent = Agent("acme", "another")
+        assert one.ask(create().model_copy(update={"agent_id": "another"})).created
