@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from memrepo.dispatch.dispatcher import QueueDispatcher
 from memrepo.errors import InvalidRequestError
 from memrepo.jobs.job import Dispatcher, Job
 from memrepo.repo import MemoryRepo
 from memrepo.settings import Settings
+from memrepo.several_cells import dispatcher_of
 
 
 class ClientBase:
@@ -25,14 +25,15 @@ class ClientBase:
     ) -> None:
         """Connect at first use.
 
-        Addresses are ``redis://``, ``rediss://`` or ``unix://``; ``result_url`` defaults to the broker's.
+        Addresses are ``redis://``, ``rediss://`` or ``unix://``; ``result_url`` defaults to the broker's. Several cells
+        are named by ``settings`` alone (``Settings(cells="a=redis://… b=redis://…")``).
 
         Raises:
             InvalidRequestError: an address is none of these, or an argument is of another type.
         """
         _check_kinds(broker_url, result_url, settings)
         chosen = (settings or Settings()).at(broker_url, result_url)
-        self._dispatcher: Dispatcher = QueueDispatcher(chosen, blocks=self.BLOCKS)
+        self._dispatcher: Dispatcher = dispatcher_of(chosen, blocks=self.BLOCKS)
 
     @classmethod
     def from_env(cls) -> Self:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+from memrepo.cells import CELLS_SETTING, Cell, cell_named, masked_cells, parse_cells
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, PORTABLE_NAMES, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
@@ -53,7 +54,11 @@ def environment() -> Mapping[str, str]:
 
 @dataclass(frozen=True, repr=False)
 class Settings:
-    """How a producer reaches the queue and what it lets through. Durations are in seconds."""
+    """How a producer reaches the queue and what it lets through. Durations are in seconds.
+
+    ``cells`` lists several Redis (see ``memrepo.cells``); then ``broker_url`` and ``result_url`` mean nothing until one
+    of them is chosen (``of_cell``), whose name is ``cell``.
+    """
 
     broker_url: str = BROKER_URL_DEFAULT
     result_url: str = BROKER_URL_DEFAULT
@@ -67,11 +72,18 @@ class Settings:
     resend_after_s: float = 30.0
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
     enqueue_durability: Durability = "memory"
+    cells: str = field(default="", repr=False)
+    cell: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Refuse an address of something else than Redis, and numbers that make no sense; the error names which."""
-        _ = self.broker, self.results
+        if self.each_cell and not self.cell:
+            refuse_others_beside_cells(self.broker_url, self.result_url)
+        else:
+            _ = self.broker, self.results
+        if self.cell:
+            cell_named(self.each_cell, self.cell)
         if self.enqueue_durability not in DURABILITIES:
             raise _no_choice(DURABILITY_SETTING, self.enqueue_durability, DURABILITIES)
         for name, (least, most) in _BOUNDS.items():
@@ -85,13 +97,29 @@ class Settings:
 
     @cached_property
     def broker(self) -> RedisUrl:
-        """Where requests go."""
+        """Where requests go.
+
+        Raises:
+            InvalidRequestError: that depends on the agent, as there are several cells and none is chosen.
+        """
+        require_cell(self.cells, self.cell)
         return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
 
     @cached_property
     def results(self) -> RedisUrl:
-        """Where results are kept."""
+        """Where results are kept; as ``broker``."""
+        require_cell(self.cells, self.cell)
         return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
+
+    @cached_property
+    def each_cell(self) -> Mapping[str, Cell]:
+        """The cells by name, in its order; none where there is one Redis without a name."""
+        return parse_cells(self.cells)
+
+    def of_cell(self, name: str) -> Settings:
+        """Return the settings for one of the cells."""
+        one = cell_named(self.each_cell, name)
+        return replace(self, broker_url=one.broker_url, result_url=one.result_url, cell=name)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -102,6 +130,7 @@ class Settings:
         """
         env = environment() if env is None else env
         broker_url = text_of(env, "MEMREPO_BROKER_URL") or BROKER_URL_DEFAULT
+        cells = text_of(env, CELLS_SETTING)
         numbers: dict[str, Any] = {
             item.name: number(env, f"MEMREPO_{item.name.upper()}", item.default)
             for item in fields(cls)
@@ -113,15 +142,42 @@ class Settings:
             result_url=result_url,
             limits=limits_from_env(env),
             enqueue_durability=choice(env, DURABILITY_SETTING, DURABILITIES, "memory"),
+            cells=cells,
             **numbers,
         )
 
     def at(self, broker_url: str | None, result_url: str | None) -> Settings:
-        """Return these settings with other addresses; results are kept at a new broker unless told otherwise."""
-        broker = broker_url or self.broker_url
-        return replace(
-            self, broker_url=broker, result_url=result_url or (broker if broker_url else self.result_url)
-        )
+        """Return these settings with other addresses; results are kept at a new broker unless told otherwise.
+
+        A new broker stands in place of all cells.
+        """
+        if not broker_url:
+            return replace(self, result_url=result_url or self.result_url)
+        return replace(self, broker_url=broker_url, result_url=result_url or broker_url, cells="", cell="")
+
+
+def require_cell(cells: str, cell: str) -> None:
+    """Check that one of several cells is chosen, where there are cells.
+
+    Raises:
+        InvalidRequestError: none is.
+    """
+    if cells and not cell:
+        names = ", ".join(parse_cells(cells))
+        raise InvalidRequestError.of("MEMREPO_CELL", f"is not set: say which of the cells is meant, {names}")
+
+
+def refuse_others_beside_cells(broker_url: str, result_url: str) -> None:
+    """Refuse one address beside a list of several.
+
+    Raises:
+        InvalidRequestError: naming the setting.
+    """
+    for name, url in (("MEMREPO_BROKER_URL", broker_url), ("MEMREPO_RESULT_URL", result_url)):
+        if url != BROKER_URL_DEFAULT:
+            raise InvalidRequestError.of(
+                name, f"is set beside {CELLS_SETTING}, which says it for each cell: unset one of them"
+            )
 
 
 def limits_from_env(env: Mapping[str, str]) -> Limits:
@@ -193,6 +249,13 @@ def check_range(name: str, value: object, least: float, most: float, *, is_whole
 
 def shown(settings: Settings) -> dict[str, str]:
     """Return the settings as variables of the environment, passwords masked."""
-    plain = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "limits"}
-    plain |= asdict(settings.limits)
-    return {f"MEMREPO_{name.upper()}": masked(str(value)) for name, value in plain.items()}
+    plain = {
+        item.name: masked(str(getattr(settings, item.name)))
+        for item in fields(settings)
+        if item.name not in ("limits", "cell")
+    }
+    if settings.cells:
+        del plain["broker_url"], plain["result_url"]
+        plain["cells"] = masked_cells(settings.cells)
+    plain |= {name: str(value) for name, value in asdict(settings.limits).items()}
+    return {f"MEMREPO_{name.upper()}": value for name, value in plain.items()}

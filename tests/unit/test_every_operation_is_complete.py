@@ -17,7 +17,7 @@ import pytest
 import memrepo.cli.commands
 from memrepo import Job, Limits, MemoryRepo
 from memrepo.cli.table import PRODUCER
-from memrepo.jobs.job import Dispatcher
+from memrepo.jobs.job import Dispatcher, Followed
 from memrepo.jobs.pending import Pending
 from memrepo.wire import operations
 from memrepo.wire.operations import OPERATIONS, Operation, operation_of
@@ -49,7 +49,7 @@ class Collector:
         assert operation is operation_of(request)
         self.requests.append(request)
         pending: Pending[Any] = Pending(task_id, lambda *_: None)
-        return Job(cast("Dispatcher", self), pending, request.request_id)
+        return Job(cast("Followed", self), pending, request.request_id)
 
 
 def asked(name: str) -> Request:

@@ -35,7 +35,7 @@ from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.ownership import Ownership
 from memrepo_worker.queues.consumer.program import Program
-from memrepo_worker.queues.leases.agreement import agree_on_names, claim_shard_count, recorded
+from memrepo_worker.queues.leases.agreement import agree_on_cells, agree_on_names, claim_shard_count, recorded
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
 from memrepo_worker.queues.leases.status import read_refused, read_shards
@@ -145,6 +145,7 @@ def run_worker(
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
     try:
         with reaching(settings.broker, "broker") as client:
+            agree_on_cells(client, settings.cell, settings.each_cell)
             claim_shard_count(client, settings.shards)
             agree_on_names(client, settings.limits.portable_names)
             agreed = recorded(client)
@@ -212,6 +213,7 @@ def _metrics(settings: WorkerSettings, counters: Counters, broker: Redis) -> Ite
 def _about(settings: WorkerSettings, git: str) -> dict[str, str]:
     """Return what a worker tells of itself when it is ready."""
     return {
+        **({"cell": settings.cell} if settings.cell else {}),
         "broker": masked(settings.broker_url),
         "store": masked(settings.store_url),
         "cache": str(settings.cache_dir.absolute()),

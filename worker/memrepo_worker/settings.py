@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from memrepo.cells import Cell, cell_named, masked_cells, parse_cells
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import MIB, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
@@ -22,6 +23,8 @@ from memrepo.settings import (
     environment,
     limits_from_env,
     number,
+    refuse_others_beside_cells,
+    require_cell,
     text_of,
 )
 from memrepo_worker.bounds import Bounds, CacheLimits
@@ -68,6 +71,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 """The least and the most of each number."""
 
+TIP_PROOF_IN_CELLS_S = 30.0
+"""How old the proof of a tip may be where a memory may have moved here from another cell."""
+
 _OFF_BY_DEFAULT: Mapping[str, type[float] | type[int]] = {
     "MEMREPO_TIP_PROOF_S": float,
     "MEMREPO_METRICS_PORT": int,
@@ -80,7 +86,8 @@ class WorkerSettings:
     """How a worker reaches queue and store, how much it takes on, and what it tells.
 
     Each field is read from ``MEMREPO_`` + its name in capitals. Durations are in seconds, sizes in bytes; None is
-    ``off``.
+    ``off``. Where ``cells`` are listed, a process serves one of them, ``cell``; broker and results are that one's then,
+    and nobody's until it is named.
     """
 
     broker_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
@@ -122,11 +129,18 @@ class WorkerSettings:
     log_level: str = "INFO"
     log_format: str = "text"
     log_requests: bool = False
+    cells: str = field(default="", repr=False)
+    cell: str = ""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Refuse what no worker can work with; the message names the variable."""
-        _ = self.broker, self.results
+        if self.each_cell and not self.cell:
+            refuse_others_beside_cells(self.broker_url, self.result_url)
+        else:
+            _ = self.broker, self.results
+        if self.cell:
+            cell_named(self.each_cell, self.cell)
         if _SPACE.search(self.store_url):
             raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
@@ -139,13 +153,33 @@ class WorkerSettings:
 
     @cached_property
     def broker(self) -> RedisUrl:
-        """Where requests come from."""
+        """Where requests come from.
+
+        Raises:
+            InvalidRequestError: there are several cells, and none is chosen.
+        """
+        require_cell(self.cells, self.cell)
         return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
 
     @cached_property
     def results(self) -> RedisUrl:
-        """Where results are kept."""
+        """Where results are kept; as ``broker``."""
+        require_cell(self.cells, self.cell)
         return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
+
+    @cached_property
+    def each_cell(self) -> Mapping[str, Cell]:
+        """The cells by name, in its order; none where there is one Redis without a name."""
+        return parse_cells(self.cells)
+
+    def of_cell(self, name: str) -> WorkerSettings:
+        """Return the settings for one of the cells."""
+        one = cell_named(self.each_cell, name)
+        return replace(self, broker_url=one.broker_url, result_url=one.result_url, cell=name)
+
+    def of_each_cell(self) -> Sequence[WorkerSettings]:
+        """Return the settings for the cell that is chosen, for each of them if none is, or these if there are none."""
+        return [self.of_cell(name) for name in self.each_cell if not self.cell] or [self]
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> WorkerSettings:
@@ -164,7 +198,11 @@ class WorkerSettings:
         values["log_format"] = values["log_format"].lower()
         if not text_of(env, "MEMREPO_RESULT_URL"):
             values["result_url"] = values["broker_url"]
-        return cls(limits=limits_from_env(env), **values)
+        if values["cells"] and not text_of(env, "MEMREPO_TIP_PROOF_S"):
+            values["tip_proof_s"] = TIP_PROOF_IN_CELLS_S
+        cell = values.pop("cell")
+        settings = cls(limits=limits_from_env(env), **values)
+        return settings.of_cell(cell) if cell else settings
 
     @property
     def log(self) -> LogOptions:
@@ -208,7 +246,11 @@ def shown(settings: WorkerSettings) -> dict[str, str]:
     plain = {item.name: getattr(settings, item.name) for item in fields(settings) if item.name != "limits"}
     plain |= {name: "***" for name in SECRETS if plain[name]}
     plain |= asdict(settings.limits)
-    return {f"MEMREPO_{name.upper()}": _shown(value) for name, value in plain.items()}
+    values = {name: _shown(value) for name, value in plain.items()}
+    if settings.cells:
+        del values["broker_url"], values["result_url"]
+        values["cells"] = masked_cells(settings.cells)
+    return {f"MEMREPO_{name.upper()}": value for name, value in values.items()}
 
 
 def _shown(value: object) -> str:

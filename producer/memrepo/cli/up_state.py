@@ -18,7 +18,7 @@ DATA_DIR_DEFAULT = Path("memrepo-data")
 """Where ``memrepo up`` keeps everything, and where the others look for it."""
 
 _FILE = Path("run", "up.json")
-_ADDRESSES = ("MEMREPO_BROKER_URL", "MEMREPO_RESULT_URL", "MEMREPO_STORE_URL")
+_ADDRESSES = ("MEMREPO_BROKER_URL", "MEMREPO_RESULT_URL", "MEMREPO_CELLS", "MEMREPO_STORE_URL")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
-from memrepo.wire.agreement import check_names, check_shards
-from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
+from memrepo.wire.agreement import check_cells, check_names, check_shards
+from memrepo.wire.keys import CELLS_KEY, NAMES_KEY, SHARDS_KEY
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
 from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
@@ -206,18 +206,20 @@ def _try_once(error: Exception, _pause_s: float) -> None:
 
 
 def _look_at_server(client: Redis, settings: Settings) -> None:
-    """Check that a server is one that serves us, and that its workers have as many shards, and our rule for names."""
+    """Check that a server is one that serves us, and that its workers have our cells, shards and rule for names."""
     pipeline = client.pipeline(transaction=False)
     pipeline.execute_command("HELLO")
     pipeline.get(SHARDS_KEY)
     pipeline.get(NAMES_KEY)
+    pipeline.get(CELLS_KEY)
     hello, *recorded = pipeline.execute(raise_on_error=False)
     refuse_mode(hello)
     require_rights(client, PRODUCER_ON_BROKER, settings.broker.username)
     for found in recorded:
         if isinstance(found, Exception):
             raise found
-    shards, names = recorded
+    shards, names, cells = recorded
+    check_cells(cells, settings.cell, settings.each_cell)
     check_shards(shards, settings.shards)
     check_names(names, settings.limits.portable_names)
 

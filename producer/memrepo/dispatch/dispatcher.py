@@ -178,12 +178,18 @@ class QueueDispatcher:
         if self._connections is not None:
             self._connections.replies.forget(pending)
 
-    def close(self) -> None:
-        """Send what waits, for as long as that may take, and disconnect."""
+    def begin_closing(self) -> float:
+        """Take nothing more on; return how long what waits may take (s): ``close`` is next."""
+        with self._lock:
+            self._closed = True
+            return 0.0 if self._connections is None else self._connections.begin_closing()
+
+    def close(self, within_s: float | None = None) -> None:
+        """Send what waits, within ``within_s`` or as long as that may take, and disconnect."""
         with self._lock:
             connections, self._connections, self._closed = self._connections, None, True
         if connections is not None:
-            connections.close()
+            connections.close(within_s)
 
     def _connected(self) -> Connections:
         with self._lock:

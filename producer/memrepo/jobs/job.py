@@ -24,7 +24,7 @@ BROKER_ANSWERS_S = 1.0  # how long ``describe`` waits for the broker to say whet
 
 
 class Dispatcher(Protocol):
-    """What sends requests and knows their jobs: a client's way to the queue, or a test's to an inline worker."""
+    """What sends requests and finds jobs: a client's way to the queue, or a test's to an inline worker."""
 
     @property
     def blocks(self) -> bool:
@@ -46,6 +46,26 @@ class Dispatcher(Protocol):
 
     def find(self, job_id: str) -> Job[Any]:
         """Return a job that any client has sent."""
+        ...
+
+    def listen(self, org_id: str, agent_id: str, heard: Callable[[], None]) -> Callable[[], None]:
+        """Have ``heard`` called from any thread whenever a memory may have been written to; what comes back ends that.
+
+        It is called once this is heard, too. Some may get lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Send what waits and disconnect."""
+        ...
+
+
+class Followed(Protocol):
+    """What a job asks of whoever sent it or found it."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the caller's thread may wait for the network (it may not on an event loop)."""
         ...
 
     def look(self, pending: Pending[Any]) -> None:
@@ -71,19 +91,8 @@ class Dispatcher(Protocol):
         """Ask that a job not be started."""
         ...
 
-    def listen(self, org_id: str, agent_id: str, heard: Callable[[], None]) -> Callable[[], None]:
-        """Have ``heard`` called from any thread whenever a memory may have been written to; what comes back ends that.
-
-        It is called once this is heard, too. Some may get lost.
-        """
-        ...
-
     def forget(self, pending: Pending[Any]) -> None:
         """Keep nothing of a job that was given up: who asks for its id later is told by its record."""
-        ...
-
-    def close(self) -> None:
-        """Send what waits and disconnect."""
         ...
 
 
@@ -100,7 +109,7 @@ class Job(Generic[T_co]):
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: Followed,
         pending: Pending[T_co],
         request_id: str | None = None,
         sent_within_s: float | None = None,

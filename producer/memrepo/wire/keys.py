@@ -5,6 +5,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 =============================  ======  =======================================================================
 ``memrepo:shards``             string  how many shards there are; written by the first worker
 ``memrepo:portable_names``     string  which names are taken for one and the same; written by the first worker
+``memrepo:cells``              string  ``NAME LIST`` of a cell and all of them (``memrepo.wire.agreement``)
 ``memrepo:store``              string  ``id address`` of the one store; written by the first worker
 ``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
 ``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
@@ -44,6 +45,7 @@ from memrepo.routing import QUEUE_PREFIX
 
 SHARDS_KEY = "memrepo:shards"
 NAMES_KEY = "memrepo:portable_names"
+CELLS_KEY = "memrepo:cells"
 STORE_KEY = "memrepo:store"
 OWNERS_KEY = "memrepo:owners"
 LEASES_KEY = "memrepo:leases"

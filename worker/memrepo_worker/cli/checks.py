@@ -16,6 +16,7 @@ from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.queues.leases.agreement import (
     StoreRecord,
+    check_cells,
     check_names,
     check_shards,
     check_store_identity,
@@ -90,6 +91,7 @@ def check_broker(settings: WorkerSettings) -> str:
             try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
             if settings.results == settings.broker:
                 require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
+            check_cells(broker, settings.cell, settings.each_cell)
             check_shards(broker, settings.shards)
             check_names(broker, settings.limits.portable_names)
             memory, persistence = broker.info("memory"), broker.info("persistence")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from memrepo.cli.numbers import WholeNumber
-from memrepo.settings import environment
+from memrepo.settings import environment, require_cell
 from memrepo_worker.app import run_worker, usual_name
 from memrepo_worker.assembly import build_git, open_service
 from memrepo_worker.cli.checks import agree_on_store, require
@@ -24,6 +24,9 @@ from memrepo_worker.upkeep.runner import UpkeepRunner
 
 @click.command()
 @click.option("--name", help="Its name in Flower.  [default: the host's name and the process id]")
+@click.option(
+    "--cell", metavar="CELL", help="Which cell of MEMREPO_CELLS it serves.  [default: MEMREPO_CELL]"
+)
 @click.option(
     "--log-level", type=click.Choice(LEVELS, case_sensitive=False),
     help="How much it tells.  [default: MEMREPO_LOG_LEVEL, else INFO]",
@@ -43,6 +46,7 @@ from memrepo_worker.upkeep.runner import UpkeepRunner
 @click.option("--show-settings", is_flag=True, help="Print the settings, secrets masked, and leave.")
 def worker(
     name: str | None,
+    cell: str | None,
     log_level: str | None,
     log_format: str | None,
     log_requests: bool | None,
@@ -52,15 +56,16 @@ def worker(
 ) -> None:
     """Serve the shard queues until SIGTERM or Ctrl+C; a second one does not wait for what is running.
 
-    Needs git 2.39 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL. If it cannot serve, it says why in one line
-    and ends: with 5 for a broker or store that cannot be used, with 2 for a setting, else with 1.
+    Needs git 2.39 or newer, MEMREPO_BROKER_URL and MEMREPO_STORE_URL; of MEMREPO_CELLS it serves one cell. If it cannot
+    serve, it says why in one line and ends: with 5 for a broker or store that cannot be used, with 2 for a setting,
+    else with 1.
 
     Several processes share the cache, its limits and the metrics page, and end together. One that ends by itself is
     started again.
     """
     settings = WorkerSettings.from_env()
     settings = replace(
-        settings,
+        settings.of_cell(cell) if cell else settings,
         log_level=log_level or settings.log_level,
         log_format=log_format or settings.log_format,
         log_requests=settings.log_requests if log_requests is None else log_requests,
@@ -69,6 +74,7 @@ def worker(
         for variable, value in shown(settings).items():
             click.echo(f"{variable}={value}")
         return
+    require_cell(settings.cells, settings.cell)
     if supervised:
         end_with_parent()
     raise SystemExit(_serve(settings, name) if processes == 1 else _supervise(settings, name, processes))
@@ -97,6 +103,8 @@ def _supervise(settings: WorkerSettings, name: str | None, count: int) -> int:
         agree_on_store(settings)
     options = ["--log-level", settings.log_level, "--log-format", settings.log_format]
     options.append("--log-requests" if settings.log_requests else "--no-log-requests")
+    if settings.cell:
+        options += ["--cell", settings.cell]
     return WorkerProcesses(settings, Processes(counters), name or usual_name(), options, environment()).run(
         count, signals
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from redis import Redis
 
 from memrepo.errors import InvalidRequestError, StoreUnavailableError
 from memrepo.wire import agreement
-from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY, STORE_KEY
+from memrepo.wire.agreement import CellsRecord
+from memrepo.wire.keys import CELLS_KEY, NAMES_KEY, SHARDS_KEY, STORE_KEY
 
 _ACCEPT = (
     "to have this broker serve the store that is named here, stop all workers and run `memrepo store accept`"
@@ -64,6 +66,37 @@ def check_names(broker: Redis, portable_names: str) -> None:
     agreement.check_names(broker.get(NAMES_KEY), portable_names)
 
 
+def agree_on_cells(broker: Redis, own: str, names: Iterable[str]) -> None:
+    """Record which cell this is, and which there are, if nobody has yet; no names where there are no cells.
+
+    Raises:
+        InvalidRequestError: the broker's list is another one, or it is another cell.
+    """
+    names = tuple(names)
+    _record(broker, CELLS_KEY, str(CellsRecord.of(own, names)))
+    check_cells(broker, own, names)
+
+
+def check_cells(broker: Redis, own: str, names: Iterable[str]) -> None:
+    """Compare which cells there are, and which this is, with the broker's record, if it has one.
+
+    Raises:
+        InvalidRequestError: the broker's list is another one, or it is another cell.
+    """
+    agreement.check_cells(broker.get(CELLS_KEY), own, names)
+
+
+def recorded_cells(broker: Redis) -> CellsRecord | None:
+    """Return what is recorded of the cells, or None before the first worker."""
+    found = broker.get(CELLS_KEY)
+    return None if found is None else CellsRecord.read(found)
+
+
+def accept_cells(broker: Redis, record: CellsRecord) -> None:
+    """Record another list of cells in place of what was recorded."""
+    broker.set(CELLS_KEY, str(record))
+
+
 def claim_store(broker: Redis, store: StoreRecord) -> None:
     """Record the store that all workers of this broker serve if nobody has yet.
 
@@ -100,7 +133,7 @@ def check_store_identity(broker: Redis, identity: str | None, name: str) -> None
 
 def recorded(broker: Redis) -> dict[str, bytes | str]:
     """Return all that is recorded, by its key: what a server that loses its data has to be told again."""
-    found = {key: broker.get(key) for key in (SHARDS_KEY, NAMES_KEY, STORE_KEY)}
+    found = {key: broker.get(key) for key in (SHARDS_KEY, NAMES_KEY, CELLS_KEY, STORE_KEY)}
     return {key: value for key, value in found.items() if value is not None}
 
 
