@@ -350,6 +350,23 @@ OF_VERSIONS = {
 NOT_A_STORE = {"MEMREPO_STORE_URL": "ftp://x"}
 
 WORKER: Mapping[str, Row] = {
+    "cells": Row(
+        "cells",
+        "cell address lists workers requests",
+        {
+            BAD: Case("cells --accept --settle", 2, "give one of them", "UsageError"),
+            CONFLICT: Case(
+                "cells --accept",
+                2,
+                "MEMREPO_CELLS: ",
+                INVALID,
+                {"MEMREPO_CELLS": "a=redis://h/0 a=redis://h/0"},
+            ),
+            PASSWORD: Case("cells", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),
+            BROKER: Case("cells", 5, NOBODY_LISTENS, "BrokerUnavailableError"),
+        },
+        {NOTHING: "one broker is an answer", STORE: OF_THE_BROKER_ALONE},
+    ),
     "doctor": Row(
         "doctor",
         "check ok found",
@@ -506,7 +523,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "up": Row(
         "up --port 0",
-        "broker_url store_url cache_dir flower_url flower_auth pids env",
+        "broker_url cells store_url cache_dir flower_url flower_auth pids env",
         {
             CONFLICT: Case(
                 "up --port 0",

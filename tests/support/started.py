@@ -13,7 +13,12 @@ from memrepo_worker.processes import Process, Processes
 
 @contextmanager
 def started(
-    arguments: Sequence[str], *, folder: Path, ready: Callable[[], bool], env: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    ready: Callable[[], bool],
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = 30.0,
 ) -> Iterator[Process]:
     """Run a server until the block ends; its output is kept in ``folder``.
 
@@ -29,16 +34,14 @@ def started(
             stderr=output,
         )
     try:
-        _wait_until_ready(process, ready, log)
+        _wait_until_ready(process, ready, log, timeout_s)
         yield process
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_ready(
-    process: Process, ready: Callable[[], bool], log: Path, timeout_s: float = 30.0
-) -> None:
+def _wait_until_ready(process: Process, ready: Callable[[], bool], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -48,6 +48,16 @@ class Check:
     run: Callable[[], str]
 
 
+def checks_of_cell(settings: WorkerSettings) -> Sequence[Check]:
+    """Return the checks of another cell, whose workers have their machines and the store in common with the first's."""
+    apart = settings.results != settings.broker
+    return (
+        Check("broker", lambda: check_broker(settings)),
+        *([Check("results", lambda: check_results(settings))] if apart else []),
+        Check("store", lambda: f"identity {check_identity(settings)}"),
+    )
+
+
 def checks(settings: WorkerSettings, git: Git, *, anew: bool) -> Sequence[Check]:
     """Return all checks, the quickest first; ``anew`` tries the store out even if it was found safe today."""
     apart = settings.results != settings.broker

@@ -9,6 +9,7 @@ from memrepo.cli.table import Row
 _COMMANDS = "memrepo_worker.cli"
 
 ROWS: Mapping[str, Row] = {
+    "cells": Row(f"{_COMMANDS}.cells:cells", "Show several brokers that share the agents.", "pygit2"),
     "doctor": Row(
         f"{_COMMANDS}.doctor:doctor", "Check git, cache, broker and store as a worker does.", "pygit2"
     ),

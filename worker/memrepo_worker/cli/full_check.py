@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from memrepo.cli.ending import exit_code_of
 from memrepo.errors import MemoryRepoError
 from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.checks import Check, NotFitError, checks
+from memrepo_worker.cli.checks import Check, NotFitError, checks, checks_of_cell
 from memrepo_worker.cli.failures import failure_of
 from memrepo_worker.cli.findings import Finding
 from memrepo_worker.observe import Counters
@@ -17,10 +18,31 @@ from memrepo_worker.settings import WorkerSettings
 
 
 def full_check(settings: WorkerSettings) -> Sequence[Finding]:
-    """Run every check of a worker's start, also after one has failed; the store is tried out anew."""
-    found = [_look(check) for check in checks(settings, build_git(Counters(), settings.git_caps), anew=True)]
-    broker_serves = all(each.ok for each in found if each.check == "broker")
-    return [*found, _workers(settings)] if broker_serves else found
+    """Run every check of a worker's start, also after one has failed; the store is tried out anew.
+
+    Of several cells each is looked at, and what is said of one begins with its name.
+    """
+    first, *others = settings.of_each_cell()
+    found = _full(first, checks(first, build_git(Counters(), settings.git_caps), anew=True))
+    for each in others:
+        found = [*found, *_full(each, checks_of_cell(each))]
+    return found
+
+
+def _full(settings: WorkerSettings, checks: Sequence[Check]) -> Sequence[Finding]:
+    found = [_look(check) for check in checks]
+    if all(each.ok for each in found if each.check == "broker"):
+        found.append(_workers(settings))
+    return [_of_cell(each, settings.cell) for each in found]
+
+
+def _of_cell(found: Finding, cell: str) -> Finding:
+    """Say which cell was looked at; git and the cache are the machine's."""
+    return (
+        replace(found, found=f"cell {cell}: {found.found}")
+        if cell and found.check not in ("git", "cache")
+        else found
+    )
 
 
 def _workers(settings: WorkerSettings) -> Finding:

@@ -46,11 +46,16 @@ def _readiness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
     from memrepo_worker.queues.leases.status import live_workers, withdrawn_workers  # noqa: PLC0415 - as above
     from memrepo_worker.queues.reach import reaching  # noqa: PLC0415 - as above
 
-    try:
-        with reaching(settings.broker, "broker") as broker:
-            listed, withdrawn = set(live_workers(broker)), withdrawn_workers(broker)
-    except BrokerUnavailableError as error:
-        return Finding("ready", error.message, exit_code_of(error))
+    listed: set[str] = set()
+    withdrawn: dict[str, str] = {}
+    brokers = [each.broker for each in settings.of_each_cell()]
+    for url in brokers:
+        try:
+            with reaching(url, "broker") as broker:
+                listed.update(live_workers(broker))
+                withdrawn.update(withdrawn_workers(broker))
+        except BrokerUnavailableError as error:
+            return Finding("ready", error.message, exit_code_of(error))
     ready = [worker.name for worker in seen if worker.name in listed]
     unfit = [f"{worker.name}: {withdrawn[worker.name]}" for worker in seen if worker.name in withdrawn]
     if not ready and unfit:
@@ -59,4 +64,4 @@ def _readiness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
         return Finding(
             "ready", "the broker knows no worker of this machine: it starts, ends, or is cut off", 1
         )
-    return Finding("ready", f"{settings.broker} knows {', '.join(ready)}")
+    return Finding("ready", f"{', '.join(map(str, brokers))} knows {', '.join(ready)}")

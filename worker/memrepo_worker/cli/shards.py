@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import click
 
 from memrepo.cli.common import json_option, say_where_from
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted, show_json
+from memrepo.errors import BrokerUnavailableError
 from memrepo_worker.cli.here import settings_here
-from memrepo_worker.queues.leases.agreement import check_shards, recorded_store
+from memrepo_worker.queues.leases.agreement import StoreRecord, check_shards, recorded_store
 from memrepo_worker.queues.leases.status import ShardStatus, read_shards, withdrawn_workers
 from memrepo_worker.queues.reach import reaching
+from memrepo_worker.settings import WorkerSettings
 
 _HEADER = ("queue", "owner", "waiting", "in flight", "oldest waiting", "oldest in flight", "lease left")
 
@@ -29,19 +31,48 @@ def shards(show_all: bool, as_json: bool) -> None:
     """
     settings, up = settings_here()
     say_where_from(up, as_json=as_json)
+    documents: list[dict[str, object]] = []
+    away: list[BrokerUnavailableError] = []
+    for each in settings.of_each_cell():
+        try:
+            found = _look(each)
+        except BrokerUnavailableError as error:  # the other cells are shown all the same
+            away.append(error)
+            continue
+        named = {"cell": each.cell} if each.cell else {}
+        documents += [{**named, **asdict(shard)} for shard in found.shards]
+        if not as_json:
+            _show(each, found, show_all=show_all)
+    if as_json and (documents or not away):
+        show_json(documents)
+    if away:
+        raise away[0]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one broker says of its shards."""
+
+    shards: Sequence[ShardStatus]
+    store: StoreRecord | None
+    withdrawn: Mapping[str, str]
+
+
+def _look(settings: WorkerSettings) -> _Found:
     with reaching(settings.broker, "broker") as broker:
         check_shards(broker, settings.shards)
         found = read_shards(broker, settings.shards)
-        store = recorded_store(broker)
-        withdrawn = withdrawn_workers(broker)
-    if as_json:
-        show_json([asdict(shard) for shard in found])
-    else:
-        click.echo(in_words(found, show_all=show_all))
-        for worker, reason in withdrawn.items():
-            click.echo(plain(f"{worker} cannot serve, so it owns nothing: {reason}"))
-        if store is not None:
-            click.echo(plain(f"store: {store}"))
+        return _Found(found, recorded_store(broker), withdrawn_workers(broker))
+
+
+def _show(settings: WorkerSettings, found: _Found, *, show_all: bool) -> None:
+    if settings.cell:
+        click.echo(plain(f"cell {settings.cell}, {settings.broker}:"))
+    click.echo(in_words(found.shards, show_all=show_all))
+    for worker, reason in found.withdrawn.items():
+        click.echo(plain(f"{worker} cannot serve, so it owns nothing: {reason}"))
+    if found.store is not None:
+        click.echo(plain(f"store: {found.store}"))
 
 
 def in_words(found: Sequence[ShardStatus], *, show_all: bool) -> str:

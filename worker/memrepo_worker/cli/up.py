@@ -6,18 +6,19 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from memrepo.cells import CELLS_SETTING
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.cli.numbers import WholeNumber
 from memrepo.cli.up_state import DATA_DIR_DEFAULT
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.installed import install_command
 from memrepo.redis.address import masked
 from memrepo.settings import environment
@@ -39,6 +40,8 @@ from memrepo_worker.processes import Processes
 from memrepo_worker.settings import WorkerSettings
 
 BROKER_PORT = 6379
+CELL_NAMES = tuple("abcdefgh")
+"""What the cells of one machine are called: one that is added leaves the others theirs."""
 
 
 @click.command()
@@ -52,8 +55,15 @@ BROKER_PORT = 6379
     type=WholeNumber(0, 65535),
     help="The broker's port; 0 is any.  [default: 6379 if free, else any]",
 )
+@click.option(
+    "--cells",
+    type=WholeNumber(1, len(CELL_NAMES)),
+    default=1,
+    show_default=True,
+    help="So many brokers, each with a worker and a Flower: several share the agents.",
+)
 @json_option
-def up(data: Path, port: int | None, as_json: bool) -> None:
+def up(data: Path, port: int | None, cells: int, as_json: bool) -> None:
     """Run everything on this machine: broker, worker, Flower, and a folder as the store.
 
     MEMREPO_BROKER_URL names a Redis to use instead of the embedded broker, MEMREPO_STORE_URL another store,
@@ -64,7 +74,7 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
     signals = StopSignals()
     try:
         with _for_the_owner_alone():
-            dead = _run(data, port, signals, as_json=as_json)
+            dead = _run(data, port, CELL_NAMES[:cells] if cells > 1 else ("",), signals, as_json=as_json)
     except SystemConflictError as error:
         raise CommandError("ConflictError", str(error), CONFLICT) from error
     except SystemStartError as error:
@@ -73,10 +83,12 @@ def up(data: Path, port: int | None, as_json: bool) -> None:
         raise MemoryRepoError(dead.end)
 
 
-def _run(data: Path, port: int | None, signals: StopSignals, *, as_json: bool) -> Child | None:
+def _run(
+    data: Path, port: int | None, cells: Sequence[str], signals: StopSignals, *, as_json: bool
+) -> Child | None:
     """Run everything until somebody asks to stop, or a part ended by itself; return that part."""
     with translating_failures():
-        plan = _plan(data.absolute(), port)
+        plan = _plan(data.absolute(), port, cells)
     with running_system(
         plan, Processes(Counters()), stopped=signals.stopped, hurried=signals.hurried
     ) as system:
@@ -98,9 +110,10 @@ def _for_the_owner_alone() -> Iterator[None]:
         os.umask(mask)
 
 
-def _plan(data: Path, port: int | None) -> SystemPlan:
+def _plan(data: Path, port: int | None, cells: Sequence[str]) -> SystemPlan:
     """Decide what shall run; raises ``NotFitError`` if what is there already will not do."""
     env = environment()
+    _check_cells(data, env, cells)
     settings = replace(WorkerSettings.from_env(env), cache_dir=data / "cache")
     settings = replace(settings, store_url=settings.store_url or (data / "store").as_uri())
     own_broker = not env.get("MEMREPO_BROKER_URL")
@@ -119,26 +132,50 @@ def _plan(data: Path, port: int | None) -> SystemPlan:
         ),
         flower_auth=settings.flower_basic_auth or f"memrepo:{secrets.token_urlsafe(12)}",
         env=dict(env),
+        cells=cells,
     )
+
+
+def _check_cells(data: Path, env: Mapping[str, str], cells: Sequence[str]) -> None:
+    """Refuse cells of somebody else's, and fewer of our own than the folder has: what waits there would be lost."""
+    if env.get(CELLS_SETTING):
+        raise InvalidRequestError.of(
+            CELLS_SETTING,
+            "is set, and `memrepo up` brings brokers of its own: unset it, or run `memrepo worker`",
+        )
+    if len(cells) > 1 and env.get("MEMREPO_BROKER_URL"):
+        raise InvalidRequestError.of(
+            "--cells", "is for brokers that are brought along: unset MEMREPO_BROKER_URL"
+        )
+    left = [name for name in CELL_NAMES if (data / f"broker-{name}").exists() and name not in cells]
+    if left:
+        raise SystemConflictError(
+            f"{data} was used with cells up to {left[-1]}: give --cells {CELL_NAMES.index(left[-1]) + 1}, or remove "
+            f"{data / f'broker-{left[0]}'} and those behind it, and with them what may still wait there"
+        )
 
 
 def in_words(system: RunningSystem, plan: SystemPlan) -> str:
     """Return what a person needs who looks at this terminal: where everything is, and what to set elsewhere."""
     user, _, password = plan.flower_auth.partition(":")
-    broker = masked(system.broker_url)
-    if not plan.broker_url:
-        broker += f"  (embedded Valkey{_moved(system.broker_url, plan.broker_port)})"
-    flower = f"not installed: {install_command('flower')}"
-    if system.flower_url:
-        moved = _moved(system.flower_url, plan.flower_port)
-        flower = f"{system.flower_url}  (user {user}, password {password}, shown once{moved})"
+    login = f"user {user}, password {password}, shown once"
+    missing = f"not installed: {install_command('flower')}"
+    brokers = [
+        f"{_labelled('broker', cell)}{masked(url)}"
+        + ("" if plan.broker_url else f"  (embedded Valkey{_moved(url, plan.broker_port, cell)})")
+        for cell, url in system.broker_urls.items()
+    ]
+    flowers = [
+        f"{_labelled('Flower', cell)}{url}  ({login}{_moved(url, plan.flower_port, cell)})"
+        for cell, url in system.flower_urls.items()
+    ]
     lines = [
         "memrepo is up. Ctrl+C stops it.",
         "",
-        f"  broker  {broker}",
+        *brokers,
         f"  store   {masked(system.store_url)}",
         f"  cache   {plan.cache_dir}",
-        f"  Flower  {flower}",
+        *(flowers or [f"  Flower  {missing}"]),
         f"  logs    {system.children.folder}",
         "",
         *_elsewhere(plan),
@@ -159,9 +196,13 @@ def _elsewhere(plan: SystemPlan) -> list[str]:
     ]
 
 
-def _moved(url: str, wish: PortWish) -> str:
-    """Say why a port is not the usual one."""
-    usual = wish.asked_by or f":{wish.number}" in url
+def _labelled(part: str, cell: str) -> str:
+    return f"  {part}  " + (f"{cell}: " if cell else "")
+
+
+def _moved(url: str, wish: PortWish, cell: str) -> str:
+    """Say why a port is not the usual one; of several cells' only the first has it."""
+    usual = wish.asked_by or f":{wish.number}" in url or cell not in ("", CELL_NAMES[0])
     return "" if usual else f"; port {wish.number} is taken"
 
 
@@ -178,6 +219,7 @@ def as_one_line(system: RunningSystem, plan: SystemPlan) -> str:
     return json.dumps(
         {
             "broker_url": masked(system.broker_url) if plan.broker_url else system.broker_url,
+            "cells": {cell: url for cell, url in system.broker_urls.items() if cell},
             "store_url": masked(system.store_url),
             "cache_dir": str(plan.cache_dir),
             "flower_url": system.flower_url,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memrepo_worker.local.guard import CHILDREN
+from memrepo_worker.local.guard import CHILDREN, is_a
 from memrepo_worker.processes import Process, Processes
 
 PYTHON = (sys.executable, "-P")
@@ -75,9 +75,9 @@ class Children:
         """Return a child that ended by itself, if any."""
         return next((child for child in self.running if child.dead), None)
 
-    def stop(self, names: Sequence[str], grace_s: float, hurried: Callable[[], bool]) -> None:
-        """End the named children together: ask, wait for up to ``grace_s`` unless hurried, then kill."""
-        leaving = [child for child in self.running if child.name in names]
+    def stop(self, kinds: Sequence[str], grace_s: float, hurried: Callable[[], bool]) -> None:
+        """End the children of some kinds together: ask, wait for up to ``grace_s`` unless hurried, then kill."""
+        leaving = [child for child in self.running if any(is_a(kind, child.name) for kind in kinds)]
         for child in leaving:
             child.process.terminate()
         deadline = time.monotonic() + grace_s

@@ -22,6 +22,11 @@ LOOK_EVERY_S = 0.3
 GRACE_S = 30.0
 
 
+def is_a(kind: str, name: str) -> bool:
+    """Tell whether a child is of a kind: where there are several, the name of its cell follows."""
+    return name == kind or name.startswith(f"{kind}-")
+
+
 def end(pids: Sequence[int], grace_s: float) -> None:
     """Ask processes to end, wait for them, and kill those that did not."""
     for pid in pids:
@@ -49,8 +54,8 @@ def main(parent_pid: int, folder: Path) -> None:
             time.sleep(LOOK_EVERY_S)
         noted = [line.split(" ") for line in (folder / CHILDREN).read_text().splitlines()]
         pids = {name: int(pid) for name, pid in noted if int(pid) != os.getpid()}
-        end([pid for name, pid in pids.items() if name != BROKER], GRACE_S)
-        end([pid for name, pid in pids.items() if name == BROKER], GRACE_S)
+        end([pid for name, pid in pids.items() if not is_a(BROKER, name)], GRACE_S)
+        end([pid for name, pid in pids.items() if is_a(BROKER, name)], GRACE_S)
 
 
 if __name__ == "__main__":

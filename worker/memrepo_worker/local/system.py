@@ -8,7 +8,7 @@ import importlib.util
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,15 +18,17 @@ from pathlib import Path
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from memrepo.cells import CELLS_SETTING
 from memrepo.cli.up_state import announced
 from memrepo.redis.address import masked, parse_redis_url
 from memrepo.redis.celery_app import OwnCelery
+from memrepo.wire.agreement import CellsRecord
 from memrepo_worker.local.broker import EmbeddedBroker
 from memrepo_worker.local.children import PYTHON, Child, Children
 from memrepo_worker.local.guard import BROKER, GUARD_LOCK
 from memrepo_worker.local.ports import HOST, PortTakenError, PortWish
 from memrepo_worker.processes import Processes
-from memrepo_worker.queues.leases.agreement import recorded_store
+from memrepo_worker.queues.leases.agreement import accept_cells, recorded_store
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.store.identity import read_identity
 from memrepo_worker.store.open import open_store
@@ -52,7 +54,8 @@ class SystemConflictError(SystemStartError):
 class SystemPlan:
     """What shall run, and where it keeps its data.
 
-    ``broker_url`` names a Redis that runs already; empty means the embedded broker on ``broker_port``.
+    ``broker_url`` names a Redis that runs already; empty means the embedded broker on ``broker_port``, or one for each
+    of ``cells``, where there are several.
     ``flower_auth`` is ``user:password``; ``env`` is what the children's environment is made from.
     """
 
@@ -63,6 +66,7 @@ class SystemPlan:
     flower_port: PortWish
     flower_auth: str
     env: Mapping[str, str]
+    cells: Sequence[str] = ("",)
 
     @property
     def cache_dir(self) -> Path:
@@ -72,16 +76,27 @@ class SystemPlan:
 
 @dataclass(frozen=True)
 class RunningSystem:
-    """What runs where. ``flower_url`` is empty when Flower is not installed.
+    """What runs where. ``broker_urls`` are by the names of the cells, one without a name if there is one broker.
 
-    ``variables`` are the settings that lead others here, as variables of the environment.
+    ``flower_urls`` are theirs, and there are none where Flower is not installed. ``variables`` are the settings that
+    lead others here, as variables of the environment.
     """
 
-    broker_url: str
+    broker_urls: Mapping[str, str]
     store_url: str
-    flower_url: str
+    flower_urls: Mapping[str, str]
     children: Children
     variables: Mapping[str, str]
+
+    @property
+    def broker_url(self) -> str:
+        """The address of the one broker, or of the first cell's."""
+        return next(iter(self.broker_urls.values()))
+
+    @property
+    def flower_url(self) -> str:
+        """The address of the one Flower, or of the first cell's; empty where none is installed."""
+        return next(iter(self.flower_urls.values()), "")
 
     def wait(self, stopped: Question) -> Child | None:
         """Wait until ``stopped`` or until a child ended by itself; return that child."""
@@ -141,38 +156,59 @@ class _Start:
 
     def all(self) -> RunningSystem:
         # Ports first: nothing has been started yet where one cannot be had.
-        broker_port = 0 if self.plan.broker_url else self.plan.broker_port.take()
-        flower_port = self.plan.flower_port.take() if _flower_is_installed() else 0
+        broker_ports, flower_ports = self._ports()
         self._guard()
-        broker_url = self.plan.broker_url
-        if not broker_url:
-            broker = self._broker(broker_port)
-            broker_url = self._wait_listening(broker, self.plan.broker_port, self._broker).url
-            self._require_its_store(broker_url)
-        worker_name = f"up-{os.getpid()}@{socket.gethostname()}"
-        worker = self._worker(broker_url, worker_name)
-        flower = self._flower(broker_url, flower_port) if flower_port else None
-        address = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
-        with OwnCelery(address, address) as celery:
-            celery.connect_as_client()
-            self._wait(worker, lambda: _answers(celery, worker_name))
-        flower_url = ""
-        if flower is not None:
-            flower_url = self._wait_listening(
-                flower, self.plan.flower_port, partial(self._flower, broker_url)
+        brokers = {"": self.plan.broker_url} if self.plan.broker_url else self._brokers(broker_ports)
+        workers = {cell: self._worker(brokers, cell) for cell in brokers}
+        flowers = {cell: self._flower(brokers, cell, port) for cell, port in flower_ports.items()}
+        for cell, (worker, name) in workers.items():
+            self._wait_serving(worker, name, brokers[cell])
+        flower_urls = {
+            cell: self._wait_listening(
+                flower, self._wish(self.plan.flower_port, cell), partial(self._flower, brokers, cell)
             ).url
+            for cell, flower in flowers.items()
+        }
         return RunningSystem(
-            broker_url, self.plan.store_url, flower_url, self.children, self._variables(broker_url)
+            brokers, self.plan.store_url, flower_urls, self.children, self._variables(brokers)
         )
+
+    def _ports(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Return a port for each broker and each Flower that is to run."""
+        wanted = {} if self.plan.broker_url else dict.fromkeys(self.plan.cells, self.plan.broker_port)
+        flowers = dict.fromkeys(self.plan.cells, self.plan.flower_port) if _flower_is_installed() else {}
+        return (
+            {cell: self._wish(wish, cell).take() for cell, wish in wanted.items()},
+            {cell: self._wish(wish, cell).take() for cell, wish in flowers.items()},
+        )
+
+    def _wish(self, wish: PortWish, cell: str) -> PortWish:
+        """Return the port that a cell's part is to have: the first gets what was asked for, the others any."""
+        return wish if cell == self.plan.cells[0] else PortWish(0)
+
+    def _brokers(self, ports: Mapping[str, int]) -> Mapping[str, str]:
+        """Start the embedded brokers; return their addresses once they serve this store, as these cells."""
+        started = {cell: self._broker(cell, port) for cell, port in ports.items()}
+        urls = {
+            cell: self._wait_listening(
+                broker, self._wish(self.plan.broker_port, cell), partial(self._broker, cell)
+            ).url
+            for cell, broker in started.items()
+        }
+        for cell, url in urls.items():
+            self._require_its_store(url)
+            with reaching(parse_redis_url(url, "MEMREPO_BROKER_URL"), "broker") as broker:
+                accept_cells(broker, CellsRecord.of(cell, filter(None, urls)))  # nobody else uses them
+        return urls
 
     def _guard(self) -> None:
         self.children.forget_earlier()
         arguments = [*PYTHON, "-m", "memrepo_worker.local.guard", str(os.getpid()), str(self.children.folder)]
         self.children.start(GUARD, arguments, self.plan.env)
 
-    def _broker(self, port: int) -> _Listening:
-        broker = EmbeddedBroker.prepare(self.plan.data / "broker", port)
-        child = self.children.start(BROKER, broker.arguments, self.plan.env)
+    def _broker(self, cell: str, port: int) -> _Listening:
+        broker = EmbeddedBroker.prepare(self.plan.data / self._named(BROKER, cell), port)
+        child = self.children.start(self._named(BROKER, cell), broker.arguments, self.plan.env)
         return _Listening(child, broker.url, lambda: broker.answering_pid() == child.process.pid)
 
     def _require_its_store(self, broker_url: str) -> None:
@@ -187,29 +223,47 @@ class _Start:
                 "what may still wait there"
             )
 
-    def _worker(self, broker_url: str, name: str) -> Child:
-        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
-        return self.children.start(WORKER, arguments, self._worker_env(broker_url))
+    def _named(self, kind: str, cell: str) -> str:
+        """Return the name of a cell's part; the first's are named as those of a single broker, whose data they take."""
+        return kind if cell == self.plan.cells[0] else f"{kind}-{cell}"
 
-    def _flower(self, broker_url: str, port: int) -> _Listening:
-        env = {**self._worker_env(broker_url), "MEMREPO_FLOWER_BASIC_AUTH": self.plan.flower_auth}
+    def _worker(self, brokers: Mapping[str, str], cell: str) -> tuple[Child, str]:
+        name = f"up-{self._named(str(os.getpid()), cell)}@{socket.gethostname()}"
+        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
+        env = self._worker_env(brokers, cell)
+        return self.children.start(self._named(WORKER, cell), arguments, env), name
+
+    def _wait_serving(self, worker: Child, name: str, broker_url: str) -> None:
+        address = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")
+        with OwnCelery(address, address) as celery:
+            celery.connect_as_client()
+            self._wait(worker, lambda: _answers(celery, name))
+
+    def _flower(self, brokers: Mapping[str, str], cell: str, port: int) -> _Listening:
+        env = {**self._worker_env(brokers, cell), "MEMREPO_FLOWER_BASIC_AUTH": self.plan.flower_auth}
         arguments = [*PYTHON, "-m", "memrepo_worker", "flower", "--address", HOST, "--port", str(port)]
-        child = self.children.start(FLOWER, arguments, env)
+        child = self.children.start(self._named(FLOWER, cell), arguments, env)
         return _Listening(child, f"http://{HOST}:{port}", lambda: _is_flower(port))
 
-    def _worker_env(self, broker_url: str) -> dict[str, str]:
-        return {**self.plan.env, **self._variables(broker_url)}
+    def _worker_env(self, brokers: Mapping[str, str], cell: str) -> dict[str, str]:
+        env = {**self.plan.env, **self._variables(brokers)}
+        if not cell:
+            return env
+        if cell != self.plan.cells[0] and env.get("MEMREPO_METRICS_PORT"):
+            env["MEMREPO_METRICS_PORT"] = "0"  # the first has the one that was asked for
+        return {**env, "MEMREPO_CELL": cell}
 
-    def _variables(self, broker_url: str) -> dict[str, str]:
+    def _variables(self, brokers: Mapping[str, str]) -> dict[str, str]:
         """Return what leads others here: the addresses, and all else that was set for memrepo but Flower's."""
         set_here = {
             name: value
             for name, value in self.plan.env.items()
             if name.startswith("MEMREPO_") and not name.startswith("MEMREPO_FLOWER_") and value
         }
+        cells = " ".join(f"{cell}={url}" for cell, url in brokers.items() if cell)
         return {
             **set_here,
-            "MEMREPO_BROKER_URL": broker_url,
+            **({CELLS_SETTING: cells} if cells else {"MEMREPO_BROKER_URL": brokers[""]}),
             "MEMREPO_STORE_URL": self.plan.store_url,
             "MEMREPO_CACHE_DIR": str(self.plan.cache_dir),
         }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 
 import click
+from redis import Redis
 
 from memrepo.cli.common import json_option, say_where_from
 from memrepo.cli.ending import CONFLICT, CommandError, plain
@@ -22,7 +24,7 @@ from memrepo_worker.store.open import open_store
 @click.command(short_help="Have the workers of a broker serve this store from now on.")
 @json_option
 def accept(as_json: bool) -> None:
-    """Have the workers of the broker serve this store from now on, where they would refuse it as another one.
+    """Have the workers of the broker, or of all cells, serve this store from now on, where they would refuse it.
 
     For a store that was exchanged on purpose, such as a folder that was made anew. Stop all workers first. What waits
     in the queues is then applied to this store.
@@ -30,21 +32,31 @@ def accept(as_json: bool) -> None:
     settings, up = settings_here()
     url = require_store(settings)
     say_where_from(up, as_json=as_json)
-    with translating_failures(), reaching(settings.broker, "broker") as broker:
+    with translating_failures(), ExitStack() as open_brokers:
+        brokers = [
+            open_brokers.enter_context(reaching(each.broker, "broker")) for each in settings.of_each_cell()
+        ]
         found = open_store(url)
-        before = recorded_store(broker)
-        running = live_workers(broker)
-        if running and (before is None or read_identity(found) != before.id):
-            raise CommandError(
-                "ConflictError",
-                f"{', '.join(running)} still run: stop all workers first, as each keeps to the store it began with "
-                "(one that was killed counts as dead a lease later)",
-                CONFLICT,
-            )
+        before = recorded_store(brokers[0])
+        for broker in brokers:
+            _refuse_running(broker, read_identity(found))
         now = StoreRecord(begin_identity(found, lambda: secrets.token_hex(16)), masked(found.name))
-        accept_store(broker, now)
+        for broker in brokers:
+            accept_store(broker, now)
     values = {"store": now.id, "url": now.name, "before": before.id if before else None}
     if as_json:
         show_json(values)
     else:
         click.echo(plain(f"the broker's workers serve {now}" + (f", before that {before}" if before else "")))
+
+
+def _refuse_running(broker: Redis, identity: str | None) -> None:
+    """Refuse to exchange the store of workers that run."""
+    before, running = recorded_store(broker), live_workers(broker)
+    if running and (before is None or identity != before.id):
+        raise CommandError(
+            "ConflictError",
+            f"{', '.join(running)} still run: stop all workers first, as each keeps to the store it began with "
+            "(one that was killed counts as dead a lease later)",
+            CONFLICT,
+        )

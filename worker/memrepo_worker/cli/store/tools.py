@@ -82,6 +82,11 @@ def open_tools(*, as_json: bool, writes: bool = True) -> Iterator[Tools]:
 
 def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
     """Refuse a store that is not the one of the broker's workers. A broker that does not answer is not waited for."""
+    for each in settings.of_each_cell():
+        _compare_with_one(each, store, writes=writes)
+
+
+def _compare_with_one(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
     recorded = None
     with suppress(BrokerUnavailableError), reaching(settings.broker, "broker") as broker:
         recorded = recorded_store(broker)
