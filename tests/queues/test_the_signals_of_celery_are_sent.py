@@ -13,6 +13,7 @@ from celery.app import trace
 from celery.app.trace import build_tracer, reset_worker_optimizations, setup_worker_optimizations
 
 from memrepo.errors import HeadMovedError, MemoryRepoError
+from memrepo.wire.payload import Payload
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.consumer.task_request import TaskRequest
 from memrepo_worker.queues.results.backend import StoredResult
@@ -56,8 +57,13 @@ def recorded(app: Celery, result: Any) -> StoredResult:
 
 @pytest.mark.parametrize(
     ("result", "status"),
-    [({"sha": "a"}, "SUCCESS"), (HeadMovedError("moved", {"head": "a"}), "FAILURE")],
-    ids=["a success", "a failure"],
+    [
+        ({"sha": "a"}, "SUCCESS"),
+        (Payload({"sha": "a", "files_changed": ["é.md", "😀", 'a"b\\'], "n": None}), "SUCCESS"),
+        (Payload({"files_changed": ["\ud83d"]}), "SUCCESS"),
+        (HeadMovedError("moved", {"head": "a"}), "FAILURE"),
+    ],
+    ids=["a success", "a success that is written already", "half a character", "a failure"],
 )
 def test_the_record_is_the_same_whether_anybody_listens_or_not(app: Celery, result: Any, status: str) -> None:
     def listener(**_: object) -> None:
@@ -75,6 +81,8 @@ def test_the_record_is_the_same_whether_anybody_listens_or_not(app: Celery, resu
         record["date_done"], record["task_id"] = "", ""
     assert records[0] == records[1]
     assert records[0]["status"] == status
+    if isinstance(result, Payload):
+        assert records[0]["result"] == result.value
     assert alone.reply_to == heard.reply_to == "memrepo:replies:me"
     assert "" not in alone.mark  # what remembers a write when its record has expired
 

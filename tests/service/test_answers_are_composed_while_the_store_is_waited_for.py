@@ -9,6 +9,8 @@ from random import Random
 import pytest
 
 from memrepo.errors import HeadMovedError
+from memrepo.wire.operations import operation_of
+from memrepo.wire.requests.base import Request
 from memrepo_worker.service import prepared
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import UnavailableError, Version, When
@@ -67,6 +69,22 @@ def test_answers_are_composed_before_their_put_has_ended(one: Writer, store: Wat
 
     assert store.seen == ["composed", "composed", "put"]
     assert (made.files_changed, made.additions, made.deletions) == (["a"], 2, 1)
+
+
+def test_they_are_written_as_json_before_their_put_has_ended(
+    one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = operation_of
+
+    def finding(request: Request) -> object:
+        store.seen.append("written")
+        return find(request)
+
+    monkeypatch.setattr(prepared, "operation_of", finding)
+
+    one.ask(commit("edited", {"a": "2\n3\n"}))
+
+    assert store.seen == ["composed", "written", "put"]
 
 
 def test_they_say_what_the_ledger_and_the_published_commits_say_afterwards(one: Writer) -> None:

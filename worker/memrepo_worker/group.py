@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from memrepo.errors import MemoryRepoError
+from memrepo.wire.payload import Payload
 from memrepo.wire.requests.base import Request
 
 
@@ -89,9 +90,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A request's result: a value of its operation's result type."""
+    """A request's result: a value of its operation's result type.
+
+    ``payload`` is its form on the wire, where that was written already.
+    """
 
     value: Any
+    payload: Payload | None = field(default=None, compare=False, repr=False)
 
 
 class TurnGoesOnError(Exception):

@@ -14,7 +14,6 @@ from pydantic import JsonValue
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.operations import OPERATIONS, Operation
-from memrepo_worker.queues.results.payloads import EncodedResult
 
 STRATEGY = "memrepo_worker.queues.consumer.intake:strategy"
 """How the consumer treats messages of our tasks: it parks them in the mailbox."""
@@ -34,8 +33,8 @@ def register_tasks(app: Celery) -> None:
         )
 
 
-def _body(operation: Operation[Any, Any]) -> Callable[[EncodedResult], JsonValue]:
-    def record_result(result: EncodedResult) -> JsonValue:
+def _body(operation: Operation[Any, Any]) -> Callable[[JsonValue | MemoryRepoError], JsonValue]:
+    def record_result(result: JsonValue | MemoryRepoError) -> JsonValue:
         if isinstance(result, MemoryRepoError):
             raise result
         return result

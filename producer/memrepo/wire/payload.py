@@ -47,10 +47,15 @@ class Payload:
     contents: tuple[bytes, ...] = ()
 
     @cached_property
+    def text(self) -> str:
+        """The value as JSON, written once: its size is asked for before it is sent."""
+        return json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
+
+    @cached_property
     def head(self) -> bytes:
         """What is written before the contents."""
-        head = {"value": self.value, "sizes": [len(data) for data in self.contents]}
-        return json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+        sizes = ",".join(str(len(data)) for data in self.contents)
+        return f'{{"value":{self.text},"sizes":[{sizes}]}}'.encode(errors="surrogatepass")
 
     @property
     def size_bytes(self) -> int:

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Sequence
 
 from memrepo.clock import Clock
+from memrepo.limits import KIB
+from memrepo.wire.operations import operation_of
 from memrepo.wire.requests.base import Request
 from memrepo_worker.git.compare import Comparison, LargePair, compare_in_process
 from memrepo_worker.git.objects import TreeEntry
@@ -23,6 +25,9 @@ from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.results import result_of
 
 logger = logging.getLogger(__name__)
+
+WRITTEN_BYTES_MAX = 64 * KIB
+"""Up to this size an answer is kept as JSON beside its value."""
 
 WORK_S_MAX = 0.05
 """How long the answers of one entry may be composed meanwhile: what is left is composed after it."""
@@ -84,9 +89,12 @@ class Prepared:
 
     def _compose(self, request: Request, line: LedgerLine) -> None:
         try:
-            self._answers[id(line)] = (line, Success(result_of(request, line, self._upcoming)))
+            value = result_of(request, line, self._upcoming)
         except _NotNowError:
             return
+        payload = operation_of(request).result_to_payload(value)
+        kept = payload if payload.size_bytes <= WRITTEN_BYTES_MAX else None
+        self._answers[id(line)] = (line, Success(value, kept))
 
     def publish(self) -> None:
         """Have the repository keep what was found out, now that it has the commits."""

@@ -176,14 +176,18 @@ class TaskRequest(CeleryRequest):
         self.on_accepted(pid, self.started_s)
 
     def record_result(self, result: object) -> None:
-        """Have the result backend store a JSON value or an error."""
+        """Have the result backend store a JSON value, a payload without contents, or an error."""
         if is_listened_to():
+            result = result.value if isinstance(result, Payload) else result
             # Through Celery's tracer, although the work is done: so `task_prerun`, `task_postrun`, `task_success` and
             # `task_failure` are sent, on which monitoring of Celery (Sentry, OpenTelemetry) is built.
             fast_trace_task(self.type, self.id, self.request_dict, ((result,), {}, NO_CANVAS), None, None)
             self.request_dict["args"] = ()
         else:  # with nobody to hear of it, the tracer takes 5 % of a worker's time per commit for nothing, and more of
             # an error, as it describes all that the stack holds: who is refused often would slow all others
+            if isinstance(result, Payload):
+                self._app.backend.store_written(self.id, result, self._context)
+                return
             state_of = states.FAILURE if isinstance(result, MemoryRepoError) else states.SUCCESS
             self._app.backend.store_result(self.id, result, state_of, request=self._context)
 

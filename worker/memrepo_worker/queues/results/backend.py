@@ -29,6 +29,7 @@ from memrepo.redis.trouble import Role
 from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
+from memrepo.wire.payload import Payload
 from memrepo_worker.queues.leases.deliverable import ANSWERS, Deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.scripts import (
@@ -125,10 +126,15 @@ class ResultBackend(RedisBackend):
         if state not in states.READY_STATES:
             self._store_progress([Waiting(task_id, reply_to)], result, state)
             return encoded
+        self._keep(task_id, self._meta(task_id, encoded, state, request), request)
+        return encoded
+
+    def _keep(self, task_id: str, meta: bytes | str, request: object) -> None:
+        """Store a final result, or have it collected with others."""
         stored = StoredResult(
             self.get_key_for_task(task_id),
-            self._meta(task_id, encoded, state, request),
-            reply_to,
+            meta,
+            getattr(request, "reply_to", None) or "",
             mark_of(task_id) if _writes(request) else NO_MARK,
         )
         outbox: list[StoredResult] | None = getattr(self._thread, "outbox", None)
@@ -136,7 +142,18 @@ class ResultBackend(RedisBackend):
             outbox.append(stored)
         else:
             self.store_all([stored])
-        return encoded
+
+    def store_written(self, task_id: str, payload: Payload, request: object) -> None:
+        """Store the result of a task that succeeded as ``store_result`` does; its JSON is written already."""
+        try:
+            result = payload.text.encode()
+        except UnicodeEncodeError:  # halves of characters have a form as ASCII alone
+            self.store_result(task_id, payload.value, states.SUCCESS, request=request)
+            return
+        meta = self._fields(task_id, None, states.SUCCESS, request)
+        del meta["result"]
+        head = self.encode(meta).encode()
+        self._keep(task_id, head[:-1] + b', "result": ' + result + b"}", request)
 
     @contextmanager
     def collecting(self) -> Iterator[list[StoredResult]]:
@@ -254,14 +271,18 @@ class ResultBackend(RedisBackend):
         return [found.decode() for found in self._run(STORE_PROGRESS, keys, args)]
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> str:
-        meta = self._get_result_meta(encoded, state, None, request)
+        written: str = self.encode(self._fields(task_id, encoded, state, request))
+        return written
+
+    def _fields(self, task_id: str, encoded: object, state: str, request: object) -> dict[str, Any]:
+        meta: dict[str, Any] = self._get_result_meta(encoded, state, None, request)
         meta["task_id"] = task_id
         task_name = getattr(request, "task", None)
         if (
             task_name is not None
         ):  # as Celery's extended results do: who finds the job by its id knows its type
             meta["name"] = task_name
-        return self.encode(meta)
+        return meta
 
     def _run(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
         return self.until_done(script.run, (self.client, keys, args))

@@ -27,8 +27,8 @@ COMPRESSED_FROM_BYTES = MIB
 READ_APART_FROM_BYTES = 8 * KIB
 """A larger result of a read is not in its record, which is kept for an hour: it is counted, and goes soon."""
 
-EncodedResult = JsonValue | MemoryRepoError
-"""What a record says of an outcome."""
+EncodedResult = JsonValue | Payload | MemoryRepoError
+"""What a record says of an outcome; of a payload its value, whose text is written already."""
 
 UntilDone = Callable[[Callable[..., Any], tuple[Any, ...], Role], Any]
 """Repeats a step while the server of that role is away."""
@@ -134,10 +134,10 @@ class Payloads:
         """
         if isinstance(outcome, MemoryRepoError):
             return outcome
-        payload = operation.result_to_payload(outcome.value)
+        payload = outcome.payload or operation.result_to_payload(outcome.value)
         apart_from = LARGE_BYTES if operation.request.MUTATES else READ_APART_FROM_BYTES
         if payload.size_bytes <= apart_from:
-            return operation.result_to_json(outcome.value) if payload.contents else payload.value
+            return operation.result_to_json(outcome.value) if payload.contents else payload
         if payload.size_bytes > size_bytes_max(self._limits) and not operation.request.MUTATES:
             return _too_large(self._limits)
         return self._put_apart(job, operation, outcome, payload)
