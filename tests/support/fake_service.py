@@ -35,6 +35,7 @@ class FakeService:
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group."""
+        group.confirm()
         ids = [request.request_id for request in group.requests]
         entry = {"agent": str(group.agent), "ids": ids, "token": group.lease.token, "pid": os.getpid()}
         self._redis.rpush("begun", json.dumps(entry))

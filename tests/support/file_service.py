@@ -34,6 +34,7 @@ class FileService:
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group; what an earlier call settled is not done again."""
+        group.confirm()
         time.sleep(self.delay_s)
         self._be_in_trouble(group.agent.agent_id)
         with _locked(self.folder / f"{group.agent.agent_id}.log") as file:

@@ -39,6 +39,7 @@ class NoopService:
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group."""
+        group.confirm()
         if self.delay_s:
             time.sleep(self.delay_s)
         return [Success(COMMIT if isinstance(one, CommitRequest) else SHA) for one in group.requests]

@@ -43,6 +43,9 @@ class Responder:
     waited_for: list[WaitReason] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    """Which turn out to be cancelled only when it is asked for the second time."""
+    confirmed: list[str] = field(default_factory=list)
     broken: bool = False
     unable: Callable[[Sequence[Outcome]], bool] = lambda outcomes: False
     order: list[str] = field(default_factory=list)
@@ -51,6 +54,10 @@ class Responder:
         if self.broken:
             raise ZeroDivisionError("SECRET-CONTENT")
         return [ticket for ticket in tickets if ticket.id not in self.cancelled]
+
+    def confirm(self, tickets: Sequence[Note]) -> Sequence[Note]:
+        self.confirmed += [ticket.id for ticket in tickets]
+        return [ticket for ticket in tickets if ticket.id not in self.ended]
 
     def retrying(self, tickets: Sequence[Note], waiting: WaitReason) -> None:
         self.retried += [ticket.id for ticket in tickets]

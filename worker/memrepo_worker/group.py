@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,6 +79,12 @@ class Group:
 
     A delete (``ENDS_GROUP``) is alone in its group: what is before it is answered in an earlier one. ``create`` and
     ``places`` go from try to try of the same requests.
+
+    ``confirm`` makes sure that all of them are marked as started, which takes no time where it was done before. It is
+    called before anything of the group is published or asked of the store, and before what takes long.
+
+    Raises (``confirm``):
+        RequestsEndedError: some of them are not to be executed.
     """
 
     agent: Agent
@@ -86,6 +92,7 @@ class Group:
     lease: Lease
     create: PendingCreate = field(default_factory=PendingCreate)
     places: Places = field(default_factory=Places)
+    confirm: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,13 @@ class Success:
 
     value: Any
     payload: Payload | None = field(default=None, compare=False, repr=False)
+
+
+class RequestsEndedError(Exception):
+    """Some of a group's requests are over: they were cancelled before they were marked as started.
+
+    Nothing of the try was published. Whoever executes a group lets it pass.
+    """
 
 
 class TurnGoesOnError(Exception):
@@ -121,6 +135,8 @@ class GroupHandler(Protocol):
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle requests of the group and return their outcomes, in order: of the first, or the first few, or all.
 
+        It calls ``group.confirm`` before it publishes anything; before anything is told, that was called in any case.
+
         A turn is bounded in time and in bytes of results. Once these are told, call again with the rest.
 
         Calling it again with the same requests is safe: what an earlier call settled is answered from the ledger. (A
@@ -129,6 +145,7 @@ class GroupHandler(Protocol):
         Raises:
             memrepo_worker.store.interface.UnavailableError: the store cannot be reached now; call again later with the
                 same requests in the same order. No outcome may be told before that succeeds.
+            RequestsEndedError: as ``group.confirm`` raised it.
             TurnGoesOnError: it has come further, and is not at its end.
             memrepo_worker.store.interface.RefusedError: as above, but somebody has to mend something first.
         """

@@ -22,6 +22,7 @@ from memrepo_worker.group import (
     Outcome,
     PendingCreate,
     Places,
+    RequestsEndedError,
     TurnGoesOnError,
 )
 from memrepo_worker.logs import log
@@ -64,9 +65,11 @@ class RetryRules:
     worker: str = "the worker"
     trouble: StoreTrouble = field(default_factory=lambda: StoreTrouble(logger))
 
-    def begin(self, agent: Agent, requests: Requests) -> GroupAttempt:
-        """Begin to settle a group; nothing is tried yet."""
-        return GroupAttempt(self, agent, requests)
+    def begin(
+        self, agent: Agent, requests: Requests, confirm: Callable[[], None] = lambda: None
+    ) -> GroupAttempt:
+        """Begin to settle a group; nothing is tried yet. ``confirm``: see ``Group``."""
+        return GroupAttempt(self, agent, requests, confirm)
 
     def pause_s(self, tries: int) -> float:
         """Return how long to wait after so many failed tries."""
@@ -91,9 +94,12 @@ class GroupAttempt:
     still be on its way to the store that would make the verdict untrue.
     """
 
-    def __init__(self, rules: RetryRules, agent: Agent, requests: Requests) -> None:
+    def __init__(
+        self, rules: RetryRules, agent: Agent, requests: Requests, confirm: Callable[[], None]
+    ) -> None:
         self._rules = rules
         self._agent = agent
+        self._confirm = confirm
         self._parts: deque[Requests] = deque((requests,))
         self._create = PendingCreate()
         self._places = Places()
@@ -112,12 +118,17 @@ class GroupAttempt:
         """Try until all is settled, something is to be told first, or a pause is due; only the last returns one.
 
         ``outcomes`` are those that were not told yet. ``is_turn_over`` says that the rest is for another turn.
+
+        Raises:
+            RequestsEndedError: some of the requests are not to be executed; nothing was.
         """
         self.is_turn_over = False
         while self._parts and not self.is_turn_over:
             requests = self._parts[0]
             try:
                 outcomes = self._call(handler, requests)
+            except RequestsEndedError:
+                raise
             except TurnGoesOnError as more:
                 return self._go_on_soon(more)
             except (UnavailableError, RefusedError) as error:
@@ -142,8 +153,12 @@ class GroupAttempt:
         self._rules.trouble.over(self._agent, answered=False)
 
     def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
-        group = Group(self._agent, requests, self._rules.lease_of(self._agent), self._create, self._places)
-        outcomes = handler(group)
+        lease = self._rules.lease_of(self._agent)
+        group = Group(self._agent, requests, lease, self._create, self._places, self._confirm)
+        try:
+            outcomes = handler(group)
+        finally:
+            self._confirm()  # however it ended: nothing is told of requests that nobody has marked
         if not 0 < len(outcomes) <= len(requests):
             raise ValueError(f"{len(outcomes)} outcomes for {len(requests)} requests")
         return outcomes

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from memrepo.clock import steady_clock
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, GroupHandler, Outcome
+from memrepo_worker.group import Agent, GroupHandler, Outcome, RequestsEndedError
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, Stopwatch, TurnTimes, measuring_store_waits
 from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, GroupAttempt, Pause, RetryRules
@@ -55,7 +55,14 @@ class Responder(Protocol[AnyTicket]):
     def begin(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
         """Note that the requests are about to run; return those that still shall (not the cancelled), opened.
 
-        Called again with the same tickets where it raised.
+        Called again with the same tickets where it raised. Nothing of them is published or told before ``confirm``.
+        """
+        ...
+
+    def confirm(self, tickets: Sequence[AnyTicket]) -> Sequence[AnyTicket]:
+        """Make sure of what ``begin`` has noted; return those of its tickets that are to run (not the cancelled).
+
+        Called once, or again where it raised.
         """
         ...
 
@@ -95,6 +102,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         self._rules = rules
         self._observer = observer
         self._running: Sequence[AnyTicket] = tickets
+        self._confirmed = True
         self._attempt: GroupAttempt | None = None
         self._verdicts: list[Outcome] | None = None
         self._answered = 0
@@ -147,12 +155,9 @@ class GroupUnderWay(Generic[AnyTicket]):
             if self._attempt is None:
                 self._attempt = self._begin()
                 self._faults = 0
-            if not self._running:
-                self._verdicts = []
-                return None
             with measuring_store_waits() as waited:
                 self._store_watch = waited
-                pause = self._attempt.advance(self._handler)
+                pause = self._advance()
         except Exception as error:  # noqa: BLE001 - a fault of ours must not let others pass
             return self._after_fault_of_begin(error)
         self._store_s += waited.seconds
@@ -209,7 +214,30 @@ class GroupUnderWay(Generic[AnyTicket]):
         if running:
             self._observer.count("mailbox.groups")
             self._observer.count("mailbox.requests", len(running))
-        return self._rules.begin(self.agent, tuple(ticket.request for ticket in running))
+        self._confirmed = False
+        return self._new_attempt()
+
+    def _new_attempt(self) -> GroupAttempt:
+        requests = tuple(ticket.request for ticket in self._running)
+        return self._rules.begin(self.agent, requests, self._confirm)
+
+    def _advance(self) -> Pause | None:
+        """Try what is to run; where some of it turns out to be over, the rest from the beginning."""
+        while self._running and self._attempt is not None:
+            try:
+                return self._attempt.advance(self._handler)
+            except RequestsEndedError:
+                self._attempt = self._new_attempt()
+        self._verdicts = []
+        return None
+
+    def _confirm(self) -> None:
+        if self._confirmed or not self._running:
+            return
+        begun, self._running = self._running, self._responder.confirm(self._running)
+        self._confirmed = True
+        if len(self._running) < len(begun):
+            raise RequestsEndedError
 
     def _after_fault_of_begin(self, error: Exception) -> Pause | None:
         self._tell_fault(error)

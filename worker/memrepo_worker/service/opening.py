@@ -85,12 +85,19 @@ class Opener:
     """Gives one agent's warm repository, known to be at the journal's newest entry, while its place is held."""
 
     def __init__(
-        self, dependencies: ServiceDependencies, held: HeldRepo, layout: Layout, lease: Lease
+        self,
+        dependencies: ServiceDependencies,
+        held: HeldRepo,
+        layout: Layout,
+        lease: Lease,
+        before_store: Callable[[], None] = lambda: None,
     ) -> None:
+        """``before_store`` is called before the store is asked for anything, and may raise what it likes."""
         self._dependencies = dependencies
         self._held = held
         self._layout = layout
         self._lease = lease
+        self._before_store = before_store
         self._lane = dependencies.fetchers.lane()
         self.journal = journal_reader(dependencies, layout, self._lane, held.open_file)
 
@@ -111,6 +118,7 @@ class Opener:
         now_s = self._dependencies.monotonic()
         is_due = repo is None or repo.trust.needs_check(now_s, check_age_s_max)
         if repo is None or is_due or not repo.is_current(self._lease, now_s, proof_age_s_max):
+            self._before_store()
             self._dependencies.check_store()
             repo = self._open_cold() if repo is None else self._brought_up_to_date(repo, is_due=is_due)
             repo.trust = repo.trust.proven(self._lease, now_s)

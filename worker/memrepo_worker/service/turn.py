@@ -59,7 +59,7 @@ class Turn:
         self._group = group
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        self._opener = Opener(dependencies, held, self._layout, group.lease)
+        self._opener = Opener(dependencies, held, self._layout, group.lease, group.confirm)
         self._meter = self._new_meter()
         self._prepared: Prepared | None = None
         writes = [request.MUTATES for request in group.requests]
@@ -76,6 +76,7 @@ class Turn:
             if repo.state.seq < taken:
                 raise JournalDamagedError(f"entry {taken} is taken, and no listing shows it", taken)
             draft, pending = self._draft(repo)
+        self._group.confirm()
         outcomes = self._answer(pending, repo)
         if len(outcomes) < len(self._group.requests):
             self._meter.count_over()
@@ -165,6 +166,7 @@ class Turn:
         data = draft.encode()
         prepared = Prepared(repo, draft, self._dependencies.monotonic)
         seq = repo.state.seq + 1
+        self._group.confirm()
         self._dependencies.check_store()
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()

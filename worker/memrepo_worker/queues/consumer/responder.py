@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -19,6 +20,7 @@ from memrepo.errors import (
 )
 from memrepo.limits import Limits
 from memrepo.wire.keys import changes_channel
+from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import PayloadMissingError
 from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import Observer, TurnTimes
@@ -31,6 +33,10 @@ from memrepo_worker.queues.transport.messages import Messages
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
+
+
+MARKED_AHEAD_MAX = 32
+"""So many requests are marked together without waiting for it: command and answer must fit into a socket's buffers."""
 
 
 class Responder:
@@ -60,14 +66,37 @@ class Responder:
     def begin(self, tickets: Sequence[RequestTicket]) -> list[RequestTicket]:
         """Mark the requests as started, and open them; drop those that were cancelled or have a result.
 
-        Nothing is executed that was not marked: the mark and the look at what the record said are one step in Redis.
+        Nothing is published or told that was not marked: the mark and the look at what the record said are one step in
+        Redis. Where they can be opened without it, its answer is waited for when it is asked to ``confirm``.
         """
-        running = self._start([ticket.task_request for ticket in tickets])
+        task_requests = [ticket.task_request for ticket in tickets]
+        if len(tickets) <= MARKED_AHEAD_MAX and all(one.is_at_hand for one in task_requests):
+            waiting = [_waiting(one) for one in task_requests]
+            for one in task_requests:
+                one.marked_s = time.monotonic()
+            task_requests[0].mark = self._backend.begin_started(waiting, self._worker)
+        if task_requests[0].mark is not None:
+            return [
+                replace(ticket, opened=ticket.task_request.open(Payload({}), self._limits))
+                for ticket in tickets
+            ]
+        running = self._start(task_requests)
         return [
             opened
             for ticket in tickets
             if ticket.task_request in running and (opened := self._open(ticket)) is not None
         ]
+
+    def confirm(self, tickets: Sequence[RequestTicket]) -> Sequence[RequestTicket]:
+        """Wait until Redis says that the requests are marked; drop those that were cancelled or have a result."""
+        task_requests = [ticket.task_request for ticket in tickets]
+        mark = task_requests[0].mark
+        if mark is None:
+            return tickets
+        waiting = [_waiting(one) for one in task_requests]
+        running = self._started(task_requests, self._backend.end_started(mark, waiting, self._worker))
+        task_requests[0].mark = None
+        return [ticket for ticket in tickets if ticket.task_request in running]
 
     def refuse(self, refused: Sequence[tuple[TaskRequest, MemoryRepoError]]) -> None:
         """Fail jobs whose messages are no valid requests, unless they were cancelled or have a result."""
@@ -82,9 +111,11 @@ class Responder:
         for task_request in task_requests:
             if task_request.is_overdue:
                 self._backend.until_done(self._backend.cancel, (task_request.id,))
-        before = self._backend.store_started(
-            [_waiting(task_request) for task_request in task_requests], self._worker
-        )
+        waiting = [_waiting(task_request) for task_request in task_requests]
+        return self._started(task_requests, self._backend.store_started(waiting, self._worker))
+
+    def _started(self, task_requests: Sequence[TaskRequest], before: Sequence[str]) -> set[TaskRequest]:
+        """Tell of jobs that they run, if what their records said ``before`` lets them; return those."""
         over: list[TaskRequest] = []
         for task_request, found in zip(task_requests, before, strict=True):
             task_request.before = found

@@ -25,6 +25,7 @@ from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max
+from memrepo_worker.queues.script_call import ScriptCall
 
 NO_CANVAS: dict[str, None] = {
     "callbacks": None,
@@ -62,6 +63,10 @@ class TaskRequest(CeleryRequest):
     """Whose request it is and its id, once the message was read."""
     queue_s: float = 0.0
     """How long it had waited when it was taken; by its producer's clock and ours."""
+    mark: ScriptCall | None = None
+    """The mark that it and the others of its group are started, while the answer to that is owed."""
+    marked_s: float | None = None
+    """When that was sent."""
     before: str = ""
     """The state that the job's record had when this worker began with it; "" for none."""
 
@@ -171,8 +176,8 @@ class TaskRequest(CeleryRequest):
         state.task_reserved(self)
 
     def start(self, pid: int) -> None:
-        """Tell that it runs."""
-        self.started_s = time.monotonic()
+        """Tell that it runs, since it was marked so."""
+        self.started_s = self.marked_s or time.monotonic()
         self.on_accepted(pid, self.started_s)
 
     def record_result(self, result: object) -> None:
@@ -247,6 +252,11 @@ class TaskRequest(CeleryRequest):
     def revoked(self) -> bool:
         """Ignore what this worker remembers of revoked tasks: the job's record decides (``responder.begin``)."""
         return False
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether it can be opened without asking anybody, and its sender set no end to its waiting that is over."""
+        return self.claim is None and not self.is_overdue
 
     @property
     def is_overdue(self) -> bool:

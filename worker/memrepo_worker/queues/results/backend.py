@@ -40,6 +40,7 @@ from memrepo_worker.queues.results.scripts import (
     STORE_RESULTS,
     TAKE_BACK,
 )
+from memrepo_worker.queues.script_call import ScriptCall, run_script
 from memrepo_worker.queues.scripts import settled, shard_keys
 from memrepo_worker.queues.transport.messages import Messages, Refused
 from memrepo_worker.trouble import LastingTrouble
@@ -195,7 +196,7 @@ class ResultBackend(RedisBackend):
     def fail(self, refused: Sequence[Refused], error: MemoryRepoError) -> list[str]:
         """Fail the jobs that these messages name, unless they are over; return for each the state that it had."""
         keys, args = self._failures(refused, error)
-        return [found.decode() for found in self._run(FAIL_ALL, keys, [self._keep_s, *chain(*args)])]
+        return _texts(self._run(FAIL_ALL, keys, [self._keep_s, *chain(*args)]))
 
     def refuse(self, refused: Sequence[tuple[OwnedShard, Refused]], error: MemoryRepoError) -> list[str]:
         """Fail jobs likewise and remove their messages, as one step.
@@ -208,7 +209,7 @@ class ResultBackend(RedisBackend):
         for (owned_shard, one), record, failure in zip(refused, records, failures, strict=True):
             keys += (record, *shard_keys(owned_shard.shard))
             args += (*failure, owned_shard.shard, owned_shard.token, one.number, "")
-        return [found.decode() for found in self._run(REFUSE, keys, args)]
+        return _texts(self._run(REFUSE, keys, args))
 
     def _failures(
         self, refused: Sequence[Refused], error: MemoryRepoError
@@ -241,6 +242,21 @@ class ResultBackend(RedisBackend):
         """
         return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
 
+    def begin_started(self, waiting: Sequence[Waiting], worker: str) -> ScriptCall | None:
+        """Send what ``store_started`` does, and do not wait for the answer; None where Redis did not take it."""
+        keys, args = self._progress(waiting, {"hostname": worker}, states.STARTED)
+        try:
+            return ScriptCall(self.client, STORE_PROGRESS, keys, args)
+        except (RedisError, OSError):
+            return None
+
+    def end_started(self, call: ScriptCall, waiting: Sequence[Waiting], worker: str) -> list[str]:
+        """Return what ``store_started`` does, from the answer to ``begin_started``; it is done anew if that is lost."""
+        try:
+            return _texts(call.answer())
+        except (RedisError, OSError):
+            return self.store_started(waiting, worker)
+
     def take_back_started(self, one: Waiting, worker: str, before: str) -> None:
         """Have it that a task waits to be sent again by its producer, which finds it neither started nor queued.
 
@@ -263,12 +279,17 @@ class ResultBackend(RedisBackend):
         return self._store_progress(waiting, error, states.RETRY)
 
     def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
+        return _texts(self._run(STORE_PROGRESS, *self._progress(waiting, result, state)))
+
+    def _progress(
+        self, waiting: Sequence[Waiting], result: object, state: str
+    ) -> tuple[list[Argument], list[Argument]]:
         encoded = self.encode_result(result, state)
-        keys = [self.get_key_for_task(one.task_id) for one in waiting]
+        keys: list[Argument] = [self.get_key_for_task(one.task_id) for one in waiting]
         args: list[Argument] = [max(RECORD_KEPT_S, self._keep_s)]
         for one in waiting:
             args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
-        return [found.decode() for found in self._run(STORE_PROGRESS, keys, args)]
+        return keys, args
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> str:
         written: str = self.encode(self._fields(task_id, encoded, state, request))
@@ -285,7 +306,7 @@ class ResultBackend(RedisBackend):
         return meta
 
     def _run(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
-        return self.until_done(script.run, (self.client, keys, args))
+        return self.until_done(run_script, (self.client, script, keys, args))
 
     def until_done(self, step: Callable[..., T], args: tuple[Any, ...], role: Role = "result store") -> T:
         """Repeat a step while Redis is away, full or busy: nothing else is as bad as a result that is lost.
@@ -328,6 +349,10 @@ class ResultBackend(RedisBackend):
     @property
     def _keep_s(self) -> int:
         return int(self.expires or 3600)
+
+
+def _texts(found: Sequence[bytes]) -> list[str]:
+    return [one.decode() for one in found]
 
 
 def _writes(request: object) -> bool:

@@ -1,0 +1,81 @@
+"""A script that is sent now and whose answer is read later, so that its way to Redis and back takes nobody's time.
+
+It goes over a connection that the client's pool lends, so it is made, checked, kept to its time-outs and led to the
+primary as every other one, and what redis-py does around each of its own commands is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis import Redis, ResponseError
+from redis.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
+
+from memrepo.redis.script import Answer, Argument, Script
+
+
+class ScriptCall:
+    """One call of a script, whose answer its server owes. Used by one thread at a time.
+
+    The connection goes back to its pool when the answer was read, and is closed where it never is: whoever was lent it
+    next would take that answer for its own.
+    """
+
+    def __init__(
+        self, client: Redis, script: Script, keys: Sequence[Argument], args: Sequence[Argument]
+    ) -> None:
+        """Send it.
+
+        Raises:
+            redis.RedisError: it may have been sent, or not; nothing is owed.
+        """
+        self._client, self._script, self._keys, self._args = client, script, keys, args
+        self._pool = client.connection_pool
+        connection: Connection = self._pool.get_connection()
+        self._connection: Connection | None = connection
+        try:
+            connection.send_command("EVALSHA", script.digest, len(keys), *keys, *args)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def answer(self) -> Answer:
+        """Return Redis' answer; once.
+
+        Raises:
+            redis.RedisError: whether the script ran is not known, unless the server itself says so; nothing is owed.
+        """
+        connection = self._connection
+        if connection is None:
+            raise RedisConnectionError("the connection that owed the answer was closed")
+        try:
+            answer: Answer = connection.read_response()
+        except NoScriptError:
+            self._give_back(connection)
+        except ResponseError:
+            self._give_back(connection)
+            raise
+        except BaseException:
+            self.abandon()
+            raise
+        else:
+            self._give_back(connection)
+            return answer
+        return self._client.eval(self._script.source, len(self._keys), *self._keys, *self._args)
+
+    def abandon(self) -> None:
+        """Have nothing to do with the answer any more, which may come late."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._give_back(self._connection)
+
+    def _give_back(self, connection: Connection) -> None:
+        self._connection = None
+        self._pool.release(connection)
+
+
+def run_script(client: Redis, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
+    """Run a script in one round trip (two when the server has forgotten it) and return Redis' answer."""
+    return ScriptCall(client, script, keys, args).answer()
