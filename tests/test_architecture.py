@@ -33,7 +33,7 @@ DOORS = {
     "producer/memrepo/clock.py": "wall time",
     "producer/memrepo/settings.py": "the environment",
     "worker/memrepo_worker/processes.py": "other processes",
-    "worker/memrepo_worker/store/backends/s3.py": "the S3 SDK",
+    "worker/memrepo_worker/store/backends/s3_client.py": "the S3 SDK",
     "worker/memrepo_worker/store/backends/s3_errors.py": "the S3 SDK's errors",
     "worker/memrepo_worker/store/backends/gcs.py": "the GCS SDK",
     "worker/memrepo_worker/store/backends/gcs_errors.py": "the GCS SDK's errors",

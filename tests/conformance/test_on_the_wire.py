@@ -46,10 +46,12 @@ def wire(server: Server) -> Iterator[Proxy]:
 
 @pytest.fixture
 def store(server: Server, wire: Proxy, request: pytest.FixtureRequest) -> Store:
-    """A store behind the proxy, with a connection that is open already."""
+    """A store behind the proxy, with a connection that is open already, and that has put something before."""
     opened = open_store(server.store_url(request.node.name.partition("[")[0], wire.url), OPTIONS)
     with pytest.raises(NotThereError):
         opened.get("warm-up")
+    opened.put("warm-up", SMALL, ALWAYS)
+    opened.delete(["warm-up"])
     wire.turns = 0
     return opened
 

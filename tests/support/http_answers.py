@@ -17,7 +17,8 @@ class Answer:
     """What it answers; may be changed while it runs. A status of 0 closes the connection without a word.
 
     ``size`` is what it says of the body's length, where that is not so. With ``drip_s`` the body comes a byte at a
-    time, so far apart, and so does the head where ``drips_head``. ``asked`` counts requests.
+    time, so far apart, and so does the head where ``drips_head``. ``asked`` counts requests, ``heads`` says of each its
+    path and headers.
     """
 
     status: int
@@ -28,6 +29,7 @@ class Answer:
     drip_s: float = 0.0
     drips_head: bool = False
     asked: int = 0
+    heads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     @classmethod
     def of_s3(cls, status: int, code: str, message: str) -> Answer:
@@ -43,6 +45,7 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             answer.asked += 1
+            answer.heads.append((self.path, dict(self.headers.items())))
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if answer.status:
                 self.send_response(answer.status)

@@ -54,7 +54,8 @@ def _open_local(address: SplitResult, query: Query, options: StoreOptions) -> St
 
 def _open_s3(address: SplitResult, query: Query, options: StoreOptions) -> Store:
     try:
-        from memrepo_worker.store.backends.s3 import S3Place, S3Store  # noqa: PLC0415 - needs boto3
+        from memrepo_worker.store.backends.s3 import S3Store  # noqa: PLC0415 - needs boto3
+        from memrepo_worker.store.backends.s3_client import S3Place  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _missing("s3") from error
     known = ("endpoint_url", "region", "addressing_style", "sse", "sse_kms_key_id", "storage_class")

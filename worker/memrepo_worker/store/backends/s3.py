@@ -1,29 +1,19 @@
-"""A store in an S3 bucket: AWS, and servers that speak its protocol and honour conditional writes.
-
-The SDK is set for one attempt, one network round trip and little CPU per put. Its own retries are off: a hidden
-second attempt of a conditional create would meet the first one's object. So are its CRC checksums: the signature
-covers the SHA-256 of the body, which the server checks.
-"""
+"""A store in an S3 bucket: AWS, and servers that speak its protocol and honour conditional writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
-import boto3  # noqa: TID251 - its backend
-from botocore.awsrequest import (
-    AWSHTTPConnection,
-    AWSHTTPConnectionPool,
-    AWSHTTPSConnection,
-    AWSHTTPSConnectionPool,
-)
-from botocore.config import Config
-
 from memrepo_worker.store.backends.renewing import Renewing
+from memrepo_worker.store.backends.s3_client import (
+    ASK_FIRST_BYTES_MIN,
+    S3Connection,
+    S3Place,
+    connected,
+)
 from memrepo_worker.store.backends.s3_errors import (
     NoSuchRangeError,
     meaning_of,
@@ -31,7 +21,7 @@ from memrepo_worker.store.backends.s3_errors import (
     translating_errors,
 )
 from memrepo_worker.store.backends.spool import spooled
-from memrepo_worker.store.backends.time_limits import LimitedConnection, TimedRequest, TimeLimits
+from memrepo_worker.store.backends.time_limits import TimedRequest, TimeLimits
 from memrepo_worker.store.causes import host_of, size_in_content_range
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -60,43 +50,16 @@ if TYPE_CHECKING:
 KEYS_PER_DELETE_MAX = 1000
 """The protocol's limit for one DeleteObjects request."""
 
-ASK_FIRST_BYTES_MIN = 1 << 20
-"""From this size on a put asks whether the body is wanted (``Expect: 100-continue``): a second round trip."""
-
-
-@dataclass(frozen=True, slots=True)
-class S3Place:
-    """Where in S3, and how objects are kept there. ``prefix`` is empty or ends in ``/``."""
-
-    bucket: str
-    prefix: str = ""
-    endpoint_url: str | None = None
-    region: str | None = None
-    addressing_style: str = "auto"
-    sse: str | None = None
-    sse_kms_key_id: str | None = None
-    storage_class: str | None = None
-
-    @property
-    def put_arguments(self) -> dict[str, Any]:
-        """What every put says beside key and body."""
-        arguments = {
-            "ServerSideEncryption": self.sse,
-            "SSEKMSKeyId": self.sse_kms_key_id,
-            "StorageClass": self.storage_class,
-        }
-        return {name: value for name, value in arguments.items() if value}
-
 
 class S3Store:
     """Keeps objects in a bucket; an object's version is its ETag."""
 
-    def __init__(self, client: S3Client, place: S3Place, options: StoreOptions) -> None:
-        self._clients = Renewing(client, lambda: _connected(place, options))
+    def __init__(self, client: S3Connection, place: S3Place, options: StoreOptions) -> None:
+        self._clients = Renewing(client, lambda: connected(place, options))
         self._place = place
         self._put_arguments = place.put_arguments
         self._spool_dir = options.spool_dir
-        self._place_name = f"s3://{place.bucket} at {host_of(client.meta.endpoint_url)}"
+        self._place_name = f"s3://{place.bucket} at {host_of(client.sdk.meta.endpoint_url)}"
         self._limits = TimeLimits(self._place_name, options.request_timeout_s)
 
     @classmethod
@@ -106,7 +69,7 @@ class S3Store:
         Raises:
             RefusedError: the SDK cannot use an option, such as an endpoint that is no URL.
         """
-        return cls(_connected(place, options), place, options)
+        return cls(connected(place, options), place, options)
 
     @property
     def name(self) -> str:
@@ -119,6 +82,11 @@ class S3Store:
     @contextmanager
     def _request(self, body_bytes: int = 0) -> Iterator[tuple[S3Client, TimedRequest]]:
         """Give the client for one request, whose errors are told in the interface's words, and its time limit."""
+        with self._one(body_bytes) as (client, request):
+            yield client.sdk, request
+
+    @contextmanager
+    def _one(self, body_bytes: int) -> Iterator[tuple[S3Connection, TimedRequest]]:
         with (
             self._clients.request() as client,
             translating_errors(self._place_name),
@@ -182,25 +150,32 @@ class S3Store:
             return self._put(key, spool.file, spool.size, when)
 
     def _put(self, key: str, body: bytes | IO[bytes], size: int, when: When) -> Version:
-        arguments = {**self._put_arguments, **_condition(when)}
         try:
-            with self._request(size) as (client, _):
-                answer = client.put_object(
-                    Bucket=self._place.bucket, Key=self._place.prefix + key, Body=body, **arguments
-                )
+            with self._one(size) as (client, _):
+                etag, body_bytes = self._put_by(client, self._place.prefix + key, body, when)
         except NotThereError as error:
             if isinstance(when, Version):
                 raise PreconditionFailedError(f"{key}: it is not there any more") from error
             raise RefusedError(f"{error}; a put must not need what is not there") from error
-        if not answer.get("ETag") or _body_bytes(answer):
+        if not etag or body_bytes:
             raise not_its_own(self._place_name, "a put without its mark")
-        return Version(answer["ETag"])
+        return Version(etag)
+
+    def _put_by(self, client: S3Connection, key: str, body: bytes | IO[bytes], when: When) -> tuple[str, int]:
+        """Make the one request; return the object's ETag, and how many bytes came with the answer's head."""
+        condition = _condition(when)
+        if isinstance(body, bytes) and len(body) < ASK_FIRST_BYTES_MIN and client.puts.are_known:
+            told = client.puts.put(key, body, {_HEADERS[name]: value for name, value in condition.items()})
+            return told.get("ETag") or "", int(told.get("Content-Length") or 0)
+        arguments = {**self._put_arguments, **condition}
+        answer = client.sdk.put_object(Bucket=self._place.bucket, Key=key, Body=body, **arguments)
+        return answer.get("ETag") or "", _body_bytes(answer)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
         own = self._place.prefix
         pages = iter(
-            self._clients.current.get_paginator("list_objects_v2").paginate(
+            self._clients.current.sdk.get_paginator("list_objects_v2").paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix, StartAfter=own + start_after
             )
         )
@@ -250,7 +225,7 @@ class S3Store:
         """Yield all versions of objects, and delete markers, 1,000 for each request."""
         own = self._place.prefix
         pages = iter(
-            self._clients.current.get_paginator("list_object_versions").paginate(
+            self._clients.current.sdk.get_paginator("list_object_versions").paginate(
                 Bucket=self._place.bucket, Prefix=own + prefix
             )
         )
@@ -313,78 +288,10 @@ def _is_page(answer: Mapping[str, Any]) -> bool:
     return headers.get("content-type", "").startswith("text/html") and "x-amz-request-id" not in headers
 
 
+_HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
+
+
 def _condition(when: When) -> dict[str, Any]:
     if when is ALWAYS:
         return {}
     return {"IfNoneMatch": "*"} if when is ABSENT else {"IfMatch": when.mark}
-
-
-def _connected(place: S3Place, options: StoreOptions) -> S3Client:
-    """Make a client with the credentials that are there now."""
-    with translating_errors(f"s3://{place.bucket}"):
-        try:
-            return _client(place, options)
-        except ValueError as error:
-            raise RefusedError(f"s3://{place.bucket}: {error}") from error
-
-
-def _client(place: S3Place, options: StoreOptions) -> S3Client:
-    config = Config(
-        max_pool_connections=options.connections_max,
-        connect_timeout=options.connect_timeout_s,
-        read_timeout=options.read_timeout_s,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": place.addressing_style},  # type: ignore[arg-type] # the SDK checks it
-        tcp_keepalive=True,
-        user_agent=f"memrepo Boto3/{boto3.__version__}",  # whole, else the SDK composes one for each request
-    )
-    client = boto3.session.Session().client(
-        "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config
-    )
-    client.meta.events.register_first("before-call.s3.PutObject", _send_at_once)
-    client.meta.events.register_first("before-call.s3", _follow_no_redirect)
-    _limit_connections(client)
-    return client
-
-
-def _limit_connections(client: S3Client) -> None:
-    """Have the connections tell which request they serve, so that it can be ended.
-
-    A private part of the SDK: it has no option for the whole time of a request. A test has a server drip.
-    """
-    client._endpoint.http_session._pool_classes_by_scheme.update(  # type: ignore[attr-defined] # private
-        http=_HttpPool, https=_HttpsPool
-    )
-
-
-class _HttpConnection(LimitedConnection, AWSHTTPConnection):  # type: ignore[misc] # botocore's own
-    """A connection whose requests have a time limit."""
-
-
-class _HttpsConnection(LimitedConnection, AWSHTTPSConnection):  # type: ignore[misc] # botocore's own
-    """A connection whose requests have a time limit."""
-
-
-class _HttpPool(AWSHTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(AWSHTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-def _follow_no_redirect(params: dict[str, Any], **_: object) -> None:
-    """Have the SDK take an answer that leads elsewhere as the end: it would ask on, many times over.
-
-    It marks requests that it has led elsewhere once, and leads none twice.
-    """
-    params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
-
-def _send_at_once(params: dict[str, Any], **_: object) -> None:
-    """Hand a small body to the SDK as bytes: for a file, which it makes of every body, it would ask first."""
-    body = params["body"]
-    if isinstance(body, BytesIO) and body.getbuffer().nbytes < ASK_FIRST_BYTES_MIN:
-        params["body"] = body.getvalue()

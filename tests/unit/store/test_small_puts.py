@@ -1,0 +1,96 @@
+"""The SDK's own call makes a client's first put; small ones after it say the same, and are made by its lower parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSRequest
+
+from memrepo_worker.store.backends.s3 import S3Store
+from memrepo_worker.store.backends.s3_client import ASK_FIRST_BYTES_MIN
+from memrepo_worker.store.interface import ABSENT, ALWAYS, Version, When
+from memrepo_worker.store.open import open_store
+from tests.support.http_answers import Answer, answering
+from tests.support.ports import LOOPBACK
+
+OF_ONE_PUT = {"X-Amz-Date", "Authorization", "amz-sdk-invocation-id", "amz-sdk-request"}
+KEYS = ["acme/key", "acme/a~b/c d+é&=%.x", "acme/journal/00000000000000000001.bundle"]
+CONDITIONS: list[When] = [ABSENT, ALWAYS, Version('"an-etag"')]
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "for-an-hour")
+
+
+@contextmanager
+def puts() -> Iterator[tuple[S3Store, Answer, list[object]]]:
+    """Give a store on a server that takes every put, what that was asked, and which calls of the SDK were made."""
+    answer = Answer(200, headers={"ETag": '"one"'})
+    with answering(answer) as port:
+        place = f"bucket/prefix?endpoint_url=http://{LOOPBACK}:{port}&region=eu-west-1&addressing_style=path"
+        store = open_store(f"s3://{place}&sse=AES256&storage_class=STANDARD_IA")
+        assert isinstance(store, S3Store)
+        calls: list[object] = []
+        events = store._clients.current.sdk.meta.events
+        events.register("before-call.s3.PutObject", lambda model, **_: calls.append(model.name))
+        yield store, answer, calls
+
+
+def said(answer: Answer) -> tuple[str, dict[str, str]]:
+    path, headers = answer.heads[-1]
+    host = {"Host": headers.pop("Host").partition(":")[0]}
+    signed = headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0]
+    return path, {"signed": signed, **host, **{n: v for n, v in headers.items() if n not in OF_ONE_PUT}}
+
+
+@pytest.mark.parametrize("when", CONDITIONS, ids=["absent", "always", "version"])
+@pytest.mark.parametrize("key", KEYS)
+def test_what_a_later_put_says_is_what_the_sdk_would(key: str, when: When) -> None:
+    with puts() as (store, answer, calls):
+        assert store.put(key, b"content", when) == Version('"one"')
+        by_sdk = said(answer)
+        assert len(calls) == 1
+    with puts() as (store, answer, calls):
+        store.put("acme/first", b"another", ABSENT)
+        assert store.put(key, b"content", when) == Version('"one"')
+
+        assert said(answer) == by_sdk
+        assert len(calls) == 1
+        assert by_sdk[1]["X-Amz-Security-Token"] == "for-an-hour"
+        assert by_sdk[1]["x-amz-storage-class"] == "STANDARD_IA"
+
+
+def test_a_large_put_is_the_sdks_own() -> None:
+    with puts() as (store, _, calls):
+        for size in (10, 10, ASK_FIRST_BYTES_MIN - 1):
+            store.put("acme/key", bytes(size), ABSENT)
+        assert len(calls) == 1
+
+        store.put("acme/key", bytes(ASK_FIRST_BYTES_MIN), ABSENT)
+
+        assert len(calls) == 2
+
+
+def test_every_put_is_the_sdks_own_where_it_signs_in_another_way() -> None:
+    with puts() as (store, answer, _):
+        small = store._clients.current.puts
+        store.put("acme/key", b"x", ABSENT)
+        known, small._known = small._known, None
+        assert known is not None
+        request: Any = AWSRequest("PUT", known.base_url + "key", {}, b"x")
+        request.context["input_params"] = {"Key": "key"}
+        how: Any = {"signing_name": "s3", "region_name": "*", "request_signer": known.signer}
+
+        found = []
+        for version in ("v4a", "v4-s3express", "s3v4-query", "s3v4"):
+            small._learn(request, signature_version=version, **how)
+            found.append(small.are_known)
+
+        assert found == [False, False, False, True]
+        assert len(answer.heads) == 1

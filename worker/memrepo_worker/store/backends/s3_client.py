@@ -1,0 +1,136 @@
+"""The SDK's client for S3, set for one attempt, one network round trip and little CPU per put.
+
+Its own retries are off: a hidden second attempt of a conditional create would meet the first one's object. So are its
+CRC checksums: the signature covers the SHA-256 of the body, which the server checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import boto3  # noqa: TID251 - its backend
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
+from botocore.config import Config
+
+from memrepo_worker.store.backends.s3_errors import translating_errors
+from memrepo_worker.store.backends.s3_puts import SmallPuts
+from memrepo_worker.store.backends.time_limits import LimitedConnection
+from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.store.options import StoreOptions
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ASK_FIRST_BYTES_MIN = 1 << 20
+"""From this size on a put asks whether the body is wanted (``Expect: 100-continue``): a second round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """Where in S3, and how objects are kept there. ``prefix`` is empty or ends in ``/``."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint_url: str | None = None
+    region: str | None = None
+    addressing_style: str = "auto"
+    sse: str | None = None
+    sse_kms_key_id: str | None = None
+    storage_class: str | None = None
+
+    @property
+    def put_arguments(self) -> dict[str, Any]:
+        """What every put says beside key and body."""
+        arguments = {
+            "ServerSideEncryption": self.sse,
+            "SSEKMSKeyId": self.sse_kms_key_id,
+            "StorageClass": self.storage_class,
+        }
+        return {name: value for name, value in arguments.items() if value}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class S3Connection:
+    """The SDK's client, and the way that small puts take beside its own call."""
+
+    sdk: S3Client
+    puts: SmallPuts
+
+
+def connected(place: S3Place, options: StoreOptions) -> S3Connection:
+    """Make a client with the credentials that are there now."""
+    with translating_errors(f"s3://{place.bucket}"):
+        try:
+            client = _client(place, options)
+            return S3Connection(client, SmallPuts(client))
+        except ValueError as error:
+            raise RefusedError(f"s3://{place.bucket}: {error}") from error
+
+
+def _client(place: S3Place, options: StoreOptions) -> S3Client:
+    config = Config(
+        max_pool_connections=options.connections_max,
+        connect_timeout=options.connect_timeout_s,
+        read_timeout=options.read_timeout_s,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": place.addressing_style},  # type: ignore[arg-type] # the SDK checks it
+        tcp_keepalive=True,
+        user_agent=f"memrepo Boto3/{boto3.__version__}",  # whole, else the SDK composes one for each request
+    )
+    client = boto3.session.Session().client(
+        "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config
+    )
+    client.meta.events.register_first("before-call.s3.PutObject", _send_at_once)
+    client.meta.events.register_first("before-call.s3", _follow_no_redirect)
+    _limit_connections(client)
+    return client
+
+
+def _limit_connections(client: S3Client) -> None:
+    """Have the connections tell which request they serve, so that it can be ended.
+
+    A private part of the SDK: it has no option for the whole time of a request. A test has a server drip.
+    """
+    client._endpoint.http_session._pool_classes_by_scheme.update(  # type: ignore[attr-defined] # private
+        http=_HttpPool, https=_HttpsPool
+    )
+
+
+class _HttpConnection(LimitedConnection, AWSHTTPConnection):  # type: ignore[misc] # botocore's own
+    """A connection whose requests have a time limit."""
+
+
+class _HttpsConnection(LimitedConnection, AWSHTTPSConnection):  # type: ignore[misc] # botocore's own
+    """A connection whose requests have a time limit."""
+
+
+class _HttpPool(AWSHTTPConnectionPool):
+    ConnectionCls = _HttpConnection
+
+
+class _HttpsPool(AWSHTTPSConnectionPool):
+    ConnectionCls = _HttpsConnection
+
+
+def _follow_no_redirect(params: dict[str, Any], **_: object) -> None:
+    """Have the SDK take an answer that leads elsewhere as the end: it would ask on, many times over.
+
+    It marks requests that it has led elsewhere once, and leads none twice.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _send_at_once(params: dict[str, Any], **_: object) -> None:
+    """Hand a small body to the SDK as bytes: for a file, which it makes of every body, it would ask first."""
+    body = params["body"]
+    if isinstance(body, BytesIO) and body.getbuffer().nbytes < ASK_FIRST_BYTES_MIN:
+        params["body"] = body.getvalue()

@@ -1,0 +1,112 @@
+"""Small puts by the SDK's lower parts: its signer, its connections and its reading of errors.
+
+Around each call the SDK checks the shape of its arguments, finds the endpoint by rules and runs dozens of hooks, which
+takes as long as all else together. Here it does that for the first put; what it made of that is kept, and the next ones
+differ from it in key, body, condition and time alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.exceptions import ClientError
+from botocore.parsers import create_parser
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+OPERATION = "PutObject"
+_SIGNED_ALIKE = ("v4", "s3v4")
+"""Ways to sign for which a request is all that is needed; others take a session of their own, or several regions."""
+
+_OF_ONE_PUT = ("if-", "content-", "expect", "amz-sdk-", "x-amz-date", "x-amz-content-", "authorization")
+"""How the names of headers begin that say something of one put alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What all puts to a place have in common."""
+
+    base_url: str
+    headers: Mapping[str, str]
+    context: Mapping[str, Any]
+    signer: Any
+    signing: Mapping[str, str]
+
+
+class SmallPuts:
+    """Puts through one client. Thread-safe."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._session = client._endpoint.http_session  # type: ignore[attr-defined] # private: it has the connections
+        self._parser = create_parser("rest-xml")
+        self._shape: Any = None  # of an answer that is no error, which is not read
+        self._known: _Known | None = None
+        client.meta.events.register(f"before-sign.s3.{OPERATION}", self._learn)
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the SDK has put once, and the next ones can be made after that."""
+        return self._known is not None
+
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Put an object once ``are_known``; return the headers of the answer.
+
+        Raises:
+            botocore.exceptions.ClientError: what the store answered, as the SDK's own call raises it.
+            botocore.exceptions.BotoCoreError: likewise.
+        """
+        known = self._known
+        assert known is not None
+        url = known.base_url + _quoted(key)
+        request = AWSRequest("PUT", url, {**known.headers, **headers}, body)
+        request.context.update(known.context)
+        known.signer.sign(OPERATION, request, **known.signing)
+        # A plain dict: urllib3 copies it, and the SDK's own kind takes long to be copied.
+        signed: Any = {**dict(request.headers.items()), "Content-Length": str(len(body))}
+        answer = self._session.send(AWSPreparedRequest("PUT", url, signed, body, stream_output=False))
+        if not 200 <= answer.status_code < 300:
+            said: Any = {"headers": answer.headers, "status_code": answer.status_code, "body": answer.content}
+            raise ClientError(self._parser.parse(said, self._shape), OPERATION)
+        found: Mapping[str, str] = answer.headers
+        return found
+
+    def _learn(
+        self,
+        request: AWSRequest,
+        signing_name: str,
+        region_name: str,
+        signature_version: str,
+        request_signer: object,
+        **_: object,
+    ) -> None:
+        """Keep what the SDK has made of a put, if the next ones can be made after it."""
+        key = request.context.get("input_params", {}).get("Key")
+        if self._known is not None or signature_version not in _SIGNED_ALIKE or not isinstance(key, str):
+            return
+        url = request.url or ""
+        if not url.endswith("/" + _quoted(key)):
+            return
+        self._known = _Known(
+            base_url=url[: -len(_quoted(key))],
+            headers={
+                name: value
+                for name, value in request.headers.items()
+                if not name.lower().startswith(_OF_ONE_PUT)
+            },
+            context={
+                name: value
+                for name, value in request.context.items()
+                if name in ("client_config", "has_streaming_input", "auth_type", "signing")
+            },
+            signer=request_signer,
+            signing={"region_name": region_name, "signing_name": signing_name},
+        )
+
+
+def _quoted(key: str) -> str:
+    return quote(key, safe="/~")
