@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memrepo.limits import MIB
+from memrepo.limits import KIB, MIB
 
 HANGING_TURNS = "bounds.hanging_turns"
 TURN_TIME = "bounds.turn_time"
@@ -56,6 +56,39 @@ class Bounds:
     cold_open_bytes_max: int = 16 * MIB
     entry_bytes_max: int = 1024 * MIB
     agent_results_bytes_max: int = 256 * MIB
+
+
+@dataclass(frozen=True)
+class MergeBounds:
+    """What a merge may take, and tell. Fixed: what one worker merges, every other must.
+
+    ``file_bytes_max``: how many bytes of one file may differ from their base, on either side, for its lines to be
+    merged; it holds up every thread meanwhile. ``bytes_max``: how many in all files of one merge, on both sides.
+    ``bases_depth_max``: how far merge bases of merge bases are merged; behind that the oldest stands for all.
+    ``conflicts_told_max``, ``hunks_told_max`` of each, ``told_bytes_max``: what a refusal tells of conflicts. It stays
+    in the ledger.
+    """
+
+    file_bytes_max: int = 256 * KIB
+    bytes_max: int = 4 * MIB
+    bases_depth_max: int = 16
+    conflicts_told_max: int = 100
+    hunks_told_max: int = 20
+    told_bytes_max: int = 64 * KIB
+
+
+@dataclass(frozen=True)
+class LedgerBounds:
+    """How large ledgers are written. Fixed, and below what readers take: an entry over that would be read by nobody.
+
+    ``line_bytes_max``: of one request's line; what an error tells beyond it is cut off.
+    ``entry_bytes_max``: after how many bytes of lines the requests of a group that are left get another entry.
+    ``joined_bytes_max``: with more of them entries are not joined, since a ledger is in memory when it is taken in.
+    """
+
+    line_bytes_max: int = 128 * KIB
+    entry_bytes_max: int = 8 * MIB
+    joined_bytes_max: int = 256 * MIB
 
 
 @dataclass(frozen=True)

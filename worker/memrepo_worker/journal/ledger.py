@@ -19,6 +19,7 @@ from typing import Any
 
 from memrepo.errors import MemoryRepoError, from_wire
 from memrepo.json_text import read_json
+from memrepo_worker.bounds import LedgerBounds
 from memrepo_worker.git.objects import NULL_SHA
 
 COMMITTED = "committed"
@@ -31,6 +32,8 @@ _LINE = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9_-]{7,63}) ([0-9a-f]{32}) ([A-Za-z]{1,64}) ([0-9a-f]{40}) ([0-9]{1,12}\.[0-9]{3})"
     r"(?: (\{.*\}))?\n\Z"
 )
+_CHAR_BYTES_MAX = 16  # of a character as JSON, and to spare
+_PLAIN_BYTES = 180  # the longest line without a detail
 _SEEN_BITS = 1 << 23  # 1 MiB; of 400,000 ids 2 % fall together with another
 _DETAILS: Mapping[str, type] = {
     "message": str,
@@ -57,8 +60,13 @@ class LedgerLine:
 
     @classmethod
     def of_error(cls, request_id: str, digest: str, enqueued_at: float, error: MemoryRepoError) -> LedgerLine:
-        """Return the line of a request that failed on the state it met."""
-        detail = {"message": error.message, "details": error.details}
+        """Return the line of a request that failed on the state it met; what it tells is cut where it is too long."""
+        detail: Mapping[str, Any] = {"message": error.message, "details": error.details}
+        if len(json.dumps(detail)) > LedgerBounds.line_bytes_max:
+            detail = {
+                "message": error.message[: LedgerBounds.line_bytes_max // _CHAR_BYTES_MAX],
+                "details": {},
+            }
         return cls(request_id, digest, type(error).__name__, enqueued_at, detail=detail)
 
     @property
@@ -72,6 +80,11 @@ class LedgerLine:
     def new_branch(self) -> bool:
         """Whether a commit began its branch."""
         return self.verdict in _SUCCESSES and self.detail.get("new_branch") is True
+
+    @property
+    def bytes_about(self) -> int:
+        """About how long it is, written."""
+        return len(str(self)) if self.detail else _PLAIN_BYTES
 
     def __str__(self) -> str:
         head = f"{self.request_id} {self.digest} {self.verdict} {self.sha} {self.enqueued_at:.3f}"

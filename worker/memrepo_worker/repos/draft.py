@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memrepo.limits import Limits
-from memrepo_worker.bounds import Bounds
+from memrepo_worker.bounds import Bounds, LedgerBounds
 from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.journal.entry import encode_entry
@@ -65,6 +65,7 @@ class Draft:
         self._deferred: dict[str, LedgerLine] = {}
         self._prerequisites: set[str] = set()
         self._ended = False
+        self._ledger_bytes = 0
         self.chains = DeltaChains(depths or {})
         self.reader = reader.layered(ObjectMap(self.objects))
 
@@ -87,15 +88,21 @@ class Draft:
         """Whether there is anything to write."""
         return bool(self.lines)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether its ledger has as much as an entry may have."""
+        return self._ledger_bytes >= LedgerBounds.entry_bytes_max
+
     def settled(self, request_id: str) -> LedgerLine | None:
         """Return what this group or the ledger says of a request."""
         return self.lines.get(request_id) or self._ledger.find(request_id)
 
     def settle(self, line: LedgerLine) -> None:
         """Note what became of a request; what was set aside before it goes into the entry with it."""
-        self.lines |= self._deferred
+        for one in (*self._deferred.values(), line):
+            self.lines[one.request_id] = one
+            self._ledger_bytes += one.bytes_about
         self._deferred.clear()
-        self.lines[line.request_id] = line
 
     def defer_failure(self, line: LedgerLine) -> None:
         """Note a refusal that alone is worth no entry."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memrepo.errors import MergeConflictError
-from memrepo.limits import KIB
 from memrepo.models import Lines, MergeHunk
+from memrepo_worker.bounds import MergeBounds
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
 from memrepo_worker.git.merging.recursive import MergeBase
@@ -17,10 +17,6 @@ from memrepo_worker.git.merging.trees import Conflict, Merged, content_of_file, 
 from memrepo_worker.git.objects import printable
 from memrepo_worker.git.reader import Reader
 
-_CONFLICTS_TOLD_MAX = 100
-_HUNKS_TOLD_MAX = 20
-_TOLD_BYTES_MAX = 64 * KIB
-"""A refusal is kept in the ledger, and an entry whose ledger is too large is read by nobody: a group may have many."""
 _PATHS_SHOWN_MAX = 5
 
 
@@ -78,8 +74,8 @@ def refuse_conflicts(
 def _told(conflicts: Sequence[Conflict], reader: Reader) -> list[dict[str, Any]]:
     """Return what is told of the first conflicts: the paths and shas of all of these, then as many hunks as fit."""
     told: list[dict[str, Any]] = []
-    bytes_left = _TOLD_BYTES_MAX
-    for conflict in conflicts[:_CONFLICTS_TOLD_MAX]:
+    bytes_left = MergeBounds.told_bytes_max
+    for conflict in conflicts[: MergeBounds.conflicts_told_max]:
         sides = {"base": conflict.base, "ours": conflict.ours, "theirs": conflict.theirs}
         one: dict[str, Any] = {"path": printable(conflict.path), "kind": conflict.kind}
         one |= {name: None if entry is None else entry.sha for name, entry in sides.items()}
@@ -88,7 +84,9 @@ def _told(conflicts: Sequence[Conflict], reader: Reader) -> list[dict[str, Any]]
             break
         told.append(one)
     for one, conflict in zip(told, conflicts, strict=False):
-        hunks = [hunk.model_dump(mode="json") for hunk in hunks_of(conflict, reader)[:_HUNKS_TOLD_MAX]]
+        hunks = [
+            hunk.model_dump(mode="json") for hunk in hunks_of(conflict, reader)[: MergeBounds.hunks_told_max]
+        ]
         bytes_left -= len(json.dumps(hunks))
         if bytes_left < 0:
             break

@@ -78,7 +78,7 @@ class Turn:
             draft, pending = self._draft(repo)
         self._group.confirm()
         outcomes = self._answer(pending, repo)
-        if len(outcomes) < len(self._group.requests):
+        if len(outcomes) < len(self._group.requests) and self._meter.is_over:
             self._meter.count_over()
         self._finish(repo)
         return outcomes
@@ -113,6 +113,11 @@ class Turn:
         pending: list[PendingOutcome] = []
         for request in self._group.requests:
             if pending and self._may_stop and self._meter.is_time_over:
+                break
+            if (
+                draft.is_full
+            ):  # as it was at each earlier try of the same requests, so none of the others was in it
+                self._dependencies.observer.count("ledger.entry_full")
                 break
             pending.append(self._settle(request, draft, repo.state.seal))
         return draft, pending

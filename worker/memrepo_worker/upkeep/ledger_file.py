@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from memrepo.limits import MIB
-from memrepo_worker.git.command import Git, ObjectFolder
+from memrepo_worker.bounds import LedgerBounds
+from memrepo_worker.git.command import Git, GitOverBoundsError, ObjectFolder
 from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.ledger import LedgerLine, decode_each
@@ -37,12 +38,18 @@ class LedgerFile:
             yield from decode_each(file)
 
     def write_object(self, lines: Iterable[LedgerLine], objects: Path) -> str:
-        """Write a ledger of these lines as a loose object into a folder of objects, and return its id."""
+        """Write a ledger of these lines as a loose object into a folder of objects, and return its id.
+
+        Raises:
+            GitOverBoundsError: it is larger than any may be that is taken in at once.
+        """
         chosen = self._path.with_suffix(".chosen")
         with chosen.open("wb") as file:
             for line in lines:
                 file.write(f"{line}\n".encode())
-        head = b"%s %d\0" % (Kind.BLOB.word.encode(), chosen.stat().st_size)
+        if (size := chosen.stat().st_size) > LedgerBounds.joined_bytes_max:
+            raise GitOverBoundsError(f"they would have a ledger of {size} bytes, so they stay entries")
+        head = b"%s %d\0" % (Kind.BLOB.word.encode(), size)
         digest = hashlib.sha1(head, usedforsecurity=False)
         squeezed = zlib.compressobj(1)
         loose = self._path.with_suffix(".loose")

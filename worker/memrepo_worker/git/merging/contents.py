@@ -14,14 +14,8 @@ import pygit2
 from pygit2.enums import FileMode, MergeFavor, MergeFlag, ObjectType
 
 from memrepo.errors import TooLargeError
-from memrepo.limits import KIB, MIB
+from memrepo_worker.bounds import MergeBounds
 from memrepo_worker.git.compare import differing_bytes, is_binary
-
-MERGED_IN_PROCESS_BYTES_MAX = 256 * KIB
-"""How many bytes of one file may differ from their base, on both sides: merging holds up every thread meanwhile."""
-
-MERGED_BYTES_MAX = 4 * MIB
-"""How many there may be in all files of one merge."""
 
 
 class Favor(Enum):
@@ -79,7 +73,7 @@ class ContentMerger:
 
     def __init__(self, favor: Favor = Favor.NOBODY) -> None:
         self.favor = favor
-        self._bytes_left = MERGED_BYTES_MAX
+        self._bytes_left = MergeBounds.bytes_max
 
     def merge(self, base: bytes, ours: bytes, theirs: bytes) -> bytes | Refused:
         """Return the merged content, or why there is none.
@@ -105,13 +99,13 @@ class ContentMerger:
     def _spend(self, base: bytes, ours: bytes, theirs: bytes) -> bool:
         """Whether the contents are small enough; counts them."""
         count = differing_bytes(base, ours) + differing_bytes(base, theirs)
-        if count > 2 * MERGED_IN_PROCESS_BYTES_MAX:
+        if count > 2 * MergeBounds.file_bytes_max:
             return False
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise TooLargeError.of(
                 "source",
-                f"the files that both sides changed differ in more than {MERGED_BYTES_MAX} bytes: merge in steps, "
+                f"the files that both sides changed differ in more than {MergeBounds.bytes_max} bytes: merge in steps, "
                 "an older commit of the source first",
                 bound="merged_bytes_max",
             )

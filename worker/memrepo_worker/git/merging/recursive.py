@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from memrepo_worker.bounds import MergeBounds
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, with_markers
@@ -15,9 +16,6 @@ from memrepo_worker.git.merging.trees import Conflict, Merged, clashing, content
 from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import entry_at
-
-_DEPTH_MAX = 16
-"""How far bases of bases are merged; behind that the oldest stands for all."""
 
 
 class MergeBase:
@@ -37,7 +35,7 @@ class MergeBase:
             return None
         *others, first = bases
         tree = self.reader.commit(first).tree
-        if depth >= _DEPTH_MAX:
+        if depth >= MergeBounds.bases_depth_max:
             return tree
         merged = [first]
         for other in reversed(others):
