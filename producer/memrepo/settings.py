@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from memrepo.cells import CELLS_SETTING, Cell, cell_named, masked_cells, parse_cells
 from memrepo.errors import InvalidRequestError
-from memrepo.limits import MIB, PORTABLE_NAMES, Limits
+from memrepo.limits import MIB, PORTABLE_NAMES, RESULT_KEPT_S, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 
@@ -65,7 +65,7 @@ class Settings:
     shards: int = SHARDS_DEFAULT
     connect_timeout_s: float = 2.0
     enqueue_timeout_s: float = 4.0
-    result_expires_s: int = 3600
+    result_expires_s: int = RESULT_KEPT_S
     poll_interval_s: float = 1.0
     agent_depth_max: int = 2_500
     shard_depth_max: int = 10_000

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 import memrepo_worker.bounds as module
-from memrepo_worker.bounds import Bounds
+from memrepo.limits import KIB, MIB
+from memrepo_worker.bounds import Bounds, LedgerBounds, MergeBounds
 from memrepo_worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 TABLE = PAGE.partition("\n## Bounds")[2].partition("\n## ")[0]
 ROWS = dict(re.findall(r"^\| `MEMREPO_([A-Z_]+)` \| `(bounds\.[a-z_]+)` \|", TABLE, re.MULTILINE))
+FIXED = dict(re.findall(r"^\| `([A-Za-z]+Bounds\.[a-z_]+)` \| ([0-9]+(?: [KM]iB)?) \|", TABLE, re.MULTILINE))
 COUNTERS = {
     value for name, value in vars(module).items() if name.isupper() and str(value).startswith("bounds.")
 }
@@ -46,3 +48,15 @@ def test_a_test_drives_each_from_outside(name: str) -> None:
     """It sets the bound, or looks at its counter; this file does not count."""
     sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
     assert any(f'"{counter_of(name)}"' in source or f"{name}=" in source for source in sources)
+
+
+def test_the_bounds_that_are_no_settings_are_there_with_their_numbers() -> None:
+    def told(text: str) -> int:
+        number, _, unit = text.partition(" ")
+        return int(number) * {"": 1, "KiB": KIB, "MiB": MIB}[unit]
+
+    assert {name: told(text) for name, text in FIXED.items()} == {
+        f"{kind.__name__}.{item.name}": item.default
+        for kind in (MergeBounds, LedgerBounds)
+        for item in fields(kind)
+    }

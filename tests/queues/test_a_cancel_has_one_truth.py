@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from memrepo import JobCancelledError, MemoryRepos, Settings
 from memrepo.clock import system_clock
 from memrepo.errors import StoreUnavailableError
-from memrepo.limits import HORIZON_S
+from memrepo.limits import HORIZON_S, RECORD_KEPT_S
 from memrepo.routing import shard_of
-from memrepo.wire.cancellation import RECORD_KEPT_S, cancel
+from memrepo.wire.cancellation import cancel
 from memrepo.wire.keys import OWNERS_KEY, unacked_key
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.leases.leases import read_owners

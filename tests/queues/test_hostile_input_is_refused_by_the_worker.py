@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import redis
 
-from memrepo.limits import MIB
+from memrepo.limits import MIB, REQUEST_KEPT_S
 from memrepo.routing import route
 from memrepo.wire.operations import TASK_PREFIX
 from memrepo.wire.payload import Payload
-from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
+from memrepo.wire.payload_store import PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender

@@ -12,13 +12,12 @@ import pytest
 import redis
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
-from memrepo.limits import KIB, MIB, Limits
+from memrepo.limits import KIB, MIB, REQUEST_KEPT_S, Limits
 from memrepo.models import MemoryFile, Snapshot
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.operations import GET_FILES, request_to_payload
 from memrepo.wire.payload import CHUNK_BYTES_MAX, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
-    REQUEST_KEPT_S,
     PayloadStore,
     request_payload,
     result_payload,

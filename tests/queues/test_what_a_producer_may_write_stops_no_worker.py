@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from memrepo.errors import MemoryRepoBusyError
-from memrepo.limits import MIB
+from memrepo.limits import MARKS_SPAN_S, MIB
 from memrepo.routing import queue_name
-from memrepo.wire.cancellation import MARKS_SPAN_S, cancel
+from memrepo.wire.cancellation import cancel
 from memrepo.wire.keys import (
     ENDED_PREFIX,
     PAYLOADS_BYTES_KEY,

@@ -13,12 +13,12 @@ from kombu.connection import Connection
 from kombu.messaging import Producer
 
 from memrepo.clock import system_clock
-from memrepo.limits import MIB
+from memrepo.limits import MIB, REQUEST_KEPT_S
 from memrepo.models import FileChange
 from memrepo.routing import route
 from memrepo.wire.operations import operation_of, request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES
-from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
+from memrepo.wire.payload_store import PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 from memrepo.wire.requests.reads import GetHeadShaRequest
 from memrepo.wire.requests.writes import CommitRequest

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from memrepo.cells import Cell, cell_named, masked_cells, parse_cells
 from memrepo.errors import InvalidRequestError
-from memrepo.limits import MIB, Limits
+from memrepo.limits import LARGE_RESULT_KEPT_S, MIB, RESULT_KEPT_S, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import (
@@ -99,7 +99,7 @@ class WorkerSettings:
     cache_memory_bytes_max: int = CacheLimits.memory_bytes_max
     shards: int = SHARDS_DEFAULT
     concurrency: int = 16
-    result_expires_s: int = 3600
+    result_expires_s: int = RESULT_KEPT_S
     soft_shutdown_timeout_s: float = 15.0
     lease_s: float = 8.0
     tip_proof_s: float | None = None
@@ -108,7 +108,7 @@ class WorkerSettings:
     group_bytes_max: int = 32 * MIB
     parked_bytes_max: int = 256 * MIB
     bodies_bytes_max: int = BODIES_BYTES_MAX_DEFAULT
-    result_body_expires_s: int = 300
+    result_body_expires_s: int = LARGE_RESULT_KEPT_S
     turn_time_s: float = Bounds().turn_time_s
     turn_results_bytes_max: int = Bounds().turn_results_bytes_max
     walk_entries_max: int = Bounds().walk_entries_max

@@ -17,6 +17,7 @@ from memrepo.dispatch.delivery import Delivery, may_be_enqueued, on_their_way
 from memrepo.dispatch.depths import Depths, Sent, count_in
 from memrepo.dispatch.durability import Confirmation
 from memrepo.errors import MemoryRepoBusyError, MemoryRepoError
+from memrepo.limits import REQUEST_KEPT_S
 from memrepo.redis.client import refuse_plain_port
 from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
@@ -26,7 +27,7 @@ from memrepo.wire.agreement import check_cells, check_names, check_shards
 from memrepo.wire.keys import CELLS_KEY, NAMES_KEY, SHARDS_KEY
 from memrepo.wire.operations import request_to_json, request_to_payload
 from memrepo.wire.payload import LARGE_BYTES, PayloadClaim
-from memrepo.wire.payload_store import REQUEST_KEPT_S, PayloadStore, request_payload
+from memrepo.wire.payload_store import PayloadStore, request_payload
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 from memrepo.wire.rights import DURABLE_ON_DISK, PRODUCER_ON_BROKER
 from memrepo.wire.versions import MESSAGE_VERSION, VERSION_HEADER

@@ -24,6 +24,7 @@ from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
 from memrepo.errors import ResultExpiredError
 from memrepo.jobs.pending import Pending, closed, expired, gone, unreadable
+from memrepo.limits import FETCHED_KEPT_S
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.redis.libraries import import_redis
 from memrepo.redis.reconnecting import ask_primary
@@ -33,7 +34,7 @@ from memrepo.wire import record
 from memrepo.wire.cancellation import cancel
 from memrepo.wire.keys import REPLIES_PREFIX, record_key
 from memrepo.wire.payload import ResultClaim
-from memrepo.wire.payload_store import FETCHED_KEPT_S, PayloadStore, result_payload
+from memrepo.wire.payload_store import PayloadStore, result_payload
 from memrepo.wire.record import Record
 from memrepo.wire.rights import PRODUCER_ON_RESULTS
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from memrepo.limits import HORIZON_S
+from memrepo.limits import MARKS_SPAN_S, RECORD_KEPT_S
 from memrepo.redis.script import Script, lua
 from memrepo.wire import record
 from memrepo.wire.keys import ENDED_PREFIX, record_key
@@ -39,10 +39,7 @@ from memrepo.wire.keys import ENDED_PREFIX, record_key
 if TYPE_CHECKING:
     from redis import Redis
 
-RECORD_KEPT_S = 2 * HORIZON_S
-"""As ledger lines: longer than any message that names the task may wait, whoever's clock is wrong by a horizon."""
-
-MARKS_SPAN_S, _SETS = 1800, 1024
+_SETS = 1024
 """The sets of marks are named ``memrepo:ended:SPAN:NUMBER``: by the number of the span of time (since 1970, by Redis'
 own clock) and by the mark's. So many that each stays below 512 numbers up to 290 writes a second: Redis then takes 8
 bytes for each, and 38 in larger sets."""

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.json_text import VALUES_MAX
-from memrepo.limits import HORIZON_S
 from memrepo.redis.script import Script, lua
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.payload import CHUNK_BYTES_MAX, BrokenPayloadError, Payload, PayloadClaim, decode, encode
 
 if TYPE_CHECKING:
     from redis import Redis
-
-REQUEST_KEPT_S = HORIZON_S
-"""As long as a request may wait: an older one is not executed."""
-
-FETCHED_KEPT_S = 60
-"""How long a result stays after it was fetched, for others who know its id."""
 
 _FORGET = lua(__package__, "payload_forget")
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from memrepo.errors import MemoryRepoError, from_wire
 from memrepo.json_text import read_json
+from memrepo.limits import KEPT_HORIZONS
 from memrepo_worker.bounds import LedgerBounds
 from memrepo_worker.git.objects import NULL_SHA
 
@@ -116,7 +117,7 @@ def lines_to_keep(lines: Iterable[LedgerLine], now_s: float, horizon_s: float) -
         newest_s = max(newest_s, line.enqueued_at)
         seal = number if line.verdict == DELETED else seal
         often.see(line.request_id)
-    oldest_s = min(now_s, newest_s) - 2 * horizon_s
+    oldest_s = min(now_s, newest_s) - KEPT_HORIZONS * horizon_s
     last = {line.request_id: number for number, line in enumerate(lines) if line.request_id in often.ids}
     for number, line in enumerate(lines):
         is_last = last.get(line.request_id, number) == number

@@ -12,6 +12,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from memrepo.limits import KEPT_HORIZONS
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.ledger_segment import RECORDS_MAX, LedgerSegment, SegmentFile, hash_of
 
@@ -86,7 +87,7 @@ class Ledger:
         if not before:
             return
         newest_s = max(segment.newest_s for segment in self._segments)
-        oldest_s = min(now_s, newest_s) - 2 * horizon_s
+        oldest_s = min(now_s, newest_s) - KEPT_HORIZONS * horizon_s
         sealed = next((one for one in reversed(self._segments) if one.newest_delete is not None), None)
         for segment in self._segments:
             segment.forget(oldest_s, segment.newest_delete if segment is sealed else None)

@@ -22,11 +22,12 @@ from typing_extensions import override
 
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, StoreUnavailableError
+from memrepo.limits import MARKS_SPAN_S, RECORD_KEPT_S
 from memrepo.redis.errors import OTHER_TYPE, UNSENDABLE, Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
-from memrepo.wire.cancellation import MARKS_SPAN_S, RECORD_KEPT_S, cancel, mark_of
+from memrepo.wire.cancellation import cancel, mark_of
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo.wire.payload import Payload
