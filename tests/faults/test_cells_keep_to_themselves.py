@@ -84,7 +84,10 @@ async def read(repos: AsyncMemoryRepos, agent: str, written: Written, stop: asyn
     repo, behind_s = repos.repo(org_id=ORG, agent_id=agent), 0.0
     while not stop.is_set():
         told, asked_s = dict(written.at_s[agent]), time.monotonic()
-        seen = set((await repo.get_file(PATH)).text.split())
+        try:
+            seen = set((await repo.get_file(PATH)).text.split())
+        except TRY_AGAIN:
+            continue
         behind_s = max([behind_s, *(asked_s - at_s for line, at_s in told.items() if line not in seen)])
     return behind_s
 

@@ -52,6 +52,15 @@ def test_another_rule_for_names_is_refused(send: Sender, settings: WorkerSetting
     )
 
 
+def test_another_list_of_cells_is_refused(send: Sender, settings: WorkerSettings, tmp_path: Path) -> None:
+    url = settings.broker_url
+    listed = replace(settings, broker_url=url, cells=f"a={url} b=redis://127.0.0.1:1/0", cell="a")
+    with fleet(tmp_path, listed, HANDLER, url) as workers:
+        worker = workers.start()
+        assert worker.process.wait(20) == 1
+    assert "MEMREPO_CELLS: is a, b here, but the workers of cell a use none;" in worker.output
+
+
 def test_settings_come_from_the_environment_with_the_broker_also_keeping_results() -> None:
     settings = WorkerSettings.from_env(
         {"MEMREPO_BROKER_URL": "redis://b/1", "MEMREPO_CONCURRENCY": "3", "MEMREPO_CACHE_DIR": "/c"}

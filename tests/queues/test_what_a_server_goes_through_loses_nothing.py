@@ -172,7 +172,7 @@ def test_every_commit_is_there_once_and_in_order(system: System, happens: Callab
 
 
 def test_after_all_data_was_lost_shards_owners_and_counts_are_right_again(system: System) -> None:
-    agreed = ("memrepo:shards", "memrepo:portable_names")
+    agreed = ("memrepo:shards", "memrepo:portable_names", "memrepo:cells")
     with system.server.client() as client, MemoryRepos(settings=system.settings) as repos:
         before = client.mget(agreed)
         repo = repos.repo(org_id="acme", agent_id="counted")

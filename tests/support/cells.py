@@ -68,7 +68,9 @@ class Cells:
 
     def settings(self, listed: Sequence[str]) -> Settings:
         """Return a producer's settings that know of those cells."""
-        return Settings(cells=self.listing(listed), resend_after_s=2, poll_interval_s=0.3)
+        return Settings(
+            cells=self.listing(listed), resend_after_s=2, poll_interval_s=0.3, enqueue_timeout_s=30
+        )
 
     def run(self, *command: str, listed: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Ended:
         """Run a command that knows of those cells; ``env`` is set besides."""

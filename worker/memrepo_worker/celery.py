@@ -15,6 +15,7 @@ from celery import Celery
 
 from memrepo.errors import InvalidRequestError
 from memrepo.redis.celery_app import deafen_default
+from memrepo.settings import require_cell
 from memrepo_worker.app import build_app
 from memrepo_worker.settings import WorkerSettings
 
@@ -38,6 +39,7 @@ def _build() -> Celery:
         sys.exit(f"Error: {reason}")
     try:
         settings = WorkerSettings.from_env()
+        require_cell(settings.cells, settings.cell)
     except InvalidRequestError as error:
         sys.exit(f"Error: {error}")
     if command is not None:  # else it is somebody's program that imports this
