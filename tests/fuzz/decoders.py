@@ -26,6 +26,7 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.pack_sizes import check_unpacked, holds
 from memrepo_worker.git.packs import encode_pack
+from memrepo_worker.git.trees.stored import StoredTree
 from memrepo_worker.journal.entry import JournalUnreadableError, decode_entry, encode_entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
 from memrepo_worker.queues.transport.channel import ShardChannel
@@ -182,6 +183,7 @@ _DECODERS = (
     Decoder("entry", lambda data: decode_entry(1, data), (JournalUnreadableError,), (_ENTRY,), _sealed_entry),
     Decoder("pack", _look_through_pack, (ValueError,), (_PACK, nested_deltas([2, 2])), _sealed_pack),
     Decoder("tree", decode_safe_tree, (ValueError,), (_of_kind(Kind.TREE),)),
+    Decoder("large tree", StoredTree, (ValueError,), (_of_kind(Kind.TREE),)),
     Decoder("commit", decode_sound_commit, (ValueError,), (_of_kind(Kind.COMMIT),)),
     Decoder("tag", tagged, (ValueError,), (_of_kind(Kind.TAG),)),
     Decoder("ledger", decode_lines, (ValueError,), (encode_lines(_LINES),)),

@@ -11,9 +11,18 @@ import pytest
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.trees import stored
 from memrepo_worker.git.walk import differences, files
 from tests.support.jobs import present
 from tests.support.stock_git import empty_repository, git
+
+
+@pytest.fixture(autouse=True, params=["decoded", "as stored"])
+def how_trees_are_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that holds for small folders holds for large ones, whose trees are not decoded."""
+    if request.param == "as stored":
+        monkeypatch.setattr(stored, "LARGE_BYTES", 0)
+
 
 NAMES = ["a", "b", "a.b", "a-b", "B c", "é", "zz", "a0"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from memrepo.validation.names import find_twin
 from memrepo_worker.git.objects import (
     BYTES_MAX,
     MODE_EXECUTABLE,
@@ -14,12 +13,11 @@ from memrepo_worker.git.objects import (
     GitObject,
     Kind,
     TreeEntry,
-    encode_ordered_tree,
     encode_tree,
-    in_git_order,
     object_id,
 )
 from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.trees.stored import changed, find_twin_in
 
 
 class TreeConflictError(Exception):
@@ -96,24 +94,22 @@ class TreeEditor:
     def _folder(self, sha: str | None, node: _Node, prefix: str) -> str | None:
         """Return the id of a folder after its edits, or None when nothing is left in it."""
         before = {} if sha is None else self._reader.tree(sha)
-        entries = dict(before)
+        changes: dict[str, TreeEntry | None] = {}
         for name, child in node.children.items():
-            entry = self._entry(entries.get(name), child, prefix + name)
-            if entry is None:
-                entries.pop(name, None)
-            else:
-                entries[name] = entry
-        if entries == before:
+            there = before.get(name)
+            entry = self._entry(there, child, prefix + name)
+            if entry != there:
+                changes[name] = entry
+        if not changes:
             return sha
-        _refuse_twins(before.keys(), entries.keys(), prefix)
+        tree, entries = changed(before, changes)
+        _refuse_twins(entries, [name for name in changes if name in entries and name not in before], prefix)
         if not entries:
             return None
-        ordered = in_git_order(entries)
-        tree = encode_ordered_tree(ordered)
         if len(tree.data) > BYTES_MAX[Kind.TREE]:
             raise TreeConflictError(prefix or ".", "would be a folder of more files than can be read again")
         made = self._add(tree)
-        self._reader.remember_tree(made, ordered)
+        self._reader.remember_tree(made, entries)
         return made
 
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
@@ -157,9 +153,9 @@ class TreeEditor:
         return sha
 
 
-def _refuse_twins(before: Collection[str], after: Collection[str], prefix: str) -> None:
+def _refuse_twins(entries: Mapping[str, TreeEntry], new: Collection[str], prefix: str) -> None:
     """Refuse a new name that some file systems would take for a neighbour's."""
-    found = find_twin(after, set(after) - set(before))
+    found = find_twin_in(entries, new)
     if found is not None:
         path, other = (prefix + name for name in found)
         raise TreeConflictError(path, f"is {other!r} on macOS or Windows")

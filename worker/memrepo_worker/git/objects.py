@@ -147,11 +147,16 @@ def _sort_key(item: tuple[str, TreeEntry]) -> bytes:
 
 def encode_ordered_tree(entries: Mapping[str, TreeEntry]) -> GitObject:
     """Return the tree object of entries that are in git's order already."""
-    lines = [
-        b"%b %b\0%b" % (entry.mode.encode(), name.encode(errors="surrogateescape"), bytes.fromhex(entry.sha))
-        for name, entry in entries.items()
-    ]
-    return GitObject(Kind.TREE, b"".join(lines))
+    return GitObject(Kind.TREE, b"".join([encode_tree_line(name, entry) for name, entry in entries.items()]))
+
+
+def encode_tree_line(name: str, entry: TreeEntry) -> bytes:
+    """Return one entry as it is stored in a tree."""
+    return b"%b %b\0%b" % (
+        entry.mode.encode(),
+        name.encode(errors="surrogateescape"),
+        bytes.fromhex(entry.sha),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,18 +23,20 @@ from memrepo_worker.git.objects import (
     GitObject,
     Kind,
     TreeEntry,
-    decode_safe_tree,
     decode_sound_commit,
     tagged,
 )
 from memrepo_worker.git.pack_files import PackFiles, Sizes
+from memrepo_worker.git.trees.stored import StoredTree, decode_tree_of_any_size
 
 Decoded = TypeVar("Decoded")
 Found = TypeVar("Found")
 
-_TREES_BYTES_MAX = 512 * 1024
+_TREES_BYTES_MAX = 1024 * 1024
 _COMMITS_BYTES_MAX = 64 * 1024
-_TREE_ENTRY_BYTES = 300  # in memory, with name, id and mode; trees of one history share most of theirs
+_TREE_ENTRY_BYTES = (
+    300  # in memory where decoded, with name, id and mode; trees of one history share most of theirs
+)
 _ENTRIES_PER_LOOK = 256
 _Call = Callable[[], None]
 _COMMIT_BYTES = 2048  # besides its message
@@ -235,6 +237,8 @@ class _Recent(OrderedDict[str, Decoded]):
 
 
 def _weigh_tree(entries: Mapping[str, TreeEntry]) -> int:
+    if isinstance(entries, StoredTree):
+        return entries.memory_bytes
     return _TREE_ENTRY_BYTES * (1 + len(entries))
 
 
@@ -385,7 +389,7 @@ class Reader:
         """Return a tree's entries by name; the mapping is shared: do not change it."""
         entries = self._trees.find(sha)
         if entries is None:
-            entries = self._decoded(sha, Kind.TREE, decode_safe_tree)
+            entries = self._decoded(sha, Kind.TREE, decode_tree_of_any_size)
             self.remember_tree(sha, entries)
         return entries
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memrepo_worker.git.objects import Commit, TreeEntry
 from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.trees.stored import differing
 
 
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
@@ -87,10 +88,7 @@ def differences(reader: Reader, old: str | None, new: str | None, prefix: str = 
     before = _entries(reader, old)
     after = _entries(reader, new)
     reader.walked(len(before) + len(after))
-    for name in sorted(before.keys() | after.keys()):
-        left, right = before.get(name), after.get(name)
-        if left == right:
-            continue
+    for name, left, right in differing(before, after):
         path = prefix + name
         left_tree = left.sha if left is not None and left.is_tree else None
         right_tree = right.sha if right is not None and right.is_tree else None

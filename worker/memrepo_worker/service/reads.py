@@ -54,8 +54,8 @@ def _get_files(request: GetFilesRequest, view: View, repo: WarmRepo, limits: Lim
         wanted: Iterable[tuple[str, TreeEntry]] = files(repo.reader, tree)
     else:
         wanted = _some(request.paths, tree, repo)
-    found, total = {}, 0
-    for path, entry in wanted:
+    chosen, total = [], 0
+    for path, entry in wanted:  # before one is read: what is too large must not be in memory to be refused
         total += repo.reader.size(entry.sha)
         if total > limits.request_bytes_max:
             raise TooLargeError.of(
@@ -63,8 +63,9 @@ def _get_files(request: GetFilesRequest, view: View, repo: WarmRepo, limits: Lim
                 f"the files are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
                 "ask for fewer with paths=",
             )
-        found[printable(path)] = _file(path, entry, repo)
-    return Snapshot(commit_sha=sha, files=found)
+        chosen.append((path, entry))
+    files_found = {printable(path): _file(path, entry, repo) for path, entry in chosen}
+    return Snapshot(commit_sha=sha, files=files_found)
 
 
 def _some(paths: Iterable[str], tree: str, repo: WarmRepo) -> Iterator[tuple[str, TreeEntry]]:
