@@ -12,10 +12,15 @@ import pytest
 
 from memrepo.clock import system_clock
 from memrepo_worker.git.deltas.encoding import DEPTH_MAX
+from memrepo_worker.inspection.verifying import Verifier
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
+from memrepo_worker.observe import Counters
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep.folding import Folder
+from memrepo_worker.upkeep.runner import UpkeepRunner
+from tests.support.folding import fold, small_runs
 from tests.support.stock_git import git, restore, stock_git
-from tests.support.writers import AGENT, Writer, commit, create, files, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, files, writer
 
 FOLDER = "acme/agent-1/repo.git"
 SIZE = 200_000
@@ -129,3 +134,44 @@ def test_after_a_restart_the_first_edit_is_whole_and_the_next_is_not(
     first, second = entry_bytes(store)[1:]
     assert first > 0.1 * SIZE
     assert second < 0.02 * SIZE
+
+
+@pytest.mark.parametrize("who", ["somebody by hand", "its owner"])
+def test_joining_edits_of_many_large_files_writes_no_more_than_the_entries_have(
+    who: str, store: LocalStore, tmp_path: Path
+) -> None:
+    random = Random(7)
+    lines = {f"{name}.txt": [f"{random.random()}\n" for _ in range(700)] for name in "abcdefghijkl"}
+    texts = {name: "".join(some) for name, some in lines.items()}
+    counters = Counters()
+    upkeep = UpkeepRunner(counters) if who == "its owner" else None
+    with small_runs(), writer(store, tmp_path / "one", upkeep=upkeep) as one:
+        one.ask(create(**texts))
+        for number, (name, some) in enumerate(([*lines.items()] * 3)[:29]):
+            some[number] = f"edited {number}\n"
+            texts[name] = "".join(some)
+            one.ask(commit("edit", {name: texts[name]}))
+        if upkeep is None:
+            fold(store, tmp_path / "work")
+        else:
+            assert upkeep.wait_until_idle(60)
+            assert {*counters.snapshot()} == {"upkeep.fold.done"}
+
+    sizes = entry_bytes(store)
+    segments = [item for item in store.list(f"{FOLDER}/segment/") if item.size > CONTENT_BYTES_MIN]
+    assert len(segments) > 1
+    for item in segments:
+        first, last = (
+            int(number) for number in item.key.rpartition("/")[2].removesuffix(".bundle").split("-")
+        )
+        assert item.size <= sum(sizes[first - 1 : last]), item.key
+    with ThreadPoolExecutor(2) as executor:
+        verifier = Verifier(store, stock_git(), executor, lambda: NOW_S, tmp_path / "verified")
+        assert verifier.verify(AGENT).damages == ()
+    with writer(store, tmp_path / "two") as two:
+        assert two.texts() == texts
+    for name in ("all", "entries of one"):
+        if name != "all":
+            store.delete([segments[0].key])
+        repo = restored(tmp_path, f"{name}.git")
+        assert {path: git(repo, "show", f"main:{path}").decode() for path in texts} == texts

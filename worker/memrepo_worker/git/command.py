@@ -263,15 +263,19 @@ class Git:
         Raises:
             GitError: as ``index_pack``.
         """
-        self.run(["index-pack", "--stdin", "--strict"], repo=ObjectFolder(repo / "objects"), stdin=pack)
+        arguments = ["index-pack", "--stdin", "--fix-thin", "--strict"]
+        self.run(arguments, repo=ObjectFolder(repo / "objects"), stdin=pack)
 
-    def index_sound_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> None:
+    def index_sound_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> str:
         """Add a pack of our own whose every object must be sound; what these name may be elsewhere.
+
+        Returns its name, as ``index_pack``.
 
         Raises:
             GitError: as ``index_pack``.
         """
-        self.run(["index-pack", "--stdin", "--fsck-objects"], repo=ObjectFolder(repo / "objects"), stdin=pack)
+        arguments = ["index-pack", "--stdin", "--fix-thin", "--fsck-objects"]
+        return self.run(arguments, repo=ObjectFolder(repo / "objects"), stdin=pack).decode().split()[-1]
 
     def _index(
         self, repo: Path, pack: bytes | memoryview | IO[bytes], bounds: GitBounds, *options: str

@@ -27,7 +27,7 @@ from memrepo_worker.git.objects import (
     tagged,
 )
 from memrepo_worker.git.pack_files import PackFiles, Sizes
-from memrepo_worker.git.trees.stored import StoredTree, decode_tree_of_any_size
+from memrepo_worker.git.trees.stored import decode_tree_of_any_size, memory_bytes_of
 
 Decoded = TypeVar("Decoded")
 Found = TypeVar("Found")
@@ -236,12 +236,6 @@ class _Recent(OrderedDict[str, Decoded]):
             self.bytes -= self._weigh(self.popitem(last=False)[1])
 
 
-def _weigh_tree(entries: Mapping[str, TreeEntry]) -> int:
-    if isinstance(entries, StoredTree):
-        return entries.memory_bytes
-    return _TREE_ENTRY_BYTES * (1 + len(entries))
-
-
 def _weigh_commit(commit: Commit) -> int:
     return _COMMIT_BYTES + len(commit.message)
 
@@ -261,7 +255,7 @@ class Reader:
 
     def __init__(self, *sources: ObjectSource) -> None:
         self._sources = sources
-        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_BYTES_MAX, _weigh_tree)
+        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_BYTES_MAX, memory_bytes_of)
         self._commits: _Recent[Commit] = _Recent(_COMMITS_BYTES_MAX, _weigh_commit)
         self._walk = _Walk()
 

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 from memrepo_worker.git.command import (
     Git,
@@ -33,6 +32,7 @@ from memrepo_worker.upkeep.pack_ids import PackIds
 from memrepo_worker.upkeep.part_files import Part, join_in_file
 
 _DELTA_DEPTH = 20  # a chain of 100 of a large file takes long to read
+_THIN_DELTA_DEPTH = 4  # up to 31 of a size may stand one on the other
 _WINDOW_MEMORY = "32m"
 
 Lines = Iterable[LedgerLine]
@@ -93,9 +93,9 @@ class Joiner:
             work = _Work(self._git, self._folder / f"{name}.git", self._verified)
             work.take_in(batches)
             made = self._folder / f"{name}.bundle"
-            work.bundle(run, last, keep, made)
+            is_thin = work.bundle(run, last, keep, made)
             shutil.rmtree(work.path, ignore_errors=True)
-            self._verify(run, made, last)
+            self._verify(run, made, last, is_thin=is_thin)
         except (GitTroubleError, GitOverBoundsError):
             raise
         except (GitError, ObjectMissingError, ValueError) as error:
@@ -104,7 +104,7 @@ class Joiner:
             ) from error
         return made
 
-    def _verify(self, run: Run, made: Path, last: Head) -> None:
+    def _verify(self, run: Run, made: Path, last: Head, *, is_thin: bool) -> None:
         """Have stock git read it as a stranger would, into the repository that holds what it builds on."""
         self._git.require_entry(made.stat().st_size)
         part = Part.of(run.last, made)
@@ -116,13 +116,13 @@ class Joiner:
         if run.is_base and part.head.prerequisites:
             raise ValueError("it needs commits that are not in it")
         try:
-            self._require_whole(part)
+            self._require_whole(part, is_thin=is_thin)
         except (GitOverBoundsError, GitTooSlowError) as error:
             raise GitOverBoundsError(
                 f"no worker could open the entries up to {run.last} joined, so they stay as they are: {error}"
             ) from error
 
-    def _require_whole(self, part: Part) -> None:
+    def _require_whole(self, part: Part, *, is_thin: bool) -> None:
         """Have git take it in, and walk it, in no more time than a worker has to open it.
 
         What none could open would only slow them down; that its objects are checked, too, takes longer yet.
@@ -136,7 +136,7 @@ class Joiner:
         place = _make_objects(self._folder / "alone.git")
         try:
             warm = ObjectFolder(self._verified / "objects", trusted=False)
-            require_whole_on(self._workers_git, part, place, warm)
+            require_whole_on(self._workers_git, part, place, warm, is_thin=is_thin)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -164,6 +164,7 @@ class _Work:
         self._ledgers: set[str] = set()
         self._refs: set[str] = set()
         self._needed: set[str] = set()
+        self._bytes_taken = 0
 
     def take_in(self, batches: Iterable[Sequence[Part]]) -> None:
         """Take in the entries, some at a time."""
@@ -175,6 +176,7 @@ class _Work:
                 self._ledgers.add(part.head.ledger_sha)
                 self._refs.update(part.head.refs.values())
                 self._needed.update(part.head.prerequisites)
+                self._bytes_taken += part.pack.size
 
     def _take_packs(self, batch: Sequence[Part]) -> None:
         """Have git take in their objects, together where it does, as it takes none twice that another follows from."""
@@ -192,20 +194,35 @@ class _Work:
             name, count, size = taken
             self._ids.add(self.path / "objects/pack" / f"pack-{name}.idx", count, size - TRAILER_BYTES)
 
-    def bundle(self, run: Run, last: Head, keep: KeptLines, made: Path) -> None:
-        """Write the bundle of everything that was taken in."""
+    def bundle(self, run: Run, last: Head, keep: KeptLines, made: Path) -> bool:
+        """Write the bundle of everything that was taken in; return whether it is thin.
+
+        A segment that would be larger than its parts is made thin, as an entry is: where lines of many large files were
+        edited, each of these would be whole in every segment. So at each size no more is written than was at the one
+        before.
+        """
         outside = sorted(sha for sha in self._needed if sha not in self._ids)
         if run.is_base and outside:
             raise ValueError(f"{outside[0]} is needed, and is in no entry")
         ledger_sha = self._ledger.write_object(keep(self._ledger), self.path / "objects")
         wanted = self.path / "wanted"
         with wanted.open("wb") as file:
-            for line in self._wanted(outside):
-                file.write(line)
+            file.writelines(self._wanted(outside))
             file.write(f"{ledger_sha}\n".encode())
-        with made.open("wb", buffering=0) as file:
-            file.write(encode_joined(outside, last.refs, ledger_sha, b""))
-            self._pack(wanted, file)
+        head = encode_joined(outside, last.refs, ledger_sha, b"")
+        self._write(head, wanted, made, _DELTA_DEPTH)
+        if run.is_base or not outside or made.stat().st_size <= self._bytes_taken:
+            return False
+        thin = made.with_suffix(".thin")
+        with wanted.open("rb") as usual, wanted.with_suffix(".thin").open("wb") as file:
+            file.writelines(f"-{sha}\n".encode() for sha in outside)  # what deltas may be made from, too
+            shutil.copyfileobj(usual, file)
+        self._write(head, wanted.with_suffix(".thin"), thin, _THIN_DELTA_DEPTH)
+        if thin.stat().st_size >= made.stat().st_size:
+            thin.unlink()
+            return False
+        thin.replace(made)
+        return True
 
     def _wanted(self, outside: Sequence[str]) -> Iterator[bytes]:
         """Yield what goes into the pack, in the order and with the names by which git finds what is like it.
@@ -237,17 +254,18 @@ class _Work:
                 file.write(f"^{sha}\n")
         return path
 
-    def _pack(self, wanted: Path, made: IO[bytes]) -> None:
+    def _write(self, head: bytes, wanted: Path, made: Path, depth: int) -> None:
         # By name, the base of a delta that another pack has, too, could not be taken in together with it.
         options = [
             "--quiet",
             "--no-reuse-delta",
             "--delta-base-offset",
-            f"--depth={_DELTA_DEPTH}",
+            f"--depth={depth}",
             f"--window-memory={_WINDOW_MEMORY}",
         ]
-        with wanted.open("rb") as file:
-            self._git.run(["pack-objects", *options, "--stdout"], repo=self._place, stdin=file, stdout=made)
+        with wanted.open("rb") as asked, made.open("wb", buffering=0) as file:
+            file.write(head)
+            self._git.run(["pack-objects", *options, "--stdout"], repo=self._place, stdin=asked, stdout=file)
 
 
 def _index(git: Git, repo: Path, parts: Sequence[Part], joined: Path) -> tuple[str, int, int] | None:

@@ -10,25 +10,24 @@ from pathlib import Path
 
 from memrepo_worker.git.command import Git, ObjectFolder
 from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.packs import TRAILER_BYTES
 from memrepo_worker.git.reader import PackDirectory, Reader
-from memrepo_worker.upkeep.pack_ids import PackIds, ids_in
+from memrepo_worker.upkeep.pack_ids import PackIds
 from memrepo_worker.upkeep.part_files import Part
 
 
-def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder) -> None:
+def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder, *, is_thin: bool = False) -> None:
     """Have git read a base or segment, alone in its file, into the empty ``place``, and look where all leads to in it.
 
-    ``warm`` are the objects of a repository that has what the segment builds on. Also commits that no ref reaches are
-    looked at: somebody may begin there.
+    ``warm`` are the objects of a repository that has what the segment builds on; of one that ``is_thin`` objects may
+    be there as what differs from one of a prerequisite's. Also commits that no ref reaches are looked at: somebody may
+    begin there.
 
     Raises:
         ValueError: it lacks an object.
         GitError: git finds fault with one that it has.
     """
-    with part.pack.path.open("rb") as file:
-        file.seek(part.pack.start)
-        git.index_sound_pack(place, file)
-    ids = ids_in(place / "objects")
+    ids = _ids_of(git, part, place, warm.path if is_thin else None)
     tips, shallow = place / "tips", place / "shallow"
     outside = _write_tips(PackDirectory(place / "objects"), ids, tips, shallow)
     if lacking := outside - set(part.head.prerequisites):
@@ -37,9 +36,24 @@ def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder) -> N
         raise ValueError(f"{part.head.ledger_sha}, its ledger, is needed")
     walk = ["rev-list", "--objects", "--missing=print", "--stdin"]
     lines = _lines_of(git, walk, ObjectFolder(place / "objects", shallow), tips, place / "reached")
-    missing = {line[1:41] for line in lines if line.startswith(b"?")}
+    missing = {line[1:41] for line in lines if line.startswith(b"?")} | {sha.encode() for sha in ids.added()}
     _require_at(git, part.head.prerequisites, missing, place, warm)
     _require_there(git, {*part.head.refs.values()} - {*part.head.prerequisites}, ids, warm)
+
+
+def _ids_of(git: Git, part: Part, place: Path, completed_from: Path | None) -> PackIds:
+    """Have git take the pack in, completed by what its deltas are made from, and return which objects it has itself."""
+    alternates = place / "objects/info/alternates"
+    if completed_from is not None:
+        alternates.write_text(f"{completed_from.absolute()}\n")
+    with part.pack.path.open("rb") as file:
+        file.seek(part.pack.start)
+        name = git.index_sound_pack(place, file)
+    alternates.unlink(missing_ok=True)
+    ids = PackIds()
+    index = place / "objects/pack" / f"pack-{name}.idx"
+    ids.add(index, part.pack.count, part.pack.size - TRAILER_BYTES)
+    return ids
 
 
 def _write_tips(packs: PackDirectory, ids: PackIds, tips: Path, shallow: Path) -> set[str]:

@@ -35,6 +35,10 @@ class PackIds:
         """Yield all of them, each once for every pack that has it."""
         return (index.id_at(place).hex() for index in self._indexes for place in index.places())
 
+    def added(self) -> Iterator[str]:
+        """Yield the ids of what git has completed packs by."""
+        return (index.id_at(place).hex() for index in self._indexes for place in index.added)
+
     def mark(self, sha: str) -> bool:
         """Mark an object; return whether it is one of these and was not marked before."""
         wanted = bytes.fromhex(sha)
@@ -54,14 +58,6 @@ class PackIds:
                     sha = index.id_at(place).hex()
                     self.mark(sha)
                     yield sha
-
-
-def ids_in(objects: Path) -> PackIds:
-    """Return those of all packs in a folder of objects."""
-    ids = PackIds()
-    for index in sorted((objects / "pack").glob("*.idx")):
-        ids.add(index)
-    return ids
 
 
 @dataclass(frozen=True, slots=True)

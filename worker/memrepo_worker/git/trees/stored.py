@@ -35,6 +35,9 @@ _LINES = re.compile(rb"(?:[!-~]* [^\0]+\0[\s\S]{20})*+")
 _NAME = re.compile(rb"[!-~]* ([^\0]+)\0[\s\S]{20}")
 _SUSPECT = re.compile(rb"[/\x80-\xff]|git|(?:\A|\0)\.\.?(?:\0|\Z)", re.IGNORECASE)
 _ID_BYTES = 20
+_ENTRY_BYTES = (
+    300  # in memory where decoded, with name, id and mode; trees of one history share most of theirs
+)
 _TREE_MODE = MODE_TREE.encode()
 
 
@@ -113,6 +116,13 @@ class _Items(ItemsView[str, TreeEntry]):
     @override
     def __iter__(self) -> Iterator[tuple[str, TreeEntry]]:
         return ((_name_of(line), _entry_of(line)) for line in self._tree.lines())
+
+
+def memory_bytes_of(entries: Mapping[str, TreeEntry]) -> int:
+    """Return about how much memory a tree takes."""
+    if isinstance(entries, StoredTree):
+        return entries.memory_bytes
+    return _ENTRY_BYTES * (1 + len(entries))
 
 
 def differing(
