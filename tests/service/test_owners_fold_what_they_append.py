@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from typing_extensions import override
 
-from memrepo_worker.git.command import ObjectFolder
+from memrepo_worker.git.command import Git, ObjectFolder
+from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.repos.warm import FlushLimits, WarmRepo
@@ -27,11 +29,12 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.upkeep.folding import Known
 from memrepo_worker.upkeep.lone import require_whole_on
 from memrepo_worker.upkeep.part_files import Part
 from memrepo_worker.upkeep.recent import RecentEntries
 from memrepo_worker.upkeep.runner import UpkeepRunner
-from tests.support.folding import small_runs
+from tests.support.folding import folder, small_runs
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
 
@@ -256,3 +259,36 @@ def test_recent_entries_are_bounded_by_bytes_and_the_oldest_go() -> None:
     recent.keep(AGENT, 4, b"12")
 
     assert [recent.find(AGENT, seq) for seq in range(1, 6)] == [None, None, b"1234", b"12", None]
+
+
+def test_a_damaged_memory_that_is_not_warm_is_read_once(store: CountedStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+        grow(one, 2, 12)
+    key = LAYOUT.entry(7)
+    store.put(key, store.get(key).data[:-40], ALWAYS)
+    store.read.clear()
+
+    with small_runs(), pytest.raises(JournalDamagedError, match="entry 7"):
+        folder(store, tmp_path / "work").fold(AGENT, known=Known(lambda _: False, lambda _: None))
+
+    assert {number: store.read.count(LAYOUT.entry(number)) for number in (5, 6, 7)} == {5: 1, 6: 1, 7: 1}
+
+
+@pytest.mark.usefixtures("few_a_run")
+def test_what_is_made_may_take_git_as_much_processor_time_as_a_worker_has_to_open_it(
+    store: CountedStore, upkeep: UpkeepRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes, index = [], Git.index_sound_pack
+
+    def noted(git: Git, repo: Path, pack: IO[bytes]) -> str:
+        takes.append((git.bounds.cpu_s_max if git.bounds else None, git.timeout_s))
+        return index(git, repo, pack)
+
+    monkeypatch.setattr(Git, "index_sound_pack", noted)
+    with writer(store, tmp_path / "one", upkeep=upkeep) as one:
+        one.ask(create())
+        grow(one, 2, 6)
+        assert upkeep.wait_until_idle(TIMEOUT_S)
+
+    assert takes == [(Git.timeout_s, 1800.0)], "a job behind everything else has longer by the clock alone"

@@ -124,11 +124,10 @@ def test_what_no_worker_could_open_is_not_published_by_a_fold(
     expected: list[str], kind: Kind, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder_ = folder(store, tmp_path / "scratch")
-    workers_timeout_s = folder_.git.timeout_s
     index_pack: Callable[[Git, Path, IO[bytes]], None] = Git.index_whole_pack
 
     def limited(git: Git, repo: Path, pack: IO[bytes]) -> None:
-        if os.fstat(pack.fileno()).st_size > PACK_BYTES_MAX and git.timeout_s == workers_timeout_s:
+        if os.fstat(pack.fileno()).st_size > PACK_BYTES_MAX and git.bounds is not None:
             raise kind("it is over a bound")
         index_pack(git, repo, pack)
 

@@ -56,6 +56,10 @@ _CONFIG = {
     "core.excludesFile": "/dev/null",
     "init.defaultBranch": "main",
     "advice.detachedHead": "false",
+    # Of packs of any size so much is mapped at a time; else all of a large memory counts as what a worker takes.
+    "core.packedGitWindowSize": "16m",
+    "core.packedGitLimit": "128m",
+    "pack.deltaCacheSize": "32m",
 }
 _STREAMED_BLOBS = "core.bigFileThreshold=16m"  # what is larger, and no delta, is never whole in git's memory
 _PLAIN_OBJECTS_ONLY = {"core.commitGraph": "false", "core.multiPackIndex": "false"}

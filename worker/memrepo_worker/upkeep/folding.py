@@ -68,8 +68,10 @@ class Folder:
     """Folds journals of one store. ``scratch`` is a folder for what it works on.
 
     A run whose parts are larger than an entry may be is left in smaller ones. ``bytes_max`` is how many bytes may be
-    read to verify what is made, where no warm repository is of use. It takes some 50 MiB of memory at most, for
-    400,000 objects, and on disk about four times the bytes of the largest run.
+    read to verify what is made, where no warm repository is of use. ``opens_within_s`` is how much processor time git
+    may take to read what is made: what a worker has that opens it. How long that takes beside all else says nothing.
+    It takes some 50 MiB of memory at most, for 400,000 objects, and on disk about four times the bytes of the largest
+    run.
     """
 
     store: Store
@@ -80,6 +82,7 @@ class Folder:
     scratch: Path
     horizon_s: float = HORIZON_S
     bytes_max: float = math.inf
+    opens_within_s: float = Git.timeout_s
 
     def fold(
         self, agent: Agent, tell: Callable[[str], None] = lambda _: None, known: Known = _NOTHING_KNOWN
@@ -96,13 +99,19 @@ class Folder:
             GitTroubleError, GitOverBoundsError, OSError: the machine, or the bounds for git, do not let it; also
                 where no worker of these bounds could open what would be made.
         """
+        linked: list[bool] = []
+
+        def link_warm(place: Path) -> bool:
+            linked.append(known.link_warm(place))
+            return linked[-1]
+
         try:
-            return self._fold(agent, tell, known)
+            return self._fold(agent, tell, replace(known, link_warm=link_warm))
         except (GitTroubleError, GitOverBoundsError):
             raise
         except (JournalDamagedError, GitError):
-            if known is _NOTHING_KNOWN:
-                raise
+            if not any(linked):
+                raise  # all that it needs was read from the store
             return self._fold(agent, tell, _NOTHING_KNOWN)
 
     def _fold(self, agent: Agent, tell: Callable[[str], None], known: Known) -> Folding:
@@ -149,7 +158,9 @@ class Folder:
         if not is_warm and parts.weight(Run(1, parts.newest, is_base=True)) > self.bytes_max:
             raise GitOverBoundsError("the memory is too large to be read beside requests")
         git = replace(self.git, timeout_s=max(self.git.timeout_s, self.git.caps.cpu_s_max))
-        joiner = Joiner(git, self.git, folder, warm if is_warm else None)
+        cpu_s_max = min(git.caps.cpu_s_max, math.ceil(self.opens_within_s))
+        workers_git = replace(git, bounds=replace(git.caps.bounds, cpu_s_max=cpu_s_max))
+        joiner = Joiner(git, workers_git, folder, warm if is_warm else None)
         end = 0
         for run in wanted:
             if not run.is_base and joiner.takes:

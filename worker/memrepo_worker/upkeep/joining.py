@@ -47,8 +47,8 @@ class Joiner:
 
     What was joined before, or lies in the store joined, is kept in a repository that began empty: there each new one is
     verified, together with what it builds on. With a ``warm`` repository of this memory nothing of that is needed: each
-    new one is verified alone, and what it lacks must be what its prerequisites have there. ``workers_git`` has a
-    worker's bounds and time-out. Used by one thread.
+    new one is verified alone, and what it lacks must be what its prerequisites have there. ``workers_git`` may
+    take no more processor time than a worker has to open it. Used by one thread.
     """
 
     def __init__(self, git: Git, workers_git: Git, folder: Path, warm: Path | None = None) -> None:
@@ -123,7 +123,7 @@ class Joiner:
             ) from error
 
     def _require_whole(self, part: Part, *, is_thin: bool) -> None:
-        """Have git take it in, and walk it, in no more time than a worker has to open it.
+        """Have git take it in, and walk it, in no more processor time than a worker has to open it.
 
         What none could open would only slow them down; that its objects are checked, too, takes longer yet.
         """

@@ -83,6 +83,7 @@ class OwnerFolding:
             self.folder,
             store=_StoppableStore(self.folder.store, stop),
             git=stop.git(self.folder.git),
+            opens_within_s=self.folder.git.timeout_s,
             executor=self.lane(),
         )
         known = Known(partial(link_warm, self.cache, agent), partial(self.recent.find, agent))
