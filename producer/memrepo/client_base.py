@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Self
 
 from memrepo.errors import InvalidRequestError
 from memrepo.jobs.job import Dispatcher, Job
+from memrepo.models import MemoryPage
 from memrepo.repo import MemoryRepo
+from memrepo.repo.listing import Listing
 from memrepo.settings import Settings
 from memrepo.several_cells import dispatcher_of
 
@@ -58,6 +60,23 @@ class ClientBase:
             InvalidRequestError: an id is not 1 to 128 letters, digits or ``._@+=-``.
         """
         return MemoryRepo(self._dispatcher, org_id=org_id, agent_id=agent_id)
+
+    def list_memories(
+        self, org_id: str, *, prefix: str = "", limit: int = 100, after: str | None = None
+    ) -> Job[MemoryPage]:
+        """List the memories of an org whose agent's id begins with ``prefix``; deleted ones are left out.
+
+        A page is of at most ``limit`` agents (500 at most), in the store's own order, which on some stores is not that
+        of the ids. Go on with ``after=page.next_after`` until that is None; a page may have fewer memories than
+        ``limit``, or none, before that.
+
+        A memory is listed from when its creation was answered until its deletion was. The call has no place among
+        those for one agent: it waits for none of them. Its costs are in docs/api.md.
+
+        Raises:
+            InvalidRequestError: the org is no id, or the prefix cannot begin one.
+        """
+        return Listing(self._dispatcher, org_id=org_id).list_memories(prefix, limit, after)
 
     def job(self, job_id: str) -> Job[Any]:
         """Return a job by its id, sent by any process; who holds the id may read its result.

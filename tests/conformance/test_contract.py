@@ -222,6 +222,11 @@ class TestList:
         assert keys(store, "a/b/2") == ["a/b/2"]
         assert keys(store, "c") == []
 
+    def test_takes_every_character_that_an_id_may_have_for_itself(self, store: Store) -> None:
+        put_all(store, ["Az09._@+=-/1", "Az09._@ =-/2"])
+        assert keys(store, "Az09._@+=-/") == ["Az09._@+=-/1"]
+        assert list(store.folders("Az09._@+", "", 5).names) == ["Az09._@+=-"]
+
     def test_yields_only_keys_after_a_given_one(self, store: Store) -> None:
         put_all(store, ["a/1", "a/2", "a/3", "a/4/x", "b/1"])
         assert keys(store, "a/", "a/2") == ["a/3", "a/4/x"]
@@ -237,6 +242,39 @@ class TestList:
         assert keys(store, "many/", names[1004]) == names[1005:]
         store.delete(names[:1005])
         assert keys(store, "many/") == names[1005:]
+
+
+class TestFolders:
+    NAMES = ("ann", "ann+1", "ann-1", "ann-1.b", "ann-10", "annA", "Bob", "bob", "x" * 128, "X" * 128)
+
+    def test_are_told_by_name_whatever_they_hold(self, store: Store) -> None:
+        put_all(store, ["org/a/1", "org/a/2/3", "org/b/1", "org/file", "orga/c/1", "other/d/1"])
+
+        assert set(store.folders("org/", "", 10).names) == {"a", "b"}
+        none = store.folders("nobody/", "", 10)
+        assert (list(none.names), none.has_more) == ([], False)
+
+    def test_of_many_are_told_each_once_over_pages_of_any_size(self, store: Store) -> None:
+        put_all(store, [f"org/{name}/repo.git/{number}" for name in self.NAMES for number in (1, 2)])
+        for names_max in (1, 2, 3, 9, 10, 11):
+            told: list[str] = []
+            while True:
+                page = store.folders("org/", told[-1] if told else "", names_max)
+                told += page.names
+                assert 1 <= len(page.names) <= names_max
+                if not page.has_more:
+                    break
+            assert sorted(told) == sorted(self.NAMES)
+
+    def test_are_told_that_begin_with_the_prefix(self, store: Store) -> None:
+        put_all(store, [f"org/{name}/repo.git/1" for name in self.NAMES])
+
+        first = store.folders("org/ann-1", "", 2)
+        assert first.has_more
+        rest = store.folders("org/ann-1", first.names[-1], 2)
+        assert sorted([*first.names, *rest.names]) == ["ann-1", "ann-1.b", "ann-10"]
+        assert not rest.has_more
+        assert not store.folders("org/c", "", 2).names
 
 
 class TestDelete:

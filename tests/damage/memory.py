@@ -27,6 +27,10 @@ class MovableStore(LocalStore):
     name = "file:///memories"
 
 
+OPERATIONS_OF_A_MEMORY = [name for name in OPERATIONS if name != "list_memories"]
+"""What opens a memory, and so meets what is wrong with it."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """What a worker did: its answer, the same when asked again, and all that lies in the store afterwards."""

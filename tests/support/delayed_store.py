@@ -9,6 +9,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -51,6 +52,11 @@ class DelayedStore(StoreDecorator):
         """Yield the objects."""
         self._sleep(self._delay_s)
         yield from self._store.list(prefix, start_after)
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        self._sleep(self._delay_s)
+        return self._store.folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -20,6 +20,7 @@ from memrepo_worker.store.interface import (
     ALWAYS,
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     NotThereError,
     Pin,
@@ -155,6 +156,14 @@ class FaultyStore(StoreDecorator):
         objects = [*self._store.list(prefix, start_after)]
         yield from objects[: len(objects) // 2] if fault is Fault.TORN else objects
         _fail_after(fault)
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder, unless the plan says otherwise."""
+        fault = self._next_fault(Operation.LIST, prefix)
+        self._fail_before(fault)
+        page = self._store.folders(prefix, after, names_max)
+        _fail_after(fault)
+        return page
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, or not; and tell, or not."""

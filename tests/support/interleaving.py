@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -104,6 +105,10 @@ class _GatedStore:
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         self._gate.pass_through()
         return iter([*self._store.list(prefix, start_after)])
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        self._gate.pass_through()
+        return self._store.folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         self._gate.pass_through()

@@ -117,6 +117,9 @@ class _BlockingRepos:
     def repo(self, *, org_id: str, agent_id: str) -> _BlockingRepo:
         return _BlockingRepo(self._loop, self._loop.call(self._repos.repo, org_id=org_id, agent_id=agent_id))
 
+    def list_memories(self, org_id: str, **options: Any) -> BlockingJob:
+        return BlockingJob(self._loop, self._loop.call(self._repos.list_memories, org_id, **options))
+
     def job(self, job_id: str) -> BlockingJob:
         return BlockingJob(self._loop, self._loop.call(self._repos.job, job_id))
 

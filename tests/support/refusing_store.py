@@ -10,6 +10,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     RefusedError,
@@ -63,6 +64,11 @@ class RefusingStore(StoreDecorator):
         """Yield the objects."""
         self._look(prefix)
         yield from self._store.list(prefix, start_after)
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        self._look(prefix)
+        return self._store.folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -24,6 +24,8 @@ from memrepo import (
     Match,
     MemoryCommit,
     MemoryFile,
+    MemoryInfo,
+    MemoryPage,
     MemoryRepo,
     MemoryRepoError,
     MergeConflict,
@@ -33,6 +35,8 @@ from memrepo import (
     RequestOutcome,
     Snapshot,
 )
+from memrepo.repo.listing import Listing
+from memrepo.wire.requests.memories import EVERY_AGENT
 
 PRIVATE: Mapping[str, str] = {
     "content": "planted-content",
@@ -169,6 +173,14 @@ SAMPLES: Mapping[str, Sample] = {
         ),
         shown="1 items",
         ask=lambda repo: repo.get_changes(),
+        of_nobody=None,
+    ),
+    "list_memories": Sample(
+        body={"agent_id": EVERY_AGENT, "prefix": "ann", "limit": 7, "after": "ann-1"},
+        digest="0c3405d3d460cc35c2b7d0ebc97756a1",
+        result=MemoryPage(memories=[MemoryInfo(org_id="acme", agent_id="ann-2")], next_after=None),
+        shown="1 items",
+        ask=lambda repo: Listing(repo._dispatcher, org_id=repo.org_id).list_memories("ann", 7, None),
         of_nobody=None,
     ),
     "search": Sample(

@@ -15,13 +15,13 @@ import click
 import pytest
 
 import memrepo.cli.commands
-from memrepo import Job, Limits, MemoryRepo
+from memrepo import AsyncMemoryRepos, Job, Limits, MemoryRepo, MemoryRepos
 from memrepo.cli.table import PRODUCER
 from memrepo.jobs.job import Dispatcher, Followed
 from memrepo.jobs.pending import Pending
 from memrepo.wire import operations
 from memrepo.wire.operations import OPERATIONS, Operation, operation_of
-from memrepo.wire.requests import feed, merges, reads, search, writes
+from memrepo.wire.requests import feed, memories, merges, reads, search, writes
 from memrepo.wire.requests.base import Request
 from memrepo_worker.service.reads import READS
 from memrepo_worker.service.results import RESULTS
@@ -31,6 +31,9 @@ from tests.support.documents import ROOT
 from tests.support.samples import PRIVATE, SAMPLES
 
 NOT_ON_THE_COMMAND_LINE = {"get_files"}  # `ls` and `cat` read them one by one
+
+OF_CLIENTS = {"list_memories"}
+"""What is asked of an org, and not of an agent's memory."""
 
 
 class Collector:
@@ -82,7 +85,7 @@ def commands() -> Iterator[str]:
 def test_every_request_that_names_an_operation_has_its_row_in_the_table() -> None:
     written = {
         item
-        for module in (feed, merges, reads, search, writes)
+        for module in (feed, memories, merges, reads, search, writes)
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, Request) and "OPERATION" in vars(item)
     }
@@ -96,18 +99,21 @@ def test_no_two_operations_have_one_name() -> None:
     assert sorted(row.name for row in rows) == sorted(OPERATIONS)
 
 
-def test_every_operation_is_a_call_of_a_memory() -> None:
+def test_every_operation_is_a_call_of_a_memory_or_of_a_client() -> None:
     calls = {
         name for name, _ in inspect.getmembers(MemoryRepo, inspect.isfunction) if not name.startswith("_")
     }
 
-    assert calls - {"watch"} == set(OPERATIONS)  # which asks for changes, again and again
+    assert calls - {"watch"} == set(OPERATIONS) - OF_CLIENTS  # which asks for changes, again and again
+    assert set(dir(MemoryRepos)) & set(dir(AsyncMemoryRepos)) >= OF_CLIENTS
 
 
 def test_every_read_and_every_write_has_a_handler_and_every_write_a_result() -> None:
     asked_for = {operation.request for operation in OPERATIONS.values()}
 
-    assert {*READS, feed.GetChangesRequest} == {request for request in asked_for if not request.MUTATES}
+    assert {*READS, feed.GetChangesRequest, memories.ListMemoriesRequest} == {
+        request for request in asked_for if not request.MUTATES
+    }
     assert set(WRITES) == set(RESULTS) == {request for request in asked_for if request.MUTATES}
 
 
@@ -125,7 +131,7 @@ def test_logs_and_flower_show_who_asks_and_how_much_and_nothing_private(name: st
     request = asked(name)
     shown = OPERATIONS[name].public_summary(SAMPLES[name].result)
 
-    assert request.public_summary.startswith("acme/agent-42")
+    assert request.public_summary.startswith("acme/*" if name in OF_CLIENTS else "acme/agent-42")
     assert shown == SAMPLES[name].shown
     assert [secret for secret in PRIVATE.values() if secret in f"{request.public_summary} {shown}"] == []
 

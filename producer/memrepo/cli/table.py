@@ -71,7 +71,7 @@ PRODUCER: Mapping[str, Row] = {
     "insert": Row("memrepo.cli.commands.edit:insert", "Put text behind a line of a file."),
     "job": Row("memrepo.cli.commands.job:job", "Print a job's status and result, or cancel it."),
     "log": Row("memrepo.cli.commands.read:log", "List commits, newest first."),
-    "ls": Row("memrepo.cli.commands.read:ls", "List files: x for executable, bytes, path."),
+    "ls": Row("memrepo.cli.commands.read:ls", "List an org's agents, or the files of one."),
     "merge": Row("memrepo.cli.commands.merge:merge", "Bring what a branch has into another."),
     "move": Row("memrepo.cli.commands.edit:move", "Give a file or folder another path."),
     "replace": Row("memrepo.cli.commands.edit:replace", "Put one text of a file in the place of another."),

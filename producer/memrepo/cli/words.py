@@ -39,6 +39,7 @@ _NAMED_OTHERWISE: Mapping[str, Sequence[str]] = {
     "name": ["create", "delete"],
     "wanted": ["job_id"],
     "text": ["text", "pattern"],
+    "prefix": ["agents_prefix", "prefix"],
 }
 """Fields of requests that a command's parameter has another name for; of several the one that was given."""
 

@@ -9,6 +9,7 @@ from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOu
 from memrepo.models.differences import Diff, FileDiff
 from memrepo.models.feed import Change, ChangeFeed
 from memrepo.models.files import FileInfo, Match, MemoryFile, Snapshot
+from memrepo.models.memories import MemoryInfo, MemoryPage
 from memrepo.models.merges import (
     ConflictKind,
     FastForward,
@@ -43,6 +44,8 @@ __all__ = [
     "Match",
     "MemoryCommit",
     "MemoryFile",
+    "MemoryInfo",
+    "MemoryPage",
     "MergeConflict",
     "MergeHunk",
     "MergeKind",

@@ -15,7 +15,7 @@ from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire.payload import Payload, attaching
-from memrepo.wire.requests import feed, merges, reads, search, writes
+from memrepo.wire.requests import feed, memories, merges, reads, search, writes
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
 Asked = TypeVar("Asked", bound=Request)
@@ -136,6 +136,7 @@ GET_COMMIT = _row(reads.GetCommitRequest, TypeAdapter(models.MemoryCommit), _of_
 GET_HEAD_SHA = _row(reads.GetHeadShaRequest, TypeAdapter(str), str)
 DIFF = _row(reads.DiffRequest, TypeAdapter(models.Diff), _of_diff)
 GET_CHANGES = _row(feed.GetChangesRequest, TypeAdapter(models.ChangeFeed), _of_list)
+LIST_MEMORIES = _row(memories.ListMemoriesRequest, TypeAdapter(models.MemoryPage), _of_list)
 SEARCH = _row(search.SearchRequest, TypeAdapter(list[models.Match]), _of_list)
 RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult), _of_write)
 MERGE = _row(merges.MergeRequest, TypeAdapter(models.MergeResult), _of_merge)

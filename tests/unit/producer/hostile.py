@@ -391,6 +391,32 @@ def _refs() -> list[Hostile]:
     ]
 
 
+def _listings() -> list[Hostile]:
+    """What asks for the memories of an org: the org, and the beginning of its agents' ids."""
+    return [
+        *[Hostile("list_memories", {"org_id": text}, "org_id", source) for text, source in IDS.items()],
+        *[
+            Hostile("list_memories", {"prefix": text}, "prefix", source)
+            for text, source in IDS.items()
+            if text
+        ],
+        *[
+            Hostile("list_memories", {"agent_id": text}, "agent_id", "an org's requests are of no agent")
+            for text in ("", "agent-1", "**", "../other", None)
+        ],
+        *[
+            Hostile("list_memories", {"after": text}, "after", "layout: reaches another prefix")
+            for text in ("", "../other", "a/b", "a\0b", "a\nb", "\ud800", "x" * 5_000)
+        ],
+        *[
+            Hostile("list_memories", {"limit": n}, "limit", "resources: a page without end")
+            for n in (0, -1, 501, True)
+        ],
+        Hostile("get_head_sha", {"agent_id": "*"}, "agent_id", "no agent stands for all of an org"),
+        Hostile("delete_repo", {"agent_id": "*"}, "agent_id", "no agent stands for all of an org"),
+    ]
+
+
 def _merges() -> list[Hostile]:
     return [
         *[
@@ -701,6 +727,7 @@ HOSTILE: tuple[Hostile, ...] = (
     *_searches(),
     *_refs(),
     *_merges(),
+    *_listings(),
     *_authors(),
     *_identities(),
     *_values(),

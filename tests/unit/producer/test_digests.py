@@ -16,7 +16,7 @@ CHANGES = SAMPLES["commit"].body["changes"]
 
 
 def request_of(operation: str) -> Request:
-    request: Request = build(OPERATIONS[operation].request, **HEAD, **SAMPLES[operation].body)
+    request: Request = build(OPERATIONS[operation].request, **{**HEAD, **SAMPLES[operation].body})
     return request
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo
+from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo, MemoryRepos
 from memrepo.jobs.job import Job
 from memrepo.wire.operations import OPERATIONS, build, validate
 from tests.support.samples import SAMPLES
@@ -106,3 +106,13 @@ def test_no_memory_has_a_hostile_name(name: str) -> None:
         MemoryRepo(ClosedDesk(), org_id=name, agent_id="a")  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="agent_id"):
         MemoryRepo(ClosedDesk(), org_id="a", agent_id=name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", IDS, ids=ascii)
+def test_no_org_or_beginning_of_an_agent_has_a_hostile_name(name: str) -> None:
+    repos = MemoryRepos.over(ClosedDesk())  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="org_id"):
+        repos.list_memories(name)
+    if name:
+        with pytest.raises(InvalidRequestError, match="prefix"):
+            repos.list_memories("acme", prefix=name)

@@ -94,7 +94,7 @@ class Memories:
             NotListedError: there is none of that name.
             UnavailableError, RefusedError: the store does not list them.
         """
-        prefix = Layout.of(org_id, agent_id).prefix if agent_id else f"{org_id}/" if org_id else ""
+        prefix = Layout.of(org_id, agent_id).prefix if agent_id else Layout.of_org(org_id) if org_id else ""
         breaks = 0
         while True:
             try:

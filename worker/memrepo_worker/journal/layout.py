@@ -30,6 +30,11 @@ class Layout:
         return cls(f"{org_id}/{agent_id}/repo.git/")
 
     @staticmethod
+    def of_org(org_id: str) -> str:
+        """Return the prefix of all agents of an org, each of whom has a folder there."""
+        return f"{org_id}/"
+
+    @staticmethod
     def ids_of(key: str) -> tuple[str, str] | None:
         """Return the ids of the org and agent under whose prefix a key lies, or None; they may be any text."""
         match = _AGENT.match(key)

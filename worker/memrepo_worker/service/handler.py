@@ -20,6 +20,7 @@ from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
 from memrepo_worker.service.opening import ServiceDependencies, journal_reader
+from memrepo_worker.service.store_reads.memories import answer_about_an_org, is_about_an_org
 from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.interface import UnavailableError
 
@@ -47,6 +48,8 @@ class Service:
             UnavailableError: also when the machine's trouble leaves no place to open a repository, or when git would
                 need more for this one than our bounds allow: nothing was told yet, and a later try may find it mended.
         """
+        if is_about_an_org(group):
+            return answer_about_an_org(group, self.dependencies)
         with self.cache.hold(group.agent) as held:
             try:
                 return self._settle(held, group)

@@ -7,7 +7,17 @@ from itertools import chain
 
 from memrepo.clock import Clock
 from memrepo.errors import TooLargeError
-from memrepo.models import ChangeFeed, Diff, FileInfo, Match, MemoryCommit, MemoryFile, MergePreview, Snapshot
+from memrepo.models import (
+    ChangeFeed,
+    Diff,
+    FileInfo,
+    Match,
+    MemoryCommit,
+    MemoryFile,
+    MemoryPage,
+    MergePreview,
+    Snapshot,
+)
 from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
 from memrepo_worker.observe import Observer, store_waited_s
 
@@ -83,12 +93,12 @@ def size_of(result: object) -> int:
         return _ITEM_BYTES + sum(map(len, (result.path, result.text, *result.before, *result.after)))
     if isinstance(result, FileInfo):
         return _ITEM_BYTES + len(result.path)
-    if isinstance(result, Snapshot | MergePreview | list):
+    if isinstance(result, Snapshot | MergePreview | MemoryPage | list):
         return sum(map(size_of, _parts(result)))
     return _ITEM_BYTES
 
 
-def _parts(result: Snapshot | MergePreview | list[object]) -> Iterable[object]:
+def _parts(result: Snapshot | MergePreview | MemoryPage | list[object]) -> Iterable[object]:
     if isinstance(result, Snapshot):
         return result.values()
     if isinstance(result, MergePreview):

@@ -29,12 +29,12 @@ from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, View
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.changes import changes_since
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.prepared import Prepared
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
+from memrepo_worker.service.store_reads.changes import changes_since
 from memrepo_worker.service.writes.table import settle
 from memrepo_worker.store.meanwhile import meanwhile
 

@@ -7,7 +7,7 @@ create: ``put(key, data, when=ABSENT)``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -76,6 +76,14 @@ class ListedObject:
 
     key: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPage:
+    """Some folders of a folder, by name; ``has_more`` says whether others come after them."""
+
+    names: Sequence[str]
+    has_more: bool
 
 
 class StoreError(Exception):
@@ -185,6 +193,18 @@ class Store(Protocol):
 
         Raises:
             UnavailableError: before the first object or after any; what was yielded is true, but not all.
+        """
+        ...
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return which folders there are in the one that ``prefix`` names up to its last ``/``, whatever they hold.
+
+        Of their names, which begin with what follows there in ``prefix``, up to ``names_max`` come after the name
+        ``after``, in the store's own order, and at least one if there is any; that takes one request, and no more for
+        folders of many objects.
+
+        Raises:
+            UnavailableError: as ``list``.
         """
         ...
 

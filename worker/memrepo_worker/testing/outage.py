@@ -8,6 +8,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -52,6 +53,11 @@ class StoreWithOutages(StoreDecorator):
         for item in self._store.list(prefix, start_after):
             yield item
             self._require()  # before the next page is asked for
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        self._require()
+        return super().folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -23,6 +23,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -153,6 +154,11 @@ class _StoppableStore(StoreDecorator):
         for item in self._store.list(prefix, start_after):
             yield item
             self._stop.check()  # before the next page is asked for
+
+    @override
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        self._stop.check()
+        return self._store.folders(prefix, after, names_max)
 
     @override
     def delete(self, keys: Iterable[str]) -> None:

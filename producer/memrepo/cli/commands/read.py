@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from memrepo.cli.common import (
     client,
@@ -18,11 +19,15 @@ from memrepo.cli.common import (
 )
 from memrepo.cli.numbers import WholeNumber
 from memrepo.cli.output import show_commit, show_file_line, show_json
-from memrepo.errors import PathNotFoundError
+from memrepo.errors import PathNotFoundError, RepoNotFoundError
+from memrepo.models import MemoryInfo
 from memrepo.wire.requests.paths import LIST_LIMIT_MAX
 from memrepo.wire.requests.reads import HISTORY_LIMIT_MAX
 
 Function = TypeVar("Function", bound=Callable[..., None])
+
+_AGENTS_AT_ONCE = 100
+"""How many a request asks for: a worker looks at each, and others wait for it meanwhile."""
 
 
 def limit_option(most: int, *names: str, default: int) -> Callable[[Function], Function]:
@@ -54,27 +59,37 @@ def cat(org: str, agent: str, path: str, ref: str, timeout_s: float, as_json: bo
 
 
 @click.command()
-@of_agent
+@click.argument("org")
+@click.argument("agent", required=False)
 @click.argument("prefix", default="")
+@click.option("--prefix", "agents_prefix", metavar="TEXT", help="Without AGENT: only those that begin so.")
 @ref_option
 @limit_option(LIST_LIMIT_MAX, "--limit", default=1000)
-@click.option("--after", metavar="PATH", help="Begin after this path.")
+@click.option("--after", metavar="NAME", help="Begin after this path, or agent.")
 @timeout_option
 @json_option
-def ls(
+def ls(  # noqa: PLR0913, PLR0917 - one argument per choice
     org: str,
-    agent: str,
+    agent: str | None,
     prefix: str,
+    agents_prefix: str | None,
     ref: str,
     limit: int,
     after: str | None,
     timeout_s: float,
     as_json: bool,
 ) -> None:
-    """List files whose path begins with PREFIX: x for executable, bytes, path.
+    """List files whose path begins with PREFIX: x for executable, bytes, path. Without AGENT list the ORG's agents.
 
-    If there is none, the exit code is 3; without PREFIX, and behind --after, an empty list is a list.
+    If there is none, the exit code is 3; without PREFIX or --prefix, and behind --after, an empty list is a list.
     """
+    if agent is None:
+        if click.get_current_context().get_parameter_source("ref") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--ref needs an AGENT")
+        _show_memories(org, agents_prefix or "", limit, after, timeout_s, as_json=as_json)
+        return
+    if agents_prefix is not None:
+        raise click.UsageError("--prefix is for agents: of files say PREFIX behind AGENT")
     with client() as repos:
         job = repo_of(repos, org, agent).list_files(prefix, ref=ref, limit=limit, after=after)
         files = outcome_of(job, timeout_s)
@@ -143,6 +158,33 @@ def head(org: str, agent: str, branch: str, timeout_s: float, as_json: bool) -> 
     with client() as repos:
         sha = outcome_of(repo_of(repos, org, agent).get_head_sha(branch), timeout_s)
     show_json(sha) if as_json else click.echo(sha)
+
+
+def _show_memories(
+    org: str, prefix: str, limit: int, after: str | None, timeout_s: float, *, as_json: bool
+) -> None:
+    """Print the agents of an org that have a memory, a page after the other."""
+    memories: list[MemoryInfo] = []
+    following = after
+    with client() as repos:
+        while len(memories) < limit:
+            at_once = min(limit - len(memories), _AGENTS_AT_ONCE)
+            page = outcome_of(
+                repos.list_memories(org, prefix=prefix, limit=at_once, after=following), timeout_s
+            )
+            memories += page
+            following = page.next_after
+            if following is None:
+                break
+    if prefix and not memories and after is None:
+        raise RepoNotFoundError(
+            f"{org} has no memory whose agent begins with {prefix!r}", {"org_id": org, "prefix": prefix}
+        )
+    if as_json:
+        show_json(memories)
+        return
+    for memory in memories:
+        click.echo(memory.agent_id)
 
 
 def _nothing(message: str, path: str, ref: str) -> PathNotFoundError:

@@ -31,10 +31,14 @@ class Request(Model):
     def check(self, limits: Limits) -> None:
         """Check every value; raises ``InvalidRequestError`` naming the field."""
         values.check_id(self.org_id, "org_id")
-        values.check_id(self.agent_id, "agent_id")
+        self.check_agent()
         values.check_request_id(self.request_id)
         values.check_time(self.enqueued_at, "enqueued_at")
         self.check_fields(limits)
+
+    def check_agent(self) -> None:
+        """Check whose memory it is about."""
+        values.check_id(self.agent_id, "agent_id")
 
     @abstractmethod
     def check_fields(self, limits: Limits) -> None:

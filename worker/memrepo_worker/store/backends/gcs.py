@@ -11,16 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 from google.api_core.page_iterator import Page
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Bucket, Client  # noqa: TID251 - its backend
-from requests import Response
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from memrepo_worker.store.backends.gcs_connections import LimitedAdapter
 from memrepo_worker.store.backends.gcs_errors import (
     GcsPlaceName,
     NoSuchRangeError,
@@ -30,19 +26,14 @@ from memrepo_worker.store.backends.gcs_errors import (
 from memrepo_worker.store.backends.gcs_upload import upload_from_disk
 from memrepo_worker.store.backends.renewing import Renewing
 from memrepo_worker.store.backends.spool import spooled
-from memrepo_worker.store.backends.time_limits import (
-    AnswerTooLargeError,
-    LimitedConnection,
-    TimedRequest,
-    TimeLimits,
-    begin_answer,
-)
+from memrepo_worker.store.backends.time_limits import AnswerTooLargeError, TimedRequest, TimeLimits
 from memrepo_worker.store.causes import host_of, size_in_content_range
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     NotThereError,
     ObjectTooLargeError,
@@ -221,6 +212,26 @@ class GcsStore:
             raise not_its_own(self._place_name, "a listing that is none")
         return page
 
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder, of one request; it asks on where that has shown none but ``after``."""
+        own = self._place.prefix + prefix[: prefix.rfind("/") + 1]
+        blobs = self._buckets.current.list_blobs(
+            prefix=self._place.prefix + prefix,
+            delimiter="/",
+            start_offset=f"{own}{after}/" if after else None,
+            page_size=names_max + 1,  # the one of ``after`` is shown once more
+            fields="kind,prefixes,nextPageToken",
+            retry=None,
+            timeout=self._timeout_s,
+        )
+        pages = blobs.pages
+        while (page := self._page(pages)) is not None:
+            found = [name[len(own) : -1] for name in page.raw_page.get("prefixes", ())]
+            names = [name for name in found if name != after]
+            if names:
+                return FolderPage(names[:names_max], bool(blobs.next_page_token) or len(names) > names_max)
+        return FolderPage((), has_more=False)
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, some at a time."""
         with ThreadPoolExecutor(DELETES_AT_ONCE) as threads:
@@ -344,42 +355,6 @@ def _keep_to_what_is_asked(client: Client, connections_max: int) -> None:
     bucket's metadata in the background after each object that is not there. Tests count connections and requests.
     """
     for scheme in ("http://", "https://"):
-        client._http.mount(scheme, _LimitedAdapter(pool_maxsize=connections_max))
+        client._http.mount(scheme, LimitedAdapter(pool_maxsize=connections_max))
     client._http.max_redirects = 0
     client._bucket_metadata_cache = None
-
-
-class _HttpConnection(LimitedConnection, HTTPConnection):
-    """A connection whose requests have a time limit."""
-
-
-class _HttpsConnection(LimitedConnection, HTTPSConnection):
-    """A connection whose requests have a time limit."""
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
-
-
-class _LimitedAdapter(HTTPAdapter):
-    """Connections that tell which request they serve, so that it can be ended."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-
-    def send(self, *args: Any, **kwargs: Any) -> Response:
-        """Send a request; the head of the answer says how long its body may take."""
-        answer = super().send(*args, **kwargs)
-        size = int(answer.headers.get("Content-Length") or 0)
-        try:
-            begin_answer(size, answer.headers.get("Content-Range", ""), is_error=answer.status_code >= 400)
-        except AnswerTooLargeError:
-            answer.close()
-            raise
-        return answer

@@ -23,13 +23,14 @@ from memrepo_worker.store.backends.files.beneath import Beneath
 from memrepo_worker.store.backends.files.names import names_of_key, path_of
 from memrepo_worker.store.backends.files.ownership import Ownership
 from memrepo_worker.store.backends.files.reading import read_range, read_whole, version_of
-from memrepo_worker.store.backends.files.tree import listed
+from memrepo_worker.store.backends.files.tree import folders, listed
 from memrepo_worker.store.causes import words_of_errno
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     NotBegunError,
     NotThereError,
@@ -213,6 +214,11 @@ class LocalStore:
         """Yield the objects, one folder after the other."""
         with self._at(self._root):
             yield from listed(self._beneath, prefix, start_after)
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder, which is read once."""
+        with self._at(self._root):
+            return folders(self._beneath, prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; their folders stay, so that no rival's put loses its folder."""

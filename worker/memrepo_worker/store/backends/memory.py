@@ -11,6 +11,7 @@ from memrepo_worker.store.interface import (
     ALWAYS,
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     NotThereError,
     ObjectTooLargeError,
@@ -71,6 +72,15 @@ class MemoryStore:
             objects = dict(self._objects)
         for key in sorted(key for key in objects if key.startswith(prefix) and key > start_after):
             yield ListedObject(key, len(objects[key].data))
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        folder = prefix[: prefix.rfind("/") + 1]
+        with self._lock:
+            keys = [key for key in self._objects if key.startswith(prefix) and "/" in key[len(folder) :]]
+        names = sorted({key[len(folder) :].partition("/")[0] for key in keys}, key=lambda name: f"{name}/")
+        left = [name for name in names if not after or f"{name}/" > f"{after}/"]
+        return FolderPage(left[:names_max], len(left) > names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from memrepo_worker.store.backends.renewing import Renewing
+from memrepo_worker.store.backends.s3_answers import bytes_behind_head, is_page, require_page
 from memrepo_worker.store.backends.s3_client import (
     ASK_FIRST_BYTES_MIN,
     S3Connection,
@@ -28,6 +29,7 @@ from memrepo_worker.store.interface import (
     ALWAYS,
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     NotThereError,
     ObjectTooLargeError,
@@ -135,7 +137,7 @@ class S3Store:
                 Bucket=self._place.bucket, Key=self._place.prefix + key, **wanted
             )
             size, version = answer.get("ContentLength"), answer.get("ETag")
-            if size is None or not version or _is_page(answer):
+            if size is None or not version or is_page(answer):
                 raise not_its_own(self._place_name, "an object without its marks")
             request.allow_for(size)
             yield answer, size, version
@@ -169,7 +171,7 @@ class S3Store:
             return told.get("ETag") or "", int(told.get("Content-Length") or 0)
         arguments = {**self._put_arguments, **condition}
         answer = client.sdk.put_object(Bucket=self._place.bucket, Key=key, Body=body, **arguments)
-        return answer.get("ETag") or "", _body_bytes(answer)
+        return answer.get("ETag") or "", bytes_behind_head(answer)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects, 1,000 for each request."""
@@ -189,14 +191,29 @@ class S3Store:
             page: Mapping[str, Any] | None = next(pages, None)
         if page is None:
             return None
-        lines = page.get("Contents", ())
-        if (
-            "IsTruncated" not in page
-            or page.get("Prefix", prefix) != prefix
-            or page.get("KeyCount", len(lines)) != len(lines)
-        ):
-            raise not_its_own(self._place_name, "a listing that is none")
+        require_page(self._place_name, page, prefix)
         return page
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder, of one request; it asks on where that has shown none but ``after``."""
+        own = self._place.prefix + prefix[: prefix.rfind("/") + 1]
+        pages = iter(
+            self._clients.current.sdk.get_paginator("list_objects_v2").paginate(
+                Bucket=self._place.bucket,
+                Prefix=self._place.prefix + prefix,
+                Delimiter="/",
+                StartAfter=f"{own}{after}/" if after else "",
+                PaginationConfig={
+                    "PageSize": names_max + 1
+                },  # servers may show the one of ``after`` once more
+            )
+        )
+        while (page := self._page(pages, self._place.prefix + prefix)) is not None:
+            found = [line["Prefix"][len(own) : -1] for line in page.get("CommonPrefixes", ())]
+            names = [name for name in found if name != after]
+            if names:
+                return FolderPage(names[:names_max], page["IsTruncated"] or len(names) > names_max)
+        return FolderPage((), has_more=False)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, up to 1,000 in each request."""
@@ -275,17 +292,6 @@ def _needing(right: str) -> Iterator[None]:
         yield
     except RefusedError as error:
         raise RefusedError(f"{error}; this takes the right {right}") from error
-
-
-def _body_bytes(answer: Mapping[str, Any]) -> int:
-    """Return how many bytes an answer has beside its head."""
-    return int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length") or 0)
-
-
-def _is_page(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer is a page for people, and not from the store, which says its request's id."""
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
-    return headers.get("content-type", "").startswith("text/html") and "x-amz-request-id" not in headers
 
 
 _HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}

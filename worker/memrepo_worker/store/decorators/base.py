@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -47,6 +48,10 @@ class StoreDecorator:
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
         """Yield the objects."""
         return self._store.list(prefix, start_after)
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        return self._store.folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -11,6 +11,7 @@ from memrepo_worker.observe import Observer, store_wait
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
     Absent,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -84,6 +85,11 @@ class MeteredStore:
             yield from page
             if len(page) < LISTED_PER_REQUEST:
                 return
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder; it is a list."""
+        with self._request("list"):
+            return self._store.folders(prefix, after, names_max)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

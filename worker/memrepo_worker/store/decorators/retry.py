@@ -15,6 +15,7 @@ from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     ALWAYS,
     GET_BYTES_MAX,
+    FolderPage,
     ListedObject,
     Pin,
     Store,
@@ -108,6 +109,10 @@ class RetryingStore(StoreDecorator):
             else:
                 elsewhere.add(item.key)
             yield item
+
+    def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
+        """Return some folders of a folder."""
+        return self._retried(lambda: self._store.folders(prefix, after, names_max))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from memrepo_worker.store.backends.files.beneath import Beneath
 from memrepo_worker.store.backends.files.names import CONTINUED, names_of_key, part_of
-from memrepo_worker.store.interface import ListedObject
+from memrepo_worker.store.interface import FolderPage, ListedObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,21 @@ def listed(beneath: Beneath, prefix: str, start_after: str) -> Iterator[ListedOb
     folder, slash, _ = prefix.rpartition("/")
     top = _Node(folder + slash, tuple(names_of_key(folder)) if folder else ())
     yield from _walk(beneath, top, prefix, start_after)
+
+
+def folders(beneath: Beneath, prefix: str, after: str, names_max: int) -> FolderPage:
+    """Return some folders of a folder, in order of their keys."""
+    folder, slash, _ = prefix.rpartition("/")
+    top = tuple(names_of_key(folder)) if folder else ()
+    keys = sorted(
+        node.key
+        for node in _children(beneath, top, folder + slash)
+        if node.is_folder and node.key.startswith(prefix)
+    )
+    if after:
+        keys = [key for key in keys if key > f"{folder}{slash}{after}/"]
+    names = [key[len(folder + slash) : -1] for key in keys[:names_max]]
+    return FolderPage(names, len(keys) > names_max)
 
 
 def _walk(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:
