@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import zlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from memrepo import MemoryRepoError
 from memrepo.json_text import read_json
 from memrepo.limits import Limits
+from memrepo.validation.values import TIME_MAX_S
 from memrepo.wire import payload, record
 from memrepo.wire.operations import OPERATIONS, build, result_of_task, validate
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
@@ -29,6 +31,7 @@ from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.git.trees.stored import StoredTree
 from memrepo_worker.journal.entry import JournalUnreadableError, decode_entry, encode_entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
+from memrepo_worker.queues.leases.status import enqueued_s
 from memrepo_worker.queues.transport.channel import ShardChannel
 from memrepo_worker.repos.state import RepoState
 from tests.support.bombs import nested_deltas
@@ -108,6 +111,13 @@ def _envelope(data: bytes) -> object:
     return envelope
 
 
+def _waiting(data: bytes) -> None:
+    """Whatever waits in a queue, it can be told since when; its body is changed as it lies in the envelope, too."""
+    for raw in (data, json.dumps({"body": base64.b64encode(data).decode()}).encode()):
+        found = enqueued_s(raw)
+        assert found is None or 0 <= found < TIME_MAX_S
+
+
 def _request(data: bytes) -> None:
     values = read_json(data)
     if not isinstance(values, list) or len(values) != 2 or not isinstance(values[1], dict):
@@ -174,6 +184,12 @@ def _envelopes() -> Iterator[bytes]:
     ).encode()
 
 
+def _waiting_bodies() -> Iterator[bytes]:
+    yield json.dumps([[], {"request": HEAD}, {}]).encode()
+    for number in ("9" * 400, "9" * 5000, "NaN", "-1", "-Infinity", "1e308", "true", '"1"', "[1]", "null"):
+        yield b'[[],{"request":{"enqueued_at":%b}},{}]' % number.encode()
+
+
 def _requests() -> Iterable[bytes]:
     return (json.dumps([name, {**HEAD, **sample.body}]).encode() for name, sample in SAMPLES.items())
 
@@ -195,6 +211,7 @@ _DECODERS = (
         _sealed_state,
     ),
     Decoder("envelope", _envelope, (Exception,), tuple(_envelopes())),
+    Decoder("waiting", _waiting, (), (*_envelopes(), *_waiting_bodies())),
     Decoder("request", _request, (MemoryRepoError, ValueError), tuple(_requests())),
     Decoder("record", _record, (), tuple(_records())),
     Decoder("result", _result, (ValueError,), tuple(_results())),

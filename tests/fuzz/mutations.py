@@ -42,7 +42,9 @@ def _repeat(data: bytes, at: int, change: Change) -> bytes:
 
 def _number(data: bytes, at: int, change: Change) -> bytes:
     """Put a number in place of others, as sizes and counts are attacked."""
-    number = (b"\xff" * 8, b"\0" * 8, b"-1", b"9" * 20, b"1e999", b"9" * 5000)[change.length % 6]
+    number = (b"\xff" * 8, b"\0" * 8, b"-1", b"9" * 20, b"1e999", b"9" * 5000, b"9" * 400, b"NaN", b"true")[
+        change.length % 9
+    ]
     return data[:at] + number + data[at + len(number) :]
 
 

@@ -16,6 +16,7 @@ from celery import Celery
 from memrepo.limits import MIB
 from memrepo.routing import queue_name, shard_of
 from memrepo.wire.keys import unacked_key
+from memrepo.wire.requests.base import HEAD_FIELDS
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey
@@ -239,6 +240,18 @@ HALF = "\ud800"
 NO_TEXTS = [HALF, ["x"], {"a": 1}, 12, True]
 NO_IDS = [HALF, ["x"], {"a": 1}, 12, None, "", "x" * 256]
 NO_TIMES: list[object] = ["NaN", float("nan"), 1e300, HALF, ["x"], {}, "0001-01-01T00:00:00"]
+NO_NUMBERS: list[object] = [
+    10**400,
+    10**4000,
+    -1,
+    -(10**400),
+    1e308,
+    float("nan"),
+    float("-inf"),
+    True,
+    "1",
+    "NaN",
+]
 VALID: dict[str, object] = {}
 INVALID: dict[str, object] = {"message": 7}
 
@@ -247,9 +260,15 @@ def envelope(
     request: dict[str, object],
     headers: dict[str, object] | None = None,
     properties: dict[str, object] | None = None,
+    body_claim: dict[str, object] | None = None,
 ) -> str:
     task_id = str(uuid4())
-    forged = base64.b64encode(json.dumps(body(**request)).encode()).decode()
+    args, kwargs, rest = body(**request)
+    assert isinstance(kwargs, dict)
+    if body_claim is not None:
+        head = {name: kwargs["request"][name] for name in HEAD_FIELDS}
+        kwargs = {"request": head, "body": body_claim}
+    forged = base64.b64encode(json.dumps([args, kwargs, rest]).encode()).decode()
     return json.dumps(
         {
             "body": forged,
@@ -305,15 +324,36 @@ def envelope(
                     "timelimit",
                     "shadow",
                 )
-                for value in (HALF, ["x"], {"a": 1})
+                for value in (HALF, ["x"], {"a": 1}, *NO_NUMBERS)
             ],
             id="other headers",
         ),
         pytest.param(
             [
+                envelope(request, properties={field: value})
+                for field in ("priority", "delivery_mode", "delivery_info", "redelivered")
+                for value in NO_NUMBERS
+                for request in (VALID, INVALID)
+            ],
+            id="properties",
+        ),
+        pytest.param(
+            [envelope(VALID, {"memrepo_version": value}) for value in NO_NUMBERS],
+            id="the version of a message",
+        ),
+        pytest.param(
+            [
+                envelope(VALID, body_claim={"chunks": 1, "size_bytes": 9, field: value})
+                for field in ("chunks", "size_bytes")
+                for value in NO_NUMBERS
+            ],
+            id="what a message says of its body",
+        ),
+        pytest.param(
+            [
                 envelope({field: value})
                 for field in ("request_id", "message", "org_id", "author", "enqueued_at")
-                for value in (HALF, float("nan"), 10**400)
+                for value in (HALF, *NO_NUMBERS)
             ],
             id="fields of the request",
         ),

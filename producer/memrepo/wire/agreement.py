@@ -9,6 +9,7 @@ from memrepo.errors import InvalidRequestError
 from memrepo.wire.keys import NAMES_KEY, SHARDS_KEY
 
 _NONE = "-"
+_SHOWN_CHARS = 20
 
 
 def check_shards(recorded: bytes | str | None, shards: int) -> None:
@@ -17,12 +18,15 @@ def check_shards(recorded: bytes | str | None, shards: int) -> None:
     Raises:
         InvalidRequestError: they differ, so that an agent would have two queues.
     """
-    if recorded is not None and int(recorded) != shards:
+    theirs = _text(recorded)
+    if theirs is not None and theirs != str(shards):
         raise InvalidRequestError.of(
             "MEMREPO_SHARDS",
-            f"is {shards} here, but the workers of this broker use {int(recorded)}; to change it, empty all queues, "
-            f"stop all workers and delete the key {SHARDS_KEY}",
-            recorded=int(recorded),
+            f"is {shards} here, but the workers of this broker use {theirs[:_SHOWN_CHARS]}; to change it, empty all "
+            f"queues, stop all workers and delete the key {SHARDS_KEY}",
+            recorded=int(theirs)
+            if theirs.isascii() and theirs.isdigit() and len(theirs) < _SHOWN_CHARS
+            else None,
         )
 
 
@@ -32,7 +36,7 @@ def check_names(recorded: bytes | str | None, portable_names: str) -> None:
     Raises:
         InvalidRequestError: they differ, so that workers would refuse what is taken here, or the other way round.
     """
-    theirs = recorded.decode(errors="replace") if isinstance(recorded, bytes) else recorded
+    theirs = _text(recorded)
     if theirs and theirs != portable_names:
         raise InvalidRequestError.of(
             "MEMREPO_PORTABLE_NAMES",
@@ -61,8 +65,8 @@ class CellsRecord:
     @classmethod
     def read(cls, recorded: bytes | str) -> CellsRecord:
         """Read a record; of what is none, an empty list of a Redis without a name comes at worst."""
-        text = recorded.decode(errors="replace") if isinstance(recorded, bytes) else recorded
-        own, *lists = ("" if part == _NONE else part for part in text.split() or [_NONE])
+        text = _text(recorded)
+        own, *lists = ("" if part == _NONE else part for part in (text or "").split() or [_NONE])
         return cls(own, tuple(tuple(filter(None, names.split(","))) for names in lists))
 
     def __str__(self) -> str:
@@ -98,3 +102,7 @@ def check_cells(recorded: bytes | str | None, own: str, names: Iterable[str]) ->
         raise InvalidRequestError.of(
             "MEMREPO_CELLS", f"says that cell {own} is where cell {found.own} is", recorded=str(found)
         )
+
+
+def _text(recorded: bytes | str | None) -> str | None:
+    return recorded.decode(errors="replace") if isinstance(recorded, bytes) else recorded

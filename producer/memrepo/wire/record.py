@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from memrepo.errors import JobCancelledError, MemoryRepoError, from_wire
 from memrepo.json_text import read_json
-from memrepo.validation.values import TIME_MAX_S
+from memrepo.validation.values import read_time_s
 from memrepo.wire.payload import PayloadClaim, ResultClaim
 
 Status = Literal["queued", "running", "retrying", "done", "failed", "cancelled", "unknown"]
@@ -76,10 +76,9 @@ class Record:
     @property
     def since_s(self) -> float | None:
         """Since when the reason holds (since 1970-01-01 UTC), where the record says."""
-        value = _message_and_details(self.result)[1].get("since") if _is_fault(self.result) else None
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return None
-        return float(value) if 0 <= value < TIME_MAX_S else None
+        return (
+            read_time_s(_message_and_details(self.result)[1].get("since")) if _is_fault(self.result) else None
+        )
 
     @property
     def error(self) -> MemoryRepoError:

@@ -26,6 +26,7 @@ from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import size_bytes_max
 from memrepo_worker.queues.script_call import ScriptCall
+from memrepo_worker.queues.transport.messages import TEXT_CHARS_MAX, is_text
 
 NO_CANVAS: dict[str, None] = {
     "callbacks": None,
@@ -85,6 +86,8 @@ class TaskRequest(CeleryRequest):
             connection_errors=consumer.connection_errors,
             **options,
         )
+        self.name = self.type  # a message's own ``shadow`` may be anything, and monitors show it
+        self._root_id, self._parent_id = _text_or_none(self.root_id), _text_or_none(self.parent_id)
         self.owned_shard = owned_shard
         self.number = number
         self.claim: PayloadClaim | None = None
@@ -317,6 +320,11 @@ def ticket_of(task_request: TaskRequest, limits: Limits, shards: int) -> Request
     return RequestTicket(
         task_request, agent, size_bytes + (task_request.claim.size_bytes if task_request.claim else 0)
     )
+
+
+def _text_or_none(value: object) -> str | None:
+    """Return an id that a message says, if it is one: monitors are told of it."""
+    return value if is_text(value, TEXT_CHARS_MAX) else None
 
 
 def _claim_of(value: object, limits: Limits) -> PayloadClaim | None:

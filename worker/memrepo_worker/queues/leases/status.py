@@ -11,6 +11,7 @@ from redis import Redis
 
 from memrepo.json_text import read_json
 from memrepo.routing import queue_name
+from memrepo.validation.values import read_time_s
 from memrepo.wire.keys import (
     BOUNDS,
     LEASES_KEY,
@@ -110,24 +111,24 @@ def _status(
     shard: int, answers: Sequence[Any], owner: str | None, until_s: float | None, now_s: float
 ) -> ShardStatus:
     waiting, oldest, numbers = answers
-    enqueued_s = _enqueued_s(oldest)
+    since_s = enqueued_s(oldest)
     return ShardStatus(
         shard=shard,
         queue=queue_name(shard),
         owner=owner,
         waiting=waiting,
         in_flight=len(numbers),
-        oldest_waiting_s=None if enqueued_s is None else max(0.0, now_s - enqueued_s),
+        oldest_waiting_s=None if since_s is None else max(0.0, now_s - since_s),
         oldest_in_flight_s=now_s - min(int(number) for number in numbers) / 1e6 if numbers else None,
         lease_left_s=None if until_s is None or owner is None else until_s - now_s,
     )
 
 
-def _enqueued_s(raw: bytes | str | None) -> float | None:
+def enqueued_s(raw: bytes | str | None) -> float | None:
     """Return when a waiting message was enqueued, if it says so."""
     try:
         body = read_json(base64.b64decode(read_json(raw or "")["body"]))
-        return float(body[1]["request"]["enqueued_at"])
+        return read_time_s(body[1]["request"]["enqueued_at"])
     except (ValueError, TypeError, LookupError):
         return None
 
