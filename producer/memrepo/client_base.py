@@ -82,6 +82,11 @@ class ClientBase:
         """Return a job by its id, sent by any process; who holds the id may read its result.
 
         The result has its type again: its record says which operation it is of.
+
+        Such a job is only read: what it asks for is known to its sender alone, which sends it again if the broker has
+        lost it, for as long as that process waits for it. Where that process is gone, too, the job is ``unknown``
+        here, and after ``result_expires_s`` its result is ResultExpiredError: ask by ``repo.find_request``, or make the
+        same call again with the same ``request_id``, which is applied once.
         """
         return self._dispatcher.find(job_id)
 

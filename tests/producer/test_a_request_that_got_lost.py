@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
+from memrepo import JobTimeoutError, MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
+from memrepo.dispatch.lost.resend import PAUSE_GROWTH_MAX, Resends
+from memrepo.dispatch.session import Connections
 from memrepo.routing import route
 from memrepo.wire.keys import LEASES_KEY, unacked_key
 from tests.producer.stand_in import SHA, StandIn, claim
@@ -103,6 +105,29 @@ def test_nothing_is_looked_for_while_nobody_serves_the_queue(broker: Valkey) -> 
         job.pending.look_at()
 
 
+def test_what_a_server_loses_that_begins_anew_is_looked_for_soon_however_long_it_has_waited(
+    broker: Valkey,
+) -> None:
+    with MemoryRepos(settings=settings(broker, resend_after_s=0.1)) as repos, broker.client() as client:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        (tracked,) = (one for some in resends_of(repos)._tracked.values() for one in some.values())
+        wait_for(lambda: tracked.pause_s > 0.1, "it to be looked for, and found")
+        assert tracked.pause_s <= 0.1 * PAUSE_GROWTH_MAX
+        tracked.pause_s = 3600.0
+
+        broker.cut_connections("pubsub")
+        wait_for(lambda: tracked.pause_s < 3600, "the connection to be made anew")
+        client.delete(QUEUE)
+        wait_for(lambda: client.llen(QUEUE), "the lost one")
+        job.pending.look_at()
+
+
+def resends_of(repos: MemoryRepos) -> Resends:
+    connections = repos._dispatcher._connections  # type: ignore[attr-defined]
+    assert isinstance(connections, Connections)
+    return connections.resends
+
+
 def test_a_request_is_sent_again_three_times_at_most_and_then_expires(broker: Valkey) -> None:
     sent = []
     quick = settings(broker, resend_after_s=0.02, poll_interval_s=0.02, result_expires_s=1)
@@ -177,6 +202,31 @@ def test_a_job_of_which_nothing_is_known_expires(broker: Valkey) -> None:
         ):
             job.result(timeout_s=10)
         assert job.status() == "unknown"
+
+
+def test_a_job_found_by_its_id_is_only_read_and_asking_again_with_its_request_id_takes_its_place(
+    broker: Valkey,
+) -> None:
+    names = {"org_id": "acme", "agent_id": "agent-1"}
+    with MemoryRepos(settings=settings(broker)) as sender:
+        sent = sender.repo(**names).commit({"a": "x"}, "m", request_id="my-own-id-1")
+        sent.pending.look_at()
+    with MemoryRepos(settings=settings(broker)) as repos, broker.client() as client:
+        client.delete(QUEUE)  # and its sender has ended
+        found = repos.job(sent.id)
+        with pytest.raises(JobTimeoutError):
+            found.result(timeout_s=0.01)
+        own = repos.repo(**names).get_head_sha()
+        client.delete(QUEUE)
+        wait_for(lambda: client.llen(QUEUE), "its own to be sent again, to show that looks are made")
+        assert own.id in (client.lindex(QUEUE, 0) or "")
+        assert (client.llen(QUEUE), found.status()) == (1, "unknown")
+
+        again = repos.repo(**names).commit({"a": "x"}, "m", request_id="my-own-id-1")
+        assert again.id != sent.id, "a job of its own; the ledger knows the request"
+        assert client.llen(QUEUE) == 2
+        again.pending.look_at()
+        own.pending.look_at()
 
 
 def test_a_job_whose_record_the_store_lost_is_queued_again(broker: Valkey) -> None:

@@ -59,14 +59,17 @@ class Replies:
         on_poll: Callable[[], None] = lambda: None,
         clock: Clock = steady_clock,
         on_forgotten: Callable[[Pending[Any]], None] = lambda _: None,
+        on_connected: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_poll`` is called after each look at the store, every ``poll_interval_s``; it must not wait.
 
-        ``on_forgotten`` is called for each job that has ended, or was given up.
+        ``on_forgotten`` is called for each job that has ended, or was given up; ``on_connected`` when a connection was
+        made anew.
         """
         self.channel = REPLIES_PREFIX + client_id
         self._settings = settings
         self._on_poll = on_poll
+        self._on_connected = on_connected
         self._clock = clock
         self._watched = Watched(settings.poll_interval_s, clock, on_forgotten)
         self.changes = Listeners()
@@ -235,6 +238,7 @@ class Replies:
             self._subscribed.set()
             self._tried.set()
             self._watched.hurry()  # what was said meanwhile is at the keys
+            self._on_connected()
         elif message["type"] == "message":
             heard = record.read(message["data"])
             if heard is not None:

@@ -38,6 +38,7 @@ class Connections:
             new_id(),
             on_poll=self._on_poll,
             on_forgotten=self._on_forgotten,
+            on_connected=self._on_connected,
         )
         self.publisher = Publisher(settings, self.replies.wait_subscribed)
         self.serving = Serving(self.publisher)
@@ -51,6 +52,9 @@ class Connections:
         if self.replies.some_wait_long():
             self.serving.refresh()
         self.resends.check()
+
+    def _on_connected(self) -> None:
+        self.resends.look_anew()
 
     def _on_forgotten(self, pending: Pending[Any]) -> None:
         self.resends.untrack(pending)

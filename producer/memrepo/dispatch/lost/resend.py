@@ -31,6 +31,9 @@ from memrepo.wire.record import UNDER_WAY
 if TYPE_CHECKING:
     from kombu.messaging import Producer
 
+PAUSE_GROWTH_MAX = 4
+"""How far the pause between two looks for a request grows: what is lost late in a long wait is found so much later."""
+
 RESENDS_MAX = 3
 SLICES_MAX = 3  # of a queue that are looked through at each check
 DUE_MAX = 1000  # requests whose time has come that are seen to at once
@@ -86,6 +89,15 @@ class Resends:
                 if tracked.pop(pending, None):
                     return
 
+    def look_anew(self) -> None:
+        """Have each request looked for after the first pause again: the server may have been another, or lost some."""
+        with self._lock:
+            before, self._tracked = self._tracked, {}
+            for tracked in before.values():
+                for one in tracked.values():
+                    one.pause_s = self._settings.resend_after_s
+                    self._put(one)
+
     def _put(self, one: _Tracked) -> None:
         """Have a request looked at after its pause."""
         one.look_at_s = self._clock() + one.pause_s
@@ -106,7 +118,8 @@ class Resends:
                 one for one in due if one.pending.status in UNDER_WAY and self._is_served(one.message.queue)
             ]
             for one in overdue:
-                one.pause_s *= 2  # a deep queue is not looked through again and again
+                # A deep queue is not looked through again and again.
+                one.pause_s = min(2 * one.pause_s, PAUSE_GROWTH_MAX * self._settings.resend_after_s)
             for one in due:
                 if not one.pending.future.done():
                     self._put(one)
