@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -11,7 +12,7 @@ import redis
 from memrepo.wire.keys import LEASES_KEY, WORKERS_KEY
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
-from memrepo_worker.queues.leases.leases import RedisLeases
+from memrepo_worker.queues.leases.leases import Overview, RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
 from tests.support.jobs import present
 from tests.support.valkey import Valkey, valkey
@@ -78,6 +79,31 @@ def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> Non
     first.beat()
     second.beat()
     assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+
+
+def test_rights_are_asked_for_behind_what_prolongs_the_leases(server: Valkey) -> None:
+    one = keeper(server, "one", 60)
+    told: list[str] = []
+    leases = one.leases
+
+    class Told:
+        """Leases that tell when they were prolonged."""
+
+        def beat(self, *args: Any, **options: Any) -> Overview:
+            told.append("prolonged")
+            return leases.beat(*args, **options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(leases, name)
+
+    one.leases, one.ask_rights = Told(), lambda: told.append("asked")
+    one.monotonic = iter(float(second) for second in range(0, 10_000, 61)).__next__
+    one.beat()
+    assert told[:2] == ["asked", "prolonged"], "before the first shard is taken"
+    told.clear()
+
+    one.beat()
+    assert told == ["prolonged", "asked"]
 
 
 def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:

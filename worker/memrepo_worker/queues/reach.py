@@ -36,13 +36,15 @@ def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
         raise Trouble(Server(role, url), understand(error, url), error).error() from error
 
 
-def rights_asker(settings: WorkerSettings, broker: Redis) -> Callable[[], None]:
+def rights_asker(settings: WorkerSettings) -> Callable[[], None]:
     """Return what asks, for as long as a heartbeat may take, whether a worker has all the rights that it needs.
 
+    It has connections of its own: a silent server is waited for no longer, and what waits at others is not touched.
     What comes back raises MissingRightsError, which names them, or redis.RedisError.
     """
     apart = settings.results != settings.broker
     wait_s = min(1.0, settings.lease_s / 5)
+    broker = connect(settings.broker, connect_timeout_s=wait_s, timeout_s=wait_s)
     results = connect(settings.results, connect_timeout_s=wait_s, timeout_s=wait_s) if apart else broker
 
     def ask() -> None:

@@ -158,8 +158,9 @@ class Keeper:
         return self.beat_s / 10 if self._leaving() else self.beat_s
 
     def _look_around(self) -> None:
+        if self._owns_nothing:  # what is missing keeps it from taking any
+            self._look_at_rights()
         asked_s = self.monotonic()
-        self._look_at_rights(asked_s)
         hindrance = self._lasting_hindrance(asked_s)
         self._moves = Moves()
         try:
@@ -171,8 +172,15 @@ class Keeper:
         finally:
             if self._thread is not None or self._moves.taken_over:  # else that it is ready says it all
                 self._moves.tell(logger, len(self._open()), self.count, self._others)
+        # Behind what prolongs the leases, and for short: a slow answer would be time that their shards have not.
+        self._look_at_rights()
 
-    def _look_at_rights(self, now_s: float) -> None:
+    @property
+    def _owns_nothing(self) -> bool:
+        return not self.owned_shards.all()
+
+    def _look_at_rights(self) -> None:
+        now_s = self.monotonic()
         again_s = RIGHTS_AGAIN_S if self._withdrawn.is_there else self.leases.lease_s
         if now_s - self._rights_asked_s < again_s:
             return
