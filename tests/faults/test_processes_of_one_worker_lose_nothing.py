@@ -127,6 +127,10 @@ def test_one_that_is_killed_is_replaced_and_a_signal_ends_all_in_order(
             job.result(timeout_s=WAIT_S)
         wait_for(lambda: system.ready() > PROCESSES, "the killed one to be back", timeout_s=60)
 
+        said = system.said.read_text()
+        assert len(re.findall(r"metrics [a-z ]*at http", said)) == 1, (
+            "one address, the one that is to be read"
+        )
         assert len(system.workers) == PROCESSES
         assert victim.pid not in [worker.pid for worker in system.workers]
         page = wait_for(lambda: page_of_all(system), "the page to hold all three", timeout_s=30)
@@ -135,6 +139,8 @@ def test_one_that_is_killed_is_replaced_and_a_signal_ends_all_in_order(
 
         jobs = commit_all(repos, "second")
         workers = system.workers
+        for worker in workers:
+            worker.terminate()  # as of all processes of a service: each gets it from the one above it, too
         system.process.terminate()
         assert system.process.wait(timeout=60) == 0
         assert [worker for worker in workers if worker.is_running()] == []

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from memrepo.wire.keys import agent_field, depths_key, unacked_key
 from memrepo_worker.metrics import counters as counters_module
 from memrepo_worker.metrics.joined import joined_registry
 from memrepo_worker.metrics.queues import QueueMetrics
-from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, serving_metrics
+from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, listen, serving_metrics
 from memrepo_worker.observe import Counters, RequestEnded
 from memrepo_worker.queues.leases.status import ShardStatus
 from tests.queues.conftest import SHARDS
@@ -216,7 +216,7 @@ def test_a_broker_that_is_away_leaves_the_page_readable() -> None:
     counters = Counters()
     registry = build_registry(counters, away)
     counters.count("bounds.turn_time", 2)
-    with serving_metrics(registry, "127.0.0.1", 0) as port:
+    with serving_metrics(registry, listen("127.0.0.1", 0)) as port:
         samples = page(port)
 
     assert samples["memrepo_broker_up", ()] == 0
@@ -228,7 +228,7 @@ def test_the_pages_of_processes_are_joined_also_behind_a_proxy(monkeypatch: pyte
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     counters = Counters()
     counters.count("bounds.turn_time", 2)
-    with serving_metrics(build_registry(counters, list), "127.0.0.1", 0) as port:
+    with serving_metrics(build_registry(counters, list), listen("127.0.0.1", 0)) as port:
         pages = {3: f"http://127.0.0.1:{port}/metrics"}
         samples = samples_in(joined_registry(lambda: pages, 4).collect())
 
@@ -246,7 +246,7 @@ def test_a_process_that_ends_while_it_answers_is_left_out_of_the_joined_page() -
 
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        serving_metrics(build_registry(Counters(), list), "127.0.0.1", 0) as port,
+        serving_metrics(build_registry(Counters(), list), listen("127.0.0.1", 0)) as port,
     ):
         thread = threading.Thread(target=break_off, args=(server,), daemon=True)
         thread.start()
@@ -261,9 +261,58 @@ def test_a_process_that_ends_while_it_answers_is_left_out_of_the_joined_page() -
     assert samples["memrepo_broker_up", ("2",)] == 1
 
 
+def test_the_pages_of_processes_are_read_side_by_side() -> None:
+    asked = threading.Barrier(2)
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            asked.wait(20)  # until the other one was asked, too
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nmemrepo_shards 4\n")
+
+    with ExitStack() as servers:
+        pages = {number: servers.enter_context(page_by(answer)) for number in (1, 2)}
+        samples = samples_in(joined_registry(lambda: pages, 2, timeout_s=20).collect())
+
+    assert samples["memrepo_processes_up", ()] == 2
+    assert samples["memrepo_shards", ("2",)] == 4
+
+
+def test_pages_that_hang_or_never_end_are_left_out() -> None:
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            while True:
+                connection.sendall(b"#")
+                time.sleep(0.02)
+
+    with ExitStack() as servers:
+        silent = servers.enter_context(socket.create_server(("127.0.0.1", 0)))
+        pages = {
+            1: f"http://127.0.0.1:{silent.getsockname()[1]}/metrics",
+            2: servers.enter_context(page_by(drip)),
+        }
+        samples = samples_in(joined_registry(lambda: pages, 2, timeout_s=0.2).collect())
+
+    assert samples["memrepo_processes_up", ()] == 0
+
+
+@contextmanager
+def page_by(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Give the address of a page that a function serves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/metrics"
+
+
 def test_connections_that_never_ask_keep_no_more_than_a_few_threads_and_nobody_out() -> None:
     before = threading.active_count()
-    with serving_metrics(build_registry(Counters(), list), "127.0.0.1", 0) as port, ExitStack() as idle:
+    with (
+        serving_metrics(build_registry(Counters(), list), listen("127.0.0.1", 0)) as port,
+        ExitStack() as idle,
+    ):
         connections = [
             idle.enter_context(socket.create_connection(("127.0.0.1", port)))
             for _ in range(3 * CONNECTIONS_MAX)
@@ -277,13 +326,12 @@ def test_connections_that_never_ask_keep_no_more_than_a_few_threads_and_nobody_o
 def test_a_port_that_is_taken_is_refused_by_its_settings_name() -> None:
     registry = build_registry(Counters(), list)
     with (
-        serving_metrics(registry, "127.0.0.1", 0) as port,
+        serving_metrics(registry, listen("127.0.0.1", 0)) as port,
         pytest.raises(
             MemoryRepoError, match=rf"MEMREPO_METRICS_PORT.*127\.0\.0\.1:{port} cannot be listened at"
         ),
-        serving_metrics(registry, "127.0.0.1", port),
     ):
-        pass
+        listen("127.0.0.1", port)
 
 
 def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:

@@ -291,6 +291,29 @@ def test_what_a_hurried_end_cuts_off_is_told(talking: WorkerFleet, own_broker: V
     assert (stopped["level"], stopped["cut_off"]) == ("WARNING", 1)
 
 
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
+def test_one_of_several_processes_is_hurried_by_the_one_above_it_alone(
+    second: signal.Signals, talking: WorkerFleet, own_broker: Valkey
+) -> None:
+    worker = talking.start("w1", supervised=True)
+    with own_broker.client(1) as effects, sender(own_broker, SHARDS) as send:
+        effects.set("hold:acme/ann", 1)
+        sent = send.commit("acme", "ann")
+        wait_for(lambda: effects.llen("begun"), "the request to begin")
+        worker.terminate()
+        first(worker, "worker.stopping")
+        worker.process.send_signal(second)  # as of a process group, or of all that a service has
+        if second == signal.SIGQUIT:
+            assert worker.process.wait(20) == 1
+        else:
+            wait_for(lambda: not pending_signal(worker), "the signal to be taken")
+            effects.delete("hold:acme/ann")
+            assert worker.process.wait(20) == 0
+            assert send.final(sent)["status"] == "SUCCESS"
+
+    assert first(worker, "worker.stopped")["cut_off"] == (second == signal.SIGQUIT)
+
+
 @pytest.mark.parametrize(
     ("signals", "waits_s", "busy"),
     [(1, 0, False), (1, 0, True), (2, 600, True)],

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from memrepo.limits import Limits
-from memrepo_worker.app import run_worker
+from memrepo_worker.app import Supervised, run_worker
 from memrepo_worker.logs import configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.settings import WorkerSettings
@@ -25,7 +25,8 @@ def main() -> int:
     module, _, name = job["handler"].partition(":")
     counters = Counters()
     handler = getattr(import_module(module), name)(job["argument"])
-    return run_worker(settings, handler, counters, name=job["name"])
+    supervised = Supervised() if job.get("supervised") else None
+    return run_worker(settings, handler, counters, name=job["name"], supervised=supervised)
 
 
 if __name__ == "__main__":

@@ -66,13 +66,14 @@ class WorkerFleet:
     argument: Any = None
     workers: list[WorkerProcess] = field(default_factory=list)
 
-    def start(self, name: str | None = None, **overrides: Any) -> WorkerProcess:
-        """Start one more worker; ``overrides`` are settings."""
+    def start(self, name: str | None = None, *, supervised: bool = False, **overrides: Any) -> WorkerProcess:
+        """Start one more worker, as a supervisor does or by itself; ``overrides`` are settings."""
         name = name or f"w{len(self.workers)}"
         cache = {} if self.settings.cache_dir.is_absolute() else {"cache_dir": self.folder / "cache"}
         settings = {**asdict(self.settings), **cache, **overrides}
         settings["limits"] = asdict(self.settings.limits)
         job = {"settings": settings, "handler": self.handler, "argument": self.argument, "name": name}
+        job["supervised"] = supervised
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = Processes(Counters()).start(

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from random import Random
@@ -29,7 +30,7 @@ from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.liveness import LivenessFile
 from memrepo_worker.logs import log
 from memrepo_worker.logs.requests import tell_request
-from memrepo_worker.metrics.server import build_registry, serving_metrics
+from memrepo_worker.metrics.server import build_registry, listen, serving_metrics
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.consumer import control  # noqa: F401 - registers its commands
 from memrepo_worker.queues.consumer.intake import Intake
@@ -121,6 +122,17 @@ def celery_settings(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Supervised:
+    """What a worker has of the process that has started it among others.
+
+    That one alone says when to hurry, by SIGQUIT: signals to stop that reach a whole group, or all of a service, come
+    here twice. ``metrics`` listens for its reading of this one's page; None where the settings say what becomes of it.
+    """
+
+    metrics: socket.socket | None = None
+
+
 def usual_name() -> str:
     """Return what a worker of this process is called, or its workers' names begin with, where nobody gave another."""
     return f"memrepo-{os.getpid()}"
@@ -134,21 +146,19 @@ def run_worker(
     name: str | None = None,
     git: str = "",
     upkeep: UpkeepRunner | None = None,
+    supervised: Supervised | None = None,
 ) -> int:
     """Serve until a signal ends the worker, and return the exit code of the process.
 
     ``name`` is the worker's name in Flower; by default the process id. The host's name is added if it has none.
-    ``git`` is the version that the service works with; ``upkeep`` runs jobs for agents that are ours.
+    ``git`` is the version that the service works with; ``upkeep`` runs jobs for agents that are ours. ``supervised``
+    says how it stands to one that has started it among others.
     The log must be set up before (``logs.configure``).
     """
     name = name or usual_name()
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
     try:
-        with reaching(settings.broker, "broker") as client:
-            agree_on_cells(client, settings.cell, settings.each_cell)
-            claim_shard_count(client, settings.shards)
-            agree_on_names(client, settings.limits.portable_names)
-            agreed = recorded(client)
+        agreed = _agree(settings)
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
@@ -179,12 +189,22 @@ def run_worker(
         new_token=lambda: uuid4().hex,
         exit_now=os._exit,
         show_alive=alive.touch,
-        ask_rights=rights_asker(settings, broker),
+        ask_rights=rights_asker(settings),
+        hurried_by=("SIGQUIT",) if supervised else ("SIGTERM", "SIGINT", "SIGQUIT"),
     )
-    with _metrics(settings, observer, broker):
+    with _metrics(settings, observer, broker, supervised):
         worker.start()
     alive.remove()
     return worker.exitcode or 0
+
+
+def _agree(settings: WorkerSettings) -> dict[str, bytes | str]:
+    """Return what all who use the broker have agreed on, as it is recorded there; the first worker records it."""
+    with reaching(settings.broker, "broker") as client:
+        agree_on_cells(client, settings.cell, settings.each_cell)
+        claim_shard_count(client, settings.shards)
+        agree_on_names(client, settings.limits.portable_names)
+        return recorded(client)
 
 
 def _owns(owned_shards: OwnedShards, count: int) -> Owns:
@@ -196,17 +216,29 @@ def _owns(owned_shards: OwnedShards, count: int) -> Owns:
 
 
 @contextmanager
-def _metrics(settings: WorkerSettings, counters: Counters, broker: Redis) -> Iterator[None]:
-    """Serve the metrics page for as long as the worker runs, where one is asked for."""
-    if settings.metrics_port is None:
-        yield
-        return
+def _metrics(
+    settings: WorkerSettings, counters: Counters, broker: Redis, supervised: Supervised | None
+) -> Iterator[None]:
+    """Serve the metrics page for as long as the worker runs, where one is asked for.
+
+    Of one that a supervisor reads nothing is said: that one names the page for people.
+    """
+    listening = supervised.metrics if supervised else None
+    is_for_people = listening is None
+    if listening is None:
+        if settings.metrics_port is None:
+            yield
+            return
+        listening = listen(settings.metrics_host, settings.metrics_port)
     registry = build_registry(
         counters, partial(read_shards, broker, settings.shards), partial(read_refused, broker)
     )
-    with serving_metrics(registry, settings.metrics_host, settings.metrics_port) as port:
-        message = f"metrics at http://{settings.metrics_host}:{port}/metrics"
-        log(logger, logging.INFO, "worker.metrics", message, {"host": settings.metrics_host, "port": port})
+    with serving_metrics(registry, listening) as port:
+        if is_for_people:
+            message = f"metrics at http://{settings.metrics_host}:{port}/metrics"
+            log(
+                logger, logging.INFO, "worker.metrics", message, {"host": settings.metrics_host, "port": port}
+            )
         yield
 
 

@@ -149,11 +149,12 @@ class Processes:
         stderr: IO[bytes] | int | None = None,
         cwd: Path | None = None,
         lifeline: bool = False,
+        inherited: Sequence[int] = (),
     ) -> Process:
         """Start a process that goes on, in a session of its own, so that Ctrl+C in a terminal reaches us alone.
 
         The caller ends it (``terminate``, then ``wait``). With ``lifeline`` its standard input is a pipe that comes to
-        its end when this process does; without, it is empty.
+        its end when this process does; without, it is empty. It has the ``inherited`` open files, by the same numbers.
         """
         self.observer.count("process.started")
         return subprocess.Popen(
@@ -164,6 +165,7 @@ class Processes:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            pass_fds=tuple(inherited),
         )
 
 

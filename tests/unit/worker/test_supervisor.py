@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ class Group:
     def __init__(self, count: int, script: Callable[[int, int], str], grace_s: float = 10_000.0) -> None:
         self.starts: dict[int, list[Process]] = {number: [] for number in range(1, count + 1)}
         self.started_at_s: dict[int, list[float]] = {number: [] for number in range(1, count + 1)}
+        self.cannot: dict[tuple[int, int], OSError] = {}
+        """What keeps the n-th try to start a number."""
         self.now_s = 0.0
         self._script = script
         self.supervisor = Supervisor(count, self._start, grace_s, clock=lambda: self.now_s, sleep=self._look)
@@ -39,6 +42,8 @@ class Group:
 
     def _start(self, number: int) -> Process:
         self.started_at_s[number].append(self.now_s)
+        if (number, len(self.started_at_s[number]) - 1) in self.cannot:
+            raise self.cannot[number, len(self.started_at_s[number]) - 1]
         script = self._script(number, len(self.starts[number]))
         process = Processes(Counters()).start(
             ["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, lifeline=True
@@ -102,7 +107,7 @@ def test_one_that_does_not_end_when_asked_is_killed_at_the_end_of_its_time() -> 
 
 
 def test_a_second_request_to_stop_is_passed_on() -> None:
-    script = "n=0; trap 'n=$((n+1)); [ $n -lt 2 ] || exit 0' TERM; echo ready; while :; do sleep 0.02; done"
+    script = "trap '' TERM; trap 'exit 0' QUIT; while :; do sleep 0.02; done"
     group = Group(1, lambda _number, _start: script)
 
     def trapped() -> bool:
@@ -110,6 +115,34 @@ def test_a_second_request_to_stop_is_passed_on() -> None:
 
     assert group.run(trapped, hurried=True) in (0, signal.SIGKILL)
     wait_for(lambda: group.starts[1][0].poll() is not None, "the process to have ended")
+
+
+def test_one_that_cannot_be_started_again_just_now_is_started_later_and_the_others_go_on() -> None:
+    group = Group(2, lambda _number, _start: _SERVES)
+    group.cannot = {
+        (1, 1): OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+        (1, 2): OSError(errno.ENOMEM, "x"),
+    }
+
+    def killed_and_back() -> bool:
+        if group.now_s == LIVED_S + 1:
+            group.starts[1][0].kill()
+            group.starts[1][0].wait()
+        return len(group.starts[1]) == 2
+
+    group.run(killed_and_back)
+    assert len(group.started_at_s[1]) == 4, "the first, two that failed, and one that did not"
+    assert [len(group.starts[number]) for number in (1, 2)] == [2, 1]
+
+
+def test_where_none_can_be_started_at_all_the_whole_ends_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    group = Group(2, lambda _number, _start: _SERVES)
+    group.cannot = {(1, 0): OSError(errno.EAGAIN, "Resource temporarily unavailable")}
+
+    assert group.run(lambda: False) == 1
+    assert "process 1 cannot be started: Resource temporarily unavailable" in caplog.text
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import click
 
 from memrepo.cli.numbers import WholeNumber
 from memrepo.settings import environment, require_cell
-from memrepo_worker.app import run_worker, usual_name
+from memrepo_worker.app import Supervised, run_worker, usual_name
 from memrepo_worker.assembly import build_git, open_service
 from memrepo_worker.cli.checks import agree_on_store, require
 from memrepo_worker.cli.failures import translating_failures
@@ -42,7 +43,10 @@ from memrepo_worker.upkeep.runner import UpkeepRunner
     "--processes", type=WholeNumber(1, 256), default=1, show_default=True,
     help="How many processes serve here, one for each core that is to be used.",
 )  # fmt: skip
-@click.option("--supervised", is_flag=True, hidden=True, help="End when standard input does.")
+@click.option(
+    "--supervised", type=int, hidden=True,
+    help="End when standard input does; the number of a file that listens for the page of metrics, 0 for none.",
+)  # fmt: skip
 @click.option("--show-settings", is_flag=True, help="Print the settings, secrets masked, and leave.")
 def worker(
     name: str | None,
@@ -51,7 +55,7 @@ def worker(
     log_format: str | None,
     log_requests: bool | None,
     processes: int,
-    supervised: bool,
+    supervised: int | None,
     show_settings: bool,
 ) -> None:
     """Serve the shard queues until SIGTERM or Ctrl+C; a second one does not wait for what is running.
@@ -75,12 +79,16 @@ def worker(
             click.echo(f"{variable}={value}")
         return
     require_cell(settings.cells, settings.cell)
-    if supervised:
+    under = None
+    if supervised is not None:
         end_with_parent()
-    raise SystemExit(_serve(settings, name) if processes == 1 else _supervise(settings, name, processes))
+        under = Supervised(socket.socket(fileno=supervised) if supervised else None)
+    raise SystemExit(
+        _serve(settings, name, under) if processes == 1 else _supervise(settings, name, processes)
+    )
 
 
-def _serve(settings: WorkerSettings, name: str | None) -> int:
+def _serve(settings: WorkerSettings, name: str | None, supervised: Supervised | None) -> int:
     configure(settings.log)
     counters = Counters()
     upkeep = UpkeepRunner(counters)
@@ -90,7 +98,9 @@ def _serve(settings: WorkerSettings, name: str | None) -> int:
         identity = agree_on_store(settings)
         with open_service(settings, counters, identity=identity, upkeep=upkeep) as service:
             version = git.require_version()
-            return run_worker(settings, service, counters, name=name, git=version, upkeep=upkeep)
+            return run_worker(
+                settings, service, counters, name=name, git=version, upkeep=upkeep, supervised=supervised
+            )
 
 
 def _supervise(settings: WorkerSettings, name: str | None, count: int) -> int:

@@ -50,13 +50,20 @@ class Children:
     folder: Path
     running: list[Child] = field(default_factory=list)
 
-    def start(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
-        """Start a child in ``folder``; its output goes to ``folder/name.log``, the last one's to ``name.log.1``."""
+    def start(
+        self, name: str, arguments: Sequence[str], env: Mapping[str, str], *, lifeline: bool = False
+    ) -> Child:
+        """Start a child in ``folder``; its output goes to ``folder/name.log``, the last one's to ``name.log.1``.
+
+        ``lifeline``: see ``Processes.start``.
+        """
         log = self.folder / f"{name}.log"
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
-            process = self.processes.start(arguments, env=env, stdout=output, stderr=output, cwd=self.folder)
+            process = self.processes.start(
+                arguments, env=env, stdout=output, stderr=output, cwd=self.folder, lifeline=lifeline
+            )
         with (self.folder / CHILDREN).open("a") as note:
             note.write(f"{name} {process.pid}\n")
         child = Child(name, process, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from memrepo.clock import Clock, steady_clock
@@ -19,6 +19,9 @@ LIVED_S = 10.0
 
 PAUSE_S_MIN, PAUSE_S_MAX = 1.0, 30.0
 """Before a process is started again: the pause doubles while it keeps ending at once."""
+
+HURRY = signal.SIGQUIT
+"""What has a process that ends wait for nothing more: any signal to stop may have reached it from elsewhere, too."""
 
 _LOOK_EVERY_S = 0.1
 _KILL_AFTER_S = 10.0
@@ -55,8 +58,9 @@ class Supervisor:
     def run(self, stopped: Question, hurried: Question) -> int:
         """Run until ``stopped``; then ask all to end, and wait for them, unless ``hurried``. Return the exit code.
 
-        Where one ends with an error before any has lived for ``LIVED_S``, the rest are ended and its code is returned:
-        what keeps one of them from starting (a setting, a store that refuses) keeps all.
+        What cannot be started again just now is tried again later. Where one ends with an error before any has lived
+        for ``LIVED_S``, the rest are ended and its code is returned: what keeps one of them from starting (a setting, a
+        store that refuses) keeps all.
         """
         self.members = [Member(number) for number in range(1, self.count + 1)]
         code = 0
@@ -72,9 +76,7 @@ class Supervisor:
         """Start what is not running and is due; return with which code the whole is to end, 0 if it is not to."""
         now_s = self.clock()
         if member.process is None:
-            if now_s >= member.start_at_s:
-                member.process, member.began_s = self.start(member.number), now_s
-            return 0
+            return self._begin(member, now_s) if now_s >= member.start_at_s else 0
         code = member.process.poll()
         lived_s = now_s - member.began_s
         self._has_lived = self._has_lived or lived_s >= LIVED_S
@@ -83,25 +85,42 @@ class Supervisor:
         member.process = None
         if code > 0 and not self._has_lived:
             return code
+        ended = f"process {member.number} ended with {code} after {lived_s:.0f} s"
+        self._start_later(member, now_s, lived_s, ended, {"code": code})
+        return 0
+
+    def _begin(self, member: Member, now_s: float) -> int:
+        """Start one, or later where the machine starts nothing just now, unless none has lived; return as ``_tend``."""
+        try:
+            member.process, member.began_s = self.start(member.number), now_s
+        except OSError as error:
+            failed = f"process {member.number} cannot be started: {error.strerror or type(error).__name__}"
+            if not self._has_lived:
+                log(logger, logging.ERROR, "supervisor.failed", failed, {"process": member.number})
+                return 1
+            self._start_later(member, now_s, 0.0, failed, {})
+        return 0
+
+    def _start_later(
+        self, member: Member, now_s: float, lived_s: float, why: str, fields: Mapping[str, object]
+    ) -> None:
         member.pause_s = (
             PAUSE_S_MIN if lived_s >= LIVED_S else min(PAUSE_S_MAX, member.pause_s * 2 or PAUSE_S_MIN)
         )
         member.start_at_s = now_s + member.pause_s
-        ended = f"process {member.number} ended with {code} after {lived_s:.0f} s"
-        message = f"{ended}: started again in {member.pause_s:g} s"
-        log(logger, logging.WARNING, "supervisor.ended", message, {"process": member.number, "code": code})
-        return 0
+        message = f"{why}: started again in {member.pause_s:g} s"
+        log(logger, logging.WARNING, "supervisor.ended", message, {"process": member.number, **fields})
 
     def _end(self, hurried: Question) -> int:
         """End all that run; return 0 where each ended in order, else the code of one that did not."""
         processes = [member.process for member in self.members if member.process is not None]
-        _ask(processes)
+        _ask(processes, signal.SIGTERM)
         deadline_s = self.clock() + self.grace_s
         asked_twice = False
         while any(process.poll() is None for process in processes) and self.clock() < deadline_s:
             if hurried() and not asked_twice:
                 asked_twice = True
-                _ask(processes)
+                _ask(processes, HURRY)
                 deadline_s = min(deadline_s, self.clock() + _KILL_AFTER_S)
             self.sleep(_LOOK_EVERY_S / 5)
         for process in processes:
@@ -109,10 +128,10 @@ class Supervisor:
             process.wait()
         # One that had no time to hear of signals had none to take a request, either.
         codes = (process.returncode for process in processes)
-        return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)
+        return max((abs(code) for code in codes if code not in (-signal.SIGTERM, -HURRY)), default=0)
 
 
-def _ask(processes: Sequence[Process]) -> None:
+def _ask(processes: Sequence[Process], number: signal.Signals) -> None:
     for process in processes:
         if process.poll() is None:
-            process.terminate()
+            process.send_signal(number)

@@ -229,9 +229,9 @@ class _Start:
 
     def _worker(self, brokers: Mapping[str, str], cell: str) -> tuple[Child, str]:
         name = f"up-{self._named(str(os.getpid()), cell)}@{socket.gethostname()}"
-        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name]
+        arguments = [*PYTHON, "-m", "memrepo_worker", "worker", "--name", name, "--supervised", "0"]
         env = self._worker_env(brokers, cell)
-        return self.children.start(self._named(WORKER, cell), arguments, env), name
+        return self.children.start(self._named(WORKER, cell), arguments, env, lifeline=True), name
 
     def _wait_serving(self, worker: Child, name: str, broker_url: str) -> None:
         address = parse_redis_url(broker_url, "MEMREPO_BROKER_URL")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from memrepo_worker.local.children import PYTHON
-from memrepo_worker.local.ports import HOST, PortWish
+from memrepo_worker.local.ports import HOST
 from memrepo_worker.local.stop_signals import StopSignals
 from memrepo_worker.local.supervisor import Supervisor
 from memrepo_worker.logs import log
 from memrepo_worker.metrics.joined import joined_registry
-from memrepo_worker.metrics.server import serving_metrics
+from memrepo_worker.metrics.server import listen, serving_metrics
 from memrepo_worker.processes import Process, Processes
 from memrepo_worker.settings import WorkerSettings
 
@@ -48,14 +49,19 @@ class WorkerProcesses:
             return supervisor.run(signals.stopped, signals.hurried)
 
     def _start(self, number: int) -> Process:
-        env = dict(self.env)
-        if self.settings.metrics_port is not None:
-            port = PortWish(0).take()
-            env |= {"MEMREPO_METRICS_HOST": HOST, "MEMREPO_METRICS_PORT": str(port)}
-            self._pages[number] = f"http://{HOST}:{port}/metrics"
-        own = ["--name", self._name(number), "--supervised"]
+        """Start one, which inherits the socket at which it is to serve its page: so nobody takes its port meanwhile."""
+        if self.settings.metrics_port is None:
+            return self._start_with(number, 0)
+        with socket.create_server((HOST, 0)) as listening:
+            started = self._start_with(number, listening.fileno())
+            self._pages[number] = f"http://{HOST}:{listening.getsockname()[1]}/metrics"
+        return started
+
+    def _start_with(self, number: int, file: int) -> Process:
+        own = ["--name", self._name(number), "--supervised", str(file)]
         arguments = [*PYTHON, "-m", "memrepo_worker", "worker", *own, *self.options]
-        return self.processes.start(arguments, env=env, lifeline=True)
+        inherited = (file,) if file else ()
+        return self.processes.start(arguments, env=self.env, lifeline=True, inherited=inherited)
 
     def _name(self, number: int) -> str:
         name, at, host = self.name.partition("@")
@@ -67,7 +73,8 @@ class WorkerProcesses:
         if port is None:
             yield
             return
-        with serving_metrics(joined_registry(lambda: dict(self._pages), count), host, port) as taken:
+        pages = joined_registry(lambda: dict(self._pages), count)
+        with serving_metrics(pages, listen(host, port)) as taken:
             message = f"metrics of all processes at http://{host}:{taken}/metrics"
             log(logger, logging.INFO, "supervisor.metrics", message, {"host": host, "port": taken})
             yield

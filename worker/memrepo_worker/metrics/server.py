@@ -41,12 +41,15 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int) -> None:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
+    def __init__(self, listening: socket.socket) -> None:
         self._open: dict[Any, None] = {}
         self._lock = threading.Lock()
-        super().__init__((str(found[0][4][0]), port), _Handler)
+        address = listening.getsockname()[:2]
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.server_name, self.server_port = str(address[0]), int(address[1])
+        self.setup_environ()
 
     @override
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -95,18 +98,24 @@ def build_registry(
     return registry
 
 
-@contextmanager
-def serving_metrics(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
-    """Serve the page within the block; yields the port, which is a free one where 0 was asked for.
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; at a free port where 0 was asked for.
 
     Raises:
         InvalidRequestError: the address cannot be had; the message names the settings.
     """
     try:
-        server = _Server(host, port)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server((str(found[0][4][0]), port), family=found[0][0], backlog=CONNECTIONS_MAX)
     except OSError as error:
         reason = f"{host}:{port} cannot be listened at ({error.strerror or error}): choose another, or `off`"
         raise InvalidRequestError.of("MEMREPO_METRICS_PORT", reason) from error
+
+
+@contextmanager
+def serving_metrics(registry: CollectorRegistry, listening: socket.socket) -> Iterator[int]:
+    """Serve the page within the block at a socket that listens, and is closed at the end; yields its port."""
+    server = _Server(listening)
     server.set_app(make_wsgi_app(registry))
     thread = threading.Thread(target=server.serve_forever, name="memrepo-metrics", daemon=True)
     thread.start()

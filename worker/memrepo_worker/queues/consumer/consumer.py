@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celery.worker.consumer import Consumer
@@ -99,12 +100,22 @@ class MemrepoConsumer(Consumer):
     """Set by that step of ours."""
 
     deliverable: Deliverable
-    """Set by the step that owns the keeper."""
+    end_in_order: Callable[[], None]
+    """Set by the step that owns the keeper, both."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._away = LastingTrouble(logger, "broker.trouble")
         self._refused = LastingTrouble(logger, "broker.refuses")
         super().__init__(*args, **kwargs)
+
+    @override
+    def stop(self) -> None:
+        """End for good.
+
+        Celery has the steps close by themselves, but none of them where one has not begun: so while the broker is away.
+        """
+        self.end_in_order()
+        super().stop()
 
     @property
     def _broker(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from celery import bootsteps, signals
 from kombu.asynchronous.hub import Hub
-from typing_extensions import override
 
+from memrepo.clock import steady_clock
 from memrepo.routing import queue_name, shard_of
 from memrepo_worker.group import Agent
 from memrepo_worker.logs import counted, log
@@ -36,6 +37,38 @@ HURRY_S = 2.0
 """The same after a second signal."""
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """What a worker's end made of what it had: told in the last line of its log.
+
+    ``shards`` were given up, ``kept`` could not be; ``handed_over`` are requests that had not begun, or that waited for
+    the store; ``cut_off`` had not ended.
+    """
+
+    shards: int
+    kept: int
+    handed_over: int
+    cut_off: int
+    exit_code: int
+
+    def __str__(self) -> str:
+        return "; ".join(self._parts())
+
+    def _parts(self) -> Iterator[str]:
+        requests = counted(self.handed_over, "request")
+        if not self.kept:
+            yield f"{counted(self.shards, 'shard')} and {requests} handed over"
+        else:
+            yield f"the broker did not take {counted(self.kept, 'shard')} back, others take over when their leases end"
+            if self.handed_over:
+                yield f"{requests} wait there for that"
+        if self.cut_off:
+            yield f"{counted(self.cut_off, 'request')} cut off: their next owner settles them"
+        if self.kept or self.cut_off:
+            yield "nothing that was acknowledged is lost"
+        yield f"exit code {self.exit_code}"
+
+
 class Ownership(bootsteps.StartStopStep):
     """Owns the keeper. Celery starts and stops this step at every reconnect; the keeper goes on meanwhile."""
 
@@ -51,6 +84,7 @@ class Ownership(bootsteps.StartStopStep):
         exit_now: Callable[[int], None],
         show_alive: Callable[[], None],
         ask_rights: Callable[[], None],
+        hurried_by: Collection[str],
         **options: Any,
     ) -> None:
         super().__init__(consumer, **options)
@@ -58,7 +92,11 @@ class Ownership(bootsteps.StartStopStep):
         self._settings = settings
         self._owned_shards = shard_context.owned_shards
         self._exit_now = exit_now
+        self._hurried_by = hurried_by
         self._signals: list[str] = []
+        self._asked_s: float | None = None
+        """When the first signal came."""
+        self._exit_code = 0
         self._hurry = threading.Event()
         signals.worker_shutting_down.connect(self._count_signal)
         consumer.app.amqp.queues.deselect([queue_name(shard) for shard in range(settings.shards)])
@@ -75,6 +113,7 @@ class Ownership(bootsteps.StartStopStep):
             ask_rights=ask_rights,
         )
         consumer.deliverable = consumer.app.backend.deliverable = shard_context.deliverable
+        consumer.end_in_order = self.end
 
     @property
     def _mailbox(self) -> Mailbox[RequestTicket]:
@@ -92,12 +131,12 @@ class Ownership(bootsteps.StartStopStep):
     def stop(self, consumer: MemrepoConsumer) -> None:
         """Nothing: a lost connection costs no shard."""
 
-    @override
-    def close(self, consumer: MemrepoConsumer) -> None:
-        """End for good: finish what runs, give everything else back in order, leave.
+    def end(self) -> None:
+        """End for good: finish what runs, give everything else back in order, leave. Celery's consumer calls it.
 
-        A second signal, or the end of ``soft_shutdown_timeout_s``, ends the waiting: what runs then is given back
-        too, and its next owner settles it.
+        A second signal, one of ``hurried_by``, or the end of ``soft_shutdown_timeout_s``, ends the waiting: what runs
+        then is given back too, and its next owner settles it. A broker that is away takes nothing
+        back: then the leases run out.
         """
         self._listen_for_hurry()
         self.keeper.stop()
@@ -110,9 +149,12 @@ class Ownership(bootsteps.StartStopStep):
         self._tell_begin(len(everything))
         done = self._wait_until_clear()
         running = self._mailbox.unsettled(lambda _: True)
-        left = len(everything) if self.keeper.leave() else 0
+        kept = len(self._owned_shards.all())
+        if self.keeper.leave():
+            kept = 0
         self._consumer.intake.events.flush(EVENTS_TIMEOUT_S)
-        self._tell_end(left, self._given_back() - given_back, running)
+        code = self._exit_code if done else 1
+        self._tell_end(_Ended(len(everything) - kept, kept, self._given_back() - given_back, running, code))
         if not done:
             self._exit_now(1)
 
@@ -126,15 +168,9 @@ class Ownership(bootsteps.StartStopStep):
         fields = {"reason": why, "shards": shards, "running": running}
         log(logger, logging.INFO, "worker.stopping", message, fields)
 
-    def _tell_end(self, shards: int, given_back: int, running: int) -> None:
-        """Tell what was handed over: what had not begun, and what waited for the store."""
-        over = f"{counted(shards, 'shard')} and {counted(given_back, 'request')} handed over"
-        fields = {"shards": shards, "handed_over": given_back, "cut_off": running}
-        if running:
-            message = f"stopped: {over}; {counted(running, 'request')} cut off: their next owner settles them"
-            log(logger, logging.WARNING, "worker.stopped", message, fields)
-        else:
-            log(logger, logging.INFO, "worker.stopped", f"stopped: {over}", fields)
+    def _tell_end(self, ended: _Ended) -> None:
+        level = logging.WARNING if ended.cut_off or ended.kept else logging.INFO
+        log(logger, level, "worker.stopped", f"stopped: {ended}", asdict(ended))
 
     def hand_over(self, shards: Collection[int]) -> None:
         """Let go of the parked requests of these shards."""
@@ -170,20 +206,20 @@ class Ownership(bootsteps.StartStopStep):
 
     def _wait_until_clear(self) -> bool:
         """Wait until nothing runs any more, giving up shard by shard what is clear; False: it took too long."""
-        waited_s = 0.0
+        began_s = self._asked_s if self._asked_s is not None else steady_clock()
         while not self._mailbox.drain(lambda _: True, 0.1):
             self.keeper.leave_clear()
-            waited_s += 0.1
-            if self._hurry.is_set() or waited_s >= self._settings.soft_shutdown_timeout_s:
+            if self._hurry.is_set() or steady_clock() - began_s >= self._settings.soft_shutdown_timeout_s:
                 return False
         return True
 
-    def _count_signal(self, sig: str, **_: object) -> None:
+    def _count_signal(self, sig: str, exitcode: int = 0, **_: object) -> None:
         """Notice the second signal also when it comes before the end has begun."""
         self._signals.append(sig)
         if len(self._signals) == 1:
+            self._asked_s, self._exit_code = steady_clock(), exitcode
             threading.Thread(target=self._end_in_time, name="memrepo-end", daemon=True).start()
-        else:
+        elif sig in self._hurried_by:
             self._hurry.set()
 
     def _end_in_time(self) -> None:
@@ -194,15 +230,15 @@ class Ownership(bootsteps.StartStopStep):
         if self._hurry.wait(self._settings.soft_shutdown_timeout_s + SILENCE_S):
             threading.Event().wait(HURRY_S)  # the end in order may come still
         running = self._mailbox.unsettled(lambda _: True)
+        ended = _Ended(0, len(self._owned_shards.all()), 0, running, 1)
         message = (
-            "ended without a last word, as stopping took too long, of the broker or of what runs: the shards are taken "
-            f"over when their leases end; {counted(running, 'request')} cut off"
+            f"ended without a last word, as stopping took too long, of the broker or of what runs: {ended}"
         )
-        log(logger, logging.WARNING, "worker.cut_off", message, {"cut_off": running})
+        log(logger, logging.WARNING, "worker.cut_off", message, asdict(ended))
         self._exit_now(1)
 
     def _listen_for_hurry(self) -> None:
-        """From here on any signal is the second: Celery's own handlers would sleep, or cancel threads."""
+        """From here on any signal is a later one: Celery's own handlers would sleep, or cancel threads."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                signal.signal(number, lambda *_: self._hurry.set())
+                signal.signal(number, lambda number, _: self._count_signal(signal.Signals(number).name))
