@@ -6,17 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from redis import Redis
-
+from benchmarks.bench_processes import wait_until_shared
 from benchmarks.figures import Figure, at_most, p50, p95
 from benchmarks.hostile_load import doing_harm
 from benchmarks.lab import Bench, Lab
 from benchmarks.neighbours import commit_times, memory_peak
-from memrepo.wire.keys import OWNERS_KEY, WORKERS_KEY
-from memrepo_worker.queues.leases.leases import read_owners
 from memrepo_worker.settings import WorkerSettings
 from tests.support.hostile import ORG, REFUSED
-from tests.support.waiting import wait_for
 
 ALONE_S, BESIDE_S = 10.0, 15.0
 REFUSED_S, REFUSED_LONG_S = 20.0, 60.0
@@ -76,17 +72,8 @@ def _stop_agents(bench: Bench, file: Path, what: str, count: int) -> None:
 
 def _hand_over_s(lab: Lab, bench: Bench) -> float:
     """Start a second worker; return how long it is there until it owns half of the shards."""
-    url, shards = bench.settings.broker_url, bench.settings.shards
-    with Redis.from_url(url) as broker, lab.second_worker(bench):
-        wait_for(lambda: broker.zcard(WORKERS_KEY) == 2, "the second worker to be there")
-        start_s = time.perf_counter()
-
-        def is_shared() -> bool:
-            owners = [worker for _, worker in read_owners(broker.hgetall(OWNERS_KEY)).values()]
-            return len(owners) == shards and max(map(owners.count, set(owners))) <= (shards + 1) // 2
-
-        wait_for(is_shared, "an even share", 60)
-        return time.perf_counter() - start_s
+    with lab.second_worker(bench):
+        return wait_until_shared(bench)
 
 
 def _parts(alone: list[float], beside: list[float]) -> dict[str, float]:

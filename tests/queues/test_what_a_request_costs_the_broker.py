@@ -1,4 +1,4 @@
-"""How many commands a commit and a read cost Redis, counted by the server: of scripts, writes and wake-ups.
+"""How many commands a commit and a read cost Redis, counted by the server; and how often threads are switched for one.
 
 Counted is what does not depend on time: not heartbeats, polls, and events, of which many are published at once.
 Where a command is added, its place here says so; where one is saved, its place here goes down.
@@ -23,6 +23,9 @@ SPARE = 0.2
 """For each request, so much of a command may come of something else: a lease's script, a look again."""
 
 TOGETHER = 30
+
+SWITCHES_MAX = 30
+"""So often threads of the worker go to sleep for one commit: about 15 times, and more where nothing else runs."""
 
 COMMIT = {
     "multi": 1,  # the client: push and count, in one transaction
@@ -83,6 +86,17 @@ def spent(server: Valkey) -> Spent:
     return measure
 
 
+def switches(pid: int) -> Counter[str]:
+    """How often each thread of a process went to sleep by itself, and was stopped by another."""
+    found: Counter[str] = Counter()
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in status.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.endswith("ctxt_switches"):
+                found[name.removesuffix("_ctxt_switches")] += int(value)
+    return found
+
+
 def over(spent: dict[str, float], allowed: dict[str, int]) -> dict[str, float]:
     return {name: spent.get(name, 0) for name, most in allowed.items() if spent.get(name, 0) > most + SPARE}
 
@@ -100,6 +114,16 @@ def test_a_read_costs_no_more(repo: MemoryRepo, spent: Spent) -> None:
     commands = spent(lambda _: repo.get_head_sha().result(60))
 
     assert over(commands, READ) == {}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the kernel does not tell")
+def test_a_commit_switches_threads_a_few_times(repo: MemoryRepo, worker: WorkerProcess) -> None:
+    before = switches(worker.pid)
+    for number in range(TIMES):
+        repo.commit({"a": f"{number} and more\n"}, "Learn").result(60)
+    spent = switches(worker.pid) - before
+
+    assert 5 < spent["voluntary"] / TIMES < SWITCHES_MAX
 
 
 def test_commits_that_wait_together_share_the_workers_scripts(
