@@ -65,6 +65,7 @@ __all__ = [
     "Status",
     "StoreUnavailableError",
     "TooLargeError",
+    "Watch",
     "WorkerFaultError",
     "WorkerOutdatedError",
     "append",
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
         Snapshot,
     )
     from memrepo.repo import Changes, MemoryRepo
+    from memrepo.repo.watch import Watch
     from memrepo.settings import Settings
     from memrepo.wire.record import Status
     from memrepo.wire.requests.edits import Edit, append, insert, move, replace
@@ -147,6 +149,7 @@ else:
             "jobs.state",
             "jobs.job",
             "repo",
+            "repo.watch",
             "client",
             "async_client",
         ):

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from types import TracebackType
 from typing import Protocol, Self
 
 from memrepo.errors import (
@@ -39,7 +40,8 @@ class GetChanges(Protocol):
 class Watch:
     """The changes of one memory, in order, without end: an iterator, and an asynchronous one.
 
-    It asks when a worker tells that something was written, and every 30 s anyway. ``close`` ends it, from any thread.
+    It asks when a worker tells that something was written, and every 30 s anyway. ``close`` ends it, from any thread;
+    so does leaving a ``with`` or ``async with`` block of it.
     """
 
     def __init__(
@@ -62,6 +64,23 @@ class Watch:
         if self._stop_listening is not None:
             self._stop_listening()
         self._heard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        check_on_asyncio()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _heard(self) -> None:
         self._woken.set()

@@ -125,7 +125,7 @@ def describe(repo: Described, sha: str) -> MemoryCommit:
         author_id=trailers.get(_AUTHOR_ID),
         author_name=commit.author.name,
         author_email=commit.author.email,
-        timestamp=_utc(commit.author.timestamp),
+        timestamp=date_of(commit.author.timestamp),
         files_changed=[printable(delta.path) for delta in deltas],
         additions=additions,
         deletions=deletions,
@@ -150,9 +150,9 @@ def _count_lines(repo: Described, sha: str, deltas: Sequence[FileDelta]) -> tupl
     return additions, deletions, exact
 
 
-def _utc(timestamp: int) -> datetime:
+def date_of(timestamp_s: float) -> datetime:
     """Return a date; one that Python cannot tell (imported histories hold anything) becomes the nearest that it can."""
-    return datetime.fromtimestamp(min(max(timestamp, _TIMESTAMP_MIN), _TIMESTAMP_MAX), UTC)
+    return datetime.fromtimestamp(min(max(timestamp_s, _TIMESTAMP_MIN), _TIMESTAMP_MAX), UTC)
 
 
 def describe_file(repo: WarmRepo, delta: FileDelta) -> FileDiff:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 
 from memrepo.models import Change, ChangeFeed
@@ -18,6 +18,7 @@ from memrepo_worker.journal.ledger import COMMITTED, DELETED, DONE, LedgerLine, 
 from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.commits import date_of
 from memrepo_worker.store.interface import UnavailableError
 
 _COMMITS_MAX = 1_000
@@ -64,7 +65,7 @@ def _changes_of(
     if ends_repo(entry.refs, lines):
         ended = next(line for line in reversed(lines) if line.verdict == DELETED)
         old = None if ended.sha == NULL_SHA else ended.sha
-        return [_change(entry.seq, "HEAD", (old, None), [], [ended], _utc(ended.enqueued_at), entry.seq)]
+        return [_change(entry.seq, "HEAD", (old, None), [], [ended], date_of(ended.enqueued_at), entry.seq)]
     moved = [
         (name, before.get(name), entry.refs.get(name))
         for name in sorted(before.keys() | entry.refs.keys())
@@ -74,7 +75,7 @@ def _changes_of(
     for number, (name, old, new) in enumerate(moved, start=1):
         commits = _commits_between(reader, before.values() if old is None else (old,), new)
         ours = _lines_about(lines, commits, (old, new))
-        at = _utc(max((line.enqueued_at for line in ours), default=_time_of(reader, new or old)))
+        at = date_of(max((line.enqueued_at for line in ours), default=_time_of(reader, new or old)))
         cursor = entry.seq if number == len(moved) else resume_after
         changes.append(_change(entry.seq, name, (old, new), commits, ours, at, cursor))
     return changes
@@ -165,7 +166,3 @@ def _is_commit(reader: Reader, sha: str) -> bool:
 
 def _time_of(reader: Reader, sha: str | None) -> float:
     return float(reader.commit(sha).committer.timestamp) if sha and _is_commit(reader, sha) else 0.0
-
-
-def _utc(timestamp_s: float) -> datetime:
-    return datetime.fromtimestamp(min(max(timestamp_s, 0.0), 253402300799.0), UTC)

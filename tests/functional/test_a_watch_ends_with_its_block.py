@@ -1,0 +1,33 @@
+"""A watch is closed when its block is left, with threads and with asyncio: nobody listens for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+from memrepo import Watch
+from memrepo_worker.testing import async_inline_repos, inline_repos
+from tests.support.jobs import done
+
+
+def test_a_block_of_with_closes_it() -> None:
+    with inline_repos() as repos:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        made = done(repo.create_repo())
+
+        with repo.watch(after=0) as changes:
+            assert next(changes).new == made.sha
+
+        assert isinstance(changes, Watch)
+        assert list(changes) == []
+
+
+def test_a_block_of_async_with_closes_it() -> None:
+    async def follow() -> list[str | None]:
+        async with async_inline_repos() as repos:
+            repo = repos.repo(org_id="acme", agent_id="agent-1")
+            await repo.create_repo()
+            async with repo.watch(after=0) as changes:
+                first = await anext(changes)
+            return [first.new, *[change.new async for change in changes]]
+
+    assert len(asyncio.run(follow())) == 1
