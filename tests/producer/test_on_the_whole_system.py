@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memrepo import AsyncMemoryRepos, JobCancelledError, MemoryRepos
+from memrepo import AsyncMemoryRepos, JobCancelledError, MemoryRepos, Settings
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
 
@@ -25,7 +25,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def test_a_thousand_commits_that_nobody_awaits_are_in_history_in_call_order(system: System) -> None:
     async def fire_and_forget() -> list[str]:
-        async with AsyncMemoryRepos(broker_url=system.broker_url) as repos:
+        settings = Settings(system.broker_url, system.broker_url, enqueue_timeout_s=60)
+        async with AsyncMemoryRepos(settings=settings) as repos:
             repo = repos.repo(org_id="acme", agent_id="busy")
             repo.create_repo()
             for number in range(1000):

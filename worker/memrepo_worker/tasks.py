@@ -25,6 +25,7 @@ def register_tasks(app: Celery) -> None:
         app.task(
             _body(operation),
             name=operation.task_name,
+            shared=False,  # else every other Celery app of this process would have it, too
             Strategy=STRATEGY,
             throws=(MemoryRepoError,),
             acks_late=True,
