@@ -15,7 +15,6 @@ from memrepo_worker.scheduling.fair_share import (
     BURST_S,
     HEAVY_BYTES,
     HEAVY_REQUESTS,
-    REST_RATIO,
     REST_S_MAX,
     SHARE,
     SHARED_S,
@@ -23,6 +22,7 @@ from memrepo_worker.scheduling.fair_share import (
 )
 from memrepo_worker.scheduling.turns import RunningTurn
 from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.threads.giving_way import REST_RATIO
 from tests.support.posts import Handler, Note, Post, Responder
 from tests.support.sending import commit_request
 from tests.support.waiting import wait_for

@@ -12,7 +12,6 @@ from random import Random
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
 from memrepo_worker.bounds import Bounds
-from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
 from memrepo_worker.git.reader import limit_open_packs
@@ -28,6 +27,7 @@ from memrepo_worker.store.identity import IDENTITY_KEY, Anchored, IdentityGuard,
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.threads.fetchers import Fetchers
 from memrepo_worker.upkeep.folding import Folder
 from memrepo_worker.upkeep.owner import READ_BYTES_MAX, OwnerFolding
 from memrepo_worker.upkeep.repacking import repacking

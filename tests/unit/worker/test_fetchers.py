@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from memrepo_worker.fetchers import Fetchers, Lane
+from memrepo_worker.threads.fetchers import Fetchers, Lane
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 20

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.observe import Stopwatch, measuring_store_waits, store_wait
+from memrepo_worker.threads.fetchers import Fetchers
 
 
 @dataclass

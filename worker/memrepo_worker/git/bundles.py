@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from memrepo.limits import MIB
+from memrepo_worker.threads.giving_way import joined
 
 _SIGNATURE = b"# v2 git bundle\n"
 _ANY_SIGNATURE = re.compile(rb"# v(\d{1,9}) git bundle\n")
@@ -39,7 +40,7 @@ def encode_bundle(prerequisites: Iterable[str], refs: Mapping[str, str], pack: b
     """Return a bundle; prerequisites and refs are written sorted, so that equal input gives equal bytes."""
     lines = [f"-{sha} \n" for sha in sorted(prerequisites)]
     lines += [f"{sha} {name}\n" for name, sha in sorted(refs.items())]
-    return b"".join([_SIGNATURE, "".join(lines).encode(errors="surrogateescape"), b"\n", pack])
+    return joined([_SIGNATURE, "".join(lines).encode(errors="surrogateescape"), b"\n", pack])
 
 
 def decode_bundle(data: bytes | memoryview, header_bytes_max: int = HEADER_BYTES_MAX) -> Bundle:

@@ -15,6 +15,7 @@ from enum import Enum
 
 from memrepo.limits import MIB
 from memrepo.validation.names import HFS_IGNORED
+from memrepo_worker.threads.giving_way import pieces
 
 NULL_SHA = "0" * 40
 
@@ -50,7 +51,10 @@ class GitObject:
 def object_id(item: GitObject) -> str:
     """Return an object's id: the SHA-1 of its header and bytes."""
     header = f"{item.kind.word} {len(item.data)}\0".encode()
-    return hashlib.sha1(header + item.data, usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(header, usedforsecurity=False)
+    for piece in pieces(item.data):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.pack_files import PackFiles, Sizes
 from memrepo_worker.git.trees.stored import decode_tree_of_any_size, memory_bytes_of
+from memrepo_worker.threads.giving_way import give_way
 
 Decoded = TypeVar("Decoded")
 Found = TypeVar("Found")
@@ -299,6 +300,7 @@ class Reader:
         """
         walk = self._walk
         walk.entries += entries
+        give_way()
         if walk.require_time is not None and (not entries or walk.entries % _ENTRIES_PER_LOOK < entries):
             walk.require_time()
         if walk.on_over is not None and walk.entries > walk.entries_max:
@@ -362,6 +364,7 @@ class Reader:
             raise ObjectRefusedError(sha, f"a {found.word}, not a {kind.word}")
         if size > BYTES_MAX[kind]:
             raise ObjectRefusedError(sha, f"a {kind.word} of {size} bytes, over {BYTES_MAX[kind]}")
+        give_way()
         try:
             return decode(self._read(sha, kind))
         except ValueError as error:

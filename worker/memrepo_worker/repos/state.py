@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, field
 from memrepo.json_text import read_json
 from memrepo_worker.git.pack_files import Sizes
 from memrepo_worker.repos.ledger_segment import SegmentFile
+from memrepo_worker.threads.giving_way import pieces
 
 _FORMAT = 3
 
@@ -83,4 +84,7 @@ class RepoState:
 
 def sha256_of(data: bytes) -> str:
     """Return the digest by which an entry's bytes are recognised."""
-    return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for piece in pieces(data):
+        digest.update(piece)
+    return digest.hexdigest()

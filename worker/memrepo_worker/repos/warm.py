@@ -49,6 +49,7 @@ from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
+from memrepo_worker.threads.giving_way import pieces
 
 REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
@@ -381,6 +382,7 @@ def _replace(path: Path, data: bytes) -> None:
 def _write(path: Path, data: bytes) -> None:
     """Write a file that nobody else may read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
+        for piece in pieces(data):
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from memrepo.limits import MIB
 from memrepo_worker.group import Agent
 from memrepo_worker.scheduling.turns import RunningTurn
 from memrepo_worker.scheduling.under_way import AnyTicket, Ticket
+from memrepo_worker.threads.giving_way import REST_RATIO, Pace
 
 HEAVY_REQUESTS = 16
 HEAVY_BYTES = MIB
@@ -20,10 +21,12 @@ SHARE = 0.1
 BURST_S = 0.05
 """An agent is heavy, too, whose turns have used more of a processor than this share, and so many seconds on top."""
 
+LIGHT_S = 0.02
+"""A turn that seemed light makes rests, too, once it has computed for so long."""
+
 SHARED_S = 0.25
 """How long after the last light turn the next is expected."""
 
-REST_RATIO = 1.0
 REST_S_MAX = 2.0
 """While light turns come, none that is heavy begins until the last has been over for this many times what it used."""
 
@@ -53,14 +56,15 @@ class FairShare(Generic[AnyTicket]):
     @property
     def has_room(self) -> bool:
         """Whether another heavy turn may begin."""
-        if not self._is_shared:
+        if not self.is_shared:
             return True
         if any(turn.group.store_wait_s == 0 for turn in self._heavy):
             return False
         return self._clock() >= self._rest_until_s
 
     @property
-    def _is_shared(self) -> bool:
+    def is_shared(self) -> bool:
+        """Whether light turns come. From any thread."""
         return self._clock() - self._light_s < SHARED_S
 
     def begin(self, turn: RunningTurn[AnyTicket]) -> None:
@@ -70,8 +74,12 @@ class FairShare(Generic[AnyTicket]):
         else:
             self._light_s = self._clock()
 
-    def end(self, turn: RunningTurn[AnyTicket], used_s: float) -> None:
-        """Note that a turn is over, and how long a processor worked for it."""
+    def pace(self, turn: RunningTurn[AnyTicket]) -> Pace:
+        """Return the pace that a turn's thread has to keep."""
+        return Pace(lambda: self.is_shared, grace_s=0.0 if turn.is_heavy else LIGHT_S)
+
+    def end(self, turn: RunningTurn[AnyTicket], used_s: float, rested_s: float = 0.0) -> None:
+        """Note that a turn is over, how long a processor worked for it, and how long it has rested meanwhile."""
         agent, now_s = turn.group.agent, self._clock()
         self._used[agent] = (self._used_s(agent) + used_s, now_s)
         self._used.move_to_end(agent)
@@ -79,7 +87,9 @@ class FairShare(Generic[AnyTicket]):
             self._used.popitem(last=False)
         if turn.is_heavy:
             self._heavy.discard(turn)
-            self._rest_until_s = max(self._rest_until_s, now_s + min(REST_RATIO * used_s, REST_S_MAX))
+            self._rest_until_s = max(
+                self._rest_until_s, now_s + min(REST_RATIO * used_s - rested_s, REST_S_MAX)
+            )
         else:
             self._light_s = now_s
 

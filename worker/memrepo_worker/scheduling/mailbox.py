@@ -30,6 +30,7 @@ from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
 from memrepo_worker.scheduling.timer import Timer
 from memrepo_worker.scheduling.turns import RunningTurn, RunningTurns
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
+from memrepo_worker.threads.giving_way import keeping
 
 logger = logging.getLogger(__name__)
 
@@ -178,9 +179,9 @@ class Mailbox(Generic[AnyTicket]):
     def _work(self) -> None:
         """Serve groups until none is left."""
         while (turn := self._next_turn()) is not None:
-            group, well, began_s = turn.group, False, thread_time()
+            group, well, began_s, pace = turn.group, False, thread_time(), self._shares.pace(turn)
             try:
-                with self._lock_sharing.serving(heavy=turn.is_heavy):
+                with self._lock_sharing.serving(heavy=turn.is_heavy), keeping(pace):
                     well = self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")
@@ -190,7 +191,7 @@ class Mailbox(Generic[AnyTicket]):
                 with self._changed:
                     self._retries -= turn.is_retry
                     self._running.end(turn, well=well)
-                    self._shares.end(turn, thread_time() - began_s)
+                    self._shares.end(turn, thread_time() - began_s, pace.rested_s)
                     self._release_heavy()
                     if self._running.has_room_for_unproven:
                         self._line.release_unproven()

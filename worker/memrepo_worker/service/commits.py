@@ -17,6 +17,7 @@ from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import FileDelta, differences
 from memrepo_worker.repos.line_counts import Counts
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.threads.giving_way import give_way
 
 _REQUEST_ID = "Request-Id"
 _AUTHOR_TYPE = "Author-Type"
@@ -109,6 +110,7 @@ def request_id_of(commit: Commit) -> str | None:
 
 def describe(repo: Described, sha: str) -> MemoryCommit:
     """Return what users are told of a commit: its text, its author, its files and line counts."""
+    give_way()
     reader = repo.reader
     commit = reader.commit(sha)
     parent = commit.parents[0] if commit.parents else None

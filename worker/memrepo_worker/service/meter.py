@@ -20,6 +20,7 @@ from memrepo.models import (
 )
 from memrepo_worker.bounds import TURN_RESULTS_BYTES, TURN_TIME, Bounds
 from memrepo_worker.observe import Observer, store_waited_s
+from memrepo_worker.threads.giving_way import rested_s
 
 _ITEM_BYTES = 500
 """What a small part of a result takes as an object, roughly: a line of a history, a file's name and size."""
@@ -35,12 +36,12 @@ class TurnMeter:
         self._bounds = bounds
         self._monotonic = monotonic
         self._observer = observer
-        self._began_s = monotonic() - store_waited_s()
+        self._began_s = monotonic() - store_waited_s() - rested_s()
         self._results_bytes = 0
 
     @property
     def is_time_over(self) -> bool:
-        """Whether our own work has taken as long as a turn may; waiting for the store is nobody's work."""
+        """Whether our own work has taken as long as a turn may; waiting for the store, or others, is no work."""
         return self._worked_s() > self._bounds.turn_time_s
 
     def require_read_time(self) -> None:
@@ -59,7 +60,7 @@ class TurnMeter:
             )
 
     def _worked_s(self) -> float:
-        return self._monotonic() - store_waited_s() - self._began_s
+        return self._monotonic() - store_waited_s() - rested_s() - self._began_s
 
     def add(self, result: object) -> None:
         """Note a result that is in memory until the turn's results are told."""

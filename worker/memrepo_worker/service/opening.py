@@ -12,7 +12,6 @@ from itertools import chain, islice
 from memrepo.clock import Clock
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
-from memrepo_worker.fetchers import Fetchers
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
@@ -28,6 +27,7 @@ from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
+from memrepo_worker.threads.fetchers import Fetchers
 
 logger = logging.getLogger(__name__)
 

@@ -37,6 +37,7 @@ from memrepo_worker.service.results import result_of
 from memrepo_worker.service.store_reads.changes import changes_since
 from memrepo_worker.service.writes.table import settle
 from memrepo_worker.store.meanwhile import meanwhile
+from memrepo_worker.threads.giving_way import give_way
 
 PendingOutcome = LedgerLine | View | MemoryRepoError
 """What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
@@ -119,6 +120,7 @@ class Turn:
             ):  # as it was at each earlier try of the same requests, so none of the others was in it
                 self._dependencies.observer.count("ledger.entry_full")
                 break
+            give_way()
             pending.append(self._settle(request, draft, repo.state.seal))
         return draft, pending
 
@@ -207,6 +209,7 @@ class Turn:
         for request, left in zip(self._group.requests, pending, strict=False):
             if outcomes and self._may_stop and self._meter.is_over:
                 break
+            give_way()
             outcomes.append(self._outcome(request, left, repo))
             if isinstance(outcomes[-1], Success):
                 self._meter.add(outcomes[-1].value)

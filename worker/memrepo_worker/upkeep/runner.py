@@ -15,6 +15,7 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
+from memrepo_worker.threads.giving_way import Pace, keeping
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,8 @@ class UpkeepRunner:
         stop = Stop(lambda: self._closed or not self._is_owned(job.agent))
         try:
             stop.check()
-            job.work(stop)
+            with keeping(Pace(lambda: True)):
+                job.work(stop)
         except JobStoppedError:
             return "stopped"
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others run, and requests too

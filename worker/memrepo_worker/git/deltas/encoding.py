@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memrepo.limits import KIB
+from memrepo_worker.threads.giving_way import give_way
 
 WHOLE_BYTES_MAX = 4 * KIB
 """What is no larger is always stored whole."""
@@ -56,12 +57,12 @@ def encode_delta(old: bytes, new: bytes) -> bytes | None:
             continue
         delta += _copy(*pending)
         pending = [0, 0]
+        if 4 * (len(delta) + (end - begin if source is None else 0)) > len(new):
+            return None
         if source is None:
             delta += _insert(new[begin:end])
         else:
             pending = [source, end - begin]
-        if 4 * len(delta) > len(new):
-            return None
     delta += _copy(*pending)
     return bytes(delta) if 4 * len(delta) <= len(new) else None
 
@@ -86,6 +87,7 @@ def _middle(old: bytes, new: bytes, begin: int, end: int) -> Iterator[tuple[int,
     pieces = lines = missing = 0
     while position < end and pieces < _PIECES_MAX and lines < _LINES_MAX and 4 * missing <= len(new):
         lines += 1
+        give_way()
         stop = new.find(b"\n", position, end) + 1 or end
         source = places.get(new[position:stop])
         if source is None:
@@ -109,6 +111,7 @@ def _lines(old: bytes) -> dict[bytes, int]:
     apart = len(old) // _TABLE_LINES_MAX
     position = 0
     while position < len(old):
+        give_way()
         end = old.find(b"\n", position) + 1 or len(old)
         if end - position >= _LINE_BYTES_MIN:
             places.setdefault(old[position:end], position)

@@ -30,6 +30,7 @@ from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.backend import ResultBackend, StoredResult, Waiting
 from memrepo_worker.queues.results.payloads import Payloads
 from memrepo_worker.queues.transport.messages import Messages
+from memrepo_worker.threads.giving_way import give_way
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class Responder:
     def _open(self, ticket: RequestTicket) -> RequestTicket | None:
         """Return a ticket with its request, or None when there is none to be had: then its job has ended."""
         task_request = ticket.task_request
+        give_way()
         try:
             return replace(ticket, opened=task_request.open(self._payloads.fetch(task_request), self._limits))
         except InvalidRequestError as error:
@@ -193,6 +195,7 @@ class Responder:
             settled = list(group)
             with self._backend.collecting() as results:
                 for task_request, outcome in settled:
+                    give_way()
                     task_request.record_result(
                         self._payloads.encode_result(task_request, task_request.operation, outcome)
                     )

@@ -1,0 +1,123 @@
+"""A thread that computes for long rests as long as it has computed, while others want Python's lock, too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from hashlib import sha1
+
+import pytest
+
+from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packs import encode_pack, is_whole
+from memrepo_worker.threads.giving_way import (
+    PIECE_BYTES,
+    REST_RATIO,
+    REST_S_MAX,
+    STEP_S,
+    Pace,
+    give_way,
+    joined,
+    keeping,
+    pieces,
+    rested_s,
+)
+
+LARGE = os.urandom(5 * PIECE_BYTES + 7)
+
+
+@dataclass
+class Thread:
+    """A thread's clocks, and the rests that it made."""
+
+    is_shared: bool = True
+    now_s: float = 100.0
+    rests: list[float] = field(default_factory=list)
+
+    def pace(self, grace_s: float = 0.0) -> Pace:
+        return Pace(
+            lambda: self.is_shared,
+            grace_s=grace_s,
+            clock=lambda: self.now_s,
+            wall=lambda: self.now_s,
+            sleep=self.rests.append,
+        )
+
+    def compute(self, seconds: float) -> None:
+        self.now_s += seconds
+        give_way()
+
+
+def test_it_rests_as_long_as_it_computed() -> None:
+    thread = Thread()
+    with keeping(thread.pace()):
+        for _ in range(10):
+            thread.compute(STEP_S / 2)
+        assert thread.rests == pytest.approx([REST_RATIO * STEP_S] * 5)
+        assert rested_s() == pytest.approx(5 * REST_RATIO * STEP_S)
+
+
+def test_no_rest_is_longer_than_a_bound() -> None:
+    thread = Thread()
+    with keeping(thread.pace()):
+        thread.compute(10.0)
+    assert thread.rests == [REST_S_MAX]
+
+
+def test_it_does_not_rest_while_nobody_else_wants_the_lock() -> None:
+    thread = Thread(is_shared=False)
+    with keeping(thread.pace()):
+        for _ in range(10):
+            thread.compute(STEP_S)
+        assert rested_s() == 0
+    assert thread.rests == []
+
+
+def test_what_is_short_is_not_held_up() -> None:
+    thread = Thread()
+    with keeping(thread.pace(grace_s=0.02)):
+        for _ in range(20):
+            thread.compute(0.001)
+        assert thread.rests == []
+        for _ in range(5):
+            thread.compute(0.001)
+    assert len(thread.rests) >= 4
+
+
+def test_a_thread_that_keeps_no_pace_never_rests() -> None:
+    thread = Thread()
+    thread.compute(10.0)
+    assert thread.rests == []
+    assert rested_s() == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, len(LARGE)])
+def test_pieces_are_the_whole(size: int) -> None:
+    assert b"".join(pieces(LARGE[:size])) == LARGE[:size]
+
+
+@pytest.mark.parametrize(
+    "parts", [[], [b"a"], [b"a", LARGE], [LARGE, b"", bytearray(LARGE), memoryview(b"z")]]
+)
+def test_parts_are_joined(parts: list[bytes | bytearray | memoryview]) -> None:
+    assert joined(parts) == b"".join(parts)
+
+
+def test_a_large_file_is_named_packed_and_joined_in_steps() -> None:
+    thread = Thread()
+
+    def pace() -> Pace:
+        def tick() -> float:
+            thread.now_s += STEP_S
+            return thread.now_s
+
+        return Pace(lambda: True, clock=tick, wall=tick, sleep=thread.rests.append)
+
+    item = GitObject(Kind.BLOB, LARGE)
+    with keeping(pace()):
+        sha = object_id(item)
+        assert len(thread.rests) >= 5
+        pack = encode_pack({sha: item})
+    assert len(thread.rests) >= 15  # a step for each piece: named, compressed, joined
+    assert sha == sha1(b"blob %d\0" % len(LARGE) + LARGE, usedforsecurity=False).hexdigest()
+    assert is_whole(pack.data)

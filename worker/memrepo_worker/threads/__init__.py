@@ -1,0 +1,1 @@
+"""How threads share what is scarce: the store, and Python's lock."""
