@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo.limits import KIB, MIB
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
@@ -21,6 +22,7 @@ from memrepo_worker.store.interface import (
 from memrepo_worker.store.meanwhile import meanwhile
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.threads.giving_way import Pace, keeping
 from tests.support.gcs_server import GcsServer
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.proxy import Proxy, proxy
@@ -97,6 +99,18 @@ def test_so_are_every_get_and_every_miss(store: Store, wire: Proxy) -> None:
 def test_a_put_of_half_a_mebibyte_is_one_round_trip_too(store: Store, wire: Proxy) -> None:
     store.put("key", bytes(1 << 19), ABSENT)
     assert wire.turns == 1
+
+
+def test_a_large_body_is_sent_in_small_pieces_at_the_pace_of_its_thread(store: Store) -> None:
+    class Noting(Pace):
+        def send(self, size_bytes: int) -> None:
+            sizes.append(size_bytes)
+
+    sizes: list[int] = []
+    with keeping(Noting(lambda: True)):
+        store.put("key", b"x" * 3 * MIB, ABSENT)
+    assert sum(sizes) >= 3 * MIB
+    assert max(sizes) <= 64 * KIB
 
 
 def test_a_lost_answer_is_unavailable_and_the_create_was_sent_once(store: Store, wire: Proxy) -> None:

@@ -14,13 +14,16 @@ from memrepo_worker.threads.giving_way import (
     PIECE_BYTES,
     REST_RATIO,
     REST_S_MAX,
+    SENT_BYTES_PER_S,
     STEP_S,
     Pace,
+    SendingRate,
     give_way,
     joined,
     keeping,
     pieces,
     rested_s,
+    send_slowly,
 )
 
 LARGE = os.urandom(5 * PIECE_BYTES + 7)
@@ -34,10 +37,11 @@ class Thread:
     now_s: float = 100.0
     rests: list[float] = field(default_factory=list)
 
-    def pace(self, grace_s: float = 0.0) -> Pace:
+    def pace(self, grace_s: float = 0.0, rate: SendingRate | None = None) -> Pace:
         return Pace(
             lambda: self.is_shared,
             grace_s=grace_s,
+            rate=rate,
             clock=lambda: self.now_s,
             wall=lambda: self.now_s,
             sleep=self.rests.append,
@@ -121,3 +125,39 @@ def test_a_large_file_is_named_packed_and_joined_in_steps() -> None:
     assert len(thread.rests) >= 15  # a step for each piece: named, compressed, joined
     assert sha == sha1(b"blob %d\0" % len(LARGE) + LARGE, usedforsecurity=False).hexdigest()
     assert is_whole(pack.data)
+
+
+class TestWhatIsSent:
+    """A large body leaves a server time for the small ones of others."""
+
+    def test_all_heavy_threads_together_send_no_more_than_the_rate(self) -> None:
+        thread = Thread()
+        rate = SendingRate(1000, lambda: thread.now_s)
+        for _ in range(2):  # the rate is the worker's, a pace each turn's
+            with keeping(thread.pace(rate=rate)):
+                send_slowly(500)
+        assert thread.rests == pytest.approx([0.5, 1.0])
+        thread.now_s += 10.0  # what was not used is not saved up
+        with keeping(thread.pace(rate=rate)):
+            send_slowly(500)
+        assert thread.rests == pytest.approx([0.5, 1.0, 0.5])
+
+    def test_it_is_no_rest_from_computing(self) -> None:
+        thread = Thread()
+        with keeping(thread.pace()):
+            send_slowly(SENT_BYTES_PER_S)
+            assert thread.rests == pytest.approx([1.0])
+            assert rested_s() == 0
+
+    def test_small_bodies_are_sent_at_once(self) -> None:
+        thread = Thread()
+        with keeping(thread.pace()):
+            send_slowly(2_000)
+        assert thread.rests == []
+
+    def test_nothing_is_slow_while_nobody_else_sends(self) -> None:
+        thread = Thread(is_shared=False)
+        with keeping(thread.pace()):
+            send_slowly(SENT_BYTES_PER_S)
+        send_slowly(SENT_BYTES_PER_S)  # nor where a thread keeps no pace
+        assert thread.rests == []

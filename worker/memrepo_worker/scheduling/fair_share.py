@@ -11,7 +11,7 @@ from memrepo.limits import MIB
 from memrepo_worker.group import Agent
 from memrepo_worker.scheduling.turns import RunningTurn
 from memrepo_worker.scheduling.under_way import AnyTicket, Ticket
-from memrepo_worker.threads.giving_way import REST_RATIO, Pace
+from memrepo_worker.threads.giving_way import REST_RATIO, Pace, SendingRate
 
 HEAVY_REQUESTS = 16
 HEAVY_BYTES = MIB
@@ -46,6 +46,7 @@ class FairShare(Generic[AnyTicket]):
         self._heavy: set[RunningTurn[AnyTicket]] = set()
         self._light_s = float("-inf")
         self._rest_until_s = float("-inf")
+        self._rate = SendingRate()
 
     def is_heavy(self, agent: Agent, tickets: Sequence[Ticket]) -> bool:
         """Tell by what waits, or by what the agent has used lately, whether its turn may be long."""
@@ -76,7 +77,7 @@ class FairShare(Generic[AnyTicket]):
 
     def pace(self, turn: RunningTurn[AnyTicket]) -> Pace:
         """Return the pace that a turn's thread has to keep."""
-        return Pace(lambda: self.is_shared, grace_s=0.0 if turn.is_heavy else LIGHT_S)
+        return Pace(lambda: self.is_shared, grace_s=0.0 if turn.is_heavy else LIGHT_S, rate=self._rate)
 
     def end(self, turn: RunningTurn[AnyTicket], used_s: float, rested_s: float = 0.0) -> None:
         """Note that a turn is over, how long a processor worked for it, and how long it has rested meanwhile."""

@@ -132,5 +132,7 @@ def _follow_no_redirect(params: dict[str, Any], **_: object) -> None:
 def _send_at_once(params: dict[str, Any], **_: object) -> None:
     """Hand a small body to the SDK as bytes: for a file, which it makes of every body, it would ask first."""
     body = params["body"]
-    if isinstance(body, BytesIO) and body.getbuffer().nbytes < ASK_FIRST_BYTES_MIN:
-        params["body"] = body.getvalue()
+    if isinstance(body, BytesIO):
+        data = body.getvalue()  # the bytes themselves: its buffer would be a copy
+        if len(data) < ASK_FIRST_BYTES_MIN:
+            params["body"] = data

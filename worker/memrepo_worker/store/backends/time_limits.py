@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.store.meanwhile import request_sent
+from memrepo_worker.threads.giving_way import pieces, send_slowly
 
 BYTES_PER_S_MIN = 64 * 1024
 """A body may take its size divided by this, beside what every request may take."""
@@ -136,7 +137,10 @@ class TimeLimits:
 
 
 class LimitedConnection(_Connection):
-    """Mixed into urllib3's connections: tells which socket the request under way uses, and when it is sent."""
+    """Mixed into urllib3's connections: tells which socket the request under way uses, and when it is sent.
+
+    What is large is sent at the pace that the thread keeps.
+    """
 
     def connect(self) -> None:
         """Connect."""
@@ -147,6 +151,16 @@ class LimitedConnection(_Connection):
         """Begin a request, over a connection that is open already or will be."""
         self._tell()
         super().putrequest(*args, **kwargs)
+
+    def send(self, *args: Any) -> None:
+        """Send a part of a request; what is large goes a piece at a time."""
+        (data,) = args
+        if not isinstance(data, bytes | bytearray | memoryview):
+            super().send(data)
+            return
+        for piece in pieces(data):
+            send_slowly(len(piece))
+            super().send(piece)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
         """Wait for the answer; what is to be done meanwhile is done before."""
