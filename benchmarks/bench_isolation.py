@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.bench_processes import wait_until_shared
-from benchmarks.figures import Figure, at_most, p50, p95
+from benchmarks.figures import Figure, at_least, at_most, p50, p95
 from benchmarks.hostile_load import doing_harm
 from benchmarks.lab import Bench, Lab
 from benchmarks.neighbours import commit_times, memory_peak
@@ -16,32 +16,43 @@ from tests.support.hostile import ORG, REFUSED
 
 ALONE_S, BESIDE_S = 10.0, 15.0
 REFUSED_S, REFUSED_LONG_S = 20.0, 60.0
-LOADS = (
-    "files of newlines",
-    "reads of 60 KB",
-    "histories of large files",
-    "large commits",
-    "a deep group",
-    "forged messages",
-    "a forged record",
-    "bodies that unpack",
-)
+LOADS: Mapping[str, float] = {
+    "files of newlines": 0.5,
+    "reads of 60 KB": 100.0,
+    "histories of large files": 20.0,
+    "large commits": 0.15,
+    "a deep group": 100.0,
+    "forged messages": 10.0,
+    "a forged record": 2.0,
+    "bodies that unpack": 3.0,
+    "a refused prefix": 3.0,
+}
+"""Each load, and how many of its requests must be answered in a second: else it is the load that gave way."""
 GIB = 1024**3
 LEASE_S = WorkerSettings.lease_s
 
 
 def isolation(lab: Lab) -> Iterator[Figure]:
-    """Measure beside each load of hostile agents, the worker's memory as well."""
-    for load in (load for load in LOADS if lab.part in load):
-        with lab.worker() as bench, memory_peak(bench.pid) as peak:
+    """Measure beside each load of hostile agents, the worker's memory and what the load got done as well."""
+    for load, least in LOADS.items():
+        if lab.part not in load:
+            continue
+        refuses = lab.new_folder(f"refusing-{lab.next_number()}") / "refuses"
+        refuses.write_text(f"refuses {ORG}/{REFUSED}\n")
+        with (
+            lab.worker(refuses=refuses if load == "a refused prefix" else None) as bench,
+            memory_peak(bench.pid) as peak,
+        ):
             commit_times(bench, 1.0)  # warm
             alone = commit_times(bench, ALONE_S)
-            with doing_harm(lab, bench, load) as rounds:
+            with doing_harm(lab, bench, load) as answered:
                 time.sleep(1.0)
+                before, began_s = answered.stat().st_size, time.monotonic()
                 beside = commit_times(bench, BESIDE_S)
-                done = len(rounds.read_text().splitlines())
-        parts = {**_parts(alone, beside), "commits beside": len(beside), "rounds of it": done}
+                done = (answered.stat().st_size - before) / (time.monotonic() - began_s)
+        parts = {**_parts(alone, beside), "commits beside": len(beside)}
         yield Figure(f"commit p95 beside {load} / alone", p95(beside) / p95(alone), "x", at_most(3), parts)
+        yield Figure(f"requests of {load} answered meanwhile", done, "/s", at_least(least))
         yield Figure(f"memory of the worker beside {load}", peak.bytes / GIB, "GiB", at_most(1))
 
 

@@ -409,3 +409,25 @@ class TestFaultsOfOurs:
             Success(ids[2]),
         ]
         assert type(post.responder.answers[ids[1]]) is WorkerFaultError
+
+
+def test_no_more_threads_are_woken_than_there_are_agents_to_serve(open_post: Callable[..., Post]) -> None:
+    """Who delivers is quicker than a thread that was woken."""
+    coming: list[Callable[[], None]] = []
+    post = open_post(turns_max=16, submit=coming.append)
+    for _ in range(20):
+        post.send("a")
+    assert len(coming) == 1
+    for agent in "bc":
+        post.send(agent)
+    assert len(coming) == 3
+
+    post.handler.gate.set()
+    coming.pop()()
+    assert post.mailbox.unsettled(lambda _: True) == 0  # one alone serves all, if the others are late
+    for work in coming:
+        work()
+    post.send("d")
+    assert len(coming) == 3
+    coming.pop()()
+    assert post.mailbox.unsettled(lambda _: True) == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from uuid import uuid4
 
-from memrepo import Job, MemoryRepo, MemoryRepoError, MemoryRepos
+from memrepo import Job, JobTimeoutError, MemoryRepo, MemoryRepoError, MemoryRepos
 from memrepo.limits import MIB
 from memrepo.routing import route
 from memrepo.wire.keys import REPLIES_PREFIX, record_key
@@ -27,7 +27,10 @@ _LINE = 24
 
 @dataclass
 class Hostile:
-    """A client, the broker itself, and a size: 1 is what each load was found with."""
+    """A client, the broker itself, and a size: 1 is what each load was found with.
+
+    ``note`` is called for each request that was answered, and for each message that nobody answers once it is sent.
+    """
 
     repos: MemoryRepos
     broker: Valkey
@@ -35,6 +38,7 @@ class Hostile:
     size: float = 1.0
     shards: int = 64
     wait_s: float = 60.0
+    note: Callable[[], None] = lambda: None
     random: Random = field(default_factory=lambda: Random(5))
     _ready: set[str] = field(default_factory=set)
 
@@ -94,6 +98,7 @@ class Hostile:
         with self.broker.client() as client:
             for queue in queues:
                 client.lpush(queue, "[" * 1_000, '{"a":' * 50_000, "{}", b"\xff\xfe")
+                self.note()
         for number, queue in enumerate(queues):
             request = commit_request(ORG, f"forged-{number}")
             headers = {"task": "memrepo.commit", "id": f"a\nb\x1b[31m{uuid4()}"}
@@ -103,12 +108,14 @@ class Hostile:
                 )
             chord = {"task": "celery.chord_unlock", "id": str(uuid4())}
             self.sender.send(request, headers=chord, task_id=chord["id"])
+            self.note()
 
     def a_forged_record(self) -> None:
         """Tell every client of a job that ended with deep JSON."""
         with self.broker.client() as client:
             for channel in client.pubsub_channels(f"{REPLIES_PREFIX}*"):
                 client.publish(channel, '{"status": "SUCCESS", "result": ' + "[" * 100_000)
+                self.note()
             record = '{"status": "SUCCESS", "task_id": "forged", "result": ' + "[" * 100_000
             client.set(record_key("forged"), record, ex=60)
 
@@ -127,11 +134,13 @@ class Hostile:
             )
             many = json.dumps([{}] * int(20_000 * self.size))
             self.sender.send(request, body=f'[[], {{"request": {many}}}, {{}}]')
+            self.note()
 
     def a_refused_prefix(self) -> None:
         """Write to an agent that the store refuses; nobody waits for that."""
         for _ in range(3):
             self._commit(REFUSED, {"a.md": "x"})
+            self.note()
 
     def _repo(self, agent: str) -> MemoryRepo:
         return self.repos.repo(org_id=ORG, agent_id=agent)
@@ -150,8 +159,13 @@ class Hostile:
         until_s = time.monotonic() + self.wait_s
         for job in jobs:
             if job is not None:
-                with suppress(MemoryRepoError):
+                try:
                     job.result(timeout_s=max(0.0, until_s - time.monotonic()))
+                except JobTimeoutError:
+                    continue
+                except MemoryRepoError:
+                    pass  # a refusal is an answer, too
+                self.note()
 
     def _shuffled(self, size_bytes: int) -> str:
         lines = [f"{number:0{_LINE - 1}d}\n" for number in range(size_bytes // _LINE)]

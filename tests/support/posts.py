@@ -131,6 +131,7 @@ def posts() -> Iterator[Callable[..., Post]]:
         handler: Handler | None = None,
         responder: Responder | None = None,
         shares: FairShare[Note] | None = None,
+        submit: Callable[[Callable[[], None]], object] | None = None,
         **bounds: int,
     ) -> Post:
         handler, responder = handler or Handler(), responder or Responder()
@@ -146,7 +147,7 @@ def posts() -> Iterator[Callable[..., Post]]:
             handler,
             responder,
             rules=rules,
-            submit=threads.submit,
+            submit=submit or threads.submit,
             bounds=MailboxBounds(turns_max=turns_max, **bounds),
             is_ours=is_ours,
             shares=shares,

@@ -16,9 +16,9 @@ class Line:
         self._unproven: deque[Agent] = deque()
         self._heavy: deque[Agent] = deque()
 
-    def __bool__(self) -> bool:
-        """Tell whether anybody is not held back."""
-        return bool(self._ready)
+    def __len__(self) -> int:
+        """Return how many are not held back."""
+        return len(self._ready)
 
     @property
     def holds_heavy(self) -> bool:

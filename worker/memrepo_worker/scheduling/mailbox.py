@@ -84,6 +84,7 @@ class Mailbox(Generic[AnyTicket]):
         self._looks = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
         self._turns = 0
+        self._coming = 0
         self._retries = 0
         self._bytes = 0
         self._stopping = False
@@ -143,13 +144,17 @@ class Mailbox(Generic[AnyTicket]):
         self._abandon(stalled)
 
     def _reserve_slot(self) -> bool:
-        """Count one more thread if there is work and room for it. The caller holds the lock."""
-        if self._stopping or not self._has_work:
+        """Count one more thread if there is work and room for it. The caller holds the lock.
+
+        None beyond those that come for it already: who delivers is quicker than they are, and would wake all for one.
+        """
+        if self._stopping or not self._has_work or self._coming >= len(self._line) + len(self._due):
             return False
         if self._turns - self._running.hanging >= self._bounds.turns_max:
             self._look_later()
             return False
         self._turns += 1
+        self._coming += 1
         return True
 
     def _look_later(self) -> None:
@@ -178,6 +183,8 @@ class Mailbox(Generic[AnyTicket]):
 
     def _work(self) -> None:
         """Serve groups until none is left."""
+        with self._changed:
+            self._coming -= 1
         while (turn := self._next_turn()) is not None:
             group, well, began_s, pace = turn.group, False, thread_time(), self._shares.pace(turn)
             try:
