@@ -26,6 +26,11 @@ LOADS: Mapping[str, float] = {
     "a forged record": 2.0,
     "bodies that unpack": 3.0,
     "a refused prefix": 3.0,
+    "a base beyond all numbers": 1.0,
+    "a billion paths": 1.0,
+    "256 MiB in 256 KB": 1.0,
+    "300,000 refs": 1.0,
+    "cold journals": 0.3,
 }
 """Each load, and how many of its requests must be answered in a second: else it is the load that gave way."""
 GIB = 1024**3

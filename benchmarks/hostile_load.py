@@ -14,8 +14,10 @@ from typing import IO
 
 import redis
 
+from benchmarks.hostile_bucket import BucketWriter
 from benchmarks.lab import Bench, Lab
 from memrepo import MemoryRepos, Settings
+from memrepo_worker.store.open import open_store
 from tests.support.hostile import Hostile
 from tests.support.sending import sender
 from tests.support.valkey import Valkey
@@ -51,24 +53,30 @@ class Database(Valkey):
 @contextmanager
 def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Path]:
     """Do one load round after round until the block ends; gives a file with a byte for each request answered."""
-    folder = lab.new_folder(f"hostile-{lab.next_number()}")
+    folder = lab.new_folder(f"hostile-to-{bench.pid}")
     sign = folder / "answered"
     number = int(bench.settings.broker_url.rpartition("/")[2])
-    job = json.dumps({"port": lab.valkey.port, "number": number, "load": load, "sign": str(sign)})
+    store_url = json.loads(bench.job)["settings"]["store_url"]
+    job = json.dumps(
+        {"port": lab.valkey.port, "number": number, "load": load, "sign": str(sign), "store_url": store_url}
+    )
     with lab.process("benchmarks.hostile_load", job, folder=folder, ready=sign.exists):
         yield sign
 
 
-def _harm(port: int, number: int, load: str, sign: str) -> None:
+def _harm(port: int, number: int, load: str, sign: str, store_url: str) -> None:
     os.nice(NICENESS)
     server = Database(Path(), port, number=number)
     settings = Settings(server.url, server.url, enqueue_timeout_s=30.0)
     with (
         MemoryRepos(settings=settings) as repos,
         sender(server, settings.shards) as sending,
-        Path(sign).open("ab", buffering=0) as file,
+        Path(f"{sign}.new").open("ab", buffering=0) as file,
     ):
-        do = Hostile(repos, server, sending, note=lambda: _write(file)).loads()[load]
+        hostile = Hostile(repos, server, sending, note=lambda: _write(file))
+        with_bucket = BucketWriter(open_store(store_url), hostile).loads()
+        do = with_bucket[load]() if load in with_bucket else hostile.loads()[load]
+        Path(f"{sign}.new").rename(sign)  # it is ready
         while True:
             with suppress(redis.RedisError):
                 do()

@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 from memrepo import Job, JobTimeoutError, MemoryRepo, MemoryRepoError, MemoryRepos
@@ -141,6 +143,11 @@ class Hostile:
         for _ in range(3):
             self._commit(REFUSED, {"a.md": "x"})
             self.note()
+
+    def answers(self, agent: str, *calls: Callable[[MemoryRepo], Job[Any]]) -> None:
+        """Ask for something of an agent's memory, and wait for the answers."""
+        repo = self._repo(agent)
+        self._wait([self._ask(partial(call, repo)) for call in calls])
 
     def _repo(self, agent: str) -> MemoryRepo:
         return self.repos.repo(org_id=ORG, agent_id=agent)

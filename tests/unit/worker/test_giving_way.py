@@ -88,6 +88,18 @@ def test_what_is_short_is_not_held_up() -> None:
     assert len(thread.rests) >= 4
 
 
+def test_what_takes_longer_than_it_seemed_to_says_so() -> None:
+    thread, said = Thread(), list[float]()
+    pace = thread.pace(grace_s=0.02)
+    pace.on_long = lambda: said.append(thread.now_s)
+    with keeping(pace):
+        for _ in range(20):
+            thread.compute(0.001)
+        assert said == []
+        thread.compute(0.002)
+    assert len(said) == 1
+
+
 def test_a_thread_that_keeps_no_pace_never_rests() -> None:
     thread = Thread()
     thread.compute(10.0)

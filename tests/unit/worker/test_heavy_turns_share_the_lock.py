@@ -36,3 +36,12 @@ def test_a_heavy_group_that_fails_leaves_the_usual_interval() -> None:
     with pytest.raises(RuntimeError), shared.serving(heavy=True):
         raise RuntimeError
     assert set_to[-1] == USUAL_S
+
+
+def test_a_group_that_turns_out_to_be_heavy_is_so_once_until_it_is_served() -> None:
+    shared, set_to = sharing()
+    with shared.serving(heavy=False) as heavy_after_all:
+        for _ in range(2):
+            heavy_after_all()
+        assert set_to == [SHORT_INTERVAL_S]
+    assert set_to == [SHORT_INTERVAL_S, USUAL_S]

@@ -27,16 +27,23 @@ class LockSharing:
         self._heavy = 0
 
     @contextmanager
-    def serving(self, *, heavy: bool) -> Iterator[None]:
-        """Within the block a group is served."""
-        if not heavy:
-            yield
-            return
-        self._count(1)
+    def serving(self, *, heavy: bool) -> Iterator[Callable[[], None]]:
+        """Within the block a group is served; what it gives says, as often as one likes, that it is heavy after all."""
+        is_counted = False
+
+        def count() -> None:
+            nonlocal is_counted
+            if not is_counted:
+                is_counted = True
+                self._count(1)
+
+        if heavy:
+            count()
         try:
-            yield
+            yield count
         finally:
-            self._count(-1)
+            if is_counted:
+                self._count(-1)
 
     def _count(self, more: int) -> None:
         with self._lock:

@@ -188,7 +188,7 @@ class Mailbox(Generic[AnyTicket]):
         while (turn := self._next_turn()) is not None:
             group, well, began_s, pace = turn.group, False, thread_time(), self._shares.pace(turn)
             try:
-                with self._lock_sharing.serving(heavy=turn.is_heavy), keeping(pace):
+                with self._lock_sharing.serving(heavy=turn.is_heavy) as pace.on_long, keeping(pace):
                     well = self._serve(group)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
                 self._observer.count("mailbox.turns.failed")

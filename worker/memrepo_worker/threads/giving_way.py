@@ -75,6 +75,8 @@ class Pace:
         self._began_s = clock() + grace_s
         self._looked_s = wall()
         self.rested_s = 0.0
+        self.on_long: Callable[[], None] = lambda: None
+        """Called at each step after ``grace_s``: it takes longer than it seemed to."""
 
     def step(self) -> None:
         """Rest, if it is time."""
@@ -85,6 +87,7 @@ class Pace:
         worked_s = self._clock() - self._began_s
         if worked_s < STEP_S:
             return
+        self.on_long()
         if self._is_shared():
             rest_s = min(REST_RATIO * worked_s, REST_S_MAX)
             self._sleep(rest_s)
