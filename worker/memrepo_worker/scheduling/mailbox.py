@@ -80,13 +80,9 @@ class Mailbox(Generic[AnyTicket]):
             self._bounds.turns_max, self._bounds.hanging_max
         )
         self._shares: FairShare[AnyTicket] = shares or FairShare()
-        self._looks_for_room = False
-        self._looks = False
+        self._looks_for_room = self._looks = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
-        self._turns = 0
-        self._coming = 0
-        self._retries = 0
-        self._bytes = 0
+        self._turns = self._coming = self._retries = self._bytes = 0
         self._stopping = False
 
     @property
@@ -144,10 +140,8 @@ class Mailbox(Generic[AnyTicket]):
         self._abandon(stalled)
 
     def _reserve_slot(self) -> bool:
-        """Count one more thread if there is work and room for it. The caller holds the lock.
-
-        None beyond those that come for it already: who delivers is quicker than they are, and would wake all for one.
-        """
+        """Count one more thread if there is work and room for it. The caller holds the lock."""
+        # Those that come for it already are enough: who delivers is quicker than they are, and would wake all for one.
         if self._stopping or not self._has_work or self._coming >= len(self._line) + len(self._due):
             return False
         if self._turns - self._running.hanging >= self._bounds.turns_max:
