@@ -62,9 +62,9 @@ def in_command_words(error: MemoryRepoError, ctx: click.Context) -> MemoryRepoEr
 
 def _parameter(field: str, ctx: click.Context) -> str | None:
     """Return what a command calls a field of its request: a flag, or an argument in capitals."""
-    names = [name for name in _NAMED_OTHERWISE.get(field, [field]) if ctx.params.get(name) is not None]
-    for parameter in ctx.command.params:
-        if parameter.name in names:
+    parameters = {parameter.name: parameter for parameter in ctx.command.params}
+    for name in _NAMED_OTHERWISE.get(field, [field]):
+        if ctx.params.get(name) is not None and (parameter := parameters.get(name)) is not None:
             is_flag = isinstance(parameter, click.Option)
             return max(parameter.opts, key=len) if is_flag else parameter.human_readable_name
     return None
