@@ -52,6 +52,7 @@ __all__ = [
     "MergeHunk",
     "MergePreview",
     "MergeResult",
+    "Origin",
     "PathNotFoundError",
     "RefNotFoundError",
     "RepoExistsError",
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
         MergeHunk,
         MergePreview,
         MergeResult,
+        Origin,
         RequestOutcome,
         Snapshot,
     )

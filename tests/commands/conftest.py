@@ -163,7 +163,13 @@ def filled_in(
         again.future.exception(timeout=20)
         return again.id
 
+    def fork() -> str:
+        repo = memories.repo(org_id="acme", agent_id=memory())
+        repo.fork(f"fork-{number}").result(timeout_s=20)
+        return f"fork-{number}"
+
     makers: Mapping[str, Callable[[], str]] = {
+        "fork": fork,
         "agent": memory,
         "new": lambda: f"new-{number}",
         "legacy": legacy,

@@ -1,10 +1,10 @@
 """The table of commands: what each is given in every situation that it can meet, and what it says then.
 
 In arguments and environments ``{agent}`` is an agent with a memory of its own, ``{new}`` one without, ``{legacy}`` one
-that a Letta server left behind, ``{job}`` a job that is done and ``{failed}`` one that met a conflict, ``{sha}`` a
-commit of nobody's, ``{folder}`` the current folder, ``{bundle}`` a memory as a bundle, ``{repository}`` one in git,
-``{refusing}`` a store that takes no key, ``{taken}`` a port that somebody has, and ``{versioned}`` a bucket with
-versioning, where the memory ``{deleted}`` was deleted.
+that a Letta server left behind, ``{fork}`` one whose memory was forked from another's, ``{job}`` a job that is done and
+``{failed}`` one that met a conflict, ``{sha}`` a commit of nobody's, ``{folder}`` the current folder, ``{bundle}`` a
+memory as a bundle, ``{repository}`` one in git, ``{refusing}`` a store that takes no key, ``{taken}`` a port that
+somebody has, and ``{versioned}`` a bucket with versioning, where the memory ``{deleted}`` was deleted.
 """
 
 from __future__ import annotations
@@ -230,6 +230,28 @@ PRODUCER: Mapping[str, Row] = {
             ),
             BAD: Case("diff acme {agent} main^", 2, "BASE: must be HEAD, a branch", INVALID),
             **over_the_queue("diff acme {agent} main~1"),
+        },
+        {CONFLICT: READS},
+    ),
+    "fork": Row(
+        "fork acme {agent} {new}-forked",
+        RESULT_KEYS,
+        {
+            NOTHING: Case("fork acme {new} {new}-other", **NO_MEMORY),
+            CONFLICT: Case(
+                "fork acme {new} {agent}", 4, "{agent} has a memory already: fork into", "RepoExistsError"
+            ),
+            BAD: Case("fork acme {agent} {agent}", 2, "NEW_AGENT: is the memory that is forked", INVALID),
+            **over_the_queue("fork acme other {agent}"),
+        },
+    ),
+    "origins": Row(
+        "origins acme {fork}",
+        "org_id agent_id sha at",
+        {
+            NOTHING: Case("origins acme {new}", **NO_MEMORY),
+            BAD: Case("origins ac/me {agent}", 2, "ORG: must be 1 to 128 letters", INVALID),
+            **over_the_queue("origins acme {agent}"),
         },
         {CONFLICT: READS},
     ),

@@ -80,7 +80,9 @@ def test_a_command_of_a_memory_prints_the_json_that_the_page_gives(
     repo = worker.repos().repo(org_id="acme", agent_id=name)
     repo.create_repo({"human.md": "likes tea\n"}).result()
     repo.commit({"human.md": "likes coffee\n"}, "Learn").result()
-    arguments = TABLE[name].well.format(agent=name, new=f"{name}-new", job=repo.get_head_sha().id)
+    repo.fork(f"{name}-fork").result()
+    made = {"agent": name, "new": f"{name}-new", "fork": f"{name}-fork", "job": repo.get_head_sha().id}
+    arguments = TABLE[name].well.format_map(made)
 
     printed = json.loads(CliRunner().invoke(main, [*arguments.split(), "--json"]).stdout)
 

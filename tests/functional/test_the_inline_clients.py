@@ -271,8 +271,13 @@ def test_nothing_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
             await jobs[0].enqueued()
             jobs[0].cancel()
             assert (jobs[0].status(), await jobs[0]) == ("done", await repos.job(jobs[0].id))
+
+            def ask_in_the_loop() -> None:
+                for _ in range(100):  # one that is done by then gives its result
+                    repo.get_head_sha().result()
+
             with pytest.raises(MemoryRepoError, match="await job"):
-                repo.get_head_sha().result()
+                ask_in_the_loop()
             await repo.delete_repo()
 
     async def guarded() -> list[str]:

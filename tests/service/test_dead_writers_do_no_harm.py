@@ -26,6 +26,7 @@ from memrepo_worker.service import opening as opening_module
 from memrepo_worker.service import turn as turn_module
 from memrepo_worker.service.opening import Opener
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.content import Content
 from memrepo_worker.store.interface import ABSENT, ALWAYS, PreconditionFailedError, Store, UnavailableError
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.jobs import present
@@ -346,7 +347,7 @@ def the_order_of_append_and_install(patch: pytest.MonkeyPatch, _world: World) ->
     """Take objects into the warm repository before they are published, and leave out what is there already."""
     encode = Draft.encode
 
-    def encode_what_is_new_here(self: Draft) -> bytes:
+    def encode_what_is_new_here(self: Draft) -> Content:
         known = PUBLISHED_OR_NOT
         fresh = {sha: item for sha, item in self.objects.items() if sha not in known}
         known.update(self.objects)

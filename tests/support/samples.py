@@ -31,6 +31,7 @@ from memrepo import (
     MergeConflict,
     MergePreview,
     MergeResult,
+    Origin,
     RepoNotFoundError,
     RequestOutcome,
     Snapshot,
@@ -238,6 +239,20 @@ SAMPLES: Mapping[str, Sample] = {
         ),
         shown=f"merge {SHA} {SHA} 1 conflicts",
         ask=lambda repo: repo.preview_merge("main"),
+    ),
+    "fork": Sample(
+        body={"source_agent_id": "bob", "ref": "draft", "history": False},
+        digest="f9768da5c3c23bebd88e2c0d38f49d1f",
+        result=MADE,
+        shown=_MADE_SHOWN,
+        ask=lambda repo: repo.fork("forked", author=AUTHOR),
+    ),
+    "get_origins": Sample(
+        body={},
+        digest="1b80b30bd5c22e173139cc7f773d6d81",
+        result=[Origin(org_id="acme", agent_id="bob", sha=SHA, at=datetime(2024, 1, 2, tzinfo=UTC))],
+        shown="1 items",
+        ask=lambda repo: repo.get_origins(),
     ),
     "list_branches": Sample(
         body={},

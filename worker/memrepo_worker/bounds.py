@@ -24,6 +24,7 @@ COLD_OPEN_BYTES = "bounds.cold_open_bytes"
 AGENT_RESULTS_BYTES = "bounds.agent_results_bytes"
 ENTRY_BYTES = "bounds.entry_bytes"
 EDITED_BYTES = "bounds.edited_bytes"
+FORK_BYTES = "bounds.fork_bytes"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Bounds:
     ``compared_bytes_max``: how many bytes of a file's two states may differ for their lines to be compared; of larger
     ones all lines count, and the result says that its counts are not exact.
     ``edited_bytes_max``: how many bytes of files the edits of one commit may go through, each file once per edit.
+    ``fork_bytes_max``: how large the entry may be with which a fork begins, and so what it copies.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``; and how many
     of the requests that turns ask side by side, beyond the threads that are there for these.
     ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
@@ -52,6 +54,7 @@ class Bounds:
     walk_entries_max: int = 500_000
     compared_bytes_max: int = MIB
     edited_bytes_max: int = 256 * MIB
+    fork_bytes_max: int = 256 * MIB
     hanging_turns_max: int = 48
     cold_open_bytes_max: int = 16 * MIB
     entry_bytes_max: int = 1024 * MIB

@@ -59,6 +59,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "walk_entries_max": (1, MANY),
     "compared_bytes_max": (1, MANY),
     "edited_bytes_max": (1, MANY),
+    "fork_bytes_max": (1, MANY),
     "hanging_turns_max": (0, 10_000),
     "cold_open_bytes_max": (1, MANY),
     "entry_bytes_max": (256 * MIB, MANY),
@@ -114,6 +115,7 @@ class WorkerSettings:
     walk_entries_max: int = Bounds().walk_entries_max
     compared_bytes_max: int = Bounds().compared_bytes_max
     edited_bytes_max: int = Bounds().edited_bytes_max
+    fork_bytes_max: int = Bounds().fork_bytes_max
     hanging_turns_max: int = Bounds().hanging_turns_max
     cold_open_bytes_max: int = Bounds().cold_open_bytes_max
     entry_bytes_max: int = Bounds().entry_bytes_max
@@ -218,6 +220,7 @@ class WorkerSettings:
             walk_entries_max=self.walk_entries_max,
             compared_bytes_max=self.compared_bytes_max,
             edited_bytes_max=self.edited_bytes_max,
+            fork_bytes_max=self.fork_bytes_max,
             hanging_turns_max=self.hanging_turns_max,
             cold_open_bytes_max=self.cold_open_bytes_max,
             entry_bytes_max=self.entry_bytes_max,

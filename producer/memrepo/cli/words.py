@@ -26,6 +26,7 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
         (r"ask for fewer with paths=", "name fewer PATHS"),
         (r"ask for less, with limit=, context= or paths=", "ask for less, by --limit, --context or PATHS"),
         (r"to be searched, with paths=", "to be searched as PATHS"),
+        (r"fork without the history \(history=False\)", "fork with --no-history"),
         (r"overwrite=True replaces it", "--overwrite replaces it"),
         (r"Decide by resolutions or favor", "Decide by --put, --text, --delete or --favor"),
         (r"begin anew, without after\b", "begin anew, without --after"),
@@ -36,6 +37,8 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
 _NAMED_OTHERWISE: Mapping[str, Sequence[str]] = {
     "org_id": ["org"],
     "agent_id": ["agent"],
+    "source_agent_id": ["agent"],
+    "history": ["no_history"],
     "name": ["create", "delete"],
     "wanted": ["job_id"],
     "text": ["text", "pattern"],
@@ -81,6 +84,16 @@ def naming_changes(options: Sequence[str]) -> Iterator[None]:
             raise
         option = options[int(found[1])]
         raise type(error)(f"{option}: {error.message[found.end() :]}", error.details) from error
+
+
+@contextmanager
+def naming_field(field: str, word: str) -> Iterator[None]:
+    """Have what is wrong with a field of the request named by the argument that gave it, where it has several."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        message = re.sub(rf"\A{field}: ", f"{word}: ", error.message)
+        raise type(error)(message, error.details) from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from memrepo.models.merges import (
     MergePreview,
     MergeResult,
 )
+from memrepo.models.origins import Origin
 
 __all__ = [
     "DEFAULT_AUTHOR",
@@ -53,6 +54,7 @@ __all__ = [
     "MergeResult",
     "Model",
     "OnConflict",
+    "Origin",
     "RequestOutcome",
     "ResultModel",
     "Snapshot",

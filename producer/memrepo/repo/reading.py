@@ -13,6 +13,7 @@ from memrepo.models import (
     MemoryCommit,
     MemoryFile,
     MergePreview,
+    Origin,
     RequestOutcome,
     Snapshot,
 )
@@ -20,6 +21,7 @@ from memrepo.repo.asking import Asking, paths_of
 from memrepo.validation.values import check_request_id
 from memrepo.wire import operations
 from memrepo.wire.requests import merges, reads
+from memrepo.wire.requests.forks import GetOriginsRequest
 from memrepo.wire.requests.search import SearchRequest
 
 
@@ -116,6 +118,13 @@ class Reading(Asking):
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
         return self._ask(operations.LIST_BRANCHES, reads.ListBranchesRequest(**self._head()))
+
+    def get_origins(self) -> Job[list[Origin]]:
+        """Ask which memories this one was forked from: the nearest first, then what that was forked from, and so on.
+
+        None for a memory that began by itself. It stays the same, whatever becomes of those memories.
+        """
+        return self._ask(operations.GET_ORIGINS, GetOriginsRequest(**self._head()))
 
     def find_request(self, request_id: str) -> Job[RequestOutcome | None]:
         """Ask what became of a request of this agent whose result has expired.

@@ -19,7 +19,7 @@ from memrepo.models import (
 )
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.wire import operations
-from memrepo.wire.requests import merges, writes
+from memrepo.wire.requests import forks, merges, writes
 from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
 Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -160,6 +160,42 @@ class Writing(Asking):
             expected_head=expected_head,
         )
         return self._ask(operations.MERGE, request, request_id)
+
+    def fork(
+        self,
+        agent_id: str,
+        *,
+        ref: str = "HEAD",
+        history: bool = True,
+        author: Author = DEFAULT_AUTHOR,
+        request_id: str | None = None,
+    ) -> Job[CommitResult]:
+        """Begin another agent's memory, in the same organisation, with what this one has at ``ref``.
+
+        The new memory has one branch, ``main``, and goes its own way from then on: what becomes of either never
+        touches the other. Where it comes from stays readable in it (``get_origins``).
+
+        Args:
+            agent_id: whose memory to begin; it must have none.
+            ref: any ref of this memory, e.g. a branch, a tag or a sha.
+            history: whether all commits that lead to ``ref`` come along; without, its files are one first commit.
+            author: who makes that first commit.
+            request_id: the same id with the same call is applied once; it is one of the new agent's.
+
+        It goes through the new agent's queue, and copies what is stored when its turn comes: a commit to this memory
+        that has to be in it must be done before, so wait for its result. The job raises ``RepoExistsError`` where the
+        agent has a memory already; ``RepoNotFoundError`` or ``RefNotFoundError`` where there is nothing to copy;
+        ``TooLargeError`` where it is more than one entry may hold, and says what helps; ``MemoryDamagedError`` where
+        this memory cannot be read.
+        """
+        request = forks.ForkRequest(
+            **self._head(request_id, agent_id),
+            source_agent_id=self.agent_id,
+            ref=ref,
+            history=history,
+            author=author,
+        )
+        return self._ask(operations.FORK, request, request_id)
 
     def create_branch(
         self, name: str, *, start_point: str = "main", request_id: str | None = None

@@ -15,7 +15,7 @@ from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire.payload import Payload, attaching
-from memrepo.wire.requests import feed, memories, merges, reads, search, writes
+from memrepo.wire.requests import feed, forks, memories, merges, reads, search, writes
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
 Asked = TypeVar("Asked", bound=Request)
@@ -141,6 +141,8 @@ SEARCH = _row(search.SearchRequest, TypeAdapter(list[models.Match]), _of_list)
 RESTORE = _row(writes.RestoreRequest, TypeAdapter(models.CommitResult), _of_write)
 MERGE = _row(merges.MergeRequest, TypeAdapter(models.MergeResult), _of_merge)
 PREVIEW_MERGE = _row(merges.PreviewMergeRequest, TypeAdapter(models.MergePreview), _of_preview)
+FORK = _row(forks.ForkRequest, TypeAdapter(models.CommitResult), _of_write)
+GET_ORIGINS = _row(forks.GetOriginsRequest, TypeAdapter(list[models.Origin]), _of_list)
 LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch]), _of_list)
 FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None), _of_outcome)
 CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch), _of_branch)

@@ -384,6 +384,7 @@ def _refs() -> list[Hostile]:
                 ("restore", "ref"),
                 ("merge", "source"),
                 ("preview_merge", "source"),
+                ("fork", "ref"),
                 ("create_branch", "start_point"),
             )
         ],
@@ -473,6 +474,16 @@ def _identities() -> list[Hostile]:
     return [
         *[Hostile("get_head_sha", {"org_id": text}, "org_id", source) for text, source in IDS.items()],
         *[Hostile("get_head_sha", {"agent_id": text}, "agent_id", source) for text, source in IDS.items()],
+        *[
+            Hostile("fork", {"source_agent_id": text}, "source_agent_id", source)
+            for text, source in IDS.items()
+        ],
+        Hostile("fork", {"source_agent_id": "agent-1"}, "agent_id", "memrepo: nothing is a copy of itself"),
+        *[
+            Hostile("fork", {"history": value}, "history", "types: it is no flag")
+            for value in (0, "no", None)
+        ],
+        Hostile("fork", {"author": {"name": "a<b", "email": "e"}}, "author.name", "git: idents"),
         *[
             Hostile(operation, {field: text}, "request_id", short)
             for text in REQUEST_IDS

@@ -127,8 +127,9 @@ def ledger_of(key: str, part: Entry, reader: Reader) -> tuple[LedgerLine, ...]:
 
 
 def tips_of(part: Entry) -> set[str]:
-    """Return all that an entry names: its branches, tags and ledger, and what it builds on."""
-    return {*part.refs.values(), part.ledger_sha, *part.prerequisites}
+    """Return all that an entry names: its branches, tags, ledger and origin, and what it builds on."""
+    origin = () if part.origin_sha is None else (part.origin_sha,)
+    return {*part.refs.values(), part.ledger_sha, *origin, *part.prerequisites}
 
 
 def _line(error: Exception) -> str:

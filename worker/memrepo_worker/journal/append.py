@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from memrepo_worker.store.content import Content, is_under, pieces_of
 from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
@@ -29,7 +30,7 @@ class Append(Enum):
     LOST = "lost"
 
 
-def append(store: Store, key: str, data: bytes) -> Append:
+def append(store: Store, key: str, data: Content) -> Append:
     """Create an entry, and settle the outcome when the answer was lost.
 
     ``DONE``: the object under that key is ``data``, for good. ``LOST``: another writer's entry is there; apply it, and
@@ -44,7 +45,7 @@ def append(store: Store, key: str, data: bytes) -> Append:
     last: StoreError | None = None
     for _ in range(_ATTEMPTS_MAX):
         try:
-            store.put(key, data, ABSENT)
+            _put(store, key, data)
         except (PreconditionFailedError, UnavailableError) as error:
             last = error
             # What is in the way may be our own earlier attempt: only the bytes tell.
@@ -56,12 +57,25 @@ def append(store: Store, key: str, data: bytes) -> Append:
     raise UnavailableError(f"no certain answer about {key} in {_ATTEMPTS_MAX} attempts: {last}") from last
 
 
-def _read_back(store: Store, key: str, data: bytes) -> Append | None:
+def _put(store: Store, key: str, data: Content) -> None:
+    if isinstance(data, bytes):
+        store.put(key, data, ABSENT)
+    else:
+        store.put_stream(key, pieces_of(data), ABSENT)
+
+
+def _read_back(store: Store, key: str, data: Content) -> Append | None:
     """Say whose entry is under the key; None: nobody's."""
     try:
-        found = store.get(key, len(data)).data
+        return Append.DONE if _is_under(store, key, data) else Append.LOST
     except NotThereError:
         return None
+
+
+def _is_under(store: Store, key: str, data: Content) -> bool:
+    if not isinstance(data, bytes):
+        return is_under(store, key, data)
+    try:
+        return store.get(key, len(data)).data == data
     except ObjectTooLargeError:
-        return Append.LOST
-    return Append.DONE if found == data else Append.LOST
+        return False

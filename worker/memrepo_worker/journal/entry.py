@@ -22,6 +22,7 @@ from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 from memrepo_worker.journal.refs import fault_of_refs
 
 LEDGER_REF = "refs/memrepo/ledger"
+ORIGIN_REF = "refs/memrepo/origin"
 HEAD_BRANCH = "refs/heads/main"
 _OURS = "refs/memrepo/"
 BRANCHES = "refs/heads/"
@@ -70,18 +71,25 @@ def ledger_bytes_max(entry_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the header of an entry, base or segment says; ``pack_start`` is where the pack begins."""
+    """What the header of an entry, base or segment says; ``pack_start`` is where the pack begins.
+
+    ``origin_sha`` is the blob that says what the memory was forked from; None where it was not.
+    """
 
     seq: int
     refs: Mapping[str, str]
     prerequisites: tuple[str, ...]
     ledger_sha: str
     pack_start: int
+    origin_sha: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One numbered entry. ``refs`` are the branches and tags after it, ``sha256`` and ``size`` those of its bytes."""
+    """One numbered entry. ``refs`` are the branches and tags after it, ``sha256`` and ``size`` those of its bytes.
+
+    ``origin_sha`` is as in ``Head``.
+    """
 
     seq: int
     sha256: str
@@ -90,12 +98,13 @@ class Entry:
     prerequisites: tuple[str, ...]
     ledger_sha: str
     pack: bytes | memoryview
+    origin_sha: str | None = None
 
     @property
     def head(self) -> Head:
         """What its header says."""
         start = self.size - len(self.pack)
-        return Head(self.seq, self.refs, self.prerequisites, self.ledger_sha, start)
+        return Head(self.seq, self.refs, self.prerequisites, self.ledger_sha, start, self.origin_sha)
 
 
 def encode_entry(
@@ -104,6 +113,7 @@ def encode_entry(
     prerequisites: Iterable[str],
     lines: Iterable[LedgerLine],
     deltas: Mapping[str, Delta] | None = None,
+    origin_sha: str | None = None,
 ) -> bytes:
     """Return the bytes of an entry (or, with no prerequisites, of a base).
 
@@ -114,14 +124,20 @@ def encode_entry(
     ledger = GitObject(Kind.BLOB, encode_lines(lines))
     ledger_sha = object_id(ledger)
     pack = encode_pack({**objects, ledger_sha: ledger}, deltas=deltas)
-    return encode_joined(prerequisites, refs, ledger_sha, pack.data)
+    return encode_joined(prerequisites, refs, ledger_sha, pack.data, origin_sha)
 
 
 def encode_joined(
-    prerequisites: Iterable[str], refs: Mapping[str, str], ledger_sha: str, pack: bytes
+    prerequisites: Iterable[str],
+    refs: Mapping[str, str],
+    ledger_sha: str,
+    pack: bytes,
+    origin_sha: str | None = None,
 ) -> bytes:
     """Return the bytes of an entry, segment or base whose pack is there already; the ledger is in it."""
     header = {**refs, LEDGER_REF: ledger_sha}
+    if origin_sha is not None:
+        header[ORIGIN_REF] = origin_sha
     if HEAD_BRANCH in refs:
         header["HEAD"] = refs[HEAD_BRANCH]
     return encode_bundle(prerequisites, header, pack)
@@ -142,7 +158,9 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
     if not is_whole(pack):
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     sha256 = hashlib.sha256(data).hexdigest()
-    return Entry(seq, sha256, len(data), head.refs, head.prerequisites, head.ledger_sha, pack)
+    return Entry(
+        seq, sha256, len(data), head.refs, head.prerequisites, head.ledger_sha, pack, head.origin_sha
+    )
 
 
 def decode_head(seq: int, beginning: bytes | memoryview) -> Head:
@@ -165,12 +183,13 @@ def _decoded(seq: int, beginning: bytes | memoryview) -> tuple[Head, bytes | mem
     refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_KINDS)}
     _check_names(seq, bundle.refs, refs)
     start = len(beginning) - len(bundle.pack)
-    return Head(seq, refs, bundle.prerequisites, bundle.refs[LEDGER_REF], start), bundle.pack
+    ledger, origin = bundle.refs[LEDGER_REF], bundle.refs.get(ORIGIN_REF)
+    return Head(seq, refs, bundle.prerequisites, ledger, start, origin), bundle.pack
 
 
 def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -> None:
     """Check which names a header has, and those of the branches and tags among them."""
-    for name in header.keys() - refs.keys() - {LEDGER_REF, "HEAD"}:
+    for name in header.keys() - refs.keys() - {LEDGER_REF, ORIGIN_REF, "HEAD"}:
         if name.startswith(_OURS):
             raise NewerJournalError(
                 f"entry {seq} names {printable(name)!r}, which this version does not know", seq
@@ -180,6 +199,8 @@ def _check_names(seq: int, header: Mapping[str, str], refs: Mapping[str, str]) -
         raise JournalDamagedError(f"entry {seq} has no ledger", seq)
     if "HEAD" in header and header["HEAD"] != refs.get(HEAD_BRANCH):
         raise JournalDamagedError(f"entry {seq} has a HEAD that is not at main", seq)
+    if ORIGIN_REF in header and not refs:
+        raise JournalDamagedError(f"entry {seq} has an origin, and no branch", seq)
     fault = fault_of_refs(frozenset(refs))
     if fault is not None:
         raise JournalDamagedError(f"entry {seq} {fault}", seq)

@@ -12,12 +12,11 @@ it may be somebody else's content. It stays until a cleaner comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
-from io import BytesIO
-from pathlib import Path
 
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
+from memrepo_worker.store.content import Content, is_under, pieces_of, size_of
 from memrepo_worker.store.interface import (
     ABSENT,
     NotThereError,
@@ -30,10 +29,8 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
-from memrepo_worker.store.streams import pieces
 
 RESERVATION_BYTES = 32
-_PIECE_BYTES = 1 << 20
 
 _ATTEMPTS_MAX = 4
 
@@ -51,10 +48,6 @@ class Publication(Enum):
     """A newer base stands for it, or the repository was deleted."""
 
 
-Content = bytes | Path
-"""What is published: in memory, or in a file, of which only a piece at a time is read into it."""
-
-
 def publish(store: Store, layout: Layout, key: str, content: Content, fresh_bytes: FreshBytes) -> Publication:
     """Publish a base or segment under its key; ``content`` is whole and was verified.
 
@@ -66,7 +59,7 @@ def publish(store: Store, layout: Layout, key: str, content: Content, fresh_byte
             has removed the reservation. Nothing is wrong with either.
         RefusedError: the store will not take it until somebody mends something.
     """
-    size = _size(content)
+    size = size_of(content)
     if size < CONTENT_BYTES_MIN:
         raise ValueError(f"{size} bytes are no bundle: they would be taken for a reservation")
     reserved = _reserve(store, key, fresh_bytes)
@@ -112,7 +105,7 @@ def _fill(store: Store, key: str, content: Content, reserved: Version) -> Public
     last: StoreError | None = None
     for _ in range(_ATTEMPTS_MAX):
         try:
-            store.put_stream(key, _pieces(content), reserved)
+            store.put_stream(key, pieces_of(content), reserved)
         except (PreconditionFailedError, UnavailableError) as error:
             last = error
         else:
@@ -130,23 +123,10 @@ def _fill(store: Store, key: str, content: Content, reserved: Version) -> Public
 
 def _is_there(store: Store, key: str, content: Content) -> bool:
     """Whether what lies under a key is this content."""
-    ours = _pieces(content)
     try:
-        return all(
-            piece == next(ours, b"") for piece in pieces(store, key, _size(content), _PIECE_BYTES)
-        ) and (not next(ours, b""))
-    except (ObjectTooLargeError, NotThereError):
+        return is_under(store, key, content)
+    except NotThereError:
         return False
-
-
-def _size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _pieces(content: Content) -> Iterator[bytes]:
-    with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
 
 
 def _found(store: Store, key: str, bytes_max: int) -> StoredObject | None:

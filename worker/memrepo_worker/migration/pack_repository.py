@@ -69,8 +69,8 @@ def require_clean(store: Store, layout: Layout, opening: Opening, executor: Exec
     Raises:
         RepoExistsError: its delete has not come far enough for that.
     """
-    if opening.seq == 0:
-        return
+    if opening.base is None and not any(entry.refs for entry in opening.all):
+        return  # there never was one: it holds no more than what was refused
     if opening.base is None or any(entry.refs for entry in opening.all):
         raise RepoExistsError(
             f"{layout.prefix} is being deleted: ask a worker for it once (memrepo log), then try again",

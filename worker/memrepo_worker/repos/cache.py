@@ -8,7 +8,6 @@ disk and in memory is known at every moment; a repository that somebody holds ne
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import threading
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO
 
 from memrepo.clock import Clock, steady_clock
@@ -31,6 +30,7 @@ from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
 
 _LOOK_S = 1.0
+_BESIDE = "beside-"
 
 
 class RepoCache:
@@ -55,7 +55,7 @@ class RepoCache:
         self._git = git
         self._observer = observer
         self.limits = limits or CacheLimits()
-        self._spare = spare or SpareFolders(_spare_name(self._slot.path))
+        self._spare = spare or SpareFolders.of_slot(self._slot.path)
         self._clock = clock
         self._lock = threading.Condition()
         self.on_release: Callable[[Agent, WarmRepo], object] = lambda *_: None
@@ -291,7 +291,7 @@ class RepoCache:
 
     def _take_stock(self) -> None:
         """Count what an earlier process left, once."""
-        for path in self._slot.path.glob("*.git"):  # where a version before this kept them
+        for path in [each for kind in ("*.git", f"{_BESIDE}*") for each in self._slot.path.glob(kind)]:
             shutil.rmtree(path, ignore_errors=True)
         self._disk.update(repos_in(self._slot.path))
         self._disk_bytes = sum(self._disk.values())
@@ -363,7 +363,17 @@ class HeldRepo:
 
     def open_file(self) -> IO[bytes]:
         """Open a new file without a name, beside the repository: for what is on its way into it."""
-        return TemporaryFile(dir=self._cache.folder if self._elsewhere is None else self._elsewhere.parent)
+        return TemporaryFile(dir=self._folder)
+
+    @property
+    def _folder(self) -> Path:
+        return self._cache.folder if self._elsewhere is None else self._elsewhere.parent
+
+    @contextmanager
+    def beside(self, agent: Agent) -> Iterator[HeldRepo]:
+        """Yield a place for another agent's repository, gone afterwards; raises ``OSError``."""
+        with TemporaryDirectory(prefix=_BESIDE, dir=self._folder, ignore_cleanup_errors=True) as folder:
+            yield HeldRepo(self._cache, agent, Path(folder, "repository"))
 
     def keep(self, repo: WarmRepo) -> None:
         """Keep a repository warm for the next holder."""
@@ -388,9 +398,3 @@ class HeldRepo:
 
 def _generation_of(path: Path) -> int:
     return int(path.stem) if path.stem.isdigit() else 0
-
-
-def _spare_name(slot: Path) -> str:
-    """Return the name of a slot's folders outside the cache; who has the slot has them."""
-    place = hashlib.blake2b(str(slot.absolute()).encode(), digest_size=8).hexdigest()
-    return f"memrepo-{os.geteuid()}-{place}"

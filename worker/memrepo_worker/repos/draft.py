@@ -5,18 +5,22 @@ Nothing of a draft reaches the warm repository before the store has taken the en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from memrepo.limits import Limits
+from memrepo.wire.requests.forks import ForkRequest
 from memrepo_worker.bounds import Bounds, LedgerBounds
 from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
 from memrepo_worker.git.reader import ObjectMap, Reader
-from memrepo_worker.journal.entry import encode_entry
+from memrepo_worker.journal.entry import HEAD_BRANCH, encode_entry
+from memrepo_worker.journal.entry_files import write_entry
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.delta_chains import DeltaChains
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.state import RepoState
+from memrepo_worker.store.content import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,20 @@ class View:
         return bool(self.refs)
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a memory begins with that is copied from another: a pack in a file, which needs nothing beside it.
+
+    ``objects`` go in with it: what says where it comes from (``origin_sha``), and the first commit, where it begins
+    without the other's history. ``head`` is the commit that ``main`` begins at.
+    """
+
+    pack: Path
+    head: str
+    origin_sha: str
+    objects: Mapping[str, GitObject]
+
+
 class Draft:
     """An entry on top of ``state``: new objects, the refs after it, and its ledger lines.
 
@@ -52,6 +70,7 @@ class Draft:
         limits: Limits,
         edited_bytes_max: int = Bounds.edited_bytes_max,
         legacy: bool = False,
+        copy_for: Callable[[ForkRequest], Copied] | None = None,
         depths: Mapping[str, int] | None = None,
     ) -> None:
         self.limits = limits
@@ -66,7 +85,10 @@ class Draft:
         self._prerequisites: set[str] = set()
         self._ended = False
         self._ledger_bytes = 0
+        self._copy_for = copy_for
         self.chains = DeltaChains(depths or {})
+        self.origin_sha = state.origin_sha
+        self.copied: Copied | None = None
         self.reader = reader.layered(ObjectMap(self.objects))
 
     @property
@@ -111,7 +133,19 @@ class Draft:
     def end(self) -> None:
         """Delete the repository: nothing of what this draft held may stay in its entry, which is kept for good."""
         self.refs.clear()
+        self.origin_sha = None
         self._ended = True
+
+    def copy_for(self, request: ForkRequest) -> Copied:
+        """Return what a fork copies."""
+        assert self._copy_for is not None
+        return self._copy_for(request)
+
+    def begin_from(self, copied: Copied) -> None:
+        """Begin the repository with what was copied from another; nothing else may be in this draft."""
+        self.refs[HEAD_BRANCH] = copied.head
+        self.origin_sha = copied.origin_sha
+        self.copied = copied
 
     def commit(
         self,
@@ -137,10 +171,26 @@ class Draft:
         self.objects[sha] = item
         return sha
 
-    def encode(self) -> bytes:
-        """Return the entry's bytes."""
+    def encode(self) -> Content:
+        """Return the entry's bytes; beside what was copied, as a file."""
         if self._ended:
             return encode_entry({}, {}, (), self.lines.values())
+        if self.copied is not None:
+            path = self.copied.pack.with_name("entry.bundle")
+            write_entry(
+                path,
+                self.copied.pack,
+                self.copied.objects,
+                self.refs,
+                self.lines.values(),
+                self.copied.origin_sha,
+            )
+            return path
         return encode_entry(
-            self.objects, self.refs, self._prerequisites, self.lines.values(), self.chains.deltas
+            self.objects,
+            self.refs,
+            self._prerequisites,
+            self.lines.values(),
+            self.chains.deltas,
+            self.origin_sha,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -26,6 +27,12 @@ class SpareFolders:
         self._parents = parents
         self._numbers = count(1)
         self.clear()
+
+    @classmethod
+    def of_slot(cls, slot: Path) -> SpareFolders:
+        """Return those of a slot of the cache: who has the slot has them."""
+        place = hashlib.blake2b(str(slot.absolute()).encode(), digest_size=8).hexdigest()
+        return cls(f"memrepo-{os.geteuid()}-{place}")
 
     def places(self) -> Iterator[Path]:
         """Yield new places for repositories, in the order in which they are to be tried; unusable ones are left out."""

@@ -12,7 +12,7 @@ from memrepo_worker.git.pack_files import Sizes
 from memrepo_worker.repos.ledger_segment import SegmentFile
 from memrepo_worker.threads.giving_way import pieces
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RepoState:
     deleted). ``tip_sha256`` is the digest of the last entry's bytes, by which a copy from disk is recognised. ``seal``
     is the number of the newest seal that is known, 0 for none. ``packs`` names the packs on disk when the state was
     written, with their sizes: one that is gone or cut later is damage, and not an object that never was. ``ledger``
-    names the files of the ledger then.
+    names the files of the ledger then. ``origin_sha`` is the blob that says what it was forked from; None: it was not.
     """
 
     seq: int = 0
@@ -32,6 +32,7 @@ class RepoState:
     seal: int = 0
     packs: Mapping[str, Sizes] = field(default_factory=dict)
     ledger: tuple[SegmentFile, ...] = ()
+    origin_sha: str | None = None
 
     @property
     def exists(self) -> bool:
@@ -54,6 +55,7 @@ class RepoState:
                 "seal": self.seal,
                 "packs": dict(self.packs),
                 "ledger": [astuple(file) for file in self.ledger],
+                "origin_sha": self.origin_sha,
             }
         ).encode()
         return f"{sha256_of(body)}\n".encode() + body
@@ -77,7 +79,16 @@ class RepoState:
             )
             seq, seal = int(value["seq"]), int(value["seal"])
             packs = {str(name): (int(pack), int(index)) for name, (pack, index) in value["packs"].items()}
-            return cls(seq, dict(value["refs"]), str(value["tip_sha256"]), seal, packs, ledger)
+            origin = value["origin_sha"]
+            return cls(
+                seq,
+                dict(value["refs"]),
+                str(value["tip_sha256"]),
+                seal,
+                packs,
+                ledger,
+                None if origin is None else str(origin),
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"state of another form: {error}") from error
 

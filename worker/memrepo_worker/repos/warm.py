@@ -75,7 +75,7 @@ class WarmRepo:
         self.state = state
         self.ledger = Ledger(path)
         self.line_counts = LineCounts(path)
-        self._git = git
+        self.git = git
         self._limits = limits
         self.trust = Trust()
         self._pending = PendingObjects()
@@ -135,6 +135,7 @@ class WarmRepo:
         refs: Mapping[str, str],
         lines: Iterable[LedgerLine],
         chains: DeltaChains | None = None,
+        origin_sha: str | None = None,
     ) -> None:
         """Take in one's own entry, after its create succeeded."""
         chains = chains or DeltaChains({})
@@ -144,7 +145,7 @@ class WarmRepo:
         settled = list(lines)
         self.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
-        self.state = replace(self.state, seq=seq, refs=dict(refs), tip_sha256=sha256_of(data), seal=seal)
+        self._advance(seq, refs, sha256_of(data), seal, origin_sha)
 
     def begin_from(self, base: Entry) -> None:
         """Take in the base that a cold open starts from.
@@ -191,9 +192,16 @@ class WarmRepo:
         last = entries[-1]
         for name, sha in last.refs.items():
             self._require(sha, last.seq, Kind.COMMIT if name.startswith(BRANCHES) else None)
+        if last.origin_sha is not None:
+            self._require(last.origin_sha, last.seq, Kind.BLOB)
         for lines in settled:
             self.ledger.remember(lines)
-        self.state = replace(self.state, seq=last.seq, refs=last.refs, tip_sha256=last.sha256, seal=seal)
+        self._advance(last.seq, last.refs, last.sha256, seal, last.origin_sha)
+
+    def _advance(self, seq: int, refs: Mapping[str, str], sha256: str, seal: int, origin: str | None) -> None:
+        self.state = replace(
+            self.state, seq=seq, refs=dict(refs), tip_sha256=sha256, seal=seal, origin_sha=origin
+        )
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Have git take in the objects of these entries."""
@@ -202,7 +210,7 @@ class WarmRepo:
             return
         self._write_pack()
         try:
-            self._git.index_pack(self.path, pack)
+            self.git.index_pack(self.path, pack)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
@@ -241,7 +249,7 @@ class WarmRepo:
 
     def _refuse_unsound_packs(self, entries: Iterable[Entry]) -> None:
         """Raise ``JournalDamagedError`` if one of these packs is none, or stands for more than any may."""
-        caps = self._git.caps
+        caps = self.git.caps
         for entry in entries:
             try:
                 check_unpacked(
@@ -341,9 +349,9 @@ class WarmRepo:
         if isinstance(found, Comparison):
             return found
         try:
-            self._git.check_comparison(differing_bytes(found.before, found.after))
+            self.git.check_comparison(differing_bytes(found.before, found.after))
             self._write_pack()
-            return parse_patch(self._git.diff_of_blobs(self.path, found.old_sha, found.new_sha))
+            return parse_patch(self.git.diff_of_blobs(self.path, found.old_sha, found.new_sha))
         except GitOverBoundsError:
             return all_lines(found.before, found.after)
         except GitTroubleError:
@@ -359,7 +367,7 @@ class WarmRepo:
         """
         self._write_pack()
         try:
-            return self._git.commits_touching(self.graph.place, start, path, count_max)
+            return self.git.commits_touching(self.graph.place, start, path, count_max)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:

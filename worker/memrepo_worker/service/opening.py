@@ -44,8 +44,8 @@ class ServiceDependencies:
     proven the newest where a read is answered by it; writes need no such bound, their create proves it.
     ``journal_check_s`` is how long ago the store may have been seen to have what was taken in where a write goes on top
     of it.
-    ``appended`` hears of each entry whose create succeeded, with its bytes, and ``opened`` from how many objects a
-    memory was opened cold; neither waits or raises.
+    ``appended`` hears of each entry whose create succeeded, with its bytes if they are in memory, and ``opened`` from
+    how many objects a memory was opened cold; neither waits or raises.
     """
 
     store: Store
@@ -61,7 +61,7 @@ class ServiceDependencies:
     tip_proof_s: float = math.inf
     journal_check_s: float = math.inf
     markers_a_turn: int = MARKERS_A_TURN
-    appended: Callable[[Agent, int, bytes], None] = lambda *_: None
+    appended: Callable[[Agent, int, bytes | None], None] = lambda *_: None
     opened: Callable[[Agent, int], None] = lambda *_: None
 
 
@@ -127,6 +127,16 @@ class Opener:
         if repo.state.begun:
             self._held.keep(repo)  # before a delete is finished, which may take many turns
         return self.clean(repo) if repo.needs_cleaning else repo
+
+    def read_once(self) -> WarmRepo:
+        """Return the repository as the store has it now, for one who only reads: no delete is finished here.
+
+        Raises:
+            UnavailableError, JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, NewerJournalError: as
+                ``current``.
+        """
+        self._dependencies.check_store()
+        return self._open_cold()
 
     def has_legacy_layout(self) -> bool:
         """Whether files of the legacy layout lie where the journal is."""

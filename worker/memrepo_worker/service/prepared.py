@@ -71,12 +71,15 @@ class Prepared:
 
     def __init__(self, repo: WarmRepo, draft: Draft, monotonic: Clock) -> None:
         self._repo = repo
+        self._copied = draft.copied is not None
         self._upcoming = _Upcoming(repo, draft)
         self._monotonic = monotonic
         self._answers: dict[int, tuple[LedgerLine, Success]] = {}
 
     def compose(self, requests: Sequence[Request], pending: Sequence[object]) -> None:
         """Compose what the writes among these requests will be answered with. Never raises."""
+        if self._copied:
+            return  # what was copied cannot be read before it is there
         until_s = self._monotonic() + WORK_S_MAX
         try:
             for request, line in zip(requests, pending, strict=False):

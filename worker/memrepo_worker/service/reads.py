@@ -30,6 +30,7 @@ from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.find_request import find_outcome
+from memrepo_worker.service.forks.origins import get_origins
 from memrepo_worker.service.preview import preview_merge
 from memrepo_worker.service.refs import branch_head, require_repo, resolve
 from memrepo_worker.service.search.files import search
@@ -196,6 +197,7 @@ READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = di
         _row(operations.DIFF, _diff),
         _row(operations.SEARCH, search),
         _row(operations.PREVIEW_MERGE, preview_merge),
+        _row(operations.GET_ORIGINS, get_origins),
         _row(operations.LIST_BRANCHES, _list_branches),
         _row(operations.FIND_REQUEST, _find_request),
     ]

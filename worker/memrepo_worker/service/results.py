@@ -11,6 +11,7 @@ from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.edits import EditModel
+from memrepo.wire.requests.forks import ForkRequest
 from memrepo.wire.requests.merges import MergeRequest
 from memrepo.wire.requests.writes import (
     CommitRequest,
@@ -52,6 +53,10 @@ def _of_create_repo(request: CreateRepoRequest, line: LedgerLine, repo: Answerin
 
 def _of_restore(request: RestoreRequest, line: LedgerLine, repo: Answering) -> CommitResult:
     return _commit_result(request.author, [], request.branch, line, repo)
+
+
+def _of_fork(request: ForkRequest, line: LedgerLine, repo: Answering) -> CommitResult:
+    return _commit_result(request.author, [], "main", line, repo)
 
 
 def _of_merge(request: MergeRequest, line: LedgerLine, repo: Answering) -> MergeResult:
@@ -96,6 +101,7 @@ RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, Answering], Any]] = d
         _row(operations.COMMIT, _of_commit),
         _row(operations.RESTORE, _of_restore),
         _row(operations.MERGE, _of_merge),
+        _row(operations.FORK, _of_fork),
         _row(operations.CREATE_BRANCH, _of_create_branch),
         _row(operations.DELETE_BRANCH, _nothing),
         _row(operations.DELETE_REPO, _nothing),

@@ -23,19 +23,23 @@ from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.journal.entry_files import entry_in
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, View
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.forks.copies import Copies
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.prepared import Prepared
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
 from memrepo_worker.service.store_reads.changes import changes_since
-from memrepo_worker.service.writes.table import settle
+from memrepo_worker.service.writes.settled import NotSettledError
+from memrepo_worker.service.writes.table import reads_elsewhere, settle
+from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.store.meanwhile import meanwhile
 from memrepo_worker.threads.giving_way import give_way
 
@@ -61,6 +65,7 @@ class Turn:
         self._agent: Agent = group.agent
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease, group.confirm)
+        self._copies = Copies(dependencies, held, group.lease)
         self._meter = self._new_meter()
         self._prepared: Prepared | None = None
         writes = [request.MUTATES for request in group.requests]
@@ -69,6 +74,10 @@ class Turn:
 
     def take(self) -> Sequence[Outcome]:
         """Settle the requests, as many as a turn may take; see ``GroupHandler`` for what callers may rely on."""
+        with self._copies:
+            return self._take()
+
+    def _take(self) -> Sequence[Outcome]:
         repo = self._current()
         draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft, pending):
@@ -107,6 +116,7 @@ class Turn:
             repo.ledger,
             repo.reader,
             legacy=legacy,
+            copy_for=self._copies.copy,
             limits=self._dependencies.limits,
             edited_bytes_max=self._dependencies.bounds.edited_bytes_max,
             depths=repo.delta_depths,
@@ -142,8 +152,13 @@ class Turn:
         known = draft.settled(request.request_id)
         if known is not None:
             return known if known.digest == request.digest else _another_request(request)
-        line = self._verdict(request, draft)
-        _enter(line, draft)
+        try:
+            line = self._verdict(request, draft)
+        except NotSettledError as error:
+            if self._group.create.may_land:
+                raise UnavailableError(f"an answer was lost, and now {error}") from error
+            return error.outcome
+        _enter(line, draft, request)
         return line
 
     def _verdict(self, request: Request, draft: Draft) -> LedgerLine:
@@ -190,7 +205,11 @@ class Turn:
             return False
         self._dependencies.observer.count("journal.appended")
         try:
-            repo.install(seq, data, draft.objects, draft.refs, draft.lines.values(), draft.chains)
+            if isinstance(data, bytes):
+                lines = draft.lines.values()
+                repo.install(seq, data, draft.objects, draft.refs, lines, draft.chains, draft.origin_sha)
+            else:
+                repo.absorb([entry_in(data, seq)])
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise
@@ -198,7 +217,7 @@ class Turn:
         prepared.publish()
         self._prepared = prepared
         self._held.keep(repo)
-        self._dependencies.appended(self._agent, seq, data)
+        self._dependencies.appended(self._agent, seq, data if isinstance(data, bytes) else None)
         return True
 
     # The answers
@@ -256,13 +275,14 @@ class Turn:
             self._held.drop()
 
 
-def _enter(line: LedgerLine, draft: Draft) -> None:
+def _enter(line: LedgerLine, draft: Draft, request: Request) -> None:
     """Put a verdict into the entry that is being drafted.
 
     A journal that was never begun is not begun by asking for it. If something later in the group begins it after all,
     then what failed before that must fail again when seen again: so it goes in with that.
     """
-    if draft.begun or draft.is_needed or not isinstance(line.error, RepoNotFoundError):
+    is_begun = draft.begun or draft.is_needed or reads_elsewhere(request)
+    if is_begun or not isinstance(line.error, RepoNotFoundError):
         draft.settle(line)
     else:
         draft.defer_failure(line)

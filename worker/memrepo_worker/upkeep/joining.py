@@ -23,7 +23,7 @@ from memrepo_worker.git.command import (
 from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.packs import TRAILER_BYTES
 from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
-from memrepo_worker.journal.entry import LEDGER_REF, Head, JournalDamagedError, encode_joined
+from memrepo_worker.journal.entry import LEDGER_REF, ORIGIN_REF, Head, JournalDamagedError, encode_joined
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.journal.runs import Run
 from memrepo_worker.upkeep.ledger_file import LedgerFile
@@ -111,7 +111,8 @@ class Joiner:
         objects = ObjectFolder(self._verified / "objects")
         heads = self._git.run(["bundle", "list-heads", str(made)], repo=objects).decode()
         refs = dict(line.split(" ", 1)[::-1] for line in heads.splitlines())
-        if {name: sha for name, sha in refs.items() if name not in ("HEAD", LEDGER_REF)} != dict(last.refs):
+        ours = ("HEAD", LEDGER_REF, ORIGIN_REF)
+        if {name: sha for name, sha in refs.items() if name not in ours} != dict(last.refs):
             raise ValueError("its refs are not those of its last entry")
         if run.is_base and part.head.prerequisites:
             raise ValueError("it needs commits that are not in it")
@@ -143,6 +144,8 @@ class Joiner:
     def _reach(self, head: Head) -> None:
         """Have git walk from its refs, and from what it builds on, to all that they lead to."""
         wanted = {*head.refs.values(), head.ledger_sha, *head.prerequisites}
+        if head.origin_sha is not None:
+            wanted.add(head.origin_sha)
         tips = "".join(f"{sha}\n" for sha in wanted) + "".join(f"^{sha}\n" for sha in self._tips)
         self._git.run(
             ["rev-list", "--objects", "--quiet", "--stdin"],
@@ -209,7 +212,7 @@ class _Work:
         with wanted.open("wb") as file:
             file.writelines(self._wanted(outside))
             file.write(f"{ledger_sha}\n".encode())
-        head = encode_joined(outside, last.refs, ledger_sha, b"")
+        head = encode_joined(outside, last.refs, ledger_sha, b"", last.origin_sha)
         self._write(head, wanted, made, _DELTA_DEPTH)
         if run.is_base or not outside or made.stat().st_size <= self._bytes_taken:
             return False

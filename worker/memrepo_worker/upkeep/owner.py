@@ -61,11 +61,12 @@ class OwnerFolding:
     recent: RecentEntries = field(default_factory=RecentEntries)
     _may_fold: bool | None = None
 
-    def appended(self, agent: Agent, seq: int, data: bytes) -> None:
-        """Note that an entry was appended."""
+    def appended(self, agent: Agent, seq: int, data: bytes | None) -> None:
+        """Note that an entry was appended, and its bytes, unless they are too many to be kept."""
         if self._may_fold is False:
             return
-        self.recent.keep(agent, seq, data)
+        if data is not None:
+            self.recent.keep(agent, seq, data)
         if completes_run(seq):
             self._submit(agent)
 

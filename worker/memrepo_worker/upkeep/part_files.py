@@ -6,12 +6,12 @@ Of what is large only a piece at a time is in memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from memrepo.limits import MIB
-from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count, object_count_in, pack_header
+from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count, object_count_in
 from memrepo_worker.journal.entry import (
     HEADER_BYTES_MAX,
     Entry,
@@ -20,33 +20,14 @@ from memrepo_worker.journal.entry import (
     decode_entry,
     decode_head,
 )
+from memrepo_worker.journal.entry_files import PackFile, joined, read_pieces
 from memrepo_worker.store.interface import ObjectTooLargeError, Store
 from memrepo_worker.store.streams import pieces
 
 PART_BYTES_MAX = 8 * MIB
 """What is larger is never whole in memory."""
 
-_PIECE_BYTES = MIB
 _HEAD_BYTES = HEADER_BYTES_MAX + 1024
-
-
-@dataclass(frozen=True, slots=True)
-class PackFile:
-    """A pack of ``count`` objects within a file."""
-
-    path: Path
-    start: int
-    size: int
-    count: int
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether nothing follows on it in the file."""
-        return self.start + self.size == self.path.stat().st_size
-
-    def body(self) -> Iterator[bytes]:
-        """Yield its objects' bytes, without header and trailer."""
-        return _read(self.path, self.start + HEADER_BYTES, self.size - HEADER_BYTES - TRAILER_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +83,9 @@ def fetch(store: Store, key: str, seq: int, bytes_max: int, path: Path) -> Part:
             file.write(piece)
     part = Part.of(seq, path)
     digest = hashlib.sha1(usedforsecurity=False)
-    for piece in _read(path, part.pack.start, part.pack.size - TRAILER_BYTES):
+    for piece in read_pieces(path, part.pack.start, part.pack.size - TRAILER_BYTES):
         digest.update(piece)
-    if digest.digest() != b"".join(_read(path, path.stat().st_size - TRAILER_BYTES, TRAILER_BYTES)):
+    if digest.digest() != b"".join(read_pieces(path, path.stat().st_size - TRAILER_BYTES, TRAILER_BYTES)):
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     return part
 
@@ -135,31 +116,13 @@ class Spool:
 
 
 def join_in_file(packs: Sequence[PackFile], path: Path) -> None:
-    """Write one pack with the objects of all, as ``git.packs.join_packs`` makes it."""
-    digest = hashlib.sha1(usedforsecurity=False)
+    """Write one pack with the objects of all."""
     with path.open("wb") as file:
-        for piece in _joined(packs):
-            digest.update(piece)
+        for piece in joined(packs):
             file.write(piece)
-        file.write(digest.digest())
 
 
 def _decoded(seq: int, data: bytes) -> Entry:
     if not data:
         raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
     return decode_entry(seq, data)
-
-
-def _joined(packs: Iterable[PackFile]) -> Iterator[bytes]:
-    packs = [*packs]
-    yield pack_header(sum(pack.count for pack in packs))
-    for pack in packs:
-        yield from pack.body()
-
-
-def _read(path: Path, start: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while size > 0 and (piece := file.read(min(size, _PIECE_BYTES))):
-            size -= len(piece)
-            yield piece

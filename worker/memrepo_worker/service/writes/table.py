@@ -21,6 +21,7 @@ from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.edits import Edit
+from memrepo.wire.requests.forks import ForkRequest
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateRepoRequest,
@@ -35,6 +36,7 @@ from memrepo_worker.journal.ledger import BRANCH_BEGUN, COMMITTED, DELETED, UNCH
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import branch_ref, refuse_legacy, require_repo, resolve
 from memrepo_worker.service.writes.edits import commit_edits
+from memrepo_worker.service.writes.fork import fork
 from memrepo_worker.service.writes.merge import merge
 from memrepo_worker.service.writes.rebase import (
     REBASED_FROM,
@@ -55,16 +57,30 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
     """Apply one request to the draft and return its ledger line; the draft is unchanged where it fails.
 
     The caller has checked that neither the group nor the ledger settled it before.
+
+    Raises:
+        NotSettledError: it is told something, and has no line.
+        UnavailableError, RefusedError: another memory that it needs cannot be read now.
     """
     detail = BRANCH_BEGUN if _begins_branch(request, draft) else {}
     try:
         verdict, sha, more = WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
-        told = _for_good(error, request) if draft.begun or draft.is_needed else error
+        is_written = draft.begun or draft.is_needed or reads_elsewhere(request)
+        told = _for_good(error, request) if is_written else error
         return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
     return LedgerLine(
         request.request_id, request.digest, verdict, request.enqueued_at, sha, {**detail, **more}
     )
+
+
+def reads_elsewhere(request: Request) -> bool:
+    """Whether what becomes of a request depends on more than the memory that it is about.
+
+    Then a refusal is written even where there is no memory: an earlier attempt may have found something else, and the
+    entry that it made of that may still be on its way.
+    """
+    return isinstance(request, ForkRequest)
 
 
 def _for_good(error: MemoryRepoError, request: Request) -> MemoryRepoError:
@@ -189,6 +205,7 @@ WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], Settled]] = dict(
         _row(operations.COMMIT, _commit),
         _row(operations.RESTORE, restore),
         _row(operations.MERGE, merge),
+        _row(operations.FORK, fork),
         _row(operations.CREATE_BRANCH, create_branch),
         _row(operations.DELETE_BRANCH, delete_branch),
         _row(operations.DELETE_REPO, _delete_repo),

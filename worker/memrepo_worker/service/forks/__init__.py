@@ -1,0 +1,1 @@
+"""What forks take from other memories, and how that is made the beginning of one."""
