@@ -19,7 +19,7 @@ REFUSED_S, REFUSED_LONG_S = 20.0, 60.0
 LOADS: Mapping[str, float] = {
     "files of newlines": 0.5,
     "reads of 60 KB": 100.0,
-    "histories of large files": 20.0,
+    "histories of large files": 5.0,
     "large commits": 0.15,
     "a deep group": 100.0,
     "forged messages": 10.0,
@@ -28,8 +28,8 @@ LOADS: Mapping[str, float] = {
     "a refused prefix": 3.0,
     "a base beyond all numbers": 1.0,
     "a billion paths": 1.0,
-    "256 MiB in 256 KB": 1.0,
-    "300,000 refs": 1.0,
+    "256 MiB in 256 KB": 0.3,
+    "300,000 refs": 0.3,
     "cold journals": 0.3,
 }
 """Each load, and how many of its requests must be answered in a second: else it is the load that gave way."""
