@@ -24,7 +24,7 @@ LOADS: Mapping[str, float] = {
     "a deep group": 100.0,
     "forged messages": 10.0,
     "a forged record": 2.0,
-    "bodies that unpack": 3.0,
+    "bodies that unpack": 1.0,
     "a refused prefix": 3.0,
     "a base beyond all numbers": 1.0,
     "a billion paths": 1.0,
