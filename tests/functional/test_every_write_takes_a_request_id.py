@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memrepo import HeadMovedError, InvalidRequestError, Job, MemoryRepo, RepoNotFoundError
+from memrepo import HeadMovedError, InvalidRequestError, Job, MemoryRepo, MemoryRepos, RepoNotFoundError
 from memrepo.wire.operations import OPERATIONS
 from tests.support.jobs import done
 
@@ -19,7 +19,8 @@ def shas(repo: MemoryRepo) -> list[str]:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_write_and_no_read_takes_one(name: str) -> None:
-    takes = "request_id" in inspect.signature(getattr(MemoryRepo, name)).parameters
+    call = getattr(MemoryRepo, name, None) or getattr(MemoryRepos, name)
+    takes = "request_id" in inspect.signature(call).parameters
 
     assert (
         takes == OPERATIONS[name].request.MUTATES or name == "find_request"

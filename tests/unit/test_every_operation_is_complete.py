@@ -21,7 +21,7 @@ from memrepo.jobs.job import Dispatcher, Followed
 from memrepo.jobs.pending import Pending
 from memrepo.wire import operations
 from memrepo.wire.operations import OPERATIONS, Operation, operation_of
-from memrepo.wire.requests import feed, memories, merges, reads, search, writes
+from memrepo.wire.requests import feed, forks, memories, merges, reads, search, writes
 from memrepo.wire.requests.base import Request
 from memrepo_worker.service.reads import READS
 from memrepo_worker.service.results import RESULTS
@@ -33,6 +33,8 @@ from tests.support.samples import PRIVATE, SAMPLES
 NOT_ON_THE_COMMAND_LINE = {"get_files"}  # `ls` and `cat` read them one by one
 
 OF_CLIENTS = {"list_memories"}
+AGENTS = {"list_memories": "*", "fork": "forked"}
+"""Whose request it is, where it is not of the agent that asks."""
 """What is asked of an org, and not of an agent's memory."""
 
 
@@ -85,7 +87,7 @@ def commands() -> Iterator[str]:
 def test_every_request_that_names_an_operation_has_its_row_in_the_table() -> None:
     written = {
         item
-        for module in (feed, memories, merges, reads, search, writes)
+        for module in (feed, forks, memories, merges, reads, search, writes)
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, Request) and "OPERATION" in vars(item)
     }
@@ -131,7 +133,7 @@ def test_logs_and_flower_show_who_asks_and_how_much_and_nothing_private(name: st
     request = asked(name)
     shown = OPERATIONS[name].public_summary(SAMPLES[name].result)
 
-    assert request.public_summary.startswith("acme/*" if name in OF_CLIENTS else "acme/agent-42")
+    assert request.public_summary.startswith(f"acme/{AGENTS.get(name, 'agent-42')}")
     assert shown == SAMPLES[name].shown
     assert [secret for secret in PRIVATE.values() if secret in f"{request.public_summary} {shown}"] == []
 

@@ -122,6 +122,7 @@ GIVEN: Mapping[str, Any] = {
     "name": "draft",
     "source": "draft",
     "request_id": "chosen-id-1",
+    "agent_id": "copy",
 }
 """A right value for what a call cannot do without."""
 
