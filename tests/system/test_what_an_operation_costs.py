@@ -86,5 +86,5 @@ def test_commits_that_wait_share_one_put(
     shas = [job.result(timeout_s=20).sha for job in jobs]
 
     assert len(set(shas)) == 21
-    assert cost(before, counters())["store.put.requests"] <= 2  # the first may be taken alone
+    assert cost(before, counters())["store.put.requests"] <= 3  # a slow worker may take the first ones alone
     assert [commit.sha for commit in memory.get_history(limit=21).result(timeout_s=20)] == shas[::-1]
