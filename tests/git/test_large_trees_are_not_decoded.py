@@ -20,6 +20,7 @@ from memrepo_worker.git.objects import (
     object_id,
 )
 from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.trees import stored
 from memrepo_worker.git.trees.stored import StoredTree, changed, differing, find_twin_in
 
 SHA = "20" * 20  # spaces, as names and modes are parted by
@@ -96,6 +97,7 @@ def test_a_tree_that_is_out_of_order_is_put_in_order_by_a_change() -> None:
     ordered = encode_tree({"a": TreeEntry(MODE_FILE, SHA), "b": TreeEntry(MODE_FILE, SHA)}).data
     line = len(ordered) // 2
     tree = StoredTree(ordered[line:] + ordered[:line])
+    assert (tree.get("a"), tree.get("c")) == (TreeEntry(MODE_FILE, SHA), None)
 
     made, _ = changed(tree, {"c": TreeEntry(MODE_FILE, SHA)})
 
@@ -131,3 +133,24 @@ def test_an_edit_in_a_folder_of_very_many_takes_it_apart_nowhere_and_keeps_it_in
     assert editor.objects[made] == encode_tree({**entries, "notes-77": new, "also-new": new})
     with pytest.raises(TreeConflictError, match="on macOS or Windows"):
         TreeEditor(reader).apply(object_id(root), [FileEdit("Notes-77", b"new")])
+
+
+def test_what_is_asked_of_a_folder_takes_time_by_how_much_that_is_and_not_by_each_name_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tree = StoredTree(encode_tree({f"{number}": TreeEntry(MODE_FILE, SHA) for number in range(20_000)}).data)
+    assert tree.get("7") is not None  # it is in order, that is looked at once
+    looked: list[bytes] = []
+    key_of = stored._sort_key
+
+    def noted(line: bytes) -> bytes:
+        looked.append(line)
+        return key_of(line)
+
+    monkeypatch.setattr(stored, "_sort_key", noted)
+
+    assert all(tree.get(f"{number}") for number in range(100))
+    assert len(looked) <= 100 * 2 * 17
+    looked.clear()
+    assert len([*differing({}, tree)]) == 20_000
+    assert not looked
