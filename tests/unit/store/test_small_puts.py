@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
 from memrepo_worker.store.backends.s3 import S3Store
 from memrepo_worker.store.backends.s3_client import ASK_FIRST_BYTES_MIN
@@ -66,6 +66,29 @@ def test_what_a_later_put_says_is_what_the_sdk_would(key: str, when: When) -> No
         assert by_sdk[1]["x-amz-storage-class"] == "STANDARD_IA"
 
 
+def test_a_later_put_is_signed_for_the_region_that_the_first_one_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An access point may be in another region than the client's own."""
+    store = open_store("s3://arn:aws:s3:us-west-2:123456789012:accesspoint:ap/prefix?region=eu-west-1")
+    assert isinstance(store, S3Store)
+    signed: list[str] = []
+    headers: Any = {"ETag": '"one"'}
+
+    class NoBody:
+        def stream(self, **_: object) -> Iterator[bytes]:
+            return iter(())
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        said = request.headers["Authorization"]
+        signed.append(said.decode() if isinstance(said, bytes) else said)
+        return AWSResponse(request.url, 200, headers, NoBody())
+
+    monkeypatch.setattr(store._clients.current.puts._session, "send", send)
+    for _ in range(2):
+        store.put("acme/key", b"x", ABSENT)
+
+    assert ["/us-west-2/s3/aws4_request," in each for each in signed] == [True, True]
+
+
 def test_a_large_put_is_the_sdks_own() -> None:
     with puts() as (store, _, calls):
         for size in (10, 10, ASK_FIRST_BYTES_MIN - 1):
@@ -85,7 +108,7 @@ def test_every_put_is_the_sdks_own_where_it_signs_in_another_way() -> None:
         assert known is not None
         request: Any = AWSRequest("PUT", known.base_url + "key", {}, b"x")
         request.context["input_params"] = {"Key": "key"}
-        how: Any = {"signing_name": "s3", "region_name": "*", "request_signer": known.signer}
+        how: Any = {"request_signer": known.signer}
 
         found = []
         for version in ("v4a", "v4-s3express", "s3v4-query", "s3v4"):

@@ -35,7 +35,6 @@ class _Known:
     headers: Mapping[str, str]
     context: Mapping[str, Any]
     signer: Any
-    signing: Mapping[str, str]
 
 
 class SmallPuts:
@@ -65,7 +64,8 @@ class SmallPuts:
         url = known.base_url + _quoted(key)
         request = AWSRequest("PUT", url, {**known.headers, **headers}, body)
         request.context.update(known.context)
-        known.signer.sign(OPERATION, request, **known.signing)
+        # For the region that the context names, if it does: an access point's may be another than the client's.
+        known.signer.sign(OPERATION, request)
         # A plain dict: urllib3 copies it, and the SDK's own kind takes long to be copied.
         signed: Any = {**dict(request.headers.items()), "Content-Length": str(len(body))}
         answer = self._session.send(AWSPreparedRequest("PUT", url, signed, body, stream_output=False))
@@ -78,8 +78,6 @@ class SmallPuts:
     def _learn(
         self,
         request: AWSRequest,
-        signing_name: str,
-        region_name: str,
         signature_version: str,
         request_signer: object,
         **_: object,
@@ -104,7 +102,6 @@ class SmallPuts:
                 if name in ("client_config", "has_streaming_input", "auth_type", "signing")
             },
             signer=request_signer,
-            signing={"region_name": region_name, "signing_name": signing_name},
         )
 
 
