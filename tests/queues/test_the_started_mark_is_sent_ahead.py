@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import redis
 
+from memrepo.errors import WorkerFaultError
 from memrepo.limits import Limits
 from memrepo.redis.script import Script
 from memrepo.wire.cancellation import cancel
@@ -25,6 +26,7 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.interface import UnavailableError
 from tests.support.posts import Post
 from tests.support.valkey import NO_RETRY, Valkey
+from tests.support.waiting import wait_for
 
 DATABASE = 9
 AGENT = Agent("acme", "a")
@@ -258,3 +260,26 @@ class TestTheMailbox:
         post.finish()
 
         assert post.responder.order == ids
+
+    def test_no_request_is_told_another_ones_outcome_after_faults_in_asking(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        """Who was told a verdict has a result, so is dropped where it is asked again."""
+        post = open_post(turns_max=1)
+        first = post.send("a")
+        wait_for(lambda: post.handler.groups, "the first group")
+        faults = iter([ZeroDivisionError()] * 6)
+
+        def confirming(asked: Any) -> Any:
+            if asked[0].id != first and (fault := next(faults, None)):
+                raise fault
+            return [ticket for ticket in asked if ticket.id not in post.responder.answers]
+
+        post.responder.confirm = confirming  # type: ignore[method-assign, assignment] # as above
+        post.handler.act = lambda group: group.confirm()
+        ids = [post.send("a") for _ in range(3)]
+        post.finish()
+
+        answers = post.responder.answers
+        assert post.responder.order == [first, *ids]
+        assert [type(answers[one]) for one in ids] == [WorkerFaultError] * 3

@@ -85,6 +85,7 @@ class Group:
 
     Raises (``confirm``):
         RequestsEndedError: some of them are not to be executed.
+        RequestsUnconfirmedError: that is not known.
     """
 
     agent: Agent
@@ -110,6 +111,13 @@ class RequestsEndedError(Exception):
     """Some of a group's requests are over: they were cancelled before they were marked as started.
 
     Nothing of the try was published. Whoever executes a group lets it pass.
+    """
+
+
+class RequestsUnconfirmedError(Exception):
+    """It could not be found out whether a group's requests are marked as started.
+
+    Nothing of the try was published. It is no fault of one of them: whoever executes a group lets it pass.
     """
 
 
@@ -145,7 +153,7 @@ class GroupHandler(Protocol):
         Raises:
             memrepo_worker.store.interface.UnavailableError: the store cannot be reached now; call again later with the
                 same requests in the same order. No outcome may be told before that succeeds.
-            RequestsEndedError: as ``group.confirm`` raised it.
+            RequestsEndedError, RequestsUnconfirmedError: as ``group.confirm`` raised it.
             TurnGoesOnError: it has come further, and is not at its end.
             memrepo_worker.store.interface.RefusedError: as above, but somebody has to mend something first.
         """

@@ -23,6 +23,7 @@ from memrepo_worker.group import (
     PendingCreate,
     Places,
     RequestsEndedError,
+    RequestsUnconfirmedError,
     TurnGoesOnError,
 )
 from memrepo_worker.logs import log
@@ -121,13 +122,14 @@ class GroupAttempt:
 
         Raises:
             RequestsEndedError: some of the requests are not to be executed; nothing was.
+            RequestsUnconfirmedError: that is not known yet; nothing was executed.
         """
         self.is_turn_over = False
         while self._parts and not self.is_turn_over:
             requests = self._parts[0]
             try:
                 outcomes = self._call(handler, requests)
-            except RequestsEndedError:
+            except (RequestsEndedError, RequestsUnconfirmedError):
                 raise
             except TurnGoesOnError as more:
                 return self._go_on_soon(more)

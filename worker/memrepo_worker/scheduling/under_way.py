@@ -8,7 +8,13 @@ from typing import Generic, Protocol, TypeVar
 
 from memrepo.clock import steady_clock
 from memrepo.wire.requests.base import Request
-from memrepo_worker.group import Agent, GroupHandler, Outcome, RequestsEndedError
+from memrepo_worker.group import (
+    Agent,
+    GroupHandler,
+    Outcome,
+    RequestsEndedError,
+    RequestsUnconfirmedError,
+)
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, Stopwatch, TurnTimes, measuring_store_waits
 from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, GroupAttempt, Pause, RetryRules
@@ -234,8 +240,13 @@ class GroupUnderWay(Generic[AnyTicket]):
     def _confirm(self) -> None:
         if self._confirmed or not self._running:
             return
-        begun, self._running = self._running, self._responder.confirm(self._running)
-        self._confirmed = True
+        begun = self._running
+        try:
+            self._running = self._responder.confirm(begun)
+        except Exception as error:
+            # No fault of one request: none gets a verdict while others of its group may be dropped.
+            raise RequestsUnconfirmedError(f"{len(begun)} requests of {self.agent}") from error
+        self._confirmed, self._faults = True, 0
         if len(self._running) < len(begun):
             raise RequestsEndedError
 
