@@ -180,10 +180,26 @@ def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Pos
         clock.now_s += SHARED_S + REST_S_MAX
         return post.mailbox.unsettled(lambda _: True) == 0
 
-    wait_for(is_drained, "the other heavy turns")
-    assert [agent for agent, _ in handler.groups if agent.startswith("heavy")] == [
+    wait_for(is_drained, "the other heavy turns")  # side by side
+    assert sorted(agent for agent, _ in handler.groups if agent.startswith("heavy")) == [
         f"heavy-{number}" for number in range(4)
     ]
+
+
+def test_those_that_were_held_back_are_served_side_by_side_once_no_light_ones_come(open_post: Posts) -> None:
+    clock = Clock()
+    shares = FairShare[Note](clock)
+    handler = Handler()
+    post = open_post(turns_max=8, handler=handler, shares=shares)
+    shares.end(turn("light", heavy=False), 0.0)
+    for number in range(4):
+        post.send(f"heavy-{number}", HEAVY_BYTES)
+    wait_for(lambda: len(post.mailbox._line._heavy) == 3, "those that are held back")
+    assert [agent for agent, _ in handler.groups] == ["heavy-0"]
+
+    clock.now_s += SHARED_S
+
+    wait_for(lambda: len(handler.under_way) == 4, "all of them at once", 9)
 
 
 @dataclass

@@ -3,10 +3,9 @@
 Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
 ``turns_max``. After a turn the agent goes to the end of the line; where its next turn is heavy, it comes when there is
-room for that (``fair_share``). A group whose try failed is set aside until its
-next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no more than half of the
-threads try again at a time, and where all are taken, those that hang at the store are not counted, and some are kept
-for agents whose store has answered: so that there are some for others.
+room for that (``fair_share``). A group whose try failed is set aside until its next one is due, and keeps its agent's
+place. Tries at a store that does not answer may last: no more than half of the threads try again at a time, and where
+all are taken, those that hang at the store are not counted, and some are kept for agents whose store has answered.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from time import thread_time
 from typing import Generic
@@ -80,10 +80,9 @@ class Mailbox(Generic[AnyTicket]):
             self._bounds.turns_max, self._bounds.hanging_max
         )
         self._shares: FairShare[AnyTicket] = shares or FairShare()
-        self._looks_for_room = self._looks = False
+        self._looks_for_room = self._looks = self._stopping = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
         self._turns = self._coming = self._retries = self._bytes = 0
-        self._stopping = False
 
     @property
     def full(self) -> bool:
@@ -104,8 +103,7 @@ class Mailbox(Generic[AnyTicket]):
                 if agent not in self._busy:
                     self._line.append(agent)
             borrow = self._reserve_slot()
-        if borrow:
-            self._submit(self._work)
+        self._borrow(borrow)
 
     def unsettled(self, agents: Callable[[Agent], bool]) -> int:
         """Count the requests of these agents that are parked, running or being answered."""
@@ -151,6 +149,10 @@ class Mailbox(Generic[AnyTicket]):
         self._coming += 1
         return True
 
+    def _borrow(self, count: int) -> None:
+        for _ in range(count):
+            self._submit(self._work)
+
     def _look_later(self) -> None:
         """See soon whether some of the threads, which are all taken, hang at the store. The caller holds the lock."""
         if self._bounds.hanging_max and not self._looks:
@@ -168,8 +170,7 @@ class Mailbox(Generic[AnyTicket]):
             borrowed = sum(self._reserve_slot() for _ in range(more))
             if self._has_work and not self._stopping:
                 self._look_later()
-        for _ in range(borrowed):
-            self._submit(self._work)
+        self._borrow(borrowed)
 
     @property
     def _has_work(self) -> bool:
@@ -232,7 +233,10 @@ class Mailbox(Generic[AnyTicket]):
                 return None
             self._running.begin(turn)
             self._shares.begin(turn)
-            return turn
+            borrow = self._reserve_slot()  # several that were held back may have been let go for one thread
+        with suppress(RuntimeError):  # the pool is closing, or queued it: this turn is served all the same
+            self._borrow(borrow)
+        return turn
 
     def _take_turn(self) -> RunningTurn[AnyTicket] | None:
         """Take out what is served next: a try that is due, else the first agent in line that may begin."""
@@ -280,8 +284,7 @@ class Mailbox(Generic[AnyTicket]):
             borrow = self._reserve_slot()
             if self._line.holds_heavy and not self._stopping:
                 self._look_for_room_later()
-        if borrow:
-            self._submit(self._work)
+        self._borrow(borrow)
 
     def _release_heavy(self) -> None:
         """Let agents whose turn is heavy come, if there is room for one. The caller holds the lock."""
@@ -331,8 +334,7 @@ class Mailbox(Generic[AnyTicket]):
                 return  # withdrawn meanwhile
             self._due.append(group)
             borrow = self._reserve_slot()
-        if borrow:
-            self._submit(self._work)
+        self._borrow(borrow)
 
     def _abandon(self, groups: Iterable[GroupUnderWay[AnyTicket]]) -> None:
         """Leave groups that wait for their next try to whoever owns their shard next."""
@@ -342,8 +344,7 @@ class Mailbox(Generic[AnyTicket]):
                     continue  # a hand-over was quicker
                 tickets = self._take_out(group)
                 borrow = self._reserve_slot()
-            if borrow:
-                self._submit(self._work)
+            self._borrow(borrow)
             try:
                 self._responder.abandon(tickets)
             finally:
@@ -380,8 +381,7 @@ class Mailbox(Generic[AnyTicket]):
             if agent in self._waiting:
                 self._line.append(agent)
             borrow = self._reserve_slot()
-        if borrow:
-            self._submit(self._work)
+        self._borrow(borrow)
 
     def _forget(self, tickets: Iterable[AnyTicket]) -> None:
         with self._changed:
