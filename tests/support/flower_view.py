@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+import redis
 from celery import Celery
 from flower.events import EventsState
 from prometheus_client import REGISTRY
@@ -21,12 +22,15 @@ class FlowerView:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._state = EventsState(max_tasks_in_memory=10_000)
-        self._ready, self._stop = threading.Event(), threading.Event()
+        self._broker_url, self._stop = broker_url, threading.Event()
         self._thread = threading.Thread(target=self._listen)
 
     def __enter__(self) -> FlowerView:
-        self._thread.start()
-        assert self._ready.wait(10)
+        """Return when the broker knows of it: what is published before is lost."""
+        with redis.Redis.from_url(self._broker_url) as broker:
+            others = broker.pubsub_numpat()
+            self._thread.start()
+            wait_for(lambda: broker.pubsub_numpat() > others, "events to be listened to")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,7 +69,6 @@ class FlowerView:
         with self._app.connection_for_read() as connection:
             receiver = self._app.events.Receiver(connection, handlers={"*": self._state.event})
             with receiver.consumer_context() as (listening, _, _):
-                self._ready.set()
                 while not self._stop.is_set():
                     try:
                         listening.drain_events(timeout=0.2)
