@@ -13,6 +13,7 @@ def test_a_block_of_with_closes_it() -> None:
     with inline_repos() as repos:
         repo = repos.repo(org_id="acme", agent_id="agent-1")
         made = done(repo.create_repo())
+        done(repo.commit({"a.md": "found, and not handed out"}, "one more"))
 
         with repo.watch(after=0) as changes:
             assert next(changes).new == made.sha
@@ -26,6 +27,7 @@ def test_a_block_of_async_with_closes_it() -> None:
         async with async_inline_repos() as repos:
             repo = repos.repo(org_id="acme", agent_id="agent-1")
             await repo.create_repo()
+            await repo.commit({"a.md": "found, and not handed out"}, "one more")
             async with repo.watch(after=0) as changes:
                 first = await anext(changes)
             return [first.new, *[change.new async for change in changes]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from memrepo import (
@@ -123,6 +125,8 @@ def test_what_cannot_be_forked_is_named(
         repo.fork(repo.agent_id)
     with pytest.raises(InvalidRequestError, match="agent_id: must be"):
         repo.fork("../x")
+    with pytest.raises(InvalidRequestError, match="agent_id: must be str, not NoneType"):
+        repo.fork(cast("str", None))
 
     assert done(repo.fork(copy.agent_id)).created
 

@@ -29,11 +29,11 @@ class Asking:
     def __repr__(self) -> str:
         return f"MemoryRepo({self.org_id}/{self.agent_id})"
 
-    def _head(self, request_id: str | None = None, agent_id: str | None = None) -> Head:
-        """Return what every request begins with; ``agent_id`` is another agent's whom it concerns."""
+    def _head(self, request_id: str | None = None) -> Head:
+        """Return what every request begins with."""
         return {
             "org_id": self.org_id,
-            "agent_id": self.agent_id if agent_id is None else agent_id,
+            "agent_id": self.agent_id,
             "request_id": new_id() if request_id is None else request_id,
             "enqueued_at": self._dispatcher.now_s(),
         }

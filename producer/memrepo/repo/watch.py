@@ -106,12 +106,12 @@ class Watch:
 
     def __next__(self) -> Change:
         """Return the next change, once there is one."""
-        while not self._ready:
+        while not self._ready and not self._closed:
             pause_s = self._look()
             if not self._ready:
                 self._woken.wait(pause_s)
-            if self._closed:
-                raise StopIteration
+        if self._closed:  # what was found and not handed out is found again by who resumes
+            raise StopIteration
         return self._ready.popleft()
 
     def _look(self) -> float:
@@ -143,7 +143,7 @@ class Watch:
                 loop.call_soon_threadsafe(woken.set)
 
         self._wake_loop = wake
-        while not self._ready:
+        while not self._ready and not self._closed:
             woken.clear()
             pause_s = await self._look_on_asyncio()
             if not self._ready and not self._closed:
@@ -152,8 +152,8 @@ class Watch:
                         await woken.wait()
                 except TimeoutError:
                     pass
-            if self._closed:
-                raise StopAsyncIteration
+        if self._closed:
+            raise StopAsyncIteration
         return self._ready.popleft()
 
     async def _look_on_asyncio(self) -> float:

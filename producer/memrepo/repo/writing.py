@@ -20,6 +20,7 @@ from memrepo.models import (
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.wire import operations
 from memrepo.wire.requests import forks, merges, writes
+from memrepo.wire.requests.base import Head
 from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
 Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -188,8 +189,9 @@ class Writing(Asking):
         ``TooLargeError`` where it is more than one entry may hold, and says what helps; ``MemoryDamagedError`` where
         this memory cannot be read.
         """
+        head: Head = {**self._head(request_id), "agent_id": agent_id}
         request = forks.ForkRequest(
-            **self._head(request_id, agent_id),
+            **head,
             source_agent_id=self.agent_id,
             ref=ref,
             history=history,
