@@ -10,7 +10,7 @@ from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTroubleE
 from memrepo_worker.git.packs import join_packs
 from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.inspection.listing import JournalListing
-from memrepo_worker.inspection.objects import Objects, ledger_of, tips_of
+from memrepo_worker.inspection.objects import Objects, ledger_of
 from memrepo_worker.inspection.parts import Listed, batches, entry_of, read_part
 from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.ledger import LedgerLine
@@ -167,7 +167,7 @@ class JournalCheck:
                     self._found(found.damage)
                 self._is_sound = stretch.is_sound = False
             stretch.ledgers.add(bytes.fromhex(part.ledger_sha))
-            self._tips |= tips_of(part)
+            self._tips |= part.head.named
         if parts:
             self.refs = dict(parts[-1][1].refs)
             self._refs_at[parts[-1][0].seq] = self.refs
@@ -183,7 +183,7 @@ class JournalCheck:
     def _is_taken(self, item: Listed, part: Entry) -> bool:
         """Take an entry in by itself; after one that is damaged, what builds on it is no damage of its own."""
         try:
-            self._objects.take(item.key, part.pack, tips_of(part))
+            self._objects.take(item.key, part.pack, part.head.named)
         except DamageFoundError as found:
             if self._is_sound or found.damage.kind is not Kind.DISCONNECTED:
                 self._found(found.damage)
@@ -221,7 +221,7 @@ class JournalCheck:
         within = [stretch for stretch in self._stretches if stretch.first >= first]
         place = self._objects.beside() if first else self._objects.apart()
         if not first or all(stretch.is_sound for stretch in self._stretches):
-            place.take(item.key, part.pack, tips_of(part) - {*part.prerequisites}, whole=True)
+            place.take(item.key, part.pack, part.head.named - {*part.prerequisites}, whole=True)
         else:
             return  # what it builds on is damaged, so nothing can be said of it
         lines = ledger_of(item.key, part, place.reader())

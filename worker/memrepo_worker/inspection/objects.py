@@ -126,11 +126,5 @@ def ledger_of(key: str, part: Entry, reader: Reader) -> tuple[LedgerLine, ...]:
         raise DamageFoundError(Damage(key, Kind.LEDGER, str(error))) from error
 
 
-def tips_of(part: Entry) -> set[str]:
-    """Return all that an entry names: its branches, tags, ledger and origin, and what it builds on."""
-    origin = () if part.origin_sha is None else (part.origin_sha,)
-    return {*part.refs.values(), part.ledger_sha, *origin, *part.prerequisites}
-
-
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())

@@ -83,6 +83,12 @@ class Head:
     pack_start: int
     origin_sha: str | None = None
 
+    @property
+    def named(self) -> set[str]:
+        """All that it names: branches, tags, ledger and origin, and what it builds on."""
+        origin = () if self.origin_sha is None else (self.origin_sha,)
+        return {*self.refs.values(), self.ledger_sha, *origin, *self.prerequisites}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

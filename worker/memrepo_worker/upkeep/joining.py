@@ -143,10 +143,7 @@ class Joiner:
 
     def _reach(self, head: Head) -> None:
         """Have git walk from its refs, and from what it builds on, to all that they lead to."""
-        wanted = {*head.refs.values(), head.ledger_sha, *head.prerequisites}
-        if head.origin_sha is not None:
-            wanted.add(head.origin_sha)
-        tips = "".join(f"{sha}\n" for sha in wanted) + "".join(f"^{sha}\n" for sha in self._tips)
+        tips = "".join(f"{sha}\n" for sha in head.named) + "".join(f"^{sha}\n" for sha in self._tips)
         self._git.run(
             ["rev-list", "--objects", "--quiet", "--stdin"],
             repo=ObjectFolder(self._verified / "objects"),

@@ -38,8 +38,7 @@ def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder, *, i
     lines = _lines_of(git, walk, ObjectFolder(place / "objects", shallow), tips, place / "reached")
     missing = {line[1:41] for line in lines if line.startswith(b"?")} | {sha.encode() for sha in ids.added()}
     _require_at(git, part.head.prerequisites, missing, place, warm)
-    there = {*part.head.refs.values(), *([part.head.origin_sha] if part.head.origin_sha else [])}
-    _require_there(git, there - {*part.head.prerequisites}, ids, warm)
+    _require_there(git, part.head.named - {part.head.ledger_sha, *part.head.prerequisites}, ids, warm)
 
 
 def _ids_of(git: Git, part: Part, place: Path, completed_from: Path | None) -> PackIds:
