@@ -52,13 +52,52 @@ def environment() -> Mapping[str, str]:
     return os.environ  # noqa: TID251 - this is the door
 
 
-@dataclass(frozen=True, repr=False)
-class Settings:
-    """How a producer reaches the queue and what it lets through. Durations are in seconds.
+class Addresses:
+    """Where requests go and results are kept, by the settings of producers and workers alike.
 
-    ``cells`` lists several Redis (see ``memrepo.cells``); then ``broker_url`` and ``result_url`` mean nothing until one
-    of them is chosen (``of_cell``), whose name is ``cell``.
+    ``cells`` lists several Redis (see ``memrepo.cells``); then the two addresses mean nothing until one of them is
+    chosen, whose name is ``cell``.
     """
+
+    broker_url: str
+    result_url: str
+    cells: str
+    cell: str
+
+    def check_addresses(self) -> None:
+        """Refuse an address of something else than Redis, and one beside a list of several; the error names which."""
+        if self.each_cell and not self.cell:
+            _refuse_others_beside_cells(self.broker_url, self.result_url)
+        else:
+            _ = self.broker, self.results
+        if self.cell:
+            cell_named(self.each_cell, self.cell)
+
+    @cached_property
+    def broker(self) -> RedisUrl:
+        """Where requests are.
+
+        Raises:
+            InvalidRequestError: that depends on the agent, as there are several cells and none is chosen.
+        """
+        require_cell(self.cells, self.cell)
+        return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
+
+    @cached_property
+    def results(self) -> RedisUrl:
+        """Where results are kept; as ``broker``."""
+        require_cell(self.cells, self.cell)
+        return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
+
+    @cached_property
+    def each_cell(self) -> Mapping[str, Cell]:
+        """The cells by name, in its order; none where there is one Redis without a name."""
+        return parse_cells(self.cells)
+
+
+@dataclass(frozen=True, repr=False)
+class Settings(Addresses):
+    """How a producer reaches the queue and what it lets through. Durations are in seconds."""
 
     broker_url: str = BROKER_URL_DEFAULT
     result_url: str = BROKER_URL_DEFAULT
@@ -78,12 +117,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse an address of something else than Redis, and numbers that make no sense; the error names which."""
-        if self.each_cell and not self.cell:
-            refuse_others_beside_cells(self.broker_url, self.result_url)
-        else:
-            _ = self.broker, self.results
-        if self.cell:
-            cell_named(self.each_cell, self.cell)
+        self.check_addresses()
         if self.enqueue_durability not in DURABILITIES:
             raise _no_choice(DURABILITY_SETTING, self.enqueue_durability, DURABILITIES)
         for name, (least, most) in _BOUNDS.items():
@@ -94,27 +128,6 @@ class Settings:
     def __repr__(self) -> str:
         """Write the settings without their passwords."""
         return f"Settings({', '.join(f'{name}={value}' for name, value in shown(self).items())})"
-
-    @cached_property
-    def broker(self) -> RedisUrl:
-        """Where requests go.
-
-        Raises:
-            InvalidRequestError: that depends on the agent, as there are several cells and none is chosen.
-        """
-        require_cell(self.cells, self.cell)
-        return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
-
-    @cached_property
-    def results(self) -> RedisUrl:
-        """Where results are kept; as ``broker``."""
-        require_cell(self.cells, self.cell)
-        return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
-
-    @cached_property
-    def each_cell(self) -> Mapping[str, Cell]:
-        """The cells by name, in its order; none where there is one Redis without a name."""
-        return parse_cells(self.cells)
 
     def of_cell(self, name: str) -> Settings:
         """Return the settings for one of the cells."""
@@ -167,7 +180,7 @@ def require_cell(cells: str, cell: str) -> None:
         raise InvalidRequestError.of("MEMREPO_CELL", f"is not set: say which of the cells is meant, {names}")
 
 
-def refuse_others_beside_cells(broker_url: str, result_url: str) -> None:
+def _refuse_others_beside_cells(broker_url: str, result_url: str) -> None:
     """Refuse one address beside a list of several.
 
     Raises:
@@ -247,6 +260,13 @@ def check_range(name: str, value: object, least: float, most: float, *, is_whole
         raise InvalidRequestError.of(name, f"must be {bounds}")
 
 
+def show_cells(values: dict[str, str], cells: str) -> None:
+    """In settings that are shown, put the cells, where there are several, in place of one address; no passwords."""
+    if cells:
+        del values["broker_url"], values["result_url"]
+        values["cells"] = masked_cells(cells)
+
+
 def shown(settings: Settings) -> dict[str, str]:
     """Return the settings as variables of the environment, passwords masked."""
     plain = {
@@ -254,8 +274,6 @@ def shown(settings: Settings) -> dict[str, str]:
         for item in fields(settings)
         if item.name not in ("limits", "cell")
     }
-    if settings.cells:
-        del plain["broker_url"], plain["result_url"]
-        plain["cells"] = masked_cells(settings.cells)
+    show_cells(plain, settings.cells)
     plain |= {name: str(value) for name, value in asdict(settings.limits).items()}
     return {f"MEMREPO_{name.upper()}": value for name, value in plain.items()}

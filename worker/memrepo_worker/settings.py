@@ -5,26 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from memrepo.cells import Cell, cell_named, masked_cells, parse_cells
+from memrepo.cells import cell_named
 from memrepo.errors import InvalidRequestError
 from memrepo.limits import LARGE_RESULT_KEPT_S, MIB, RESULT_KEPT_S, Limits
-from memrepo.redis.address import RedisUrl, masked, parse_redis_url
+from memrepo.redis.address import masked
 from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import (
     BODIES_BYTES_MAX_DEFAULT,
     BROKER_URL_DEFAULT,
     MANY,
+    Addresses,
     check_limits,
     check_range,
     environment,
     limits_from_env,
     number,
-    refuse_others_beside_cells,
-    require_cell,
+    show_cells,
     text_of,
 )
 from memrepo_worker.bounds import Bounds, CacheLimits
@@ -83,7 +82,7 @@ _OFF_BY_DEFAULT: Mapping[str, type[float] | type[int]] = {
 
 
 @dataclass(frozen=True)
-class WorkerSettings:
+class WorkerSettings(Addresses):
     """How a worker reaches queue and store, how much it takes on, and what it tells.
 
     Each field is read from ``MEMREPO_`` + its name in capitals. Durations are in seconds, sizes in bytes; None is
@@ -137,12 +136,7 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no worker can work with; the message names the variable."""
-        if self.each_cell and not self.cell:
-            refuse_others_beside_cells(self.broker_url, self.result_url)
-        else:
-            _ = self.broker, self.results
-        if self.cell:
-            cell_named(self.each_cell, self.cell)
+        self.check_addresses()
         if _SPACE.search(self.store_url):
             raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
@@ -152,27 +146,6 @@ class WorkerSettings:
         check_limits(self.limits)
         _check_choice("log_level", self.log_level, LEVELS)
         _check_choice("log_format", self.log_format, FORMATS)
-
-    @cached_property
-    def broker(self) -> RedisUrl:
-        """Where requests come from.
-
-        Raises:
-            InvalidRequestError: there are several cells, and none is chosen.
-        """
-        require_cell(self.cells, self.cell)
-        return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
-
-    @cached_property
-    def results(self) -> RedisUrl:
-        """Where results are kept; as ``broker``."""
-        require_cell(self.cells, self.cell)
-        return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
-
-    @cached_property
-    def each_cell(self) -> Mapping[str, Cell]:
-        """The cells by name, in its order; none where there is one Redis without a name."""
-        return parse_cells(self.cells)
 
     def of_cell(self, name: str) -> WorkerSettings:
         """Return the settings for one of the cells."""
@@ -250,9 +223,7 @@ def shown(settings: WorkerSettings) -> dict[str, str]:
     plain |= {name: "***" for name in SECRETS if plain[name]}
     plain |= asdict(settings.limits)
     values = {name: _shown(value) for name, value in plain.items()}
-    if settings.cells:
-        del values["broker_url"], values["result_url"]
-        values["cells"] = masked_cells(settings.cells)
+    show_cells(values, settings.cells)
     return {f"MEMREPO_{name.upper()}": value for name, value in values.items()}
 
 
