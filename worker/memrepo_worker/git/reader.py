@@ -35,9 +35,6 @@ Found = TypeVar("Found")
 
 _TREES_BYTES_MAX = 1024 * 1024
 _COMMITS_BYTES_MAX = 64 * 1024
-_TREE_ENTRY_BYTES = (
-    300  # in memory where decoded, with name, id and mode; trees of one history share most of theirs
-)
 _ENTRIES_PER_LOOK = 256
 _Call = Callable[[], None]
 _COMMIT_BYTES = 2048  # besides its message

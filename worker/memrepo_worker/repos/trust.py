@@ -28,7 +28,6 @@ class Trust:
     there, and nothing of those before it.)
     """
 
-    is_verified: bool = True
     lease_token: str | None = None
     proven_at_s: float = -math.inf
     clean_seal: int = 0
@@ -38,22 +37,22 @@ class Trust:
     @classmethod
     def claimed(cls) -> Trust:
         """A state from disk: hold it against the store before anything is decided by it."""
-        return cls(is_verified=False, checked_seq=None)
+        return cls(checked_seq=None)
 
     def proven(self, lease: Lease, at_s: float) -> Trust:
         """The state was the journal's newest at ``at_s`` or after it, within this lease.
 
         What shows it is a request to the store: ``at_s`` is when that was sent.
         """
-        return replace(self, is_verified=True, lease_token=lease.token, proven_at_s=at_s)
+        return replace(self, lease_token=lease.token, proven_at_s=at_s)
 
     def checked(self, seq: int, at_s: float) -> Trust:
         """The store was seen to have the entries up to ``seq``, at ``at_s`` or after it."""
-        return replace(self, is_verified=True, checked_seq=seq, checked_at_s=at_s)
+        return replace(self, checked_seq=seq, checked_at_s=at_s)
 
     def needs_check(self, now_s: float, age_s_max: float) -> bool:
         """Whether it was last seen longer ago that the store has what was taken in."""
-        return not self.is_verified or now_s - self.checked_at_s >= age_s_max
+        return now_s - self.checked_at_s >= age_s_max
 
     def doubted(self) -> Trust:
         """It may not be the newest any more: the next to ask asks the store."""
