@@ -23,21 +23,12 @@ from memrepo_worker.scheduling.fair_share import (
 from memrepo_worker.scheduling.turns import RunningTurn
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.threads.giving_way import REST_RATIO
+from tests.support.hand_clock import HandClock
 from tests.support.posts import Handler, Note, Post, Responder
 from tests.support.sending import commit_request
 from tests.support.waiting import wait_for
 
 Posts = Callable[..., Post]
-
-
-@dataclass
-class Clock:
-    """Says what it is told."""
-
-    now_s: float = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def notes(agent: str, number: int, size_bytes: int = 10) -> list[Note]:
@@ -63,14 +54,14 @@ def room(shares: FairShare[Note]) -> bool:
 
 class TestWhatIsHeavy:
     def test_many_requests_or_bytes_are(self) -> None:
-        shares = FairShare[Note](Clock())
+        shares = FairShare[Note](HandClock())
         agent = Agent("acme", "a")
         assert not shares.is_heavy(agent, notes("a", HEAVY_REQUESTS - 1))
         assert shares.is_heavy(agent, notes("a", HEAVY_REQUESTS))
         assert shares.is_heavy(agent, notes("a", 1, HEAVY_BYTES))
 
     def test_whoever_has_used_much_lately_is_however_small_each_turn_was(self) -> None:
-        clock = Clock()
+        clock = HandClock()
         shares = FairShare[Note](clock)
         for _ in range(100):
             shares.end(turn("busy", heavy=False), 0.004)
@@ -82,7 +73,7 @@ class TestWhatIsHeavy:
         assert not shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
 
     def test_accounts_are_kept_of_a_bounded_number_of_agents(self) -> None:
-        shares = FairShare[Note](Clock())
+        shares = FairShare[Note](HandClock())
         for number in range(12_000):
             shares.end(turn(f"agent-{number}", heavy=False), 2 * BURST_S)
         heavy = sum(shares.is_heavy(Agent("acme", f"agent-{number}"), ()) for number in range(12_000))
@@ -91,13 +82,13 @@ class TestWhatIsHeavy:
 
 class TestRoomForAHeavyTurn:
     def test_there_is_room_while_nobody_else_is_served(self) -> None:
-        shares = FairShare[Note](Clock())
+        shares = FairShare[Note](HandClock())
         for number in range(4):
             assert room(shares)
             shares.begin(turn(f"heavy-{number}", heavy=True))
 
     def test_there_is_room_for_one_while_light_turns_come(self) -> None:
-        clock = Clock()
+        clock = HandClock()
         shares = FairShare[Note](clock)
         shares.begin(turn("light", heavy=False))
         assert room(shares)
@@ -107,7 +98,7 @@ class TestRoomForAHeavyTurn:
         assert room(shares)
 
     def test_it_rests_in_proportion_to_what_the_last_one_used(self) -> None:
-        clock = Clock()
+        clock = HandClock()
         shares = FairShare[Note](clock)
         heavy = turn("heavy", heavy=True)
         shares.begin(heavy)
@@ -120,7 +111,7 @@ class TestRoomForAHeavyTurn:
         assert room(shares)
 
     def test_no_rest_is_longer_than_a_bound(self) -> None:
-        clock = Clock()
+        clock = HandClock()
         shares = FairShare[Note](clock)
         heavy = turn("heavy", heavy=True)
         shares.begin(heavy)
@@ -130,7 +121,7 @@ class TestRoomForAHeavyTurn:
         assert room(shares)
 
     def test_one_that_waits_for_the_store_leaves_room_for_another(self) -> None:
-        shares = FairShare[Note](Clock())
+        shares = FairShare[Note](HandClock())
         shares.begin(turn("light", heavy=False))
         shares.begin(turn("waiting", heavy=True, store_wait_s=0.001))
         assert room(shares)
@@ -159,7 +150,7 @@ class SlowResponder(Responder):
 
 @pytest.mark.parametrize("used_s", [0.0, 1.0])
 def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Posts, used_s: float) -> None:
-    clock = Clock()
+    clock = HandClock()
     shares = FairShare[Note](clock)
     handler = Handler()
     post = open_post(turns_max=8, handler=handler, shares=shares)
@@ -187,7 +178,7 @@ def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Pos
 
 
 def test_those_that_were_held_back_are_served_side_by_side_once_no_light_ones_come(open_post: Posts) -> None:
-    clock = Clock()
+    clock = HandClock()
     shares = FairShare[Note](clock)
     handler = Handler()
     post = open_post(turns_max=8, handler=handler, shares=shares)
@@ -218,7 +209,7 @@ class AwayAtFirst:
 
 
 def test_a_heavy_group_that_is_tried_again_is_heavy_still(open_post: Posts) -> None:
-    clock = Clock()
+    clock = HandClock()
     served = AwayAtFirst()
     handler, responder = Handler(act=served), Responder()
     handler.gate.set()

@@ -11,25 +11,16 @@ import pytest
 from memrepo.errors import InvalidRequestError
 from memrepo_worker.settings import WorkerSettings, shown
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.hand_clock import HandClock
 from tests.support.writers import Writer, commit, create, writer
-
-
-class Time:
-    """The monotonic clock of one worker, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @contextmanager
 def blue_and_green(
     store: LocalStore, folder: Path, tip_proof_s: float | None
-) -> Iterator[tuple[Writer, Writer, Time]]:
+) -> Iterator[tuple[Writer, Writer, HandClock]]:
     """Two workers that know nothing of each other; the clock is the first one's."""
-    time = Time()
+    time = HandClock()
     with (
         writer(store, folder / "blue", tip_proof_s=tip_proof_s, monotonic=time) as blue,
         writer(store, folder / "green") as green,
@@ -88,7 +79,7 @@ def test_a_write_is_a_proof_and_needs_none(store: LocalStore, tmp_path: Path) ->
 
 def test_a_proof_is_as_old_as_its_question(store: LocalStore, tmp_path: Path) -> None:
     """The store may answer late: what was committed meanwhile is not in its answer."""
-    time = Time()
+    time = HandClock()
     with (
         writer(store, tmp_path / "green") as green,
         writer(store, tmp_path / "blue", tip_proof_s=30, monotonic=time) as blue,

@@ -14,6 +14,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS
+from tests.support.hand_clock import HandClock
 from tests.support.stock_git import git
 from tests.support.writers import AGENT, Writer, commit, create, delete, writer
 
@@ -21,20 +22,10 @@ LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 CHECK_S = 300.0
 
 
-class Time:
-    """A worker's monotonic clock, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @contextmanager
-def begun(store: MemoryStore, cache: Path, time: Time | None = None) -> Iterator[Writer]:
+def begun(store: MemoryStore, cache: Path, time: HandClock | None = None) -> Iterator[Writer]:
     """A worker that has made four entries."""
-    with writer(store, cache, monotonic=time or Time()) as one:
+    with writer(store, cache, monotonic=time or HandClock()) as one:
         one.ask(create(human="likes tea"))
         for number in range(3):
             one.ask(commit(f"step {number}"))
@@ -65,7 +56,7 @@ def refused(one: Writer, seq: int) -> None:
 def test_before_a_commit_the_store_was_seen_to_have_the_entries_within_the_time_that_is_set(
     tmp_path: Path,
 ) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one:
         lost = lose(store, 4)
         time.now_s += CHECK_S
@@ -82,7 +73,7 @@ def test_before_a_commit_the_store_was_seen_to_have_the_entries_within_the_time_
 def test_between_two_looks_a_commit_asks_nothing_and_a_look_is_one_round_of_two_requests(
     tmp_path: Path,
 ) -> None:
-    time = Time()
+    time = HandClock()
     with begun(MemoryStore(), tmp_path / "one", time) as one:
         before = requests(one)
         for _ in range(3):
@@ -101,7 +92,7 @@ def test_between_two_looks_a_commit_asks_nothing_and_a_look_is_one_round_of_two_
 
 
 def test_a_look_goes_back_to_the_last_one_so_that_no_gap_of_a_busy_agent_is_passed_by(tmp_path: Path) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one:
         lose(store, 3)
         one.ask(commit("over it"))
@@ -111,7 +102,7 @@ def test_a_look_goes_back_to_the_last_one_so_that_no_gap_of_a_busy_agent_is_pass
 
 
 def test_a_gap_of_many_numbers_is_named_by_its_first(tmp_path: Path) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one:
         for seq in (2, 3, 4):
             lose(store, seq)
@@ -121,7 +112,7 @@ def test_a_gap_of_many_numbers_is_named_by_its_first(tmp_path: Path) -> None:
 
 
 def test_reads_go_on_from_what_the_worker_has_while_its_lease_does(tmp_path: Path) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one:
         lose(store, 4)
         time.now_s += CHECK_S
@@ -150,7 +141,7 @@ def test_a_shorter_journal_is_not_taken_for_the_memory(tmp_path: Path, when: str
 def test_the_copy_is_kept_whole_and_stock_git_gets_out_of_it_what_was_lost(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one, caplog.at_level(logging.ERROR):
         lose(store, 4)
         time.now_s += CHECK_S
@@ -165,7 +156,7 @@ def test_the_copy_is_kept_whole_and_stock_git_gets_out_of_it_what_was_lost(
 
 
 def test_a_delete_elsewhere_is_no_loss(tmp_path: Path) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:
         two.ask(delete())
         two.ask(create(new="life"))
@@ -177,7 +168,7 @@ def test_a_delete_elsewhere_is_no_loss(tmp_path: Path) -> None:
 
 def test_another_worker_that_went_on_from_the_shorter_journal_decides(tmp_path: Path) -> None:
     """Nothing brings the lost one back by then: a sound entry has its number."""
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:
         lose(store, 4)
         two.ask(commit("in its place"))
@@ -198,7 +189,7 @@ def test_a_copy_of_another_store_at_the_same_address_claims_nothing(tmp_path: Pa
 
 
 def test_other_agents_are_served(tmp_path: Path) -> None:
-    store, time = MemoryStore(), Time()
+    store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one:
         lose(store, 4)
         time.now_s += CHECK_S

@@ -2,22 +2,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from memrepo_worker.observe import Stopwatch, measuring_store_waits, store_wait
 from memrepo_worker.threads.fetchers import Fetchers
-
-
-@dataclass
-class Clock:
-    now_s: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.hand_clock import HandClock
 
 
 def test_steps_that_overlap_count_once() -> None:
-    clock = Clock()
+    clock = HandClock(0.0)
     watch = Stopwatch(clock)
     with ExitStack() as first:
         first.enter_context(watch)
@@ -32,7 +24,7 @@ def test_steps_that_overlap_count_once() -> None:
 
 
 def test_a_step_that_fails_counts_too() -> None:
-    clock = Clock()
+    clock = HandClock(0.0)
     watch = Stopwatch(clock)
     with suppress(ValueError), watch:
         clock.now_s = 2.0

@@ -9,17 +9,10 @@ import pytest
 from memrepo_worker.group import Agent
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from memrepo_worker.trouble import LastingTrouble, StoreTrouble
+from tests.support.hand_clock import HandClock
 
 ANN, BOB = Agent("acme", "ann"), Agent("acme", "bob")
 AWAY = UnavailableError("s3://b at h:9000: connection refused (ECONNREFUSED)")
-
-
-@dataclass
-class Clock:
-    now_s: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @dataclass(eq=False)
@@ -41,8 +34,8 @@ class Told(logging.Handler):
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
@@ -59,12 +52,12 @@ def logger(logged: Told) -> logging.Logger:
 
 
 @pytest.fixture
-def store(logger: logging.Logger, clock: Clock) -> StoreTrouble:
+def store(logger: logging.Logger, clock: HandClock) -> StoreTrouble:
     return StoreTrouble(logger, every_s=30, clock=clock, steady=clock)
 
 
 def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
-    logger: logging.Logger, logged: Told, clock: Clock
+    logger: logging.Logger, logged: Told, clock: HandClock
 ) -> None:
     trouble = LastingTrouble(logger, "broker.trouble", every_s=30, clock=clock)
     for _ in range(65):
@@ -81,7 +74,7 @@ def test_trouble_is_told_at_its_beginning_now_and_then_and_at_its_end(
 
 
 def test_another_cause_is_told_at_once_and_causes_that_take_turns_a_few_times(
-    logger: logging.Logger, logged: Told, clock: Clock
+    logger: logging.Logger, logged: Told, clock: HandClock
 ) -> None:
     trouble = LastingTrouble(logger, "broker.trouble", every_s=30, clock=clock)
     for second in range(29):
@@ -103,7 +96,9 @@ def test_a_wait_for_the_store_says_why_for_whom_and_when_it_is_tried_next(
     assert logged.lines() == [f"{AWAY}; 12 requests of acme/ann wait, next try in 0.4 s"]
 
 
-def test_the_reason_and_its_beginning_stay_while_it_is_tried_again(store: StoreTrouble, clock: Clock) -> None:
+def test_the_reason_and_its_beginning_stay_while_it_is_tried_again(
+    store: StoreTrouble, clock: HandClock
+) -> None:
     first = store.met(ANN, 1, AWAY, 0.1)
     clock.now_s += 7
     assert store.met(ANN, 1, AWAY, 0.2) == first
@@ -112,7 +107,7 @@ def test_the_reason_and_its_beginning_stay_while_it_is_tried_again(store: StoreT
 
 
 def test_many_agents_that_wait_for_one_store_cost_no_line_each(
-    store: StoreTrouble, logged: Told, clock: Clock
+    store: StoreTrouble, logged: Told, clock: HandClock
 ) -> None:
     agents = [Agent("acme", f"a{number}") for number in range(50)]
     for _ in range(31):
