@@ -156,9 +156,8 @@ def restarts(cell: Cell, now_s: float) -> None:
     if since_s == 0:
         cell.give(own, others, now_s + cell.places.move_s)
     elif since_s == cell.places.restart_s:
-        cell.give(
-            own, [process], now_s + cell.places.move_s, cold=0.2
-        )  # warm on disk, but for what moved on meanwhile
+        # Warm on disk, but for what moved on meanwhile.
+        cell.give(own, [process], now_s + cell.places.move_s, cold=0.2)
 
 
 def machine_lost(cell: Cell, now_s: float) -> None:

@@ -260,9 +260,8 @@ def read_time_s(value: object) -> float | None:
     """Return a time that somebody else wrote, such as ``check_time`` lets through; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return (
-        float(value) if 0 <= value < TIME_MAX_S else None
-    )  # false of nan, and an int may be too large for a float
+    # False of nan; and an int may be too large for a float.
+    return float(value) if 0 <= value < TIME_MAX_S else None
 
 
 def check_count(value: int, field: str, least: int, most: int) -> int:

@@ -76,9 +76,9 @@ class Record:
     @property
     def since_s(self) -> float | None:
         """Since when the reason holds (since 1970-01-01 UTC), where the record says."""
-        return (
-            read_time_s(_message_and_details(self.result)[1].get("since")) if _is_fault(self.result) else None
-        )
+        if not _is_fault(self.result):
+            return None
+        return read_time_s(_message_and_details(self.result)[1].get("since"))
 
     @property
     def error(self) -> MemoryRepoError:

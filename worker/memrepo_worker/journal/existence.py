@@ -32,9 +32,8 @@ def is_there(store: Store, layout: Layout) -> bool:
         if _has_refs(store, layout.entry(1), 1):
             return True
     except NotThereError:
-        return any(
-            True for _ in store.list(layout.journal)
-        )  # a journal without its beginning is a damaged one
+        # A journal without its beginning is a damaged one.
+        return any(True for _ in store.list(layout.journal))
     except JournalUnreadableError:
         return True
     for _ in range(_TRIES_MAX):

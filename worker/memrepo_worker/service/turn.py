@@ -125,9 +125,8 @@ class Turn:
         for request in self._group.requests:
             if pending and self._may_stop and self._meter.is_time_over:
                 break
-            if (
-                draft.is_full
-            ):  # as it was at each earlier try of the same requests, so none of the others was in it
+            # As it was at each earlier try of the same requests, so none of the others was in it.
+            if draft.is_full:
                 self._dependencies.observer.count("ledger.entry_full")
                 break
             give_way()

@@ -37,9 +37,9 @@ def accept(as_json: bool) -> None:
             open_brokers.enter_context(reaching(each.broker, "broker")) for each in settings.of_each_cell()
         ]
         found = open_store(url)
-        before = recorded_store(brokers[0])
+        before, identity = recorded_store(brokers[0]), read_identity(found)
         for broker in brokers:
-            _refuse_running(broker, read_identity(found))
+            _refuse_running(broker, identity)
         now = StoreRecord(begin_identity(found, lambda: secrets.token_hex(16)), masked(found.name))
         for broker in brokers:
             accept_store(broker, now)

@@ -35,9 +35,8 @@ _LINES = re.compile(rb"(?:[!-~]* [^\0]+\0[\s\S]{20})*+")
 _NAME = re.compile(rb"[!-~]* ([^\0]+)\0[\s\S]{20}")
 _SUSPECT = re.compile(rb"[/\x80-\xff]|git|(?:\A|\0)\.\.?(?:\0|\Z)", re.IGNORECASE)
 _ID_BYTES = 20
-_ENTRY_BYTES = (
-    300  # in memory where decoded, with name, id and mode; trees of one history share most of theirs
-)
+# In memory where decoded, with name, id and mode; trees of one history share most of theirs.
+_ENTRY_BYTES = 300
 _TREE_MODE = MODE_TREE.encode()
 
 

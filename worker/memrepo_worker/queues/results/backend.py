@@ -300,9 +300,8 @@ class ResultBackend(RedisBackend):
         meta: dict[str, Any] = self._get_result_meta(encoded, state, None, request)
         meta["task_id"] = task_id
         task_name = getattr(request, "task", None)
-        if (
-            task_name is not None
-        ):  # as Celery's extended results do: who finds the job by its id knows its type
+        # As Celery's extended results do: who finds the job by its id knows its type.
+        if task_name is not None:
             meta["name"] = task_name
         return meta
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from memrepo.limits import Limits
 from memrepo.models import Origin
 from memrepo.wire.requests.forks import GetOriginsRequest
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.commits import date_of
 from memrepo_worker.service.forks.origin_lines import ORIGINS_BYTES_MAX, OriginLine, decode_origins
 
 
@@ -37,7 +36,7 @@ def get_origins(request: GetOriginsRequest, view: View, repo: WarmRepo, limits: 
             org_id=line.agent.org_id,
             agent_id=line.agent.agent_id,
             sha=line.sha,
-            at=datetime.fromtimestamp(line.at, UTC),
+            at=date_of(line.at),
         )
         for line in origins_of(repo)
     ]

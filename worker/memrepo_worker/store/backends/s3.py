@@ -203,9 +203,8 @@ class S3Store:
                 Prefix=self._place.prefix + prefix,
                 Delimiter="/",
                 StartAfter=f"{own}{after}/" if after else "",
-                PaginationConfig={
-                    "PageSize": names_max + 1
-                },  # servers may show the one of ``after`` once more
+                # Servers may show the one of ``after`` once more.
+                PaginationConfig={"PageSize": names_max + 1},
             )
         )
         while (page := self._page(pages, self._place.prefix + prefix)) is not None:
