@@ -391,7 +391,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "doctor": Row(
         "doctor",
-        "check ok found",
+        "check ok level found",
         {
             BAD: Case("doctor", 2, "no store at 'ftp'", "", NOT_A_STORE),
             PASSWORD: Case("doctor", 5, ONE_LINE_WRONG_PASSWORD, ""),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memrepo import AsyncMemoryRepos, MemoryRepoBusyError, MemoryRepos, Settings
-from memrepo_worker.cli.checks import check_broker
+from memrepo_worker.cli.checks.broker import check_broker
 from memrepo_worker.group import Agent
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
@@ -106,7 +106,7 @@ def test_a_worker_answers_all_that_waits_there_also_one_that_starts_then(
 def test_the_checks_at_a_start_pass_and_say_that_it_is_full(server: Valkey) -> None:
     with full(server):
         found = check_broker(WorkerSettings(broker_url=server.url, result_url=server.url))
-    assert "WARNING: its memory is full" in found
+    assert any("its memory is full" in warning for warning in found.warnings)
 
 
 def test_the_checks_at_a_start_say_that_it_is_nearly_full(server: Valkey) -> None:
@@ -117,7 +117,8 @@ def test_the_checks_at_a_start_say_that_it_is_nearly_full(server: Valkey) -> Non
             """Ask at 95 %; a server that still frees what a test before this one left is below that soon."""
             client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
             found = check_broker(WorkerSettings(broker_url=server.url, result_url=server.url))
-            return re.search(r"WARNING: 9\d% of its memory \(maxmemory\) is used", found) is not None
+            told = " ".join(found.warnings)
+            return re.search(r"9\d% of its memory \(maxmemory\) is used", told) is not None
 
         try:
             wait_for(is_told, "a warning of a memory that is nearly full")

@@ -82,7 +82,7 @@ def test_one_store_may_have_several_names(served: System, broker: Valkey, tmp_pa
     doctor = memrepo("doctor", folder=tmp_path, env=env_of(broker, tmp_path / "link"))
 
     assert doctor.code == 0
-    assert re.search(rf"ok +store +{(tmp_path / 'link').as_uri()}; identity {ID}", doctor.stdout)
+    assert re.search(rf"ok +store +{(tmp_path / 'link').as_uri()}, identity {ID}", doctor.stdout)
 
 
 def test_the_store_that_is_served_is_shown(served: System, broker: Valkey, tmp_path: Path) -> None:

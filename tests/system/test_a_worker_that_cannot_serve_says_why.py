@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -121,10 +122,13 @@ def test_doctor_names_everything_that_is_wrong_at_once(env: dict[str, str], tmp_
     assert ended.code == 1
     assert {finding["check"]: finding["ok"] for finding in json.loads(ended.stdout)} == {
         "settings": True,
+        "python": True,
+        "packages": True,
         "git": False,
         "cache": True,
         "broker": True,
         "store": False,
+        "flower": True,
         "workers": True,
     }
 
@@ -133,6 +137,6 @@ def test_doctor_is_content_where_a_worker_can_serve(env: dict[str, str], tmp_pat
     ended = memrepo("doctor", folder=tmp_path, env=env)
 
     assert ended.code == 0
-    assert ended.stdout.count("ok ") == 6
+    assert len(re.findall(r"^ok ", ended.stdout, re.MULTILINE)) == 9
     assert "workers  none serves this broker now: start one with `memrepo worker`" in ended.stdout
     assert list((tmp_path / "store").rglob("*probe*/*")) == []

@@ -21,7 +21,9 @@ from memrepo_worker.settings import WorkerSettings
 @click.option("--ready", is_flag=True, help="Only whether one of them serves, too: a readiness probe.")
 @json_option
 def doctor(quick: bool, ready: bool, as_json: bool) -> None:
-    """Check git, cache, broker and store as a worker does when it starts.
+    """Check Python, libraries, git, cache, broker and store as a worker does when it starts, and Flower's password.
+
+    Each line says ok, warn (a worker serves all the same) or FAIL, and what to mend.
 
     In the folder of a running `memrepo up` it checks what that uses, where the environment says nothing else. If
     something will not do, the exit code is that of the first such finding: 5 for a broker or store that cannot be

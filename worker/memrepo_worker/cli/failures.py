@@ -12,7 +12,7 @@ from memrepo.errors import (
     StoreUnavailableError,
     WorkerOutdatedError,
 )
-from memrepo_worker.cli.checks import NotFitError
+from memrepo_worker.cli.checks.check import NotFitError
 from memrepo_worker.git.command import GitError
 from memrepo_worker.journal.entry import JournalUnreadableError, NewerJournalError
 from memrepo_worker.migration.legacy import LegacyLayoutError

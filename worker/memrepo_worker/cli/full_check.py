@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memrepo.cli.ending import exit_code_of
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError, StoreUnavailableError
 from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.checks import Check, NotFitError, checks, checks_of_cell
+from memrepo_worker.cli.checks.broker import Clocks
+from memrepo_worker.cli.checks.check import Check, NotFitError
+from memrepo_worker.cli.checks.machine import Machine
+from memrepo_worker.cli.checks.table import all_checks, checks_of_cell
 from memrepo_worker.cli.failures import failure_of
 from memrepo_worker.cli.findings import Finding
 from memrepo_worker.observe import Counters
@@ -16,49 +19,68 @@ from memrepo_worker.queues.leases.status import live_workers, withdrawn_workers
 from memrepo_worker.queues.reach import reaching
 from memrepo_worker.settings import WorkerSettings
 
+MACHINE, CLOCKS = Machine(), Clocks()
+
+_HINTS = {
+    "broker": " MEMREPO_BROKER_URL names it.",
+    "results": " MEMREPO_RESULT_URL names it.",
+    "store": " MEMREPO_STORE_URL names it, its endpoint_url and prefix.",
+}
+"""What to look at where a server cannot be used, whatever else is said of it."""
+
+_OF_CELL = ("broker", "results", "store", "workers")
+
 
 def full_check(settings: WorkerSettings) -> Sequence[Finding]:
-    """Run every check of a worker's start, also after one has failed; the store is tried out anew.
+    """Run every check, also after one has failed; the store is tried out anew.
 
     Of several cells each is looked at, and what is said of one begins with its name.
     """
     first, *others = settings.of_each_cell()
-    found = _full(first, checks(first, build_git(Counters(), settings.git_caps), anew=True))
+    found = _full(first, all_checks(first, build_git(Counters(), settings.git_caps), MACHINE, CLOCKS))
     for each in others:
-        found = [*found, *_full(each, checks_of_cell(each))]
+        found = [*found, *_full(each, checks_of_cell(each, CLOCKS))]
     return found
 
 
 def _full(settings: WorkerSettings, checks: Sequence[Check]) -> Sequence[Finding]:
-    found = [_look(check) for check in checks]
+    found = [one for check in checks for one in _look(check)]
     if all(each.ok for each in found if each.check == "broker"):
-        found.append(_workers(settings))
+        found += _workers(settings)
     return [_of_cell(each, settings.cell) for each in found]
 
 
 def _of_cell(found: Finding, cell: str) -> Finding:
-    """Say which cell was looked at; git and the cache are the machine's."""
-    return (
-        replace(found, found=f"cell {cell}: {found.found}")
-        if cell and found.check not in ("git", "cache")
-        else found
-    )
+    """Say which cell was looked at, where it is not this machine."""
+    return replace(found, found=f"cell {cell}: {found.found}") if cell and found.check in _OF_CELL else found
 
 
-def _workers(settings: WorkerSettings) -> Finding:
+def _workers(settings: WorkerSettings) -> Sequence[Finding]:
     """Tell who serves the broker now; that nobody does is no fault of what a worker would find."""
     try:
         with reaching(settings.broker, "broker") as broker:
             names, withdrawn = live_workers(broker), withdrawn_workers(broker)
     except MemoryRepoError as error:
-        return Finding("workers", error.message, exit_code_of(error))
-    found = [", ".join(names) or "none serves this broker now: start one with `memrepo worker`"]
-    found += [f"WARNING: {worker} cannot serve: {reason}" for worker, reason in withdrawn.items()]
-    return Finding("workers", "; ".join(found))
+        return [Finding("workers", error.message, exit_code_of(error))]
+    found = Finding(
+        "workers", ", ".join(names) or "none serves this broker now: start one with `memrepo worker`"
+    )
+    return [
+        found,
+        *(
+            Finding("workers", f"{worker} cannot serve: {reason}", warns=True)
+            for worker, reason in withdrawn.items()
+        ),
+    ]
 
 
-def _look(check: Check) -> Finding:
+def _look(check: Check) -> Sequence[Finding]:
     try:
-        return Finding(check.name, check.run())
+        found = check.run()
     except NotFitError as error:
-        return Finding(check.name, str(error), exit_code_of(failure_of(error)))
+        failure = failure_of(error)
+        is_away = isinstance(failure, (BrokerUnavailableError, StoreUnavailableError))
+        hint = _HINTS.get(check.name, "") if is_away else ""
+        return [Finding(check.name, f"{error}{hint}", exit_code_of(failure))]
+    warnings = (Finding(check.name, warning, warns=True) for warning in found.warnings)
+    return [Finding(check.name, found.text), *warnings]

@@ -23,7 +23,9 @@ from memrepo.installed import install_command
 from memrepo.redis.address import masked
 from memrepo.settings import environment
 from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.checks import check_broker, check_cache, check_git, check_store
+from memrepo_worker.cli.checks.broker import check_broker
+from memrepo_worker.cli.checks.machine import check_cache, check_git
+from memrepo_worker.cli.checks.store import check_store
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.local.children import Child
 from memrepo_worker.local.ports import PortWish

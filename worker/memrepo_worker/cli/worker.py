@@ -11,7 +11,8 @@ from memrepo.cli.numbers import WholeNumber
 from memrepo.settings import environment, require_cell
 from memrepo_worker.app import Supervised, run_worker, usual_name
 from memrepo_worker.assembly import build_git, open_service
-from memrepo_worker.cli.checks import agree_on_store, require
+from memrepo_worker.cli.checks.store import agree_on_store
+from memrepo_worker.cli.checks.table import require
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.local.lifeline import end_with_parent
 from memrepo_worker.local.stop_signals import StopSignals

@@ -1,0 +1,118 @@
+"""What the broker and the result store must let a worker do, and how well they keep what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from redis import Redis
+
+from memrepo.clock import Clock, steady_clock, system_clock
+from memrepo.errors import MemoryRepoError
+from memrepo.redis.errors import MissingRightsError
+from memrepo.redis.rights import require_rights
+from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
+from memrepo_worker.cli.checks.check import Found, NotFitError
+from memrepo_worker.queues.leases.agreement import check_cells, check_names, check_shards
+from memrepo_worker.queues.reach import reaching, try_out
+from memrepo_worker.settings import WorkerSettings
+
+NEARLY_FULL = 0.9
+"""From which part of its memory on a broker is near its end."""
+
+SKEW_S_MAX = 30.0
+"""How far two clocks may be apart before it is told; requests and ledgers bear a day."""
+
+ANSWER_S_MAX = 0.02
+"""What a round trip may take: a commit takes several."""
+
+_ASKED = 5
+
+_OF_A_WORKER = " That is what a worker needs; a producer's user needs less: give doctor a worker's address."
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The time of this machine, and how long something takes."""
+
+    wall: Clock = system_clock
+    steady: Clock = steady_clock
+
+
+def check_broker(settings: WorkerSettings, clocks: Clocks | None = None) -> Found:
+    """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
+    try:
+        with reaching(settings.broker, "broker") as broker:
+            try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
+            if settings.results == settings.broker:
+                require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
+            check_cells(broker, settings.cell, settings.each_cell)
+            check_shards(broker, settings.shards)
+            check_names(broker, settings.limits.portable_names)
+            return _look_at(
+                broker, str(settings.broker), "takes no requests", "is queued", clocks or Clocks()
+            )
+    except MemoryRepoError as error:
+        hint = _OF_A_WORKER if isinstance(error.__cause__, MissingRightsError) else ""
+        raise NotFitError(f"{error.message}{hint}") from error
+
+
+def check_results(settings: WorkerSettings, clocks: Clocks | None = None) -> Found:
+    """Check that the result store takes results, and keeps them until they are read."""
+    try:
+        with reaching(settings.results, "result store") as results:
+            try_out(results, settings.results, WORKER_ON_RESULTS)
+            return _look_at(
+                results, str(settings.results), "takes no results", "has not been read", clocks or Clocks()
+            )
+    except MemoryRepoError as error:
+        raise NotFitError(error.message) from error
+
+
+def _look_at(server: Redis, address: str, when_full: str, what: str, clocks: Clocks) -> Found:
+    """Return what a server says of itself; ``when_full`` is what it does then, ``what`` it keeps for us."""
+    about = server.info("server")
+    kind = "valkey" if "valkey_version" in about else "redis"
+    warnings = [
+        *_of_persistence(server.info("persistence"), what),
+        *_of_memory(server.info("memory"), when_full, what),
+        *_of_time(server, clocks),
+    ]
+    return Found(f"{address}, {kind} {about.get(f'{kind}_version', 'of unknown version')}", tuple(warnings))
+
+
+def _of_persistence(found: Mapping[str, Any], what: str) -> Iterator[str]:
+    if not found.get("aof_enabled"):
+        yield f"appendonly is off, so a restart of it loses what {what}: set `appendonly yes`"
+    elif found.get("aof_last_write_status", "ok") != "ok":
+        yield f"it cannot write its append-only file, so a restart loses what {what}: make room on its disk"
+
+
+def _of_memory(found: Mapping[str, Any], when_full: str, what: str) -> Iterator[str]:
+    used, most = found.get("used_memory", 0), found.get("maxmemory", 0)
+    if 0 < most <= used:
+        yield f"its memory is full, so that it {when_full} until workers have made room: raise maxmemory"
+    elif used > NEARLY_FULL * most > 0:
+        yield f"{used / most:.0%} of its memory (maxmemory) is used, once it is full it {when_full}: raise maxmemory"
+    if found.get("maxmemory_policy") != "noeviction":
+        yield f"it may drop what {what}: set `maxmemory-policy noeviction`"
+
+
+def _of_time(server: Redis, clocks: Clocks) -> Iterator[str]:
+    took_s, apart_s = [], []
+    for _ in range(_ASKED):
+        before_s, began_s = clocks.steady(), clocks.wall()
+        seconds, microseconds = server.time()
+        took_s.append(clocks.steady() - before_s)
+        apart_s.append(seconds + microseconds / 1e6 - began_s - took_s[-1] / 2)
+    answer_s, skew_s = median(took_s), median(apart_s)
+    if abs(skew_s) > SKEW_S_MAX:
+        side = "ahead of" if skew_s > 0 else "behind"
+        yield (
+            f"its clock is {abs(skew_s):.0f} s {side} this machine's: have both set by NTP, as requests are told by "
+            "their time, and one that seems older than a day is refused"
+        )
+    if answer_s > ANSWER_S_MAX:
+        yield f"it takes {answer_s * 1000:.0f} ms to answer, and a commit asks several times: run workers near it"
