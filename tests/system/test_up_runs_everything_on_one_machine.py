@@ -18,9 +18,10 @@ import redis
 from memrepo import MemoryRepos
 from memrepo.redis.address import parse_redis_url
 from memrepo.settings import environment
+from memrepo_worker.local import system
 from memrepo_worker.local.broker import EmbeddedBroker
 from memrepo_worker.local.ports import PortWish
-from memrepo_worker.local.system import SystemPlan, running_system
+from memrepo_worker.local.system import SystemPlan, SystemStartError, running_system
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from tests.commands.table import TABLE
@@ -279,6 +280,31 @@ def test_another_store_than_the_brokers_is_refused_with_what_can_be_done(tmp_pat
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_part_that_is_not_ready_in_time_is_told_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "START_TIMEOUT_S", -1.0)  # over before anything can be ready
+    with (
+        pytest.raises(SystemStartError, match=r"the \w+ was not ready within .* Its log is ") as told,
+        running_system(plan_in(tmp_path), Processes(Counters()), stopped=lambda: False, hurried=lambda: True),
+    ):
+        pass
+
+    assert Path(str(told.value).rpartition(" ")[2]).parent == tmp_path / "data" / "run"
+
+
+def plan_in(folder: Path) -> SystemPlan:
+    return SystemPlan(
+        data=folder / "data",
+        store_url=(folder / "store").as_uri(),
+        broker_url="",
+        broker_port=PortWish(0, "--port"),
+        flower_port=PortWish(5555),
+        flower_auth="watcher:secret",
+        env=dict(environment()),
+    )
+
+
 def test_a_port_that_somebody_takes_meanwhile_is_left_to_him(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,20 +312,11 @@ def test_a_port_that_somebody_takes_meanwhile_is_left_to_him(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = int(taken.getsockname()[1])
         monkeypatch.setattr(PortWish, "take", taking_first(port))
-        plan = SystemPlan(
-            data=tmp_path / "data",
-            store_url=(tmp_path / "store").as_uri(),
-            broker_url="",
-            broker_port=PortWish(0, "--port"),
-            flower_port=PortWish(5555),
-            flower_auth="watcher:secret",
-            env=dict(environment()),
-        )
         with running_system(
-            plan, Processes(Counters()), stopped=lambda: False, hurried=lambda: True
-        ) as system:
-            assert f":{port}" not in system.broker_url + system.flower_url
-            assert system.children.first_dead() is None
+            plan_in(tmp_path), Processes(Counters()), stopped=lambda: False, hurried=lambda: True
+        ) as running:
+            assert f":{port}" not in running.broker_url + running.flower_url
+            assert running.children.first_dead() is None
 
 
 def taking_first(port: int) -> Callable[[PortWish], int]:

@@ -294,7 +294,9 @@ class _Start:
             if self.stopped():
                 raise SystemStartError("stopped before everything was running")
             if time.monotonic() > deadline:
-                raise SystemStartError(f"the {child.name} was not ready within {START_TIMEOUT_S:.0f} s")
+                raise SystemStartError(
+                    f"the {child.name} was not ready within {START_TIMEOUT_S:.0f} s. Its log is {child.log}"
+                )
             time.sleep(0.02)
 
 
