@@ -40,7 +40,7 @@ def alert_queries() -> Iterator[str]:
 def page() -> dict[str, set[str]]:
     """What a worker's page holds once each kind of thing was counted: name of a sample → its labels."""
     counters = Counters()
-    registry = build_registry(counters, list, lambda: {"agent_depth_max": 0})
+    registry = build_registry(counters, list, lambda: {"agent_depth_max": 0}, cell="a")
     counters.count("bounds.turn_time")
     counters.count("upkeep.fold.done")
     counters.request_ended(
@@ -73,8 +73,9 @@ def test_the_dashboard_shows_every_metric_that_the_page_documents() -> None:
     }
 
     assert len(documented) > 20
-    # How many shards there are is a constant; what has no name of its own may change it.
-    assert documented - shown == {"memrepo_shards", "memrepo_groups_total", "memrepo_events_total"}
+    # How many shards there are is a constant, as is who tells; what has no name of its own may change it.
+    constants = {"memrepo_shards", "memrepo_worker_info"}
+    assert documented - shown == constants | {"memrepo_groups_total", "memrepo_events_total"}
 
 
 def test_each_phase_and_each_panel_says_what_it_is() -> None:

@@ -22,7 +22,7 @@ from memrepo.routing import queue_name, route
 from memrepo.wire.keys import agent_field, depths_key, unacked_key
 from memrepo_worker.metrics import counters as counters_module
 from memrepo_worker.metrics.joined import joined_registry
-from memrepo_worker.metrics.queues import QueueMetrics
+from memrepo_worker.metrics.queues import HELP, QueueMetrics
 from memrepo_worker.metrics.server import CONNECTIONS_MAX, build_registry, listen, serving_metrics
 from memrepo_worker.observe import Counters, RequestEnded
 from memrepo_worker.queues.leases.status import ShardStatus
@@ -190,6 +190,28 @@ def test_shards_add_up_and_the_oldest_counts() -> None:
         "memrepo_shards": 3,
         "memrepo_requests_refused": 7,
     }
+
+
+def test_what_is_told_of_one_of_several_brokers_says_which() -> None:
+    shards, refused = [shard(0, "w1", 3, 2)], {"agent_depth_max": 7}
+    pages = {cell: build_registry(Counters(), lambda: shards, lambda: refused, cell) for cell in ("a", "")}
+
+    labels = {
+        cell: {
+            sample.name: set(sample.labels)
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.name.startswith("memrepo_")
+        }
+        for cell, registry in pages.items()
+    }
+
+    told = {name for name, of_sample in labels["a"].items() if "cell" in of_sample}
+    assert told == {"memrepo_worker_info", "memrepo_requests_refused_total", *HELP}
+    assert {name: of_sample | {"cell"} for name, of_sample in labels[""].items() if name in told} == {
+        name: labels["a"][name] for name in told
+    }
+    assert not any("cell" in of_sample for of_sample in labels[""].values())
 
 
 def test_scrapes_within_a_second_share_one_look_at_the_broker() -> None:

@@ -230,9 +230,8 @@ def _metrics(
             yield
             return
         listening = listen(settings.metrics_host, settings.metrics_port)
-    registry = build_registry(
-        counters, partial(read_shards, broker, settings.shards), partial(read_refused, broker)
-    )
+    shards = partial(read_shards, broker, settings.shards)
+    registry = build_registry(counters, shards, partial(read_refused, broker), settings.cell)
     with serving_metrics(registry, listening) as port:
         if is_for_people:
             message = f"metrics at http://{settings.metrics_host}:{port}/metrics"

@@ -18,7 +18,9 @@ from memrepo import errors
 from memrepo.cli.interrupt import INTERRUPTED
 from memrepo.cli.streams import abandon, output_is_closed
 from memrepo.cli.table import EXTRAS
+from memrepo.cli.up_state import DATA_DIR_DEFAULT, is_not_ready
 from memrepo.installed import install_command
+from memrepo.settings import environment
 
 CONFLICT = 4
 """The exit code where something stands against it that is as it is: it exists, it has moved, it has begun."""
@@ -39,6 +41,11 @@ EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.MemoryRepoError: 1,
 }
 """The exit code of each error; one that is not listed has its base's."""
+
+NOT_READY = (
+    f"`memrepo up` is starting or ending in ./{DATA_DIR_DEFAULT}: try again once it has printed its addresses, or name "
+    "another broker with MEMREPO_BROKER_URL"
+)
 
 JSON_ASKED = "memrepo.json"
 """Set in a context's ``meta`` when errors are wanted as JSON, too."""
@@ -136,10 +143,20 @@ def _end_by(error: errors.MemoryRepoError | click.ClickException | CommandError 
     if isinstance(error, CommandError):
         return error
     if isinstance(error, errors.MemoryRepoError):  # some are OSErrors, too
-        return CommandError(type(error).__name__, error.message, exit_code_of(error), error.details)
+        return CommandError(type(error).__name__, _message_of(error), exit_code_of(error), error.details)
     if isinstance(error, OSError):
         return _end_of_files(error)
     return _end_of_usage(error)
+
+
+def _message_of(error: errors.MemoryRepoError) -> str:
+    """Return what an error says; of a broker that this folder's ``memrepo up`` has not got ready, that.
+
+    Without its address another one is asked, or its own without its password.
+    """
+    if isinstance(error, errors.BrokerUnavailableError) and is_not_ready(environment()):
+        return f"{NOT_READY}. (Asked without its address: {error.message})"
+    return error.message
 
 
 def _end_of_usage(error: click.ClickException) -> CommandError:

@@ -18,6 +18,7 @@ DATA_DIR_DEFAULT = Path("memrepo-data")
 """Where ``memrepo up`` keeps everything, and where the others look for it."""
 
 _FILE = Path("run", "up.json")
+_UNDER_WAY = Path("run", "up.running")
 _ADDRESSES = ("MEMREPO_BROKER_URL", "MEMREPO_RESULT_URL", "MEMREPO_CELLS", "MEMREPO_STORE_URL")
 
 
@@ -51,6 +52,27 @@ def announced(data: Path, variables: Mapping[str, str]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def under_way(data: Path) -> Iterator[None]:
+    """Have others know until the block ends that a ``memrepo up`` has this folder: also before and after it serves.
+
+    Only who has the folder for itself may call it.
+    """
+    path = data / _UNDER_WAY
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # whoever looks holds it for a moment
+        yield
+
+
+def is_not_ready(env: Mapping[str, str], data: Path = DATA_DIR_DEFAULT) -> bool:
+    """Whether a ``memrepo up`` that others would use here is starting or ending just now."""
+    if any(env.get(name) for name in _ADDRESSES) or find_up(data) is not None:
+        return False
+    with suppress(OSError), (data / _UNDER_WAY).open() as file:
+        return _is_held(file)
+    return False
 
 
 def find_up(data: Path = DATA_DIR_DEFAULT) -> UpState | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from click.exceptions import Exit
 
-from memrepo.cli.up_state import announced, completed, find_up
+from memrepo.cli.ending import telling
+from memrepo.cli.up_state import DATA_DIR_DEFAULT, announced, completed, find_up, is_not_ready, under_way
+from memrepo.errors import BrokerUnavailableError
 
 VARIABLES = {
     "MEMREPO_BROKER_URL": "redis://:secret@127.0.0.1:7000/0",
@@ -90,3 +94,36 @@ def test_of_a_system_that_the_environment_does_not_mean_nothing_is_taken(
 def test_where_the_environment_says_it_all_nothing_is_taken(tmp_path: Path) -> None:
     with announced(tmp_path, VARIABLES):
         assert completed(VARIABLES, tmp_path) == (VARIABLES, None)
+
+
+def test_one_that_starts_or_ends_is_not_ready_and_one_that_serves_is(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    assert not is_not_ready({}, tmp_path)
+
+    with under_way(tmp_path):
+        assert is_not_ready({}, tmp_path)
+        with announced(tmp_path, VARIABLES):
+            assert not is_not_ready({}, tmp_path)
+        assert is_not_ready({}, tmp_path)
+        assert not is_not_ready({"MEMREPO_CELLS": "a=redis://elsewhere/0"}, tmp_path)
+
+    assert not is_not_ready({}, tmp_path)
+
+
+@pytest.mark.parametrize("is_starting", [True, False])
+def test_a_broker_that_is_not_ready_yet_is_told_as_that(
+    is_starting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("BROKER_URL", "RESULT_URL", "CELLS", "STORE_URL"):
+        monkeypatch.delenv(f"MEMREPO_{name}", raising=False)
+    (DATA_DIR_DEFAULT / "run").mkdir(parents=True)
+    starting = under_way(DATA_DIR_DEFAULT) if is_starting else nullcontext()
+    with starting, pytest.raises(Exit) as ended, telling(lambda: False):
+        raise BrokerUnavailableError("The broker cannot be used: it asks for a password.")
+
+    told = capsys.readouterr().err
+    assert ended.value.exit_code == 5
+    assert told.startswith("Error: `memrepo up` is starting or ending in ./memrepo-data") == is_starting
+    assert "it asks for a password." in told
+    assert told.count("\n") == 1

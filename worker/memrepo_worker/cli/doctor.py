@@ -8,6 +8,9 @@ import click
 from click.exceptions import UsageError
 
 from memrepo.cli.common import json_option
+from memrepo.cli.ending import NOT_READY
+from memrepo.cli.up_state import UpState, is_not_ready
+from memrepo.settings import environment
 from memrepo_worker.cli.findings import Finding, show
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.cli.probes import liveness, readiness
@@ -40,7 +43,13 @@ def doctor(quick: bool, ready: bool, as_json: bool) -> None:
     elif ready:
         show(readiness(settings), as_json=as_json)
     else:
-        show([Finding("settings", f"of {up or 'the environment'}"), *_full(settings)], as_json=as_json)
+        show([_settings(up), *_full(settings)], as_json=as_json)
+
+
+def _settings(up: UpState | None) -> Finding:
+    if up is None and is_not_ready(environment()):
+        return Finding("settings", f"of the environment: {NOT_READY}", warns=True)
+    return Finding("settings", f"of {up or 'the environment'}")
 
 
 def _full(settings: WorkerSettings) -> Sequence[Finding]:

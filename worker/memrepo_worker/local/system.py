@@ -19,7 +19,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from memrepo.cells import CELLS_SETTING
-from memrepo.cli.up_state import announced
+from memrepo.cli.up_state import announced, under_way
 from memrepo.redis.address import masked, parse_redis_url
 from memrepo.redis.celery_app import OwnCelery
 from memrepo.wire.agreement import CellsRecord
@@ -332,4 +332,5 @@ def _alone(folder: Path) -> Iterator[None]:
             raise SystemConflictError(f"{folder.parent} is in use by another `memrepo up`") from None
         fcntl.flock(guard, fcntl.LOCK_EX)
         fcntl.flock(guard, fcntl.LOCK_UN)
-        yield
+        with under_way(folder.parent):
+            yield

@@ -21,14 +21,22 @@ ReadRefused = Callable[[], Mapping[str, int]]
 
 
 class QueueMetrics:
-    """Reads all shards at most once a second. Every worker of a broker tells the same of them."""
+    """Reads all shards at most once a second. Every worker of a broker tells the same of them.
+
+    ``cell`` is which of several brokers it is: a label, so that those of all can be added up.
+    """
 
     def __init__(
-        self, read_shards: ReadShards, clock: Clock = steady_clock, read_refused: ReadRefused = dict
+        self,
+        read_shards: ReadShards,
+        clock: Clock = steady_clock,
+        read_refused: ReadRefused = dict,
+        cell: str = "",
     ) -> None:
         self._read_shards = read_shards
         self._read_refused = read_refused
         self._clock = clock
+        self._labels = {"cell": cell} if cell else {}
         self._lock = threading.Lock()
         self._read_at_s = -_FRESH_S
         self._families: list[Metric] = []
@@ -46,12 +54,24 @@ class QueueMetrics:
         try:
             shards, refused = self._read_shards(), self._read_refused()
         except (RedisError, OSError):
-            return [_gauge("memrepo_broker_up", 0)]
+            return [self._gauge("memrepo_broker_up", 0)]
         return [
-            _gauge("memrepo_broker_up", 1),
-            *(_gauge(name, value) for name, value in _values(shards).items()),
-            _refused(refused),
+            self._gauge("memrepo_broker_up", 1),
+            *(self._gauge(name, value) for name, value in _values(shards).items()),
+            self._refused(refused),
         ]
+
+    def _refused(self, counts: Mapping[str, int]) -> CounterMetricFamily:
+        about = "Requests that producers refused, with MemoryRepoBusyError, as too many waited: by the bound."
+        family = CounterMetricFamily("memrepo_requests_refused", about, labels=["bound", *self._labels])
+        for bound, count in counts.items():
+            family.add_metric([bound, *self._labels.values()], count)
+        return family
+
+    def _gauge(self, name: str, value: float) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, HELP[name], labels=[*self._labels])
+        family.add_metric([*self._labels.values()], value)
+        return family
 
 
 HELP = {
@@ -82,15 +102,3 @@ def _values(shards: Sequence[ShardStatus]) -> dict[str, float]:
         ),
         "memrepo_shards": len(shards),
     }
-
-
-def _refused(counts: Mapping[str, int]) -> CounterMetricFamily:
-    about = "Requests that producers refused, with MemoryRepoBusyError, as too many waited: by the bound."
-    family = CounterMetricFamily("memrepo_requests_refused", about, labels=["bound"])
-    for bound, count in counts.items():
-        family.add_metric([bound], count)
-    return family
-
-
-def _gauge(name: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, HELP[name], value=value)

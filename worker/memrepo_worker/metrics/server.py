@@ -6,12 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -76,25 +77,31 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _WorkerCollector(Collector):
     """What is looked up at each scrape."""
 
-    def __init__(self, counters: Counters, queues: QueueMetrics) -> None:
+    def __init__(self, counters: Counters, queues: QueueMetrics, cell: str) -> None:
         self._counters = counters
         self._queues = queues
+        self._about = {"version": version("memrepo"), **({"cell": cell} if cell else {})}
 
     @override
     def collect(self) -> Iterator[Metric]:
+        said = "Which memrepo this worker is, and of which cell: always 1."
+        info = GaugeMetricFamily("memrepo_worker_info", said, labels=[*self._about])
+        info.add_metric([*self._about.values()], 1)
+        yield info
         yield from counter_families(self._counters)
         yield from level_families(self._counters)
         yield from self._queues.families()
 
 
 def build_registry(
-    counters: Counters, read_shards: ReadShards, read_refused: ReadRefused = dict
+    counters: Counters, read_shards: ReadShards, read_refused: ReadRefused = dict, cell: str = ""
 ) -> CollectorRegistry:
-    """Return all metrics of a worker; from here on each request that ends is counted."""
+    """Return all metrics of a worker, of this cell if of any; from here on each request that ends is counted."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     counters.listen(RequestMetrics(registry))
-    registry.register(_WorkerCollector(counters, QueueMetrics(read_shards, read_refused=read_refused)))
+    queues = QueueMetrics(read_shards, read_refused=read_refused, cell=cell)
+    registry.register(_WorkerCollector(counters, queues, cell))
     return registry
 
 
