@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 
 import psutil
 
@@ -15,8 +16,9 @@ from benchmarks.texts import Texts
 from memrepo import AsyncMemoryRepos, MemoryRepo, Settings
 
 AGENTS = 50
-PAUSE_S = 1.0
-"""Between two commits of one agent: people and models think."""
+PAUSE_S = (0.5, 1.5)
+"""Between two commits of one agent, at least and at most: people and models think. With pauses of one length, agents
+that have once waited for the same thing come at the same moment from then on, and wait for each other."""
 COMMIT_TIMEOUT_S = 120.0
 
 
@@ -36,18 +38,18 @@ def commit_spans(bench: Bench, goes_on: Callable[[], bool]) -> list[Span]:
 
 
 async def _commit_spans(broker_url: str, goes_on: Callable[[], bool]) -> list[Span]:
-    texts, spans = Texts(), list[Span]()
+    texts, spans, random = Texts(), list[Span](), Random(1)
     changes = [texts.changes(number % 5) for number in range(AGENTS)]
 
     async def agent(repo: MemoryRepo, number: int) -> None:
-        await asyncio.sleep(PAUSE_S * number / AGENTS)
+        await asyncio.sleep(number / AGENTS)
         while goes_on():
             changes[number]["turn.md"] = str(time.monotonic())
             began_s, start_s = time.time(), time.perf_counter()
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await repo.commit(changes[number], "Learn", create_repo_if_missing=True)
             spans.append((began_s, began_s + time.perf_counter() - start_s))
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(random.uniform(*PAUSE_S))
 
     settings = Settings(broker_url, broker_url, enqueue_timeout_s=60.0)
     async with AsyncMemoryRepos(settings=settings) as repos:
