@@ -76,7 +76,7 @@ def _opened(settings: WorkerSettings, store: Store, agent: Agent) -> dict[str, f
         ):  # it is open also where it is too large to be read
             raise TypeError(f"it cannot be opened: {outcome}")
         grown = process.memory_info().rss - before
-        disk_bytes = service.cache.usage.disk_bytes
+        disk_bytes = service.cache.accounts.usage.disk_bytes
     counts = counters.snapshot()
     return {
         "cold open, s": seconds,

@@ -151,7 +151,7 @@ def at_each_step(
             expected = answers(judge, agents)
         with writer(world.store, world.cache) as one:
             assert answers(one, agents) == expected
-            assert one.service.cache.usage == on_disk(world.cache)
+            assert one.service.cache.accounts.usage == on_disk(world.cache)
             assert strays(world.cache, one, agents) == []
     return number - 1
 
@@ -186,12 +186,12 @@ def test_evicting(tmp_path: Path) -> None:
         cache = one.service.cache
         for agent in agents:
             step(one, agent, 2)
-        assert cache.usage.repos == len(agents)
-        cache.limits = CacheLimits(repos_max=1, memory_bytes_max=1)
+        assert cache.accounts.usage.repos == len(agents)
+        cache.accounts.limits = CacheLimits(repos_max=1, memory_bytes_max=1)
 
         def evict() -> None:
             ask(one, agents[-1], files())
-            assert cache.usage.repos == 1
+            assert cache.accounts.usage.repos == 1
 
         return evict
 

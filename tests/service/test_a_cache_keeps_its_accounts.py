@@ -51,17 +51,17 @@ def test_the_account_is_what_the_disk_holds_after_every_step(store: LocalStore, 
     with writer(store, tmp_path / "one") as one:
         for number in range(4):
             begin(one, number, LARGE)
-            assert one.service.cache.usage == on_disk(tmp_path / "one")
+            assert one.service.cache.accounts.usage == on_disk(tmp_path / "one")
         for step in range(70):
             one.ask(commit(f"step {step}"))
-            assert one.service.cache.usage == on_disk(tmp_path / "one")
+            assert one.service.cache.accounts.usage == on_disk(tmp_path / "one")
         with one.service.cache.hold(Agent("acme", "agent-2")) as held:
             held.drop()
-        assert one.service.cache.usage == on_disk(tmp_path / "one")
-        kept = one.service.cache.usage
+        assert one.service.cache.accounts.usage == on_disk(tmp_path / "one")
+        kept = one.service.cache.accounts.usage
     with writer(store, tmp_path / "one") as again:
-        assert again.service.cache.usage == on_disk(tmp_path / "one")
-        assert again.service.cache.usage.repos == kept.repos
+        assert again.service.cache.accounts.usage == on_disk(tmp_path / "one")
+        assert again.service.cache.accounts.usage.repos == kept.repos
 
 
 def test_bytes_on_disk_are_kept_within_their_limit_by_what_was_used_longest_ago(
@@ -69,11 +69,11 @@ def test_bytes_on_disk_are_kept_within_their_limit_by_what_was_used_longest_ago(
 ) -> None:
     with writer(store, tmp_path / "one") as one:
         begin(one, 0, LARGE)
-        each = one.service.cache.usage.disk_bytes
-        one.service.cache.limits = CacheLimits(disk_bytes_max=3 * each + each // 2)
+        each = one.service.cache.accounts.usage.disk_bytes
+        one.service.cache.accounts.limits = CacheLimits(disk_bytes_max=3 * each + each // 2)
         for number in range(1, 6):
             begin(one, number, LARGE)
-            assert on_disk(tmp_path / "one").disk_bytes <= one.service.cache.limits.disk_bytes_max
+            assert on_disk(tmp_path / "one").disk_bytes <= one.service.cache.accounts.limits.disk_bytes_max
         kept = [one.service.cache.is_warm(Agent("acme", f"agent-{number}")) for number in range(6)]
     assert kept == [False, False, False, True, True, True]
 
@@ -98,7 +98,7 @@ def test_memory_is_kept_within_its_limit_and_what_is_let_go_is_found_on_disk(
             begin(one, number, LARGE)
             with as_agent(one, number) as other:
                 other.ask(commit("more", {"b.txt": LARGE}))
-            assert one.service.cache.memory_bytes <= MIB
+            assert one.service.cache.accounts.memory_bytes <= MIB
         counts = one.counters.snapshot()
         assert counts["cache.unloaded"] > 0
         assert "cache.dropped" not in counts
@@ -113,7 +113,7 @@ def test_a_repository_in_use_is_never_let_go(store: LocalStore, tmp_path: Path) 
         begin(one, 1)
         begin(one, 2)
         cache = one.service.cache
-        cache.limits = CacheLimits(repos_max=1, memory_bytes_max=1)
+        cache.accounts.limits = CacheLimits(repos_max=1, memory_bytes_max=1)
         with cache.hold(Agent("acme", "agent-1")) as held:
             repo = held.find()
             for number in range(3, 6):
@@ -180,7 +180,7 @@ def test_another_agents_repository_that_cannot_be_saved_fails_no_request(
             repo = held.in_memory()
             assert repo is not None
         monkeypatch.setattr(repo, "save", _broken)
-        one.service.cache.limits = CacheLimits(memory_bytes_max=1)
+        one.service.cache.accounts.limits = CacheLimits(memory_bytes_max=1)
         begin(one, 2)
         with as_agent(one, 2) as other:
             assert other.ask(files()).files["a.txt"].text == "text"
@@ -224,17 +224,17 @@ def test_processes_share_one_limit_and_who_keeps_more_gives_way(store: LocalStor
         for number in range(6):
             begin(one, number)
         for cache in (one.service.cache, two.service.cache):
-            cache.limits = CacheLimits(repos_max=6)
-            cache._looked_at_s = -1e9
+            cache.accounts.limits = CacheLimits(repos_max=6)
+            cache.accounts._looked_at_s = -1e9
         begin(two, 6)
-        assert two.service.cache.usage.repos == 1, "it keeps less than its share"
+        assert two.service.cache.accounts.usage.repos == 1, "it keeps less than its share"
         for number in range(7, 12):
             for cache in (one.service.cache, two.service.cache):
-                cache._looked_at_s = -1e9
+                cache.accounts._looked_at_s = -1e9
             begin(two, number)
             one.service.cache._evict()  # as each turn does
-        assert one.service.cache.usage.repos == 3
-        assert two.service.cache.usage.repos == 3
+        assert one.service.cache.accounts.usage.repos == 3
+        assert two.service.cache.accounts.usage.repos == 3
         assert on_disk(folder).repos == 6
 
 
@@ -245,11 +245,11 @@ def test_what_ended_processes_left_goes_before_what_is_in_use(store: LocalStore,
         with writer(store, folder) as two:
             for number in range(1, 6):
                 begin(two, number)
-        one.service.cache.limits = CacheLimits(repos_max=4)
+        one.service.cache.accounts.limits = CacheLimits(repos_max=4)
         for number in range(6, 9):
             begin(one, number)
-            one.service.cache._looked_at_s = -1e9
-        assert one.service.cache.usage.repos == 4
+            one.service.cache.accounts._looked_at_s = -1e9
+        assert one.service.cache.accounts.usage.repos == 4
         assert on_disk(folder).repos == 4
 
 
@@ -297,6 +297,6 @@ def test_a_killed_process_leaves_an_account_that_the_next_one_counts_anew(
     (slot,) = (tmp_path / "one").iterdir()
     (slot / "lock").write_bytes(b"%12d %20d\n" % (99, 10**12))
     cache = RepoCache(tmp_path / "one", store.name, stock_git(), Counters())
-    assert cache.usage == on_disk(tmp_path / "one")
+    assert cache.accounts.usage == on_disk(tmp_path / "one")
     assert (slot / "lock").read_bytes().split()[0] == b"1"
     cache.close()

@@ -97,7 +97,7 @@ def test_a_state_that_is_read_back_is_the_one_that_was_written() -> None:
 def test_the_cache_folder_keeps_to_its_bound_also_over_a_restart(store: LocalStore, tmp_path: Path) -> None:
     with writer(store, tmp_path / "one") as one:
         cache = one.service.cache
-        cache.limits = CacheLimits(repos_max=3)
+        cache.accounts.limits = CacheLimits(repos_max=3)
         for number in range(8):
             one.agent = Agent("acme", f"agent-{number}")
             one.ask(create().model_copy(update={"agent_id": one.agent.agent_id}))

@@ -77,7 +77,7 @@ def test_the_number_of_packs_stays_bounded(store: LocalStore, tmp_path: Path) ->
             assert upkeep.wait_until_idle(30)
             assert packs(one) < PACKS_MAX + 2
         assert one.counters.snapshot()["upkeep.repack.done"] >= 3
-        assert one.service.cache.usage.disk_bytes == bytes_on_disk(one.warm().path.parent)
+        assert one.service.cache.accounts.usage.disk_bytes == bytes_on_disk(one.warm().path.parent)
         upkeep.close()
 
 
@@ -195,7 +195,7 @@ def test_packs_are_joined_also_where_the_repository_is_gone_meanwhile(grown: Wri
 
     Repacker(grown.service.cache, stock_git()).repack(AGENT, Evicting())
 
-    assert grown.service.cache.usage.disk_bytes == 0
+    assert grown.service.cache.accounts.usage.disk_bytes == 0
     assert answers(grown) == before
 
 

@@ -1,8 +1,8 @@
 """The warm repositories of one worker process, the least recently used leaving first.
 
 A cache folder may be shared by several processes of a machine, and so are its limits: each process has a slot of its
-own (see ``slots``). What an earlier process left in the slot is found again. How many bytes each repository takes on
-disk and in memory is known at every moment; a repository that somebody holds never leaves.
+own (see ``slots``). What an earlier process left in the slot is found again. A repository that somebody holds never
+leaves; how many bytes each takes is in the ``accounts``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -24,12 +24,12 @@ from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
-from memrepo_worker.repos.slots import Others, Slot, Usage, mark_used, remove_repo, repos_in
+from memrepo_worker.repos.accounts import Accounts
+from memrepo_worker.repos.slots import Slot, mark_used, remove_repo, repos_in
 from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
 
-_LOOK_S = 1.0
 _BESIDE = "beside-"
 
 
@@ -54,19 +54,15 @@ class RepoCache:
         self._store_name = store_name
         self._git = git
         self._observer = observer
-        self.limits = limits or CacheLimits()
         self._spare = spare or SpareFolders.of_slot(self._slot.path)
-        self._clock = clock
         self._lock = threading.Condition()
         self.on_release: Callable[[Agent, WarmRepo], object] = lambda *_: None
         self._held: set[str] = set()
         self._repos: OrderedDict[str, WarmRepo] = OrderedDict()  # those in memory
-        self._memory: dict[str, int] = {}  # the bytes of each
-        self._disk: OrderedDict[str, int] = OrderedDict()  # the bytes of all, in memory or not
-        self._memory_bytes = self._disk_bytes = 0
-        self._others, self._looked_at_s = Others(Usage(), 0), -_LOOK_S
         self._generations = count(1 + max(map(_generation_of, self._slot.path.glob("*/*.git")), default=0))
-        self._take_stock()
+        self._remove_unfinished()
+        found = repos_in(self._slot.path)
+        self.accounts = Accounts(self._slot, limits or CacheLimits(), clock, found)
         self._evict()
 
     @contextmanager
@@ -111,17 +107,6 @@ class RepoCache:
         return len(self._repos)
 
     @property
-    def usage(self) -> Usage:
-        """What this process keeps on disk."""
-        with self._lock:
-            return Usage(len(self._disk), self._disk_bytes)
-
-    @property
-    def memory_bytes(self) -> int:
-        """How much memory the repositories take that are in memory."""
-        return self._memory_bytes
-
-    @property
     def folder(self) -> Path:
         """What this process has of the cache folder."""
         return self._slot.path
@@ -155,7 +140,7 @@ class RepoCache:
             repo = self._repos.get(name)
             if repo is not None:
                 self._repos.move_to_end(name)
-                self._disk.move_to_end(name)
+                self.accounts.use(name)
         if repo is not None:
             self._observer.count("cache.found_in_memory")
             return repo
@@ -183,8 +168,7 @@ class RepoCache:
         with self._lock:
             self._repos[name] = repo
             self._repos.move_to_end(name)
-            self._disk.setdefault(name, 0)
-            self._disk.move_to_end(name)
+            self.accounts.use(name)
 
     def drop(self, agent: Agent) -> None:
         """Throw a repository away, from memory and disk."""
@@ -205,7 +189,9 @@ class RepoCache:
         What an earlier process left, and nobody has used since, goes whole.
         """
         with self._lock:
-            left = [name for name in self._disk if name not in self._repos and name not in self._held]
+            left = [
+                name for name in self.accounts.names() if name not in self._repos and name not in self._held
+            ]
             idle = [name for name in self._repos if name not in self._held]
             going = [*left, *idle[: (len(idle) + 1) // 2]]
             self._held.update(going)
@@ -220,55 +206,29 @@ class RepoCache:
 
     def _evict(self) -> None:
         """Let the least recently used go while there is too much: from memory first, which costs only a look."""
-        while (name := self._take_idle(self._has_too_much_in_memory, self._repos)) is not None:
+        while (
+            name := self._take_idle(self.accounts.has_too_much_in_memory, lambda: [*self._repos])
+        ) is not None:
             try:
                 self._unload(name)
             finally:
                 self._release(name)
-        while (name := self._take_idle(self._keeps_too_much, self._disk)) is not None:
+        while (name := self._take_idle(self.accounts.keeps_too_much, self.accounts.names)) is not None:
             try:
                 self._drop(name)
             finally:
                 self._release(name)
         self._tell()
 
-    def _take_idle(
-        self, is_over: Callable[[], bool], names: OrderedDict[str, WarmRepo] | OrderedDict[str, int]
-    ) -> str | None:
+    def _take_idle(self, is_over: Callable[[], bool], names: Callable[[], Sequence[str]]) -> str | None:
         """Hold the least recently used that nobody holds, where there is too much; never the one that was used last."""
         if not is_over():
             return None
         with self._lock:
-            newest = next(reversed(names.keys()), None)
-            oldest = next((name for name in names if name not in self._held and name != newest), None)
+            oldest = next((name for name in names()[:-1] if name not in self._held), None)
             if oldest is not None:
                 self._held.add(oldest)
         return oldest
-
-    def _has_too_much_in_memory(self) -> bool:
-        return self._memory_bytes > self.limits.memory_bytes_max
-
-    def _keeps_too_much(self) -> bool:
-        own = self.usage
-        if (own + self._look_around().usage).is_within(self.limits):
-            return False
-        self._slot.remove_abandoned(self._is_enough)
-        others = self._look_around(age_s_max=0.0)
-        if (own + others.usage).is_within(self.limits):
-            return False
-        return not own.times(1 + others.processes).is_within(self.limits)
-
-    def _is_enough(self, gone: Usage) -> bool:
-        there = self.usage + self._others.usage
-        left = Usage(there.repos - gone.repos, there.disk_bytes - gone.disk_bytes)
-        return left.is_within(self.limits)
-
-    def _look_around(self, age_s_max: float = _LOOK_S) -> Others:
-        """Return what other processes keep, as of a moment ago."""
-        now_s = self._clock()
-        if now_s - self._looked_at_s >= age_s_max:
-            self._others, self._looked_at_s = self._slot.others(), now_s
-        return self._others
 
     def _unload(self, name: str) -> None:
         """Let one go from memory; on disk it stays."""
@@ -284,35 +244,25 @@ class RepoCache:
         self._weigh(name)
         with self._lock:
             self._repos.pop(name, None)
-            self._memory_bytes -= self._memory.pop(name, 0)
+            self.accounts.unload(name)
         self._observer.count("cache.unloaded")
 
-    # The accounts
-
-    def _take_stock(self) -> None:
-        """Count what an earlier process left, once."""
+    def _remove_unfinished(self) -> None:
+        """Remove what an earlier process was making when it ended."""
         for path in [each for kind in ("*.git", f"{_BESIDE}*") for each in self._slot.path.glob(kind)]:
             shutil.rmtree(path, ignore_errors=True)
-        self._disk.update(repos_in(self._slot.path))
-        self._disk_bytes = sum(self._disk.values())
 
     def _weigh(self, name: str, repo: WarmRepo | None = None) -> None:
-        """Note what a repository takes now; whoever changed it still holds it."""
-        with self._lock:
-            repo = repo or self._repos.get(name)
-            if repo is None:
-                return
-            memory, disk = repo.memory_bytes, repo.disk_bytes
-            self._memory_bytes += memory - self._memory.get(name, 0)
-            self._disk_bytes += disk - self._disk.get(name, 0)
-            self._memory[name], self._disk[name] = memory, disk
+        """Write down what a repository takes now; whoever changed it still holds it."""
+        repo = repo or self._repos.get(name)
+        if repo is not None:
+            self.accounts.weigh(name, repo.memory_bytes, repo.disk_bytes)
 
     def _forget(self, name: str) -> None:
         """Remove a folder, and what is known of it."""
         with self._lock:
             self._repos.pop(name, None)
-            self._memory_bytes -= self._memory.pop(name, 0)
-            self._disk_bytes -= self._disk.pop(name, 0)
+            self.accounts.forget(name)
         remove_repo(self._slot.path / name)
 
     def _drop(self, name: str) -> None:
@@ -321,11 +271,11 @@ class RepoCache:
 
     def _tell(self) -> None:
         """Let the other processes, and who measures, know what is kept."""
-        usage = self.usage
+        usage = self.accounts.usage
         self._slot.tell(usage)
         self._observer.measure("cache.repositories", usage.repos)
         self._observer.measure("cache.disk_bytes", usage.disk_bytes)
-        self._observer.measure("cache.memory_bytes", self._memory_bytes)
+        self._observer.measure("cache.memory_bytes", self.accounts.memory_bytes)
 
     def _release(self, name: str) -> None:
         with self._lock:
