@@ -9,7 +9,8 @@ from typing_extensions import override
 
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reader import SEGMENTS_MAX, JournalReader
+from memrepo_worker.journal.reading.parts import SEGMENTS_MAX
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, ListedObject
 from tests.support.interleaving import InlineExecutor

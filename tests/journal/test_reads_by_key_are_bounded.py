@@ -14,7 +14,8 @@ from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.fence import Publication, publish
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reader import JournalReader, _Listed
+from memrepo_worker.journal.reading.parts import Listed
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
@@ -41,7 +42,7 @@ def test_an_entry_that_has_grown_since_it_was_listed_is_damage_that_names_its_ke
     )
 
     with pytest.raises(JournalDamagedError, match=r"00001\.bundle has 1000 bytes where 999 are read"):
-        reader._entry(_Listed(1, 1))
+        next(reader.parts.fetched([Listed(1, 1)]))
 
     assert counted
     assert not reader.has_entry(1, sha256(bytes(1000)).hexdigest())

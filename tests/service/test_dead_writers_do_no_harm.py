@@ -335,7 +335,7 @@ def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -
         bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]
         newest = max([base for base in bases if base], default=0)
         if newest > seq:
-            repo.absorb([self.journal._base(newest, 0)])
+            repo.absorb([self.journal.parts.base(newest, 0)])
         for entries in self.journal.since(repo.state.seq):
             repo.absorb(entries)
         return True

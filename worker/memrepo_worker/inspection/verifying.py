@@ -19,7 +19,8 @@ from memrepo_worker.inspection.objects import Objects
 from memrepo_worker.journal.entry import JournalUnreadableError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, lines_to_keep
-from memrepo_worker.journal.reader import FoundJournal, JournalReader
+from memrepo_worker.journal.reading.found import FoundJournal
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import ListedObject, Store

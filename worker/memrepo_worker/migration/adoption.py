@@ -18,7 +18,8 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.reader import JournalReader, Opening
+from memrepo_worker.journal.reading.found import Opening
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.refs import REFS_MAX
 from memrepo_worker.migration.claims import claims_of
 from memrepo_worker.migration.contents import RefusedNames, look_at, require_unpacked

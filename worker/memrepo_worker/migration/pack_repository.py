@@ -16,7 +16,7 @@ from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.journal.entry import HEAD_BRANCH, LEDGER_REF
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
-from memrepo_worker.journal.reader import Opening
+from memrepo_worker.journal.reading.found import Opening
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo

@@ -19,7 +19,8 @@ from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import DONE, LedgerLine
-from memrepo_worker.journal.reader import JournalReader, Opening
+from memrepo_worker.journal.reading.found import Opening
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.migration.claims import claims_of
 from memrepo_worker.migration.contents import Contents, RefusedNames, look_at

@@ -14,8 +14,8 @@ from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.presence import EntryLostError
-from memrepo_worker.journal.reader import FoundJournal
+from memrepo_worker.journal.reading.found import FoundJournal
+from memrepo_worker.journal.reading.presence import EntryLostError
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of

@@ -15,7 +15,8 @@ from memrepo_worker.git.pack_sizes import find_blob
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, ledger_bytes_max
 from memrepo_worker.journal.ledger import COMMITTED, DELETED, DONE, LedgerLine, decode_lines
-from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
+from memrepo_worker.journal.reading.parts import LocalCopyStaleError
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import date_of

@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import takewhile
 
 from memrepo_worker.journal.entry import JournalDamagedError, NewerJournalError
-from memrepo_worker.journal.reader import JournalReader, LocalCopyStaleError
+from memrepo_worker.journal.reading.parts import LocalCopyStaleError
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.store.interface import NotThereError
 
 ENTRIES_LOOKED_AT_MAX = 900

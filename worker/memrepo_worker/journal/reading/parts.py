@@ -1,0 +1,163 @@
+"""The parts of a journal: which a listing shows, and how they are fetched, several side by side.
+
+Nothing is asked for that is listed as larger than an entry may be.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from itertools import islice
+
+from memrepo_worker.journal.accelerators import Accelerators
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError, decode_entry
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading.spooling import OpenFile, spooled
+from memrepo_worker.journal.runs import Run
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+
+SEGMENTS_MAX = 999
+"""More are not looked at: a journal of any length is folded into fewer, and one page of a listing shows them."""
+_GAP_MAX = 1_000_000
+"""With so many entries missing before it, it is the one after the gap that does not belong there."""
+
+
+class AcceleratorDamagedError(JournalDamagedError):
+    """A base or segment is lost or not what memrepo writes; the entries that it stands for may be there."""
+
+
+class LocalCopyStaleError(Exception):
+    """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry as it is in a listing, or the segment that ends with it: then ``joined`` says which."""
+
+    seq: int
+    size: int
+    joined: Run | None = None
+
+
+@dataclass(frozen=True)
+class JournalParts:
+    """Lists and fetches the parts of one agent's journal. Its fields are those of ``JournalReader``."""
+
+    store: Store
+    layout: Layout
+    executor: Executor
+    bytes_max: int
+    entry_bytes_max: int
+    over_bound: Callable[[], None]
+    open_file: OpenFile | None
+
+    def accelerators(self) -> tuple[Accelerators, Exception | None]:
+        """Return what stands for entries, and why not all of it is looked at, where that is so."""
+        prefix = self.layout.segments
+        asked = self.executor.submit(lambda: [*islice(self.store.list(prefix), SEGMENTS_MAX + 1)])
+        bases, segments = [*self.store.list(self.layout.bases)], asked.result()
+        over = (
+            AcceleratorDamagedError(f"over {SEGMENTS_MAX} segments under {prefix}: the rest is not looked at")
+            if len(segments) > SEGMENTS_MAX
+            else None
+        )
+        return Accelerators.of(self.layout, [*bases, *segments[:SEGMENTS_MAX]]), over
+
+    def listed_after(self, end: int, *, in_base: bool) -> Sequence[Listed]:
+        """Return the entries after one with which a base or segment ends, 0 for all; that entry is there, too."""
+        if not end:
+            return self.listed_from(1)
+        listed = self.listed_from(end)
+        if not listed or listed[0].seq != end:
+            what = "base" if in_base else "a segment up to"
+            raise JournalDamagedError(
+                f"{what} {end} stands for entries up to one that is not there", end, in_base=in_base
+            )
+        return listed[1:]
+
+    def listed_from(self, first: int, count: int | None = None) -> Sequence[Listed]:
+        """Return the entries from ``first`` on, all or so many, without a gap; none where that one is not there."""
+        start_after = self.layout.entry(first - 1) if first > 1 else ""
+        entries = (
+            Listed(seq, item.size)
+            for item in self.store.list(self.layout.journal, start_after)
+            if (seq := self.layout.entry_seq(item.key)) is not None
+        )
+        listed = [*islice(entries, count)]
+        for expected, found in enumerate(listed, start=first):
+            if found.seq != expected:
+                raise self._out_of_order(expected, found.seq)
+        return listed
+
+    def _out_of_order(self, expected: int, found: int) -> JournalDamagedError:
+        """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
+        missing = f"{self.layout.journal} has a gap: entry {expected} is not there, and {found} is"
+        is_stray = not expected < found < expected + _GAP_MAX
+        return JournalDamagedError(missing, found if is_stray else expected)
+
+    def base(self, seq: int, size: int) -> Entry:
+        """Return a base; raises ``AcceleratorDamagedError``."""
+        return self._accelerator(self.layout.base(seq), seq, size, in_base=True)
+
+    def fetched(self, listed: Iterable[Listed]) -> Iterator[Entry]:
+        """Yield entries in order; so many are asked for side by side as ``bytes_max`` allows, at least one."""
+        asked: deque[tuple[int, Future[Entry]]] = deque()
+        on_the_way = 0
+        try:
+            for item in listed:
+                while asked and on_the_way + item.size > self.bytes_max:
+                    size, future = asked.popleft()
+                    on_the_way -= size
+                    yield future.result()
+                asked.append((item.size, self.executor.submit(self._part, item)))
+                on_the_way += item.size
+            while asked:
+                yield asked.popleft()[1].result()
+        finally:
+            for _, future in asked:
+                future.cancel()
+
+    def _part(self, item: Listed) -> Entry:
+        if item.joined is not None:
+            key = self.layout.segment(item.joined.first, item.joined.last)
+            return self._accelerator(key, item.seq, item.size)
+        self._require_size(item.seq, item.size)
+        return self._entry(item)
+
+    def _accelerator(self, key: str, seq: int, size: int, *, in_base: bool = False) -> Entry:
+        try:
+            self._require_size(seq, size)
+            return decode_entry(seq, self._data(key, size))
+        except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
+            raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
+        except JournalUnreadableError as error:
+            raise (error.within_base() if in_base else error) from error
+
+    def _entry(self, item: Listed) -> Entry:
+        seq, key = item.seq, self.layout.entry(item.seq)
+        try:
+            data = self._data(key, item.size)
+        except NotThereError as error:  # or it is another by now
+            raise LocalCopyStaleError(f"entry {seq} is not there any more") from error
+        except ObjectTooLargeError as error:  # it was smaller when it was listed
+            self.over_bound()
+            raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
+        if not data:
+            raise LocalCopyStaleError(f"entry {seq} is a marker")
+        return decode_entry(seq, data)
+
+    def _data(self, key: str, size: int) -> bytes | memoryview:
+        """Return an object's bytes; ``size`` is what was listed."""
+        if size > self.bytes_max and self.open_file is not None:
+            return spooled(self.store, key, self.entry_bytes_max, self.open_file, self.bytes_max)
+        return self.store.get(key, self.entry_bytes_max).data
+
+    def _require_size(self, seq: int, size: int) -> None:
+        """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""
+        if size > self.entry_bytes_max:
+            self.over_bound()
+            raise JournalDamagedError(
+                f"entry {seq} is {size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})", seq
+            )
