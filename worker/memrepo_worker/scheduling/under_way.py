@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Generic, Protocol, TypeVar
 
 from memrepo.clock import steady_clock
+from memrepo.tracing.spans import AGENT, ORG
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import (
     Agent,
@@ -18,6 +20,7 @@ from memrepo_worker.group import (
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer, Stopwatch, TurnTimes, measuring_store_waits
 from memrepo_worker.scheduling.attempts import NOT_IN_THE_LEDGER, GroupAttempt, Pause, RetryRules
+from memrepo_worker.tracing import GROUP, Attributes, TurnTrace, begin_turn
 from memrepo_worker.trouble import WaitReason
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,11 @@ class Ticket(Protocol):
     @property
     def size_bytes(self) -> int:
         """What it weighs in memory, roughly."""
+        ...
+
+    @property
+    def trace_headers(self) -> Mapping[str, str]:
+        """Which span it comes from, as its message says it; empty where it says none."""
         ...
 
 
@@ -118,6 +126,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         self._paused_s: float | None = None
         self._began_s: float | None = 0.0
         self._ended_s = 0.0
+        self._trace: TurnTrace | None = None
 
     @property
     def in_hand(self) -> Sequence[AnyTicket]:
@@ -157,20 +166,32 @@ class GroupUnderWay(Generic[AnyTicket]):
             return None
         if self._began_s is None:
             self._began_s = steady_clock()
+        self._trace = self._trace or self._begin_trace()
         try:
             if self._attempt is None:
                 self._attempt = self._begin()
                 self._faults = 0
-            with measuring_store_waits() as waited:
+            with measuring_store_waits() as waited, self._trace.active() if self._trace else nullcontext():
                 self._store_watch = waited
                 pause = self._advance()
         except Exception as error:  # noqa: BLE001 - a fault of ours must not let others pass
             return self._after_fault_of_begin(error)
         self._store_s += waited.seconds
-        self._ended_s = steady_clock()
+        self._note_end()
         if pause is not None:
             self._pause(pause)
         return pause
+
+    def _begin_trace(self) -> TurnTrace | None:
+        in_hand = self.in_hand
+        about: Attributes = {ORG: self.agent.org_id, AGENT: self.agent.agent_id, GROUP: len(in_hand)}
+        return begin_turn((ticket.trace_headers for ticket in in_hand), about)
+
+    def _note_end(self) -> None:
+        """Note when work ended; where something is to be told, the turn has."""
+        self._ended_s = steady_clock()
+        if self._trace is not None and (self.is_over or self._untold):
+            self._trace.end()
 
     def tell(self) -> Pause | None:
         """Tell what has its outcome; a pause where that failed and has to be tried again. Never raises."""
@@ -178,7 +199,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         tickets = self.in_hand[: len(outcomes)]
         if not tickets:
             return None
-        times = TurnTimes(self._ended_s, self._store_s, self._began_s or 0.0)
+        times = TurnTimes(self._ended_s, self._store_s, self._began_s or 0.0, self._trace)
         try:
             self._responder.settle(tickets, outcomes, times)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the mailbox
@@ -203,7 +224,7 @@ class GroupUnderWay(Generic[AnyTicket]):
     def _told(self, count: int) -> None:
         """Let go of what is told: results may be large."""
         self._answered += count
-        self._store_s, self._began_s = 0.0, None
+        self._store_s, self._began_s, self._trace = 0.0, None, None
         if self._verdicts is not None:
             del self._verdicts[:count]
         elif self._attempt is not None:
@@ -211,6 +232,8 @@ class GroupUnderWay(Generic[AnyTicket]):
 
     def abandon(self) -> None:
         """Note that somebody else settles what is in hand."""
+        if self._trace is not None:
+            self._trace.end()
         if self._attempt is not None:
             self._attempt.abandon()
 
@@ -256,8 +279,8 @@ class GroupUnderWay(Generic[AnyTicket]):
         if self._faults < self._rules.tries_max:
             return Pause(self._rules.pause_s(self._faults))
         self._faults = 0
-        self._ended_s = steady_clock()
         self._verdicts = [self._rules.gave_up(self.agent, ticket.id) for ticket in self._running]
+        self._note_end()
         return None
 
     def _tell_one_by_one(

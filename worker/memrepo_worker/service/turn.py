@@ -42,6 +42,7 @@ from memrepo_worker.service.writes.table import reads_elsewhere, settle
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.store.meanwhile import meanwhile
 from memrepo_worker.threads.giving_way import give_way
+from memrepo_worker.tracing import step
 
 PendingOutcome = LedgerLine | View | MemoryRepoError
 """What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
@@ -87,7 +88,8 @@ class Turn:
                 raise JournalDamagedError(f"entry {taken} is taken, and no listing shows it", taken)
             draft, pending = self._draft(repo)
         self._group.confirm()
-        outcomes = self._answer(pending, repo)
+        with step("git answer"):
+            outcomes = self._answer(pending, repo)
         if len(outcomes) < len(self._group.requests) and self._meter.is_over:
             self._meter.count_over()
         self._finish(repo)
@@ -121,6 +123,10 @@ class Turn:
             edited_bytes_max=self._dependencies.bounds.edited_bytes_max,
             depths=repo.delta_depths,
         )
+        with step("git draft"):
+            return draft, self._drafted(draft, repo.state.seal)
+
+    def _drafted(self, draft: Draft, seal: int) -> list[PendingOutcome]:
         pending: list[PendingOutcome] = []
         for request in self._group.requests:
             if pending and self._may_stop and self._meter.is_time_over:
@@ -130,8 +136,8 @@ class Turn:
                 self._dependencies.observer.count("ledger.entry_full")
                 break
             give_way()
-            pending.append(self._settle(request, draft, repo.state.seal))
-        return draft, pending
+            pending.append(self._settle(request, draft, seal))
+        return pending
 
     @property
     def _may_stop(self) -> bool:
@@ -184,7 +190,8 @@ class Turn:
 
     def _publish(self, repo: WarmRepo, draft: Draft, pending: Sequence[PendingOutcome]) -> bool:
         """Append the draft; False when another writer took the number."""
-        data = draft.encode()
+        with step("git pack"):
+            data = draft.encode()
         prepared = Prepared(repo, draft, self._dependencies.monotonic)
         seq = repo.state.seq + 1
         self._group.confirm()

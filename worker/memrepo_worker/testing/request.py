@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from memrepo.errors import InvalidRequestError, MemoryRepoError, StoreUnavailableError, from_wire
@@ -27,6 +27,7 @@ class InlineRequest:
         self.operation = operation
         self.agent = Agent(request.org_id, request.agent_id)
         self.ends_group = request.ENDS_GROUP
+        self.trace_headers: Mapping[str, str] = {}  # whoever calls has its spans about the whole of it
         self.size_bytes = request.size_bytes
         self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_payload(body))
         self.request = request

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 from memrepo.errors import JobCancelledError, MemoryRepoError
+from memrepo.tracing.spans import AGENT, JOB_ID, OPERATION, ORG, REQUEST_ID
 from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import RequestEnded, TurnTimes
 from memrepo_worker.queues.consumer.task_request import TaskRequest
+from memrepo_worker.tracing import GROUP, Attributes, TurnTrace
 
 
 def request_ended(
@@ -33,6 +35,21 @@ def request_ended(
         store_s=store_s,
         answer_s=now_s - began_s - worked_s,
     )
+
+
+def trace_request(ended: RequestEnded, trace: TurnTrace, task_request: TaskRequest) -> None:
+    """Make the spans of a job that was answered just now, in a turn that is traced."""
+    agent = task_request.agent
+    about: Attributes = {
+        OPERATION: ended.operation,
+        ORG: agent.org_id if agent else "",
+        AGENT: agent.agent_id if agent else "",
+        REQUEST_ID: ended.request_id,
+        JOB_ID: ended.job_id,
+        GROUP: ended.group,
+    }
+    times_s = ended.queue_s + ended.mailbox_s, ended.work_s + ended.store_s + ended.answer_s
+    trace.tell(task_request.type, task_request.trace_headers, about, times_s, ended.error)
 
 
 def share_s(task_request: TaskRequest, times: TurnTimes | None, group: int) -> float:

@@ -24,7 +24,7 @@ from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import PayloadMissingError
 from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import Observer, TurnTimes
-from memrepo_worker.queues.consumer.ended import request_ended, share_s
+from memrepo_worker.queues.consumer.ended import request_ended, share_s, trace_request
 from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.backend import ResultBackend, StoredResult, Waiting
@@ -211,8 +211,13 @@ class Responder:
     def _tell_ended(
         self, task_request: TaskRequest, outcome: Outcome, times: TurnTimes | None = None, group: int = 1
     ) -> None:
-        if self._observer.hears_requests:
-            self._observer.request_ended(request_ended(task_request, outcome, times, group))
+        trace = times.trace if times is not None else None
+        if trace is None and not self._observer.hears_requests:
+            return
+        ended = request_ended(task_request, outcome, times, group)
+        self._observer.request_ended(ended)
+        if trace is not None:
+            trace_request(ended, trace, task_request)
 
     def _leave_to_owner(self, task_requests: Sequence[TaskRequest]) -> None:
         self._observer.count("responder.lost", len(task_requests))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from memrepo.clock import system_clock
 from memrepo.errors import InvalidRequestError, MemoryRepoError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.routing import route
+from memrepo.tracing.context import carried
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX, Operation, build, validate
 from memrepo.wire.payload import Payload, PayloadClaim
 from memrepo.wire.requests.base import Request
@@ -257,6 +259,11 @@ class TaskRequest(CeleryRequest):
         return False
 
     @property
+    def trace_headers(self) -> Mapping[str, str]:
+        """Which span it comes from, as its message says it."""
+        return carried(self.request_dict)
+
+    @property
     def is_at_hand(self) -> bool:
         """Whether it can be opened without asking anybody, and its sender set no end to its waiting that is over."""
         return self.claim is None and not self.is_overdue
@@ -296,6 +303,11 @@ class RequestTicket:
     def ends_group(self) -> bool:
         """Whether nothing after it may share its journal entry."""
         return self.task_request.operation.request.ENDS_GROUP
+
+    @property
+    def trace_headers(self) -> Mapping[str, str]:
+        """Which span it comes from, as its message says it."""
+        return self.task_request.trace_headers
 
     @property
     def request(self) -> Request:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from memrepo_worker.observe import Observer, store_wait
 from memrepo_worker.store.interface import (
@@ -20,6 +21,10 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.tracing import BYTES, step
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 LISTED_PER_REQUEST = 1000
 """How many objects S3 and GCS list for one request."""
@@ -47,21 +52,27 @@ class MeteredStore:
 
     def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
-        with self._request("get"):
+        with self._request("get") as span:
             stored = self._store.get(key, bytes_max)
+            if span is not None:
+                span.set_attribute(BYTES, len(stored.data))
         self._observer.count("store.get.bytes", len(stored.data))
         return stored
 
     def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
         """Return some bytes of the object; each range is a get."""
-        with self._request("get"):
+        with self._request("get") as span:
             found = self._store.get_range(key, start, bytes_max, pin)
+            if span is not None:
+                span.set_attribute(BYTES, len(found.data))
         self._observer.count("store.get.bytes", len(found.data))
         return found
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
-        with self._request("put"):
+        with self._request("put") as span:
+            if span is not None:
+                span.set_attribute(BYTES, len(data))
             version = self._store.put(key, data, when)
         self._observer.count("store.put.bytes", len(data))
         return version
@@ -97,15 +108,15 @@ class MeteredStore:
             self._store.delete(keys)
 
     @contextmanager
-    def _request(self, operation: str) -> Iterator[None]:
+    def _request(self, operation: str) -> Iterator[Span | None]:
         self._observer.count(f"store.{operation}.requests")
         with self._lock:
             if self._under_way == 0:
                 self._observer.count("store.rounds")
             self._under_way += 1
         try:
-            with store_wait():
-                yield
+            with store_wait(), step(f"store {operation}") as span:
+                yield span
         finally:
             with self._lock:
                 self._under_way -= 1

@@ -1,0 +1,1 @@
+"""Spans of OpenTelemetry, where the program has set a tracer provider."""
