@@ -28,6 +28,7 @@ from memrepo_worker.processes import Processes
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ABSENT, GET_BYTES_MAX, ListedObject, Store, StoredObject
+from memrepo_worker.threads.giving_way import Pace, keeping
 from tests.support.waiting import wait_for
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -289,3 +290,18 @@ def opened_by_another_process(folder: Path, bytes_max: int) -> tuple[dict[str, s
     env = {"PATH": environment()["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
     texts, taken = json.loads(Processes(Counters()).run(arguments, env=env, timeout_s=100))
     return texts, taken
+
+
+def test_a_turn_says_before_it_opens_a_memory_cold_that_others_may_work(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+    said: list[str] = []
+    pace = Pace(lambda: False)
+    pace.on_wait = lambda: said.append("waits")
+    with writer(store, tmp_path / "two") as two, keeping(pace):
+        two.ask(commit("Learn", {"a.md": "x"}))
+        cold = len(said)
+        two.ask(commit("Learn", {"a.md": "y"}))
+    assert cold >= 1
+    assert len(said) == cold, "a warm one need not"

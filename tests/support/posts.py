@@ -139,7 +139,7 @@ def posts() -> Iterator[Callable[..., Post]]:
         **bounds: int,
     ) -> Post:
         handler, responder = handler or Handler(), responder or Responder()
-        threads = ThreadPoolExecutor(turns_max)
+        threads = ThreadPoolExecutor(turns_max + bounds.get("hanging_max", 0))
         rules = RetryRules(
             lambda _: Lease("t", 1e9),
             Random(1),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from memrepo_worker.observe import Observer
+from memrepo_worker.threads.giving_way import will_wait
 
 Process = subprocess.Popen[bytes]
 
@@ -102,6 +103,7 @@ class Processes:
             ProcessFailedError: it failed, or was over its bounds (then it was killed).
         """
         self.observer.count("process.started")
+        will_wait()
         try:
             process = subprocess.Popen(
                 list(arguments),

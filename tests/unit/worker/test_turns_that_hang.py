@@ -35,6 +35,6 @@ def test_each_turn_that_hangs_is_told_once_however_often_one_looks() -> None:
     assert [turns.look() for _ in range(20)] == [(0, 0)] * 20
 
     for turn in begun:
-        turns.end(turn, well=True)
+        turns.end(turn, 0.001, well=True)
     running(turns, 3)
     assert turns.look() == (2, 1)

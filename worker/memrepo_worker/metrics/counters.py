@@ -99,6 +99,10 @@ LEVELS: Mapping[str, tuple[str, str]] = {
         "memrepo_cache_memory_bytes",
         "What those of them that are in memory take of it, about.",
     ),
+    "mailbox.turns.at_once": (
+        "memrepo_turns_at_once",
+        "How many turns work at the same moment, by what turns took lately; those that wait for long come on top.",
+    ),
     "upkeep.pending": (
         "memrepo_upkeep_jobs_pending",
         "Jobs that keep memories quick: those that wait, and the one that runs.",

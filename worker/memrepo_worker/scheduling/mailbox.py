@@ -2,10 +2,11 @@
 
 Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked
 requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
-``turns_max``. After a turn the agent goes to the end of the line; where its next turn is heavy, it comes when there is
-room for that (``fair_share``). A group whose try failed is set aside until its next one is due, and keeps its agent's
-place. Tries at a store that does not answer may last: no more than half of the threads try again at a time, and where
-all are taken, those that hang at the store are not counted, and some are kept for agents whose store has answered.
+``turns_max``; how many work at a time follows the work (``places``). After a turn the agent goes to the end of the
+line; where its next turn is heavy, it comes when there is room for that (``fair_share``). A group whose try failed is
+set aside until its next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no
+more than half of the threads try again at a time, and where all are taken, those that hang at the store are not
+counted, and some are kept for agents whose store has answered.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from time import thread_time
 from typing import Generic
@@ -34,7 +36,7 @@ from memrepo_worker.threads.giving_way import keeping
 
 logger = logging.getLogger(__name__)
 
-_LOOK_S = 0.25
+_LOOK_S = 0.02
 _LOOK_FOR_ROOM_S = 0.01
 
 
@@ -142,7 +144,7 @@ class Mailbox(Generic[AnyTicket]):
         # Those that come for it already are enough: who delivers is quicker than they are, and would wake all for one.
         if self._stopping or not self._has_work or self._coming >= len(self._line) + len(self._due):
             return False
-        if self._turns - self._running.hanging >= self._bounds.turns_max:
+        if self._turns >= self._running.threads_max:
             self._look_later()
             return False
         self._turns += 1
@@ -154,20 +156,20 @@ class Mailbox(Generic[AnyTicket]):
             self._submit(self._work)
 
     def _look_later(self) -> None:
-        """See soon whether some of the threads, which are all taken, hang at the store. The caller holds the lock."""
-        if self._bounds.hanging_max and not self._looks:
+        """See soon whether some of the turns that keep others from beginning wait. The caller holds the lock."""
+        if not self._looks:
             self._looks = True
             self._timer.after(_LOOK_S, self._look)
 
     def _look(self) -> None:
-        """Let others have the threads of turns that hang at the store, as many more as there may be."""
+        """Let others begin beside turns that wait for long, and have the threads of those that hang at the store."""
         with self._changed:
             self._looks = False
             more, too_many = self._running.look()
             for event, count in (("mailbox.turns.hanging", more), (HANGING_TURNS, too_many)):
                 if count:
                     self._observer.count(event, count)
-            borrowed = sum(self._reserve_slot() for _ in range(more))
+            borrowed = sum(self._reserve_slot() for _ in range(self._running.threads_max - self._turns))
             if self._has_work and not self._stopping:
                 self._look_later()
         self._borrow(borrowed)
@@ -182,6 +184,7 @@ class Mailbox(Generic[AnyTicket]):
             self._coming -= 1
         while (turn := self._next_turn()) is not None:
             group, well, began_s, pace = turn.group, False, thread_time(), self._shares.pace(turn)
+            pace.on_wait = partial(self._give_up_place, turn)
             try:
                 with self._lock_sharing.serving(heavy=turn.is_heavy) as pace.on_long, keeping(pace):
                     well = self._serve(group)
@@ -191,9 +194,11 @@ class Mailbox(Generic[AnyTicket]):
                 log(logger, logging.ERROR, "turn.fault", f"a turn of {group.agent} failed", fields, error)
             finally:
                 with self._changed:
+                    used_s = thread_time() - began_s
                     self._retries -= turn.is_retry
-                    self._running.end(turn, well=well)
-                    self._shares.end(turn, thread_time() - began_s, pace.rested_s)
+                    self._running.end(turn, used_s, well=well)
+                    self._observer.measure("mailbox.turns.at_once", self._running.places.limit)
+                    self._shares.end(turn, used_s, pace.rested_s)
                     self._release_heavy()
                     if self._running.has_room_for_unproven:
                         self._line.release_unproven()
@@ -225,11 +230,13 @@ class Mailbox(Generic[AnyTicket]):
     def _next_turn(self) -> RunningTurn[AnyTicket] | None:
         """Return what a thread serves next; None: nothing, and one thread less."""
         with self._changed:
-            too_many = self._turns - self._running.hanging > self._bounds.turns_max
+            too_many = self._turns > self._running.threads_max
             turn = None if self._stopping or too_many else self._take_turn()
             if turn is None:
                 self._turns -= 1
                 self._changed.notify_all()
+                if too_many and self._has_work:
+                    self._look_later()
                 return None
             self._running.begin(turn)
             self._shares.begin(turn)
@@ -262,7 +269,9 @@ class Mailbox(Generic[AnyTicket]):
                 self._line.hold_unproven(agent)
                 continue
             self._busy.add(agent)
-            tickets = self._take_group(agent)
+            tickets = self._bounds.group_of(self._waiting[agent])
+            if not self._waiting[agent]:
+                del self._waiting[agent]
             group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
             return RunningTurn(group, is_retry=False, is_heavy=heavy)
         return None
@@ -291,21 +300,12 @@ class Mailbox(Generic[AnyTicket]):
         if self._line.holds_heavy and self._shares.has_room:
             self._line.release_heavy()
 
-    def _take_group(self, agent: Agent) -> list[AnyTicket]:
-        waiting = self._waiting[agent]
-        taken = [waiting.popleft()]
-        size = taken[0].size_bytes
-        while waiting and len(taken) < self._bounds.group_requests_max:
-            # Alone in its group: nothing before it may be left for a later turn, when what it read is gone.
-            if taken[-1].ends_group or waiting[0].ends_group:
-                break
-            size += waiting[0].size_bytes
-            if size > self._bounds.group_bytes_max:
-                break
-            taken.append(waiting.popleft())
-        if not waiting:
-            del self._waiting[agent]
-        return taken
+    def _give_up_place(self, turn: RunningTurn[AnyTicket]) -> None:
+        """Let others begin: a turn is going to wait for long."""
+        with self._changed:
+            self._running.places.give_up(turn.group)
+            borrow = self._reserve_slot()
+        self._borrow(borrow)
 
     def _go_on_later(self, group: GroupUnderWay[AnyTicket]) -> None:
         """Have a group whose turn is over go on when its agent comes again, before what the agent sent after it."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from memrepo_worker.group import Agent
+from memrepo_worker.scheduling.places import Places
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay
 
 HANGS_S = 0.5
@@ -28,10 +29,13 @@ class RunningTurns(Generic[AnyTicket]):
 
     Up to ``hanging_max`` of those that hang are not counted against ``turns_max``. An agent is proven by a turn that
     ended well; whether the store of any other answers is not known, so their first tries have no more than a quarter of
-    the threads, and those that are not counted. 0 turns both off.
+    the threads, and those that are not counted. 0 turns both off. The others that are neither heavy nor tried again
+    have ``places``.
     """
 
     def __init__(self, turns_max: int, hanging_max: int) -> None:
+        self.places: Places[AnyTicket] = Places(turns_max)
+        self._turns_max = turns_max
         self.hanging_max = hanging_max
         self._unproven_max = max(1, turns_max // 4) + hanging_max if hanging_max else math.inf
         self._running: set[RunningTurn[AnyTicket]] = set()
@@ -39,6 +43,11 @@ class RunningTurns(Generic[AnyTicket]):
         self._too_many: set[RunningTurn[AnyTicket]] = set()
         self._unproven: set[RunningTurn[AnyTicket]] = set()
         self._proven: OrderedDict[Agent, None] = OrderedDict()
+
+    @property
+    def threads_max(self) -> int:
+        """How many threads there may be now: those of the turns, and of what may begin."""
+        return min(self._turns_max + self.hanging, len(self._running) + self.places.free)
 
     @property
     def hanging(self) -> int:
@@ -57,13 +66,21 @@ class RunningTurns(Generic[AnyTicket]):
     def begin(self, turn: RunningTurn[AnyTicket]) -> None:
         """Note that a turn has a thread."""
         self._running.add(turn)
-        if not turn.is_retry and turn.group.agent not in self._proven:
+        if turn.is_retry:
+            return
+        if turn.group.agent not in self._proven:
             self._unproven.add(turn)
+        elif not turn.is_heavy:
+            self.places.begin(turn.group)
 
-    def end(self, turn: RunningTurn[AnyTicket], *, well: bool) -> None:
-        """Note that a turn has none any more; ``well``: its group need not be tried again."""
+    def end(self, turn: RunningTurn[AnyTicket], used_s: float, *, well: bool) -> None:
+        """Note that a turn has none any more, and how long a processor worked for it.
+
+        ``well``: its group need not be tried again.
+        """
         for some in (self._running, self._hanging, self._too_many, self._unproven):
             some.discard(turn)
+        self.places.end(turn.group, used_s, well=well)
         agent = turn.group.agent
         self._proven.pop(agent, None)
         if well:
@@ -72,7 +89,8 @@ class RunningTurns(Generic[AnyTicket]):
                 self._proven.popitem(last=False)
 
     def look(self) -> tuple[int, int]:
-        """Find out which turns hang; return how many more do, and how many more are too many."""
+        """Find out which turns wait for long, or hang; return how many more hang, and how many more are too many."""
+        self.places.look()
         new = [turn for turn in self._running - self._hanging if turn.group.store_wait_s >= HANGS_S]
         room = self.hanging_max - len(self._hanging)
         self._hanging.update(new[:room])

@@ -139,6 +139,11 @@ class GroupUnderWay(Generic[AnyTicket]):
         return self._store_watch.under_way_s
 
     @property
+    def store_waited_s(self) -> float:
+        """How long its last try waited for the store."""
+        return self._store_watch.seconds
+
+    @property
     def is_over(self) -> bool:
         """Whether every request has its outcome, told or not."""
         return self._verdicts is not None or (self._attempt is not None and self._attempt.is_over)

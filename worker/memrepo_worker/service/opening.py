@@ -30,6 +30,7 @@ from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
 from memrepo_worker.threads.fetchers import Fetchers
+from memrepo_worker.threads.giving_way import will_wait
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +219,7 @@ class Opener:
 
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
+        will_wait()
         try:
             return self.journal.read(self._taken_in)
         except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:

@@ -77,6 +77,8 @@ class Pace:
         self.rested_s = 0.0
         self.on_long: Callable[[], None] = lambda: None
         """Called at each step after ``grace_s``: it takes longer than it seemed to."""
+        self.on_wait: Callable[[], None] = lambda: None
+        """Called where it is going to wait for long."""
 
     def step(self) -> None:
         """Rest, if it is time."""
@@ -129,6 +131,12 @@ def send_slowly(size_bytes: int) -> None:
     """Let others send, where this thread keeps a pace, before it sends so many bytes: some KiB at a time."""
     if _current.pace is not None:
         _current.pace.send(size_bytes)
+
+
+def will_wait() -> None:
+    """Let others work meanwhile, where this thread keeps a pace: it will wait for a process, or open a memory."""
+    if _current.pace is not None:
+        _current.pace.on_wait()
 
 
 def rested_s() -> float:
