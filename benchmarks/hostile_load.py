@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+import psutil
 import redis
 
 from benchmarks.hostile_bucket import BucketWriter
 from benchmarks.lab import Bench, Lab
+from benchmarks.prepared import PreparedRounds
 from memrepo import MemoryRepos, Settings
 from memrepo_worker.store.open import open_store
 from tests.support.hostile import Hostile
@@ -25,9 +26,23 @@ from tests.support.valkey import Valkey
 REST_S = 0.25
 """Between rounds: what one of them does is measured, not how many a broker takes in."""
 
-NICENESS = 5
-"""How far the load's own client stands back: elsewhere it is on another machine than the worker. That it goes on all
-the same is measured, too."""
+ROUNDS: Mapping[str, int] = {
+    "files of newlines": 24,
+    "reads of 60 KB": 24,
+    "histories of large files": 16,
+    "large commits": 16,
+    "a deep group": 30,
+    "lines of one letter": 40,
+    "conflicting merges": 60,
+}
+"""How many rounds are made before anything is measured, of loads whose client has much to do for each; a load that was
+quicker than these stops, and its figure of requests answered says so. The others send a few messages a round."""
+
+ASIDE = 255
+"""The database on which they are made."""
+
+
+GIB = 1024**3
 
 
 @dataclass
@@ -50,9 +65,28 @@ class Database(Valkey):
         return super().raw_client(self.number if database is None else database)
 
 
+@dataclass(frozen=True)
+class Load:
+    """A process that does a load: what it has got done so far, and what that took of a processor."""
+
+    pid: int
+    sign: Path
+
+    @property
+    def answered(self) -> int:
+        """How many of its requests were answered, or messages sent that nobody answers."""
+        return self.sign.stat().st_size
+
+    @property
+    def cpu_s(self) -> float:
+        """How long a processor has worked for its client."""
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+
 @contextmanager
-def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Path]:
-    """Do one load round after round until the block ends; gives a file with a byte for each request answered."""
+def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Load]:
+    """Do one load round after round until the block ends."""
     folder = lab.new_folder(f"hostile-to-{bench.pid}")
     sign = folder / "answered"
     number = int(bench.settings.broker_url.rpartition("/")[2])
@@ -60,12 +94,11 @@ def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Path]:
     job = json.dumps(
         {"port": lab.valkey.port, "number": number, "load": load, "sign": str(sign), "store_url": store_url}
     )
-    with lab.process("benchmarks.hostile_load", job, folder=folder, ready=sign.exists):
-        yield sign
+    with lab.process("benchmarks.hostile_load", job, folder=folder, ready=sign.exists) as process:
+        yield Load(process.pid, sign)
 
 
 def _harm(port: int, number: int, load: str, sign: str, store_url: str) -> None:
-    os.nice(NICENESS)
     server = Database(Path(), port, number=number)
     settings = Settings(server.url, server.url, enqueue_timeout_s=30.0)
     with (
@@ -75,12 +108,32 @@ def _harm(port: int, number: int, load: str, sign: str, store_url: str) -> None:
     ):
         hostile = Hostile(repos, server, sending, note=lambda: _write(file))
         with_bucket = BucketWriter(open_store(store_url), hostile).loads()
-        do = with_bucket[load]() if load in with_bucket else hostile.loads()[load]
+        if load in with_bucket:
+            do = with_bucket[load]()
+        elif load in ROUNDS:
+            do = _prepared(load, hostile, Database(Path(), port, number=ASIDE), number, settings)
+        else:
+            do = hostile.loads()[load]
         Path(f"{sign}.new").rename(sign)  # it is ready
         while True:
             with suppress(redis.RedisError):
                 do()
             time.sleep(REST_S)
+
+
+def _prepared(
+    load: str, hostile: Hostile, aside: Database, number: int, settings: Settings
+) -> Callable[[], None]:
+    """Do a load once as its client does it, and make what it sends the next times."""
+    hostile.loads()[load]()
+    maker = replace(settings, broker_url=aside.url, result_url=aside.url, bodies_bytes_max=4 * GIB)
+    rounds = PreparedRounds(aside, number, settings.shards)
+
+    def ask(repos: MemoryRepos) -> None:
+        replace(hostile, repos=repos, wait_s=0.0, note=lambda: None).loads()[load]()
+
+    rounds.make(ROUNDS[load], ask, maker)
+    return lambda: rounds.send(hostile.note, hostile.wait_s)
 
 
 def _write(file: IO[bytes]) -> None:

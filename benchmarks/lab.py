@@ -145,5 +145,8 @@ class Lab:
 @contextmanager
 def lab(folder: Path, *, long: bool) -> Iterator[Lab]:
     """Run the servers until the block ends."""
-    with valkey(folder / "valkey") as broker, seaweedfs(folder / "seaweedfs") as store:
+    with (
+        valkey(folder / "valkey", "everysec", "--databases", "256") as broker,
+        seaweedfs(folder / "seaweedfs") as store,
+    ):
         yield Lab(folder, broker, store, long)

@@ -10,14 +10,16 @@ import pytest
 
 import memrepo_worker.bounds as module
 from memrepo.limits import KIB, MIB
-from memrepo_worker.bounds import Bounds, LedgerBounds, MergeBounds
+from memrepo_worker.bounds import Bounds, CompareBounds, LedgerBounds, MergeBounds, SharingBounds
 from memrepo_worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 TABLE = PAGE.partition("\n## Bounds")[2].partition("\n## ")[0]
 ROWS = dict(re.findall(r"^\| `MEMREPO_([A-Z_]+)` \| `(bounds\.[a-z_]+)` \|", TABLE, re.MULTILINE))
-FIXED = dict(re.findall(r"^\| `([A-Za-z]+Bounds\.[a-z_]+)` \| ([0-9]+(?: [KM]iB)?) \|", TABLE, re.MULTILINE))
+FIXED = dict(
+    re.findall(r"^\| `([A-Za-z]+Bounds\.[a-z_]+)` \| ([0-9.]+(?: (?:[KM]iB|m?s))?) \|", TABLE, re.MULTILINE)
+)
 COUNTERS = {
     value for name, value in vars(module).items() if name.isupper() and str(value).startswith("bounds.")
 }
@@ -51,12 +53,12 @@ def test_a_test_drives_each_from_outside(name: str) -> None:
 
 
 def test_the_bounds_that_are_no_settings_are_there_with_their_numbers() -> None:
-    def told(text: str) -> int:
+    def told(text: str) -> float:
         number, _, unit = text.partition(" ")
-        return int(number) * {"": 1, "KiB": KIB, "MiB": MIB}[unit]
+        return float(number) * {"": 1, "KiB": KIB, "MiB": MIB, "s": 1, "ms": 1e-3}[unit]
 
     assert {name: told(text) for name, text in FIXED.items()} == {
         f"{kind.__name__}.{item.name}": item.default
-        for kind in (MergeBounds, LedgerBounds)
+        for kind in (MergeBounds, LedgerBounds, CompareBounds, SharingBounds)
         for item in fields(kind)
     }

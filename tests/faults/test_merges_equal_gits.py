@@ -13,7 +13,7 @@ import pytest
 
 from memrepo_worker.git.edits import FileEdit, TreeEditor
 from memrepo_worker.git.merging.bases import is_ancestor, merge_bases
-from memrepo_worker.git.merging.contents import ContentMerger, Favor
+from memrepo_worker.git.merging.contents import ContentMerger, Favor, MergeBudget
 from memrepo_worker.git.merging.recursive import MergeBase
 from memrepo_worker.git.merging.trees import Merged, merge_trees
 from memrepo_worker.git.objects import (
@@ -142,7 +142,7 @@ def branches(history: History, rnd: random.Random) -> tuple[str, str]:
 
 
 def ours_of(history: History, ours: str, theirs: str, favor: Favor) -> Merged:
-    base = MergeBase(history.reader, merge_bases(history.reader, (ours,), (theirs,)))
+    base = MergeBase(history.reader, merge_bases(history.reader, (ours,), (theirs,)), MergeBudget())
     return merge_trees(
         base.reader, base.tree, history.tree_of(ours), history.tree_of(theirs), ContentMerger(favor)
     )

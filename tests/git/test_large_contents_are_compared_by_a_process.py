@@ -9,6 +9,8 @@ from random import Random
 
 import pytest
 
+from memrepo_worker.bounds import CompareBounds
+from memrepo_worker.git.compare import compare
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.git_in_trouble import GitInTrouble
@@ -36,6 +38,33 @@ def test_a_large_comparison_is_made_by_a_process(one: Writer) -> None:
 
     assert one.counters.snapshot()["process.started"] == started + 1, "compared in this process"
     assert result.additions == result.deletions > 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "begin", "processes"),
+    [
+        (CompareBounds.lines_max // 2, "", 0),
+        (CompareBounds.lines_max // 2 + 1, "", 1),
+        (CompareBounds.lines_max // 2, "x\n" * CompareBounds.lines_max, 0),
+    ],
+    ids=["few", "many", "few that differ"],
+)
+def test_many_lines_are_compared_by_a_process_however_few_bytes_they_are(
+    one: Writer, lines: int, begin: str, processes: int
+) -> None:
+    """Lines of one letter take forty times as long as their bytes say, and Python's lock is kept meanwhile."""
+    rnd = Random(1)
+    old, new = ("".join(f"{letter}\n" for letter in rnd.choices(both, k=lines)) for both in ("ab", "ac"))
+    old, new = f"{begin}p\n{old[2:]}", f"{begin}q\n{new[2:]}"
+    old, new = f"{old[:-2]}p\n", f"{new[:-2]}q\n"
+    one.ask(create(big=old))
+    started = one.counters.snapshot().get("process.started", 0)
+
+    result = one.ask(commit("after", {"big": new}))
+
+    assert one.counters.snapshot().get("process.started", 0) == started + processes
+    counts = compare(old.encode(), new.encode())
+    assert (result.additions, result.deletions) == (counts.additions, counts.deletions)
 
 
 def test_a_comparison_that_takes_too_much_work_counts_all_lines(

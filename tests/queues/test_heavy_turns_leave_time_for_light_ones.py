@@ -9,20 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.observe import TurnTimes
-from memrepo_worker.scheduling.fair_share import (
-    BURST_S,
-    HEAVY_BYTES,
-    HEAVY_REQUESTS,
-    REST_S_MAX,
-    SHARE,
-    SHARED_S,
-    FairShare,
-)
+from memrepo_worker.scheduling.fair_share import FairShare
 from memrepo_worker.scheduling.turns import RunningTurn
 from memrepo_worker.store.interface import UnavailableError
-from memrepo_worker.threads.giving_way import REST_RATIO
 from tests.support.hand_clock import HandClock
 from tests.support.posts import Handler, Note, Post, Responder
 from tests.support.sending import commit_request
@@ -56,26 +48,26 @@ class TestWhatIsHeavy:
     def test_many_requests_or_bytes_are(self) -> None:
         shares = FairShare[Note](HandClock())
         agent = Agent("acme", "a")
-        assert not shares.is_heavy(agent, notes("a", HEAVY_REQUESTS - 1))
-        assert shares.is_heavy(agent, notes("a", HEAVY_REQUESTS))
-        assert shares.is_heavy(agent, notes("a", 1, HEAVY_BYTES))
+        assert not shares.is_heavy(agent, notes("a", SharingBounds.heavy_requests - 1))
+        assert shares.is_heavy(agent, notes("a", SharingBounds.heavy_requests))
+        assert shares.is_heavy(agent, notes("a", 1, SharingBounds.heavy_bytes))
 
     def test_whoever_has_used_much_lately_is_however_small_each_turn_was(self) -> None:
         clock = HandClock()
         shares = FairShare[Note](clock)
         for _ in range(100):
             shares.end(turn("busy", heavy=False), 0.004)
-            shares.end(turn("calm", heavy=False), 0.004 * SHARE / 2)
+            shares.end(turn("calm", heavy=False), 0.004 * SharingBounds.heavy_share / 2)
             clock.now_s += 0.008
         assert shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
         assert not shares.is_heavy(Agent("acme", "calm"), notes("calm", 1))
-        clock.now_s += 100 * 0.004 / SHARE
+        clock.now_s += 100 * 0.004 / SharingBounds.heavy_share
         assert not shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
 
     def test_accounts_are_kept_of_a_bounded_number_of_agents(self) -> None:
         shares = FairShare[Note](HandClock())
         for number in range(12_000):
-            shares.end(turn(f"agent-{number}", heavy=False), 2 * BURST_S)
+            shares.end(turn(f"agent-{number}", heavy=False), 2 * SharingBounds.heavy_burst_s)
         heavy = sum(shares.is_heavy(Agent("acme", f"agent-{number}"), ()) for number in range(12_000))
         assert heavy == 10_000
 
@@ -94,7 +86,7 @@ class TestRoomForAHeavyTurn:
         assert room(shares)
         shares.begin(turn("heavy", heavy=True))
         assert not room(shares)
-        clock.now_s += SHARED_S
+        clock.now_s += SharingBounds.shared_s
         assert room(shares)
 
     def test_it_rests_in_proportion_to_what_the_last_one_used(self) -> None:
@@ -104,7 +96,7 @@ class TestRoomForAHeavyTurn:
         shares.begin(heavy)
         shares.end(heavy, 0.1)
         shares.begin(turn("light", heavy=False))
-        clock.now_s += REST_RATIO * 0.1 - 0.001
+        clock.now_s += SharingBounds.rest_ratio * 0.1 - 0.001
         shares.begin(turn("light", heavy=False))
         assert not room(shares)
         clock.now_s += 0.002
@@ -116,7 +108,7 @@ class TestRoomForAHeavyTurn:
         heavy = turn("heavy", heavy=True)
         shares.begin(heavy)
         shares.end(heavy, 1e6)
-        clock.now_s += REST_S_MAX
+        clock.now_s += SharingBounds.turn_rest_s_max
         shares.begin(turn("light", heavy=False))
         assert room(shares)
 
@@ -157,7 +149,7 @@ def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Pos
     shares.end(turn("light", heavy=False), 0.0)
     for number in range(4):
         shares.end(turn(f"heavy-{number}", heavy=False), used_s)
-        post.send(f"heavy-{number}", 10 if used_s else HEAVY_BYTES)
+        post.send(f"heavy-{number}", 10 if used_s else SharingBounds.heavy_bytes)
     wait_for(lambda: handler.groups, "the first heavy turn")
     for number in range(5):
         post.send(f"light-{number}")
@@ -168,7 +160,7 @@ def test_of_many_heavy_agents_one_is_served_while_light_ones_come(open_post: Pos
     handler.gate.set()
 
     def is_drained() -> bool:
-        clock.now_s += SHARED_S + REST_S_MAX
+        clock.now_s += SharingBounds.shared_s + SharingBounds.turn_rest_s_max
         return post.mailbox.unsettled(lambda _: True) == 0
 
     wait_for(is_drained, "the other heavy turns")  # side by side
@@ -184,11 +176,11 @@ def test_those_that_were_held_back_are_served_side_by_side_once_no_light_ones_co
     post = open_post(turns_max=8, handler=handler, shares=shares)
     shares.end(turn("light", heavy=False), 0.0)
     for number in range(4):
-        post.send(f"heavy-{number}", HEAVY_BYTES)
+        post.send(f"heavy-{number}", SharingBounds.heavy_bytes)
     wait_for(lambda: len(post.mailbox._line._heavy) == 3, "those that are held back")
     assert [agent for agent, _ in handler.groups] == ["heavy-0"]
 
-    clock.now_s += SHARED_S
+    clock.now_s += SharingBounds.shared_s
 
     wait_for(lambda: len(handler.under_way) == 4, "all of them at once", 9)
 
@@ -214,18 +206,20 @@ def test_a_heavy_group_that_is_tried_again_is_heavy_still(open_post: Posts) -> N
     handler, responder = Handler(act=served), Responder()
     handler.gate.set()
     post = open_post(turns_max=8, handler=handler, responder=responder, shares=FairShare[Note](clock))
-    post.send("heavy-0", HEAVY_BYTES)
+    post.send("heavy-0", SharingBounds.heavy_bytes)
     wait_for(lambda: served.tries == 2, "the second try")
-    clock.now_s += SHARED_S + REST_S_MAX  # the first one's rest is over, and nobody is light
+    clock.now_s += (
+        SharingBounds.shared_s + SharingBounds.turn_rest_s_max
+    )  # the first one's rest is over, and nobody is light
     for light in ("light-0", "light-1"):
         sent = post.send(light)
         wait_for(lambda sent=sent: sent in responder.answers, "the light turn")  # type: ignore[misc]
-        post.send("heavy-1", HEAVY_BYTES)
+        post.send("heavy-1", SharingBounds.heavy_bytes)
 
     assert "heavy-1" not in [agent for agent, _ in handler.groups]
 
     served.gate.set()
-    clock.now_s += SHARED_S
+    clock.now_s += SharingBounds.shared_s
     post.finish()
     assert [agent for agent, _ in handler.groups].count("heavy-1") == 1
 

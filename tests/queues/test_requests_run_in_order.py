@@ -40,3 +40,13 @@ def test_requests_that_wait_behind_a_slow_group_become_one_group(send: Sender, e
 
     assert send.final(overtaken)["status"] == "SUCCESS"
     assert groups(effects, "acme/slow") == [[first], rest, [overtaken]]
+
+
+def test_what_a_worker_has_loaded_is_left_out_of_its_garbage_collection(
+    send: Sender, effects: redis.Redis
+) -> None:
+    """All threads stop while a collection looks at what it has: in all requests' time, for what never goes."""
+    send.final(send.commit("acme", "anybody"))
+
+    [entry] = effects.lrange("begun", 0, -1)
+    assert json.loads(entry)["frozen"] > 20_000

@@ -16,12 +16,12 @@ from memrepo import MemoryRepos
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.routing import shard_of
 from memrepo.settings import Settings
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.group import Agent
 from memrepo_worker.queues.consumer.task_request import TICKET_OVERHEAD_BYTES
 from memrepo_worker.queues.leases.leases import read_owners
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.status import read_shards
-from memrepo_worker.queues.transport.channel import POP_MESSAGES_MAX
 from memrepo_worker.queues.transport.messages import pop
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
@@ -292,7 +292,7 @@ def test_a_worker_takes_no_more_than_fits_in_its_memory(open_site: Callable[...,
     most = in_flight(site)
 
     site.check()
-    assert most <= POP_MESSAGES_MAX + 100_000 // TICKET_OVERHEAD_BYTES
+    assert most <= SharingBounds.round_messages_max + 100_000 // TICKET_OVERHEAD_BYTES
 
 
 def in_flight(site: Site) -> int:

@@ -18,7 +18,7 @@ import pytest
 from memrepo.errors import MemoryDamagedError
 from memrepo.limits import KIB, MIB
 from memrepo.settings import environment
-from memrepo_worker.assembly import FETCHERS_MAX
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.group import Agent, Group, Lease
 from memrepo_worker.journal.entry import encode_entry
@@ -185,21 +185,23 @@ def test_an_agent_of_few_entries_waits_for_few_of_one_of_many(store: WatchedStor
         wait_for(lambda: len(fetchers.waiting) == 1, "many entries wait")
         few_opened = agents.submit(two.service, group)
         wait_for(lambda: len(fetchers.waiting) == 2, "few entries wait, too")
-        store.late = [LAYOUT.entry(seq) for seq in range(FETCHERS_MAX + 2, 202)]
+        store.late = [LAYOUT.entry(seq) for seq in range(SharingBounds.fetches_max + 2, 202)]
         store.go.set()
         few_opened.result(10)
         asked_of_many = len(store.keys) - 3
         store.go_on.set()
         many_opened.result(20)
 
-    assert asked_of_many <= 2 * FETCHERS_MAX + 1, "those that are under way, and none of what waits"
+    assert asked_of_many <= 2 * SharingBounds.fetches_max + 1, (
+        "those that are under way, and none of what waits"
+    )
     assert len(store.keys) == 204
 
 
 def test_an_agent_is_opened_though_more_hang_at_the_store_than_there_are_threads(
     store: WatchedStore, tmp_path: Path
 ) -> None:
-    hanging = [Agent("acme", f"hanging-{number}") for number in range(FETCHERS_MAX + 4)]
+    hanging = [Agent("acme", f"hanging-{number}") for number in range(SharingBounds.fetches_max + 4)]
     with writer(store, tmp_path / "one") as one:
         one.ask(create(first="1"))
         fill(store, one, entries=3, size=10)
@@ -218,7 +220,9 @@ def test_an_agent_is_opened_though_more_hang_at_the_store_than_there_are_threads
         ]
         opened = [agents.submit(two.service, group) for group in groups]
         try:
-            wait_for(lambda: len(hung.waiting) >= FETCHERS_MAX + len(hanging), "all of them hang")
+            wait_for(
+                lambda: len(hung.waiting) >= SharingBounds.fetches_max + len(hanging), "all of them hang"
+            )
             assert agents.submit(two.texts).result(15) == {"first": "1"}
             assert not any(each.done() for each in opened)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from memrepo import MergeConflictError, MergeResult, TooLargeError
 from memrepo.limits import KIB, Limits
 from memrepo.wire import operations
 from memrepo.wire.requests.merges import MergeRequest, PreviewMergeRequest
+from memrepo_worker.bounds import MergeBounds
+from memrepo_worker.git.merging.contents import Hunk, Lines, MergeBudget
 from memrepo_worker.git.objects import BYTES_MAX, Kind
 from memrepo_worker.journal.ledger import encode_lines
+from memrepo_worker.service import merging
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.stock_git import git, restore
@@ -280,3 +284,57 @@ def test_commits_of_one_group_from_one_head_are_rebased_each_onto_the_one_before
 
     assert [one_made.rebased_from for one_made in made] == [None, *[seen] * 4]
     assert len(one.texts()) == 6
+
+
+def letters(seed: int, lines: int) -> str:
+    """Lines of one letter, of which none is alike at the beginning and the end where the seed is another."""
+    middle = Random(seed).choices("ab", k=lines - 2)
+    return "".join(f"{letter}\n" for letter in (str(seed), *middle, str(seed)))
+
+
+@pytest.mark.parametrize(("more", "hunks"), [(0, True), (1, False)], ids=["at the bound", "over it"])
+def test_of_a_conflict_of_very_many_lines_no_hunks_are_looked_for(
+    one: Writer, monkeypatch: pytest.MonkeyPatch, more: int, hunks: bool
+) -> None:
+    compared = list[int]()
+
+    def counting(base: bytes, ours: bytes, theirs: bytes) -> list[Hunk]:
+        compared.append(sum(data.count(b"\n") for data in (base, base, ours, theirs)))
+        return [Hunk(Lines(1, 1), Lines(1, 1), Lines(1, 1))]
+
+    monkeypatch.setattr(merging, "conflicting_hunks", counting)
+    lines = MergeBounds.hunks_lines_max // 4
+    one.ask(create("request-a", log=letters(1, lines + more)))
+    one.ask(commit("theirs", {"log": letters(2, lines)}, branch="side"))
+    one.ask(commit("ours", {"log": letters(3, lines)}))
+
+    asked = operations.build(PreviewMergeRequest, **HEAD, request_id="request-p", source="side")
+    preview: Any = one.ask(asked)
+    with pytest.raises(MergeConflictError) as refused:
+        ask(one, merge("request-b"))
+
+    [previewed], [told] = preview.conflicts, refused.value.details["conflicts"]
+    assert (previewed.kind, bool(previewed.hunks)) == ("content", hunks)
+    assert (told["kind"], "hunks" in told) == ("content", hunks)
+    assert compared == [4 * lines] * 2 * hunks
+
+
+def test_what_merge_bases_are_merged_from_counts_with_the_merge_itself(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a criss-cross merge there are several bases, and each is merged as its sides are."""
+    monkeypatch.setattr(MergeBounds, "bytes_max", 32)
+    monkeypatch.setattr(MergeBudget, "__init__", lambda self: setattr(self, "bytes_left", 32))
+    middle = "".join(f"{number}\n" for number in range(10))
+    one.ask(create("request-a", log=f"a\n{middle}b\n"))
+    one.ask(commit("theirs", {"log": f"a\n{middle}{'Y' * 12}\n"}, branch="side"))
+    ours = one.ask(commit("ours", {"log": f"{'X' * 12}\n{middle}b\n"}))
+    ask(one, merge("request-b"))
+    ask(one, merge("request-c", source=ours.sha, target="side", fast_forward="never"))
+    one.ask(commit("ours too", {"log": f"{'X' * 12}\n{middle}{'Y' * 12}\nours\n"}))
+    one.ask(commit("theirs too", {"log": f"theirs\n{'X' * 12}\n{middle}{'Y' * 12}\n"}, branch="side"))
+
+    with pytest.raises(TooLargeError) as refused:
+        ask(one, merge("request-d"))
+
+    assert refused.value.details["bound"] == "merged_bytes_max"

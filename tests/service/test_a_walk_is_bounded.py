@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from memrepo.wire.requests.reads import (
     GetHistoryRequest,
     ListFilesRequest,
 )
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ABSENT
@@ -71,6 +72,43 @@ def test_what_would_walk_a_billion_paths_ends_with_an_error_that_names_the_bound
     assert refused.value.details["bound"] == "walk_entries_max"
     assert many.counters.snapshot()["bounds.walk_entries"] == 1
     assert peak_bytes < 32 * MIB
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_folders_that_are_many_times_in_one_are_counted_before_they_are_walked(
+    many: Writer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    read = list[str]()
+    monkeypatch.setattr(Reader, "tree", counted(Reader.tree, read))
+
+    with pytest.raises(TooLargeError):
+        many.ask(WALKS[name])
+
+    assert len(read) < 20, "a thousand of them, in a folder that is there a thousand times itself"
+
+
+def counted(tree: Callable[..., Any], read: list[str]) -> Callable[..., Any]:
+    def reading(reader: Reader, sha: str) -> Any:
+        read.append(sha)
+        return tree(reader, sha)
+
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("bound", "fits"), [(3 + 9 + 27, True), (3 + 9 + 27 - 1, False)], ids=["at it", "below"]
+)
+def test_such_folders_count_as_much_as_if_each_were_walked(
+    store: LocalStore, tmp_path: Path, bound: int, fits: bool
+) -> None:
+    store.put(LAYOUT.entry(1), entry_of_many_paths(names=3), ABSENT)
+    with writer(store, tmp_path / "cache", walk_entries_max=bound) as few:
+        if fits:
+            found: Any = few.ask(WALKS["get_commit"])
+            assert len(found.files_changed) == 27
+        else:
+            with pytest.raises(TooLargeError):
+                few.ask(WALKS["get_commit"])
 
 
 def test_a_page_of_a_billion_paths_is_listed_without_looking_at_the_others(many: Writer) -> None:

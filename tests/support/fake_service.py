@@ -7,6 +7,7 @@ whose message begins with ``poison`` (a fault that no retry mends).
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -37,7 +38,13 @@ class FakeService:
         """Settle a group."""
         group.confirm()
         ids = [request.request_id for request in group.requests]
-        entry = {"agent": str(group.agent), "ids": ids, "token": group.lease.token, "pid": os.getpid()}
+        entry = {
+            "agent": str(group.agent),
+            "ids": ids,
+            "token": group.lease.token,
+            "pid": os.getpid(),
+            "frozen": gc.get_freeze_count(),
+        }
         self._redis.rpush("begun", json.dumps(entry))
         while self._redis.exists(f"hold:{group.agent}"):
             time.sleep(0.005)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -56,6 +56,8 @@ class Hostile:
             "a forged record": self.a_forged_record,
             "bodies that unpack": self.bodies_that_unpack,
             "a refused prefix": self.a_refused_prefix,
+            "lines of one letter": self.lines_of_one_letter,
+            "conflicting merges": self.conflicting_merges,
         }
 
     def files_of_newlines(self) -> None:
@@ -93,6 +95,27 @@ class Hostile:
         """Write a lot to one agent at once."""
         self._wait([self._commit("deep", {"a.md": str(number)}) for number in range(int(1_000 * self.size))])
 
+    def lines_of_one_letter(self) -> None:
+        """Write what takes longest to be compared: 16 files of lines that are nearly all alike, and never in order."""
+        jobs = [self._commit(f"letters-{agent}", self._files_of_letters(125_000)) for agent in range(2)]
+        self._wait(jobs)
+
+    def conflicting_merges(self) -> None:
+        """Ask for merges of such files, all of which conflict."""
+        repo = self._repo("merger")
+        if "merger" not in self._ready:
+            self._wait([self._commit("merger", self._files_of_letters(64_000))])
+            self._wait([self._ask(lambda: repo.create_branch("theirs"))])
+            for branch in ("main", "theirs"):
+                files = self._files_of_letters(64_000)
+                self._wait([self._ask(partial(repo.commit, files, "m", branch=branch))])
+            self._ready.add("merger")
+        jobs = [self._ask(call) for _ in range(4) for call in (self._preview, lambda: repo.merge("theirs"))]
+        self._wait(jobs)
+
+    def _preview(self) -> Job[Any]:
+        return self._repo("merger").preview_merge("theirs")
+
     def forged_messages(self) -> None:
         """Push what is no request of ours into a healthy agent's queue, and others."""
         queues = [route(ORG, f"forged-{number}", self.shards) for number in range(8)]
@@ -125,7 +148,7 @@ class Hostile:
         """Send small bodies that unpack to a lot of JSON."""
         for number in range(6):
             request = commit_request(ORG, f"bomb-{number}")
-            packed = zlib.compress(b'[[], {"request": [' + b"{}," * int(21 * MIB * self.size) + b"{}]}, {}]")
+            packed = _packed(int(21 * MIB * self.size))
             headers = {"task": "memrepo.commit", "id": str(uuid4()), "compression": "application/x-gzip"}
             self.sender.producer.publish(
                 packed,
@@ -174,7 +197,18 @@ class Hostile:
                     pass  # a refusal is an answer, too
                 self.note()
 
+    def _files_of_letters(self, size_bytes: int) -> dict[str, bytes]:
+        text = bytes(self.random.choices(b"ab", k=int(16 * size_bytes * self.size) // 2))
+        lines = text.replace(b"a", b"a\n").replace(b"b", b"b\n")
+        each = len(lines) // 32 * 2
+        return {f"{number}.txt": lines[number * each : (number + 1) * each] for number in range(16)}
+
     def _shuffled(self, size_bytes: int) -> str:
         lines = [f"{number:0{_LINE - 1}d}\n" for number in range(size_bytes // _LINE)]
         self.random.shuffle(lines)
         return "".join(lines)
+
+
+@cache
+def _packed(objects: int) -> bytes:
+    return zlib.compress(b'[[], {"request": [' + b"{}," * objects + b"{}]}, {}]")

@@ -11,7 +11,7 @@ from random import Random
 
 from memrepo.clock import Clock, system_clock
 from memrepo.settings import environment
-from memrepo_worker.bounds import Bounds
+from memrepo_worker.bounds import Bounds, SharingBounds
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
 from memrepo_worker.git.reader import limit_open_packs
@@ -34,21 +34,14 @@ from memrepo_worker.upkeep.repacking import repacking
 from memrepo_worker.upkeep.runner import UpkeepRunner
 from memrepo_worker.upkeep.scratch import sweep_scratch
 
-FETCHERS_MAX = 16
-"""How many requests to the store of turns that ask for many at once are under way."""
-
 _OPEN_PACKS_MAX = 256
-
-GIT_NICENESS = 5
-"""Where both want a core, git has a third of the weight of the threads that serve all agents: so contents of one that
-take much comparing keep no other's requests waiting, and a memory that is opened by git still comes to its end."""
 
 
 def build_git(observer: Observer, caps: GitCaps | None = None, bounds: Bounds | None = None) -> Git:
     """Return the isolated git command line; it is found where ``PATH`` says."""
     path = environment().get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return Git(
-        Processes(observer, niceness=GIT_NICENESS),
+        Processes(observer, niceness=SharingBounds.git_niceness),
         path,
         caps=caps or GitCaps(),
         compared_bytes_max=(bounds or Bounds()).compared_bytes_max,
@@ -88,7 +81,7 @@ def open_service(
     retrying = RetryingStore(metered, Random(), retry)  # noqa: S311 - jitter needs no cryptography
     confirm_store = IdentityGuard(retrying, identity).confirm if identity else _nothing
     cache = _cache(settings, f"{metered.name}#{identity}", git, observer, upkeep)
-    with Fetchers(FETCHERS_MAX, settings.bounds.hanging_turns_max) as fetchers:
+    with Fetchers(SharingBounds.fetches_max, settings.bounds.hanging_turns_max) as fetchers:
         folding = _folding(settings, retrying, git, fetchers, clock, cache, upkeep)
         service = Service(
             ServiceDependencies(
@@ -157,7 +150,7 @@ def _folding(
 
 def _store(settings: WorkerSettings) -> Store:
     hanging_max = settings.bounds.hanging_turns_max  # of turns, and of what they ask side by side
-    connections_max = settings.concurrency + FETCHERS_MAX + 2 * hanging_max
+    connections_max = settings.concurrency + SharingBounds.fetches_max + 2 * hanging_max
     return open_store(
         settings.store_url, StoreOptions(connections_max=connections_max, spool_dir=settings.cache_dir)
     )

@@ -62,12 +62,26 @@ class Bounds:
 
 
 @dataclass(frozen=True)
+class CompareBounds:
+    """What of comparing contents is done in this process, where it keeps Python's lock. Fixed: counts follow from it.
+
+    ``bytes_max`` of both contents, and ``lines_max`` of both where they differ: more are compared by a process. Random
+    lines of one letter, the slowest that were found, take 6 ms there; so many bytes of them took 220.
+    """
+
+    bytes_max: int = 256 * KIB
+    lines_max: int = 8192
+
+
+@dataclass(frozen=True)
 class MergeBounds:
     """What a merge may take, and tell. Fixed: what one worker merges, every other must.
 
     ``file_bytes_max``: how many bytes of one file may differ from their base, on either side, for its lines to be
     merged; it holds up every thread meanwhile. ``bytes_max``: how many in all files of one merge, on both sides.
     ``bases_depth_max``: how far merge bases of merge bases are merged; behind that the oldest stands for all.
+    ``hunks_lines_max``: of a conflict whose sides together differ in more lines from their base no hunks are looked
+    for: that keeps Python's lock, which the merge itself does not.
     ``conflicts_told_max``, ``hunks_told_max`` of each, ``told_bytes_max``: what a refusal tells of conflicts. It stays
     in the ledger.
     """
@@ -75,9 +89,60 @@ class MergeBounds:
     file_bytes_max: int = 256 * KIB
     bytes_max: int = 4 * MIB
     bases_depth_max: int = 16
+    hunks_lines_max: int = 2 * CompareBounds.lines_max
     conflicts_told_max: int = 100
     hunks_told_max: int = 20
     told_bytes_max: int = 64 * KIB
+
+
+@dataclass(frozen=True)
+class SharingBounds:
+    """How the agents of one process share Python's lock, threads and store. Fixed, and each number measured.
+
+    ``heavy_requests``, ``heavy_bytes``: a group of so many requests, or that weighs so much, may compute for longer
+    than a small commit takes in all, so its turn is heavy. So is an agent's whose turns have used more of a
+    processor than
+    ``heavy_share``, and ``heavy_burst_s`` on top.
+    ``light_s``: a turn that seemed light makes rests, too, once it has computed for so long.
+    ``shared_s``: how long after the last light turn the next is expected. While light turns come:
+    ``rest_ratio``: heavy turns rest so many times as long as they have computed, all of them together. None rests
+    longer than ``turn_rest_s_max`` between two turns, or counts more than ``step_rest_s_max`` for one step of a
+    turn: what it did in that nobody can part, and others wait for it, too.
+    ``step_s``: how long a thread computes until it rests; sooner, and what it costs to switch threads would count.
+    ``piece_bytes``: how much is copied, hashed or compressed in one step.
+    ``sent_bytes_per_s``: how much heavy turns send to the store together. Beside a put of 28 MiB each second, as
+    quick as it goes (0.3 s), one of 2 KB takes SeaweedFS 111 ms (p95), and 9 ms alone; beside one at 64 MiB/s 11 to
+    15 ms, at 32 MiB/s 12.
+    ``switch_interval_s``: after how long a thread that computes lets the lock go while any turn is heavy. Python's
+    own is 5 ms. A small commit lets the lock go some ten times, for Redis, the store and the disk, and waits so
+    long each time to have it back. While nobody computes, a short one only costs: 5 % of a worker's time per small
+    commit.
+    ``fetches_max``: how many requests to the store of turns that ask for many at once are under way.
+    ``round_messages_max``, ``round_bytes_max``: how many messages are taken in a round, of all queues that wait
+    alike: reading them is work of one thread, and who sends one message meanwhile waits for the round to end.
+    ``git_niceness``, ``upkeep_niceness``: how far git of requests and of upkeep stands back behind the threads that
+    serve. With 5 it has a third of their weight where both want a core: so contents of one agent that take much
+    comparing keep no other waiting, and a memory that git opens still comes to its end.
+    """
+
+    heavy_requests: int = 16
+    heavy_bytes: int = MIB
+    heavy_share: float = 0.1
+    heavy_burst_s: float = 0.05
+    light_s: float = 0.02
+    shared_s: float = 0.25
+    rest_ratio: float = 1.0
+    turn_rest_s_max: float = 2.0
+    step_s: float = 0.001
+    step_rest_s_max: float = 0.02
+    piece_bytes: int = 64 * KIB
+    sent_bytes_per_s: int = 32 * MIB
+    switch_interval_s: float = 0.001
+    fetches_max: int = 16
+    round_messages_max: int = 8
+    round_bytes_max: int = MIB
+    git_niceness: int = 5
+    upkeep_niceness: int = 10
 
 
 @dataclass(frozen=True)

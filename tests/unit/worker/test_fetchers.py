@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 
 import pytest
 
 from memrepo_worker.threads.fetchers import Fetchers, Lane
+from memrepo_worker.threads.giving_way import Pace, keeping
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 20
@@ -123,3 +125,60 @@ def test_who_wants_a_result_that_nobody_has_begun_does_it_himself() -> None:
         assert not later.done()
         go.set()
         assert later.result(TIMEOUT_S) != threading.get_ident()
+
+
+class Computing:
+    """Work that takes a while of a processor."""
+
+    def __init__(self, seconds: float) -> None:
+        self.until_s = seconds
+        self.threads: list[str] = []
+
+    def __call__(self) -> None:
+        began_s = time.thread_time()
+        while time.thread_time() - began_s < self.until_s:
+            pass
+        self.threads.append(threading.current_thread().name)
+
+
+def test_what_fetching_computes_is_counted_for_the_turn_that_asked_and_its_lane_rests() -> None:
+    rests: list[float] = []
+    pace = Pace(lambda: True)
+    work = Computing(0.003)
+    with Fetchers(2, sleep=rests.append) as fetchers:
+        lane = fetchers.lane()
+        with keeping(pace):
+            asked = [lane.submit(work) for _ in range(4)]
+        for future in asked:
+            future.result(TIMEOUT_S)
+
+    assert len(work.threads) == 4
+    assert len(rests) == 4
+    assert min(rests) >= 0.003, "as long as it computed, and longer where another did so beside it"
+    assert pace.used_elsewhere_s >= 4 * 0.003
+
+
+def test_a_lane_that_rests_keeps_no_other_waiting() -> None:
+    rested, go = threading.Event(), threading.Event()
+
+    def rest(_seconds: float) -> None:
+        rested.set()
+        go.wait(TIMEOUT_S)
+
+    with Fetchers(1, hanging_max=2, sleep=rest) as fetchers:
+        heavy, light = fetchers.lane(), fetchers.lane()
+        done: list[str] = []
+        with keeping(Pace(lambda: True)):
+            heavy.submit(Computing(0.002))
+            heavy.submit(done.append, "heavy")
+        assert rested.wait(TIMEOUT_S)
+        light.submit(done.append, "light").result(TIMEOUT_S)
+        assert done == ["light"]
+        go.set()
+
+
+def test_a_turn_without_a_pace_rests_nowhere() -> None:
+    rests: list[float] = []
+    with Fetchers(1, sleep=rests.append) as fetchers:
+        fetchers.lane().submit(Computing(0.002)).result(TIMEOUT_S)
+    assert rests == []

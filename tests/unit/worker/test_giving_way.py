@@ -8,15 +8,13 @@ from hashlib import sha1
 
 import pytest
 
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, is_whole
 from memrepo_worker.threads.giving_way import (
-    PIECE_BYTES,
-    REST_RATIO,
-    REST_S_MAX,
-    SENT_BYTES_PER_S,
-    STEP_S,
+    ComputingRate,
     Pace,
+    Rates,
     SendingRate,
     give_way,
     joined,
@@ -26,7 +24,7 @@ from memrepo_worker.threads.giving_way import (
     send_slowly,
 )
 
-LARGE = os.urandom(5 * PIECE_BYTES + 7)
+LARGE = os.urandom(5 * SharingBounds.piece_bytes + 7)
 
 
 @dataclass
@@ -35,44 +33,51 @@ class Thread:
 
     is_shared: bool = True
     now_s: float = 100.0
+    wall_s: float = 100.0
     rests: list[float] = field(default_factory=list)
 
-    def pace(self, grace_s: float = 0.0, rate: SendingRate | None = None) -> Pace:
+    def pace(self, grace_s: float = 0.0, rates: Rates | None = None) -> Pace:
         return Pace(
             lambda: self.is_shared,
             grace_s=grace_s,
-            rate=rate,
+            rates=rates,
             clock=lambda: self.now_s,
-            wall=lambda: self.now_s,
-            sleep=self.rests.append,
+            wall=lambda: self.wall_s,
+            sleep=self.sleep,
         )
 
     def compute(self, seconds: float) -> None:
         self.now_s += seconds
+        self.wall_s += seconds
         give_way()
+
+    def sleep(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.wall_s += seconds
 
 
 def test_it_rests_as_long_as_it_computed() -> None:
     thread = Thread()
     with keeping(thread.pace()):
         for _ in range(10):
-            thread.compute(STEP_S / 2)
-        assert thread.rests == pytest.approx([REST_RATIO * STEP_S] * 5)
-        assert rested_s() == pytest.approx(5 * REST_RATIO * STEP_S)
+            thread.compute(0.6 * SharingBounds.step_s)
+        rest_s = 1.2 * SharingBounds.rest_ratio * SharingBounds.step_s
+        assert thread.rests == pytest.approx([rest_s] * 5)
+        assert rested_s() == pytest.approx(5 * rest_s)
 
 
 def test_no_rest_is_longer_than_a_bound() -> None:
     thread = Thread()
     with keeping(thread.pace()):
         thread.compute(10.0)
-    assert thread.rests == [REST_S_MAX]
+    assert thread.rests == pytest.approx([SharingBounds.step_rest_s_max])
 
 
 def test_it_does_not_rest_while_nobody_else_wants_the_lock() -> None:
     thread = Thread(is_shared=False)
     with keeping(thread.pace()):
         for _ in range(10):
-            thread.compute(STEP_S)
+            thread.compute(SharingBounds.step_s)
         assert rested_s() == 0
     assert thread.rests == []
 
@@ -80,7 +85,7 @@ def test_it_does_not_rest_while_nobody_else_wants_the_lock() -> None:
 def test_what_is_short_is_not_held_up() -> None:
     thread = Thread()
     with keeping(thread.pace(grace_s=0.02)):
-        for _ in range(20):
+        for _ in range(19):
             thread.compute(0.001)
         assert thread.rests == []
         for _ in range(5):
@@ -93,7 +98,7 @@ def test_what_takes_longer_than_it_seemed_to_says_so() -> None:
     pace = thread.pace(grace_s=0.02)
     pace.on_long = lambda: said.append(thread.now_s)
     with keeping(pace):
-        for _ in range(20):
+        for _ in range(19):
             thread.compute(0.001)
         assert said == []
         thread.compute(0.002)
@@ -107,7 +112,7 @@ def test_a_thread_that_keeps_no_pace_never_rests() -> None:
     assert rested_s() == 0
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, len(LARGE)])
+@pytest.mark.parametrize("size", [0, 1, SharingBounds.piece_bytes, SharingBounds.piece_bytes + 1, len(LARGE)])
 def test_pieces_are_the_whole(size: int) -> None:
     assert b"".join(pieces(LARGE[:size])) == LARGE[:size]
 
@@ -124,7 +129,7 @@ def test_a_large_file_is_named_packed_and_joined_in_steps() -> None:
 
     def pace() -> Pace:
         def tick() -> float:
-            thread.now_s += STEP_S
+            thread.now_s += SharingBounds.step_s
             return thread.now_s
 
         return Pace(lambda: True, clock=tick, wall=tick, sleep=thread.rests.append)
@@ -139,6 +144,42 @@ def test_a_large_file_is_named_packed_and_joined_in_steps() -> None:
     assert is_whole(pack.data)
 
 
+class TestWhatSeveralCompute:
+    """However many compute at a time, they rest as if one of them had done it all."""
+
+    def test_each_rests_for_what_the_others_have_computed_beside_it_too(self) -> None:
+        rates = Rates(computing=ComputingRate(lambda: 100.0))
+        beside = [Thread() for _ in range(4)]
+        for thread in beside:
+            with keeping(thread.pace(rates=rates)):
+                thread.compute(0.004)
+        assert [rest for thread in beside for rest in thread.rests] == pytest.approx(
+            [0.004, 0.012, 0.020, 0.028]
+        )
+
+    def test_what_was_not_used_is_not_saved_up(self) -> None:
+        now_s = [100.0]
+        rate = ComputingRate(lambda: now_s[0])
+        assert rate.take(0.004) == pytest.approx(0.004)
+        now_s[0] += 10.0
+        assert rate.take(0.004) == pytest.approx(0.004)
+
+    def test_what_others_compute_for_a_turn_is_the_turns(self) -> None:
+        thread, said = Thread(), list[float]()
+        pace = thread.pace(grace_s=0.02)
+        pace.on_long = lambda: said.append(0)
+        assert [pace.owe(0.004) for _ in range(5)] == [0.0] * 5
+        assert said == []
+        assert pace.owe(0.004) == pytest.approx(0.004)
+        assert said == [0]
+        assert pace.used_elsewhere_s == pytest.approx(0.024)
+
+    def test_nothing_is_owed_while_nobody_else_wants_the_lock(self) -> None:
+        pace = Thread(is_shared=False).pace()
+        assert pace.owe(0.004) == 0.0
+        assert pace.used_elsewhere_s == 0.004
+
+
 class TestWhatIsSent:
     """A large body leaves a server time for the small ones of others."""
 
@@ -146,18 +187,18 @@ class TestWhatIsSent:
         thread = Thread()
         rate = SendingRate(1000, lambda: thread.now_s)
         for _ in range(2):  # the rate is the worker's, a pace each turn's
-            with keeping(thread.pace(rate=rate)):
+            with keeping(thread.pace(rates=Rates(rate))):
                 send_slowly(500)
         assert thread.rests == pytest.approx([0.5, 1.0])
         thread.now_s += 10.0  # what was not used is not saved up
-        with keeping(thread.pace(rate=rate)):
+        with keeping(thread.pace(rates=Rates(rate))):
             send_slowly(500)
         assert thread.rests == pytest.approx([0.5, 1.0, 0.5])
 
     def test_it_is_no_rest_from_computing(self) -> None:
         thread = Thread()
         with keeping(thread.pace()):
-            send_slowly(SENT_BYTES_PER_S)
+            send_slowly(SharingBounds.sent_bytes_per_s)
             assert thread.rests == pytest.approx([1.0])
             assert rested_s() == 0
 
@@ -170,6 +211,6 @@ class TestWhatIsSent:
     def test_nothing_is_slow_while_nobody_else_sends(self) -> None:
         thread = Thread(is_shared=False)
         with keeping(thread.pace()):
-            send_slowly(SENT_BYTES_PER_S)
-        send_slowly(SENT_BYTES_PER_S)  # nor where a thread keeps no pace
+            send_slowly(SharingBounds.sent_bytes_per_s)
+        send_slowly(SharingBounds.sent_bytes_per_s)  # nor where a thread keeps no pace
         assert thread.rests == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from memrepo_worker.assembly import GIT_NICENESS, build_git
+from memrepo_worker.assembly import build_git
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.observe import Counters
 from memrepo_worker.threads.giving_way import Pace, keeping
 
@@ -14,7 +15,7 @@ def test_git_is_nicer_than_the_worker_that_runs_it() -> None:
     script = "read _; cat /proc/self/stat"  # what it reads is written once it has its priority
     said = processes.run(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, timeout_s=30, stdin=b"\n")
     niceness = int(said.rpartition(b")")[2].split()[16])
-    assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + GIT_NICENESS, 19)
+    assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + SharingBounds.git_niceness, 19)
 
 
 def test_a_turn_says_before_it_waits_for_a_process_that_others_may_work() -> None:

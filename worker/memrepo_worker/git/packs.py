@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject
-from memrepo_worker.threads.giving_way import PIECE_BYTES, joined, pieces
+from memrepo_worker.threads.giving_way import joined, pieces
 
 _HEADER = struct.Struct(">4sII")
 HEADER_BYTES = _HEADER.size
@@ -79,7 +80,7 @@ def encode_pack(
 
 
 def _compressed(data: bytes, level: int) -> Iterator[bytes]:
-    if len(data) <= PIECE_BYTES:
+    if len(data) <= SharingBounds.piece_bytes:
         yield zlib.compress(data, level)
         return
     packer = zlib.compressobj(level)

@@ -1,9 +1,14 @@
-"""Walking trees and commits: which files a tree has, what differs between two, which commits come before one."""
+"""Walking trees and commits: which files a tree has, what differs between two, which commits come before one.
+
+A few hundred bytes can stand for a billion paths, by folders that are many times in one. Where a walk comes to the
+second of such, it counts all of them, so that what is too much ends after a few steps, and not after all that may be
+looked at.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from memrepo_worker.git.objects import Commit, TreeEntry
@@ -13,13 +18,54 @@ from memrepo_worker.git.trees.stored import differing
 
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
     """Yield path and entry of every regular file below a tree, in git's order; links and submodules are left out."""
-    for name, entry in reader.tree(tree).items():
-        reader.walked()
+    return _files(reader, tree, prefix, is_counted=True)
+
+
+def _files(
+    reader: Reader, tree: str, prefix: str, *, is_counted: bool
+) -> Generator[tuple[str, TreeEntry], None, int]:
+    """Yield the files; return how many entries there are below."""
+    entries = reader.tree(tree)
+    repeats = _Repeats(reader, is_counted=is_counted)
+    count = len(entries)
+    for name, entry in entries.items():
+        reader.walked(int(is_counted))
         path = prefix + name
         if entry.is_tree:
-            yield from files(reader, entry.sha, f"{path}/")
+            sha = entry.sha
+            is_new = repeats.meet(sha, lambda: sum(one.sha == sha for one in entries.values()))  # noqa: B023 - at once
+            below = yield from _files(reader, sha, f"{path}/", is_counted=is_new)
+            repeats.walked(sha, below)
+            count += below
         elif entry.is_file:
             yield path, entry
+    return count
+
+
+class _Repeats:
+    """Which folders a walk has met in one folder, and how much is below each."""
+
+    def __init__(self, reader: Reader, *, is_counted: bool) -> None:
+        self._reader = reader
+        self._is_counted = is_counted
+        self._below: dict[object, int] = {}
+        self._all_counted: set[object] = set()
+
+    def meet(self, what: object, number: Callable[[], int]) -> bool:
+        """Return whether what is below is still to be counted; ``number`` says how many of it there are.
+
+        Raises:
+            TooLargeError: all of them would be more than the request may look at.
+        """
+        below = self._below.get(what)
+        if below is not None and what not in self._all_counted:
+            self._all_counted.add(what)
+            self._reader.walked((number() - 1) * below * self._is_counted)
+        return self._is_counted and below is None
+
+    def walked(self, what: object, below: int) -> None:
+        """Note how much is below."""
+        self._below[what] = below
 
 
 def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[tuple[str, TreeEntry]]:
@@ -83,21 +129,44 @@ class FileDelta:
 
 def differences(reader: Reader, old: str | None, new: str | None, prefix: str = "") -> Iterator[FileDelta]:
     """Yield the files that differ between two trees, by name in each folder; renames are not looked for."""
+    return _differences(reader, old, new, prefix, is_counted=True)
+
+
+def _differences(
+    reader: Reader, old: str | None, new: str | None, prefix: str, *, is_counted: bool
+) -> Generator[FileDelta, None, int]:
+    """Yield the files; return how many entries were looked at."""
     if old == new:
-        return
+        return 0
     before = _entries(reader, old)
     after = _entries(reader, new)
-    reader.walked(len(before) + len(after))
+    count = len(before) + len(after)
+    reader.walked(count * is_counted)
+    repeats = _Repeats(reader, is_counted=is_counted)
     for name, left, right in differing(before, after):
         path = prefix + name
-        left_tree = left.sha if left is not None and left.is_tree else None
-        right_tree = right.sha if right is not None and right.is_tree else None
-        left_file = left if left_tree is None else None
-        right_file = right if right_tree is None else None
+        trees = _trees(left, right)
+        left_file = left if trees[0] is None else None
+        right_file = right if trees[1] is None else None
         if left_file is not None or right_file is not None:
             yield FileDelta(path, left_file, right_file)
-        if left_tree is not None or right_tree is not None:
-            yield from differences(reader, left_tree, right_tree, f"{path}/")
+        if trees != (None, None):
+            is_new = repeats.meet(
+                trees,
+                lambda: sum(_trees(*both) == trees for _, *both in differing(before, after)),  # noqa: B023 - at once
+            )
+            below = yield from _differences(reader, *trees, f"{path}/", is_counted=is_new)
+            repeats.walked(trees, below)
+            count += below
+    return count
+
+
+def _trees(left: TreeEntry | None, right: TreeEntry | None) -> tuple[str | None, str | None]:
+    """Return the ids of what is a folder of two."""
+    return (
+        left.sha if left is not None and left.is_tree else None,
+        right.sha if right is not None and right.is_tree else None,
+    )
 
 
 def _entries(reader: Reader, tree: str | None) -> Mapping[str, TreeEntry]:

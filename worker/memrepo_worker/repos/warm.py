@@ -49,7 +49,7 @@ from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState, sha256_of
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
-from memrepo_worker.threads.giving_way import pieces
+from memrepo_worker.threads.giving_way import give_way, pieces
 
 REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
@@ -183,6 +183,7 @@ class WarmRepo:
             return
         seal, settled = self.state.seal, []
         for entry in entries:
+            give_way()
             for sha in entry.prerequisites:
                 self._require(sha, entry.seq, Kind.COMMIT)
             lines = self._lines_of(entry)

@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SHORT_INTERVAL_S = 0.001
-"""Python's own is 5 ms. A small commit lets the lock go some ten times, for Redis, the store and the disk, and waits so
-long each time to have it back from a thread that computes. While nobody does, a short one only costs: 5 % of a worker's
-time per commit where many small ones are served at once."""
+from memrepo_worker.bounds import SharingBounds
 
 
 class LockSharing:
@@ -28,25 +25,32 @@ class LockSharing:
 
     @contextmanager
     def serving(self, *, heavy: bool) -> Iterator[Callable[[], None]]:
-        """Within the block a group is served; what it gives says, as often as one likes, that it is heavy after all."""
-        is_counted = False
+        """Within the block a group is served; what it gives says, as often as one likes, that it is heavy after all.
+
+        Threads that work for it may still say so when the block is left: then it changes nothing any more.
+        """
+        is_counted = is_over = False
 
         def count() -> None:
             nonlocal is_counted
-            if not is_counted:
-                is_counted = True
-                self._count(1)
+            with self._lock:
+                if not is_counted and not is_over:
+                    is_counted = True
+                    self._count(1)
 
         if heavy:
             count()
         try:
             yield count
         finally:
-            if is_counted:
-                self._count(-1)
+            with self._lock:
+                is_over = True
+                if is_counted:
+                    self._count(-1)
 
     def _count(self, more: int) -> None:
-        with self._lock:
-            before, self._heavy = self._heavy, self._heavy + more
-            if not before or not self._heavy:
-                self._set_to(min(SHORT_INTERVAL_S, self._usual_s) if self._heavy else self._usual_s)
+        """Count heavy groups. The caller holds the lock."""
+        before, self._heavy = self._heavy, self._heavy + more
+        if not before or not self._heavy:
+            short_s = min(SharingBounds.switch_interval_s, self._usual_s)
+            self._set_to(short_s if self._heavy else self._usual_s)

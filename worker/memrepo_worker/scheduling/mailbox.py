@@ -21,11 +21,11 @@ from itertools import islice
 from time import thread_time
 from typing import Generic
 
-from memrepo_worker.bounds import HANGING_TURNS
+from memrepo_worker.bounds import HANGING_TURNS, SharingBounds
 from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
 from memrepo_worker.scheduling.attempts import Pause, RetryRules
-from memrepo_worker.scheduling.fair_share import HEAVY_REQUESTS, FairShare
+from memrepo_worker.scheduling.fair_share import FairShare
 from memrepo_worker.scheduling.line import Line
 from memrepo_worker.scheduling.lock_sharing import LockSharing
 from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
@@ -198,7 +198,7 @@ class Mailbox(Generic[AnyTicket]):
                     self._retries -= turn.is_retry
                     self._running.end(turn, used_s, well=well)
                     self._observer.measure("mailbox.turns.at_once", self._running.places.limit)
-                    self._shares.end(turn, used_s, pace.rested_s)
+                    self._shares.end(turn, used_s, pace)
                     self._release_heavy()
                     if self._running.has_room_for_unproven:
                         self._line.release_unproven()
@@ -278,7 +278,7 @@ class Mailbox(Generic[AnyTicket]):
 
     def _is_heavy(self, agent: Agent, tickets: Iterable[AnyTicket]) -> bool:
         """Tell whether an agent's turn that is to serve these may be long. The caller holds the lock."""
-        return self._shares.is_heavy(agent, list(islice(tickets, HEAVY_REQUESTS)))
+        return self._shares.is_heavy(agent, list(islice(tickets, SharingBounds.heavy_requests)))
 
     def _look_for_room_later(self) -> None:
         """See soon whether there is room for a heavy turn. The caller holds the lock."""

@@ -10,8 +10,9 @@ from typing import Any
 from memrepo.errors import MergeConflictError
 from memrepo.models import Lines, MergeHunk
 from memrepo_worker.bounds import MergeBounds
+from memrepo_worker.git.compare import differ_in_few_lines
 from memrepo_worker.git.merging.bases import merge_bases
-from memrepo_worker.git.merging.contents import ContentMerger, Favor, conflicting_hunks
+from memrepo_worker.git.merging.contents import ContentMerger, Favor, MergeBudget, conflicting_hunks
 from memrepo_worker.git.merging.recursive import MergeBase
 from memrepo_worker.git.merging.trees import Conflict, Merged, content_of_file, merge_trees
 from memrepo_worker.git.objects import printable
@@ -44,9 +45,10 @@ def merge_sides(
     Raises:
         TooLargeError: that takes more than a request may.
     """
-    base = MergeBase(reader, bases)
+    budget = MergeBudget()
+    base = MergeBase(reader, bases, budget)
     ours, theirs = (reader.commit(sha).tree for sha in (sides.ours, sides.theirs))
-    return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor)), base.reader
+    return merge_trees(base.reader, base.tree, ours, theirs, ContentMerger(favor, budget)), base.reader
 
 
 def refuse_conflicts(
@@ -96,10 +98,13 @@ def _told(conflicts: Sequence[Conflict], reader: Reader) -> list[dict[str, Any]]
 
 
 def hunks_of(conflict: Conflict, reader: Reader) -> list[MergeHunk]:
-    """Return the lines at which two texts conflict; none for other conflicts."""
+    """Return the lines at which two texts conflict; none for other conflicts, and where too many lines differ."""
     if conflict.kind != "content":
         return []
+    reader.walked(0)
     contents = [content_of_file(reader, entry) for entry in (conflict.base, conflict.ours, conflict.theirs)]
+    if not differ_in_few_lines(MergeBounds.hunks_lines_max, *contents):
+        return []
     return [
         MergeHunk(
             base=Lines(first=hunk.base.first, count=hunk.base.count),

@@ -3,12 +3,16 @@
 So an agent that has a thousand entries to fetch keeps nobody waiting who needs three. Nor does one whose store hangs: a
 request that hangs is not counted, its lane gets no further threads meanwhile, and what nobody has begun when its result
 is wanted is done by who wants it, so that each turn goes on by its own thread at least.
+
+What they compute is their turn's (signing and reading an answer takes a millisecond of Python's lock, and sixteen do so
+side by side): it counts for its agent, and where the turn has to rest, so has its lane.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -18,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from typing_extensions import override
 
 from memrepo.clock import Clock, steady_clock
+from memrepo_worker.threads.giving_way import current_pace, give_way
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,14 +37,22 @@ class Fetchers:
     Up to ``hanging_max`` requests that hang have threads beyond ``threads_max``.
     """
 
-    def __init__(self, threads_max: int, hanging_max: int = 0, clock: Clock = steady_clock) -> None:
+    def __init__(
+        self,
+        threads_max: int,
+        hanging_max: int = 0,
+        clock: Clock = steady_clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._threads_max = threads_max
         self._hanging_max = hanging_max
         self._clock = clock
+        self._sleep = sleep
         self._pool = ThreadPoolExecutor(threads_max + hanging_max, thread_name_prefix="memrepo-fetch")
         self._lock = threading.Condition()
         self._lanes: deque[Lane] = deque()  # those in which something waits, the next first
         self._running: dict[Fetch[Any], float] = {}  # since when
+        self._resting: Counter[Lane] = Counter()
 
     def __enter__(self) -> Fetchers:
         return self
@@ -76,6 +89,7 @@ class Fetchers:
         fetch.do()
         with self._lock:
             self._begin_more()
+        give_way()
 
     def _take_out(self, fetch: Fetch[Any]) -> None:
         lane = fetch.lane
@@ -90,9 +104,9 @@ class Fetchers:
             return
         now_s = self._clock()
         hanging = [fetch for fetch, since_s in self._running.items() if now_s - since_s >= HANGS_S]
-        hanging_lanes = {fetch.lane for fetch in hanging}
+        held_back = {fetch.lane for fetch in hanging} | self._resting.keys()
         room = self._threads_max + min(len(hanging), self._hanging_max) - len(self._running)
-        while room > 0 and (lane := next((each for each in self._lanes if each not in hanging_lanes), None)):
+        while room > 0 and (lane := next((each for each in self._lanes if each not in held_back), None)):
             fetch = next(iter(lane.waiting))
             self._take_out(fetch)
             if lane.waiting:  # the others come before it now
@@ -103,11 +117,18 @@ class Fetchers:
             room -= 1
 
     def _run(self, fetch: Fetch[Any]) -> None:
-        fetch.do()
+        rest_s = fetch.do_for_another()
         with self._lock:
             del self._running[fetch]
+            if rest_s > 0:
+                self._resting[fetch.lane] += 1
             self._begin_more()
             self._lock.notify_all()
+        if rest_s > 0:
+            self._sleep(rest_s)
+            with self._lock:
+                self._resting -= Counter([fetch.lane])  # one that rests no more is in there no more
+                self._begin_more()
 
 
 class Lane(Executor):
@@ -138,6 +159,7 @@ class Fetch(Future[T]):
     def __init__(self, lane: Lane, work: Callable[[], T]) -> None:
         super().__init__()
         self.lane = lane
+        self.pace = current_pace()
         self._work = work
 
     @override
@@ -149,11 +171,28 @@ class Fetch(Future[T]):
 
     def do(self) -> None:
         """Do it, unless it was called off. Never raises: whoever asked for it gets what it raised."""
+        self._do(lambda: None)
+
+    def do_for_another(self) -> float:
+        """Do it in a thread that is not its turn's; return how long that one's lane is to rest."""
+        began_s, rest_s = time.thread_time(), 0.0
+
+        def owe() -> None:
+            nonlocal rest_s
+            if self.pace is not None:
+                rest_s = self.pace.owe(time.thread_time() - began_s)
+
+        self._do(owe)
+        return rest_s
+
+    def _do(self, before_it_is_told: Callable[[], None]) -> None:
         if not self.set_running_or_notify_cancel():
             return
         try:
             result = self._work()
         except BaseException as error:  # noqa: BLE001 - as said
+            before_it_is_told()
             self.set_exception(error)
         else:
+            before_it_is_told()
             self.set_result(result)

@@ -12,27 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from memrepo.clock import Clock
-from memrepo.limits import KIB, MIB
-
-STEP_S = 0.001
-"""How long a thread computes until it rests; sooner, and what it costs to switch between threads would count."""
-
-REST_RATIO = 1.0
-"""How many times as long it rests."""
-
-REST_S_MAX = 0.02
-"""How long it rests at most at a time: what it did in one step nobody can part, and others wait for it, too."""
-
-PIECE_BYTES = 64 * KIB
-
-SENT_BYTES_PER_S = 32 * MIB
-"""How much is sent to the store while others have something to send, too.
-
-Beside a put of 28 MiB each second, as quick as it goes (0.3 s), one of 2 KB takes SeaweedFS 111 ms (p95), and 9 ms
-alone; beside one at 64 MiB/s 11 to 15 ms, at 32 MiB/s 12.
-"""
+from memrepo_worker.bounds import SharingBounds
 
 _SLEEP_S_MIN = 0.002
 
@@ -40,7 +23,9 @@ _SLEEP_S_MIN = 0.002
 class SendingRate:
     """How much all heavy turns of a worker send together. Thread-safe."""
 
-    def __init__(self, bytes_per_s: float = SENT_BYTES_PER_S, wall: Clock = time.perf_counter) -> None:
+    def __init__(
+        self, bytes_per_s: float = SharingBounds.sent_bytes_per_s, wall: Clock = time.perf_counter
+    ) -> None:
         self._bytes_per_s = bytes_per_s
         self._wall = wall
         self._lock = threading.Lock()
@@ -54,52 +39,103 @@ class SendingRate:
             return self._free_s - now_s
 
 
+class ComputingRate:
+    """How much of a processor all heavy turns of a worker use together. Thread-safe."""
+
+    def __init__(self, wall: Clock = time.perf_counter) -> None:
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._free_s = float("-inf")
+
+    def take(self, worked_s: float) -> float:
+        """Note that a thread has computed for so long by now; return how long it is to rest.
+
+        What several have computed side by side counts as if they had done it one after the other, each with its rest:
+        however many there are, they want Python's lock no more than one would.
+        """
+        counted_s = min(worked_s, SharingBounds.step_rest_s_max)
+        rest_s = min(SharingBounds.rest_ratio * worked_s, SharingBounds.step_rest_s_max)
+        with self._lock:
+            now_s = self._wall()
+            self._free_s = max(self._free_s, now_s - counted_s) + counted_s + rest_s
+            return self._free_s - now_s
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the heavy turns of one worker may use together."""
+
+    sending: SendingRate = field(default_factory=SendingRate)
+    computing: ComputingRate = field(default_factory=ComputingRate)
+
+
 class Pace:
-    """How one thread works and rests while ``is_shared`` says that others want the same, too."""
+    """How one turn works and rests while ``is_shared`` says that others want the same, too.
+
+    ``owe`` may be called by any thread; all else by the turn's own.
+    """
 
     def __init__(
         self,
         is_shared: Callable[[], bool],
         grace_s: float = 0.0,
-        rate: SendingRate | None = None,
+        rates: Rates | None = None,
         clock: Clock = time.thread_time,
         wall: Clock = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """``grace_s`` is how long it computes at first without a rest."""
         self._is_shared = is_shared
-        self._rate = rate or SendingRate()
+        self._grace_s = grace_s
+        self._rates = rates or Rates(computing=ComputingRate(wall))
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
-        self._began_s = clock() + grace_s
+        self._lock = threading.Lock()
+        self._began_s = clock()
         self._looked_s = wall()
         self.rested_s = 0.0
+        self.used_elsewhere_s = 0.0
         self.on_long: Callable[[], None] = lambda: None
-        """Called at each step after ``grace_s``: it takes longer than it seemed to."""
+        """Called at each step after ``grace_s``, by whichever thread made it: the turn is longer than it seemed."""
         self.on_wait: Callable[[], None] = lambda: None
         """Called where it is going to wait for long."""
 
     def step(self) -> None:
         """Rest, if it is time."""
         now_s = self._wall()
-        if now_s - self._looked_s < STEP_S:
+        if now_s - self._looked_s < SharingBounds.step_s:
             return  # the other clock takes five times as long to be read
         self._looked_s = now_s
         worked_s = self._clock() - self._began_s
-        if worked_s < STEP_S:
+        if worked_s < SharingBounds.step_s:
             return
-        self.on_long()
-        if self._is_shared():
-            rest_s = min(REST_RATIO * worked_s, REST_S_MAX)
+        rest_s = self._rest_after(worked_s)
+        if rest_s > 0:
             self._sleep(rest_s)
             self.rested_s += rest_s
+            self._looked_s = self._wall()
         self._began_s = self._clock()
+
+    def owe(self, worked_s: float) -> float:
+        """Note that another thread has computed for so long for this turn; return how long that one is to rest."""
+        with self._lock:
+            self.used_elsewhere_s += worked_s
+        return self._rest_after(worked_s)
+
+    def _rest_after(self, worked_s: float) -> float:
+        with self._lock:
+            grace_s = min(self._grace_s, worked_s)
+            self._grace_s -= grace_s
+        if worked_s <= grace_s:
+            return 0.0
+        self.on_long()
+        return self._rates.computing.take(worked_s - grace_s) if self._is_shared() else 0.0
 
     def send(self, size_bytes: int) -> None:
         """Wait until so many bytes may be sent."""
         if self._is_shared():
-            wait_s = self._rate.take(size_bytes)
+            wait_s = self._rates.sending.take(size_bytes)
             if wait_s >= _SLEEP_S_MIN:
                 self._sleep(wait_s)
 
@@ -139,6 +175,11 @@ def will_wait() -> None:
         _current.pace.on_wait()
 
 
+def current_pace() -> Pace | None:
+    """Return the pace that this thread keeps, for one that works for it."""
+    return _current.pace
+
+
 def rested_s() -> float:
     """Return how long this thread has rested, within ``keeping``."""
     return _current.pace.rested_s if _current.pace is not None else 0.0
@@ -147,8 +188,8 @@ def rested_s() -> float:
 def pieces(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
     """Yield bytes a piece at a time, and give way between: what is done with each takes a millisecond or two."""
     view = memoryview(data)
-    for start in range(0, len(view), PIECE_BYTES):
-        yield view[start : start + PIECE_BYTES]
+    for start in range(0, len(view), SharingBounds.piece_bytes):
+        yield view[start : start + SharingBounds.piece_bytes]
         give_way()
 
 
@@ -158,7 +199,7 @@ def joined(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     Here the system copies them, twice, without it; and nothing is moved about meanwhile, as a buffer that grows is.
     """
     size = sum(map(len, parts))
-    if size <= PIECE_BYTES or not hasattr(os, "memfd_create"):
+    if size <= SharingBounds.piece_bytes or not hasattr(os, "memfd_create"):
         return b"".join(parts)
     with os.fdopen(os.memfd_create("joined"), "r+b", buffering=0) as file:
         for part in parts:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.logs import log
@@ -21,9 +22,6 @@ logger = logging.getLogger(__name__)
 
 JOBS_MAX = 10_000
 """How many jobs may wait; one beyond is not taken."""
-
-_NICENESS = 10
-"""How far the git processes of a job stand back behind everything else on the machine."""
 
 _GIT_TIMEOUT_S = 1800.0
 """Behind everything else the packs of 70,000 commits took over a minute to be joined, and none was wrong."""
@@ -57,7 +55,7 @@ class Stop:
 
         A git that was ended raises ``GitUnusableError``; the runner knows that it was no trouble.
         """
-        processes = replace(git.processes, niceness=_NICENESS, is_stopped=self._is_set)
+        processes = replace(git.processes, niceness=SharingBounds.upkeep_niceness, is_stopped=self._is_set)
         return replace(git, processes=processes, threads=1, timeout_s=max(git.timeout_s, _GIT_TIMEOUT_S))
 
 

@@ -68,12 +68,19 @@ class _InMemory(pygit2.OdbBackend):
         return iter(self.objects)
 
 
-class ContentMerger:
-    """Merges files of one request, and counts what that takes."""
+@dataclass
+class MergeBudget:
+    """How many bytes one request may still merge, what its merge bases are merged from included."""
 
-    def __init__(self, favor: Favor = Favor.NOBODY) -> None:
+    bytes_left: int = MergeBounds.bytes_max
+
+
+class ContentMerger:
+    """Merges files, and counts what that takes of a request's budget."""
+
+    def __init__(self, favor: Favor = Favor.NOBODY, budget: MergeBudget | None = None) -> None:
         self.favor = favor
-        self._bytes_left = MergeBounds.bytes_max
+        self._budget = budget or MergeBudget()
 
     def merge(self, base: bytes, ours: bytes, theirs: bytes) -> bytes | Refused:
         """Return the merged content, or why there is none.
@@ -101,8 +108,8 @@ class ContentMerger:
         count = differing_bytes(base, ours) + differing_bytes(base, theirs)
         if count > 2 * MergeBounds.file_bytes_max:
             return False
-        self._bytes_left -= count
-        if self._bytes_left < 0:
+        self._budget.bytes_left -= count
+        if self._budget.bytes_left < 0:
             raise TooLargeError.of(
                 "source",
                 f"the files that both sides changed differ in more than {MergeBounds.bytes_max} bytes: merge in steps, "

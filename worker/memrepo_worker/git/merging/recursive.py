@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from memrepo_worker.bounds import MergeBounds
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import merge_bases
-from memrepo_worker.git.merging.contents import ContentMerger, with_markers
+from memrepo_worker.git.merging.contents import ContentMerger, MergeBudget, with_markers
 from memrepo_worker.git.merging.trees import Conflict, Merged, clashing, content_of_file, merge_trees, mode_of
 from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
@@ -22,9 +22,13 @@ class MergeBase:
     """The tree that is the base of a merge, from all that ``merge_bases`` found.
 
     What was made for it is in ``reader``, which shows all else, too.
+
+    Raises:
+        TooLargeError: it takes more than the request's ``budget``.
     """
 
-    def __init__(self, reader: Reader, bases: Sequence[str]) -> None:
+    def __init__(self, reader: Reader, bases: Sequence[str], budget: MergeBudget) -> None:
+        self._merger = ContentMerger(budget=budget)
         self._objects: dict[str, GitObject] = {}
         self.reader = reader.layered(ObjectMap(self._objects))
         self.tree = self._tree_of(bases, 0)
@@ -40,7 +44,7 @@ class MergeBase:
         merged = [first]
         for other in reversed(others):
             base = self._tree_of(merge_bases(self.reader, merged, (other,)), depth + 1)
-            outcome = merge_trees(self.reader, base, tree, self.reader.commit(other).tree, ContentMerger())
+            outcome = merge_trees(self.reader, base, tree, self.reader.commit(other).tree, self._merger)
             tree = self._with_conflicts(tree, outcome)
             merged.append(other)
         return tree

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from memrepo_worker.logs import log
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
+from memrepo_worker.threads.garbage import freeze_heap
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Program(Worker):
     def on_before_init(self, about: Mapping[str, str], **options: Any) -> None:
         """Note what only we know."""
         self._about = about
+        self._has_been_ready = False
         with warnings.catch_warnings():
             # Celery warns root: who may send pickled messages may do whatever the worker may. We read JSON alone, and
             # it still raises where pickle is accepted; so there is nothing in the warning to tell an operator.
@@ -49,7 +51,10 @@ class Program(Worker):
             platforms.signals[name] = self._ending(name, code)
 
     def on_consumer_ready(self, consumer: MemrepoConsumer) -> None:
-        """Tell that requests are served now."""
+        """Tell that requests are served now, the first time or after the broker was away."""
+        if not self._has_been_ready:
+            self._has_been_ready = True
+            freeze_heap()
         signals.worker_ready.send(sender=consumer)
         intake = consumer.intake
         owned = sum(owned_shard.is_open for owned_shard in intake.owned_shards.all().values())

@@ -41,6 +41,7 @@ from memrepo.redis.rights import require_rights
 from memrepo.redis.transport import AddressedChannel
 from memrepo.routing import queue_name
 from memrepo.wire.rights import DELIVERY
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.logs import log
 from memrepo_worker.queues.leases import deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
@@ -61,10 +62,6 @@ from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
-POP_MESSAGES_MAX = 8
-"""How many messages a round takes, of all queues that wait alike: reading them is work of the one thread that delivers,
-and who sends one message meanwhile waits for the round to end, however many another agent has sent."""
-POP_BYTES_MAX = 1024 * 1024
 LOOK_AGAIN_S = 5.0
 """How often all queues are looked at although nothing was announced: in case an announcement got lost."""
 TRY_AGAIN_S = 2.0
@@ -251,8 +248,9 @@ class ShardChannel(AddressedChannel):
     def _pop(self, owned_shards: Sequence[OwnedShard]) -> list[Popped]:
         if self._watching is None:
             self._watching = self._watch()
-        messages_max = max(1, POP_MESSAGES_MAX // len(owned_shards))
-        answer = pop(self._watching, owned_shards, messages_max=messages_max, bytes_max=POP_BYTES_MAX)
+        messages_max = max(1, SharingBounds.round_messages_max // len(owned_shards))
+        bytes_max = SharingBounds.round_bytes_max
+        answer = pop(self._watching, owned_shards, messages_max=messages_max, bytes_max=bytes_max)
         self._waiting -= {queue_name(owned_shard.shard) for owned_shard in owned_shards}
         self._collect()
         self.shard_context.observer.count("transport.pops")
