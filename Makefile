@@ -68,7 +68,7 @@ fix: install  ## mend what tools can: lint and format; what is left is said
 	$(BIN)/ruff check --fix . ; lint=$$? ; $(BIN)/ruff format . && exit $$lint
 
 test: install  ## run the tests, a file at a time in each of three processes (LONG=1 for the long forms)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-faults: install  ## soaks, damage, kills and foreign bytes, in a short form (LONG=1 for the long ones)
 	$(BIN)/python -m pytest $(FAULT_TESTS) --numprocesses 3 --dist loadfile --no-loadscope-reorder

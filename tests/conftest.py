@@ -12,9 +12,36 @@ from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
+from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.host import running_inside
+from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
+
+LONGEST = (
+    "test_every_command_ends_as_documented",
+    "test_shards_have_one_owner",
+    "test_up_runs_everything_on_one_machine",
+    "test_a_worker_that_may_not_serve_leaves_it_to_others",
+    "test_what_a_server_goes_through_loses_nothing",
+    "test_a_worker_talks",
+    "test_contract",
+    "test_the_hosts_celery_is_left_alone",
+    "test_every_cause_is_told",
+    "test_edits",
+    "test_the_operations",
+    "test_ten_histories_are_replayed",
+    "test_the_documented_users_have_the_rights_they_need",
+    "test_users_own_tests",
+    "test_the_command_line_ends_well",
+    "test_a_cancel_has_one_truth",
+    "test_after_a_failover_everybody_moves",
+    "test_everybody_follows_the_primary_of_sentinels",
+    "test_adoption_of_the_legacy_layout",
+    "test_the_examples_run",
+    "test_what_is_misspelt_is_found",
+)
+"""The files that take longest, the longest first."""
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("memrepo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,12 +56,19 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long forms out, unless LONG=1 asks for them, and begin with the files that take longest."""
-    items.sort(key=lambda item: "soak" not in item.path.parts)  # the longest first
+    items.sort(key=_rank)
     if environment().get("LONG") == "1":
         return
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return a file's place: in that order the processes take the files, and what is begun last ends last."""
+    if "soak" in item.path.parts:
+        return 0
+    return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +99,20 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         running_worker(folder / "worker", broker, store.as_uri()) as running,
     ):
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFs]:
+    """One S3 server: it takes seconds to begin, so each asks for a prefix of its own."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", name="gcs_server")
+def one_gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """One server of the GCS protocol."""
+    with gcs_server(tmp_path_factory.mktemp("gcs-server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from tests.conftest import LONGEST
 from tests.support import measures
 from tests.support.measures import (
     FILES_IN_A_ROOM_MAX,
@@ -81,6 +82,10 @@ def _banned_uses(path: Path) -> Iterator[str]:
     for line in path.read_text().splitlines():
         if "noqa" in line and "TID251" in line:
             yield line
+
+
+def test_the_files_that_are_begun_with_are_there() -> None:
+    assert set(LONGEST) <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 def test_randomness_is_passed_in() -> None:

@@ -16,8 +16,7 @@ from memrepo_worker.store.open import open_store
 from tests.support.http_answers import Answer, answering
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.ports import LOOPBACK, free_port
-from tests.support.seaweedfs import ACCESS_KEY, SECRET_KEY, admin_client, seaweedfs
-from tests.support.seaweedfs import BUCKET as S3_BUCKET
+from tests.support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFs
 from tests.support.stock_git import empty_repository, git
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
@@ -61,13 +60,9 @@ def refusing() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def versioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def versioned(s3_server: SeaweedFs) -> str:
     """A bucket that keeps what was replaced and removed."""
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        admin_client(server.endpoint_url).put_bucket_versioning(
-            Bucket=S3_BUCKET, VersioningConfiguration={"Status": "Enabled"}
-        )
-        yield server.store_url("memories")
+    return s3_server.versioned_url("memories")
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +72,7 @@ def places(system: System, storeless: str) -> Places:
             "": {
                 "MEMREPO_BROKER_URL": system.broker_url,
                 "MEMREPO_STORE_URL": system.store_url,
-                "MEMREPO_ENQUEUE_TIMEOUT_S": "4",
+                "MEMREPO_ENQUEUE_TIMEOUT_S": "30",  # however busy the machine is
                 **CLOUD,
             },
             "wrong password": {"MEMREPO_BROKER_URL": system.broker_url.replace("://", "://nobody:s3cr3t@")},

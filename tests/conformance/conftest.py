@@ -13,8 +13,8 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.conformance.racers import RacingProcesses, racing_processes
-from tests.support.gcs_server import GcsServer, gcs_server
-from tests.support.seaweedfs import SeaweedFs, seaweedfs
+from tests.support.gcs_server import GcsServer
+from tests.support.seaweedfs import SeaweedFs
 
 OPTIONS = StoreOptions(connections_max=16, connect_timeout_s=5, read_timeout_s=20)
 
@@ -23,17 +23,12 @@ Address = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFs]:
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
-        for name, value in server.environment.items():
+def s3_server(s3_server: SeaweedFs) -> Iterator[SeaweedFs]:
+    """The same, and this process is let in."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in s3_server.environment.items():
             environment.setenv(name, value)
-        yield server
-
-
-@pytest.fixture(scope="session")
-def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
-    with gcs_server(tmp_path_factory.mktemp("gcs")) as server:
-        yield server
+        yield s3_server
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +42,7 @@ def _s3(request: pytest.FixtureRequest) -> Address:
 
 
 def _gcs(request: pytest.FixtureRequest) -> Address:
-    server: GcsServer = request.getfixturevalue("gcs")
+    server: GcsServer = request.getfixturevalue("gcs_server")
     return server.store_url
 
 

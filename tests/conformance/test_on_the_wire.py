@@ -34,7 +34,7 @@ OPTIONS = StoreOptions(connections_max=8, connect_timeout_s=5, read_timeout_s=10
 SMALL = b"x" * 2000
 
 
-@pytest.fixture(params=["s3_server", "gcs"])
+@pytest.fixture(params=["s3_server", "gcs_server"])
 def server(request: pytest.FixtureRequest) -> Server:
     found: Server = request.getfixturevalue(request.param)
     return found
@@ -215,8 +215,8 @@ def test_s3_a_large_create_asks_before_it_sends_its_body(s3_server: SeaweedFs) -
         assert wire.turns == 2
 
 
-def test_gcs_a_large_create_is_one_round_trip_too(gcs: GcsServer) -> None:
-    with proxy(gcs.endpoint_url) as wire:
-        store = open_store(gcs.store_url("large", wire.url), OPTIONS)
+def test_gcs_a_large_create_is_one_round_trip_too(gcs_server: GcsServer) -> None:
+    with proxy(gcs_server.endpoint_url) as wire:
+        store = open_store(gcs_server.store_url("large", wire.url), OPTIONS)
         store.put("key", bytes(9 << 20), ABSENT)
         assert wire.turns == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import pytest
 
 from memrepo import MemoryRepo, MemoryRepos
 from memrepo_worker.testing import async_inline_repos, inline_repos
-from tests.support.gcs_server import gcs_server
+from tests.support.gcs_server import GcsServer
 from tests.support.loop_in_a_thread import as_if_blocking
-from tests.support.seaweedfs import seaweedfs
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.systems import running_worker
 from tests.support.valkey import valkey
 
@@ -22,28 +22,54 @@ _AGENTS = count(1)
 
 
 @pytest.fixture(scope="session", params=SYSTEMS)
-def repos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRepos]:
-    with ExitStack() as stack:
-        if request.param == "inline":
-            yield stack.enter_context(inline_repos())
-            return
-        if request.param == "inline_asyncio":
-            yield stack.enter_context(as_if_blocking(stack.enter_context(async_inline_repos())))
-            return
-        folder = tmp_path_factory.mktemp(request.param)
-        store_url, env = _store(request.param, folder, stack)
-        broker = stack.enter_context(valkey(folder / "valkey"))
-        system = stack.enter_context(running_worker(folder / "worker", broker, store_url, env=env))
-        yield stack.enter_context(MemoryRepos(broker_url=system.broker_url))
+def repos(request: pytest.FixtureRequest) -> MemoryRepos:
+    """Each of the systems below: a fixture by itself, since pytest would end what has parameters at every file."""
+    repos: MemoryRepos = request.getfixturevalue(f"on_{request.param}")
+    return repos
 
 
-def _store(name: str, folder: Path, stack: ExitStack) -> tuple[str, Mapping[str, str]]:
-    if name == "local":
-        return f"file://{folder / 'store'}", {}
-    if name == "s3":
-        server = stack.enter_context(seaweedfs(folder / "seaweedfs"))
-        return server.store_url("functional"), server.environment
-    return stack.enter_context(gcs_server(folder / "gcs")).store_url("functional"), {}
+@pytest.fixture(scope="session")
+def on_inline() -> Iterator[MemoryRepos]:
+    with inline_repos() as repos:
+        yield repos
+
+
+@pytest.fixture(scope="session")
+def on_inline_asyncio() -> Iterator[MemoryRepos]:
+    with async_inline_repos() as repos, as_if_blocking(repos) as blocking:
+        yield blocking
+
+
+@pytest.fixture(scope="session")
+def on_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRepos]:
+    folder = tmp_path_factory.mktemp("local")
+    with _whole_system(folder, f"file://{folder / 'store'}") as repos:
+        yield repos
+
+
+@pytest.fixture(scope="session")
+def on_s3(tmp_path_factory: pytest.TempPathFactory, s3_server: SeaweedFs) -> Iterator[MemoryRepos]:
+    url, env = s3_server.store_url("functional"), s3_server.environment
+    with _whole_system(tmp_path_factory.mktemp("s3"), url, env) as repos:
+        yield repos
+
+
+@pytest.fixture(scope="session")
+def on_gcs(tmp_path_factory: pytest.TempPathFactory, gcs_server: GcsServer) -> Iterator[MemoryRepos]:
+    with _whole_system(tmp_path_factory.mktemp("gcs"), gcs_server.store_url("functional")) as repos:
+        yield repos
+
+
+@contextmanager
+def _whole_system(
+    folder: Path, store_url: str, env: Mapping[str, str] | None = None
+) -> Iterator[MemoryRepos]:
+    with (
+        valkey(folder / "valkey") as broker,
+        running_worker(folder / "worker", broker, store_url, env=env) as system,
+        MemoryRepos(broker_url=system.broker_url) as repos,
+    ):
+        yield repos
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from memrepo_worker.store.open import open_store
 from memrepo_worker.store.versions import KeptVersion, Versioned
 from memrepo_worker.upkeep.purging import NotPurgeableError, Purge, Purger
 from tests.support.folding import fold, small_runs
-from tests.support.gcs_server import VERSIONED_BUCKET, gcs_server
+from tests.support.gcs_server import VERSIONED_BUCKET, GcsServer
 from tests.support.http_answers import Answer, answering
 from tests.support.ports import LOOPBACK
-from tests.support.seaweedfs import BUCKET, admin_client, seaweedfs
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.writers import AGENT, commit, create, delete, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
@@ -31,20 +31,15 @@ NEIGHBOUR = Layout.of(AGENT.org_id, AGENT.agent_id + "0")
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def addresses(s3_server: SeaweedFs, gcs_server: GcsServer) -> Iterator[dict[str, str]]:
     """A bucket with versioning of each kind."""
-    folder = tmp_path_factory.mktemp("versioned")
-    with (
-        gcs_server(folder / "gcs") as gcs,
-        seaweedfs(folder / "s3") as s3,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name, value in s3.environment.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment.items():
             patch.setenv(name, value)
-        admin_client(s3.endpoint_url).put_bucket_versioning(
-            Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"}
-        )
-        yield {"s3": s3.store_url("purged"), "gcs": gcs.store_url("purged", bucket=VERSIONED_BUCKET)}
+        yield {
+            "s3": s3_server.versioned_url("purged"),
+            "gcs": gcs_server.store_url("purged", bucket=VERSIONED_BUCKET),
+        }
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ that a paused writer still loses after a delete and a new beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,15 @@ import pytest
 from memrepo_worker.store.interface import ABSENT, PreconditionFailedError, Store
 from memrepo_worker.store.open import open_store
 from tests.support.hooked_store import HookedStore
-from tests.support.seaweedfs import BUCKET, admin_client, seaweedfs
+from tests.support.seaweedfs import SeaweedFs
 from tests.support.writers import commit, create, delete, writer
 
 
 @pytest.fixture
-def versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    with seaweedfs(tmp_path / "seaweedfs") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        client = admin_client(server.endpoint_url)
-        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        assert client.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
-        yield open_store(server.store_url("versioned"))
+def versioned(s3_server: SeaweedFs, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return open_store(s3_server.versioned_url("versioned"))
 
 
 def test_a_paused_writer_loses_also_after_a_delete_in_a_versioned_bucket(

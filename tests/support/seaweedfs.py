@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "memrepo"
+VERSIONED_BUCKET = "memrepo-versioned"
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 REGION = "us-east-1"
@@ -28,16 +29,25 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class SeaweedFs:
-    """A running server with one bucket."""
+    """A running server with a bucket, and one that has versioning once it was asked for."""
 
     endpoint_url: str
     credentials: Path
     pid: int
 
-    def store_url(self, prefix: str = "", endpoint_url: str | None = None) -> str:
+    def store_url(self, prefix: str = "", endpoint_url: str | None = None, *, bucket: str = BUCKET) -> str:
         """Return the address of the bucket, or of a prefix in it, as ``MEMREPO_STORE_URL`` takes it."""
         endpoint = endpoint_url or self.endpoint_url
-        return f"s3://{BUCKET}/{prefix}?endpoint_url={endpoint}&region={REGION}&addressing_style=path"
+        return f"s3://{bucket}/{prefix}?endpoint_url={endpoint}&region={REGION}&addressing_style=path"
+
+    def versioned_url(self, prefix: str) -> str:
+        """Return the address of a prefix in the bucket that has versioning, which is made when there is none."""
+        client = admin_client(self.endpoint_url)
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+            client.create_bucket(Bucket=VERSIONED_BUCKET)
+        client.put_bucket_versioning(Bucket=VERSIONED_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        assert client.get_bucket_versioning(Bucket=VERSIONED_BUCKET)["Status"] == "Enabled"
+        return self.store_url(prefix, bucket=VERSIONED_BUCKET)
 
     @property
     def environment(self) -> dict[str, str]:
