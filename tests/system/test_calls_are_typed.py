@@ -64,8 +64,7 @@ repos.repo(org_id="acme")  # call-arg
 """
 
 
-def check(folder: Path, code: str) -> str:
-    (folder / "calls.py").write_text(code)
+def check(folder: Path) -> str:
     checked = subprocess.run(
         [
             sys.executable,
@@ -75,7 +74,8 @@ def check(folder: Path, code: str) -> str:
             "--config-file=",
             "--show-error-codes",
             CACHED,
-            "calls.py",
+            "right.py",
+            "wrong.py",
         ],
         cwd=folder,
         env={"MYPYPATH": str(ROOT)},
@@ -88,13 +88,16 @@ def check(folder: Path, code: str) -> str:
 
 
 def test_right_calls_pass_and_wrong_ones_are_found(tmp_path: Path) -> None:
-    assert check(tmp_path, RIGHT).startswith("Success")
+    (tmp_path / "right.py").write_text(RIGHT)
+    (tmp_path / "wrong.py").write_text(RIGHT + WRONG)
 
-    said = check(tmp_path, RIGHT + WRONG)
+    said = check(tmp_path)
 
+    assert "(checked 2 source files)" in said
+    assert "right.py:" not in said, said
     first = RIGHT.count("\n") + 1
     for number, line in enumerate(WRONG.splitlines()[1:], start=first + 1):
         code = line.rpartition("# ")[2]
-        found = [error for error in said.splitlines() if error.startswith(f"calls.py:{number}: error:")]
+        found = [error for error in said.splitlines() if error.startswith(f"wrong.py:{number}: error:")]
         assert found, f"not found: {line}\n{said}"
         assert any(f"[{code}]" in error for error in found), f"{line}: {found}"

@@ -7,7 +7,8 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ USERS = ("--strict", "--config-file=", "--cache-dir", str(ROOT / ".mypy_cache" /
 
 SERVICE = ROOT / "worker" / "memrepo_worker" / "service"
 TABLES = (SERVICE / "reads.py", SERVICE / "results.py", SERVICE / "writes" / "table.py")
+ROOMS = [
+    ROOT / "producer" / "memrepo" / "repo" / name for name in ("reading.py", "writing.py", "following.py")
+]
+OTHER_ROWS = {
+    TABLES[0]: ("GET_FILE", "def other(r: GetFileRequest, v: View, w: WarmRepo, m: Limits) -> str: ...\n"),
+    TABLES[1]: ("COMMIT", "def other(r: CommitRequest, line: LedgerLine, repo: WarmRepo) -> Branch: ...\n"),
+}
+"""To tables a row that answers its operation with something else."""
 ROW = re.compile(r"(?<=_row\(operations\.)(\w+), (\w+)(?=\))")
 
 CLIENTS = """
@@ -42,11 +51,16 @@ asyncio_repo = asyncio.repo(org_id="acme", agent_id="ann")
 """
 
 
-def check(file: Path, settings: tuple[str, ...]) -> dict[int, list[str]]:
-    """Return what mypy says of a file, by line."""
+Said = Mapping[str, Mapping[int, list[str]]]
+"""What mypy says, by file and line."""
+
+
+def check(folder: Path, settings: tuple[str, ...]) -> Said:
+    """Return what mypy says of the files of a folder, each by itself: together, since mypy takes long to begin."""
+    files = sorted(file.name for file in folder.glob("*.py"))
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--show-error-codes", *settings, file.name],
-        cwd=file.parent,
+        [sys.executable, "-m", "mypy", "--show-error-codes", *settings, *files],
+        cwd=folder,
         env={"MYPYPATH": str(ROOT)} if settings is USERS else {},
         capture_output=True,
         text=True,
@@ -54,10 +68,19 @@ def check(file: Path, settings: tuple[str, ...]) -> dict[int, list[str]]:
         check=False,
     )
     assert checked.returncode in (0, 1), checked.stdout + checked.stderr
-    said: dict[int, list[str]] = {}
-    for line, error in re.findall(rf"^{file.name}:(\d+): error: (.*)$", checked.stdout, re.MULTILINE):
-        said.setdefault(int(line), []).append(error)
+    said: dict[str, dict[int, list[str]]] = {file: {} for file in files}
+    for file, line, error in re.findall(r"^(\w+\.py):(\d+): error: (.*)$", checked.stdout, re.MULTILINE):
+        said[file].setdefault(int(line), []).append(error)
     return said
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Modules with something wrong in them: the ``fields`` that are misspelt, and what mypy says."""
+
+    folder: Path
+    fields: list[str]
+    said: Said
 
 
 def calls_of(name: str, method: Callable[..., object]) -> Iterator[tuple[str, str, str]]:
@@ -98,8 +121,10 @@ def test_a_misspelt_argument_of_any_call_of_either_client_is_found(tmp_path: Pat
     (tmp_path / "right.py").write_text(CLIENTS + "\n".join(_awaited(right) for right, _, _ in calls))
     (tmp_path / "wrong.py").write_text(CLIENTS + "\n".join(_awaited(wrong) for _, wrong, _ in calls))
 
-    assert check(tmp_path / "right.py", USERS) == {}
-    said = check(tmp_path / "wrong.py", USERS)
+    found = check(tmp_path, USERS)
+
+    assert found["right.py"] == {}
+    said = found["wrong.py"]
     missed = [
         wrong
         for line, (_, wrong, name) in enumerate(calls, start=CLIENTS.count("\n") + 1)
@@ -118,34 +143,22 @@ def _awaited(call: str) -> str:
     return f"take({call})" if call.startswith("asyncio.") else call
 
 
-def test_a_misspelt_field_of_any_request_that_a_call_builds_is_found(tmp_path: Path) -> None:
-    rooms = [
-        ROOT / "producer" / "memrepo" / "repo" / name for name in ("reading.py", "writing.py", "following.py")
-    ]
-    fields = _misspell_fields(rooms, tmp_path)
-
-    assert [check(tmp_path / f"right_{room.name}", OURS) for room in rooms] == [{}, {}, {}]
-    said = [
-        error
-        for room in rooms
-        for errors in check(tmp_path / f"wrong_{room.name}", OURS).values()
-        for error in errors
-    ]
-    for name in set(fields):
-        found = [error for error in said if f'Unexpected keyword argument "{name}x"' in error]
-        assert len(found) == fields.count(name), (name, said)
-    assert len(fields) > len(OPERATIONS)
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Copies of our modules, right ones and wrong ones, and what mypy says of each."""
+    folder = tmp_path_factory.mktemp("planted")
+    fields = [field for room in ROOMS for field in _misspell(room, folder)]
+    for table in TABLES:
+        _exchange_handlers(table, folder)
+    for table, (operation, row) in OTHER_ROWS.items():
+        code = f"{table.read_text()}{row}_row(operations.{operation}, other)\n"
+        (folder / f"other_{table.name}").write_text(code)
+    return Planted(folder, fields, check(folder, OURS))
 
 
-def _misspell_fields(rooms: list[Path], folder: Path) -> list[str]:
-    """Copy modules as they are, and with each field of each request misspelt; return the fields."""
-    names: list[str] = []
-    for room in rooms:
-        names += _misspell(room.read_text(), folder / f"right_{room.name}", folder / f"wrong_{room.name}")
-    return names
-
-
-def _misspell(source: str, right: Path, wrong: Path) -> list[str]:
+def _misspell(room: Path, folder: Path) -> list[str]:
+    """Copy a module as it is, and with each field of each request misspelt; return the fields."""
+    source = room.read_text()
     fields = [
         (keyword.lineno, keyword.col_offset, keyword.arg)
         for node in ast.walk(ast.parse(source))
@@ -157,22 +170,37 @@ def _misspell(source: str, right: Path, wrong: Path) -> list[str]:
     for line, column, name in sorted(fields, reverse=True):
         before = lines[line - 1]
         lines[line - 1] = before[:column] + f"{name}x" + before[column + len(name) :]
-    right.write_text(source)
-    wrong.write_text("\n".join(lines))
+    (folder / f"right_{room.name}").write_text(source)
+    (folder / f"wrong_{room.name}").write_text("\n".join(lines))
     return [name for _, _, name in fields]
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
-def test_a_handler_of_another_request_or_result_is_found_in_any_row(table: Path, tmp_path: Path) -> None:
+def _exchange_handlers(table: Path, folder: Path) -> None:
+    """Copy a table as it is, and with the handler of each row's neighbour."""
     source = table.read_text()
     handlers = [handler for _, handler in ROW.findall(source)]
     others = iter([*handlers[1:], handlers[0]])
-    wrong = ROW.sub(lambda row: f"{row[1]}, {next(others)}", source)
-    (tmp_path / "right.py").write_text(source)
-    (tmp_path / "wrong.py").write_text(wrong)
+    (folder / f"right_{table.name}").write_text(source)
+    (folder / f"wrong_{table.name}").write_text(ROW.sub(lambda row: f"{row[1]}, {next(others)}", source))
 
-    assert check(tmp_path / "right.py", OURS) == {}
-    said = check(tmp_path / "wrong.py", OURS)
+
+def test_a_misspelt_field_of_any_request_that_a_call_builds_is_found(planted: Planted) -> None:
+    assert [planted.said[f"right_{room.name}"] for room in ROOMS] == [{}, {}, {}]
+    said = [
+        error for room in ROOMS for errors in planted.said[f"wrong_{room.name}"].values() for error in errors
+    ]
+    for name in set(planted.fields):
+        found = [error for error in said if f'Unexpected keyword argument "{name}x"' in error]
+        assert len(found) == planted.fields.count(name), (name, said)
+    assert len(planted.fields) > len(OPERATIONS)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_a_handler_of_another_request_or_result_is_found_in_any_row(table: Path, planted: Planted) -> None:
+    source, wrong = ((planted.folder / f"{kind}_{table.name}").read_text() for kind in ("right", "wrong"))
+    said = planted.said[f"wrong_{table.name}"]
+
+    assert planted.said[f"right_{table.name}"] == {}
     changed = [
         line
         for line, (before, after) in enumerate(
@@ -184,20 +212,8 @@ def test_a_handler_of_another_request_or_result_is_found_in_any_row(table: Path,
     assert [line for line in changed if not any("[arg-type]" in error for error in said.get(line, ()))] == []
 
 
-@pytest.mark.parametrize(
-    ("table", "row"),
-    [
-        (TABLES[0], "def other(r: GetFileRequest, v: View, w: WarmRepo, m: Limits) -> str: ...\n"),
-        (TABLES[1], "def other(r: CommitRequest, line: LedgerLine, repo: WarmRepo) -> Branch: ...\n"),
-    ],
-    ids=["reads", "results"],
-)
-def test_a_handler_of_the_right_request_with_another_result_is_found(
-    table: Path, row: str, tmp_path: Path
-) -> None:
-    operation = "GET_FILE" if table is TABLES[0] else "COMMIT"
-    (tmp_path / "wrong.py").write_text(f"{table.read_text()}{row}_row(operations.{operation}, other)\n")
-
-    said = check(tmp_path / "wrong.py", OURS)
+@pytest.mark.parametrize("table", OTHER_ROWS, ids=lambda path: path.stem)
+def test_a_handler_of_the_right_request_with_another_result_is_found(table: Path, planted: Planted) -> None:
+    said = planted.said[f"other_{table.name}"]
 
     assert any("[arg-type]" in error for error in said[max(said)]), said
