@@ -73,13 +73,18 @@ class Up:
         """The broker's address."""
         return str(self.told["broker_url"])
 
+    @property
+    def folder(self) -> Path:
+        """Where it was started."""
+        return self.stderr.parent
+
     def child(self, name: str) -> psutil.Process:
         """Return one of its children by its part in the system."""
         return next(child for child in self.tree if child.pid == self.told["pids"][name])
 
     def log(self, name: str) -> Path:
         """Return where one of its children writes."""
-        return self.stderr.parent / "memrepo-data" / "run" / f"{name}.log"
+        return self.folder / "memrepo-data" / "run" / f"{name}.log"
 
     def runs(self, name: str) -> bool:
         """Tell whether one of its children still runs."""

@@ -20,6 +20,7 @@ from memrepo import MemoryRepoError, MemoryRepos
 from tests.queues.test_nothing_private_is_shown import Listener
 from tests.support.commands import Up, memrepo, up
 from tests.support.samples import AUTHOR, FILES, PATH, PRIVATE, ask_everything
+from tests.support.systems import running_worker
 from tests.support.valkey import valkey
 from tests.support.waiting import wait_for
 
@@ -143,7 +144,12 @@ def logs(folder: Path) -> list[Path]:
 
 def test_the_search_would_find_what_is_planted(tmp_path: Path) -> None:
     """The results themselves hold it all: they are read by who knows a job's id."""
-    with up(tmp_path / "up") as running, MemoryRepos(broker_url=running.broker_url) as repos:
+    store = (tmp_path / "store").as_uri()
+    with (
+        valkey(tmp_path / "valkey") as broker,
+        running_worker(tmp_path / "worker", broker, store) as running,
+        MemoryRepos(broker_url=running.broker_url) as repos,
+    ):
         ids = do_everything(repos)
         client = redis.Redis.from_url(running.broker_url, decode_responses=True)
         results = " ".join(str(client.get(f"celery-task-meta-{task_id}")) for task_id in ids)

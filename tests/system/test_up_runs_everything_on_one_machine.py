@@ -8,15 +8,16 @@ import socket
 import stat
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis
 
-from memrepo import MemoryRepos
+from memrepo import MemoryRepos, Settings
 from memrepo.redis.address import parse_redis_url
+from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import environment
 from memrepo_worker.local import system
 from memrepo_worker.local.broker import EmbeddedBroker
@@ -30,18 +31,48 @@ from tests.support.ports import free_port
 from tests.support.valkey import valkey
 from tests.support.waiting import wait_for
 
+SHARDS = 8
+"""Of the one that many tests share; it is not the default, so whoever asks it must have learnt it from there."""
 
-def remember(running: Up, text: str) -> str:
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One for all tests that do it no harm, in a folder whose name is a trial for everything that quotes it."""
+    folder = tmp_path_factory.mktemp("up") / 'with "quotes", \\n and ünïcode'
+    folder.mkdir()
+    # What is set in the first terminal alone.
+    with up(
+        folder, env={"MEMREPO_SHARDS": str(SHARDS), "MEMREPO_FLOWER_BASIC_AUTH": "watcher:secret"}
+    ) as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def told_in_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Where one runs while others have the usual ports, and what it says."""
+    folder = tmp_path_factory.mktemp("up-in-words")
+    with ExitStack() as stack:
+        for port in (6379, 5555):
+            with suppress(OSError):  # somebody else has it: just as well
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield folder, stack.enter_context(up_in_words(folder))
+
+
+def client(running: Up, shards: int) -> MemoryRepos:
+    return MemoryRepos(settings=Settings(running.broker_url, running.broker_url, shards=shards))
+
+
+def remember(running: Up, text: str, shards: int = SHARDS_DEFAULT) -> str:
     """Commit through the running system and return the commit's sha."""
-    with MemoryRepos(broker_url=running.broker_url) as repos:
+    with client(running, shards) as repos:
         memory = repos.repo(org_id="acme", agent_id="agent-42")
         return (
             memory.commit({"human.md": text}, "Learn", create_repo_if_missing=True).result(timeout_s=20).sha
         )
 
 
-def head(running: Up) -> str:
-    with MemoryRepos(broker_url=running.broker_url) as repos:
+def head(running: Up, shards: int = SHARDS_DEFAULT) -> str:
+    with client(running, shards) as repos:
         return repos.repo(org_id="acme", agent_id="agent-42").get_head_sha().result(timeout_s=20)
 
 
@@ -99,24 +130,22 @@ def test_what_was_queued_while_the_worker_was_away_is_done_the_next_time(tmp_pat
         assert repos.job(job.id).result(timeout_s=20).sha == head(second)
 
 
-def test_flower_asks_for_the_password_and_changes_nothing(tmp_path: Path) -> None:
-    with up(tmp_path, env={"MEMREPO_FLOWER_BASIC_AUTH": "watcher:secret"}) as running:
-        url = running.told["flower_url"]
+def test_flower_asks_for_the_password_and_changes_nothing(running: Up) -> None:
+    url = running.told["flower_url"]
 
-        assert status(f"{url}/workers") == 401
-        assert status(f"{url}/workers", "watcher:wrong") == 401
-        assert status(f"{url}/workers", "watcher:secret") == 200
-        assert status(f"{url}/api/worker/shutdown/any", "watcher:secret", post=True) >= 400
-        assert status(f"{url}/api/task/send-task/memrepo.commit", "watcher:secret", post=True) >= 400
+    assert status(f"{url}/workers") == 401
+    assert status(f"{url}/workers", "watcher:wrong") == 401
+    assert status(f"{url}/workers", "watcher:secret") == 200
+    assert status(f"{url}/api/worker/shutdown/any", "watcher:secret", post=True) >= 400
+    assert status(f"{url}/api/task/send-task/memrepo.commit", "watcher:secret", post=True) >= 400
 
 
-def test_a_second_one_on_the_same_data_is_refused_in_one_line(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        second = memrepo("up", "--port", "0", folder=tmp_path)
+def test_a_second_one_on_the_same_data_is_refused_in_one_line(running: Up) -> None:
+    second = memrepo("up", "--port", "0", folder=running.folder)
 
-        assert second.code == 4
-        assert second.stderr == f"Error: {tmp_path}/memrepo-data is in use by another `memrepo up`\n"
-        assert remember(running, "still here\n") == head(running)
+    assert second.code == 4
+    assert second.stderr == f"Error: {running.folder}/memrepo-data is in use by another `memrepo up`\n"
+    assert remember(running, "still here\n", SHARDS) == head(running, SHARDS)
 
 
 @pytest.mark.parametrize("name", ["broker", "worker", "flower"])
@@ -139,6 +168,10 @@ def test_when_it_is_killed_itself_its_parts_end_too_and_the_data_can_be_used_aga
         with up(tmp_path) as second:  # waits until the parts of the first have ended
             assert first.left_running() == []
             assert head(second) == sha
+
+    after = memrepo("store", "verify", "acme", "agent-42", folder=tmp_path)
+    assert (after.code, after.stdout) == (2, "")
+    assert "MEMREPO_STORE_URL: is not set, and no `memrepo up` runs on ./memrepo-data" in after.stderr
 
 
 def test_a_redis_that_is_there_already_is_used_and_stays(tmp_path: Path) -> None:
@@ -167,51 +200,41 @@ def test_a_port_that_was_asked_for_and_is_taken_is_refused(tmp_path: Path, what:
     )
 
 
-def test_usual_ports_that_are_taken_are_left_to_others_and_it_is_said(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        for port in (6379, 5555):
-            with suppress(OSError):  # somebody else has it: just as well
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        with up_in_words(tmp_path) as told:
-            pass
+def test_usual_ports_that_are_taken_are_left_to_others_and_it_is_said(
+    told_in_words: tuple[Path, str],
+) -> None:
+    _, told = told_in_words
 
     assert "(embedded Valkey; port 6379 is taken)" in told
     assert "shown once; port 5555 is taken)" in told
 
 
-def test_it_says_what_another_terminal_needs(tmp_path: Path) -> None:
-    with up_in_words(tmp_path) as told:
-        exports = dict(re.findall(r"^  export (\w+)=(.*)$", told, re.MULTILINE))
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
+def test_it_says_what_another_terminal_needs(told_in_words: tuple[Path, str], tmp_path: Path) -> None:
+    folder, told = told_in_words
+    exports = dict(re.findall(r"^  export (\w+)=(.*)$", told, re.MULTILINE))
 
-        assert f"Other terminals need no settings where `memrepo` is run in {tmp_path}.\n" in told
-        assert set(exports) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
-        assert memrepo("create", "acme", "ann", folder=elsewhere, env=exports).code == 0
-        assert memrepo("doctor", folder=elsewhere, env=exports).code == 0
-        assert "sound" in memrepo("store", "verify", "acme", "ann", folder=elsewhere, env=exports).stdout
+    assert f"Other terminals need no settings where `memrepo` is run in {folder}.\n" in told
+    assert set(exports) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
+    assert memrepo("create", "acme", "ann", folder=tmp_path, env=exports).code == 0
+    assert memrepo("doctor", folder=tmp_path, env=exports).code == 0
+    assert "sound" in memrepo("store", "verify", "acme", "ann", folder=tmp_path, env=exports).stdout
 
 
-def test_commands_in_the_same_folder_find_what_runs_there(tmp_path: Path) -> None:
-    env = {"MEMREPO_SHARDS": "8"}  # in the first terminal alone
-    with up(tmp_path, env=env) as running:
-        assert running.told["env"]["MEMREPO_BROKER_URL"] == running.broker_url
-        assert set(running.told["env"]) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
+def test_commands_in_the_same_folder_find_what_runs_there(running: Up) -> None:
+    assert running.told["env"]["MEMREPO_BROKER_URL"] == running.broker_url
+    assert set(running.told["env"]) == {"MEMREPO_BROKER_URL", "MEMREPO_STORE_URL", "MEMREPO_CACHE_DIR"}
 
-        assert memrepo("create", "acme", "ann", folder=tmp_path).code == 0
-        for command in (("doctor",), ("store", "verify", "acme", "ann"), ("shards",), ("config",)):
-            ended = memrepo(*command, folder=tmp_path)
-            assert ended.code == 0, ended.stderr
-            assert "the running `memrepo up`, memrepo-data/run/up.json" in ended.stdout + ended.stderr
-            as_json = memrepo(*command, "--json", folder=tmp_path)
-            assert as_json.stderr == ""
-            assert json.loads(as_json.stdout)
+    assert memrepo("create", "acme", "ann", folder=running.folder).code == 0
+    for command in (("doctor",), ("store", "verify", "acme", "ann"), ("shards",), ("config",)):
+        ended = memrepo(*command, folder=running.folder)
+        assert ended.code == 0, ended.stderr
+        assert "the running `memrepo up`, memrepo-data/run/up.json" in ended.stdout + ended.stderr
+        as_json = memrepo(*command, "--json", folder=running.folder)
+        assert as_json.stderr == ""
+        assert json.loads(as_json.stdout)
 
-        other = memrepo("shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": "redis://127.0.0.1:1/0"})
-        assert other.code == 5  # what the environment says goes first
-    after = memrepo("store", "verify", "acme", "ann", folder=tmp_path)
-    assert (after.code, after.stdout) == (2, "")
-    assert "MEMREPO_STORE_URL: is not set, and no `memrepo up` runs on ./memrepo-data" in after.stderr
+    other = memrepo("shards", folder=running.folder, env={"MEMREPO_BROKER_URL": "redis://127.0.0.1:1/0"})
+    assert other.code == 5  # what the environment says goes first
 
 
 def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -224,13 +247,13 @@ def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> 
     assert "hidden" not in ended.stderr
 
 
-def test_what_it_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        remember(running, "likes tea\n")
-        everything = [tmp_path / "memrepo-data", *(tmp_path / "memrepo-data").rglob("*")]
-        open_to_others = [str(path) for path in everything if stat.S_IMODE(path.lstat().st_mode) & 0o077]
-        commands = [" ".join(process.cmdline()) for process in running.tree]
-        password = (tmp_path / "memrepo-data" / "broker" / "password").read_text()
+def test_what_it_keeps_is_for_its_owner_alone(running: Up) -> None:
+    remember(running, "likes tea\n", SHARDS)
+    data = running.folder / "memrepo-data"
+    everything = [data, *data.rglob("*")]
+    open_to_others = [str(path) for path in everything if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    commands = [" ".join(process.cmdline()) for process in running.tree]
+    password = (data / "broker" / "password").read_text()
 
     assert len(everything) > 20
     assert open_to_others == []
@@ -238,11 +261,10 @@ def test_what_it_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert not any(password in command for command in commands), "others can read command lines"
 
 
-def test_its_broker_serves_nobody_without_the_password(tmp_path: Path) -> None:
-    with up(tmp_path) as running:
-        port = parse_redis_url(running.broker_url, "here").port
-        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
-            stranger.llen("memrepo.000")
+def test_its_broker_serves_nobody_without_the_password(running: Up) -> None:
+    port = parse_redis_url(running.broker_url, "here").port
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.llen("memrepo.000")
 
 
 def test_the_password_stays_and_a_folder_of_an_earlier_version_gets_one(tmp_path: Path) -> None:
@@ -257,12 +279,11 @@ def test_the_password_stays_and_a_folder_of_an_earlier_version_gets_one(tmp_path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_a_folder_of_any_name_keeps_the_broker(tmp_path: Path) -> None:
-    strange = tmp_path / 'with "quotes", \\n and ünïcode'
-    strange.mkdir()
-    with up(strange) as running:
-        remember(running, "likes tea\n")
-        assert (strange / "memrepo-data" / "broker" / "appendonlydir").is_dir()
+def test_a_folder_of_any_name_keeps_the_broker(running: Up) -> None:
+    remember(running, "likes tea\n", SHARDS)
+
+    assert '"quotes"' in running.folder.name
+    assert (running.folder / "memrepo-data" / "broker" / "appendonlydir").is_dir()
 
 
 def test_another_store_than_the_brokers_is_refused_with_what_can_be_done(tmp_path: Path) -> None:
