@@ -47,7 +47,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     done = folder / "done"
     done.mkdir()
     with ExitStack() as stack:
-        servers = stack.enter_context(watched(folder / "servers"))
+        servers = stack.enter_context(watched(folder / "servers", look_every_ms=500))
         settings = WorkerSettings(
             broker_url=servers.url, result_url=servers.url, shards=SHARDS, concurrency=4, lease_s=4
         )

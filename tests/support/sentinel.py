@@ -109,6 +109,13 @@ class Watched:
         with suppress(redis.RedisError), self._sentinel(self.sentinel_ports[0]) as sentinel:
             sentinel.shutdown(nosave=True)
 
+    def look_every(self, period_ms: int) -> None:
+        """Set how often the Sentinels ask what the nodes are, and tell each other."""
+        for port in self.sentinel_ports:
+            with self._sentinel(port) as sentinel:
+                for name in ("INFO-PERIOD", "PUBLISH-PERIOD"):
+                    sentinel.execute_command("SENTINEL", "DEBUG", name, period_ms)
+
     def wait_until_complete(self) -> None:
         """Wait until the Sentinels know the replica and each other."""
         for port in self.sentinel_ports:
@@ -143,13 +150,17 @@ def _role(node: Valkey) -> str:
     return ""
 
 
-DATA = ("--repl-diskless-sync-delay", "0", "--repl-diskless-sync", "yes")
+DATA = ("--repl-diskless-sync", "yes")
 """What the data nodes are started with."""
 
 
 @contextmanager
-def watched(folder: Path, *options: str) -> Iterator[Watched]:
-    """Run them until the block ends; ``options`` are of both data nodes."""
+def watched(folder: Path, *options: str, look_every_ms: int | None = None) -> Iterator[Watched]:
+    """Run them until the block ends; ``options`` are of both data nodes.
+
+    ``look_every_ms`` is how often the Sentinels ask the nodes what they are, instead of every ten seconds: so long it
+    takes them to find a replica, without which no failover begins.
+    """
     with ExitStack() as stack:
         first = stack.enter_context(valkey(folder / "first", "everysec", *DATA, *options))
         following = ("--replicaof", f"{LOOPBACK} {first.port}")
@@ -160,6 +171,8 @@ def watched(folder: Path, *options: str) -> Iterator[Watched]:
             stack.enter_context(sentinel(folder / f"sentinel-{number}", first.port)) for number in range(3)
         ]
         servers = Watched({first.port: first, second.port: second}, ports)
+        if look_every_ms is not None:
+            servers.look_every(look_every_ms)
         servers.wait_until_complete()
         yield servers
 

@@ -72,6 +72,7 @@ class Valkey:
             *(SERVER, "--port", str(self.port), "--bind", LOOPBACK),
             *("--dir", str(self.folder), "--logfile", str(log), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", self.fsync, "--maxmemory-policy", "noeviction"),
+            *("--repl-diskless-sync-delay", "0"),  # a replica need not wait five seconds for others
             *self.options,
         ]
         self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin", **self.env})
