@@ -39,11 +39,3 @@ def test_the_guard_ends_a_program_that_blocks_its_event_loop(tmp_path: Path) -> 
 
     with pytest.raises(ProcessFailedError, match="BlockingError"):
         run_python("-m", "tests.support.guarded_loop", str(program), env={"PYTHONPATH": str(ROOT)})
-
-
-def test_the_demo_runs() -> None:
-    said = run_python(str(ROOT / "examples" / "demo.py"), env={})
-
-    assert "trees are equal to the original's, to the bit" in said
-    assert "200 commits acknowledged" in said
-    assert "Everything has stopped" in said

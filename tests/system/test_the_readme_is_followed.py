@@ -28,7 +28,7 @@ PROGRAM, *_ = blocks(README, "python")
 ACTIVATE = ". venv/bin/activate"
 
 PROVEN_ELSEWHERE = {
-    "make demo": "tests/system/test_the_examples_run.py",
+    "make demo": "tests/fresh/debian/test_the_readme_on_a_new_machine.py",
     "make test": "by whoever reads this line because it ran",
     "python3 -m venv venv": "tests/fresh",
     ACTIVATE: "every block that is run here begins with it",

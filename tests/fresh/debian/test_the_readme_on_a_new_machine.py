@@ -19,6 +19,11 @@ SUITES = environment().get("SUITES", "trixie" if QUICK else "trixie bookworm").s
 NEEDED = ("git", "make")  # beside Python, as the README says
 USER = "engineer"
 FOLDER = f"/home/{USER}/memrepo"
+OF_THE_DEMO = (
+    "trees are equal to the original's, to the bit",
+    "200 commits acknowledged",
+    "Everything has stopped",
+)
 
 
 def readme_commands() -> list[str]:
@@ -56,6 +61,8 @@ def test_both_commands_do_what_they_promise_for_an_ordinary_user(
             [*command.split()[:-1], "test-quick" if quick else command.split()[-1]],
             user=f"{USER}:{USER}", cwd=FOLDER, env={"HOME": f"/home/{USER}"}, timeout_s=1800,
         )  # fmt: skip
+        if command == "make demo":
+            assert [line for line in OF_THE_DEMO if line not in ran.output] == []
         took(f"{request.node.callspec.id}, {versions}: {command}{'-quick' if quick else ''}", ran.seconds)
 
     assert readme_commands() == ["make demo", "make test"]
