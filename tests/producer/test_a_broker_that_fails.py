@@ -3,9 +3,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,29 +39,47 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_port_where_nobody_listens_is_told_within_the_promised_time() -> None:
-    assert seconds_to_be_refused(f"redis://u:password@{LOOPBACK}:{free_port()}/0") < PROMISED_S
-
-
-def test_a_port_that_accepts_but_never_answers_is_told_within_the_promised_time() -> None:
-    with silent_port() as port:
-        assert seconds_to_be_refused(f"redis://u:password@{LOOPBACK}:{port}/0") < PROMISED_S
-
-
-def test_a_name_that_does_not_resolve_is_told_within_the_promised_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@contextmanager
+def name_without_an_address() -> Iterator[str]:
+    """A name whose look-up does not end."""
     gave_up = threading.Event()
+    look_up = socket.getaddrinfo
 
-    def resolver_without_an_answer(*_: object, **__: object) -> None:
-        gave_up.wait(60)
-        raise socket.gaierror("no answer")
+    def without_an_answer(host: str, *rest: Any, **options: Any) -> Any:
+        if host == "broker.example":
+            gave_up.wait(60)
+            raise socket.gaierror("no answer")
+        return look_up(host, *rest, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", resolver_without_an_answer)
-    try:
-        assert seconds_to_be_refused("redis://u:password@broker.example/0") < PROMISED_S
-    finally:
-        gave_up.set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", without_an_answer)
+        try:
+            yield "broker.example"
+        finally:
+            gave_up.set()
+
+
+@pytest.fixture(scope="module")
+def took_s() -> Mapping[str, float]:
+    """How long it takes to be refused, by what is wrong with the broker: seconds each, so all are asked at once."""
+    with silent_port() as silent, name_without_an_address() as name, ThreadPoolExecutor(3) as threads:
+        urls = {
+            "nobody listens": f"redis://u:password@{LOOPBACK}:{free_port()}/0",
+            "no answer": f"redis://u:password@{LOOPBACK}:{silent}/0",
+            "no address": f"redis://u:password@{name}/0",
+        }
+        for _ in range(3):  # a machine that is busy at that moment decides nothing
+            took = dict(zip(urls, threads.map(seconds_to_be_refused, urls.values()), strict=True))
+            if max(took.values()) < PROMISED_S:
+                break
+        return took
+
+
+@pytest.mark.parametrize("wrong", ["nobody listens", "no answer", "no address"])
+def test_a_broker_that_fails_is_told_within_the_promised_time(
+    took_s: Mapping[str, float], wrong: str
+) -> None:
+    assert took_s[wrong] < PROMISED_S
 
 
 def test_a_broker_that_comes_back_in_time_takes_the_request(tmp_path: Path) -> None:
