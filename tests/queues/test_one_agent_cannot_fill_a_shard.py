@@ -137,12 +137,14 @@ def test_what_is_settled_counts_no_longer_through_a_kill_and_a_take_over(
     for _ in range(AGENT_MAX):
         for agent in (HOT, *OTHERS[:10]):
             commit(repos, agent)
-    workers.argument = {**workers.argument, "delay_s": 0.3}  # so that there is time to see it half done
+    quick, slow = workers.argument, {**workers.argument, "delay_s": 0.8}
+    workers.argument = slow  # so that there is time to see it half done
     first = workers.start()
     wait_for(lambda: 0 < sum(held(server).values()) < 50, "some to be settled")
     first.kill()
     assert counted(server) == held(server)
 
+    workers.argument = quick
     workers.start()
     wait_for(settled(server), "all to be settled", 30)
 

@@ -101,8 +101,10 @@ def test_fetches_side_by_side_are_one_wait_for_the_store(send: Sender, worker: W
 
 
 def test_requests_that_shared_a_turn_say_so(send: Sender, worker: WorkerProcess) -> None:
+    worker.pause()  # so that all are waiting when it goes on
     first = send.send(commit_request("acme", "bob", create_repo_if_missing=True))
     rest = [send.commit("acme", "bob", content=bytes([65 + number])) for number in range(3)]
+    worker.resume()
     for one in (first, *rest):
         send.final(one)
 

@@ -91,7 +91,7 @@ class TestAConnectionThatOwesAnAnswer:
 
         connected = client.info("clients")["connected_clients"]
         assert run_script(client, SAY, [], ["mine"]) == b"mine"
-        assert client.info("clients")["connected_clients"] == connected
+        assert client.info("clients")["connected_clients"] <= connected  # others may have ended meanwhile
 
     def test_a_server_that_has_forgotten_a_script_is_told_it_again(self, client: redis.Redis) -> None:
         assert run_script(client, Script(f"return '{uuid4().hex}' .. ARGV[1]"), [], ["mine"]).endswith(
