@@ -7,6 +7,8 @@ import pytest
 
 from memrepo.errors import RepoNotFoundError, WorkerFaultError
 from memrepo_worker.group import Agent, Group, Outcome, Success
+from memrepo_worker.observe import store_wait
+from memrepo_worker.scheduling import turns
 from memrepo_worker.store.interface import RefusedError, UnavailableError
 from tests.support.posts import Note, Post
 from tests.support.waiting import wait_for
@@ -255,6 +257,34 @@ class TestWaiting:
         wait_for(lambda: healthy in post.responder.answers, "the healthy agent's answer")
         assert not hanging.acquire(timeout=0.05)
         hang.set()
+
+    def test_first_tries_that_begin_to_hang_leave_threads_to_agents_whose_store_has_answered(
+        self, open_post: Callable[..., Post], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(turns, "HANGS_S", 3600.0)
+        post = open_post(turns_max=4, hanging_max=4)
+        hang, hanging = threading.Event(), threading.Semaphore(0)
+
+        def act(group: Group) -> None:
+            if group.agent.agent_id.startswith("stuck"):
+                with store_wait():
+                    hanging.release()
+                    assert hang.wait(10)
+
+        post.handler.act = act
+        post.handler.gate.set()
+        before = post.send("healthy")
+        wait_for(lambda: before in post.responder.answers, "its store to have answered")
+        stuck = [post.send(f"stuck-{number}") for number in range(5)]
+        healthy = [post.send("healthy") for _ in range(5)]
+
+        wait_for(lambda: set(healthy) <= post.responder.answers.keys(), "the healthy agent's answers")
+        assert [hanging.acquire(timeout=10) for _ in range(3)] == [True] * 3
+        assert not hanging.acquire(blocking=False), "the others are held back until these are seen to hang"
+        monkeypatch.setattr(turns, "HANGS_S", 0.0)
+        assert [hanging.acquire(timeout=10) for _ in range(2)] == [True] * 2
+        hang.set()
+        wait_for(lambda: set(stuck) <= post.responder.answers.keys(), "all to be served")
 
     def test_later_requests_of_an_agent_that_waits_stay_behind(self, open_post: Callable[..., Post]) -> None:
         post = open_post(turns_max=2)

@@ -157,7 +157,7 @@ def test_a_hand_over_ends_the_waiting_and_neighbours_are_served_by_the_new_owner
     def handed_over() -> list[str]:
         return [agent for agent in agents if site.owner_of(agent) not in (first.name, None)]
 
-    moved = wait_for(handed_over, "a shard to be handed over", LEASE_S + 10)
+    moved = wait_for(handed_over, "a shard to be handed over", 60)
     neighbour = in_one_shard_with(moved[0], "healthy")
     healthy = site.send.commit("acme", neighbour)
     wait_for(lambda: site.done(healthy), "the neighbour to be served")

@@ -25,6 +25,11 @@ class Line:
         """Whether an agent waits until there is room for a heavy turn."""
         return bool(self._heavy)
 
+    @property
+    def holds_unproven(self) -> bool:
+        """Whether an agent waits of whose store nothing is known."""
+        return bool(self._unproven)
+
     def append(self, agent: Agent) -> None:
         """Have an agent come last."""
         self._ready.append(agent)
@@ -47,10 +52,10 @@ class Line:
         """Hold back an agent of whose store nothing is known."""
         self._unproven.append(agent)
 
-    def release_unproven(self) -> None:
-        """Let these go."""
-        self._ready.extendleft(reversed(self._unproven))
-        self._unproven.clear()
+    def release_unproven(self, count: int) -> None:
+        """Let so many of these go: they are looked at one by one where they are held back again."""
+        going = [self._unproven.popleft() for _ in range(min(count, len(self._unproven)))]
+        self._ready.extendleft(reversed(going))
 
     def hold_heavy(self, agent: Agent) -> None:
         """Hold back an agent whose turn is heavy."""

@@ -169,8 +169,9 @@ class Mailbox(Generic[AnyTicket]):
             for event, count in (("mailbox.turns.hanging", more), (HANGING_TURNS, too_many)):
                 if count:
                     self._observer.count(event, count)
+            self._release_held()
             borrowed = sum(self._reserve_slot() for _ in range(self._running.threads_max - self._turns))
-            if self._has_work and not self._stopping:
+            if (self._has_work or self._line.holds_unproven) and not self._stopping:
                 self._look_later()
         self._borrow(borrowed)
 
@@ -199,9 +200,7 @@ class Mailbox(Generic[AnyTicket]):
                     self._running.end(turn, used_s, well=well)
                     self._observer.measure("mailbox.turns.at_once", self._running.places.limit)
                     self._shares.end(turn, used_s, pace)
-                    self._release_heavy()
-                    if self._running.has_room_for_unproven:
-                        self._line.release_unproven()
+                    self._release_held()
 
     def _serve(self, group: GroupUnderWay[AnyTicket]) -> bool:
         """Take one group on as far as it goes; at a pause it is set aside until its next try, and False returned."""
@@ -265,8 +264,10 @@ class Mailbox(Generic[AnyTicket]):
                 del self._begun[agent]
                 return RunningTurn(begun, is_retry=False, is_heavy=heavy)
             if not self._running.may_begin(agent):
-                self._observer.count(HANGING_TURNS)
+                if self._running.is_full_of_unproven:
+                    self._observer.count(HANGING_TURNS)
                 self._line.hold_unproven(agent)
+                self._look_later()
                 continue
             self._busy.add(agent)
             tickets = self._bounds.group_of(self._waiting[agent])
@@ -289,16 +290,17 @@ class Mailbox(Generic[AnyTicket]):
     def _look_for_room(self) -> None:
         with self._changed:
             self._looks_for_room = False
-            self._release_heavy()
+            self._release_held()
             borrow = self._reserve_slot()
             if self._line.holds_heavy and not self._stopping:
                 self._look_for_room_later()
         self._borrow(borrow)
 
-    def _release_heavy(self) -> None:
-        """Let agents whose turn is heavy come, if there is room for one. The caller holds the lock."""
+    def _release_held(self) -> None:
+        """Let agents that are held back come, those for which there is room. The caller holds the lock."""
         if self._line.holds_heavy and self._shares.has_room:
             self._line.release_heavy()
+        self._line.release_unproven(self._running.room_for_unproven)
 
     def _give_up_place(self, turn: RunningTurn[AnyTicket]) -> None:
         """Let others begin: a turn is going to wait for long."""
@@ -315,8 +317,6 @@ class Mailbox(Generic[AnyTicket]):
             gone = self._stopping or not self._is_ours(group.agent)
         if gone:
             self._abandon([group])
-
-    # Groups that wait for their next try
 
     def _set_aside(self, group: GroupUnderWay[AnyTicket], pause: Pause) -> None:
         """Keep a group until its next try is due; no thread waits with it, and nothing of its agent passes it."""

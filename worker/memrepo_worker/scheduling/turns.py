@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic
@@ -29,15 +29,18 @@ class RunningTurns(Generic[AnyTicket]):
 
     Up to ``hanging_max`` of those that hang are not counted against ``turns_max``. An agent is proven by a turn that
     ended well; whether the store of any other answers is not known, so their first tries have no more than a quarter of
-    the threads, and those that are not counted. 0 turns both off. The others that are neither heavy nor tried again
-    have ``places``.
+    the threads, and those that are not counted; and until they are seen to hang, which takes a while, they leave a
+    quarter to agents that are proven. 0 turns all of this off. The others that are neither heavy nor tried again have
+    ``places``.
     """
 
     def __init__(self, turns_max: int, hanging_max: int) -> None:
         self.places: Places[AnyTicket] = Places(turns_max)
         self._turns_max = turns_max
         self.hanging_max = hanging_max
-        self._unproven_max = max(1, turns_max // 4) + hanging_max if hanging_max else math.inf
+        quarter = max(1, turns_max // 4)
+        self._unproven_max = quarter + hanging_max if hanging_max else sys.maxsize
+        self._unseen_max = max(1, turns_max - quarter) if hanging_max else sys.maxsize
         self._running: set[RunningTurn[AnyTicket]] = set()
         self._hanging: set[RunningTurn[AnyTicket]] = set()
         self._too_many: set[RunningTurn[AnyTicket]] = set()
@@ -56,12 +59,18 @@ class RunningTurns(Generic[AnyTicket]):
 
     def may_begin(self, agent: Agent) -> bool:
         """Whether this agent may have a thread now, if there is one."""
-        return agent in self._proven or self.has_room_for_unproven
+        return agent in self._proven or self.room_for_unproven > 0
 
     @property
-    def has_room_for_unproven(self) -> bool:
-        """Whether an agent may have one of which nothing is known."""
-        return len(self._unproven) < self._unproven_max
+    def room_for_unproven(self) -> int:
+        """How many more agents may have one of which nothing is known."""
+        unseen = len(self._unproven - self._hanging)
+        return min(self._unproven_max - len(self._unproven), self._unseen_max - unseen)
+
+    @property
+    def is_full_of_unproven(self) -> bool:
+        """Whether as many of these as there may be have one, however many of them hang."""
+        return len(self._unproven) >= self._unproven_max
 
     def begin(self, turn: RunningTurn[AnyTicket]) -> None:
         """Note that a turn has a thread."""
