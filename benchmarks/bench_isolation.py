@@ -20,8 +20,11 @@ from benchmarks.lab import Bench, Lab
 from benchmarks.neighbours import commit_times, memory_peak
 from memrepo_worker.settings import WorkerSettings
 from tests.support.hostile import ORG, REFUSED
+from tests.support.waiting import wait_for
 
 ALONE_S, LOAD_ALONE_S, BESIDE_S = 10.0, 6.0, 15.0
+LOAD_FIRST_S = 30.0
+"""How long at most until the first of its requests is answered where nobody else asks for anything."""
 REFUSED_S, REFUSED_LONG_S = 20.0, 70.0
 """For so long, alone and beside: in the long form, each agent's 64 newest entries are folded once in either."""
 LOADS: Sequence[str] = (
@@ -51,27 +54,33 @@ LEASE_S = WorkerSettings.lease_s
 def isolation(lab: Lab) -> Iterator[Figure]:
     """Measure beside each load of hostile agents, the worker's memory and what the load got done as well."""
     for name in LOADS:
-        if lab.part not in name:
-            continue
-        refuses = lab.new_folder(f"refusing-{lab.next_number()}") / "refuses"
-        refuses.write_text(f"refuses {ORG}/{REFUSED}\n")
-        with (
-            lab.worker(refuses=refuses if name == "a refused prefix" else None) as bench,
-            memory_peak(bench.pid) as peak,
-        ):
-            commit_times(bench, 1.0)  # warm
-            alone = commit_times(bench, ALONE_S)
-            with doing_harm(lab, bench, name) as load:
-                own = _Pace.since(load, LOAD_ALONE_S)
-                began = _Pace(load)
-                beside = commit_times(bench, BESIDE_S)
-                pace = began.until_now()
-        parts = {**_parts(alone, beside), "commits beside": len(beside), "load's client, of a core": pace[1]}
-        yield Figure(f"commit p95 beside {name} / alone", p95(beside) / p95(alone), "x", at_most(3), parts)
-        paces = {"without healthy agents /s": own[0], "beside them /s": pace[0]}
-        share = pace[0] / own[0] if own[0] else 0.0
-        yield Figure(f"requests of {name} answered / by itself", share, "x", at_least(ANSWERED_LEAST), paces)
-        yield Figure(f"memory of the worker beside {name}", peak.bytes / GIB, "GiB", at_most(1))
+        if lab.part in name:
+            yield from _beside(lab, name)
+
+
+def _beside(lab: Lab, name: str) -> Iterator[Figure]:
+    refuses = lab.new_folder(f"refusing-{lab.next_number()}") / "refuses"
+    refuses.write_text(f"refuses {ORG}/{REFUSED}\n")
+    with (
+        lab.worker(refuses=refuses if name == "a refused prefix" else None) as bench,
+        memory_peak(bench.pid) as peak,
+    ):
+        commit_times(bench, 1.0)  # warm
+        alone = commit_times(bench, ALONE_S)
+        with doing_harm(lab, bench, name) as load:
+            own = _Pace(load)
+            time.sleep(LOAD_ALONE_S)
+            wait_for(lambda: own.answered, "the load to get something done", LOAD_FIRST_S)
+            own_per_s, _ = own.until_now()
+            meanwhile = _Pace(load)
+            beside = commit_times(bench, BESIDE_S)
+            per_s, of_a_core = meanwhile.until_now()
+    parts = {**_parts(alone, beside), "commits beside": len(beside), "load's client, of a core": of_a_core}
+    yield Figure(f"commit p95 beside {name} / alone", p95(beside) / p95(alone), "x", at_most(3), parts)
+    paces = {"without healthy agents /s": own_per_s, "beside them /s": per_s}
+    share = per_s / own_per_s
+    yield Figure(f"requests of {name} answered / by itself", share, "x", at_least(ANSWERED_LEAST), paces)
+    yield Figure(f"memory of the worker beside {name}", peak.bytes / GIB, "GiB", at_most(1))
 
 
 class _Pace:
@@ -82,18 +91,16 @@ class _Pace:
         self._answered, self._cpu_s = load.answered, load.cpu_s
         self._began_s = time.monotonic()
 
-    @classmethod
-    def since(cls, load: Load, seconds: float) -> tuple[float, float]:
-        """Return the pace of so many seconds from now on."""
-        pace = cls(load)
-        time.sleep(seconds)
-        return pace.until_now()
+    @property
+    def answered(self) -> int:
+        """How much it has got done."""
+        return self._load.answered - self._answered
 
     def until_now(self) -> tuple[float, float]:
         """Return how many requests were answered in a second, and how much of a core that took."""
         seconds = time.monotonic() - self._began_s
         return (
-            (self._load.answered - self._answered) / seconds,
+            self.answered / seconds,
             (self._load.cpu_s - self._cpu_s) / seconds,
         )
 

@@ -27,17 +27,18 @@ REST_S = 0.25
 """Between rounds: what one of them does is measured, not how many a broker takes in."""
 
 ROUNDS: Mapping[str, int] = {
-    "files of newlines": 24,
-    "reads of 60 KB": 24,
-    "histories of large files": 16,
-    "large commits": 16,
-    "a deep group": 30,
-    "lines of one letter": 40,
-    "conflicting merges": 60,
+    "files of newlines": 18,
+    "reads of 60 KB": 16,
+    "histories of large files": 8,
+    "large commits": 8,
+    "a deep group": 14,
+    "lines of one letter": 16,
+    "conflicting merges": 16,
 }
 """How many rounds are made before anything is measured, of loads whose client has much to do for each; a load that was
 quicker than these stops, and its figure of requests answered says so. The others send a few messages a round."""
 
+MADE_IN_S = 300.0
 ASIDE = 255
 """The database on which they are made."""
 
@@ -94,7 +95,9 @@ def doing_harm(lab: Lab, bench: Bench, load: str) -> Iterator[Load]:
     job = json.dumps(
         {"port": lab.valkey.port, "number": number, "load": load, "sign": str(sign), "store_url": store_url}
     )
-    with lab.process("benchmarks.hostile_load", job, folder=folder, ready=sign.exists) as process:
+    with lab.process(
+        "benchmarks.hostile_load", job, folder=folder, ready=sign.exists, timeout_s=MADE_IN_S
+    ) as process:
         yield Load(process.pid, sign)
 
 

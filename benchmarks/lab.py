@@ -119,10 +119,13 @@ class Lab:
             yield process
 
     @contextmanager
-    def process(self, module: str, job: str, *, folder: Path, ready: Callable[[], bool]) -> Iterator[Process]:
-        """Run one of our modules as a process of its own until the block ends."""
+    def process(
+        self, module: str, job: str, *, folder: Path, ready: Callable[[], bool], timeout_s: float = 60.0
+    ) -> Iterator[Process]:
+        """Run one of our modules as a process of its own until the block ends; it gets ready in that time."""
         env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **self.seaweedfs.environment}
-        with started([sys.executable, "-m", module, job], folder=folder, ready=ready, env=env) as process:
+        command = [sys.executable, "-m", module, job]
+        with started(command, folder=folder, ready=ready, env=env, timeout_s=timeout_s) as process:
             yield process
 
     def run(self, module: str, job: Mapping[str, object], *, timeout_s: float) -> str:

@@ -97,8 +97,7 @@ class Hostile:
 
     def lines_of_one_letter(self) -> None:
         """Write what takes longest to be compared: 16 files of lines that are nearly all alike, and never in order."""
-        jobs = [self._commit(f"letters-{agent}", self._files_of_letters(125_000)) for agent in range(2)]
-        self._wait(jobs)
+        self._wait([self._commit("letters", self._files_of_letters(125_000))])
 
     def conflicting_merges(self) -> None:
         """Ask for merges of such files, all of which conflict."""
@@ -110,11 +109,7 @@ class Hostile:
                 files = self._files_of_letters(64_000)
                 self._wait([self._ask(partial(repo.commit, files, "m", branch=branch))])
             self._ready.add("merger")
-        jobs = [self._ask(call) for _ in range(4) for call in (self._preview, lambda: repo.merge("theirs"))]
-        self._wait(jobs)
-
-    def _preview(self) -> Job[Any]:
-        return self._repo("merger").preview_merge("theirs")
+        self._wait([self._ask(lambda: repo.preview_merge("theirs")), self._ask(lambda: repo.merge("theirs"))])
 
     def forged_messages(self) -> None:
         """Push what is no request of ours into a healthy agent's queue, and others."""
