@@ -65,6 +65,7 @@ __all__ = [
     "Snapshot",
     "Status",
     "StoreUnavailableError",
+    "Tag",
     "TooLargeError",
     "Watch",
     "WorkerFaultError",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
         Origin,
         RequestOutcome,
         Snapshot,
+        Tag,
     )
     from memrepo.repo import Changes, MemoryRepo
     from memrepo.repo.watch import Watch

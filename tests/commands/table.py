@@ -322,6 +322,16 @@ PRODUCER: Mapping[str, Row] = {
         },
         {CONFLICT: READS},
     ),
+    "tags": Row(
+        "tags acme {agent} --create v1",
+        "name ref sha",
+        {
+            NOTHING: Case("tags acme {new}", **NO_MEMORY),
+            BAD: Case("tags acme {agent} --create a..b", 2, "--create: is not a tag name", INVALID),
+            **over_the_queue("tags acme {agent}"),
+        },
+        {CONFLICT: "only of one that is there elsewhere, which the page shows"},
+    ),
     "ls": Row(
         "ls acme {agent}",
         "path sha size executable",
@@ -357,9 +367,11 @@ PRODUCER: Mapping[str, Row] = {
                 "restore acme {agent} main nowhere", 3, "'nowhere' is neither here", "PathNotFoundError"
             ),
             BAD: Case("restore acme {agent} main --author nobody", 2, "NAME <EMAIL>", "UsageError"),
+            CONFLICT: Case(
+                "restore acme {agent} main~1 --expected-head {sha}", 4, "not at {sha}", "HeadMovedError"
+            ),
             **over_the_queue("restore acme {agent} main"),
         },
-        {CONFLICT: "it takes no precondition"},
     ),
 }
 

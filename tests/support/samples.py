@@ -35,6 +35,7 @@ from memrepo import (
     RepoNotFoundError,
     RequestOutcome,
     Snapshot,
+    Tag,
 )
 from memrepo.repo.listing import Listing
 from memrepo.wire.requests.memories import EVERY_AGENT
@@ -253,6 +254,27 @@ SAMPLES: Mapping[str, Sample] = {
         result=[Origin(org_id="acme", agent_id="bob", sha=SHA, at=datetime(2024, 1, 2, tzinfo=UTC))],
         shown="1 items",
         ask=lambda repo: repo.get_origins(),
+    ),
+    "list_tags": Sample(
+        body={},
+        digest="9a768d5b95d07ad6fb0d0611caa20182",
+        result=[Tag(name="v1", ref="refs/tags/v1", sha=SHA)],
+        shown="1 items",
+        ask=lambda repo: repo.list_tags(),
+    ),
+    "create_tag": Sample(
+        body={"name": "v1", "ref": "draft"},
+        digest="5fedf3c56d9c91314ed630fe77f1d357",
+        result=Tag(name="v1", ref="refs/tags/v1", sha=SHA),
+        shown=f"{SHA} v1",
+        ask=lambda repo: repo.create_tag("v1"),
+    ),
+    "delete_tag": Sample(
+        body={"name": "v1"},
+        digest="c47142f9b3d34db75d06196471f14dc9",
+        result=None,
+        shown="done",
+        ask=lambda repo: repo.delete_tag("v1"),
     ),
     "list_branches": Sample(
         body={},

@@ -21,7 +21,7 @@ from memrepo.jobs.job import Dispatcher, Followed
 from memrepo.jobs.pending import Pending
 from memrepo.wire import operations
 from memrepo.wire.operations import OPERATIONS, Operation, operation_of
-from memrepo.wire.requests import feed, forks, memories, merges, reads, search, writes
+from memrepo.wire.requests import feed, forks, memories, merges, reads, search, tags, writes
 from memrepo.wire.requests.base import Request
 from memrepo_worker.service.reads import READS
 from memrepo_worker.service.results import RESULTS
@@ -88,7 +88,7 @@ def commands() -> Iterator[str]:
 def test_every_request_that_names_an_operation_has_its_row_in_the_table() -> None:
     written = {
         item
-        for module in (feed, forks, memories, merges, reads, search, writes)
+        for module in (feed, forks, memories, merges, reads, search, tags, writes)
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, Request) and "OPERATION" in vars(item)
     }

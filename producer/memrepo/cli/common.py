@@ -56,7 +56,8 @@ ref_option = click.option(
     metavar="REF",
     default="HEAD",
     show_default=True,
-    help="A branch, a tag, or a commit's sha (7 digits will do); main~1 is the commit before main.",
+    help="A branch, a tag, or a commit's sha (7 digits will do); main~1 is the commit before main, "
+    "main@{2026-11-26T12:00:00Z} what it was then.",
 )
 
 

@@ -80,6 +80,7 @@ PRODUCER: Mapping[str, Row] = {
     "restore": Row("memrepo.cli.commands.branch:restore", "Bring old content back as a new commit."),
     "search": Row("memrepo.cli.commands.search:search", "Find lines by a text or a regular expression."),
     "show": Row("memrepo.cli.commands.read:show", "Show one commit: author, date, message, counts."),
+    "tags": Row("memrepo.cli.commands.tag:tags", "List tags, create one, delete one."),
     "watch": Row("memrepo.cli.commands.watch:watch", "Print what changes in a memory, as it comes."),
 }
 """The producer's own commands."""

@@ -27,6 +27,7 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
         (r"ask for less, with limit=, context= or paths=", "ask for less, by --limit, --context or PATHS"),
         (r"to be searched, with paths=", "to be searched as PATHS"),
         (r"fork without the history \(history=False\)", "fork with --no-history"),
+        (r"overwrite=True moves it", "--overwrite moves it"),
         (r"overwrite=True replaces it", "--overwrite replaces it"),
         (r"Decide by resolutions or favor", "Decide by --put, --text, --delete or --favor"),
         (r"begin anew, without after\b", "begin anew, without --after"),

@@ -5,7 +5,7 @@ All are frozen pydantic models with a JSON form.
 
 from memrepo.models.base import Content, ContentWriter, Model, ResultModel
 from memrepo.models.changes import DEFAULT_AUTHOR, Author, AuthorType, ChangeType, FileChange, OnConflict
-from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Verdict
+from memrepo.models.commits import Branch, CommitResult, MemoryCommit, RequestOutcome, Tag, Verdict
 from memrepo.models.differences import Diff, FileDiff
 from memrepo.models.feed import Change, ChangeFeed
 from memrepo.models.files import FileInfo, Match, MemoryFile, Snapshot
@@ -58,5 +58,6 @@ __all__ = [
     "RequestOutcome",
     "ResultModel",
     "Snapshot",
+    "Tag",
     "Verdict",
 ]

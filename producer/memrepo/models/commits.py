@@ -71,6 +71,17 @@ class RequestOutcome(ResultModel):
         return from_wire(self.error_type, self.error_message or "", self.error_details)
 
 
+class Tag(ResultModel):
+    """A tag and the commit that it leads to.
+
+    ``ref`` is its full name, which names it also where a branch has the same ``name``.
+    """
+
+    name: str
+    ref: str
+    sha: str
+
+
 class Branch(ResultModel):
     """A branch and the commit that it points to."""
 

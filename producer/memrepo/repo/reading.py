@@ -16,6 +16,7 @@ from memrepo.models import (
     Origin,
     RequestOutcome,
     Snapshot,
+    Tag,
 )
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.validation.values import check_request_id
@@ -23,6 +24,7 @@ from memrepo.wire import operations
 from memrepo.wire.requests import merges, reads
 from memrepo.wire.requests.forks import GetOriginsRequest
 from memrepo.wire.requests.search import SearchRequest
+from memrepo.wire.requests.tags import ListTagsRequest
 
 
 class Reading(Asking):
@@ -31,7 +33,8 @@ class Reading(Asking):
     def get_files(self, ref: str = "HEAD", *, paths: Sequence[str] | None = None) -> Job[Snapshot]:
         """Read all files, or those of ``paths`` that exist, as they were at ``ref``.
 
-        A ref is ``HEAD``, a branch, a tag, a sha or its first digits (at least 7), each with ``~n`` behind it or not.
+        A ref is ``HEAD``, a branch, a tag, a sha or its first digits (at least 7), each with ``~n`` behind it or not; a
+        branch may have a time before that, as ``main@{2026-11-26T12:00:00Z}``.
 
         The job raises ``RefNotFoundError``, or ``TooLargeError`` when they do not fit into one reply.
         """
@@ -118,6 +121,10 @@ class Reading(Asking):
     def list_branches(self) -> Job[list[Branch]]:
         """List all branches with the commits that they are at, by name."""
         return self._ask(operations.LIST_BRANCHES, reads.ListBranchesRequest(**self._head()))
+
+    def list_tags(self) -> Job[list[Tag]]:
+        """List all tags with the commits that they are at, by name."""
+        return self._ask(operations.LIST_TAGS, ListTagsRequest(**self._head()))
 
     def get_origins(self) -> Job[list[Origin]]:
         """Ask which memories this one was forked from: the nearest first, then what that was forked from, and so on.

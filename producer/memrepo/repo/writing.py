@@ -16,10 +16,11 @@ from memrepo.models import (
     FileChange,
     MergeResult,
     OnConflict,
+    Tag,
 )
 from memrepo.repo.asking import Asking, paths_of
 from memrepo.wire import operations
-from memrepo.wire.requests import forks, merges, writes
+from memrepo.wire.requests import forks, merges, tags, writes
 from memrepo.wire.requests.base import Head
 from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
@@ -103,15 +104,25 @@ class Writing(Asking):
         paths: Sequence[str] | None = None,
         branch: str = "main",
         author: Author = DEFAULT_AUTHOR,
+        message: str | None = None,
+        expected_head: str | None = None,
         request_id: str | None = None,
     ) -> Job[CommitResult]:
         """Make what was at ``ref`` the content again, as a new commit; all files, or those at and below ``paths``.
 
-        Nothing of the history is lost. The job raises ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is
-        neither there nor here. If nothing differs, the result says ``created=False``.
+        Nothing of the history is lost. ``message`` is the commit's; by default it says what was restored. With
+        ``expected_head``, a whole sha, the job raises ``HeadMovedError`` if the branch is elsewhere; it raises
+        ``RefNotFoundError``, or ``PathNotFoundError`` for a path that is neither there nor here. If nothing differs,
+        the result says ``created=False``.
         """
         request = writes.RestoreRequest(
-            **self._head(request_id), ref=ref, paths=paths_of(paths), branch=branch, author=author
+            **self._head(request_id),
+            ref=ref,
+            paths=paths_of(paths),
+            branch=branch,
+            author=author,
+            message=message,
+            expected_head=expected_head,
         )
         return self._ask(operations.RESTORE, request, request_id)
 
@@ -213,6 +224,23 @@ class Writing(Asking):
         """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
         request = writes.DeleteBranchRequest(**self._head(request_id), name=name)
         return self._ask(operations.DELETE_BRANCH, request, request_id)
+
+    def create_tag(
+        self, name: str, *, ref: str = "main", overwrite: bool = False, request_id: str | None = None
+    ) -> Job[Tag]:
+        """Give the commit at ``ref`` a name that stays there, whatever becomes of its branch.
+
+        A tag that is there at that commit is no error; one that is elsewhere stays where it is, unless ``overwrite``
+        says that it is to be moved. The job raises ``RefNotFoundError``, or ``InvalidRequestError`` for a name that is
+        taken, or that git could not keep beside the others.
+        """
+        request = tags.CreateTagRequest(**self._head(request_id), name=name, ref=ref, overwrite=overwrite)
+        return self._ask(operations.CREATE_TAG, request, request_id)
+
+    def delete_tag(self, name: str, *, request_id: str | None = None) -> Job[None]:
+        """Remove a tag; the commit stays in the journal. The job raises ``RefNotFoundError`` if there is none."""
+        request = tags.DeleteTagRequest(**self._head(request_id), name=name)
+        return self._ask(operations.DELETE_TAG, request, request_id)
 
     def delete_repo(self, *, request_id: str | None = None) -> Job[None]:
         """Delete the memory with all its history, for good."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
 from memrepo.validation.names import HFS_IGNORED, PathSet
-from memrepo.validation.refs import SHORT_SHA_MIN, Ref
+from memrepo.validation.refs import SHORT_SHA_MIN, TIME_FORM, Ref
 
 TIME_MAX_S = 253_402_300_800
 """The end of the year 9999: what a date can say."""
@@ -175,6 +175,14 @@ def check_branch(name: str, field: str = "branch") -> str:
     return name
 
 
+def check_tag(name: str, field: str = "tag") -> str:
+    """Check a tag's name: by the same rules as a branch's, as one text may name either."""
+    check_unicode(name, field)
+    if not _is_branch_name(name):
+        raise InvalidRequestError.of(field, "is not a tag name that git accepts everywhere")
+    return name
+
+
 def _is_branch_name(name: str) -> bool:
     bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
     return not (
@@ -191,10 +199,14 @@ def _is_branch_name(name: str) -> bool:
 def check_ref(ref: str, field: str = "ref") -> str:
     """Check what may name a commit: ``HEAD``, a branch or tag (short or ``refs/…``), a sha or the beginning of one.
 
-    ``~n`` may follow each. Whether there is exactly one such commit is for the worker to say.
+    ``@{time}`` may follow a branch or ``HEAD``, and ``~n`` each. Whether there is exactly one such commit is for the
+    worker to say.
     """
     check_unicode(ref, field)
-    name = Ref.parse(ref).name
+    asked = Ref.parse(ref)
+    name = asked.name
+    if asked.at is not None and (asked.is_sha or name.startswith("refs/tags/")):
+        raise InvalidRequestError.of(field, "is of a commit that never moves: leave @{time} out")
     if name == "HEAD" or _SHA.match(name):
         return ref
     branch = next(
@@ -204,7 +216,8 @@ def check_ref(ref: str, field: str = "ref") -> str:
     if not _is_branch_name(branch):
         raise InvalidRequestError.of(
             field,
-            f"must be HEAD, a branch, a tag or a commit sha (of at least {SHORT_SHA_MIN} digits); ~n may follow",
+            f"must be HEAD, a branch, a tag or a commit sha (of at least {SHORT_SHA_MIN} digits); @{{{TIME_FORM}}} may "
+            "follow a branch, and ~n each",
         )
     return ref
 

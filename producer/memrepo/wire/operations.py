@@ -15,7 +15,7 @@ from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire.payload import Payload, attaching
-from memrepo.wire.requests import feed, forks, memories, merges, reads, search, writes
+from memrepo.wire.requests import feed, forks, memories, merges, reads, search, tags, writes
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
 Asked = TypeVar("Asked", bound=Request)
@@ -112,6 +112,10 @@ def _of_branch(branch: models.Branch) -> str:
     return f"{branch.sha} {branch.name}"
 
 
+def _of_tag(tag: models.Tag) -> str:
+    return f"{tag.sha} {tag.name}"
+
+
 def _of_outcome(found: models.RequestOutcome | None) -> str:
     if found is None:
         return "no trace"
@@ -147,6 +151,9 @@ LIST_BRANCHES = _row(reads.ListBranchesRequest, TypeAdapter(list[models.Branch])
 FIND_REQUEST = _row(reads.FindRequestRequest, TypeAdapter(models.RequestOutcome | None), _of_outcome)
 CREATE_BRANCH = _row(writes.CreateBranchRequest, TypeAdapter(models.Branch), _of_branch)
 DELETE_BRANCH = _row(writes.DeleteBranchRequest, TypeAdapter(type(None)), _of_nothing)
+LIST_TAGS = _row(tags.ListTagsRequest, TypeAdapter(list[models.Tag]), _of_list)
+CREATE_TAG = _row(tags.CreateTagRequest, TypeAdapter(models.Tag), _of_tag)
+DELETE_TAG = _row(tags.DeleteTagRequest, TypeAdapter(type(None)), _of_nothing)
 DELETE_REPO = _row(writes.DeleteRepoRequest, TypeAdapter(type(None)), _of_nothing)
 
 OPERATIONS: Mapping[str, Operation[Any, Any]] = {operation.name: operation for operation in _ROWS}

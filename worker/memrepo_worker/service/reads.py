@@ -8,7 +8,7 @@ from typing import Any
 
 from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
 from memrepo.limits import Limits
-from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot
+from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot, Tag
 from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
@@ -23,6 +23,7 @@ from memrepo.wire.requests.reads import (
     ListBranchesRequest,
     ListFilesRequest,
 )
+from memrepo.wire.requests.tags import ListTagsRequest
 from memrepo_worker.git.objects import TreeEntry, printable
 from memrepo_worker.git.walk import ancestors, differences, files, files_after, lookup
 from memrepo_worker.group import Agent
@@ -32,7 +33,7 @@ from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.find_request import find_outcome
 from memrepo_worker.service.forks.origins import get_origins
 from memrepo_worker.service.preview import preview_merge
-from memrepo_worker.service.refs import branch_head, require_repo, resolve
+from memrepo_worker.service.refs import branch_head, commit_of, require_repo, resolve, tag_ref
 from memrepo_worker.service.search.files import search
 from memrepo_worker.service.writes.revisions import is_at_or_below
 
@@ -169,6 +170,16 @@ def _list_branches(
     ]
 
 
+def _list_tags(request: ListTagsRequest, view: View, repo: WarmRepo, limits: Limits) -> list[Tag]:
+    """Return the tags that lead to a commit; an adopted history may have others."""
+    found = (
+        (ref, commit_of(sha, repo.reader))
+        for ref, sha in sorted(view.refs.items())
+        if ref.startswith(tag_ref(""))
+    )
+    return [Tag(name=ref.removeprefix(tag_ref("")), ref=ref, sha=sha) for ref, sha in found if sha is not None]
+
+
 def _find_request(
     request: FindRequestRequest, view: View, repo: WarmRepo, limits: Limits
 ) -> RequestOutcome | None:
@@ -199,6 +210,7 @@ READS: Mapping[type[Request], Callable[[Any, View, WarmRepo, Limits], Any]] = di
         _row(operations.PREVIEW_MERGE, preview_merge),
         _row(operations.GET_ORIGINS, get_origins),
         _row(operations.LIST_BRANCHES, _list_branches),
+        _row(operations.LIST_TAGS, _list_tags),
         _row(operations.FIND_REQUEST, _find_request),
     ]
 )

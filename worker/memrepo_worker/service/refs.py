@@ -1,10 +1,10 @@
-"""What a ref means in a repository: which commit a branch, a tag, ``HEAD`` or a sha names, ``~n`` included."""
+"""What a ref means in a repository: which commit a branch, a tag, ``HEAD`` or a sha names, now or at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memrepo.errors import RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
+from memrepo.errors import HeadMovedError, RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.validation.refs import Ref
 from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import Reader
@@ -21,6 +21,11 @@ def branch_ref(branch: str) -> str:
     return f"refs/heads/{branch}"
 
 
+def tag_ref(tag: str) -> str:
+    """Return a tag's full name."""
+    return f"refs/tags/{tag}"
+
+
 def branch_head(branch: str, refs: Mapping[str, str]) -> str:
     """Return the commit that a branch is at.
 
@@ -31,6 +36,21 @@ def branch_head(branch: str, refs: Mapping[str, str]) -> str:
     if sha is None:
         raise RefNotFoundError(f"there is no branch {branch!r}", {"ref": branch})
     return sha
+
+
+def expected_branch_head(branch: str, refs: Mapping[str, str], expected: str | None) -> str:
+    """Return the commit that a branch is at, if it is where a caller expects it; None expects nothing.
+
+    Raises:
+        RefNotFoundError: there is no such branch.
+        HeadMovedError: it is elsewhere.
+    """
+    head = branch_head(branch, refs)
+    if expected not in (None, head):
+        raise HeadMovedError(
+            f"branch {branch!r} is at {head}, not at {expected}", {"branch": branch, "head": head}
+        )
+    return head
 
 
 def require_repo(view: View, agent: Agent) -> None:
@@ -54,7 +74,7 @@ def refuse_legacy(view: View, agent: Agent) -> None:
 
 
 def resolve(text: str, view: View, reader: Reader) -> str:
-    """Return the id of the commit that a ref names: a branch, tag, ``HEAD`` or sha, with ``~n`` behind it or not.
+    """Return the id of the commit that a ref names: a branch, tag, ``HEAD`` or sha, with ``@{time}`` or ``~n`` or not.
 
     As in git a whole sha goes first, then branches and tags, then short shas. A sha, whole or short, finds every commit
     of the repository, also one that no branch or tag leads to any more: who knows an id may read.
@@ -64,7 +84,7 @@ def resolve(text: str, view: View, reader: Reader) -> str:
     """
     ref = Ref.parse(text)
     start = _commit_of(ref, text, view, reader)
-    commit = start
+    commit = start if ref.at is None else _at(ref, text, start, reader)
     for step in range(ref.generations):
         parents = reader.commit(commit).parents
         if not parents:
@@ -76,6 +96,27 @@ def resolve(text: str, view: View, reader: Reader) -> str:
     return commit
 
 
+def _at(ref: Ref, text: str, start: str, reader: Reader) -> str:
+    """Return the newest commit by first parents that was there at a time.
+
+    By committer dates: a group's are set by the moment at which each request was enqueued, and never run backwards
+    along a branch. So it is what whoever looked then could have found, but for what waited in the queue.
+    """
+    assert ref.at is not None
+    commit = start
+    while True:
+        reader.walked()
+        there = reader.commit(commit)
+        if there.committer.timestamp <= ref.at:
+            return commit
+        if not there.parents:
+            raise RefNotFoundError(
+                f"{text!r} is before the first commit of {ref.name!r}, {commit}",
+                {"ref": text, "first": commit},
+            )
+        commit = there.parents[0]
+
+
 def _first(name: str, generations: int) -> str:
     """Say which the first commit is that a name's history has."""
     if generations == 0:
@@ -85,14 +126,19 @@ def _first(name: str, generations: int) -> str:
 
 def tips(view: View, reader: Reader) -> set[str]:
     """Return the commits that branches and tags are at."""
-    return {commit for sha in set(view.refs.values()) if (commit := _peel(sha, reader))}
+    return {commit for sha in set(view.refs.values()) if (commit := commit_of(sha, reader))}
 
 
 def _commit_of(ref: Ref, text: str, view: View, reader: Reader) -> str:
     """Return the commit that a ref's name stands for."""
     ours = None if ref.is_sha else _named(ref.name, view)
+    if ref.at is not None and not _is_branch(ref.name, view):
+        raise RefNotFoundError(
+            f"{ref.name!r} is no branch of this repository, and only a branch was elsewhere before",
+            {"ref": text},
+        )
     # What our own ref names must be there: its absence is damage, and no answer.
-    commit = _given(ref, text, reader) if ours is None else _peel(ours, reader)
+    commit = _given(ref, text, reader) if ours is None else commit_of(ours, reader)
     if commit is None:
         raise RefNotFoundError(f"{text!r} is no branch, tag or commit of this repository", {"ref": text})
     return commit
@@ -103,7 +149,11 @@ def _given(ref: Ref, text: str, reader: Reader) -> str | None:
     sha: str | None = ref.name
     if not ref.is_sha:
         sha = _completed(ref.name, text, reader) if ref.is_short_sha else None
-    return _peel(sha, reader) if sha and reader.maybe(sha) is not None else None
+    return commit_of(sha, reader) if sha and reader.maybe(sha) is not None else None
+
+
+def _is_branch(name: str, view: View) -> bool:
+    return name == "HEAD" or name in view.refs or branch_ref(name) in view.refs
 
 
 def _named(name: str, view: View) -> str | None:
@@ -118,7 +168,7 @@ def _named(name: str, view: View) -> str | None:
 
 def _completed(digits: str, text: str, reader: Reader) -> str | None:
     """Return the id that begins so and leads to a commit; as in git, files and folders do not make it ambiguous."""
-    found = [sha for sha in reader.ids_beginning(digits) if _peel(sha, reader)]
+    found = [sha for sha in reader.ids_beginning(digits) if commit_of(sha, reader)]
     if len(found) > 1:
         raise RefNotFoundError(
             f"{digits!r} is the beginning of {len(found)} commits: {', '.join(found[:_CANDIDATES_MAX])}. "
@@ -128,7 +178,7 @@ def _completed(digits: str, text: str, reader: Reader) -> str | None:
     return found[0] if found else None
 
 
-def _peel(sha: str, reader: Reader) -> str | None:
+def commit_of(sha: str, reader: Reader) -> str | None:
     """Follow annotated tags to their commit; None where they lead to something else, which is not read."""
     for _ in range(_TAGS_FOLLOWED_MAX):
         kind, _ = reader.must(sha)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit, MergeKind, MergeResult
+from memrepo.models import Author, Branch, CommitResult, FileChange, MemoryCommit, MergeKind, MergeResult, Tag
 from memrepo.wire import operations
 from memrepo.wire.operations import Asked, Operation, Result
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.edits import EditModel
 from memrepo.wire.requests.forks import ForkRequest
 from memrepo.wire.requests.merges import MergeRequest
+from memrepo.wire.requests.tags import CreateTagRequest
 from memrepo.wire.requests.writes import (
     CommitRequest,
     CreateBranchRequest,
@@ -25,6 +26,7 @@ from memrepo_worker.git.walk import differences
 from memrepo_worker.journal.ledger import COMMITTED, UNCHANGED, LedgerLine
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.service.commits import Described, describe
+from memrepo_worker.service.refs import tag_ref
 from memrepo_worker.service.writes.merge import MERGED_INTO
 from memrepo_worker.service.writes.rebase import REBASED_FROM
 
@@ -84,6 +86,10 @@ def _of_create_branch(request: CreateBranchRequest, line: LedgerLine, repo: Answ
     return Branch(name=request.name, sha=line.sha)
 
 
+def _of_create_tag(request: CreateTagRequest, line: LedgerLine, repo: Answering) -> Tag:
+    return Tag(name=request.name, ref=tag_ref(request.name), sha=line.sha)
+
+
 def _nothing(request: Request, line: LedgerLine, repo: Answering) -> None:
     return None
 
@@ -104,6 +110,8 @@ RESULTS: Mapping[type[Request], Callable[[Any, LedgerLine, Answering], Any]] = d
         _row(operations.FORK, _of_fork),
         _row(operations.CREATE_BRANCH, _of_create_branch),
         _row(operations.DELETE_BRANCH, _nothing),
+        _row(operations.CREATE_TAG, _of_create_tag),
+        _row(operations.DELETE_TAG, _nothing),
         _row(operations.DELETE_REPO, _nothing),
     ]
 )

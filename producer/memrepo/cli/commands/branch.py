@@ -78,6 +78,8 @@ def _require_path(repo: MemoryRepo, path: str, difference: Diff, timeout_s: floa
     show_default="memrepo",
     help="Who restores it.",
 )
+@click.option("-m", "--message", help="The commit message; by default it says what was restored.")
+@click.option("--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha.")
 @request_id_option
 @timeout_option
 @json_option
@@ -88,6 +90,8 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
     paths: tuple[str, ...],
     branch: str,
     author: Author,
+    message: str | None,
+    expected_head: str | None,
     request_id: str | None,
     timeout_s: float,
     as_json: bool,
@@ -99,7 +103,15 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
     with client() as repos:
         repo = repo_of(repos, org, agent)
         with sending(repo, request_id) as sent_as:
-            job = repo.restore(ref, paths=paths or None, branch=branch, author=author, request_id=sent_as)
+            job = repo.restore(
+                ref,
+                paths=paths or None,
+                branch=branch,
+                author=author,
+                message=message,
+                expected_head=expected_head,
+                request_id=sent_as,
+            )
         result = outcome_of(job, timeout_s)
     print_result(result, as_json)
 

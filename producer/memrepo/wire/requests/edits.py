@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, StrictBool, StrictInt, StrictStr, Tag
+from pydantic import BeforeValidator, Discriminator, StrictBool, StrictInt, StrictStr
+from pydantic import Tag as UnionTag
 from pydantic_core import PydanticCustomError
 from typing_extensions import override
 
@@ -142,11 +143,11 @@ def _kind(value: object) -> str:
 
 
 FileOrEdit = Annotated[
-    Annotated[FileChange, Tag("<file>")]
-    | Annotated[Append, Tag("<append>")]
-    | Annotated[Replace, Tag("<replace>")]
-    | Annotated[Insert, Tag("<insert>")]
-    | Annotated[Move, Tag("<move>")],
+    Annotated[FileChange, UnionTag("<file>")]
+    | Annotated[Append, UnionTag("<append>")]
+    | Annotated[Replace, UnionTag("<replace>")]
+    | Annotated[Insert, UnionTag("<insert>")]
+    | Annotated[Move, UnionTag("<move>")],
     Discriminator(_kind),
 ]
 """A file as it shall be, or an edit of one."""

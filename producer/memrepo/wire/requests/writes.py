@@ -120,6 +120,8 @@ class RestoreRequest(WriteRequest):
     paths: tuple[StrictStr, ...] | None = None
     branch: StrictStr = "main"
     author: Author = DEFAULT_AUTHOR
+    message: StrictStr | None = None
+    expected_head: StrictStr | None = None
 
     _relative = field_validator("paths")(strip_slashes)
 
@@ -129,11 +131,15 @@ class RestoreRequest(WriteRequest):
         values.check_branch(self.branch)
         check_path_list(self.paths, limits)
         self.author.check("author")
+        if self.message is not None:
+            values.check_message(self.message, limits)
+        if self.expected_head is not None:
+            values.check_sha(self.expected_head, "expected_head")
 
     @property
     @override
     def size_bytes(self) -> int:
-        return bytes_of_paths(self.paths)
+        return bytes_of_paths(self.paths) + len(self.message or "")
 
 
 class CreateBranchRequest(WriteRequest):

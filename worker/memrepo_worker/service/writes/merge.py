@@ -19,7 +19,7 @@ from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.commits import compose
 from memrepo_worker.service.merging import Sides, bases_of, merge_sides, refuse_conflicts
-from memrepo_worker.service.refs import branch_head, branch_ref, require_repo, resolve
+from memrepo_worker.service.refs import branch_ref, expected_branch_head, require_repo, resolve
 from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
@@ -37,12 +37,7 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
         InvalidRequestError: a resolution is of no conflict, or does not fit; or it would write what commits may not.
     """
     require_repo(draft.view, agent)
-    head = branch_head(request.target, draft.refs)
-    if request.expected_head not in (None, head):
-        raise HeadMovedError(
-            f"branch {request.target!r} is at {head}, not at {request.expected_head}",
-            {"branch": request.target, "head": head},
-        )
+    head = expected_branch_head(request.target, draft.refs, request.expected_head)
     sides = Sides(head, resolve(request.source, draft.view, draft.reader))
     bases = bases_of(draft.reader, sides)
     if sides.theirs in bases:

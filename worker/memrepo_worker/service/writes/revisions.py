@@ -14,7 +14,13 @@ from memrepo_worker.group import Agent
 from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.repos.draft import Draft
-from memrepo_worker.service.refs import branch_head, branch_ref, require_repo, resolve
+from memrepo_worker.service.refs import (
+    branch_head,
+    branch_ref,
+    expected_branch_head,
+    require_repo,
+    resolve,
+)
 from memrepo_worker.service.writes.edits import commit_edits
 from memrepo_worker.service.writes.settled import Settled
 
@@ -33,12 +39,13 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
     commit's message says so.
 
     Raises:
+        HeadMovedError: the branch is not where the caller expects it.
         InvalidRequestError: it would write a name that commits are refused, as an adopted history or one from under
             another setting may hold; ``paths`` restores the others. What stays as it is, is not asked about. Or all
             that it would change was a link or a submodule.
     """
     require_repo(draft.view, agent)
-    head = branch_head(request.branch, draft.refs)
+    head = expected_branch_head(request.branch, draft.refs, request.expected_head)
     source = resolve(request.ref, draft.view, draft.reader)
     trees = [draft.reader.commit(sha).tree for sha in (head, source)]
     deltas = list(differences(draft.reader, *trees))
@@ -48,7 +55,7 @@ def restore(request: RestoreRequest, draft: Draft, agent: Agent) -> Settled:
     edits = [_edit(delta, draft) for delta in deltas if left.isdisjoint(levels(delta.path))]
     if left and not edits:
         raise InvalidRequestError.of("ref", f"has nothing to restore{_left_as_it_is(left)}")
-    message = f"Restore {request.ref}{_left_as_it_is(left)}"
+    message = f"{request.message or f'Restore {request.ref}'}{_left_as_it_is(left)}"
     sha = commit_edits(draft, request, edits, head, message, source)
     draft.refs[branch_ref(request.branch)] = sha
     return Settled(UNCHANGED if sha == head else COMMITTED, sha)

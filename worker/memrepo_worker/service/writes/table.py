@@ -46,6 +46,7 @@ from memrepo_worker.service.writes.rebase import (
 )
 from memrepo_worker.service.writes.revisions import create_branch, delete_branch, refuse_new_ref, restore
 from memrepo_worker.service.writes.settled import Settled
+from memrepo_worker.service.writes.tags import create_tag, delete_tag
 from memrepo_worker.service.writes.text_edits import apply_changes
 from memrepo_worker.service.writes.working_tree import WorkingTree
 
@@ -208,6 +209,8 @@ WRITES: Mapping[type[Request], Callable[[Any, Draft, Agent], Settled]] = dict(
         _row(operations.FORK, fork),
         _row(operations.CREATE_BRANCH, create_branch),
         _row(operations.DELETE_BRANCH, delete_branch),
+        _row(operations.CREATE_TAG, create_tag),
+        _row(operations.DELETE_TAG, delete_tag),
         _row(operations.DELETE_REPO, _delete_repo),
     ]
 )
