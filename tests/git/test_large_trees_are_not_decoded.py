@@ -21,7 +21,7 @@ from memrepo_worker.git.objects import (
 )
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.trees import stored
-from memrepo_worker.git.trees.stored import StoredTree, changed, differing, find_twin_in
+from memrepo_worker.git.trees.stored import StoredTree, changed, differing, find_twins_in
 
 SHA = "20" * 20  # spaces, as names and modes are parted by
 NAMES = st.text(st.sampled_from("ab0 .-gitGIT\u00e9\u200c~"), min_size=1, max_size=6)
@@ -112,7 +112,7 @@ def test_a_new_name_that_is_a_neighbours_on_other_systems_is_found(new: str, twi
     others = {"r\u00e9sum\u00e9": TreeEntry(MODE_FILE, SHA)} if twin != "notes-7" else {}
     tree = StoredTree(encode_tree({**names, **others, new: TreeEntry(MODE_FILE, SHA)}).data)
 
-    assert find_twin_in(tree, [new]) == (None if twin is None else (new, twin))
+    assert find_twins_in(tree, [new]) == ({} if twin is None else {new: twin})
 
 
 def test_an_edit_in_a_folder_of_very_many_takes_it_apart_nowhere_and_keeps_it_in_the_size_that_is_stored() -> (

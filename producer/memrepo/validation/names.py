@@ -29,16 +29,25 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFD", plain)
 
 
-def find_twin(names: Iterable[str], new: Collection[str]) -> tuple[str, str] | None:
-    """Return one of the ``new`` names of a folder and another of its ``names`` that is the same, or None."""
+def find_twins(names: Iterable[str], new: Collection[str]) -> dict[str, str]:
+    """Return the ``new`` names of a folder that are the same as another of its ``names``, each with that.
+
+    Without these no two are the same, but for those that were there before.
+    """
     if not new:
-        return None
+        return {}
+    found: dict[str, str] = {}
     by_folded: dict[str, str] = {}
     for name in names:
-        other = by_folded.setdefault(folded(name), name)
-        if other != name and (name in new or other in new):
-            return (name, other) if name in new else (other, name)
-    return None
+        key = folded(name)
+        other = by_folded.setdefault(key, name)
+        if other == name:
+            continue
+        if name in new:
+            found[name] = other
+        elif other in new:
+            found[other] = by_folded[key] = name
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memrepo.validation.names import FILE_AND_FOLDER, SAME_NAME, PathSet, find_twin, folded
+from memrepo.validation.names import FILE_AND_FOLDER, SAME_NAME, PathSet, find_twins, folded
 
 names = st.sampled_from(["a", "A", "b", "\u00e9", "e\u0301", "E\u0301", "a\u200c", "\u00df", "ss"])
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -68,6 +68,13 @@ def test_a_clash_says_which_rule_and_which_names(there: str, path: str, rule: st
 
 
 def test_only_a_new_name_has_a_twin() -> None:
-    assert find_twin(["a", "A", "b"], {"b"}) is None
-    assert find_twin(["a", "A", "b"], {"A"}) == ("A", "a")
-    assert find_twin(["A", "b", "a"], {"A"}) == ("A", "a")
+    assert find_twins(["a", "A", "b"], {"b"}) == {}
+    assert find_twins(["a", "A", "b"], {"A"}) == {"A": "a"}
+    assert find_twins(["A", "b", "a"], {"A"}) == {"A": "a"}
+
+
+def test_of_all_new_names_that_are_the_same_one_is_left() -> None:
+    assert find_twins(["AB", "Ab", "aB", "ab", "b"], {"AB", "Ab", "ab", "b"}) == {
+        "AB": "aB", "Ab": "AB", "ab": "aB",
+    }
+    assert find_twins(["x", "X", "xx", "Xx"], ["X", "Xx", "xx"]) == {"X": "x", "Xx": "xx"}

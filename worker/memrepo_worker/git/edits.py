@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from memrepo_worker.git.objects import (
@@ -17,7 +17,7 @@ from memrepo_worker.git.objects import (
     object_id,
 )
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.trees.stored import changed, find_twin_in
+from memrepo_worker.git.trees.stored import changed, find_twins_in
 
 
 class TreeConflictError(Exception):
@@ -65,13 +65,16 @@ class _Node:
 class TreeEditor:
     """Applies edits to trees; collects the new objects in ``objects`` by id.
 
-    ``bases`` maps the id of each file that had another content before to the id of that.
+    ``bases`` maps the id of each file that had another content before to the id of that. Where it is to go on past
+    names that some file systems take for a neighbour's, it leaves these out, and ``twins`` says which they are.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, *, passes_over_twins: bool = False) -> None:
         self._reader = reader
+        self._passes_over_twins = passes_over_twins
         self.objects: dict[str, GitObject] = {}
         self.bases: dict[str, str] = {}
+        self.twins: list[TreeConflictError] = []
 
     def apply(self, root: str | None, edits: Iterable[FileEdit]) -> str:
         """Return the id of the root tree after the edits; equal to ``root`` when nothing changed.
@@ -103,7 +106,10 @@ class TreeEditor:
         if not changes:
             return sha
         tree, entries = changed(before, changes)
-        _refuse_twins(entries, [name for name in changes if name in entries and name not in before], prefix)
+        twins = find_twins_in(entries, {name for name in changes if name in entries and name not in before})
+        if twins:
+            self._tell_twins(twins, prefix)
+            tree, entries = changed(before, {**changes, **dict.fromkeys(twins)})
         if not entries:
             return None
         if len(tree.data) > BYTES_MAX[Kind.TREE]:
@@ -111,6 +117,14 @@ class TreeEditor:
         made = self._add(tree)
         self._reader.remember_tree(made, entries)
         return made
+
+    def _tell_twins(self, twins: Mapping[str, str], prefix: str) -> None:
+        """Note new names that some file systems would take for a neighbour's; or refuse the first."""
+        for name, other in twins.items():
+            clash = TreeConflictError(f"{prefix}{name}", f"is {prefix + other!r} on macOS or Windows")
+            if not self._passes_over_twins:
+                raise clash
+            self.twins.append(clash)
 
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
         """Return what stands under one name after the edits at and below it."""
@@ -151,11 +165,3 @@ class TreeEditor:
         sha = object_id(item)
         self.objects[sha] = item
         return sha
-
-
-def _refuse_twins(entries: Mapping[str, TreeEntry], new: Collection[str], prefix: str) -> None:
-    """Refuse a new name that some file systems would take for a neighbour's."""
-    found = find_twin_in(entries, new)
-    if found is not None:
-        path, other = (prefix + name for name in found)
-        raise TreeConflictError(path, f"is {other!r} on macOS or Windows")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memrepo.limits import Limits
-from memrepo.validation.names import SAME_NAME, find_twin
+from memrepo.validation.names import SAME_NAME, find_twins
 from memrepo.validation.values import fault_of_path
 from memrepo_worker.git.batch import Run, read_objects, sizes_of
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
@@ -113,9 +113,9 @@ class _Faults:
             if path not in self._asked:
                 self._asked.add(path)
                 self._ask(path)
-        twins = find_twin(entries, entries.keys())
-        if twins is not None:
-            self.here.setdefault(SAME_NAME, set()).add(prefix + twins[0])
+        twins = find_twins(entries, entries.keys())
+        if twins:
+            self.here.setdefault(SAME_NAME, set()).add(prefix + next(iter(twins)))
 
     def _ask(self, path: str) -> None:
         reason = fault_of_path(path, self._strict)

@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memrepo_worker.bounds import MergeBounds
-from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
+from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.merging.bases import merge_bases
 from memrepo_worker.git.merging.contents import ContentMerger, MergeBudget, with_markers
-from memrepo_worker.git.merging.trees import Conflict, Merged, clashing, content_of_file, merge_trees, mode_of
+from memrepo_worker.git.merging.trees import (
+    Conflict,
+    Merged,
+    apply_fitting,
+    content_of_file,
+    merge_trees,
+    mode_of,
+)
 from memrepo_worker.git.objects import MODE_EXECUTABLE, GitObject
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import entry_at
@@ -58,16 +65,9 @@ class MergeBase:
                 edit = FileEdit(conflict.path, None)
             if edit is not None:
                 edits[conflict.path] = edit
-        while True:
-            editor = TreeEditor(self.reader)
-            try:
-                tree = editor.apply(ours, edits.values())
-            except TreeConflictError as clash:
-                for path in clashing(edits, clash):
-                    del edits[path]
-            else:
-                self._objects |= editor.objects
-                return tree
+        applied = apply_fitting(self.reader, ours, edits)
+        self._objects |= applied.objects
+        return applied.tree
 
     def _is_folder(self, path: str, ours: str, edits: Iterable[str]) -> bool:
         """Whether either side has a folder at a path: then no file stands there."""

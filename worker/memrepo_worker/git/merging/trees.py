@@ -6,14 +6,14 @@ git. The judge is ``git merge -s recursive -X no-renames``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from memrepo.errors import TooLargeError
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.contents import ContentMerger, Refused
-from memrepo_worker.git.objects import TreeEntry
+from memrepo_worker.git.objects import GitObject, TreeEntry
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import differences, entry_at, levels
 
@@ -145,25 +145,40 @@ def _leave_out_twins(
     reader: Reader, ours: str, edits: dict[str, FileEdit], conflicts: dict[str, Conflict]
 ) -> None:
     """Make conflicts of names of theirs that some file systems take for a neighbour's of ours."""
-    while True:
-        fitting = [edit for path, edit in edits.items() if conflicts.keys().isdisjoint(levels(path))]
-        try:
-            TreeEditor(reader).apply(ours, fitting)
-        except TreeConflictError as clash:
-            for path in clashing(edits, clash):
-                edit = edits.pop(path)
-                conflicts[path] = Conflict(path, "name", None, None, edit.entry)
-        else:
-            return
+    fitting = {path: edit for path, edit in edits.items() if conflicts.keys().isdisjoint(levels(path))}
+    for path in apply_fitting(reader, ours, fitting).left_out:
+        conflicts[path] = Conflict(path, "name", None, None, edits.pop(path).entry)
 
 
-def clashing(edits: Iterable[str], clash: TreeConflictError) -> list[str]:
-    """Return the paths of the edits that do not fit.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A tree with those of the edits that go into it, what is new of it, and the paths of the others."""
+
+    tree: str
+    objects: dict[str, GitObject]
+    left_out: list[str]
+
+
+def apply_fitting(reader: Reader, ours: str, edits: Mapping[str, FileEdit]) -> Applied:
+    """Apply the edits that fit. However many do not, it is tried few times: names are looked for all at once.
 
     Raises:
-        TooLargeError: it is none of them by itself, but how many they are.
+        TooLargeError: what does not fit is none of them by itself, but how many they are.
     """
-    below = [path for path in edits if clash.path in levels(path)]
-    if not below:
-        raise TooLargeError.of("source", str(clash), path=clash.path) from clash
-    return below
+    fitting = dict(edits)
+    left_out: list[str] = []
+    while True:
+        editor = TreeEditor(reader, passes_over_twins=True)
+        try:
+            tree, clashes = editor.apply(ours, fitting.values()), editor.twins
+        except TreeConflictError as clash:
+            clashes = [clash]
+        if not clashes:
+            return Applied(tree, editor.objects, left_out)
+        places = {clash.path for clash in clashes}
+        below = [path for path in fitting if not places.isdisjoint(levels(path))]
+        if not below:
+            raise TooLargeError.of("source", str(clashes[0]), path=clashes[0].path) from clashes[0]
+        for path in below:
+            del fitting[path]
+        left_out += below

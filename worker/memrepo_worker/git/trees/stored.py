@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 
 from typing_extensions import override
 
-from memrepo.validation.names import find_twin, folded
+from memrepo.validation.names import find_twins, folded
 from memrepo_worker.git.objects import (
     MODE_TREE,
     GitObject,
@@ -159,15 +159,15 @@ def changed(
     return tree, ordered if len(tree.data) < LARGE_BYTES else StoredTree(tree.data)
 
 
-def find_twin_in(entries: Mapping[str, TreeEntry], new: Collection[str]) -> tuple[str, str] | None:
-    """Return one of the ``new`` names of a tree, and another that some file systems take for the same, or None."""
+def find_twins_in(entries: Mapping[str, TreeEntry], new: Collection[str]) -> dict[str, str]:
+    """Return those of the ``new`` names of a tree that some file systems take for another of it, each with that."""
     if isinstance(entries, StoredTree) and new:
         names = b"\0".join(entries.names())
         if names.isascii():
             folds = Counter(names.lower().split(b"\0"))
             if all(folds[folded(name).encode()] == 1 for name in new):
-                return None
-    return find_twin(entries, new)
+                return {}
+    return find_twins(entries, new)
 
 
 def _apart(
