@@ -36,7 +36,7 @@ from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.prepared import Prepared
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
-from memrepo_worker.service.store_reads.changes import changes_since
+from memrepo_worker.service.store_reads.changes import changes_since, is_ahead
 from memrepo_worker.service.writes.settled import NotSettledError
 from memrepo_worker.service.writes.table import reads_elsewhere, settle
 from memrepo_worker.store.interface import UnavailableError
@@ -79,11 +79,13 @@ class Turn:
             return self._take()
 
     def _take(self) -> Sequence[Outcome]:
-        repo = self._current()
+        repo = self._current(self._proof_age_s_max)
+        if any(is_ahead(request, repo) for request in self._group.requests):
+            repo = self._current(0.0)
         draft, pending = self._draft(repo)
         while draft.is_needed and not self._publish(repo, draft, pending):
             taken = repo.state.seq + 1
-            repo = self._current()
+            repo = self._current(self._proof_age_s_max)
             if repo.state.seq < taken:
                 raise JournalDamagedError(f"entry {taken} is taken, and no listing shows it", taken)
             draft, pending = self._draft(repo)
@@ -95,13 +97,13 @@ class Turn:
         self._finish(repo)
         return outcomes
 
-    def _current(self) -> WarmRepo:
+    def _current(self, proof_age_s_max: float) -> WarmRepo:
         """Return the repository at the journal's newest entry; the turn's time begins when it is there.
 
         Opening it is bounded by itself. Were it counted, a memory that opens slowly would be opened anew for each of
         its requests where no copy of it can be kept.
         """
-        repo = self._opener.current(self._proof_age_s_max, self._check_age_s_max)
+        repo = self._opener.current(proof_age_s_max, self._check_age_s_max)
         self._group.create.settle(repo.state.seq)
         self._meter = self._new_meter()
         return repo

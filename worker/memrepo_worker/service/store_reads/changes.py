@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 
+from memrepo.errors import InvalidRequestError
 from memrepo.models import Change, ChangeFeed
+from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo_worker.git.objects import NULL_SHA, Kind, printable
 from memrepo_worker.git.pack_sizes import find_blob
@@ -20,6 +22,7 @@ from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import date_of
+from memrepo_worker.service.refs import commit_of, tag_ref
 from memrepo_worker.store.interface import UnavailableError
 
 _COMMITS_MAX = 1_000
@@ -32,12 +35,20 @@ def changes_since(request: GetChangesRequest, repo: WarmRepo, journal: JournalRe
     What lies below the newest seal is not looked at: the delete stands for it. Large entries end it early.
 
     Raises:
+        InvalidRequestError: there is no such entry, so whoever goes on after it would be told nothing.
         UnavailableError: the store cannot be read, or what we know of it is out of date; ask again.
     """
     newest, seal = repo.state.seq, repo.state.seal
+    if is_ahead(request, repo):
+        raise InvalidRequestError.of(
+            "after",
+            f"is {request.after}, and the newest entry is {newest}: the store was set back, as to a backup, or the "
+            f"number is of another memory. Read what counts anew, then go on after {newest}",
+            newest=newest,
+        )
     after = newest if request.after is None else max(request.after, seal - 1)
-    if after >= newest:
-        return ChangeFeed(changes=[], seq=max(after, request.after or 0), newest=newest)
+    if after == newest:
+        return ChangeFeed(changes=[], seq=newest, newest=newest)
     has_before = after > max(seal, 0)
     entries = journal.some(after if has_before else after + 1, request.limit + has_before)
     changes: list[Change] = []
@@ -58,6 +69,14 @@ def changes_since(request: GetChangesRequest, repo: WarmRepo, journal: JournalRe
     return ChangeFeed(changes=changes, seq=max(resume_after, after), newest=newest)
 
 
+def is_ahead(request: Request, repo: WarmRepo) -> bool:
+    """Whether the changes are asked for after an entry that is not known here.
+
+    Numbers are never taken back, so it is an entry that another worker has written since, or one that the store lost.
+    """
+    return isinstance(request, GetChangesRequest) and (request.after or 0) > repo.state.seq
+
+
 def _changes_of(
     entry: Entry, before: Mapping[str, str], resume_after: int, reader: Reader
 ) -> Sequence[Change]:
@@ -75,7 +94,7 @@ def _changes_of(
     changes = []
     for number, (name, old, new) in enumerate(moved, start=1):
         commits = _commits_between(reader, before.values() if old is None else (old,), new)
-        ours = _lines_about(lines, commits, (old, new))
+        ours = _lines_about(lines, commits, (old, new, *_tagged(name, (old, new), reader)))
         at = date_of(max((line.enqueued_at for line in ours), default=_time_of(reader, new or old)))
         cursor = entry.seq if number == len(moved) else resume_after
         changes.append(_change(entry.seq, name, (old, new), commits, ours, at, cursor))
@@ -113,8 +132,16 @@ def _lines_of(entry: Entry) -> Sequence[LedgerLine]:
         raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
 
 
+def _tagged(name: str, ends: Iterable[str | None], reader: Reader) -> list[str]:
+    """Return the commits that a tag leads to, by which requests name it, where it is annotated."""
+    if not name.startswith(tag_ref("")):
+        return []
+    there = [sha for sha in ends if sha is not None and reader.maybe(sha) is not None]
+    return [commit for sha in there if (commit := commit_of(sha, reader)) is not None]
+
+
 def _lines_about(
-    lines: Iterable[LedgerLine], commits: Iterable[str], ends: tuple[str | None, str | None]
+    lines: Iterable[LedgerLine], commits: Iterable[str], ends: tuple[str | None, ...]
 ) -> list[LedgerLine]:
     """Return the lines of the requests that moved a ref: they made its commits, or set it where it was or is."""
     made = set(commits)
