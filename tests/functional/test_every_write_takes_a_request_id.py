@@ -95,7 +95,7 @@ def test_a_refusal_stays_the_answer_to_its_id(repo: MemoryRepo) -> None:
 def test_who_has_no_memory_any_more_is_told_to_begin_one_and_to_use_a_new_id(repo: MemoryRepo) -> None:
     done(repo.delete_repo())
     for begin in (True, False):
-        with pytest.raises(RepoNotFoundError, match="under a new request id: the-old-one has its answer"):
+        with pytest.raises(RepoNotFoundError, match="if you gave a request id, give a new one"):
             done(repo.commit({"a.md": "x"}, "m", request_id="the-old-one"))
         if begin:
             done(repo.create_repo())
@@ -108,5 +108,5 @@ def test_who_never_had_a_memory_may_begin_one_and_send_the_same_again(nobody: Me
         done(nobody.commit({"a.md": "x"}, "m", request_id="the-same"))
     done(nobody.create_repo())
 
-    assert "new request id" not in str(refused.value)
+    assert "request id" not in str(refused.value)
     assert done(nobody.commit({"a.md": "x"}, "m", request_id="the-same")).created

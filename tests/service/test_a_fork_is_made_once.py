@@ -134,11 +134,11 @@ def test_a_fork_that_may_have_landed_is_not_told_to_have_failed(store: LocalStor
         store.delete([COPIED.entry(1)])  # as if it were still on its way
         source.delete()
 
-        with pytest.raises(RepoNotFoundError, match=r"agent-1 has no memory.*new request id: request-f"):
+        with pytest.raises(RepoNotFoundError, match=r"agent-1 has no memory.*if you gave a request id, give a new one"):
             ask(copy, fork("request-f"))
 
         assert store.get(COPIED.entry(1)).data != landed  # its number is taken: whatever comes late has lost
-        with pytest.raises(RepoNotFoundError, match="new request id"):
+        with pytest.raises(RepoNotFoundError, match="give a new one"):
             ask(copy, fork("request-f"))
         copy.ask(for_copy(create("request-n", mine="1")))
         assert copy.texts() == {"mine": "1"}

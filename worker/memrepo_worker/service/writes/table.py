@@ -68,7 +68,7 @@ def settle(request: Request, draft: Draft, agent: Agent) -> LedgerLine:
         verdict, sha, more = WRITES[type(request)](request, draft, agent)
     except MemoryRepoError as error:
         is_written = draft.begun or draft.is_needed or reads_elsewhere(request)
-        told = _for_good(error, request) if is_written else error
+        told = _for_good(error) if is_written else error
         return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, told)
     return LedgerLine(
         request.request_id, request.digest, verdict, request.enqueued_at, sha, {**detail, **more}
@@ -84,12 +84,15 @@ def reads_elsewhere(request: Request) -> bool:
     return isinstance(request, ForkRequest)
 
 
-def _for_good(error: MemoryRepoError, request: Request) -> MemoryRepoError:
-    """Say of a memory that is not there that making one does not change what this request id is answered with."""
+def _for_good(error: MemoryRepoError) -> MemoryRepoError:
+    """Say of a memory that is not there that making one does not change what this request id is answered with.
+
+    The id itself is not told: mostly nobody chose it, and a call that is made again has another.
+    """
     if not isinstance(error, RepoNotFoundError):
         return error
     return type(error)(
-        f"{error.message}. Then send this under a new request id: {request.request_id} has its answer",
+        f"{error.message}. Then call again; if you gave a request id, give a new one, as that has its answer",
         error.details,
     )
 
