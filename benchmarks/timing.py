@@ -32,11 +32,12 @@ def in_turns(number: int, one: Work, other: Work) -> tuple[list[float], list[flo
     for _ in range(WARM_UP):
         one()
         other()
-    pairs = [(_timed_from_rest(one), _timed_from_rest(other)) for _ in range(number)]
+    pairs = [(timed_from_rest(one), timed_from_rest(other)) for _ in range(number)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
-def _timed_from_rest(work: Work) -> float:
+def timed_from_rest(work: Work) -> float:
+    """Return how many seconds it took, after what was done before has settled."""
     time.sleep(REST_S)
     return timed(work)
 
@@ -52,5 +53,5 @@ def in_turns_of_all(number: int, works: Sequence[Work]) -> list[list[float]]:
     for _ in range(WARM_UP):
         for work in works:
             work()
-    rounds = [[_timed_from_rest(work) for work in works] for _ in range(number)]
+    rounds = [[timed_from_rest(work) for work in works] for _ in range(number)]
     return [list(times) for times in zip(*rounds, strict=True)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.operations import OPERATIONS, build
 from memrepo.wire.requests.base import Request
+from memrepo.wire.requests.tags import CreateTagRequest
 from memrepo.wire.requests.writes import CreateBranchRequest
+from memrepo_worker.group import Agent
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.samples import SAMPLES
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, history, writer
@@ -27,10 +29,6 @@ class MovableStore(LocalStore):
     name = "file:///memories"
 
 
-OPERATIONS_OF_A_MEMORY = [name for name in OPERATIONS if name != "list_memories"]
-"""What opens a memory, and so meets what is wrong with it."""
-
-
 @dataclass(frozen=True)
 class Observed:
     """What a worker did: its answer, the same when asked again, and all that lies in the store afterwards."""
@@ -41,20 +39,14 @@ class Observed:
 
 
 def request_of(operation: str) -> Request:
-    """The operation's sample, asked of our memory."""
-    request: Request = build(
-        OPERATIONS[operation].request,
-        org_id=AGENT.org_id,
-        agent_id=AGENT.agent_id,
-        request_id="asked-here",
-        enqueued_at=NOW_S,
-        **SAMPLES[operation].body,
-    )
+    """The operation's sample, asked of our memory, or of the org that it is in."""
+    body = {**_head("asked-here"), **SAMPLES[operation].body}
+    request: Request = build(OPERATIONS[operation].request, **body)
     return request
 
 
 def make(folder: Path) -> None:
-    """Make the memory and its warm copy, with the branch and the paths that the samples name."""
+    """Make the memory and its warm copy, with the branch, the tag and the paths that the samples name."""
     store = MovableStore(folder / "store")
     with writer(store, folder / "cache") as one:
         one.ask(create(**{"a.md": "1\n", "b.md": "2\n", "large": LARGE}, request_id="request-0"))
@@ -63,6 +55,8 @@ def make(folder: Path) -> None:
     with writer(store, folder / "cache") as one:
         one.ask(commit("on draft", {"a.md": "1\n3\n"}, branch="draft"))
         one.ask(commit("third", {"a.md": "1\n2\n3\n", "large": LARGE + "more\n"}))
+        one.ask(commit("fourth", {"b.md": "2\n3\n"}))
+        one.ask(build(CreateTagRequest, **_head("begin-the-tag"), name="v1", ref="draft"))
         one.ask(history())
 
 
@@ -94,7 +88,8 @@ def worker_at(folder: Path) -> Iterator[Writer]:
 
 def ask(one: Writer, operation: str) -> object:
     """Ask an operation's sample; an error that is told is an answer, too."""
-    (outcome,) = one.group(request_of(operation))
+    request = request_of(operation)
+    (outcome,) = replace(one, agent=Agent(request.org_id, request.agent_id)).group(request)
     if isinstance(outcome, MemoryRepoError):
         return type(outcome), outcome.message, outcome.details
     return outcome

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from memrepo.settings import environment
-from tests.damage.memory import OPERATIONS_OF_A_MEMORY, Observed, ask, copied, observe, worker_at
+from memrepo.wire.operations import OPERATIONS
+from tests.damage.memory import Observed, ask, copied, observe, worker_at
 from tests.damage.ways import WAYS
 
 EVERY = 1 if environment().get("LONG") == "1" else 10
@@ -29,11 +30,11 @@ def parts_of(memory: Path) -> list[Path]:
 
 
 def cases(memory: Path, way: str, operation: str) -> Iterator[Path]:
-    place = list(WAYS).index(way) * 3 + list(OPERATIONS_OF_A_MEMORY).index(operation)
+    place = list(WAYS).index(way) * 3 + list(OPERATIONS).index(operation)
     return (part for number, part in enumerate(parts_of(memory), place) if number % EVERY == 0)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS_OF_A_MEMORY)
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_answer_is_a_healthy_workers_and_one_try_heals(
     way: str, operation: str, memory: Path, healthy: Callable[[str], Observed], tmp_path: Path
@@ -58,7 +59,7 @@ def test_the_samples_reach_what_lies_in_the_copy(healthy: Callable[[str], Observ
     """Most of what is asked is answered with a result, and is not refused for what it names."""
     refused = {
         operation
-        for operation in OPERATIONS_OF_A_MEMORY
+        for operation in OPERATIONS
         if isinstance(answer := healthy(operation).answer, tuple) and isinstance(answer[0], type)
     }
-    assert refused <= {"create_repo", "create_branch", "fork"}
+    assert refused <= {"create_repo", "create_branch"}

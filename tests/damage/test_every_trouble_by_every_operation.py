@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from memrepo.settings import environment
+from memrepo.wire.operations import OPERATIONS
 from memrepo_worker.git.command import Git
 from memrepo_worker.repos import warm as warm_module
 from memrepo_worker.store.interface import UnavailableError
-from tests.damage.memory import OPERATIONS_OF_A_MEMORY, Observed, ask, copied, observe, stored, worker_at
+from tests.damage.memory import Observed, ask, copied, observe, stored, worker_at
 from tests.support.git_in_trouble import GitInTrouble, git_in_trouble, only_spare_folder
 
 LONG = environment().get("LONG") == "1"
@@ -101,7 +102,7 @@ def machine(git: GitInTrouble, spare: Path, tmp_path: Path) -> Iterator[Machine]
 def cases() -> Iterator[tuple[str, str, str]]:
     """Yield each trouble with each operation, the copy there in one half of them; LONG=1 gives all."""
     for number, trouble in enumerate(TROUBLES):
-        for place, operation in enumerate(OPERATIONS_OF_A_MEMORY, number):
+        for place, operation in enumerate(OPERATIONS, number):
             yield from ((trouble, operation, copy) for copy in (COPIES if LONG else (COPIES[place % 2],)))
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 import pytest
 
-from memrepo import Change, ChangeFeed, InvalidRequestError, MemoryRepo
+from memrepo import Change, ChangeFeed, InvalidRequestError, MemoryRepo, MemoryRepos
 from memrepo.repo.watch import Watch
 from memrepo_worker.testing import inline_worker
 from tests.support.jobs import done
@@ -145,6 +145,38 @@ def test_closing_a_watch_lets_a_task_go_that_no_worker_answers(monkeypatch: pyte
     with inline_worker() as worker, worker.pause():
         repo = worker.async_repos().repo(org_id="acme", agent_id="agent-1")
         assert asyncio.run(close_while_it_waits(repo)) == []
+
+
+def test_a_number_beyond_the_newest_is_told_with_what_to_do(repos: MemoryRepos, repo: MemoryRepo) -> None:
+    never = repos.repo(org_id="acme", agent_id=f"{repo.agent_id}-never")
+    newest = done(repo.get_changes()).newest
+    assert list(done(repo.get_changes(after=newest))) == []
+
+    for of, number, there in ((repo, newest + 1, newest), (repo, 10**15, newest), (never, 1, 0)):
+        with pytest.raises(
+            InvalidRequestError, match=f"after: is {number}, and the newest entry is {there}"
+        ) as told:
+            done(of.get_changes(after=number))
+        assert told.value.details == {"field": "after", "newest": there}
+        watch = of.watch(after=number)
+        with pytest.raises(InvalidRequestError, match=f"go on after {there}"):
+            next(watch)
+        watch.close()
+
+    watch = repo.watch(after=newest)
+    made = done(repo.commit({"a": "1"}, "the next"))
+    assert next(watch).new == made.sha
+    watch.close()
+
+
+def test_a_watch_on_asyncio_is_told_of_a_number_beyond_the_newest() -> None:
+    async def follow(repo: MemoryRepo) -> None:
+        async with repo.watch(after=7) as watch:
+            async for change in watch:
+                raise AssertionError(change)
+
+    with inline_worker() as worker, pytest.raises(InvalidRequestError, match="the newest entry is 0"):
+        asyncio.run(follow(worker.async_repos().repo(org_id="acme", agent_id="agent-1")))
 
 
 def test_a_watch_goes_on_through_a_delete(repo: MemoryRepo) -> None:

@@ -68,6 +68,9 @@ def test_a_memory_is_deleted_once(repo: MemoryRepo) -> None:
         lambda repo, id_: repo.restore("HEAD", request_id=id_),
         lambda repo, id_: repo.create_branch("side", request_id=id_),
         lambda repo, id_: repo.delete_branch("side", request_id=id_),
+        lambda repo, id_: repo.create_tag("v1", request_id=id_),
+        lambda repo, id_: repo.delete_tag("v1", request_id=id_),
+        lambda repo, id_: repo.merge("side", request_id=id_),
         lambda repo, id_: repo.delete_repo(request_id=id_),
     ],
 )

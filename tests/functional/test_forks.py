@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
 
 from memrepo import (
     Author,
+    ChangeFeed,
     FileChange,
     InvalidRequestError,
     MemoryRepo,
@@ -15,7 +18,9 @@ from memrepo import (
     RefNotFoundError,
     RepoExistsError,
     RepoNotFoundError,
+    append,
 )
+from memrepo.repo.watch import Watch
 from tests.support.jobs import done
 
 
@@ -38,6 +43,40 @@ def test_a_fork_has_the_history_that_leads_to_its_ref_and_no_more(repo: MemoryRe
     assert done(copy.get_history()) == done(repo.get_history(ref=old.sha))
     assert done(copy.get_files()) == done(repo.get_files(old.sha))
     assert done(copy.get_file("run")).executable
+
+
+def test_what_was_committed_before_a_fork_is_in_it_also_what_nobody_has_waited_for(
+    repo: MemoryRepo, copy: MemoryRepo
+) -> None:
+    for number in range(20):
+        repo.commit([append("log", f"{number}\n")], "more")
+    made = repo.fork(copy.agent_id)
+    repo.commit([append("log", "later\n")], "later")
+
+    done(made)
+    assert done(copy.get_file("log")).text == "".join(f"{number}\n" for number in range(20))
+
+
+def test_a_watch_of_a_memory_is_told_when_it_begins_as_a_fork(
+    repo: MemoryRepo, copy: MemoryRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, take = threading.Event(), Watch._take
+
+    def take_and_tell(watch: Watch, feed: ChangeFeed) -> float:
+        pause_s = take(watch, feed)
+        looked.set()
+        return pause_s
+
+    monkeypatch.setattr("memrepo.repo.watch.LOOK_S", 3600.0)
+    monkeypatch.setattr(Watch, "_take", take_and_tell)
+    watch = copy.watch(after=0)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, watch)
+        assert looked.wait(60), "it has found nothing, and waits"
+        made = done(repo.fork(copy.agent_id))
+
+        assert waiting.result(timeout=60).new == made.sha
+    watch.close()
 
 
 def test_a_fork_without_history_begins_with_the_files_as_one_commit(
@@ -121,11 +160,11 @@ def test_what_cannot_be_forked_is_named(
         done(never.fork(copy.agent_id))
     with pytest.raises(RefNotFoundError, match="'nope'"):
         done(repo.fork(copy.agent_id, ref="nope"))
-    with pytest.raises(InvalidRequestError, match="agent_id: is the memory that is forked"):
+    with pytest.raises(InvalidRequestError, match="new_agent_id: is the memory that is forked"):
         repo.fork(repo.agent_id)
-    with pytest.raises(InvalidRequestError, match="agent_id: must be"):
+    with pytest.raises(InvalidRequestError, match=r"^agent_id: must be"):
         repo.fork("../x")
-    with pytest.raises(InvalidRequestError, match="agent_id: must be str, not NoneType"):
+    with pytest.raises(InvalidRequestError, match=r"^agent_id: must be str, not NoneType"):
         repo.fork(cast("str", None))
 
     assert done(repo.fork(copy.agent_id)).created

@@ -37,11 +37,11 @@ LAYOUT, COPIED = (Layout.of(agent.org_id, agent.agent_id) for agent in (AGENT, C
 def fork(request_id: str, source: str = AGENT.agent_id, **body: Any) -> ForkRequest:
     return operations.build(
         ForkRequest,
-        org_id=COPY.org_id,
-        agent_id=COPY.agent_id,
+        org_id=AGENT.org_id,
+        agent_id=source,
         request_id=request_id,
         enqueued_at=NOW_S,
-        source_agent_id=source,
+        new_agent_id=COPY.agent_id,
         **body,
     )
 
@@ -61,7 +61,7 @@ def origins(one: Writer) -> list[Any]:
 
 
 def ask(one: Writer, request: ForkRequest) -> CommitResult:
-    made = one.ask(request)
+    made = replace(one, agent=Agent(request.org_id, request.agent_id)).ask(request)
     assert isinstance(made, CommitResult)
     return made
 
@@ -134,7 +134,9 @@ def test_a_fork_that_may_have_landed_is_not_told_to_have_failed(store: LocalStor
         store.delete([COPIED.entry(1)])  # as if it were still on its way
         source.delete()
 
-        with pytest.raises(RepoNotFoundError, match=r"agent-1 has no memory.*if you gave a request id, give a new one"):
+        with pytest.raises(
+            RepoNotFoundError, match=r"agent-1 has no memory.*if you gave a request id, give a new one"
+        ):
             ask(copy, fork("request-f"))
 
         assert store.get(COPIED.entry(1)).data != landed  # its number is taken: whatever comes late has lost
@@ -278,7 +280,7 @@ def test_a_store_that_does_not_give_the_other_memory_has_the_fork_wait(
     with source_and_copy(Unavailable(store), tmp_path / "a") as (_, copy):
         away.append(True)
         with pytest.raises(UnavailableError, match="not now"):
-            copy.service(Group(COPY, (fork("request-f"),), Lease("lease-1", 1e12)))
+            copy.service(Group(AGENT, (fork("request-f"),), Lease("lease-1", 1e12)))
         away.clear()
 
         assert ask(copy, fork("request-f")).message == "third"
@@ -288,10 +290,7 @@ def test_nothing_is_left_of_what_was_read_also_after_a_refusal(store: LocalStore
     with source_and_copy(store, tmp_path / "a") as (_, copy):
         ask(copy, fork("request-f"))
         with pytest.raises(RefNotFoundError):
-            ask(
-                replace(copy, agent=Agent("acme", "agent-3")),
-                fork("request-g", ref="nope").model_copy(update={"agent_id": "agent-3"}),
-            )
+            ask(copy, fork("request-g", ref="nope").model_copy(update={"new_agent_id": "agent-3"}))
         (tmp_path / "a/slot-000/beside-left").mkdir()
 
         assert len(list((tmp_path / "a").glob("*/beside-*"))) == 1

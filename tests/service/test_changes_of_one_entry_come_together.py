@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from memrepo import MergeResult
+from memrepo import InvalidRequestError, MergeResult
 from memrepo.wire.operations import build
 from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.merges import MergeRequest
@@ -104,3 +104,37 @@ def test_what_a_page_of_changes_costs_does_not_grow_with_the_journal(one: Writer
     assert spent == {"store.get.requests": 4, "store.list.requests": 1}, (
         "what is told of, and the entry before"
     )
+
+
+def test_a_number_that_another_worker_has_written_meanwhile_is_waited_at(
+    store: LocalStore, one: Writer, tmp_path: Path
+) -> None:
+    one.ask(create(a="1"))
+    one.ask(changes())
+    with writer(store, tmp_path / "two") as two:
+        two.ask(commit("elsewhere"))
+        newest = two.ask(changes()).newest
+    assert one.warm().state.seq < newest, "it knows nothing of that, and believes what it knows"
+
+    feed = one.ask(changes(after=newest))
+    assert (list(feed), feed.seq, feed.newest) == ([], newest, newest)
+    assert [*one.group(commit("its own"), changes(after=newest + 1))[1]] == []
+    with pytest.raises(InvalidRequestError, match=f"the newest entry is {newest + 1}"):
+        one.ask(changes(after=newest + 2))
+
+
+def test_a_follower_of_a_store_that_was_set_back_is_told(
+    store: LocalStore, one: Writer, tmp_path: Path
+) -> None:
+    one.ask(create(a="1"))
+    one.ask(commit("second"))
+    one.ask(commit("third"))
+    cursor = one.ask(changes()).seq
+    store.delete([Layout.of(AGENT.org_id, AGENT.agent_id).entry(cursor)])
+
+    with writer(store, tmp_path / "after the restore") as later:
+        with pytest.raises(InvalidRequestError) as told:
+            later.ask(changes(after=cursor))
+        assert told.value.details == {"field": "after", "newest": cursor - 1}
+        later.ask(commit("fourth"))
+        assert later.ask(changes(after=cursor - 1))[0].seq == cursor

@@ -242,8 +242,8 @@ SAMPLES: Mapping[str, Sample] = {
         ask=lambda repo: repo.preview_merge("main"),
     ),
     "fork": Sample(
-        body={"source_agent_id": "bob", "ref": "draft", "history": False},
-        digest="f9768da5c3c23bebd88e2c0d38f49d1f",
+        body={"new_agent_id": "bob", "ref": "draft", "history": False},
+        digest="d30e9011b0cbf305eb01acf1bc5604e3",
         result=MADE,
         shown=_MADE_SHOWN,
         ask=lambda repo: repo.fork("forked", author=AUTHOR),

@@ -35,7 +35,7 @@ NOT_ON_THE_COMMAND_LINE = {"get_files"}  # `ls` and `cat` read them one by one
 OF_CLIENTS = {"list_memories"}
 """What is asked of an org, and not of an agent's memory."""
 
-AGENTS = {"list_memories": "*", "fork": "forked"}
+AGENTS = {"list_memories": "*"}
 """Whose request it is, where it is not of the agent that asks."""
 
 

@@ -38,7 +38,7 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
 _NAMED_OTHERWISE: Mapping[str, Sequence[str]] = {
     "org_id": ["org"],
     "agent_id": ["agent"],
-    "source_agent_id": ["agent"],
+    "new_agent_id": ["new_agent"],
     "history": ["no_history"],
     "name": ["create", "delete"],
     "wanted": ["job_id"],

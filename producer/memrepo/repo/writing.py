@@ -19,9 +19,9 @@ from memrepo.models import (
     Tag,
 )
 from memrepo.repo.asking import Asking, paths_of
+from memrepo.validation.values import check_id
 from memrepo.wire import operations
 from memrepo.wire.requests import forks, merges, tags, writes
-from memrepo.wire.requests.base import Head
 from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 
 Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
@@ -194,16 +194,15 @@ class Writing(Asking):
             author: who makes that first commit.
             request_id: the same id with the same call is applied once; it is one of the new agent's.
 
-        It goes through the new agent's queue, and copies what is stored when its turn comes: a commit to this memory
-        that has to be in it must be done before, so wait for its result. The job raises ``RepoExistsError`` where the
+        It waits for its turn among the requests of this memory: what was committed to it before is in the copy. What is
+        asked of the new memory must wait for the job. That raises ``RepoExistsError`` where the
         agent has a memory already; ``RepoNotFoundError`` or ``RefNotFoundError`` where there is nothing to copy;
         ``TooLargeError`` where it is more than one entry may hold, and says what helps; ``MemoryDamagedError`` where
         this memory cannot be read.
         """
-        head: Head = {**self._head(request_id), "agent_id": agent_id}
         request = forks.ForkRequest(
-            **head,
-            source_agent_id=self.agent_id,
+            **self._head(request_id),
+            new_agent_id=check_id(agent_id, "agent_id"),
             ref=ref,
             history=history,
             author=author,

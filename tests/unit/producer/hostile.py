@@ -491,11 +491,8 @@ def _identities() -> list[Hostile]:
     return [
         *[Hostile("get_head_sha", {"org_id": text}, "org_id", source) for text, source in IDS.items()],
         *[Hostile("get_head_sha", {"agent_id": text}, "agent_id", source) for text, source in IDS.items()],
-        *[
-            Hostile("fork", {"source_agent_id": text}, "source_agent_id", source)
-            for text, source in IDS.items()
-        ],
-        Hostile("fork", {"source_agent_id": "agent-1"}, "agent_id", "memrepo: nothing is a copy of itself"),
+        *[Hostile("fork", {"new_agent_id": text}, "new_agent_id", source) for text, source in IDS.items()],
+        Hostile("fork", {"new_agent_id": "agent-1"}, "new_agent_id", "memrepo: nothing is a copy of itself"),
         *[
             Hostile("fork", {"history": value}, "history", "types: it is no flag")
             for value in (0, "no", None)

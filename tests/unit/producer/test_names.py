@@ -75,6 +75,8 @@ def test_only_a_new_name_has_a_twin() -> None:
 
 def test_of_all_new_names_that_are_the_same_one_is_left() -> None:
     assert find_twins(["AB", "Ab", "aB", "ab", "b"], {"AB", "Ab", "ab", "b"}) == {
-        "AB": "aB", "Ab": "AB", "ab": "aB",
+        "AB": "aB",
+        "Ab": "AB",
+        "ab": "aB",
     }
     assert find_twins(["x", "X", "xx", "Xx"], ["X", "Xx", "xx"]) == {"X": "x", "Xx": "xx"}

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -174,7 +174,7 @@ class RepoCache:
         """Throw a repository away, from memory and disk."""
         self._drop(self._name_of(agent))
 
-    def elsewhere(self, agent: Agent) -> Iterator[HeldRepo]:
+    def elsewhere(self, agent: Agent) -> Generator[HeldRepo]:
         """Yield places outside the cache folder for an agent's repository, whose own place is held; each is new."""
         for path in self._spare.places():
             held = HeldRepo(self, agent, path)
@@ -295,7 +295,7 @@ class HeldRepo:
     @property
     def is_warm(self) -> bool:
         """Whether there is something in memory or on disk, of use or not."""
-        return self._cache.is_warm(self.agent)
+        return self._repo is not None if self._elsewhere else self._cache.is_warm(self.agent)
 
     def in_memory(self) -> WarmRepo | None:
         """Return the repository if it is in memory; it is not used by that."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitOverBoundsError, GitUnusableError
 from memrepo_worker.git.pack_sizes import holds
 from memrepo_worker.git.reader import ObjectRefusedError
-from memrepo_worker.group import Group, Outcome
+from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.found import FoundJournal
@@ -50,7 +51,8 @@ class Service:
         """
         if is_about_an_org(group):
             return answer_about_an_org(group, self.dependencies)
-        with self.cache.hold(group.agent) as held:
+        with self.cache.hold(group.agent) as waited_with, self._place(waited_with, group) as held:
+            group = replace(group, agent=held.agent)
             try:
                 return self._settle(held, group)
             except EntryLostError as error:  # the copy here has what the store has lost
@@ -70,6 +72,31 @@ class Service:
                 held.drop()
                 self.dependencies.observer.count("repo.over_bounds")
                 raise UnavailableError(f"the memory cannot be opened: {error}") from error
+
+    @contextmanager
+    def _place(self, held: HeldRepo, group: Group) -> Iterator[HeldRepo]:
+        """Yield where the repository is kept that a group is about.
+
+        That is its agent's, but for a fork, which begins another: that one's owner may be another worker, so nothing of
+        it stays here, and nothing here is waited for. As for every entry, it is its create that decides.
+
+        Raises:
+            UnavailableError: the machine has no place for it.
+        """
+        first = group.requests[0]  # what is about another one is alone in its group
+        if first.memory == (first.org_id, first.agent_id):
+            yield held
+            return
+        memory = Agent(*first.memory)
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(held.beside(memory))
+            except OSError as error:
+                found = next(stack.enter_context(closing(self.cache.elsewhere(memory))), None)
+                if found is None:
+                    raise self._waiting(error) from error
+                place = found
+            yield place
 
     def _settle(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
         warm = held.is_warm

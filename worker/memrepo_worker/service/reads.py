@@ -177,7 +177,9 @@ def _list_tags(request: ListTagsRequest, view: View, repo: WarmRepo, limits: Lim
         for ref, sha in sorted(view.refs.items())
         if ref.startswith(tag_ref(""))
     )
-    return [Tag(name=ref.removeprefix(tag_ref("")), ref=ref, sha=sha) for ref, sha in found if sha is not None]
+    return [
+        Tag(name=ref.removeprefix(tag_ref("")), ref=ref, sha=sha) for ref, sha in found if sha is not None
+    ]
 
 
 def _find_request(

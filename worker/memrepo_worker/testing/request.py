@@ -141,7 +141,7 @@ class InlineResponder:
             except Exception as fault:  # noqa: BLE001 - as above
                 ticket.fail(fault)
         if any(ticket.operation.request.MUTATES for ticket in tickets):
-            self._on_change(tickets[0].agent)
+            self._on_change(Agent(*tickets[0].request.memory))
 
     def abandon(self, tickets: Sequence[InlineRequest]) -> None:
         """Tell the clients that nothing will come."""

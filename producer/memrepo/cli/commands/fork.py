@@ -46,7 +46,7 @@ def fork(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:
     """Begin the memory of NEW_AGENT, in the same organisation, with what AGENT's has; from then on they are two.
 
-    What is copied is what is stored when the request's turn comes. --request-id is one of NEW_AGENT's.
+    What was committed to AGENT's before is in it. --request-id is one of NEW_AGENT's.
     """
     with client() as repos:
         repo = repo_of(repos, org, agent)

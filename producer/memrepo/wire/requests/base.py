@@ -59,6 +59,11 @@ class Request(Model):
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property
+    def memory(self) -> tuple[str, str]:
+        """Whose memory answers it, or is written to: org and agent. It is settled in that one's ledger."""
+        return self.org_id, self.agent_id
+
+    @property
     def content_bytes(self) -> int:
         """How many bytes of file content it carries."""
         return 0

@@ -16,32 +16,38 @@ from memrepo.wire.requests.writes import WriteRequest
 
 
 class ForkRequest(WriteRequest):
-    """Begin an agent's memory with what another agent of the organisation has at a ref.
+    """Begin another agent's memory, in the same organisation, with what this agent's has at a ref.
 
-    It is a request of the new agent: its queue serializes its journal, and its ledger settles the request.
+    It waits for its turn among the requests of the memory that it copies, and so sees what those before it made. It is
+    the new memory that it writes to, whose ledger settles it.
     """
 
     OPERATION: ClassVar[str] = "fork"
     ENDS_GROUP: ClassVar[bool] = True
 
-    source_agent_id: StrictStr
+    new_agent_id: StrictStr
     ref: StrictStr = "HEAD"
     history: StrictBool = True
     author: Author = DEFAULT_AUTHOR
 
     @override
     def check_fields(self, limits: Limits) -> None:
-        values.check_id(self.source_agent_id, "source_agent_id")
-        if self.source_agent_id == self.agent_id:
-            raise InvalidRequestError.of("agent_id", "is the memory that is forked: name another agent")
+        values.check_id(self.new_agent_id, "new_agent_id")
+        if self.new_agent_id == self.agent_id:
+            raise InvalidRequestError.of("new_agent_id", "is the memory that is forked: name another agent")
         values.check_ref(self.ref)
         self.author.check("author")
 
     @property
     @override
+    def memory(self) -> tuple[str, str]:
+        return self.org_id, self.new_agent_id
+
+    @property
+    @override
     def public_summary(self) -> str:
         how = "with its history" if self.history else "without its history"
-        return f"{super().public_summary} from {self.org_id}/{self.source_agent_id} {how}"
+        return f"{super().public_summary} to {self.org_id}/{self.new_agent_id} {how}"
 
 
 class GetOriginsRequest(Request):

@@ -241,11 +241,11 @@ class Responder:
 
 
 def _channel_of_changes(settled: Sequence[tuple[TaskRequest, Outcome]]) -> str:
-    """Return where it is told that requests, all of one agent, have written to its memory; "" if none has."""
+    """Return where it is told that requests, all about one memory, have written to it; "" if none has."""
     for task_request, outcome in settled:
-        agent = task_request.agent
-        if isinstance(outcome, Success) and agent is not None and task_request.operation.request.MUTATES:
-            return changes_channel(agent.org_id, agent.agent_id)
+        memory = task_request.memory
+        if isinstance(outcome, Success) and memory is not None and task_request.operation.request.MUTATES:
+            return changes_channel(memory.org_id, memory.agent_id)
     return ""
 
 

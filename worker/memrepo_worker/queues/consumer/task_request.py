@@ -64,6 +64,8 @@ class TaskRequest(CeleryRequest):
     agent: Agent | None = None
     request_id: str | None = None
     """Whose request it is and its id, once the message was read."""
+    memory: Agent | None = None
+    """Whose memory it is about, once it was opened."""
     queue_s: float = 0.0
     """How long it had waited when it was taken; by its producer's clock and ours."""
     mark: ScriptCall | None = None
@@ -120,11 +122,13 @@ class TaskRequest(CeleryRequest):
             InvalidRequestError: it is not a valid one.
         """
         if self.claim is None:
-            return self._request
-        if not isinstance(body.value, dict):
+            request = self._request
+        elif not isinstance(body.value, dict):
             raise InvalidRequestError.of("body", "is no mapping")
-        request = build(self.operation.request, body.contents, **{**body.value, **self._head})
-        validate(request, limits)
+        else:
+            request = build(self.operation.request, body.contents, **{**body.value, **self._head})
+            validate(request, limits)
+        self.memory = Agent(*request.memory)
         return request
 
     @property

@@ -60,7 +60,7 @@ class Copies:
         return made
 
     def _copied(self, request: ForkRequest) -> Copied:
-        source = Agent(request.org_id, request.source_agent_id)
+        source = Agent(request.org_id, request.agent_id)
         place = self._places.enter_context(self._held.beside(source))
         with naming_source(self._dependencies, source):
             repo = open_source(self._dependencies, place, source, self._lease)
@@ -130,7 +130,7 @@ def _origin(repo: WarmRepo, source: Agent, sha: str, request: ForkRequest) -> Gi
     before = origins_of(repo)
     if len(before) >= ORIGINS_MAX:
         raise InvalidRequestError.of(
-            "source_agent_id",
+            "agent_id",
             f"{source} goes back over {len(before)} forks, the most there may be: fork one of those before it",
         )
     return GitObject(

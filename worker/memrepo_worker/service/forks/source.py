@@ -70,7 +70,7 @@ def naming_source(dependencies: ServiceDependencies, agent: Agent) -> Iterator[N
     except GitOverBoundsError as error:
         dependencies.observer.count(FORK_BYTES)
         raise TooLargeError.of(
-            "source_agent_id", f"{agent} needs more of git than a worker may give it: {error}"
+            "agent_id", f"{agent} needs more of git than a worker may give it: {error}"
         ) from error
 
 
