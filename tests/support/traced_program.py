@@ -1,12 +1,14 @@
-"""An agent loop that is traced: a commit, many at once, and one that is refused."""
+"""An agent loop that is traced: steps with a commit each, many commits at once, and one that is refused."""
 
 from __future__ import annotations
 
+import sentry_sdk
 from opentelemetry import trace
 
 from memrepo import HeadMovedError, MemoryRepos
 
-COMMITS = 30
+STEPS, AT_ONCE = 3, 30
+COMMITS = STEPS + AT_ONCE + 1
 SECRETS = ("secret/path.md", "SECRET-CONTENT", "SECRET-MESSAGE")
 
 
@@ -15,15 +17,19 @@ def main() -> None:
         memory = repos.repo(org_id="acme", agent_id="traced")
         memory.create_repo().result(timeout_s=30)
         path, content, message = SECRETS
-        memory.commit({path: content}, message).result(timeout_s=30)
+        for number in range(STEPS):
+            with sentry_sdk.start_transaction(op="loop", name="step") as step:
+                memory.commit({path: f"{content} {number}"}, message).result(timeout_s=30)
+                print(step.trace_id)
         memory.get_files().result(timeout_s=30)
-        jobs = [memory.commit({f"{number}.md": content}, message) for number in range(COMMITS)]
+        jobs = [memory.commit({f"{number}.md": content}, message) for number in range(AT_ONCE)]
         for job in jobs:
             job.result(timeout_s=30)
         try:
             memory.commit({path: None}, message, expected_head="0" * 40).result(timeout_s=30)
         except HeadMovedError:
-            print("refused")
+            return
+        raise AssertionError("a head that never was is no expected one")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, yield_gil
@@ -23,6 +24,7 @@ from memrepo.redis.errors import refuse_mode
 from memrepo.redis.rights import require_rights
 from memrepo.routing import queue_names
 from memrepo.settings import Settings
+from memrepo.tracing.caller import CallersContext
 from memrepo.tracing.spans import SendTrace, current
 from memrepo.wire.agreement import check_cells, check_names, check_shards
 from memrepo.wire.keys import CELLS_KEY, NAMES_KEY, SHARDS_KEY
@@ -59,6 +61,7 @@ class Message:
     delivery: Delivery = field(default_factory=Delivery)
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
     trace: SendTrace | None = None
+    caller: CallersContext | None = None  # what integrations of Celery find the caller's span by
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
@@ -283,6 +286,14 @@ def make_app(settings: Settings) -> Celery:
 
 def send_task(app: Celery, producer: Producer, message: Message) -> None:
     """Publish one request as an ordinary Celery task."""
+    send = partial(_send_task, app, producer, message)
+    if message.caller is None:
+        send()
+    else:
+        message.caller.run(send)
+
+
+def _send_task(app: Celery, producer: Producer, message: Message) -> None:
     trace = message.trace
     with current(trace):
         app.send_task(

@@ -25,6 +25,7 @@ from memrepo.jobs.pending import Pending
 from memrepo.limits import Limits
 from memrepo.routing import route
 from memrepo.settings import Settings
+from memrepo.tracing.caller import CallersContext
 from memrepo.tracing.spans import AGENT, JOB_ID, OPERATION, ORG, QUEUE, REQUEST_ID, SendTrace, begin_send
 from memrepo.validation.values import check_request_id
 from memrepo.wire.keys import changes_channel
@@ -86,6 +87,7 @@ class QueueDispatcher:
             queue=route(request.org_id, request.agent_id, self.settings.shards),
             reply_to=connections.replies.channel,
             give_up_at_s=steady_clock() + allowed_s,
+            caller=CallersContext(),
         )
         pending: Pending[T] = Pending(
             task_id,
@@ -119,6 +121,8 @@ class QueueDispatcher:
         replies.watch(pending)
         connections.resends.track(message, pending)
         message.sent.add_done_callback(partial(_unless_sent, pending, replies, self._jobs))
+        if message.caller is not None:
+            message.sent.add_done_callback(message.caller.forget)
         connections.publisher.send(message)
 
     def find(self, job_id: str) -> Job[Any]:
