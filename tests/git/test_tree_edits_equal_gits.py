@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
-from memrepo_worker.git.objects import GitObject
+from memrepo_worker.git.objects import (
+    MODE_FILE,
+    MODE_TREE,
+    GitObject,
+    TreeEntry,
+    decode_tree,
+    encode_tree,
+    encode_tree_line,
+)
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.trees import stored
 from memrepo_worker.git.walk import differences, files
@@ -183,3 +191,35 @@ def test_the_differences_of_two_trees_are_those_that_stock_git_lists(tmp_path: P
     listed = git(repo, "diff-tree", "-r", "--name-only", "--no-renames", old, new).decode().split()
 
     assert sorted(delta.path for delta in differences(memory.reader, old, new)) == sorted(listed)
+
+
+def test_a_tree_after_many_changes_is_the_one_that_its_entries_make() -> None:
+    rnd = random.Random(5)
+    tree: Mapping[str, TreeEntry] = decode_tree(b"")
+    for step in range(400):
+        changes = {
+            rnd.choice(NAMES): rnd.choice([None, TreeEntry(MODE_TREE, sha), TreeEntry(MODE_FILE, sha)])
+            for sha in (f"{step:040x}", f"{step:039x}f")
+        }
+        expected = {name: entry for name, entry in {**tree, **changes}.items() if entry is not None}
+        before = dict(tree)
+
+        made, tree_after = stored.changed(tree, changes)
+
+        assert made == encode_tree(expected)
+        assert list(tree_after.items()) == list(decode_tree(made.data).items())
+        assert {name: (left, right) for name, left, right in stored.differing(tree, tree_after)} == {
+            name: (before.get(name), expected.get(name))
+            for name in before.keys() | expected.keys()
+            if before.get(name) != expected.get(name)
+        }
+        assert dict(tree) == before
+        tree = tree_after
+
+
+def test_a_tree_that_is_not_in_gits_order_is_after_a_change() -> None:
+    lines = [
+        encode_tree_line(name, TreeEntry(MODE_FILE, f"{number:040x}")) for number, name in enumerate("cab")
+    ]
+    _, entries = stored.changed(decode_tree(b"".join(lines)), {"b": TreeEntry(MODE_FILE, "f" * 40)})
+    assert list(entries) == ["a", "b", "c"]

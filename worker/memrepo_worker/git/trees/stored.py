@@ -125,11 +125,20 @@ class _Items(ItemsView[str, TreeEntry]):
         return ((_name_of(line), _entry_of(line)) for line in self._tree.lines())
 
 
+class _OrderedTree(dict[str, TreeEntry]):
+    """Entries that were put in git's order here, with the tree's bytes: what is read may be in any."""
+
+    __slots__ = ("data",)
+
+    data: bytes
+
+
 def memory_bytes_of(entries: Mapping[str, TreeEntry]) -> int:
     """Return about how much memory a tree takes."""
     if isinstance(entries, StoredTree):
         return entries.memory_bytes
-    return _ENTRY_BYTES * (1 + len(entries))
+    stored_bytes = len(entries.data) if isinstance(entries, _OrderedTree) else 0
+    return _ENTRY_BYTES * (1 + len(entries)) + stored_bytes
 
 
 def differing(
@@ -138,7 +147,10 @@ def differing(
     """Yield what differs between two trees, by name; None stands for what is not there."""
     if isinstance(before, StoredTree) or isinstance(after, StoredTree):
         before, after = _apart(before, after)
-    for name in sorted(before.keys() | after.keys()):
+    # Two states of a tree share the entries that nobody changed: to see that is a tenth of comparing them.
+    names = [name for name, entry in after.items() if before.get(name) is not entry]
+    names += [name for name in before if name not in after]
+    for name in sorted(names):
         left, right = before.get(name), after.get(name)
         if left != right:
             yield name, left, right
@@ -153,10 +165,33 @@ def changed(
         if lines is not None:
             data = b"".join(lines)
             return GitObject(Kind.TREE, data), decode_tree_of_any_size(data)
-    entries = {**before, **changes}
-    ordered = in_git_order({name: entry for name, entry in entries.items() if entry is not None})
-    tree = encode_ordered_tree(ordered)
-    return tree, ordered if len(tree.data) < LARGE_BYTES else StoredTree(tree.data)
+    after = _changed_in_place(before, changes) if isinstance(before, _OrderedTree) else None
+    if after is None:
+        entries = {**before, **changes}
+        after = _OrderedTree(
+            in_git_order({name: entry for name, entry in entries.items() if entry is not None})
+        )
+        after.data = encode_ordered_tree(after).data
+    return GitObject(Kind.TREE, after.data), after if len(after.data) < LARGE_BYTES else StoredTree(
+        after.data
+    )
+
+
+def _changed_in_place(before: _OrderedTree, changes: Mapping[str, TreeEntry | None]) -> _OrderedTree | None:
+    """Return a tree after changes that leave each name where it is; None where some do not."""
+    places = {name: place for place, name in enumerate(before) if name in changes}
+    after, lines = _OrderedTree(before), _LINE.findall(before.data)
+    for name, entry in changes.items():
+        there = before.get(name)
+        if there is None or (entry is not None and entry.is_tree != there.is_tree):
+            return None
+        if entry is None:
+            del after[name]
+        else:
+            after[name] = entry
+        lines[places[name]] = b"" if entry is None else encode_tree_line(name, entry)
+    after.data = b"".join(lines)
+    return after
 
 
 def find_twins_in(entries: Mapping[str, TreeEntry], new: Collection[str]) -> dict[str, str]:
