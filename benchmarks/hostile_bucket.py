@@ -30,7 +30,7 @@ LARGE_BYTES = 256 * 1024**2
 HUGE = 99_999_999_999_999_999_999
 REFS = 300_000
 COLD_ENTRIES = 150
-AGENTS, FEW_AGENTS = 128, 40
+AGENTS, COLD_AGENTS, REFS_AGENTS = 128, 40, 24
 _SOMEBODY = Ident("Somebody", "somebody@example.org", 1_700_000_000)
 _PUTS = 4
 
@@ -51,8 +51,8 @@ class BucketWriter:
             "a base beyond all numbers": lambda: self._ready(sound_entries(1), AGENTS, base=True),
             "a billion paths": lambda: self._ready([entry_of_many_paths()], AGENTS),
             "256 MiB in 256 KB": lambda: self._ready([entry_of_a_large_ledger(LARGE_BYTES)], AGENTS),
-            "300,000 refs": lambda: self._ready([entry_of_refs(REFS)], FEW_AGENTS),
-            "cold journals": lambda: self._ready(sound_entries(COLD_ENTRIES), FEW_AGENTS),
+            "300,000 refs": lambda: self._ready([entry_of_refs(REFS)], REFS_AGENTS),
+            "cold journals": lambda: self._ready(sound_entries(COLD_ENTRIES), COLD_AGENTS),
         }
 
     def _ready(self, entries: Sequence[bytes], agents: int, *, base: bool = False) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.observe import TurnTimes
 from memrepo_worker.scheduling.fair_share import FairShare
-from memrepo_worker.scheduling.turns import RunningTurn
+from memrepo_worker.scheduling.turns import HANGS_S, RunningTurn
 from memrepo_worker.store.interface import UnavailableError
 from tests.support.hand_clock import HandClock
 from tests.support.posts import Handler, Note, Post, Responder
@@ -29,14 +29,15 @@ def notes(agent: str, number: int, size_bytes: int = 10) -> list[Note]:
 
 @dataclass(eq=False)
 class Served:
-    """What is asked of a group: whose it is, and how long it waits for the store by now."""
+    """What is asked of a group: whose it is, how long it waits for the store by now, and its requests."""
 
     agent: Agent
     store_wait_s: float = 0.0
+    in_hand: Sequence[Note] = ()
 
 
-def turn(agent: str, *, heavy: bool, store_wait_s: float = 0.0) -> RunningTurn[Note]:
-    served = Served(Agent("acme", agent), store_wait_s)
+def turn(agent: str, *, heavy: bool, store_wait_s: float = 0.0, size_bytes: int = 0) -> RunningTurn[Note]:
+    served = Served(Agent("acme", agent), store_wait_s, notes(agent, 1, size_bytes))
     return RunningTurn(cast("Any", served), is_retry=False, is_heavy=heavy)
 
 
@@ -119,6 +120,25 @@ class TestRoomForAHeavyTurn:
         assert room(shares)
         shares.begin(turn("computing", heavy=True))
         assert not room(shares)
+
+    def test_those_that_weigh_much_together_are_few_also_while_nobody_else_is_served(self) -> None:
+        shares, half = FairShare[Note](HandClock()), SharingBounds.heavy_at_once_bytes // 2
+        first = turn("first", heavy=True, size_bytes=half)
+        shares.begin(first)
+        assert room(shares)
+        shares.begin(turn("second", heavy=True, size_bytes=half))
+        assert not room(shares)
+        shares.end(first, 0.0)
+        assert room(shares)
+
+    def test_one_whose_store_hangs_keeps_no_other_from_beginning(self) -> None:
+        shares = FairShare[Note](HandClock())
+        size_bytes = SharingBounds.heavy_at_once_bytes
+        shares.begin(turn("waiting", heavy=True, size_bytes=size_bytes, store_wait_s=HANGS_S / 2))
+        assert not room(shares)
+        shares = FairShare[Note](HandClock())
+        shares.begin(turn("hanging", heavy=True, size_bytes=size_bytes, store_wait_s=HANGS_S))
+        assert room(shares)
 
 
 @dataclass

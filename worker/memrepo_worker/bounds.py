@@ -103,6 +103,8 @@ class SharingBounds:
     than a small commit takes in all, so its turn is heavy. So is an agent's whose turns have used more of a
     processor than
     ``heavy_share``, and ``heavy_burst_s`` on top.
+    ``heavy_at_once_bytes``: while heavy groups that are served weigh so much together, no other begins, whether light
+    turns come or not: each takes some five times that in memory. Those that hang at the store do not count.
     ``light_s``: a turn that seemed light makes rests, too, once it has computed for so long.
     ``shared_s``: how long after the last light turn the next is expected. While light turns come:
     ``rest_ratio``: heavy turns rest so many times as long as they have computed, all of them together. None rests
@@ -129,6 +131,7 @@ class SharingBounds:
     heavy_bytes: int = MIB
     heavy_share: float = 0.1
     heavy_burst_s: float = 0.05
+    heavy_at_once_bytes: int = 48 * MIB
     light_s: float = 0.02
     shared_s: float = 0.25
     rest_ratio: float = 1.0

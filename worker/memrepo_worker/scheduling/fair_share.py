@@ -9,7 +9,7 @@ from typing import Generic
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.group import Agent
-from memrepo_worker.scheduling.turns import RunningTurn
+from memrepo_worker.scheduling.turns import HANGS_S, RunningTurn
 from memrepo_worker.scheduling.under_way import AnyTicket, Ticket
 from memrepo_worker.threads.giving_way import Pace, Rates
 
@@ -20,13 +20,13 @@ class FairShare(Generic[AnyTicket]):
     """Keeps account of what turns use. Not thread-safe.
 
     While light turns come, one heavy turn computes at a time, and then rests. Waiting for the store is no computing.
-    While none does, nothing is held back.
+    While none does, nothing is held back but what would take too much memory together.
     """
 
     def __init__(self, clock: Clock = steady_clock) -> None:
         self._clock = clock
         self._used: OrderedDict[Agent, tuple[float, float]] = OrderedDict()
-        self._heavy: set[RunningTurn[AnyTicket]] = set()
+        self._heavy: dict[RunningTurn[AnyTicket], int] = {}  # how much each weighs
         self._light_s = float("-inf")
         self._rest_until_s = float("-inf")
         self._rates = Rates()
@@ -41,6 +41,9 @@ class FairShare(Generic[AnyTicket]):
     @property
     def has_room(self) -> bool:
         """Whether another heavy turn may begin."""
+        weight = sum(size for turn, size in self._heavy.items() if turn.group.store_wait_s < HANGS_S)
+        if weight >= SharingBounds.heavy_at_once_bytes:
+            return False
         if not self.is_shared:
             return True
         if any(turn.group.store_wait_s == 0 for turn in self._heavy):
@@ -55,7 +58,7 @@ class FairShare(Generic[AnyTicket]):
     def begin(self, turn: RunningTurn[AnyTicket]) -> None:
         """Note that a turn has begun."""
         if turn.is_heavy:
-            self._heavy.add(turn)
+            self._heavy[turn] = sum(ticket.size_bytes for ticket in turn.group.in_hand)
         else:
             self._light_s = self._clock()
 
@@ -74,7 +77,7 @@ class FairShare(Generic[AnyTicket]):
         if len(self._used) > _AGENTS_MAX:
             self._used.popitem(last=False)
         if turn.is_heavy:
-            self._heavy.discard(turn)
+            self._heavy.pop(turn, None)
             rest_s = min(SharingBounds.rest_ratio * used_s - rested_s, SharingBounds.turn_rest_s_max)
             self._rest_until_s = max(self._rest_until_s, now_s + rest_s)
         else:
