@@ -37,10 +37,10 @@ def _append(lab: Lab) -> Iterator[Figure]:
         lab.worker(endpoint_url=far) as bench,
     ):
         ours, by_hand = bench.repo("appended"), bench.repo("by-hand")
-        text = texts.text(LARGE_BYTES)
+        text = texts.text(LARGE_BYTES - 1) + "\n"
         for repo in (ours, by_hand):
             repo.create_repo({"log.md": text}).result(TIMEOUT_S)
-        lines = iter([texts.text(LINE_BYTES) for _ in range(2 * (WARM_UP + APPENDS) + APPENDS)])
+        lines = iter([texts.line(LINE_BYTES) for _ in range(2 * (WARM_UP + APPENDS) + APPENDS)])
 
         def read_and_write() -> None:
             file = by_hand.get_file("log.md").result(TIMEOUT_S)

@@ -27,6 +27,10 @@ class Texts:
             lines.append(f"{words} {self._random.random()}\n")
         return "".join(lines)[:size]
 
+    def line(self, size: int) -> str:
+        """Return one line of that many bytes."""
+        return self.text(size).replace("\n", " ")[:-1] + "\n"
+
     def files(self, number: int, size: int = FILE_BYTES) -> dict[str, str]:
         """Return that many files, ten to a folder."""
         return {path(index): self.text(size) for index in range(number)}

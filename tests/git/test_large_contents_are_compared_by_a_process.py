@@ -9,6 +9,8 @@ from random import Random
 
 import pytest
 
+from memrepo import append, insert, replace
+from memrepo.wire.requests.edits import Edit
 from memrepo_worker.bounds import CompareBounds
 from memrepo_worker.git.compare import compare
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id
@@ -38,6 +40,28 @@ def test_a_large_comparison_is_made_by_a_process(one: Writer) -> None:
 
     assert one.counters.snapshot()["process.started"] == started + 1, "compared in this process"
     assert result.additions == result.deletions > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (append("log", "one more\n"), (1, 0)),
+        (append("log", "one\nand another"), (2, 0)),
+        (insert("log", 30_000, "between\n"), (1, 0)),
+        (replace("log", "line 30000\n", "another line\n"), (1, 1)),
+        (replace("log", "line 30000\nline 30001\n", ""), (0, 2)),
+    ],
+)
+def test_an_edit_at_one_place_of_a_large_file_is_counted_without_a_process(
+    one: Writer, change: Edit, counts: tuple[int, int]
+) -> None:
+    one.ask(create(log="".join(f"line {number}\n" for number in range(60_000))))
+    started = one.counters.snapshot().get("process.started", 0)
+
+    made = one.ask(commit("edit").model_copy(update={"changes": (change,)}))
+
+    assert (made.additions, made.deletions) == counts
+    assert one.counters.snapshot().get("process.started", 0) == started
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from memrepo_worker.git.compare import compare, compare_with_nothing, differing_bytes, parse_patch
+from memrepo_worker.git.compare import (
+    compare,
+    compare_with_nothing,
+    count_one_change,
+    differing_bytes,
+    parse_patch,
+)
 from tests.support.stock_git import empty_repository, git, stock_git
 
 EDITS = 300
@@ -52,6 +58,29 @@ def test_counts_of_random_edits_equal_stock_gits(tmp_path: Path) -> None:
 
     ours = [compare(old, new) for old, new in pairs]
     assert [(str(count.additions), str(count.deletions)) for count in ours] == stock
+
+
+def test_one_change_is_counted_as_stock_git_counts_it_without_being_compared() -> None:
+    rnd = random.Random(8)
+    counted = 0
+    for _ in range(3_000):
+        old, new = random_edit(rnd) if rnd.random() < 0.2 else one_edit(rnd)
+        found = count_one_change(old, new)
+        if found is not None:
+            counted += 1
+            stock = compare(old, new)
+            assert (found.additions, found.deletions) == (stock.additions, stock.deletions), (old, new)
+    assert counted > 1_500
+
+
+def one_edit(rnd: random.Random) -> tuple[bytes, bytes]:
+    """Lines in or out at one place, of few kinds, so that they are like those beside them."""
+    old = [rnd.choice([b"a\n", b"a\rb\n", b"b\n", b"\n"]) for _ in range(rnd.randrange(8))]
+    new = list(old)
+    at = rnd.randrange(len(new) + 1)
+    new[at : at + rnd.randrange(3)] = rnd.choices([b"a\n", b"a\rb\n", b"b\n"], k=rnd.randrange(4))
+    cuts = [-1 if rnd.random() < 0.1 else None for _ in range(2)]
+    return b"".join(old)[: cuts[0]], b"".join(new)[: cuts[1]]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,22 @@ def _differing_parts(old: bytes, new: bytes) -> tuple[bytes, bytes]:
     return old[begin : len(old) - end], new[begin : len(new) - end]
 
 
+def count_one_change(old: bytes, new: bytes) -> Comparison | None:
+    """Count where lines were added at one place alone, or removed, or stand for one there; None where it is more.
+
+    Git, too, looks only between the lines that both begin and end with, and there is nothing to be found there.
+    """
+    shorter = min(len(old), len(new))
+    begin = old.rfind(b"\n", 0, _alike(shorter, lambda count: new.startswith(old[:count]))) + 1
+    end = _alike(shorter - begin, lambda count: new.endswith(old[len(old) - count :]))
+    if any(len(data) - end > begin and data[len(data) - end - 1] != ord("\n") for data in (old, new)):
+        end = len(old) - (old.find(b"\n", len(old) - end) + 1 or len(old))
+    less, more = sorted((data[begin : len(data) - end] for data in (old, new)), key=lines_of)
+    if lines_of(less) > 1 or (less and less.removesuffix(b"\n") in more.split(b"\n")):
+        return None
+    return Comparison(lines_of(new[begin : len(new) - end]), lines_of(old[begin : len(old) - end]))
+
+
 def _alike(most: int, is_alike: Callable[[int], bool]) -> int:
     """Return the largest count up to ``most`` for which it holds; for less than that it holds, too."""
     return bisect_left(range(1, most + 1), 1, key=lambda count: int(not is_alike(count)))
@@ -154,4 +170,7 @@ def compare_in_process(
     is_small = len(before) + len(after) <= CompareBounds.bytes_max
     if is_small and differ_in_few_lines(CompareBounds.lines_max, before, after):
         return compare(before, after)
+    found = None if patch else count_one_change(before, after)
+    if found is not None:
+        return found
     return LargePair(old.sha, new.sha, before, after)

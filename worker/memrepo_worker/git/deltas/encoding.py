@@ -27,6 +27,9 @@ DEPTH_MAX = 32
 _COPY_BYTES_MAX = 0xFFFFFF
 _INSERT_BYTES_MAX = 127
 _LINE_BYTES_MIN = 8  # to copy what is shorter takes as many bytes
+_LOOKED_FOR_BYTES_MIN = (
+    512  # to have the places of all lines of 1 MB takes 15 ms: for what is shorter that is too much
+)
 _BLOCK_BYTES_MIN, _BLOCK_BYTES_MAX = 256, 64 * KIB
 _TABLE_LINES_MAX = 32 * 1024
 _LINES_MAX = 128 * 1024
@@ -82,7 +85,7 @@ def _pieces(old: bytes, new: bytes) -> Iterator[tuple[int, int, int | None]]:
 
 def _middle(old: bytes, new: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int | None]]:
     """Yield the parts of ``new[begin:end]``, by lines that ``old`` has, too; from a bound on the rest is one part."""
-    places = _lines(old) if end - begin > _LINE_BYTES_MIN and b"\n" in new[begin:end] else {}
+    places = _lines(old) if end - begin > _LOOKED_FOR_BYTES_MIN and b"\n" in new[begin:end] else {}
     position = unknown = begin
     pieces = lines = missing = 0
     while position < end and pieces < _PIECES_MAX and lines < _LINES_MAX and 4 * missing <= len(new):
