@@ -27,10 +27,13 @@ from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.git.walk import differences
 from tests.support.plain_git import plain_git as git
 
-PAIRS = 2_000 if os.environ.get("LONG") else 60
+LONG = os.environ.get("LONG") == "1"
+PAIRS = 2_000 if LONG else 60
 PATHS = ["a", "b.md", "c/x", "c/y", "c/d/z", "e", "f/a", "g"]
 LINES = [f"line {number}\n".encode() for number in range(12)]
 Files = Mapping[str, tuple[bytes, bool]]
+
+pytestmark = pytest.mark.timeout(0 if LONG else 120)
 
 
 class History:
