@@ -20,11 +20,12 @@ from tests.support.valkey import valkey
 
 LONGEST = (
     "test_every_command_ends_as_documented",
+    "test_a_worker_talks",
+    "test_a_worker_that_may_not_serve_leaves_it_to_others",
     "test_shards_have_one_owner",
     "test_up_runs_everything_on_one_machine",
-    "test_a_worker_that_may_not_serve_leaves_it_to_others",
     "test_what_a_server_goes_through_loses_nothing",
-    "test_a_worker_talks",
+    "test_a_client_works_on_in_both_processes_of_a_fork",
     "test_contract",
     "test_the_hosts_celery_is_left_alone",
     "test_every_cause_is_told",

@@ -1,10 +1,13 @@
 """A program that forks at a named moment around its client's first call, and tells whether parent and child work.
 
-It is called with the broker's address, the kind of client (``sync`` or ``asyncio``), the moment (the name of one of
-our functions in which another thread is held while the process forks, or one of ``STATES``, where nothing is held), and
-whether other threads call by the same client all the while (``beside``) or not (``alone``).
+It is told a case by its arguments: the broker's address, the kind of client (``sync`` or ``asyncio``), the moment (the
+name of one of our functions in which another thread is held while the process forks, or one of ``STATES``, where
+nothing is held), and whether other threads call by the same client all the while (``beside``) or not (``alone``).
 Each process asks for something, waits for what the call around the fork has asked for if it has its job, and ends by
 itself. What became of it is printed as JSON.
+
+Without arguments it loads all that a client needs, and then makes a process of each case that it reads, a line of JSON
+each: so many cases take one start. A case that is held in an import needs a program of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from tempfile import TemporaryFile
 from typing import Any
 
 from memrepo import AsyncMemoryRepos, Job, MemoryRepos, Settings
@@ -27,6 +31,12 @@ TIMEOUT_S = 30
 STATES = ("made", "called", "enqueued", "answered")
 IMPORTS = {"an import": "kombu.transport", "an import of who listens": "email.feedparser"}
 """What a thread has begun to import when the process wants to fork, which then has to wait for it."""
+LOADED = (
+    "celery.app.amqp",
+    "kombu.transport.redis",
+    "memrepo.redis.celery_app",
+    "memrepo.dispatch.dispatcher",
+)
 CALLERS = 2
 
 reached, forking, forked = threading.Event(), threading.Event(), threading.Event()
@@ -125,9 +135,8 @@ def call_on(program: Program, enough: threading.Event) -> None:
         program.answer(program.ask())
 
 
-def main() -> None:
+def main(url: str, kind: str, moment: str, beside: str) -> None:
     """Fork at the moment; print what became of both."""
-    url, kind, moment, beside = sys.argv[1:]
     program, caller, enough = Program(url, kind), None, threading.Event()
     callers = [threading.Thread(target=call_on, args=(program, enough)) for _ in range(CALLERS)]
     if moment in STATES:
@@ -168,5 +177,24 @@ def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-if __name__ == "__main__":
-    main()
+def next_case() -> list[str] | None:
+    """Return the case of the process that this one is from here on; None in the first, once there are no more."""
+    for module in LOADED:
+        import_module(module)
+    for line in sys.stdin:
+        with TemporaryFile() as out, TemporaryFile() as err:
+            if (child := os.fork()) == 0:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                for event in (reached, forking, forked):
+                    event.clear()
+                case: list[str] = json.loads(line)
+                return case
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            told = [file.seek(0) or file.read().decode() for file in (out, err)]
+        print(json.dumps([code, *told]), flush=True)
+    return None
+
+
+if __name__ == "__main__" and (case := sys.argv[1:] or next_case()):
+    main(*case)
