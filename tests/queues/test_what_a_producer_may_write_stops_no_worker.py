@@ -14,7 +14,7 @@ import redis
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.limits import MARKS_SPAN_S, MIB
-from memrepo.routing import queue_name
+from memrepo.routing import queue_name, route
 from memrepo.wire.cancellation import cancel
 from memrepo.wire.keys import (
     ENDED_PREFIX,
@@ -27,6 +27,8 @@ from memrepo.wire.keys import (
 from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import PayloadStore
 from memrepo_worker.app import build_app
+from memrepo_worker.queues.leases.leases import RedisLeases
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.status import read_refused
 from memrepo_worker.queues.results.backend import WRONG_VALUE_TRIES_MAX, ResultBackend
 from memrepo_worker.settings import WorkerSettings
@@ -238,3 +240,40 @@ def test_a_write_of_another_value_that_is_gone_soon_is_done(backend: ResultBacke
         return backend.client.hset("text", "x", "1")
 
     assert backend.until_done(step, ()) == 1
+
+
+def test_a_queue_that_is_something_else_keeps_no_other_waiting(send: Sender, broker: Valkey) -> None:
+    odd = route("acme", AGENTS[0], SHARDS)
+    with broker.client() as client:
+        assert_all_are_served(send, client)
+        client.set(odd, "x")
+        try:
+            others = [agent for agent in AGENTS if route("acme", agent, SHARDS) != odd]
+            assert others
+            for _ in range(3):
+                sent = [send.commit("acme", agent) for agent in others]
+                assert {send.final(task_id)["status"] for task_id in sent} == {"SUCCESS"}
+        finally:
+            client.delete(odd)
+        assert_all_are_served(send, client)
+
+
+def test_a_shard_whose_queue_is_something_else_keeps_no_other_from_being_taken_and_given(
+    broker: Valkey,
+) -> None:
+    with broker.raw_client(4) as client:
+        client.flushdb()
+        leases = RedisLeases(client, "w", 60.0)
+        client.set(queue_name(1), "x")
+
+        taken = leases.take([0, 1, 2], lambda: token_urlsafe(8))
+        assert taken.keys() == {0, 2}
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            leases.take([1], lambda: token_urlsafe(8))
+
+        client.delete(queue_name(1))
+        taken |= leases.take([1], lambda: token_urlsafe(8))
+        client.set(queue_name(1), "x")
+        client.hset(unacked_key(queue_name(1)), "1", "m")
+        leases.release([OwnedShard(shard, token, 0.0) for shard, token in taken.items()])
+        assert leases.take([0, 2], lambda: "new") == {0: "new", 2: "new"}

@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from redis import Redis
+from redis import Redis, ResponseError
 
+from memrepo.redis.errors import OTHER_TYPE, meaning_of
 from memrepo.redis.script import Answer
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WITHDRAWN_KEY, WORKERS_KEY
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.leases.scripts import BEAT, REJOIN, RELEASE, TAKE, WITHDRAW
 from memrepo_worker.queues.scripts import pairs, queues_of, shard_keys
+
+Shard = TypeVar("Shard", int, OwnedShard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +105,28 @@ class RedisLeases:
         each agent has is counted anew where it does not add up.
         """
         tokens = {shard: new_token() for shard in shards}
-        args = [self.worker, self._lease_ms, *pairs(tokens.items())]
-        keys = [OWNERS_KEY, LEASES_KEY, *(key for shard in shards for key in shard_keys(shard))]
-        answer = TAKE.run(self.client, keys, args)
-        return {int(shard): tokens[int(shard)] for shard in answer}
+
+        def take(some: Sequence[int]) -> list[int]:
+            args = [self.worker, self._lease_ms, *pairs((shard, tokens[shard]) for shard in some)]
+            keys = [OWNERS_KEY, LEASES_KEY, *(key for shard in some for key in shard_keys(shard))]
+            return [int(shard) for shard in TAKE.run(self.client, keys, args)]
+
+        return {shard: tokens[shard] for shard in _apart_if_odd(take, list(shards))}
 
     def release(self, owned_shards: Collection[OwnedShard], *, leaving: bool = False) -> None:
         """Give shards up: what is not acknowledged goes back, in order, and anybody may take them.
 
         ``leaving`` takes the worker off the list, so that nobody counts on it any more.
         """
-        held = pairs((owned_shard.shard, owned_shard.token) for owned_shard in owned_shards)
-        keys = [
-            OWNERS_KEY,
-            LEASES_KEY,
-            WORKERS_KEY,
-            *queues_of([owned_shard.shard for owned_shard in owned_shards]),
-        ]
-        RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
+
+        def release(some: Sequence[OwnedShard]) -> list[OwnedShard]:
+            held = pairs((owned_shard.shard, owned_shard.token) for owned_shard in some)
+            queues = queues_of([owned_shard.shard for owned_shard in some])
+            keys = [OWNERS_KEY, LEASES_KEY, WORKERS_KEY, *queues]
+            RELEASE.run(self.client, keys, [self.worker, int(leaving), *held])
+            return list(some)
+
+        _apart_if_odd(release, list(owned_shards))
 
     def withdraw(self, reason: str) -> None:
         """Leave the list of workers, and tell people why; to be said again within a lease, until ``rejoin``."""
@@ -151,3 +158,27 @@ def read_owners(flat: Answer) -> dict[int, tuple[str, str]]:
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _apart_if_odd(run: Callable[[Sequence[Shard]], list[Shard]], shards: Sequence[Shard]) -> list[Shard]:
+    """Run a step for all shards at once; for each alone, where a key of one of them holds something else.
+
+    A step that is run again for a shard does nothing more. Raises what was met where no shard is left.
+    """
+    try:
+        return run(shards)
+    except ResponseError as error:
+        if len(shards) < 2 or not meaning_of(error).is_(OTHER_TYPE):
+            raise
+        met = error
+    done: list[Shard] = []
+    for shard in shards:
+        try:
+            done += run([shard])
+        except ResponseError as error:
+            if not meaning_of(error).is_(OTHER_TYPE):
+                raise
+            met = error
+    if not done:
+        raise met
+    return done

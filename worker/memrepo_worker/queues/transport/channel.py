@@ -36,7 +36,14 @@ from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from memrepo.redis.address import RedisUrl
-from memrepo.redis.errors import FULL, Action, MissingRightsError, NotPrimaryError, meaning_of
+from memrepo.redis.errors import (
+    FULL,
+    OTHER_TYPE,
+    Action,
+    MissingRightsError,
+    NotPrimaryError,
+    meaning_of,
+)
 from memrepo.redis.rights import require_rights
 from memrepo.redis.transport import AddressedChannel
 from memrepo.routing import queue_name
@@ -113,6 +120,8 @@ class ShardChannel(AddressedChannel):
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
         self._rounds = 0
+        self._one_by_one = False
+        """Whether the queue of one shard could not be read lately: of each shard it is found out on its own."""
         self._refused = LastingTrouble(logger, "broker.refuses")
         super().__init__(transport, **kwargs)
 
@@ -156,6 +165,7 @@ class ShardChannel(AddressedChannel):
             except NotPrimaryError as error:
                 raise RedisConnectionError(meaning_of(error).reason) from error
         self._waiting |= self.shard_queues()
+        self._one_by_one = False
 
     def deliver_waiting(self) -> None:
         """Deliver one round, if there is room; called before each wait for events.
@@ -166,18 +176,25 @@ class ShardChannel(AddressedChannel):
             try:
                 self._deliver_round()
             except ResponseError as error:
-                # Nothing moved; where the server is only full, another occasion comes within a second.
-                self.shard_context.observer.count("transport.pops.refused")
-                meaning = meaning_of(error)
-                if meaning.action is Action.CONNECT_ANEW:
-                    raise RedisConnectionError(meaning.reason) from error
-                if not self.shard_context.deliverable.meet(deliverable.DELIVERY, meaning):
-                    self._refused.met(f"the broker refuses to deliver: {meaning.reason}", cause=error)
+                self._refuse_round(error)
             else:
                 self._refused.over()
                 self.shard_context.deliverable.clear(deliverable.DELIVERY, deliverable.CONNECTION)
                 if self._waiting:
                     self.connection.cycle.nudge()
+
+    def _refuse_round(self, error: ResponseError) -> None:
+        """Meet what the server refused to deliver; where it is only full, another occasion comes within a second."""
+        self.shard_context.observer.count("transport.pops.refused")
+        meaning = meaning_of(error)
+        if meaning.action is Action.CONNECT_ANEW:
+            raise RedisConnectionError(meaning.reason) from error
+        if meaning.is_(OTHER_TYPE) and not self._one_by_one:
+            self._one_by_one = True
+        elif not self.shard_context.deliverable.meet(deliverable.DELIVERY, meaning):
+            self._refused.met(f"the broker refuses to deliver: {meaning.reason}", cause=error)
+        if self._one_by_one and self._waiting:
+            self.connection.cycle.nudge()
 
     @property
     def _is_hindered(self) -> bool:
@@ -199,12 +216,16 @@ class ShardChannel(AddressedChannel):
             state.clear(deliverable.DELIVERY, deliverable.CONNECTION)
 
     def _deliver_round(self) -> None:
-        owned_shards = self._owned_waiting()
+        owned_shards = self._owned_waiting()[: 1 if self._one_by_one else None]
         if owned_shards:
-            self._deliver_lost_answers(owned_shards)
-            answer = self._pop(owned_shards)
             queues = [queue_name(owned_shard.shard) for owned_shard in owned_shards]
+            if self._one_by_one:
+                self._waiting.discard(
+                    queues[0]
+                )  # where it is the one that cannot be read, until all are looked at
+            self._deliver_lost_answers(owned_shards)
             self._unchecked.update(queues)  # should an error end this round: the next one finds what it left
+            answer = self._pop(owned_shards)
             for owned_shard, popped in zip(owned_shards, answer, strict=True):
                 self._keep_waiting(owned_shard, popped)
             for queue, owned_shard, popped in zip(queues, owned_shards, answer, strict=True):
