@@ -155,7 +155,50 @@ def test_a_name_that_the_sentinels_do_not_know_is_told_at_once(system: System) -
     with (
         MemoryRepos(broker_url=url) as repos,
         pytest.raises(
-            BrokerUnavailableError, match=r"its Sentinels know no primary of that name: .* watches no other"
+            BrokerUnavailableError,
+            match=r"its Sentinels know no primary of that name: none of .* watches other",
         ),
     ):
         repos.repo(org_id="acme", agent_id="agent").commit({"a.md": "x"}, "m").wait_enqueued()
+
+
+def test_one_sentinel_that_does_not_know_the_name_keeps_nobody_away(system: System) -> None:
+    servers = system.servers
+    with servers.forgotten_by(servers.sentinel_ports[:1]):
+        for number in range(3):  # each asks another one first
+            with MemoryRepos(settings=system.settings) as repos:
+                repo = repos.repo(org_id="acme", agent_id=f"knows-{number}")
+                repo.commit({"a.md": "x"}, "m").result(timeout_s=TIMEOUT_S)
+
+
+def test_a_name_that_the_sentinels_do_not_know_is_a_failure_of_the_broker_to_the_doctor(
+    system: System, tmp_path: Path
+) -> None:
+    env = {
+        "PATH": environment()["PATH"],
+        "MEMREPO_BROKER_URL": system.servers.url.replace("/main/", "/other/"),
+        "MEMREPO_STORE_URL": (tmp_path / "store").as_uri(),
+        "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    ended = {name: memrepo(name, folder=tmp_path, env=env) for name in ("doctor", "shards", "worker")}
+
+    assert all(one.code for one in ended.values())
+    for one in ended.values():
+        assert "its Sentinels know no primary of that name" in one.stdout + one.stderr
+        assert "Traceback" not in one.stdout + one.stderr
+
+
+def test_a_worker_whose_sentinels_forget_the_name_goes_on_when_they_know_it_again(system: System) -> None:
+    servers, worker = system.servers, system.worker
+    with committing(system, "forgotten") as told, ExitStack() as within:
+        client = within.enter_context(servers.primary.client())
+        with servers.forgotten_by(servers.sentinel_ports):
+            client.client_kill_filter(_type="normal", skipme=True)
+            client.client_kill_filter(_type="pubsub", skipme=True)
+            wait_for(lambda: "its Sentinels know no primary" in worker.output, "the worker to say so")
+            met = len(worker.output)
+
+    assert {agent: system.service.log(agent) for agent in told} == told
+    assert worker.process.poll() is None
+    assert "Traceback" not in worker.output
+    assert "gave up" not in worker.output[met:]

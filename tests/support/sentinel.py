@@ -17,6 +17,9 @@ from tests.support.waiting import wait_for
 NAME = "main"
 DOWN_AFTER_MS = 1000
 """How long a server may be silent before its Sentinels call it down."""
+QUORUM = 2
+OPTIONS: Mapping[str, int] = {"down-after-milliseconds": DOWN_AFTER_MS, "failover-timeout": 5000}
+"""What Sentinels are told of the server that they watch."""
 
 
 @dataclass
@@ -109,6 +112,23 @@ class Watched:
         with suppress(redis.RedisError), self._sentinel(self.sentinel_ports[0]) as sentinel:
             sentinel.shutdown(nosave=True)
 
+    @contextmanager
+    def forgotten_by(self, ports: Sequence[int]) -> Iterator[None]:
+        """Have some of the Sentinels watch no server of the name within the block, and the same one afterwards."""
+        primary = str(wait_for(self.primary_port, "the Sentinels to agree on a primary"))
+        for port in ports:
+            with self._sentinel(port) as sentinel:
+                sentinel.execute_command("SENTINEL", "REMOVE", NAME)
+        try:
+            yield
+        finally:
+            for port in ports:
+                with self._sentinel(port) as sentinel:
+                    sentinel.execute_command("SENTINEL", "MONITOR", NAME, LOOPBACK, primary, QUORUM)
+                    for option, value in OPTIONS.items():
+                        sentinel.execute_command("SENTINEL", "SET", NAME, option, value)
+            self.wait_until_complete()
+
     def look_every(self, period_ms: int) -> None:
         """Set how often the Sentinels ask what the nodes are, and tell each other."""
         for port in self.sentinel_ports:
@@ -186,9 +206,8 @@ def sentinel(folder: Path, primary_port: int, *lines: str) -> Iterator[int]:
         f"port {port}",
         f"bind {LOOPBACK}",
         f"dir {folder}",
-        f"sentinel monitor {NAME} {LOOPBACK} {primary_port} 2",
-        f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
-        f"sentinel failover-timeout {NAME} 5000",
+        f"sentinel monitor {NAME} {LOOPBACK} {primary_port} {QUORUM}",
+        *(f"sentinel {option} {NAME} {value}" for option, value in OPTIONS.items()),
     )
     settings.write_text("\n".join((*own, *lines, "")))
     arguments = [SERVER, str(settings), "--sentinel"]

@@ -19,29 +19,35 @@ _rounds = count()
 
 
 def find_primary(address: RedisUrl) -> tuple[str, int]:
-    """Return where the primary of an address is, as the first Sentinel says that answers.
+    """Return where the primary of an address is, as the first Sentinel says that knows.
 
     Another one is asked first each time: one that was cut off from the others would name the former primary for ever.
 
     Raises:
-        NoPrimaryError: those that answer watch no primary of that name.
-        redis.ConnectionError: none answers; its cause is what the last one met us with.
+        redis.ConnectionError: none knows. Its cause is what one that does not answer met us with; or, where all answer,
+            ``NoPrimaryError``: none watches a primary of that name.
     """
     from redis import RedisError  # noqa: PLC0415 - `import memrepo` stays light
     from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415 - likewise
 
     first = next(_rounds) % len(address.sentinels)
     met: Exception | None = None
+    unknown: list[str] = []
     for host, port in address.sentinels[first:] + address.sentinels[:first]:
         try:
             found = _ask(host, port, address)
         except (RedisError, OSError) as error:
             met = error
         else:
-            if found is None:
-                raise NoPrimaryError(f"{host}:{port} watches no {address.master_name}")
-            return found
-    raise RedisConnectionError(f"no Sentinel answers: {words_of(met) if met else ''}") from met
+            if found is not None:
+                return found
+            unknown.append(f"{host}:{port}")
+    if met is None:
+        met = NoPrimaryError(f"none of {', '.join(sorted(unknown))} watches {address.master_name}")
+        raise RedisConnectionError(str(met)) from met
+    raise RedisConnectionError(
+        f"no Sentinel answers that knows {address.master_name}: {words_of(met)}"
+    ) from met
 
 
 def _ask(host: str, port: int, address: RedisUrl) -> tuple[str, int] | None:
