@@ -64,8 +64,14 @@ class Addresses:
     cells: str
     cell: str
 
-    def check_addresses(self) -> None:
-        """Refuse an address of something else than Redis, and one beside a list of several; the error names which."""
+    def settle_addresses(self) -> None:
+        """Have results kept at the broker, unless it is said where.
+
+        Raises:
+            InvalidRequestError: an address is not Redis', or stands beside a list of several; it names which.
+        """
+        if not self.result_url:
+            object.__setattr__(self, "result_url", self.broker_url)  # a frozen dataclass that is being made
         if self.each_cell and not self.cell:
             _refuse_others_beside_cells(self.broker_url, self.result_url)
         else:
@@ -100,7 +106,7 @@ class Settings(Addresses):
     """How a producer reaches the queue and what it lets through. Durations are in seconds."""
 
     broker_url: str = BROKER_URL_DEFAULT
-    result_url: str = BROKER_URL_DEFAULT
+    result_url: str = ""  # the broker's
     shards: int = SHARDS_DEFAULT
     connect_timeout_s: float = 2.0
     enqueue_timeout_s: float = 4.0
@@ -117,7 +123,7 @@ class Settings(Addresses):
 
     def __post_init__(self) -> None:
         """Refuse an address of something else than Redis, and numbers that make no sense; the error names which."""
-        self.check_addresses()
+        self.settle_addresses()
         if self.enqueue_durability not in DURABILITIES:
             raise _no_choice(DURABILITY_SETTING, self.enqueue_durability, DURABILITIES)
         for name, (least, most) in _BOUNDS.items():
@@ -149,10 +155,9 @@ class Settings(Addresses):
             for item in fields(cls)
             if isinstance(item.default, int | float)
         }
-        result_url = text_of(env, "MEMREPO_RESULT_URL") or broker_url
         return cls(
             broker_url=broker_url,
-            result_url=result_url,
+            result_url=text_of(env, "MEMREPO_RESULT_URL"),
             limits=limits_from_env(env),
             enqueue_durability=choice(env, DURABILITY_SETTING, DURABILITIES, "memory"),
             cells=cells,

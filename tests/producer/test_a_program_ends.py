@@ -8,13 +8,18 @@ import time
 
 import pytest
 
+from memrepo.limits import MIB
 from memrepo.redis.libraries import CELERY, REDIS
 from memrepo.routing import route
+from memrepo.wire.operations import GET_HEAD_SHA
+from memrepo.wire.payload_store import PayloadStore, result_payload
+from memrepo.wire.record import claiming
 from tests.producer.stand_in import StandIn
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey
 
 QUEUE = route("acme", "agent-1")
+JOB_ID = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"
 BEGIN = """
 import asyncio, os, sys, threading, time
 from memrepo import AsyncMemoryRepos, MemoryRepos, Settings
@@ -102,6 +107,24 @@ fire(repos, 12)
     )
     assert ended.stderr.endswith(", and 2 more\n")
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_large_result_that_does_not_come_holds_nothing_up(broker: Valkey, worker: StandIn) -> None:
+    chunks = PayloadStore(broker.raw_client(), MIB)
+    claim = chunks.put(result_payload(JOB_ID), GET_HEAD_SHA.result_to_payload("a" * 40), 300)
+    worker.store(JOB_ID, "SUCCESS", claiming(claim))
+    silent = f"""
+from memrepo.wire.payload_store import PayloadStore
+asked = threading.Event()
+PayloadStore.get = lambda *_: (asked.set(), threading.Event().wait())
+repos = MemoryRepos(settings=settings)
+job = repos.job("{JOB_ID}")
+threading.Thread(target=job.result, daemon=True).start()
+assert asked.wait(20)
+"""
+    ended = run(silent, broker.url)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_failure_that_is_still_held_is_told_when_the_program_ends(broker: Valkey, worker: StandIn) -> None:

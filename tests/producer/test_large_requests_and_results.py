@@ -27,6 +27,7 @@ from tests.support.waiting import wait_for
 
 QUEUE = route("acme", "agent-1")
 TEXT = "A line of what an agent keeps in its memory, again and again.\n" * 40_000  # 2.5 MB
+NOISE = Random(1).randbytes(5 * MIB // 2)  # three chunks
 
 
 def chunks(broker: Valkey, bytes_max: int = 64 * MIB) -> PayloadStore:
@@ -37,9 +38,18 @@ def snapshot(data: bytes) -> Snapshot:
     return Snapshot(commit_sha=SHA, files={"a": MemoryFile(path="a", data=data, sha=SHA, size=len(data))})
 
 
-def store_large(broker: Valkey, worker: StandIn, task_id: str, result: Snapshot, reply_to: str = "") -> None:
+def lose_chunks(broker: Valkey, name: str, claim: PayloadClaim, first: int) -> None:
+    """Have chunks gone from that one on, as when a body goes while it is being fetched."""
+    with broker.client() as client:
+        assert client.hdel(payload_key(name), *map(str, range(first, claim.chunks)))
+
+
+def store_large(
+    broker: Valkey, worker: StandIn, task_id: str, result: Snapshot, reply_to: str = ""
+) -> PayloadClaim:
     claim = chunks(broker).put(result_payload(task_id), GET_FILES.result_to_payload(result), 300)
     worker.store(task_id, "SUCCESS", claiming(claim), reply_to)
+    return claim
 
 
 def test_a_large_commit_leaves_a_small_message(broker: Valkey) -> None:
@@ -114,9 +124,10 @@ def test_what_has_expired_makes_room(broker: Valkey) -> None:
         assert int(client.hget(PAYLOADS_BYTES_KEY, "total") or 0) == room
 
 
-def test_a_body_that_is_gone_is_told_as_missing(broker: Valkey) -> None:
-    claim = chunks(broker).put("request:a", Payload({}, (TEXT.encode(),)), 60)
-    chunks(broker).remove(["request:a"])
+@pytest.mark.parametrize("first_gone", [0, 1, 2])
+def test_a_body_that_is_gone_is_told_as_missing(broker: Valkey, first_gone: int) -> None:
+    claim = chunks(broker).put("request:a", Payload({}, (NOISE,)), 60)
+    lose_chunks(broker, "request:a", claim, first_gone)
 
     with pytest.raises(PayloadMissingError):
         chunks(broker).get("request:a", claim)
@@ -152,11 +163,14 @@ def test_a_large_result_is_awaited(broker: Valkey, worker: StandIn, replied: boo
     assert asyncio.run(read()) == result
 
 
-def test_a_large_result_that_has_expired_is_told_as_expired(broker: Valkey, worker: StandIn) -> None:
+@pytest.mark.parametrize("first_gone", [0, 1, 2])
+def test_a_large_result_that_has_expired_is_told_as_expired(
+    broker: Valkey, worker: StandIn, first_gone: int
+) -> None:
     with MemoryRepos(broker_url=broker.url) as repos:
         job = repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f")
-        store_large(broker, worker, job.id, snapshot(TEXT.encode()))
-        chunks(broker).remove([result_payload(job.id)])
+        claim = store_large(broker, worker, job.id, snapshot(NOISE))
+        lose_chunks(broker, result_payload(job.id), claim, first_gone)
 
         with pytest.raises(
             ResultExpiredError, match="MEMREPO_RESULT_URL must be the same for workers and producers"

@@ -66,6 +66,7 @@ def test_settings_come_from_the_environment_with_the_broker_also_keeping_results
         {"MEMREPO_BROKER_URL": "redis://b/1", "MEMREPO_CONCURRENCY": "3", "MEMREPO_CACHE_DIR": "/c"}
     )
     assert (settings.broker_url, settings.result_url) == ("redis://b/1", "redis://b/1")
+    assert WorkerSettings(broker_url="redis://b/1").result_url == "redis://b/1"
     assert (settings.concurrency, settings.cache_dir) == (3, Path("/c"))
 
 

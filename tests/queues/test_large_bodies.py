@@ -114,21 +114,22 @@ def test_one_that_was_settled_before_leaves_no_body_and_is_told_the_same(
     assert effects.llen("effects:acme/a") == 2
 
 
+@pytest.mark.parametrize("lost", ["0", "1"], ids=["from its beginning", "from a later chunk on"])
 def test_a_request_that_has_lost_its_body_is_as_if_it_had_been_lost(
-    send: Sender, broker: Valkey, chunks: PayloadStore, effects: redis.Redis
+    send: Sender, broker: Valkey, chunks: PayloadStore, effects: redis.Redis, lost: str
 ) -> None:
     request = large_commit()
     effects.set("hold:acme/b", 1)
     with broker.client() as client:
-        client.delete(payload_key(request_payload(request.request_id)))
-        own = chunks.put("request:other", request_to_payload(request), 60)
+        own = chunks.put(request_payload(request.request_id), request_to_payload(request), 60)
+        assert client.hdel(payload_key(request_payload(request.request_id)), lost)
         head = request.model_dump(mode="json", include=set(HEAD_FIELDS))
         send.send(request, body=[[], {"request": head, "body": own.model_dump()}, {}])
         assert send.final(send.commit("acme", "a"))["status"] == "SUCCESS"  # the queue goes on
 
         wait_for(lambda: send.meta(request.request_id) is None, "the record to be gone")
         assert effects.llen("effects:acme/a") == 1
-        client.delete(payload_key("request:other"), PAYLOADS_BYTES_KEY)
+        client.delete(payload_key(request_payload(request.request_id)), PAYLOADS_BYTES_KEY)
     assert send.final(send.send(request))["status"] == "SUCCESS"  # sent again, with its body
 
 

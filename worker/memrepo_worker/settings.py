@@ -91,7 +91,7 @@ class WorkerSettings(Addresses):
     """
 
     broker_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
-    result_url: str = field(default=BROKER_URL_DEFAULT, repr=False)
+    result_url: str = field(default="", repr=False)  # the broker's
     store_url: str = field(default="", repr=False)
     cache_dir: Path = Path("memrepo-data/cache")
     cache_repos_max: int = CacheLimits.repos_max
@@ -136,7 +136,7 @@ class WorkerSettings(Addresses):
 
     def __post_init__(self) -> None:
         """Refuse what no worker can work with; the message names the variable."""
-        self.check_addresses()
+        self.settle_addresses()
         if _SPACE.search(self.store_url):
             raise _wrong("store_url", "has white space in it: remove it, or write it as %20")
         for name, (least, most) in _BOUNDS.items():
@@ -171,8 +171,6 @@ class WorkerSettings(Addresses):
         }
         values["log_level"] = values["log_level"].upper()
         values["log_format"] = values["log_format"].lower()
-        if not text_of(env, "MEMREPO_RESULT_URL"):
-            values["result_url"] = values["broker_url"]
         if values["cells"] and not text_of(env, "MEMREPO_TIP_PROOF_S"):
             values["tip_proof_s"] = TIP_PROOF_IN_CELLS_S
         cell = values.pop("cell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - the libraries need it, and once the interpreter exits it cannot be imported
 import logging
 import os
 from typing import Protocol

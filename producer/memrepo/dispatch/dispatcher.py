@@ -37,11 +37,12 @@ T = TypeVar("T")
 class QueueDispatcher:
     """The dispatcher of one client. Thread-safe. See ``memrepo.jobs.job.Dispatcher`` for what it owes."""
 
+    _connections: Connections | None = None  # also where a signal handler's exception has ended __init__
+
     def __init__(self, settings: Settings, *, blocks: bool) -> None:
         self.settings = settings
         self._blocks = blocks
         self._lock = threading.Lock()
-        self._connections: Connections | None = None
         self._jobs: WeakValueDictionary[str, Pending[Any]] = WeakValueDictionary()
         self._closed = False
         _dispatchers.add(self)

@@ -12,15 +12,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.dispatch.listening import Listeners
 from memrepo.dispatch.redis_results import connect, met, translate_redis_errors
-from memrepo.dispatch.service_thread import ServiceThread
+from memrepo.dispatch.service_thread import SerialExecutor, ServiceThread
 from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
 from memrepo.errors import ResultExpiredError
 from memrepo.jobs.pending import Pending, closed, expired, gone, unreadable
@@ -82,7 +82,7 @@ class Replies:
         self._closing = threading.Event()
         self._thread = ServiceThread("memrepo-replies", self._run)
         self._client: Redis | None = None
-        self._fetcher: ThreadPoolExecutor | None = None
+        self._fetcher = SerialExecutor("memrepo-results")
 
     def start(self) -> None:
         """Begin to listen, unless that was done."""
@@ -168,8 +168,7 @@ class Replies:
         ends_s = steady_clock() + self._settings.connect_timeout_s + TICK_S
         while not self._thread.join(TICK_S) and steady_clock() < ends_s:
             self._hang_up()  # again: the connection may have been made since
-        if self._fetcher is not None:
-            self._fetcher.shutdown(wait=False, cancel_futures=True)
+        self._fetcher.close()
         if self._client is not None:
             self._client.close()
         for pending in self._watched.clear():
@@ -268,11 +267,11 @@ class Replies:
             self.forget(pending)
 
     def _fetch_later(self, pending: Pending[Any], claim: ResultClaim, task_name: str | None) -> None:
-        """Fetch a large result in a thread of its own, so that other replies are heard meanwhile."""
-        if self._fetcher is None:
-            self._fetcher = ThreadPoolExecutor(1, "memrepo-results")
-        with suppress(RuntimeError):  # closed meanwhile
-            self._fetcher.submit(self._fetch_quietly, pending, claim, task_name)
+        """Fetch a large result in a thread of its own, so that other replies are heard meanwhile.
+
+        Once at a time: the job is looked up again and again until it has ended.
+        """
+        self._fetcher.submit(pending.task_id, partial(self._fetch_quietly, pending, claim, task_name))
 
     def _fetch_quietly(self, pending: Pending[Any], claim: ResultClaim, task_name: str | None) -> None:
         try:

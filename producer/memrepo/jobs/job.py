@@ -116,16 +116,17 @@ class Job(Generic[T_co]):
         too_late: Callable[[], MemoryRepoError] | None = None,
     ) -> None:
         """Made by a client; the broker holds the request ``sent_within_s``, or it is given up as ``too_late``."""
+        self._pending = pending
         self._sent_within_s = sent_within_s
         self._too_late = too_late
         self.id = pending.task_id
         self.request_id = request_id
         self._dispatcher = dispatcher
-        self._pending = pending
 
     def __del__(self) -> None:
         """Have a failure that nobody looked at told: nobody can any more."""
-        self._pending.drop()
+        with suppress(AttributeError):  # a signal handler's exception had ended __init__ before it began
+            self._pending.drop()
 
     def __repr__(self) -> str:
         """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""

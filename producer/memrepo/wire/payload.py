@@ -120,17 +120,23 @@ def decode(chunks: Iterable[bytes], size_bytes: int, values_max: int = VALUES_MA
 
     Raises:
         BrokenPayloadError: the chunks are no such payload; no more than ``size_bytes`` were unpacked.
+        Exception: what fetching a chunk raised, as it is.
     """
     stream = _Stream(chunks, size_bytes)
-    head_bytes = int.from_bytes(stream.take(_LENGTH_BYTES))
-    try:
-        head = read_json(stream.take(head_bytes), values_max)
-        sizes = [int(size) for size in head["sizes"]]
-        payload = Payload(head["value"], tuple(stream.take(size) for size in sizes))
-    except (ValueError, TypeError, LookupError, OverflowError) as error:
-        raise BrokenPayloadError(f"no payload: {type(error).__name__}") from error
+    head = stream.take(int.from_bytes(stream.take(_LENGTH_BYTES)))
+    value, sizes = _read_head(head, values_max)
+    payload = Payload(value, tuple(map(stream.take, sizes)))
     stream.end()
     return payload
+
+
+def _read_head(head: bytes, values_max: int) -> tuple[Any, list[int]]:
+    """Return the value and the contents' sizes; apart from fetching chunks, whose failures are told as they are."""
+    try:
+        fields = read_json(head, values_max)
+        return fields["value"], [int(size) for size in fields["sizes"]]
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise BrokenPayloadError(f"no payload: {type(error).__name__}") from error
 
 
 def _pieces(parts: Iterable[bytes]) -> Iterator[memoryview]:

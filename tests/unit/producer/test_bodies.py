@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
 
 import pytest
@@ -80,6 +81,18 @@ def test_what_is_no_body_is_refused(forge: Callable[[bytes], list[bytes]], size_
     good = b"".join(encode(GOOD))
     with pytest.raises(BrokenPayloadError):
         decode(forge(good), size_bytes)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_what_goes_wrong_as_a_chunk_is_fetched_is_told_as_it_is(taken: int) -> None:
+    body = Payload({}, (Random(1).randbytes(3 * MIB),))
+
+    def fetched() -> Iterator[bytes]:
+        yield from islice(encode(body), taken)
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        decode(fetched(), body.size_bytes)
 
 
 def test_no_more_is_unpacked_than_was_said() -> None:

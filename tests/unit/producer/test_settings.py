@@ -38,6 +38,8 @@ def test_results_are_kept_at_the_broker_unless_told_otherwise() -> None:
 
     assert Settings.from_env({"MEMREPO_BROKER_URL": broker}).result_url == broker
     assert Settings.from_env({"MEMREPO_BROKER_URL": broker, "MEMREPO_RESULT_URL": other}).result_url == other
+    assert Settings(broker).result_url == Settings(broker_url=broker).result_url == broker
+    assert Settings(broker_url=broker, result_url=other).result_url == other
     assert Settings().at(broker, None).result_url == broker
     assert Settings(result_url=other).at(None, None).result_url == other
 
