@@ -195,7 +195,8 @@ def test_a_broker_whose_look_up_never_ends_is_told_with_what_is_known(
 
     assert str(error).startswith(
         "The broker at redis://broker.example:6379/0 did not take the request within 0.3 s: no answer yet, to a "
-        "connection or to the look-up of its name."
+        "connection or to the look-up of its name; where this machine is busy, MEMREPO_ENQUEUE_TIMEOUT_S "
+        "may be too short."
     )
 
 

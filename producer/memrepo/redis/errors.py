@@ -97,7 +97,9 @@ OTHER_TYPE = Row(
     Action.REFUSE, "a key that memrepo uses holds something else: give memrepo a database of its own"
 )
 UNSENDABLE = Row(Action.REPORT, "a value that cannot be sent to it")
-_CERTIFICATE = Row(Action.REFUSE, "its certificate cannot be verified")
+_CERTIFICATE = Row(
+    Action.REFUSE, "its certificate cannot be verified (?ssl_ca_certs=FILE in the URL says who may sign it)"
+)
 _NO_TLS = Row(Action.REFUSE, "no TLS can be agreed on; where it speaks none, the URL begins with redis://")
 WANTS_TLS = Row(Action.REFUSE, "it speaks TLS: the URL must begin with rediss://")
 _NOT_REDIS = Row(Action.REFUSE, "what listens there is not Redis")

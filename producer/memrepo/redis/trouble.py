@@ -78,9 +78,11 @@ class Trouble:
 
 def no_answer(server: Server, request: SentRequest, timeout_s: float) -> MemoryRepoError:
     """Return the error for a request that was not taken in time by a server that has said nothing yet."""
-    return _too_late(
-        server, request, timeout_s, "no answer yet, to a connection or to the look-up of its name"
+    reason = (
+        "no answer yet, to a connection or to the look-up of its name; "
+        "where this machine is busy, MEMREPO_ENQUEUE_TIMEOUT_S may be too short"
     )
+    return _too_late(server, request, timeout_s, reason)
 
 
 def not_durable(server: Server, request: SentRequest) -> BrokerUnavailableError:
