@@ -17,6 +17,7 @@ from memrepo.limits import MIB
 from memrepo.routing import queue_name, shard_of
 from memrepo.wire.keys import unacked_key
 from memrepo.wire.requests.base import HEAD_FIELDS
+from memrepo_worker.queues.transport.messages import HEAD_BYTES_MAX
 from tests.queues.conftest import SHARDS
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey
@@ -234,6 +235,18 @@ def test_what_is_not_even_an_envelope_is_counted_and_dropped(
     wait_for(lambda: counter(broker, "intake.refused") == before + 1, "the refusal to be counted")
     wait_for(lambda: broker.client().hlen(unacked_key(queue)) == 0, "the message to be gone")
     assert "SECRET-CONTENT" not in workers.workers[0].output
+
+
+def test_a_request_whose_headers_are_large_is_dropped_and_one_of_a_large_body_served(
+    send: Sender, broker: Valkey
+) -> None:
+    before = counter(broker, "intake.refused")
+    queue = queue_name(shard_of("acme", "a", SHARDS))
+    for header in ("x" * 1000, "x" * HEAD_BYTES_MAX):
+        broker.client().lpush(queue, envelope(VALID, {"of somebody else": header}))
+
+    assert send.final(send.commit("acme", "a", content=b"x" * 200_000))["status"] == "SUCCESS"
+    wait_for(lambda: counter(broker, "intake.refused") == before + 1, "one refusal to be counted")
 
 
 HALF = "\ud800"

@@ -31,7 +31,7 @@ from kombu.asynchronous.hub import Hub
 from kombu.connection import Connection
 from kombu.message import Message
 from kombu.transport import redis as kombu_redis
-from kombu.utils.json import loads
+from kombu.utils.json import dumps, loads
 from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -54,6 +54,7 @@ from memrepo_worker.queues.leases import deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import (
+    HEAD_BYTES_MAX,
     Delivery,
     Popped,
     Refused,
@@ -341,6 +342,8 @@ class ShardChannel(AddressedChannel):
             raise TypeError("headers")
         if "compression" in headers:  # no producer of ours does, and kombu would unpack without a bound
             raise TypeError("compression")
+        if len(raw) > HEAD_BYTES_MAX and len(dumps([headers, properties])) > HEAD_BYTES_MAX:
+            raise TypeError("headers")
         self.decode_body(envelope["body"], properties.get("body_encoding"))
         properties["delivery_tag"] = tag
         properties["reply_to"] = reply_channel(properties.get("reply_to"))

@@ -12,7 +12,7 @@ from typing import Protocol, TypeGuard
 
 from redis import Redis
 
-from memrepo.limits import MIB
+from memrepo.limits import KIB, MIB
 from memrepo.redis.script import ScriptRunner
 from memrepo.routing import QUEUE_PREFIX, queue_name
 from memrepo.wire.keys import OWNERS_KEY, REPLIES_PREFIX, SEQUENCE_KEY, unacked_key
@@ -23,6 +23,8 @@ from memrepo_worker.queues.transport.scripts import ACKNOWLEDGE, MISSING, POP
 MESSAGE_BYTES_MAX = 2 * MIB
 """What a message may have: several times the longest JSON of a request that needs no body (``LARGE_BYTES``)."""
 
+HEAD_BYTES_MAX = 64 * KIB
+"""What a message may have besides its body: it is kept as long as the request waits, and counts as nothing."""
 
 TEXT_CHARS_MAX = 255
 """What an id or the name of a channel may have."""
