@@ -117,10 +117,11 @@ def test_a_large_result_that_does_not_come_holds_nothing_up(broker: Valkey, work
 from memrepo.wire.payload_store import PayloadStore
 asked = threading.Event()
 PayloadStore.get = lambda *_: (asked.set(), threading.Event().wait())
-repos = MemoryRepos(settings=settings)
-job = repos.job("{JOB_ID}")
-threading.Thread(target=job.result, daemon=True).start()
-assert asked.wait(20)
+async def main():
+    job = AsyncMemoryRepos(settings=settings).job("{JOB_ID}")
+    waiting = asyncio.ensure_future(job.wait())
+    assert await asyncio.to_thread(asked.wait, 20)
+asyncio.run(main())
 """
     ended = run(silent, broker.url)
 
