@@ -1,7 +1,7 @@
 """Causes of failure, planted one by one: each is told in its own words to everybody whom it concerns.
 
-The sync client, asyncio, the command line, ``memrepo worker`` and ``memrepo doctor`` run in this process, so that what
-takes time is not their start.
+The sync client, asyncio, the command line, ``memrepo worker`` and what an operator looks with run in this process, so
+that what takes time is not their start.
 """
 
 from __future__ import annotations
@@ -95,6 +95,9 @@ class Planted:
 CLIENTS = ("sync", "asyncio", "command line")
 SERVING = ("worker", "doctor")
 ALL = (*CLIENTS, *SERVING)
+LOOKING = ("shards", "flower")
+"""What only looks at a broker; it meets what anybody meets who connects."""
+EVERYBODY = (*ALL, *LOOKING)
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,17 @@ class Cause:
     waiting_may_mend: bool = False
 
 
-def of_broker(name: str, words: str, *, waiting_may_mend: bool = False) -> Cause:
-    return Cause(name, lambda planted: planted.at(name), words, ALL, waiting_may_mend)
+def of_broker(name: str, words: str, *, to: tuple[str, ...] = ALL, waiting_may_mend: bool = False) -> Cause:
+    return Cause(name, lambda planted: planted.at(name), words, to, waiting_may_mend)
 
 
 def of_url(name: str, url: str, words: str) -> Cause:
-    return Cause(name, lambda _: {"MEMREPO_BROKER_URL": url}, words)
+    return Cause(name, lambda _: {"MEMREPO_BROKER_URL": url}, words, EVERYBODY)
 
 
 CAUSES = [
-    of_broker("wrong_password", "WRONGPASS invalid username-password pair or user is disabled"),
-    of_broker("no_password", "NOAUTH "),
+    of_broker("wrong_password", "WRONGPASS invalid username-password pair or user is disabled", to=EVERYBODY),
+    of_broker("no_password", "NOAUTH ", to=EVERYBODY),
     of_broker("no_right_to_a_command", "EVAL, EVALSHA (to give it: ACL SETUSER reader +eval +evalsha)"),
     of_broker("no_right_to_keys", "(to give it: ACL SETUSER stranger +"),
     Cause(
@@ -127,14 +130,14 @@ CAUSES = [
         "CLIENT TRACKING (to give it: ACL SETUSER untold +client|tracking)",
         SERVING,
     ),
-    of_broker("database_out_of_range", "DB index is out of range"),
-    of_broker("tls_to_a_plain_port", "the port answers without TLS"),
-    of_broker("plain_to_a_tls_port", "it speaks TLS: the URL must begin with rediss://"),
-    of_broker("unknown_certificate", "certificate verify failed: self-signed certificate"),
+    of_broker("database_out_of_range", "DB index is out of range", to=EVERYBODY),
+    of_broker("tls_to_a_plain_port", "the port answers without TLS", to=EVERYBODY),
+    of_broker("plain_to_a_tls_port", "it speaks TLS: the URL must begin with rediss://", to=EVERYBODY),
+    of_broker("unknown_certificate", "certificate verify failed: self-signed certificate", to=EVERYBODY),
     of_broker("certificate_of_another_host", "certificate is not valid for '127.0.0.1'"),
-    of_broker("not_redis", "what listens there is not Redis: Protocol Error: b'HTTP/1.1 400 Bad Request'"),
-    of_broker("cluster", "Redis Cluster is not supported"),
-    of_broker("sentinel", "it is a Sentinel: use sentinel://host:port/name, or the address of the primary"),
+    of_broker("not_redis", "what listens there is not Redis: Protocol Error: b'HTTP/1.1 400", to=EVERYBODY),
+    of_broker("cluster", "Redis Cluster is not supported", to=EVERYBODY),
+    of_broker("sentinel", "it is a Sentinel: use sentinel://host:port/name, or the address of", to=EVERYBODY),
     of_broker("another_type", "WRONGTYPE "),
     of_broker("refused", "Connection refused", waiting_may_mend=True),
     of_broker("unknown_host", "there is no such host", waiting_may_mend=True),
@@ -257,12 +260,22 @@ def by_doctor(env: Env) -> Told:
     return by_command(env, "doctor")
 
 
+def by_shards(env: Env) -> Told:
+    return by_command(env, "shards")
+
+
+def by_flower(env: Env) -> Told:
+    return by_command(env, "flower", "--port", "0")
+
+
 WAYS: Mapping[str, Callable[[Env], Told]] = {
     "sync": by_sync,
     "asyncio": by_asyncio,
     "command line": by_command_line,
     "worker": by_worker,
     "doctor": by_doctor,
+    "shards": by_shards,
+    "flower": by_flower,
 }
 
 
@@ -275,6 +288,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("memrepo_worker.cli.worker.configure", lambda _: None)
     monkeypatch.setattr("memrepo_worker.cli.worker.run_worker", served)
+    monkeypatch.setattr("memrepo_worker.local.flower._run", served)
     monkeypatch.setattr("memrepo_worker.queues.reach.REACH_TIMEOUT_S", 0.2)
 
 
@@ -285,7 +299,8 @@ def everything_is_imported() -> None:
         by_sync(
             {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0", "MEMREPO_ENQUEUE_TIMEOUT_S": "0.1"}
         )
-    CliRunner().invoke(main, ["worker", "--help"])
+    for command in ("worker", "shards", "flower"):
+        CliRunner().invoke(main, [command, "--help"])
     open_store(f"s3://memories?endpoint_url=http://{LOOPBACK}:{free_port()}")
 
 

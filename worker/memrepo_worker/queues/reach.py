@@ -27,10 +27,12 @@ def reaching(url: RedisUrl, role: Role) -> Iterator[Redis]:
     """Give a client of a Redis for the block.
 
     Raises:
-        BrokerUnavailableError: it cannot be reached or used; the message says which one, and why.
+        BrokerUnavailableError: it cannot be reached or used, say as a node of a cluster or a Sentinel; the message says
+            which one, and why.
     """
     try:
         with connect(url, connect_timeout_s=REACH_TIMEOUT_S, timeout_s=REACH_TIMEOUT_S, retries=1) as client:
+            refuse_mode(client.execute_command("HELLO"))
             yield client
     except (RedisError, MissingRightsError, WrongModeError, OSError) as error:
         raise Trouble(Server(role, url), understand(error, url), error).error() from error
@@ -58,10 +60,8 @@ def try_out(client: Redis, url: RedisUrl, needed: Sequence[Right]) -> None:
     """Do in small what a worker does (write and publish in a script), and ask whether the user has all rights needed.
 
     Raises:
-        WrongModeError: it is a node of a cluster, or a Sentinel.
         MissingRightsError: its user lacks some.
         redis.RedisError: it does not do one of these.
     """
-    refuse_mode(client.execute_command("HELLO"))
     require_rights(client, needed, url.username)
     _TRY_WRITE.run(client, [f"memrepo:probe:{uuid4().hex}"], [])
