@@ -73,6 +73,31 @@ def test_a_setting_that_makes_no_sense_is_named_without_its_secrets(name: str, v
     assert "secret" not in str(caught.value)
 
 
+MAY_BE_0 = {"agent_depth_max", "shard_depth_max", "resend_after_s"}
+NUMBERS = [
+    item.name
+    for kind in (Settings, Limits)
+    for item in fields(kind)
+    if isinstance(item.default, int | float) and not isinstance(item.default, bool)
+]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "soon", "9" * 400, "0"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_bounds(name: str, value: str) -> None:
+    variable = f"MEMREPO_{name.upper()}"
+    if value == "0" and name in MAY_BE_0:
+        assert getattr(Settings.from_env({variable: value}), name) == 0
+        return
+    with pytest.raises(InvalidRequestError, match=f"^{variable}: "):
+        Settings.from_env({variable: value})
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", " \t\r\n"])
+def test_a_setting_that_is_blank_is_one_that_is_not_set(blank: str) -> None:
+    assert Settings.from_env(dict.fromkeys(shown(Settings()), blank)) == Settings.from_env({})
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0, -1, 1e12])
 def test_a_number_that_makes_no_sense_is_named_when_it_does_not_come_from_the_environment(
     value: float,

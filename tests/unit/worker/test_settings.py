@@ -52,19 +52,32 @@ def test_a_setting_that_makes_no_sense_is_refused_by_its_name(variable: str, val
     assert said in str(refused.value)
 
 
+OFF_BY_DEFAULT = ("tip_proof_s", "metrics_port")
+MAY_BE_0 = {"soft_shutdown_timeout_s", "journal_check_s", "hanging_turns_max", "flower_port", *OFF_BY_DEFAULT}
 NUMBERS = [
     item.name
-    for item in fields(WorkerSettings)
+    for kind in (WorkerSettings, Limits)
+    for item in fields(kind)
     if isinstance(item.default, int | float) and not isinstance(item.default, bool)
-]
+] + [*OFF_BY_DEFAULT]
 
 
-@pytest.mark.parametrize("value", ["nan", "9" * 400])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1", "soon", "9" * 400, "0"])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_bounds(name: str, value: str) -> None:
     variable = f"MEMREPO_{name.upper()}"
+    if value == "0" and name in MAY_BE_0:
+        assert getattr(WorkerSettings.from_env({variable: value}), name) == 0
+        return
     with pytest.raises(InvalidRequestError, match=f"^{variable}: "):
         WorkerSettings.from_env({variable: value})
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", " \t\r\n"])
+def test_a_setting_that_is_blank_is_one_that_is_not_set(blank: str) -> None:
+    names = [f"MEMREPO_{item.name.upper()}" for kind in (WorkerSettings, Limits) for item in fields(kind)]
+
+    assert WorkerSettings.from_env(dict.fromkeys(names, blank)) == WorkerSettings.from_env({})
 
 
 def test_every_setting_is_used_somewhere() -> None:
