@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import redis
 
 from memrepo import MemoryRepos, Settings
 from memrepo.redis.errors import MissingRightsError
-from memrepo.redis.rights import Right, require_rights, rules
+from memrepo.redis.rights import Right, require_rights, rights, rules
 from memrepo.wire.rights import (
     DELIVERY,
     PRODUCER_ON_BROKER,
@@ -20,6 +21,7 @@ from memrepo.wire.rights import (
     worker_on_broker,
 )
 from memrepo_worker.settings import WorkerSettings
+from tests.support.documents import ROOT
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -105,3 +107,65 @@ def denied(admin: redis.Redis) -> list[tuple[str, str]]:
     """Return what these users have tried in vain."""
     entries = [(str(entry["username"]), str(entry["object"])) for entry in admin.acl_log()]
     return [entry for entry in entries if entry[0].startswith("only-")]
+
+
+ACL = ROOT / "docs" / "acl.conf"
+HANDSHAKE = {*rights("", "auth hello select client|setname")}
+"""What says who connects."""
+
+OF_SCRIPTS = {
+    *rights("~memrepo.*", "eval evalsha"),
+    *rights("~memrepo:unacked:*", "eval evalsha"),
+    *rights("~memrepo:depth:*", "eval"),
+    *rights("~memrepo:body:*", "eval evalsha"),
+    *rights("~memrepo:bodies:*", "eval evalsha"),
+    *rights("~celery-task-meta-*", "eval evalsha"),
+}
+"""A script is called with the keys that it uses: whoever may use these may call it with them."""
+
+OF_CELERYS_TOOLS = {"brpop", "zrevrangebyscore"}
+"""Replies of remote control come by the first; the second is kombu's, of its own bookkeeping of messages."""
+KEYS_OF_CELERYS_TOOLS = {"~celeryev.*", "~unacked", "~unacked_index", "~unacked_mutex"}
+PROBES = "&memrepo:probe:*"
+"""What a worker tries out at its start, and ``memrepo doctor``."""
+
+
+def documented(user: str) -> list[tuple[set[str], set[str]]]:
+    """Return the commands, and the keys and channels, of each part of a user's rule in the page."""
+    [line] = [line for line in ACL.read_text().splitlines() if line.startswith(f"user {user} ")]
+    parts = [re.sub(r"\([^)]*\)", "", line), *re.findall(r"\(([^)]*)\)", line)]
+    return [
+        (
+            {word[1:] for word in part.split() if word.startswith("+")},
+            {word.replace("%R~", "~") for word in part.split() if word[0] in "~&%"},
+        )
+        for part in parts
+    ]
+
+
+def place_of(command: str, places: set[str]) -> set[str]:
+    """Return on which of these a command is of use."""
+    if command in {one.command for one in PRODUCER if not one.place} - {"eval", "evalsha"}:
+        return {""}
+    kind = "&" if command in ("publish", "subscribe", "unsubscribe") else "~"
+    return {place for place in places if place[0] == kind} or {""}
+
+
+def test_the_documented_producer_has_these_rights_and_no_others() -> None:
+    given = {
+        Right(command, place)
+        for commands, places in documented("memrepo-producer")
+        for command in commands
+        for place in place_of(command, places)
+    }
+    heard = Right("unsubscribe", "&memrepo.replies.*")  # from what is watched no more
+
+    assert given == {*PRODUCER, *HANDSHAKE, *OF_SCRIPTS, heard} - {*rights("", "eval evalsha")}
+
+
+def test_the_documented_worker_has_the_commands_and_keys_of_these_rights_and_those_of_celerys_tools() -> None:
+    [(commands, places)] = documented("memrepo-worker")
+
+    assert commands == {one.command for one in (*WORKER, *HANDSHAKE)} | OF_CELERYS_TOOLS
+    own = {one.place for one in WORKER if one.place and not one.place.startswith("~memrepo:")}
+    assert places == {*own, "~memrepo:*", PROBES, *KEYS_OF_CELERYS_TOOLS}

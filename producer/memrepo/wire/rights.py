@@ -18,7 +18,7 @@ _PAYLOADS_FETCHED = (
 )
 _PAYLOADS_STORED = (
     *rights("~memrepo:body:*", "type hexists hset expire del"),
-    *rights("~memrepo:bodies:*", "type del hget hincrby hdel zrange zrem zadd zscore"),
+    *rights("~memrepo:bodies:*", "type del hget hset hincrby hdel zrange zrem zadd zscore"),
 )
 
 PRODUCER_ON_BROKER: tuple[Right, ...] = (
@@ -80,7 +80,7 @@ _SERVING: tuple[Right, ...] = (
     *rights("~memrepo:store", "get set exists"),
     *_PAYLOADS_FETCHED,
     *rights("~memrepo:body:*", "del"),
-    *rights("~memrepo:bodies:*", "hget hincrby hdel zrange zrem"),
+    *rights("~memrepo:bodies:*", "hget hset hincrby hdel zrange zrem"),
     # Celery's remote control and events.
     *rights(
         "~_kombu.binding*", "sadd srem smembers sismember scard zadd zrem zscore zrangebyscore del exists"
