@@ -103,13 +103,19 @@ def test_where_turns_wait_for_little_few_turns_work_at_a_time(
         assert work.most == few
 
 
-def test_with_a_store_30_ms_away_all_work_at_a_time(open_post: Callable[..., Post]) -> None:
+def test_with_a_store_30_ms_away_all_work_at_a_time(
+    open_post: Callable[..., Post], monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = Work(store_s=0.030)
     with known(open_post, work) as post:
         assert limit(post) == TURNS_MAX
-        work.most = 0
-        everybody(post)
-        assert work.most == TURNS_MAX
+        monkeypatch.setattr(places, "HELD_S_MAX", 3600.0)
+        work.store_s, work.stuck = 0.0, set(AGENTS)
+        sent = [post.send(agent) for agent in AGENTS]
+        wait_for(lambda: work.at_work == TURNS_MAX, "as many to work as there are threads")
+
+        work.gate.set()
+        wait_for(lambda: post.responder.answers.keys() >= set(sent), "all to be served")
 
 
 @pytest.mark.parametrize("how", [in_the_store, Work.wait, after_saying_so])
