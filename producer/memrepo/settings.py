@@ -70,7 +70,7 @@ class Addresses:
         Raises:
             InvalidRequestError: an address is not Redis', or stands beside a list of several; it names which.
         """
-        if not self.result_url:
+        if self.result_url == "":  # what is no text is refused below
             object.__setattr__(self, "result_url", self.broker_url)  # a frozen dataclass that is being made
         if self.each_cell and not self.cell:
             _refuse_others_beside_cells(self.broker_url, self.result_url)
