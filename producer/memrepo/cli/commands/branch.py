@@ -15,13 +15,13 @@ from memrepo.cli.common import (
     sending,
     timeout_option,
 )
-from memrepo.cli.ending import CONFLICT, CommandError, printing_of
 from memrepo.cli.output import print_result, show_diff, show_json
-from memrepo.cli.words import in_command_words
-from memrepo.errors import InvalidRequestError, PathNotFoundError
-from memrepo.jobs.job import Job
+from memrepo.cli.refs import RefCommand, RefKind, refuse_two
+from memrepo.errors import PathNotFoundError
 from memrepo.models import DEFAULT_AUTHOR, Author, Branch, Diff
 from memrepo.repo import MemoryRepo
+
+_BRANCHES: RefKind[Branch] = RefKind("branch", "begun", MemoryRepo.list_branches)
 
 
 @click.command()
@@ -135,50 +135,15 @@ def branches(
     as_json: bool,
 ) -> None:
     """List the branches and their commits, after creating or deleting one."""
-    if create is not None and delete is not None:
-        raise click.UsageError("--create and --delete are two commands: give one of them. Nothing was done.")
+    refuse_two(create, delete)
     if start_point is not None and create is None:
         raise click.UsageError(
             "--start-point is where --create begins a branch: give both. Nothing was done."
         )
-    if request_id is not None and create is None and delete is None:
-        raise click.UsageError("--request-id is of a request: give --create or --delete with it.")
-    with client() as repos:
-        repo = repo_of(repos, org, agent)
-        if create is not None:
-            with sending(repo, request_id) as sent_as:
-                begun = repo.create_branch(create, start_point=start_point or "main", request_id=sent_as)
-            _begin(repo, begun, create, timeout_s)
-        if delete is not None:
-            with sending(repo, request_id) as sent_as:
-                removed = repo.delete_branch(delete, request_id=sent_as)
-            outcome_of(removed, timeout_s)
-        listed = outcome_of(repo.list_branches(), timeout_s)
-    if create is None and delete is None:
-        _show(listed, as_json)
-        return
-    name = create or delete or ""
-    with printing_of(f"Branch {name} was {'removed' if create is None else 'begun'}", branch=name):
-        _show(listed, as_json)
-
-
-def _begin(repo: MemoryRepo, begun: Job[Branch], name: str, timeout_s: float) -> None:
-    """Wait until a branch is begun; that there is one already, elsewhere, is a conflict and no wrong usage.
-
-    The error of a worker does not tell the two apart: it stands in ledgers, which keep the class they were given.
-    """
-    try:
-        outcome_of(begun, timeout_s)
-    except InvalidRequestError as error:
-        if all(branch.name != name for branch in outcome_of(repo.list_branches(), timeout_s)):
-            raise
-        told = in_command_words(error, click.get_current_context())
-        raise CommandError(type(told).__name__, told.message, CONFLICT, told.details) from error
-
-
-def _show(listed: list[Branch], as_json: bool) -> None:
-    if as_json:
-        show_json(listed)
-        return
-    for branch in listed:
-        click.echo(f"{click.style(branch.sha, fg='yellow')} {branch.name}")
+    RefCommand(_BRANCHES, create, delete, request_id, timeout_s, as_json).run(
+        (org, agent),
+        lambda repo, name, sent_as: repo.create_branch(
+            name, start_point=start_point or "main", request_id=sent_as
+        ),
+        lambda repo, name, sent_as: repo.delete_branch(name, request_id=sent_as),
+    )
