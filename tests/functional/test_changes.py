@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import pytest
 
-from memrepo import Change, ChangeFeed, InvalidRequestError, MemoryRepo, MemoryRepos
-from memrepo.repo.watch import Watch
+from memrepo import Change, InvalidRequestError, MemoryRepo, MemoryRepos
 from memrepo_worker.testing import inline_worker
 from tests.support.jobs import done
+from tests.support.watches import looks_of_watches
 
 MAIN = "refs/heads/main"
 
@@ -97,15 +96,7 @@ def test_changes_are_followed_as_they_come_and_gone_on_with_elsewhere(repo: Memo
 def test_a_watch_is_told_of_each_write_by_who_applies_it(
     repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, take = threading.Event(), Watch._take
-
-    def take_and_tell(watch: Watch, feed: ChangeFeed) -> float:
-        pause_s = take(watch, feed)
-        looked.set()
-        return pause_s
-
-    monkeypatch.setattr("memrepo.repo.watch.LOOK_S", 3600.0)
-    monkeypatch.setattr(Watch, "_take", take_and_tell)
+    looked = looks_of_watches(monkeypatch)
     watch = repo.watch(after=done(repo.get_changes(after=None)).seq)
     with ThreadPoolExecutor(1) as thread:
         for number in range(3):

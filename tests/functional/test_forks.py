@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -10,7 +9,6 @@ import pytest
 
 from memrepo import (
     Author,
-    ChangeFeed,
     FileChange,
     InvalidRequestError,
     MemoryRepo,
@@ -20,8 +18,8 @@ from memrepo import (
     RepoNotFoundError,
     append,
 )
-from memrepo.repo.watch import Watch
 from tests.support.jobs import done
+from tests.support.watches import looks_of_watches
 
 
 @pytest.fixture
@@ -60,15 +58,7 @@ def test_what_was_committed_before_a_fork_is_in_it_also_what_nobody_has_waited_f
 def test_a_watch_of_a_memory_is_told_when_it_begins_as_a_fork(
     repo: MemoryRepo, copy: MemoryRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, take = threading.Event(), Watch._take
-
-    def take_and_tell(watch: Watch, feed: ChangeFeed) -> float:
-        pause_s = take(watch, feed)
-        looked.set()
-        return pause_s
-
-    monkeypatch.setattr("memrepo.repo.watch.LOOK_S", 3600.0)
-    monkeypatch.setattr(Watch, "_take", take_and_tell)
+    looked = looks_of_watches(monkeypatch)
     watch = copy.watch(after=0)
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(next, watch)
