@@ -100,9 +100,8 @@ class SharingBounds:
     """How the agents of one process share Python's lock, threads and store. Fixed, and each number measured.
 
     ``heavy_requests``, ``heavy_bytes``: a group of so many requests, or that weighs so much, may compute for longer
-    than a small commit takes in all, so its turn is heavy. So is an agent's whose turns have used more of a
-    processor than
-    ``heavy_share``, and ``heavy_burst_s`` on top.
+    than a small commit takes in all, so its turn is heavy. So is an agent's whose turns have used more of a processor
+    than ``heavy_share``, and ``heavy_burst_s`` on top.
     ``heavy_at_once_bytes``: while heavy groups that are served weigh so much together, no other begins, whether light
     turns come or not: each takes some five times that in memory. Those that hang at the store do not count.
     ``light_s``: a turn that seemed light makes rests, too, once it has computed for so long.

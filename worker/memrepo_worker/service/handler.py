@@ -52,7 +52,8 @@ class Service:
         if is_about_an_org(group):
             return answer_about_an_org(group, self.dependencies)
         with self.cache.hold(group.agent) as waited_with, self._place(waited_with, group) as held:
-            group = replace(group, agent=held.agent)
+            if held is not waited_with:
+                group = replace(group, agent=held.agent)
             try:
                 return self._settle(held, group)
             except EntryLostError as error:  # the copy here has what the store has lost

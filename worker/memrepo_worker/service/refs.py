@@ -47,10 +47,15 @@ def expected_branch_head(branch: str, refs: Mapping[str, str], expected: str | N
     """
     head = branch_head(branch, refs)
     if expected not in (None, head):
-        raise HeadMovedError(
-            f"branch {branch!r} is at {head}, not at {expected}", {"branch": branch, "head": head}
-        )
+        raise moved(branch, head, expected)
     return head
+
+
+def moved(branch: str, head: str | None, expected: str | None) -> HeadMovedError:
+    """Return the error for a branch that is not where a caller expects it."""
+    return HeadMovedError(
+        f"branch {branch!r} is at {head}, not at {expected}", {"branch": branch, "head": head}
+    )
 
 
 def require_repo(view: View, agent: Agent) -> None:

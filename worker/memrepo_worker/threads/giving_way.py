@@ -20,6 +20,22 @@ from memrepo_worker.bounds import SharingBounds
 _SLEEP_S_MIN = 0.002
 
 
+class _Turns:
+    """When what several want of the same thing is over, as if they had it one after the other. Thread-safe."""
+
+    def __init__(self, wall: Clock) -> None:
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._free_s = float("-inf")
+
+    def take(self, duration_s: float, begun_s: float = 0.0) -> float:
+        """Take it for so long, of which so much is past; return how long it is until that is over."""
+        with self._lock:
+            now_s = self._wall()
+            self._free_s = max(self._free_s, now_s - begun_s) + duration_s
+            return self._free_s - now_s
+
+
 class SendingRate:
     """How much all heavy turns of a worker send together. Thread-safe."""
 
@@ -27,25 +43,18 @@ class SendingRate:
         self, bytes_per_s: float = SharingBounds.sent_bytes_per_s, wall: Clock = time.perf_counter
     ) -> None:
         self._bytes_per_s = bytes_per_s
-        self._wall = wall
-        self._lock = threading.Lock()
-        self._free_s = float("-inf")
+        self._turns = _Turns(wall)
 
     def take(self, size_bytes: int) -> float:
         """Have so many bytes sent next; return how long to wait after it for what was sent by now."""
-        with self._lock:
-            now_s = self._wall()
-            self._free_s = max(self._free_s, now_s) + size_bytes / self._bytes_per_s
-            return self._free_s - now_s
+        return self._turns.take(size_bytes / self._bytes_per_s)
 
 
 class ComputingRate:
     """How much of a processor all heavy turns of a worker use together. Thread-safe."""
 
     def __init__(self, wall: Clock = time.perf_counter) -> None:
-        self._wall = wall
-        self._lock = threading.Lock()
-        self._free_s = float("-inf")
+        self._turns = _Turns(wall)
 
     def take(self, worked_s: float) -> float:
         """Note that a thread has computed for so long by now; return how long it is to rest.
@@ -55,10 +64,7 @@ class ComputingRate:
         """
         counted_s = min(worked_s, SharingBounds.step_rest_s_max)
         rest_s = min(SharingBounds.rest_ratio * worked_s, SharingBounds.step_rest_s_max)
-        with self._lock:
-            now_s = self._wall()
-            self._free_s = max(self._free_s, now_s - counted_s) + counted_s + rest_s
-            return self._free_s - now_s
+        return self._turns.take(counted_s + rest_s, counted_s)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ DEPTH_MAX = 32
 _COPY_BYTES_MAX = 0xFFFFFF
 _INSERT_BYTES_MAX = 127
 _LINE_BYTES_MIN = 8  # to copy what is shorter takes as many bytes
-_LOOKED_FOR_BYTES_MIN = (
-    512  # to have the places of all lines of 1 MB takes 15 ms: for what is shorter that is too much
-)
+# To have the places of all lines of 1 MB takes 15 ms: for what is shorter that is too much.
+_LOOKED_FOR_BYTES_MIN = 512
 _BLOCK_BYTES_MIN, _BLOCK_BYTES_MAX = 256, 64 * KIB
 _TABLE_LINES_MAX = 32 * 1024
 _LINES_MAX = 128 * 1024

@@ -172,9 +172,8 @@ def changed(
             in_git_order({name: entry for name, entry in entries.items() if entry is not None})
         )
         after.data = encode_ordered_tree(after).data
-    return GitObject(Kind.TREE, after.data), after if len(after.data) < LARGE_BYTES else StoredTree(
-        after.data
-    )
+    is_large = len(after.data) >= LARGE_BYTES
+    return GitObject(Kind.TREE, after.data), StoredTree(after.data) if is_large else after
 
 
 def _changed_in_place(before: _OrderedTree, changes: Mapping[str, TreeEntry | None]) -> _OrderedTree | None:

@@ -36,14 +36,7 @@ from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from memrepo.redis.address import RedisUrl
-from memrepo.redis.errors import (
-    FULL,
-    OTHER_TYPE,
-    Action,
-    MissingRightsError,
-    NotPrimaryError,
-    meaning_of,
-)
+from memrepo.redis.errors import FULL, OTHER_TYPE, Action, MissingRightsError, NotPrimaryError, meaning_of
 from memrepo.redis.rights import require_rights
 from memrepo.redis.transport import AddressedChannel
 from memrepo.routing import queue_name
@@ -221,9 +214,8 @@ class ShardChannel(AddressedChannel):
         if owned_shards:
             queues = [queue_name(owned_shard.shard) for owned_shard in owned_shards]
             if self._one_by_one:
-                self._waiting.discard(
-                    queues[0]
-                )  # where it is the one that cannot be read, until all are looked at
+                # Where it is the one that cannot be read, it waits until all are looked at again.
+                self._waiting.discard(queues[0])
             self._deliver_lost_answers(owned_shards)
             self._unchecked.update(queues)  # should an error end this round: the next one finds what it left
             answer = self._pop(owned_shards)

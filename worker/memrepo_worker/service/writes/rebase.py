@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from memrepo.errors import ContentMovedError, HeadMovedError, InvalidRequestError
+from memrepo.errors import ContentMovedError, InvalidRequestError
 from memrepo.wire.requests.writes import CommitRequest, paths_of
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import is_ancestor
@@ -15,6 +15,7 @@ from memrepo_worker.git.reader import ObjectMap
 from memrepo_worker.git.walk import entry_at
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.merging import Sides, refuse_conflicts
+from memrepo_worker.service.refs import moved
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 REBASED_FROM = "rebased_from"
@@ -30,10 +31,7 @@ def refuse_moved_head(request: CommitRequest, draft: Draft, parent: str | None) 
         header = draft.reader.maybe(expected)
         if header is not None and header[0] is Kind.COMMIT and is_ancestor(draft.reader, expected, parent):
             return
-    raise HeadMovedError(
-        f"branch {request.branch!r} is at {parent}, not at {expected}",
-        {"branch": request.branch, "head": parent},
-    )
+    raise moved(request.branch, parent, expected)
 
 
 def refuse_touched(request: CommitRequest, draft: Draft, expected: str, head: str) -> None:
