@@ -21,7 +21,7 @@ from memrepo.errors import PathNotFoundError
 from memrepo.models import DEFAULT_AUTHOR, Author, Branch, Diff
 from memrepo.repo import MemoryRepo
 
-_BRANCHES: RefKind[Branch] = RefKind("branch", "begun", MemoryRepo.list_branches)
+_BRANCHES: RefKind[Branch] = RefKind("branch", "begun", lambda repo: repo.list_branches())
 
 
 @click.command()

@@ -7,9 +7,8 @@ import click
 from memrepo.cli.common import json_option, of_agent, request_id_option, timeout_option
 from memrepo.cli.refs import RefCommand, RefKind, refuse_two
 from memrepo.models import Tag
-from memrepo.repo import MemoryRepo
 
-_TAGS: RefKind[Tag] = RefKind("tag", "set", MemoryRepo.list_tags)
+_TAGS: RefKind[Tag] = RefKind("tag", "set", lambda repo: repo.list_tags())
 
 
 @click.command()
