@@ -7,6 +7,9 @@ STAMP := .venv/installed-from
 # Installed means: in this folder, by this Python, from this lock and this project file.
 FINGERPRINT = { pwd; $(PYTHON) -VV; cat requirements.lock pyproject.toml; } | cksum
 
+# Hundreds of processes import the same modules: what is compiled is kept, also where the shell says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
