@@ -1,15 +1,18 @@
-"""A TCP proxy for tests: it delays, counts turns of direction, and loses answers."""
+"""A TCP proxy for tests: it delays, counts turns of direction, loses answers, and lets them drip."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from tests.support.ports import LOOPBACK
+
+_SAID_BYTES_MAX = 4096
+"""So much is remembered of what a client has said, about: by its first words it is known what it is for."""
 
 TLS_BEGINS = b"\x16"
 """The first byte of a client's greeting."""
@@ -27,12 +30,22 @@ class Proxy:
         """How often a client spoke first, or after the server had: each is one network round trip."""
         self.loses_answers = False
         """Break the connection when the server answers: the request was applied, and the client cannot know."""
+        self.drips_after: bytes | None = None
+        """Answers come a byte at a time to whoever has said this, from when it is set (``b""``: to everybody)."""
+        self.drip_s = 1.0
+        """How long it is between two bytes then."""
         self.tls_port: int | None = None
         """Where connections go that begin as TLS does, if that is elsewhere; of clients that speak first."""
 
     def lead_to(self, server_url: str) -> None:
         """Lead new connections to another server; those that are open stay with theirs."""
         self._target = _address(server_url)
+
+    @property
+    def target_url(self) -> str:
+        """Where new connections lead to, as the address of a Redis."""
+        host, port = self._target
+        return f"redis://{host}:{port}/0"
 
     @property
     def url(self) -> str:
@@ -60,7 +73,12 @@ class Proxy:
         for writer in (near_writer, far_writer):
             writer.close()
 
-    async def pass_on(self, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def pass_on(
+        self,
+        pieces: asyncio.Queue[tuple[float, bytes]],
+        writer: asyncio.StreamWriter,
+        drips: Callable[[], bool],
+    ) -> None:
         """Write each piece ``delay_s`` after it came, however fast they come; an empty one is the end."""
         loop = asyncio.get_running_loop()
         while True:
@@ -69,29 +87,35 @@ class Proxy:
                 return
             if self._delay_s:
                 await asyncio.sleep(came + self._delay_s - loop.time())
+            while drips() and len(data) > 1:
+                writer.write(data[:1])
+                data = data[1:]
+                await asyncio.sleep(self.drip_s)
             writer.write(data)
             await writer.drain()
 
 
 class _Connection:
-    """Which side of one connection spoke last."""
+    """Which side of one connection spoke last, and what its client has said."""
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy
         self._client_spoke_last = False
+        self._said = b""
 
     async def pipe(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool
     ) -> None:
         """Pass on what one side says until it ends, or until an answer is to be lost."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        passing = asyncio.create_task(self._proxy.pass_on(pieces, writer))
+        drips = (lambda: False) if from_client else self._drips
+        passing = asyncio.create_task(self._proxy.pass_on(pieces, writer, drips))
         try:
             with suppress(ConnectionError):
                 while data := await reader.read(1 << 16):
                     if not from_client and self._proxy.loses_answers:
                         break
-                    self._note(from_client)
+                    self._note(data, from_client)
                     pieces.put_nowait((asyncio.get_running_loop().time(), data))
             pieces.put_nowait((0.0, b""))
             with suppress(ConnectionError):
@@ -99,7 +123,13 @@ class _Connection:
         finally:
             passing.cancel()
 
-    def _note(self, from_client: bool) -> None:
+    def _drips(self) -> bool:
+        after = self._proxy.drips_after
+        return after is not None and after in self._said
+
+    def _note(self, data: bytes, from_client: bool) -> None:
+        if from_client and len(self._said) < _SAID_BYTES_MAX:
+            self._said += data
         self._proxy.turns += from_client and not self._client_spoke_last
         self._client_spoke_last = from_client
 

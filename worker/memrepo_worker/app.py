@@ -22,6 +22,7 @@ from redis import Redis
 
 from memrepo.errors import MemoryRepoError
 from memrepo.redis.address import masked
+from memrepo.redis.answers import slow_servers
 from memrepo.redis.celery_app import OwnCelery
 from memrepo.redis.client import connect
 from memrepo.redis.transport import url_for
@@ -162,6 +163,7 @@ def run_worker(
     except MemoryRepoError as error:
         print(f"memrepo worker: {error}", file=sys.stderr)  # noqa: T201 - what the operator reads
         return 1
+    slow_servers.listen(partial(observer.count, "redis.connections.given_up"))
     broker = connect(settings.broker, connect_timeout_s=5, timeout_s=5, retries=1)
     leases = RedisLeases(broker, f"{name}/{uuid4().hex[:8]}", settings.lease_s, agreed)
     alive = LivenessFile(settings.cache_dir, leases.worker, socket.gethostname())

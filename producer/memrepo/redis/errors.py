@@ -61,10 +61,14 @@ class Meaning:
         return f"{self.row.says}: {self.words}"
 
 
+TOO_SLOW_TEXT = "an answer was not whole in time"
+"""What the error says by which a connection is given up (see ``memrepo.redis.answers``)."""
+
 _NOT_PRIMARY = Row(Action.CONNECT_ANEW, "it is a replica, or was made one")
 _LOADING = Row(Action.CONNECT_ANEW, "it is still loading its data")
 _MASTER_DOWN = Row(Action.CONNECT_ANEW, "it is a replica that has lost its primary")
 LOST = Row(Action.CONNECT_ANEW, "the connection was lost")
+_TOO_SLOW = Row(Action.CONNECT_ANEW, "its answers come in pieces, too slowly")
 _NOT_MADE = Row(Action.CONNECT_ANEW, "no connection can be made")
 _REFUSED = Row(Action.CONNECT_ANEW, "nobody listens there")
 _NO_HOST = Row(Action.CONNECT_ANEW, "there is no such host")
@@ -174,6 +178,7 @@ _BY_TEXT: Mapping[str, Row] = {
     "attempt to compare": OTHER_TYPE,
     "attempt to concatenate": OTHER_TYPE,
     "invalid input of type": UNSENDABLE,
+    TOO_SLOW_TEXT: _TOO_SLOW,
     "timeout connecting": _CONNECT_TIMEOUT,
     "timeout reading": _NO_ANSWER,
     "timeout writing": _NO_ANSWER,

@@ -1,4 +1,4 @@
-"""Connections that close themselves when their server says that it is not, or not yet, the one to talk to.
+"""What is added to the connections of redis-py: they close themselves when their server is not the one to talk to.
 
 After a failover the old primary may live on as a replica, its connections open: it refuses every write on them, and
 redis-py keeps them. A connection that is closed is made anew by whoever uses it next, at the address as it leads then.
@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from memrepo.redis.address import RedisUrl
+from memrepo.redis.answers import WholeAnswers, whole_answers
 from memrepo.redis.errors import Action, NotPrimaryError, meaning_of
 from memrepo.redis.sentinel import find_primary
 
@@ -70,7 +71,7 @@ def reconnecting(client: Redis, address: RedisUrl) -> Redis:
     Returns the client.
     """
     pool: Any = client.connection_pool
-    pool.connection_class = _with(_Reconnecting, _with(_Unnamed, pool.connection_class))
+    pool.connection_class = _with(_Reconnecting, _with(_Unnamed, whole_answers(pool.connection_class)))
     if address.sentinels:
         pool.connection_class = _with(_LedToPrimary, pool.connection_class)
         pool.connection_kwargs["address"] = address
@@ -79,7 +80,8 @@ def reconnecting(client: Redis, address: RedisUrl) -> Redis:
 
 def led_to_primary(parameters: dict[str, Any], address: RedisUrl) -> dict[str, Any]:
     """Return the parameters of kombu's connections, changed so that they lead to where an address leads."""
-    kind = type("Unnamed", (_Unnamed, parameters["connection_class"]), {})  # kombu's are made anew each time
+    # kombu's are made anew each time
+    kind = type("Unnamed", (_Unnamed, WholeAnswers, parameters["connection_class"]), {})
     if not address.sentinels:
         return {**parameters, "connection_class": kind}
     kind = type("LedToPrimary", (_LedToPrimary, kind), {})

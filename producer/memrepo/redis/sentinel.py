@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from memrepo.redis.address import RedisUrl
+from memrepo.redis.answers import whole_answers
 from memrepo.redis.errors import NoPrimaryError, words_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _sentinel(host: str, port: int, address: RedisUrl) -> Redis:
     from redis.retry import Retry  # noqa: PLC0415 - as above
 
     options: Mapping[str, Any] = {"ssl": True, **address.tls} if address.tls else {}
-    return Redis(
+    client = Redis(
         host,
         port,
         decode_responses=True,
@@ -73,3 +74,5 @@ def _sentinel(host: str, port: int, address: RedisUrl) -> Redis:
         password=address.sentinel_password,
         **options,
     )
+    client.connection_pool.connection_class = whole_answers(client.connection_pool.connection_class)
+    return client

@@ -45,6 +45,7 @@ TABLE: Mapping[str, CounterName] = {
     "shards.released": CounterName("memrepo_shard_moves", {"kind": "released"}),
     "shards.lost": CounterName("memrepo_shard_moves", {"kind": "lost"}),
     "keeper.beats.failed": CounterName("memrepo_heartbeats_failed"),
+    "redis.connections.given_up": CounterName("memrepo_redis_connections_given_up"),
     "intake.refused": CounterName("memrepo_messages_refused"),
     **{
         f"upkeep.fold.{outcome}": CounterName("memrepo_upkeep_jobs", {"kind": "fold", "outcome": outcome})
@@ -65,6 +66,7 @@ HELP: Mapping[str, str] = {
     "memrepo_git_processes": "Git processes started.",
     "memrepo_shard_moves": "Shards that this worker took, released, or lost.",
     "memrepo_heartbeats_failed": "Heartbeats that the broker did not take.",
+    "memrepo_redis_connections_given_up": "Connections to Redis on which an answer began and was not whole in time.",
     "memrepo_messages_refused": "Messages that were no request.",
     "memrepo_upkeep_jobs": "Jobs that keep memories quick, beside the requests, by how they ended.",
     "memrepo_bounds_hit": "Bounds that something met (docs/operations.md lists them).",
