@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -79,6 +80,22 @@ def test_a_shard_is_released_only_when_nothing_of_it_runs(server: Valkey) -> Non
     first.beat()
     second.beat()
     assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+
+
+def test_a_lost_shard_is_handed_over_behind_the_message_that_is_on_its_way(server: Valkey) -> None:
+    one = keeper(server, "one", 60)
+    one.beat()
+    lost = present(one.owned_shards.get(3))
+    one.leases.release([lost])  # as if its lease had run out, and another had taken it
+    beating = threading.Thread(target=one.beat)
+
+    with lost.delivering:
+        beating.start()
+        wait_for(lambda: not lost.is_open, "the loss to be noticed")
+        beating.join(0.3)
+        assert hands(one).let_go == []
+    beating.join(10)
+    assert hands(one).let_go == [3]
 
 
 def test_rights_are_asked_for_behind_what_prolongs_the_leases(server: Valkey) -> None:

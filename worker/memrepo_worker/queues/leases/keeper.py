@@ -261,6 +261,9 @@ class Keeper:
         if shards:
             self._moves.lose(shards, {**overview.expired, **overview.owners})
             self.observer.count("shards.lost", len(shards))
+            # First closed: else a message that is on its way to the mailbox comes there behind its hand-over, and is
+            # executed here before those that the new owner has of its agent.
+            self.owned_shards.close(shards)
             self.owned_shards.end(shards)
             self.holder.hand_over(shards)
             self.holder.changed()
