@@ -5,10 +5,10 @@ import json
 import pytest
 
 from memrepo import JobTimeoutError, MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
-from memrepo.dispatch.lost.resend import PAUSE_GROWTH_MAX, Resends
+from memrepo.dispatch.lost.resend import PAUSE_GROWTH_MAX, RESENDS_MAX, Resends
 from memrepo.dispatch.session import Connections
 from memrepo.routing import route
-from memrepo.wire.keys import LEASES_KEY, unacked_key
+from memrepo.wire.keys import LEASES_KEY, REFUSED_KEY, unacked_key
 from tests.producer.stand_in import SHA, StandIn, claim
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -34,6 +34,22 @@ def test_a_request_that_the_broker_lost_is_sent_again_under_its_id(broker: Valke
         with StandIn(broker) as worker:
             assert job.result(timeout_s=10) == SHA
     assert [taken.id for taken in worker.taken] == [job.id]
+
+
+def test_a_lost_request_is_sent_again_however_often_the_broker_was_too_full_for_it(broker: Valkey) -> None:
+    bounds = settings(broker, resend_after_s=0.05, shard_depth_max=1)
+    with MemoryRepos(settings=bounds) as repos, broker.client() as client:
+        job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+        client.lset(QUEUE, 0, "another client's")
+
+        wait_for(
+            lambda: int(client.hget(REFUSED_KEY, "shard_depth_max") or 0) > RESENDS_MAX,
+            "more tries than it may be sent",
+        )
+        client.delete(QUEUE)
+
+        wait_for(lambda: job.id in (client.lindex(QUEUE, 0) or ""), "the lost one")
+        job.pending.look_at()
 
 
 def test_only_the_lost_ones_of_many_are_sent_again(broker: Valkey) -> None:

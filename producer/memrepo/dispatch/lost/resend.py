@@ -14,8 +14,10 @@ import logging
 import threading
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from memrepo.dispatch.lost.search import Search
 from memrepo.dispatch.publisher import Publisher
 from memrepo.errors import MemoryRepoError
 from memrepo.jobs.pending import Pending, expired
+from memrepo.redis.trouble import MAY_BE_ENQUEUED
 from memrepo.settings import Settings
 from memrepo.wire.record import UNDER_WAY
 
@@ -166,9 +169,18 @@ class Resends:
         if one.pending.status not in UNDER_WAY:
             return
         if one.resends < RESENDS_MAX:
-            one.resends += 1
-            log.warning("request %s was lost by the broker: sent again", one.message.task_id)
             allowed_s = self._publisher.allowance_s(one.message.request.size_bytes)
-            self._publisher.send(one.message.again(self._clock() + allowed_s))
+            again = one.message.again(self._clock() + allowed_s)
+            again.sent.add_done_callback(partial(_count, one))
+            self._publisher.send(again)
         elif self._clock() - one.sent_at_s > self._settings.result_expires_s:
             one.pending.fail(expired(one.message.task_id, one.message.request.request_id))
+
+
+def _count(one: _Tracked, sent: Future[None]) -> None:
+    """Count a request that was sent again; one that the broker has not taken is looked for, and sent, once more."""
+    error = None if sent.cancelled() else sent.exception()
+    if isinstance(error, MemoryRepoError) and not error.details.get(MAY_BE_ENQUEUED):
+        return
+    one.resends += 1
+    log.warning("request %s was lost by the broker: sent again", one.message.task_id)
