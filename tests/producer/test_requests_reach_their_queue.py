@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import uuid
+from collections import Counter
+from functools import partial
 
 import pytest
 
-from memrepo import InvalidRequestError, MemoryRepo, MemoryRepoBusyError, MemoryRepos, Settings
+from memrepo import (
+    AsyncMemoryRepos,
+    InvalidRequestError,
+    MemoryRepo,
+    MemoryRepoBusyError,
+    MemoryRepos,
+    Settings,
+)
 from memrepo.routing import route
+from memrepo.wire.keys import unacked_key
 from tests.producer.stand_in import StandIn
 from tests.support.valkey import Valkey
+
+QUEUE = route("acme", "agent-1")
 
 
 def test_a_request_is_the_message_that_the_protocol_fixes(worker: StandIn, repo: MemoryRepo) -> None:
@@ -184,3 +197,23 @@ def test_closing_sends_what_waits(broker: Valkey, settings: Settings) -> None:
     assert broker.client().llen(route("acme", "agent-1")) == 1
     with pytest.raises(Exception, match="client is closed"):
         repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
+
+
+@pytest.mark.parametrize("key", [QUEUE, unacked_key(QUEUE)])
+def test_a_queue_that_holds_something_else_stops_its_own_agents_alone(broker: Valkey, key: str) -> None:
+    agents = [f"agent-{number}" for number in range(1, 20)]
+    stopped = [agent for agent in agents if route("acme", agent) == QUEUE]
+    with broker.client() as client:
+        client.set(key, "something else")
+
+        async def send_all_together() -> list[str]:
+            async with AsyncMemoryRepos(settings=Settings(broker.url, broker.url)) as repos:
+                jobs = [repos.repo(org_id="acme", agent_id=agent).get_head_sha() for agent in agents]
+                told = await asyncio.gather(*(job.enqueued() for job in jobs), return_exceptions=True)
+            return [agent for agent, error in zip(agents, told, strict=True) if error is not None]
+
+        assert asyncio.run(send_all_together()) == stopped
+        waiting = {
+            queue: client.llen(queue) for queue in map(partial(route, "acme"), agents) if queue != QUEUE
+        }
+    assert waiting == Counter(route("acme", agent) for agent in agents if agent not in stopped)

@@ -19,7 +19,7 @@ from memrepo.dispatch.service_thread import ServiceThread
 from memrepo.errors import InvalidRequestError, MemoryRepoError
 from memrepo.limits import MIB
 from memrepo.redis.client import understand
-from memrepo.redis.errors import Action, meaning_of
+from memrepo.redis.errors import OTHER_TYPE, Action, meaning_of
 from memrepo.redis.libraries import import_celery
 from memrepo.redis.trouble import Server, Trouble, no_answer, not_durable
 from memrepo.settings import Settings
@@ -189,10 +189,20 @@ class Publisher:
             for message in waiting:
                 message.on_trouble(trouble.meaning.reason)
             if fresh and trouble.meaning.action is Action.REFUSE:  # not what an old connection had come to
-                return _refused(waiting, trouble)
+                return self._refuse(waiting, trouble)
             failed += 1
             threading.Event().wait(BACKOFF.pause_s(failed))
         return None
+
+    def _refuse(self, waiting: Sequence[Message], trouble: Trouble) -> None:
+        """Give up what no waiting helps; where a key holds something else, only the messages of the queue it is of."""
+        queues = dict.fromkeys(message.queue for message in waiting)
+        if len(queues) > 1 and trouble.meaning.is_(OTHER_TYPE):
+            for queue in queues:
+                self._send_until_done([message for message in waiting if message.queue == queue])
+            return
+        for message in waiting:
+            message.settle(trouble.error(message.request))
 
     def _confirmed(self, waiting: list[Message]) -> list[Message]:
         """Wait until the broker is as sure of the messages as is asked for; give up those that are late meanwhile."""
@@ -237,11 +247,6 @@ class Publisher:
 def _sent(messages: Sequence[Message]) -> None:
     for message in messages:
         message.settle()
-
-
-def _refused(messages: Sequence[Message], trouble: Trouble) -> None:
-    for message in messages:
-        message.settle(trouble.error(message.request))
 
 
 def _fault(error: BaseException) -> MemoryRepoError:
