@@ -10,6 +10,7 @@ from itertools import count
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.logs import log
+from memrepo_worker.threads.beginning import begin_thread
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +18,10 @@ _IDLE_S = 5.0
 
 
 class Timer:
-    """Thread-safe. What it calls must be quick; what is not wanted any more is called all the same."""
+    """Thread-safe. What it calls must be quick; what is not wanted any more is called all the same.
+
+    Where the machine gives it no thread just now, what is due waits until it is asked for something else.
+    """
 
     def __init__(self, clock: Clock = steady_clock) -> None:
         self._clock = clock
@@ -36,8 +40,7 @@ class Timer:
             if self._thread is not None:
                 self._changed.notify()
                 return
-            self._thread = threading.Thread(target=self._run, name="memrepo-timer", daemon=True)
-            self._thread.start()
+            self._thread = begin_thread("memrepo-timer", self._run)
 
     def stop(self) -> None:
         """Call nothing any more. Final."""

@@ -24,6 +24,7 @@ from memrepo_worker.store.interface import (
     StoreError,
     UnavailableError,
 )
+from memrepo_worker.threads.beginning import begin_thread
 
 IDENTITY_KEY = "_memrepo/identity.json"
 """Where the id lies, below the store's own prefix; no org's id begins with an underscore."""
@@ -119,8 +120,7 @@ class IdentityWatch:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memrepo-identity", daemon=True)
-                self._thread.start()
+                self._thread = begin_thread("memrepo-identity", self._run)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every_s):

@@ -16,6 +16,7 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
+from memrepo_worker.threads.beginning import begin_thread
 from memrepo_worker.threads.giving_way import Pace, keeping
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,7 @@ class UpkeepRunner:
             self._waiting[job] = None
             self._measure()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memrepo-upkeep", daemon=True)
-                self._thread.start()
+                self._thread = begin_thread("memrepo-upkeep", self._run)
             self._changed.notify_all()
             return True
 

@@ -24,6 +24,7 @@ from memrepo_worker.queues.consumer.task_request import TaskRequest
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.backend import ResultBackend
 from memrepo_worker.queues.transport.messages import Messages, Refused
+from memrepo_worker.threads.beginning import begin_thread
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +88,8 @@ class Refusals:
         self._observer.count("intake.refused")
         with self._lock:
             self._waiting.append(one)
-            if self._works:
-                return
-            self._works = True
-        threading.Thread(target=self._work, name="memrepo-refusals", daemon=True).start()
+            if not self._works:
+                self._works = begin_thread("memrepo-refusals", self._work) is not None
 
     def _work(self) -> None:
         """Refuse what waits, until nothing does."""

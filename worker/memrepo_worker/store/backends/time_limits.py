@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.store.meanwhile import request_sent
+from memrepo_worker.threads.beginning import begin_thread
 from memrepo_worker.threads.giving_way import pieces, send_slowly
 
 BYTES_PER_S_MIN = 64 * 1024
@@ -115,10 +116,8 @@ class TimeLimits:
         with self._lock:
             self._under_way.add(one)
             self._used = True
-            if self._watching:
-                return
-            self._watching = True
-        threading.Thread(target=self._watch, name="memrepo-store-limits", daemon=True).start()
+            if not self._watching:
+                self._watching = begin_thread("memrepo-store-limits", self._watch) is not None
 
     def _watch(self) -> None:
         idle_ticks = 0

@@ -1,0 +1,109 @@
+"""A thread that the machine did not give once is begun when it is next needed, and nobody waits for it meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from memrepo_worker.group import Agent
+from memrepo_worker.observe import Counters
+from memrepo_worker.queues.consumer.refusals import Refusals
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.transport.messages import Refused
+from memrepo_worker.scheduling.timer import Timer
+from memrepo_worker.store.backends.time_limits import TimeLimits
+from memrepo_worker.store.identity import IdentityGuard, IdentityWatch
+from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.upkeep.runner import Job, UpkeepRunner
+from tests.support.waiting import wait_for
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture
+def first_is_refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The machine gives the first thread that is asked for to nobody, as at a limit on processes."""
+    refused: list[str] = []
+    start = threading.Thread.start
+
+    def start_all_but_the_first(thread: threading.Thread) -> None:
+        if not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_all_but_the_first)
+    yield refused
+    assert refused, "no thread was asked for"
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_what_is_due_is_called_once_there_is_a_thread_for_it() -> None:
+    timer, called = Timer(), threading.Semaphore(0)
+    for _ in range(2):
+        timer.after(0.0, called.release)
+
+    assert called.acquire(timeout=TIMEOUT_S)
+    assert called.acquire(timeout=TIMEOUT_S)
+    timer.stop()
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_refused_messages_are_removed_once_there_is_a_thread_for_it() -> None:
+    removed = threading.Semaphore(0)
+
+    class Removing:
+        def fail(self, refused: list[Refused], *_: object) -> list[str]:
+            return ["" for _ in refused]
+
+        def ensure_acknowledged(self, _messages: object, _shard: object, numbers: dict[str, str]) -> bool:
+            removed.release(len(numbers))
+            return True
+
+    nobody = cast("Any", None)
+    refusals = Refusals(cast("Any", Removing()), nobody, nobody, nobody, Counters(), together=False)
+    for number in ("1", "2"):
+        refusals.refuse(Refused("shape", OwnedShard(0, "token", 0.0), number))
+
+    assert removed.acquire(timeout=TIMEOUT_S)
+    assert removed.acquire(timeout=TIMEOUT_S)
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_upkeep_is_done_once_there_is_a_thread_for_it() -> None:
+    runner, done = UpkeepRunner(Counters()), threading.Semaphore(0)
+    for agent in ("a", "b"):
+        assert runner.submit(Job("fold", Agent("acme", agent), lambda _: done.release()))
+
+    assert done.acquire(timeout=TIMEOUT_S)
+    assert done.acquire(timeout=TIMEOUT_S)
+    runner.close()
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_a_stores_requests_are_kept_to_their_time_once_there_is_a_thread_for_it() -> None:
+    limits = TimeLimits("s3://bucket", limit_s=0.01)
+
+    with limits.request():
+        pass
+    with pytest.raises(UnavailableError), limits.request() as late:
+        wait_for(lambda: late.is_cut, "it to be ended")
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_a_stores_identity_is_looked_at_once_there_is_a_thread_for_it() -> None:
+    looked = threading.Event()
+
+    class Guard:
+        def confirm(self) -> None:
+            looked.set()
+
+    watch = IdentityWatch(cast("IdentityGuard", Guard()), every_s=0.01)
+    for _ in range(2):
+        watch.check()
+
+    assert looked.wait(TIMEOUT_S)
+    watch.close()
