@@ -153,6 +153,29 @@ def test_a_lease_that_ran_out_while_the_broker_was_away_is_not_taken_from_the_li
     assert (owned(first), owned(second)) == (before, set(range(SHARDS)) - before)
 
 
+def test_a_lease_that_ran_out_while_the_broker_was_silent_is_not_taken_from_the_living(
+    server: Valkey,
+) -> None:
+    lease_s = 1.5
+    first, second = keeper(server, "first", lease_s), keeper(server, "second", lease_s)
+    for one in (first, second, first, second):
+        one.beat()
+    before = owned(first)
+
+    server.freeze()  # as a failover is for its clients; the server that they find then has run for long
+    wait_for(_after(lease_s), "the leases to run out")
+    server.thaw()
+    for one in (second, first, second):
+        one.beat()
+    assert (owned(first), owned(second)) == (before, set(range(SHARDS)) - before)
+
+    def all_are_seconds() -> bool:
+        second.beat()
+        return owned(second) == set(range(SHARDS))
+
+    wait_for(all_are_seconds, "the shards of one who does not come back to be taken", every_s=0.1)
+
+
 def test_a_dead_workers_shards_are_taken_when_its_lease_is_over(server: Valkey) -> None:
     dead, living = keeper(server, "dead", 0.5), keeper(server, "living", 0.5)
     dead.beat()

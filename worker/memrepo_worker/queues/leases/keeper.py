@@ -71,6 +71,8 @@ class Keeper:
     """Raises MissingRightsError where this worker lacks a right, or redis.RedisError."""
     monotonic: Monotonic = time.monotonic
     _rights_asked_s: float = float("-inf")
+    _heard_s: float = float("inf")
+    _back_since_s: float = float("-inf")
     _hindered_since_s: float | None = None
     _withdrawn_at_s: float = 0.0
     _moves: Moves = field(default_factory=Moves)
@@ -240,6 +242,7 @@ class Keeper:
 
     def _move(self, overview: Overview, asked_s: float) -> None:
         self._others = [worker for worker in overview.workers if worker != self.leases.worker]
+        self._note_heard(asked_s)
         self._lose(overview)
         self.owned_shards.extend(self.owned_shards.all(), asked_s + self.leases.lease_s)
         self._release_clear()
@@ -247,7 +250,13 @@ class Keeper:
             self.leases.worker, overview.workers, overview.owners, self.count, leaving=self._leaving()
         )
         self._give(moves.give)
-        self._take(self._takeable(moves.take, overview), overview, asked_s)
+        self._take(self._takeable(moves.take, overview, asked_s), overview, asked_s)
+
+    def _note_heard(self, now_s: float) -> None:
+        """Note that the broker answers; and since when it does, where it had not for a whole lease."""
+        if now_s - self._heard_s > self.leases.lease_s:
+            self._back_since_s = now_s
+        self._heard_s = now_s
 
     def _open(self) -> list[int]:
         return [shard for shard, owned_shard in self.owned_shards.all().items() if owned_shard.is_open]
@@ -284,9 +293,15 @@ class Keeper:
             self.observer.count("shards.released", len(clear))
             self.holder.changed()
 
-    def _takeable(self, shards: Collection[int], overview: Overview) -> list[int]:
-        """Leave out expired ones while the broker is younger than a lease: their owners could not beat."""
-        if overview.expired.keys().isdisjoint(shards) or self._broker_age_s() > self.leases.lease_s:
+    def _takeable(self, shards: Collection[int], overview: Overview, now_s: float) -> list[int]:
+        """Leave out expired ones until their owners had a lease's time to beat, where they could not before.
+
+        That is where the broker was started, or did not answer us: it was away, or another is in its place by now.
+        """
+        lease_s = self.leases.lease_s
+        if overview.expired.keys().isdisjoint(shards):
+            return list(shards)
+        if now_s - self._back_since_s > lease_s and self._broker_age_s() > lease_s:
             return list(shards)
         return [shard for shard in shards if shard not in overview.expired]
 
