@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import redis
 
-from memrepo import MemoryRepoError, MemoryRepos, Settings
-from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, Watched
+from memrepo import AsyncMemoryRepos, MemoryRepoError, MemoryRepos, Settings
+from memrepo.dispatch.watched import LOOKUP_MAX, TICK_S, UNHELD_S, Watched
+from memrepo.jobs.job import Followed, Job
 from memrepo.jobs.pending import Pending
 from memrepo.wire.operations import result_of_task
 from tests.producer.stand_in import SHA
@@ -75,6 +78,43 @@ def test_a_job_of_another_client_is_looked_up_at_each_tick_and_no_sooner() -> No
     assert looked_up(watched) == []
     now.s += TICK_S
     assert looked_up(watched) == [foreign]
+
+
+def test_a_job_of_another_client_is_let_go_of_a_while_after_nobody_holds_it_or_asks_for_it() -> None:
+    now = Now()
+    watched = Watched(INTERVAL_S, now)
+    held, unheld, asked = (job(number, foreign=True) for number in range(3))
+    given = job(3, foreign=True)
+    future = Job(cast("Followed", None), given).future
+    for one in (held, unheld, asked, given):
+        watched.add(one)
+    del unheld, given, one
+
+    now.s += UNHELD_S - TICK_S
+    assert watched.holds(asked)
+    del asked
+    assert [one.task_id for one in looked_up(watched)] == ["job-0", "job-1", "job-2", "job-3"]
+    now.s += TICK_S
+    assert [one.task_id for one in looked_up(watched)] == ["job-0", "job-2", "job-3"]
+    now.s += UNHELD_S
+    assert [one.task_id for one in looked_up(watched)] == ["job-0", "job-3"]
+    assert [one.task_id for one in watched.clear()] == ["job-0", "job-3"]
+    assert not future.done()
+
+
+def test_who_asks_for_a_job_of_another_client_now_and_then_need_not_hold_it(broker: Valkey) -> None:
+    async def status_seen(task_id: str) -> None:
+        async with AsyncMemoryRepos(broker_url=broker.url) as repos:
+            assert repos.job(task_id).status() == "unknown"
+            gc.collect()
+            await asyncio.to_thread(
+                wait_for, lambda: repos.job(task_id).status() == "running", "it to be looked up"
+            )
+
+    started = json.dumps({"status": "STARTED", "task_id": "somebodys-job"})
+    with broker.client() as client:
+        client.set("celery-task-meta-somebodys-job", started)
+    asyncio.run(status_seen("somebodys-job"))
 
 
 def test_after_a_reconnect_all_are_looked_up_without_a_pause() -> None:

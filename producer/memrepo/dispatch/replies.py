@@ -114,8 +114,8 @@ class Replies:
         self._watched.add(pending)
 
     def watches(self, pending: Pending[Any]) -> bool:
-        """Return whether the job is resolved once its result is there."""
-        return self._thread.started and self._watched.get(pending.task_id) is pending
+        """Return whether the job, which somebody asks for, is resolved once its result is there."""
+        return self._thread.started and self._watched.holds(pending)
 
     def forget(self, pending: Pending[Any]) -> None:
         """Resolve this job no longer."""

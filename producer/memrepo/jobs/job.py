@@ -334,7 +334,10 @@ class Job(Generic[T_co]):
         It cannot be cancelled: ``cancel`` of the job is another thing. Whoever is given it looks after the job.
         """
         self._pending.look_at()
-        return self._pending.future
+        future = self._pending.future
+        if self._pending.foreign:
+            vars(future)["job"] = self._pending  # for as long as it is held, the job is looked up
+        return future
 
 
 async def _until_done(future: Future[None]) -> None:
