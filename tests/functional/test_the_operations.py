@@ -158,6 +158,9 @@ def test_listing_goes_by_prefix_and_page(repo: MemoryRepo) -> None:
 
     assert [info.path for info in first + second] == [f"notes/{number:02d}.md" for number in range(5)]
     assert first[0].size == 1
+    assert done(repo.list_files("/notes/", limit=3)) == first, "as every path, it may begin with a slash"
+    assert done(repo.list_files("/notes/", after=f"/{first[-1].path}")) == second
+    assert len(done(repo.list_files("/"))) == 6
 
 
 def test_history_goes_by_page_and_by_file(repo: MemoryRepo) -> None:

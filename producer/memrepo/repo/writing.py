@@ -247,8 +247,8 @@ class Writing(Asking):
         return self._ask(operations.DELETE_REPO, request, request_id)
 
 
-def _changes(changes: object, field: str) -> tuple[FileChange, ...]:
-    """Return changes as what the requests take."""
+def _changes(changes: object, field: str, beside: str = "") -> tuple[FileChange, ...]:
+    """Return changes as what the requests take; ``beside`` says what else a sequence may have."""
     if isinstance(changes, Mapping):
         return tuple(_change(*one, f"{field}[{index}]") for index, one in enumerate(changes.items()))
     if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
@@ -256,7 +256,7 @@ def _changes(changes: object, field: str) -> tuple[FileChange, ...]:
         if len(listed) == len(changes):
             return listed
     raise InvalidRequestError.of(
-        field, "must map paths to str, bytes or None, or be a sequence of FileChange"
+        field, f"must map paths to str, bytes or None, or be a sequence of FileChange{beside}"
     )
 
 
@@ -268,7 +268,7 @@ def _changes_and_edits(changes: object) -> tuple[FileChange | Edit, ...]:
         )
         if len(listed) == len(changes):
             return listed
-    return _changes(changes, "changes")
+    return _changes(changes, "changes", " and edits, as [append(…)]")
 
 
 def _change(path: str, content: str | bytes | None, where: str) -> FileChange:

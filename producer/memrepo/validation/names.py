@@ -29,6 +29,18 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFD", plain)
 
 
+def told_as_one(name: str, other: str) -> str:
+    """Say of a name that it is the same as another; where people see no difference, say what that is."""
+    said = f"is {other!r} on macOS or Windows"
+    if _seen(name) == _seen(other):
+        said += f": the code points {name!a} and {other!a} look alike"
+    return said
+
+
+def _seen(name: str) -> str:
+    return unicodedata.normalize("NFC", name.translate(HFS_IGNORED))
+
+
 def find_twins(names: Iterable[str], new: Collection[str]) -> dict[str, str]:
     """Return the ``new`` names of a folder that are the same as another of its ``names``, each with that.
 
@@ -61,7 +73,7 @@ class Clash:
     def __str__(self) -> str:
         if self.rule == FILE_AND_FOLDER:
             return f"{self.path!r} and {self.other!r}: one would be a file and the other one's folder"
-        return f"{self.path!r} is {self.other!r} on macOS or Windows"
+        return f"{self.path!r} {told_as_one(self.path, self.other)}"
 
 
 class PathSet:

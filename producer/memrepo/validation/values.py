@@ -30,6 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENT_FORBIDDEN = re.compile(r"[<>\x00-\x1f\x7f]")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|]')
+_NO_COMPONENT = "has an empty, '.' or '..' component"
 _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
 )
@@ -90,6 +91,8 @@ def check_path(path: str, limits: Limits, field: str) -> str:
         raise TooLargeError.of(
             field, f"is {len(components)} levels deep, over path_depth_max ({limits.path_depth_max})"
         )
+    if len(components) > 1 and not components[-1]:
+        raise InvalidRequestError.of(field, f"{_NO_COMPONENT}: leave out the '/' at its end")
     for component in components:
         _check_component(component, limits, field)
     return path
@@ -126,7 +129,7 @@ def _fault_anywhere(component: str) -> str | None:
     """Say what is wrong with a name on every platform, or None."""
     visible = component.translate(HFS_IGNORED)
     if visible in ("", ".", ".."):
-        return "has an empty, '.' or '..' component"
+        return _NO_COMPONENT
     if _CONTROL.search(component):
         return "has a control character"
     if "\\" in component:

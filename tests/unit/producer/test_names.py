@@ -55,6 +55,18 @@ def test_a_set_of_paths_takes_what_goes_with_each_of_them_and_forgets_what_leave
         ("d/A/x", "d/a", FILE_AND_FOLDER, "'d/a' and 'd/A': one would be a file and the other one's folder"),
         ("a", "a/b", FILE_AND_FOLDER, "'a/b' and 'a': one would be a file and the other one's folder"),
         ("README", "Readme", SAME_NAME, "'Readme' is 'README' on macOS or Windows"),
+        (
+            "caf\u00e9",
+            "cafe\u0301",
+            SAME_NAME,
+            "'cafe\u0301' is 'caf\u00e9' on macOS or Windows: the code points 'cafe\\u0301' and 'caf\\xe9' look alike",
+        ),
+        (
+            "ab",
+            "a\u200db",
+            SAME_NAME,
+            "'a\\u200db' is 'ab' on macOS or Windows: the code points 'a\\u200db' and 'ab' look alike",
+        ),
     ],
 )
 def test_a_clash_says_which_rule_and_which_names(there: str, path: str, rule: str, said: str) -> None:

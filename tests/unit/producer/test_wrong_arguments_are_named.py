@@ -18,6 +18,7 @@ from memrepo import (
     MemoryRepo,
     MemoryRepos,
     Settings,
+    append,
 )
 from memrepo.jobs.job import Dispatcher
 from memrepo.models import Model
@@ -38,15 +39,27 @@ CALLS: dict[str, tuple[Callable[[MemoryRepo], Any], str]] = {
     ),
     "one change alone": (
         lambda repo: repo.commit(FileChange(path="a"), "m"),  # type: ignore[arg-type]
-        "changes: must map paths to str, bytes or None, or be a sequence of FileChange",
+        "changes: must map paths to str, bytes or None, or be a sequence of FileChange and edits, as [append(…)]",
+    ),
+    "one edit alone": (
+        lambda repo: repo.commit(append("a", "x"), "m"),  # type: ignore[arg-type]
+        "changes: must map paths to str, bytes or None, or be a sequence of FileChange and edits, as [append(…)]",
+    ),
+    "an edit for a content": (
+        lambda repo: repo.commit({"a": append("a", "x")}, "m"),  # type: ignore[dict-item]
+        "changes[0].content: must be str, bytes or None (which deletes), not Append",
+    ),
+    "a folder with its slash": (
+        lambda repo: repo.restore("main", paths=["notes/"]),
+        "paths[0]: has an empty, '.' or '..' component: leave out the '/' at its end",
     ),
     "a text for changes": (
         lambda repo: repo.commit("", "m"),  # type: ignore[arg-type]
-        "changes: must map paths to str, bytes or None, or be a sequence of FileChange",
+        "changes: must map paths to str, bytes or None, or be a sequence of FileChange and edits, as [append(…)]",
     ),
     "nothing for changes": (
         lambda repo: repo.commit(None, "m"),  # type: ignore[arg-type]
-        "changes: must map paths to str, bytes or None, or be a sequence of FileChange",
+        "changes: must map paths to str, bytes or None, or be a sequence of FileChange and edits, as [append(…)]",
     ),
     "no message": (
         lambda repo: repo.commit({"a": "x"}, None),  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from memrepo.validation.names import told_as_one
 from memrepo_worker.git.objects import (
     BYTES_MAX,
     MODE_EXECUTABLE,
@@ -121,7 +122,7 @@ class TreeEditor:
     def _tell_twins(self, twins: Mapping[str, str], prefix: str) -> None:
         """Note new names that some file systems would take for a neighbour's; or refuse the first."""
         for name, other in twins.items():
-            clash = TreeConflictError(f"{prefix}{name}", f"is {prefix + other!r} on macOS or Windows")
+            clash = TreeConflictError(prefix + name, told_as_one(prefix + name, prefix + other))
             if not self._passes_over_twins:
                 raise clash
             self.twins.append(clash)

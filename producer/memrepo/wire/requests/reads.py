@@ -77,6 +77,11 @@ class ListFilesRequest(ReadRequest):
     limit: StrictInt = 1000
     after: StrictStr | None = None
 
+    @field_validator("prefix", "after")
+    @classmethod
+    def _relative(cls, path: str | None) -> str | None:
+        return None if path is None else strip_slash(path)
+
     @override
     def check_read(self, limits: Limits) -> None:
         values.check_count(self.limit, "limit", 1, LIST_LIMIT_MAX)
