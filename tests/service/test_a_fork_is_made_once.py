@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,7 +22,7 @@ from memrepo import (
 from memrepo.wire import operations
 from memrepo.wire.requests.forks import ForkRequest, GetOriginsRequest
 from memrepo_worker.group import Agent, Group, Lease
-from memrepo_worker.journal.entry import decode_entry
+from memrepo_worker.journal.entry import HEAD_BRANCH, decode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS, StoredRange, UnavailableError
@@ -88,6 +88,13 @@ def source_and_copy(store: Any, cache: Path, **changed: Any) -> Iterator[tuple[W
 def die() -> None:
     """End as nothing in the service expects."""
     raise ZeroDivisionError
+
+
+@contextmanager
+def source_and_stranger(store: Any, folder: Path) -> Iterator[tuple[Writer, Writer]]:
+    """That memory, and the agent that is to begin with it, at a worker that has nothing warm."""
+    with source_and_copy(store, folder / "a") as (source, _), writer(store, folder / "cold") as cold:
+        yield source, on_copy(cold)
 
 
 @pytest.mark.parametrize("history", [True, False])
@@ -218,7 +225,7 @@ def test_what_is_more_than_an_entry_may_hold_is_refused_with_what_helps(
 def test_a_damaged_memory_is_named_and_the_same_fork_is_made_once_it_was_mended(
     store: LocalStore, tmp_path: Path
 ) -> None:
-    with source_and_copy(store, tmp_path / "a") as (_, copy):
+    with source_and_stranger(store, tmp_path) as (_, copy):
         whole = store.get(LAYOUT.entry(2)).data
         store.put(LAYOUT.entry(2), whole[:-30] + bytes(30), ALWAYS)
 
@@ -232,7 +239,7 @@ def test_a_damaged_memory_is_named_and_the_same_fork_is_made_once_it_was_mended(
 
 
 def test_a_memory_that_a_newer_version_wrote_is_named(store: LocalStore, tmp_path: Path) -> None:
-    with source_and_copy(store, tmp_path / "a") as (_, copy):
+    with source_and_stranger(store, tmp_path) as (_, copy):
         data = store.get(LAYOUT.entry(3)).data
         newer = data.replace(b"# v2 git bundle", b"# v9 git bundle")
         store.put(LAYOUT.entry(3), newer, ALWAYS)
@@ -252,7 +259,7 @@ def test_a_memory_that_is_deleted_while_it_is_read_is_not_there(store: LocalStor
 
     with writer(store, tmp_path / "b") as b:
         to_delete: list[Writer] = []
-        with source_and_copy(DeletedMeanwhile(store), tmp_path / "a") as (_, copy):
+        with source_and_stranger(DeletedMeanwhile(store), tmp_path) as (_, copy):
             to_delete.append(b)
 
             with pytest.raises(RepoNotFoundError, match="agent-1 has no memory"):
@@ -260,30 +267,89 @@ def test_a_memory_that_is_deleted_while_it_is_read_is_not_there(store: LocalStor
             assert not to_delete
 
 
+class Withheld(HookedStore):
+    """Gives none of some objects."""
+
+    keys: ClassVar[set[str]] = set()
+
+    def get(self, key: str, bytes_max: int = 1 << 30) -> Any:
+        self.refuse(key)
+        return super().get(key, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Any = None) -> StoredRange:
+        self.refuse(key)
+        return super().get_range(key, start, bytes_max, pin)
+
+    def refuse(self, key: str) -> None:
+        if key in self.keys:
+            raise UnavailableError("not now")
+
+
 def test_a_store_that_does_not_give_the_other_memory_has_the_fork_wait(
     store: LocalStore, tmp_path: Path
 ) -> None:
-    class Unavailable(HookedStore):
-        def get(self, key: str, bytes_max: int = 1 << 30) -> Any:
-            self.refuse(key)
-            return super().get(key, bytes_max)
-
-        def get_range(self, key: str, start: int, bytes_max: int, pin: Any = None) -> StoredRange:
-            self.refuse(key)
-            return super().get_range(key, start, bytes_max, pin)
-
-        def refuse(self, key: str) -> None:
-            if away and key == LAYOUT.entry(2):
-                raise UnavailableError("not now")
-
-    away: list[bool] = []
-    with source_and_copy(Unavailable(store), tmp_path / "a") as (_, copy):
-        away.append(True)
+    with source_and_stranger(Withheld(store), tmp_path) as (_, copy):
+        Withheld.keys = {LAYOUT.entry(2)}
         with pytest.raises(UnavailableError, match="not now"):
             copy.service(Group(AGENT, (fork("request-f"),), Lease("lease-1", 1e12)))
-        away.clear()
+        Withheld.keys = set()
 
         assert ask(copy, fork("request-f")).message == "third"
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_what_a_worker_has_warm_it_forks_without_reading_it_again(
+    store: LocalStore, tmp_path: Path, history: bool
+) -> None:
+    with source_and_copy(Withheld(store), tmp_path / "a") as (source, copy):
+        Withheld.keys = {LAYOUT.entry(seq) for seq in (1, 2, 3)}
+        made = ask(copy, fork("request-f", history=history))
+        Withheld.keys = set()
+
+        assert made.message == (
+            "third" if history else f"Fork of agent-1 at {source.warm().state.refs[HEAD_BRANCH]}"
+        )
+        with writer(store, tmp_path / "b") as b:
+            assert on_copy(b).texts() == source.texts()
+
+
+def test_what_another_worker_wrote_meanwhile_is_in_the_fork_of_a_warm_memory(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with source_and_copy(store, tmp_path / "a") as (source, copy), writer(store, tmp_path / "b") as b:
+        b.ask(commit("fourth", {"d": "d"}))
+        source.new_lease()
+
+        made = ask(replace(copy, lease_token=source.lease_token), fork("request-f"))
+
+        assert made.message == "fourth"
+        assert copy.texts()["d"] == "d"
+
+
+def test_a_memory_that_another_worker_has_deleted_is_not_forked_from_a_warm_copy(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with source_and_copy(store, tmp_path / "a") as (_, copy), writer(store, tmp_path / "b") as b:
+        b.delete()
+
+        with pytest.raises(RepoNotFoundError, match="agent-1 has no memory"):
+            ask(replace(copy, lease_token="lease-2"), fork("request-f"))
+
+
+def test_a_fork_of_a_warm_copy_that_is_damaged_is_made_from_the_store(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with source_and_copy(store, tmp_path / "a") as (source, copy):
+        source.warm().save()
+        for pack in source.warm().path.glob("objects/pack/*.pack"):
+            pack.write_bytes(pack.read_bytes()[:-40] + bytes(40))
+
+        made = ask(copy, fork("request-f"))
+
+        assert made.message == "third"
+        assert copy.counters.snapshot()["repo.healed"] == 1
+        with writer(store, tmp_path / "b") as b:
+            assert on_copy(b).texts() == source.texts()
 
 
 def test_nothing_is_left_of_what_was_read_also_after_a_refusal(store: LocalStore, tmp_path: Path) -> None:

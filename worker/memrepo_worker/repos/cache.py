@@ -286,9 +286,17 @@ class RepoCache:
 class HeldRepo:
     """One agent's place in the cache, while a thread holds it; or one ``elsewhere``, which ends with that."""
 
-    def __init__(self, cache: RepoCache, agent: Agent, elsewhere: Path | None = None) -> None:
+    def __init__(
+        self,
+        cache: RepoCache,
+        agent: Agent,
+        elsewhere: Path | None = None,
+        neighbour: HeldRepo | None = None,
+    ) -> None:
+        """``neighbour`` is the place, held by the same thread, that this one was made ``beside``."""
         self._cache = cache
         self.agent = agent
+        self.neighbour = neighbour
         self._elsewhere = elsewhere
         self._repo: WarmRepo | None = None
 
@@ -313,17 +321,18 @@ class HeldRepo:
 
     def open_file(self) -> IO[bytes]:
         """Open a new file without a name, beside the repository: for what is on its way into it."""
-        return TemporaryFile(dir=self._folder)
+        return TemporaryFile(dir=self.folder)
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where files may be made that go with this place."""
         return self._cache.folder if self._elsewhere is None else self._elsewhere.parent
 
     @contextmanager
     def beside(self, agent: Agent) -> Iterator[HeldRepo]:
         """Yield a place for another agent's repository, gone afterwards; raises ``OSError``."""
-        with TemporaryDirectory(prefix=_BESIDE, dir=self._folder, ignore_cleanup_errors=True) as folder:
-            yield HeldRepo(self._cache, agent, Path(folder, "repository"))
+        with TemporaryDirectory(prefix=_BESIDE, dir=self.folder, ignore_cleanup_errors=True) as folder:
+            yield HeldRepo(self._cache, agent, Path(folder, "repository"), self)
 
     def keep(self, repo: WarmRepo) -> None:
         """Keep a repository warm for the next holder."""

@@ -15,15 +15,18 @@ from memrepo.wire.requests.forks import ForkRequest
 from memrepo_worker.bounds import FORK_BYTES, WALK_ENTRIES
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
 from memrepo_worker.git.objects import GitObject, Kind, encode_commit, object_id
+from memrepo_worker.git.reader import ObjectRefusedError
 from memrepo_worker.group import Agent, Lease
 from memrepo_worker.journal.entry import JournalDamagedError
+from memrepo_worker.journal.reading.presence import EntryLostError
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Copied, View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import compose
 from memrepo_worker.service.forks.origin_lines import ORIGINS_MAX, OriginLine, encode_origins
 from memrepo_worker.service.forks.origins import origins_of
-from memrepo_worker.service.forks.source import naming_source, open_source
+from memrepo_worker.service.forks.source import naming_source, open_source, warm_source
+from memrepo_worker.service.machine import DAMAGE
 from memrepo_worker.service.opening import ServiceDependencies
 from memrepo_worker.service.refs import resolve
 
@@ -63,15 +66,37 @@ class Copies:
         source = Agent(request.org_id, request.agent_id)
         place = self._places.enter_context(self._held.beside(source))
         with naming_source(self._dependencies, source):
+            copied = self._copied_from_warm(place, source, request)
+            if copied is not None:
+                return copied
             repo = open_source(self._dependencies, place, source, self._lease)
-            return self._copied_from(repo, source, request)
+            return self._copied_from(repo, place, source, request)
 
-    def _copied_from(self, repo: WarmRepo, source: Agent, request: ForkRequest) -> Copied:
+    def _copied_from_warm(self, place: HeldRepo, source: Agent, request: ForkRequest) -> Copied | None:
+        """Return what is copied from the repository that this worker has of the source, or None if that is of no use.
+
+        The request came through the source's queue, so its repository is here, and held, where it is warm at all.
+        """
+        warm = self._held.neighbour
+        if warm is None or warm.agent != source:
+            return None
+        try:
+            repo = warm_source(self._dependencies, warm, self._lease)
+            return None if repo is None else self._copied_from(repo, place, source, request)
+        except EntryLostError:  # what the store has lost is nowhere else
+            raise
+        except (*DAMAGE, JournalDamagedError, ObjectRefusedError):
+            # Of what is found wrong here the store has the truth, which is read next.
+            self._dependencies.observer.count("repo.healed")
+            warm.drop()
+            return None
+
+    def _copied_from(self, repo: WarmRepo, place: HeldRepo, source: Agent, request: ForkRequest) -> Copied:
         bounds, observer = self._dependencies.bounds, self._dependencies.observer
         with repo.reader.walking(bounds.walk_entries_max, partial(observer.count, WALK_ENTRIES)):
             sha = resolve(request.ref, View(repo.state.refs), repo.reader)
         origin = _origin(repo, source, sha, request)
-        pack = repo.path.with_name("copied.pack")
+        pack = place.folder / "copied.pack"
         head, wanted, objects = sha, sha, {object_id(origin): origin}
         if not request.history:
             wanted = repo.reader.commit(sha).tree

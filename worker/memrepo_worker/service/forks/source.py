@@ -1,7 +1,8 @@
-"""The memory that is forked: read from the store as a stranger reads it, without a right to it, and without a trace.
+"""The memory that is forked: its warm repository where this worker has one, as a fork waits in that memory's queue.
 
-What is read is one state of it, the newest when its journal was listed. Its owner may go on writing, fold, or delete it
-meanwhile: entries never change, so what was listed is read, or the journal is looked at again.
+Else it is read from the store as a stranger reads it, without a right to it, and without a trace. What is read then is
+one state of it, the newest when its journal was listed. Another owner may go on writing, fold, or delete it meanwhile:
+entries never change, so what was listed is read, or the journal is looked at again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,24 @@ from memrepo_worker.service.opening import Opener, ServiceDependencies
 from memrepo_worker.service.writes.settled import NotSettledError
 
 logger = logging.getLogger(__name__)
+
+
+def warm_source(dependencies: ServiceDependencies, held: HeldRepo, lease: Lease) -> WarmRepo | None:
+    """Return the warm repository that is held, at the journal's newest entry and with all of it on disk; or None.
+
+    Raises:
+        TurnGoesOnError: a delete is being finished.
+        WarmRepoDamagedError, ObjectMissingError: something in it is wrong.
+        UnavailableError, RefusedError, OSError, GitTroubleError, JournalUnreadableError, GitOverBoundsError: as
+            ``open_source``.
+    """
+    if not held.is_warm:
+        return None
+    repo = Opener(dependencies, held, Layout.of(held.agent.org_id, held.agent.agent_id), lease).current()
+    if not repo.state.exists:
+        return None
+    repo.save()
+    return repo
 
 
 def open_source(dependencies: ServiceDependencies, place: HeldRepo, agent: Agent, lease: Lease) -> WarmRepo:
