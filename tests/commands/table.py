@@ -432,7 +432,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "shards": Row(
         "shards",
-        "shard queue owner waiting in_flight oldest_waiting_s oldest_in_flight_s lease_left_s",
+        "shard queue owner waiting in_flight oldest_waiting_s oldest_in_flight_s lease_left_s trouble",
         {
             BAD: Case("shards", 2, "MEMREPO_SHARDS", INVALID, {"MEMREPO_SHARDS": "many"}),
             PASSWORD: Case("shards", 5, ONE_LINE_WRONG_PASSWORD, "BrokerUnavailableError"),

@@ -27,9 +27,10 @@ from memrepo.wire.keys import (
 from memrepo.wire.payload import Payload
 from memrepo.wire.payload_store import PayloadStore
 from memrepo_worker.app import build_app
+from memrepo_worker.cli.shards import in_words
 from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.leases.status import read_refused
+from memrepo_worker.queues.leases.status import read_refused, read_shards
 from memrepo_worker.queues.results.backend import WRONG_VALUE_TRIES_MAX, ResultBackend
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
@@ -277,3 +278,18 @@ def test_a_shard_whose_queue_is_something_else_keeps_no_other_from_being_taken_a
         client.hset(unacked_key(queue_name(1)), "1", "m")
         leases.release([OwnedShard(shard, token, 0.0) for shard, token in taken.items()])
         assert leases.take([0, 2], lambda: "new") == {0: "new", 2: "new"}
+
+
+@pytest.mark.parametrize("key", [QUEUES[2], unacked_key(QUEUES[2])])
+def test_a_shard_whose_key_holds_something_else_hides_no_other(broker: Valkey, key: str) -> None:
+    with broker.raw_client(4) as client:
+        client.flushdb()
+        client.lpush(QUEUES[1], "a message")
+        client.set(key, "something else")
+
+        found = read_shards(client, SHARDS)
+
+    assert [shard.waiting for shard in found] == [0, 1, 0, 0]
+    assert [shard.queue for shard in found if shard.trouble] == [QUEUES[2]]
+    told = in_words(found, show_all=False)
+    assert f"{QUEUES[2]} cannot be served: a key that memrepo uses holds something else" in told

@@ -90,6 +90,7 @@ def in_words(found: Sequence[ShardStatus], *, show_all: bool) -> str:
         lines = [f"No worker serves the {len(found)} shards; {what}. Start one: memrepo worker"]
     elif not rows:
         lines.append("nothing waits")
+    lines += [f"{shard.queue} cannot be served: {shard.trouble}" for shard in found if shard.trouble]
     if not rows:
         return "\n".join(lines)
     widths = [max(len(row[column]) for row in [_HEADER, *rows]) for column in range(len(_HEADER))]

@@ -10,6 +10,8 @@ from typing import Any
 from redis import Redis
 
 from memrepo.json_text import read_json
+from memrepo.redis.errors import OTHER_TYPE, meaning_of
+from memrepo.redis.script import Answer
 from memrepo.routing import queue_name
 from memrepo.validation.values import read_time_s
 from memrepo.wire.keys import (
@@ -31,7 +33,8 @@ class ShardStatus:
 
     ``waiting`` messages lie in the queue, ``in_flight`` ones were delivered and are not acknowledged.
     ``oldest_waiting_s`` counts from when it was enqueued, ``oldest_in_flight_s`` from when it was delivered.
-    ``lease_left_s`` is below zero where the owner is dead and nobody has taken over yet.
+    ``lease_left_s`` is below zero where the owner is dead and nobody has taken over yet. ``trouble`` says why a shard
+    cannot be served, where one of its keys holds something else: then nothing of it can be counted.
     """
 
     shard: int
@@ -42,6 +45,7 @@ class ShardStatus:
     oldest_waiting_s: float | None
     oldest_in_flight_s: float | None
     lease_left_s: float | None
+    trouble: str | None = None
 
     @property
     def depth(self) -> int:
@@ -50,10 +54,10 @@ class ShardStatus:
 
 
 def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
-    """Return the status of every shard, in one round trip.
+    """Return the status of every shard, in one round trip; one whose keys hold something else hides no other.
 
     Raises:
-        redis.RedisError: the broker cannot be reached.
+        redis.RedisError: the broker cannot be reached, or does not tell.
     """
     with broker.pipeline(transaction=False) as pipeline:
         pipeline.time()
@@ -63,7 +67,9 @@ def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
             pipeline.llen(queue_name(shard))
             pipeline.lindex(queue_name(shard), -1)
             pipeline.hkeys(unacked_key(queue_name(shard)))
-        (seconds, microseconds), owners, leases, *each = pipeline.execute()
+        answers = pipeline.execute(raise_on_error=False)
+    (seconds, microseconds), owners, leases = map(_answered, answers[:3])
+    each = answers[3:]
     now_s = seconds + microseconds / 1e6
     workers = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
     until_s = {int(shard): until_ms / 1000 for shard, until_ms in leases}
@@ -110,7 +116,8 @@ def withdrawn_workers(broker: Redis) -> dict[str, str]:
 def _status(
     shard: int, answers: Sequence[Any], owner: str | None, until_s: float | None, now_s: float
 ) -> ShardStatus:
-    waiting, oldest, numbers = answers
+    trouble = _trouble_of(answers)
+    waiting, oldest, numbers = (0, None, ()) if trouble else answers
     since_s = enqueued_s(oldest)
     return ShardStatus(
         shard=shard,
@@ -119,9 +126,25 @@ def _status(
         waiting=waiting,
         in_flight=len(numbers),
         oldest_waiting_s=None if since_s is None else max(0.0, now_s - since_s),
-        oldest_in_flight_s=now_s - min(int(number) for number in numbers) / 1e6 if numbers else None,
+        oldest_in_flight_s=now_s - min(map(int, numbers)) / 1e6 if numbers else None,
         lease_left_s=None if until_s is None or owner is None else until_s - now_s,
+        trouble=trouble,
     )
+
+
+def _trouble_of(answers: Sequence[Any]) -> str | None:
+    """Return what is wrong with the keys of one shard, if that is it; raise whatever else the server met."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            meaning = meaning_of(answer)
+            return meaning.reason if meaning.is_(OTHER_TYPE) else _answered(answer)
+    return None
+
+
+def _answered(answer: Answer) -> Answer:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def enqueued_s(raw: bytes | str | None) -> float | None:
