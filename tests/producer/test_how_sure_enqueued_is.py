@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def calls(server: Valkey, command: str) -> int:
 def commit(server: Valkey, durability: Durability, timeout_s: float = 5.0) -> None:
     with MemoryRepos(settings=settings(server, durability, timeout_s)) as repos:
         repos.repo(**NAME).commit({"a": "x"}, "m", request_id="my-own-id-1")
+
+
+@contextmanager
+def followed(primary: Valkey, folder: Path) -> Iterator[Valkey]:
+    """Have a replica follow the primary until the block ends."""
+    with valkey(folder, "everysec", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
+        wait_for(
+            lambda: replica.client().info("replication")["master_link_status"] == "up",
+            "the replica to follow",
+        )
+        yield replica
 
 
 def test_memory_asks_the_broker_nothing_more(primary: Valkey) -> None:
@@ -78,20 +90,52 @@ def test_disk_is_refused_by_name_where_the_broker_leaves_flushing_to_its_system(
 
 
 def test_replica_returns_when_one_has_it(primary: Valkey, tmp_path: Path) -> None:
-    with valkey(tmp_path, "everysec", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
-        wait_for(
-            lambda: replica.client().info("replication")["master_link_status"] == "up",
-            "the replica to follow",
-        )
-
+    with followed(primary, tmp_path) as replica:
         commit(primary, "replica")
 
         assert replica.client().llen(QUEUE) == primary.client().llen(QUEUE) > 0
 
 
-def test_without_a_replica_it_is_said_that_the_request_may_be_enqueued(primary: Valkey) -> None:
-    with pytest.raises(BrokerUnavailableError) as caught:
-        commit(primary, "replica", timeout_s=0.6)
+def test_without_a_replica_it_is_refused_at_first_contact_and_nothing_is_enqueued(primary: Valkey) -> None:
+    before = primary.client().llen(QUEUE)
+
+    with pytest.raises(BrokerUnavailableError, match="no replica follows it: MEMREPO_ENQUEUE_DURABILITY is"):
+        commit(primary, "replica", timeout_s=600)
+
+    assert primary.client().llen(QUEUE) == before
+
+
+def test_after_the_first_contact_a_replica_is_waited_for(primary: Valkey, tmp_path: Path) -> None:
+    async def commit(repos: AsyncMemoryRepos, replica: Valkey) -> None:
+        repo = repos.repo(**NAME)
+        await repo.commit({"a": "x"}, "m").enqueued()
+        replica.kill()
+        primary.kill()
+        job = repo.commit({"a": "y"}, "m")
+        await asyncio.to_thread(primary.start)
+        while "no replica follows it now" not in job.describe().reason:
+            await asyncio.sleep(0.01)
+        replica.start()
+        await job.enqueued()
+
+    async def run(replica: Valkey) -> None:
+        async with AsyncMemoryRepos(settings=settings(primary, "replica", 60)) as repos:
+            await commit(repos, replica)
+
+    with followed(primary, tmp_path) as replica:
+        asyncio.run(run(replica))
+        assert replica.client().llen(QUEUE) == primary.client().llen(QUEUE)
+
+
+def test_where_the_replica_is_lost_it_is_said_that_the_request_may_be_enqueued(
+    primary: Valkey, tmp_path: Path
+) -> None:
+    with MemoryRepos(settings=settings(primary, "replica", 0.6)) as repos:
+        repo = repos.repo(**NAME)
+        with followed(primary, tmp_path):
+            repo.commit({"a": "x"}, "m")
+        with pytest.raises(BrokerUnavailableError) as caught:
+            repo.commit({"a": "x"}, "m", request_id="my-own-id-1")
 
     assert "it may be enqueued" in str(caught.value)
     assert "Sending it again with the same request id, my-own-id-1, is safe." in str(caught.value)

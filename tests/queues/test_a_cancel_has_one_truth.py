@@ -252,6 +252,25 @@ def test_to_revoke_or_terminate_is_a_cancel(
     assert effects.lrange("effects:acme/c", 0, -1) == [running, last]
 
 
+def test_it_is_told_of_each_id_whether_it_is_cancelled_goes_on_or_has_ended(
+    send: Sender, effects: redis.Redis, control: Celery, broker: Valkey
+) -> None:
+    ended, expired = send.commit("acme", "ended"), send.commit("acme", "ended")
+    for task_id in (ended, expired):
+        assert send.final(task_id)["status"] == "SUCCESS"
+    broker.client().delete(f"celery-task-meta-{expired}")
+    running = held(send, effects, "told")
+    waiting = send.commit("acme", "told")
+
+    answers = control.control.revoke([ended, expired, running, waiting], reply=True, timeout=5, limit=1)
+
+    effects.delete("hold:acme/told")
+    assert [answer["ok"] for answer in answers[0].values()] == [
+        f"{ended} has ended, {expired} has ended, {running} was started and goes on, {waiting} is cancelled"
+    ]
+    assert send.final(running)["status"] == "SUCCESS"
+
+
 def test_what_a_worker_was_told_to_revoke_is_kept_in_the_record_alone(
     send: Sender, effects: redis.Redis, control: Celery, broker: Valkey
 ) -> None:

@@ -137,7 +137,7 @@ def test_jobs_are_cancelled_and_revoked(guarded: Guarded, repos: MemoryRepos) ->
     revoked = celery(guarded, "control", "revoke", done.id)
     shown = celery(guarded, "inspect", "memrepo_counters")
 
-    assert "was started and goes on" in revoked
+    assert f"{done.id} has ended" in revoked
     assert "shards.taken" in shown
     assert guarded.denied() == set()
 
@@ -156,6 +156,20 @@ def test_the_workers_user_may_ask(guarded: Guarded, tmp_path: Path, command: str
 
     assert ended.code == 0, ended.stdout + ended.stderr
     assert guarded.denied() == set()
+
+
+@pytest.mark.parametrize("command", ["doctor", "worker"])
+def test_the_producers_user_is_told_to_be_one_and_not_how_to_become_a_worker(
+    guarded: Guarded, tmp_path: Path, command: str
+) -> None:
+    env = {**guarded.env, "MEMREPO_BROKER_URL": guarded.url(PRODUCER), "MEMREPO_CACHE_DIR": str(tmp_path)}
+    ended = memrepo(command, folder=tmp_path, env=env)
+
+    assert ended.code == 5
+    said = ended.stdout + ended.stderr
+    assert "its user has a producer's rights, which are less than a worker needs" in said
+    assert "ACL SETUSER" not in said
+    assert "change-me" not in said
 
 
 ALLOWED_TO_WORKERS_ALONE = [

@@ -92,6 +92,7 @@ class BrokerConnection:
         self._clock = clock
         self._app: Celery | None = None
         self._producer: Producer | None = None
+        self._was_open = False  # whether there ever was a connection that served
         self._confirmation: Confirmation | None = None  # if the broker must be sure of what is written
         self._depths = Depths(settings, clock)
 
@@ -116,6 +117,7 @@ class BrokerConnection:
                 _look_at_server(producer.channel.client, self._settings)
                 if (durability := self._settings.enqueue_durability) != "memory":
                     self._confirmation = Confirmation(producer.channel.client, durability, self._clock)
+                    self._confirmation.require_replica(at_first=not self._was_open)
                 if durability == "disk":
                     # Asked after whether the server can at all: one that cannot is told as that.
                     require_rights(producer.channel.client, DURABLE_ON_DISK, self._settings.broker.username)
@@ -123,7 +125,7 @@ class BrokerConnection:
             except Exception:
                 close_quietly(connection)
                 raise
-            self._producer = producer
+            self._producer, self._was_open = producer, True
         return self._app, self._producer
 
     def disconnect(self) -> None:

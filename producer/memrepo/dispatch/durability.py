@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError
+from memrepo.redis.errors import NoReplicaError
 from memrepo.settings import DURABILITY_SETTING, Durability
 from memrepo.wire.keys import FLUSHED_KEY
 
@@ -40,6 +41,20 @@ class Confirmation:
         self._made_anew = False
         self._check_durability()
         self._watch_connection()
+
+    def require_replica(self, *, at_first: bool) -> None:
+        """See that there is somebody to have a copy, before anything is written on this connection.
+
+        Raises:
+            NoReplicaError: ``replica`` is asked for, and none follows.
+            redis.RedisError: the broker does not answer.
+        """
+        # Of a connection on which nothing was written, each replica has all.
+        if self._durability == "replica" and not self._asked("WAIT", 1, timeout_s=0.001):
+            raise NoReplicaError(
+                f"{DURABILITY_SETTING} is 'replica', which asks for one: start it, or choose memory or disk",
+                at_first=at_first,
+            )
 
     def begin(self) -> None:
         """From here on something is written, and the connection has to be the same."""

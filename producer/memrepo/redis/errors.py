@@ -96,6 +96,8 @@ _SENTINEL = Row(
 )
 TOO_OLD = Row(Action.REFUSE, "the server is too old, or forbids a command")
 _NO_PRIMARY = Row(Action.REFUSE, "its Sentinels know no primary of that name")
+_NO_REPLICA = Row(Action.REFUSE, "no replica follows it")
+_NO_REPLICA_NOW = Row(Action.WAIT, "no replica follows it now")
 _DATABASE = Row(Action.REFUSE, "it has no database of that number")
 OTHER_TYPE = Row(
     Action.REFUSE, "a key that memrepo uses holds something else: give memrepo a database of its own"
@@ -240,6 +242,14 @@ class NoPrimaryError(Exception):
     """Sentinels that answer watch no primary of the name that an address has."""
 
 
+class NoReplicaError(Exception):
+    """No replica follows a server that was to have one; ``at_first``: at the first contact with it."""
+
+    def __init__(self, message: str, *, at_first: bool) -> None:
+        super().__init__(message)
+        self.at_first = at_first
+
+
 class MissingRightsError(Exception):
     """The server's user may not do all that is needed; the message names what, and the rule that would give it."""
 
@@ -305,6 +315,8 @@ def _row_of(error: BaseException) -> Row | None:
         return RIGHTS
     if isinstance(error, NoPrimaryError):
         return _NO_PRIMARY
+    if isinstance(error, NoReplicaError):
+        return _NO_REPLICA if error.at_first else _NO_REPLICA_NOW
     if isinstance(error, WrongModeError):
         return _SENTINEL if "sentinel" in str(error) else _CLUSTER
     return _system_row(error) if isinstance(error, OSError) else _server_row(error)

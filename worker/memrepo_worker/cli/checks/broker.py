@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from redis import Redis
 
 from memrepo.clock import Clock, steady_clock, system_clock
-from memrepo.errors import MemoryRepoError
+from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.redis.errors import MissingRightsError
-from memrepo.redis.rights import require_rights
-from memrepo.wire.rights import WORKER_ON_RESULTS, worker_on_broker
+from memrepo.redis.rights import Right, require_rights
+from memrepo.redis.trouble import Server
+from memrepo.wire.rights import PRODUCER_ON_BROKER, PRODUCER_ON_RESULTS, WORKER_ON_RESULTS, worker_on_broker
 from memrepo_worker.cli.checks.check import Found, NotFitError
 from memrepo_worker.queues.leases.agreement import check_cells, check_names, check_shards
 from memrepo_worker.queues.reach import reaching, try_out
@@ -30,7 +32,10 @@ ANSWER_S_MAX = 0.02
 
 _ASKED = 5
 
-_OF_A_WORKER = " That is what a worker needs; a producer's user needs less: give doctor a worker's address."
+_OF_A_PRODUCER = (
+    "its user has a producer's rights, which are less than a worker needs. Leave it so, and name a worker's user and "
+    "password in the address here: docs/acl.conf has both users."
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,10 @@ def check_broker(settings: WorkerSettings, clocks: Clocks | None = None) -> Foun
     """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
     try:
         with reaching(settings.broker, "broker") as broker:
-            try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
-            if settings.results == settings.broker:
-                require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
+            with _telling_a_producer(broker, Server("broker", settings.broker), PRODUCER_ON_BROKER):
+                try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
+                if settings.results == settings.broker:
+                    require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
             check_cells(broker, settings.cell, settings.each_cell)
             check_shards(broker, settings.shards)
             check_names(broker, settings.limits.portable_names)
@@ -55,20 +61,35 @@ def check_broker(settings: WorkerSettings, clocks: Clocks | None = None) -> Foun
                 broker, str(settings.broker), "takes no requests", "is queued", clocks or Clocks()
             )
     except MemoryRepoError as error:
-        hint = _OF_A_WORKER if isinstance(error.__cause__, MissingRightsError) else ""
-        raise NotFitError(f"{error.message}{hint}") from error
+        raise NotFitError(error.message) from error
 
 
 def check_results(settings: WorkerSettings, clocks: Clocks | None = None) -> Found:
     """Check that the result store takes results, and keeps them until they are read."""
     try:
         with reaching(settings.results, "result store") as results:
-            try_out(results, settings.results, WORKER_ON_RESULTS)
+            with _telling_a_producer(results, Server("result store", settings.results), PRODUCER_ON_RESULTS):
+                try_out(results, settings.results, WORKER_ON_RESULTS)
             return _look_at(
                 results, str(settings.results), "takes no results", "has not been read", clocks or Clocks()
             )
     except MemoryRepoError as error:
         raise NotFitError(error.message) from error
+
+
+@contextmanager
+def _telling_a_producer(client: Redis, server: Server, of_a_producer: Sequence[Right]) -> Iterator[None]:
+    """Tell of a user that lacks what a worker needs, and has what a producer needs, that it is a producer's.
+
+    What would give it the rest is not told: it would make a worker of every producer.
+    """
+    try:
+        yield
+    except MissingRightsError as error:
+        with suppress(MissingRightsError):
+            require_rights(client, of_a_producer, server.url.username)
+            raise BrokerUnavailableError(f"{server} cannot be used: {_OF_A_PRODUCER}") from error
+        raise
 
 
 def _look_at(server: Redis, address: str, when_full: str, what: str, clocks: Clocks) -> Found:

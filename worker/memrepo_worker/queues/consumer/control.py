@@ -116,4 +116,6 @@ for _name, _refused in _REFUSED.items():
 
 def _cancel(backend: ResultBackend, task_id: str) -> str:
     reply_to = getattr(worker_state.requests.get(task_id), "reply_to", None) or ""
-    return "is cancelled" if backend.cancel(task_id, reply_to) else "was started and goes on"
+    if backend.cancel(task_id, reply_to):
+        return "is cancelled"
+    return "has ended" if backend.has_ended(task_id) else "was started and goes on"

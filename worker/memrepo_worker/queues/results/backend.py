@@ -27,6 +27,7 @@ from memrepo.redis.errors import OTHER_TYPE, UNSENDABLE, Action, meaning_of
 from memrepo.redis.reconnecting import reconnecting
 from memrepo.redis.script import Answer, Argument, Script
 from memrepo.redis.trouble import Role
+from memrepo.wire import record
 from memrepo.wire.cancellation import cancel, mark_of
 from memrepo.wire.keys import ENDED_PREFIX, OWNERS_KEY
 from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
@@ -207,8 +208,8 @@ class ResultBackend(RedisBackend):
         records, failures = self._failures([one for _, one in refused], error)
         keys: list[Argument] = [OWNERS_KEY]
         args: list[Argument] = [self._keep_s]
-        for (owned_shard, one), record, failure in zip(refused, records, failures, strict=True):
-            keys += (record, *shard_keys(owned_shard.shard))
+        for (owned_shard, one), key, failure in zip(refused, records, failures, strict=True):
+            keys += (key, *shard_keys(owned_shard.shard))
             args += (*failure, owned_shard.shard, owned_shard.token, one.number, "")
         return _texts(self._run(REFUSE, keys, args))
 
@@ -234,6 +235,12 @@ class ResultBackend(RedisBackend):
     def cancel(self, task_id: str, reply_to: str = "") -> bool:
         """Cancel a task unless it was started; see ``memrepo.wire.cancellation.cancel``. One try."""
         return cancel(self.client, task_id, system_clock(), reply_to)
+
+    def has_ended(self, task_id: str) -> bool:
+        """Tell of a task that was not cancelled whether it is over: its record says so, or has expired. One try."""
+        found: bytes | None = self.client.get(self.get_key_for_task(task_id))
+        read = record.read(found) if found is not None else None
+        return read is None or read.final
 
     def store_started(self, waiting: Sequence[Waiting], worker: str) -> list[str]:
         """Mark tasks as started; return for each the state that it had before, "" for none.
