@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
-from celery import Celery
-
 from memrepo import Job
+from memrepo.redis.address import parse_redis_url
+from memrepo.redis.celery_app import OwnCelery
 from tests.soak.brokers import PRODUCER, WORKER, Brokers
 from tests.soak.clients import Clients
 from tests.support.workers import WorkerFleet, WorkerProcess
@@ -162,13 +163,27 @@ class BrokerFaults:
             time.sleep(RIGHTS_S)
 
     def cancel_jobs(self) -> None:
-        self._storm(lambda job: job.cancel())
+        with storm(self.clients, lambda job: job.cancel()):
+            time.sleep(STORM_S)
 
     def revoke_jobs(self) -> None:
-        with Celery(broker=self.brokers.url(WORKER), set_as_current=False) as app:
-            self._storm(lambda job: app.control.revoke(job.id))
+        revoke_in_a_storm(self.clients, self.brokers.url(WORKER))
 
-    def _storm(self, cancel: Callable[[Job[Any]], object]) -> None:
-        self.clients.cancel = cancel
-        time.sleep(STORM_S)
-        self.clients.cancel = None
+
+@contextmanager
+def storm(clients: Clients, cancel: Callable[[Job[Any]], object]) -> Iterator[None]:
+    """Have half of the jobs cancelled as soon as they are there, until the block ends."""
+    clients.cancel = cancel
+    try:
+        yield
+    finally:
+        clients.cancel = None
+
+
+def revoke_in_a_storm(clients: Clients, url: str) -> None:
+    """Have half of the jobs revoked by Celery's remote control for a while."""
+    address = parse_redis_url(url, "URL")
+    with OwnCelery(address, address) as app:
+        app.connect_as_client()
+        with storm(clients, lambda job: app.control.revoke(job.id)):
+            time.sleep(STORM_S)

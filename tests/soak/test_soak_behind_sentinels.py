@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.soak.clients import Clients
+from tests.soak.faults import STORM_S, revoke_in_a_storm, storm
 from tests.soak.through_clients import Fault, producer_settings, soak
 from tests.support.sentinel import Watched, watched
-from tests.support.workers import WorkerFleet
 
 
 def soak_sentinels(agents: int, rounds: int, folder: Path, seed: int) -> None:
     with watched(folder / "valkey") as servers:
         names = [f"a{number}" for number in range(agents)]
         clients = Clients(producer_settings(servers.url), names, Random(seed), per_s=30)
-
-        def faults(_: WorkerFleet) -> list[Fault]:
-            return [_fail_over_by_sentinels(servers), _lose_the_primary(servers)] * rounds
-
-        soak(clients, servers.url, faults, nullcontext(), folder, seed)
+        once = SentinelFaults(servers, clients).all()
+        soak(clients, servers.url, lambda _: once * rounds, nullcontext(), folder, seed)
 
 
-def _fail_over_by_sentinels(servers: Watched) -> Fault:
-    def fail_over_by_sentinels() -> None:
-        servers.wait_until_followed()
-        servers.fail_over()
+@dataclass
+class SentinelFaults:
+    """What Sentinels do, by themselves or asked to, and storms of cancels, beside them too.
 
-    return fail_over_by_sentinels
+    A primary that is killed may take a cancel with it that only it knew (docs/operations.md), so nothing is cancelled
+    meanwhile. A failover that primary and replica agree on loses nothing.
+    """
 
+    servers: Watched
+    clients: Clients
 
-def _lose_the_primary(servers: Watched) -> Fault:
-    def lose_the_primary() -> None:
-        servers.wait_until_followed()
-        servers.bring_back(servers.kill_primary())
+    def all(self) -> list[Fault]:
+        """Return every fault once."""
+        return [
+            self.fail_over,
+            self.lose_the_primary,
+            self.cancel_jobs_meanwhile,
+            self.cancel_jobs,
+            self.revoke_jobs,
+        ]
 
-    return lose_the_primary
+    def fail_over(self) -> None:
+        self.servers.wait_until_followed()
+        self.servers.fail_over()
+
+    def lose_the_primary(self) -> None:
+        self.servers.wait_until_followed()
+        self.servers.bring_back(self.servers.kill_primary())
+
+    def cancel_jobs_meanwhile(self) -> None:
+        with storm(self.clients, lambda job: job.cancel()):
+            self.fail_over()
+
+    def cancel_jobs(self) -> None:
+        with storm(self.clients, lambda job: job.cancel()):
+            time.sleep(STORM_S)
+
+    def revoke_jobs(self) -> None:
+        revoke_in_a_storm(self.clients, self.servers.url)
 
 
 @pytest.mark.timeout(300)
