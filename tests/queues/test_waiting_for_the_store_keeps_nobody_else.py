@@ -143,6 +143,31 @@ def test_with_any_number_of_agents_whose_store_hangs_those_whose_store_has_answe
     wait_for(lambda: site.done(*stuck), "all to be served")
 
 
+def test_where_the_stores_of_agents_that_it_had_answered_hang_those_that_are_served_meanwhile_go_on(
+    open_site: Callable[..., Site],
+) -> None:
+    site = open_site(concurrency=4, hanging_turns_max=6)
+    site.workers.start()
+    site.mend()
+    before = [site.send.commit("acme", f"hangs-{number}") for number in range(40)]
+    wait_for(lambda: site.done(*before), "the store to have answered all of them")
+    healthy = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
+    wait_for(lambda: site.done(*healthy), "the healthy ones to be served")
+
+    (site.service.folder / "mended").unlink()
+    stuck = [site.send.commit("acme", f"hangs-{number}") for number in range(40)]
+    for _ in range(20):
+        healthy = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
+        wait_for(lambda healthy=healthy: site.done(*healthy), "the healthy ones to be served")  # type: ignore[misc]
+    # A quarter of the threads and those that are not counted.
+    wait_for(lambda: [site.status(one) for one in stuck].count("STARTED") == 7, "as many to hang as may")
+    healthy = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
+    wait_for(lambda: site.done(*healthy), "the healthy ones to be served still")
+
+    site.mend()
+    wait_for(lambda: site.done(*stuck), "all to be served")
+
+
 def test_a_hand_over_ends_the_waiting_and_neighbours_are_served_by_the_new_owner(
     open_site: Callable[..., Site],
 ) -> None:

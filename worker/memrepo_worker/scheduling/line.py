@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from heapq import nlargest
 
 from memrepo_worker.group import Agent
 
@@ -52,9 +53,25 @@ class Line:
         """Hold back an agent of whose store nothing is known."""
         self._unproven.append(agent)
 
-    def release_unproven(self, count: int) -> None:
-        """Let so many of these go: they are looked at one by one where they are held back again."""
-        going = [self._unproven.popleft() for _ in range(min(count, len(self._unproven)))]
+    def hold_back(self, unproven: Callable[[Agent], bool] | None, but: Container[Agent]) -> None:
+        """Hold back those that are ready and turn out to be such agents, if there may be any."""
+        if unproven is not None:
+            held = {agent for agent in self._ready if agent not in but and unproven(agent)}
+            self._unproven.extend(agent for agent in self._ready if agent in held)
+            self._ready = deque(agent for agent in self._ready if agent not in held)
+
+    def release_unproven(self, count: int, proof_of: Callable[[Agent], int] | None) -> None:
+        """Let so many of these go: they are looked at one by one where they are held back again.
+
+        Where proofs are in doubt, those go first whose store has answered later.
+        """
+        count = min(max(0, count), len(self._unproven))
+        if proof_of is None or not count:
+            going = [self._unproven.popleft() for _ in range(count)]
+        else:
+            going = nlargest(count, self._unproven, key=proof_of)
+            gone = set(going)
+            self._unproven = deque(agent for agent in self._unproven if agent not in gone)
         self._ready.extendleft(reversed(going))
 
     def hold_heavy(self, agent: Agent) -> None:

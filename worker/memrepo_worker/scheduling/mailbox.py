@@ -1,12 +1,11 @@
 """Per-agent order and groups: parked requests wait here for their agent's turn.
 
-Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked
-requests hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than
-``turns_max``; how many work at a time follows the work (``places``). After a turn the agent goes to the end of the
-line; where its next turn is heavy, it comes when there is room for that (``fair_share``). A group whose try failed is
-set aside until its next one is due, and keeps its agent's place. Tries at a store that does not answer may last: no
-more than half of the threads try again at a time, and where all are taken, those that hang at the store are not
-counted, and some are kept for agents whose store has answered.
+Knows no Celery. A ticket is one parked request together with whoever must be told what became of it. Parked requests
+hold no thread: threads are borrowed through ``submit``, one per turn under way and never more than ``turns_max``; how
+many work at a time follows the work (``places``). After a turn the agent goes to the end of the line; where its next
+turn is heavy, it comes when there is room for that (``fair_share``). A group whose try failed is set aside until its
+next one is due, and keeps its agent's place. Tries at a store that does not answer may last: half of the threads at
+most try again at a time; those that hang are not counted where all are taken, and some are kept for whom it answers.
 """
 
 from __future__ import annotations
@@ -169,6 +168,7 @@ class Mailbox(Generic[AnyTicket]):
             for event, count in (("mailbox.turns.hanging", more), (HANGING_TURNS, too_many)):
                 if count:
                     self._observer.count(event, count)
+            self._line.hold_back(self._running.newly_in_doubt, but=self._begun)
             self._release_held()
             borrowed = sum(self._reserve_slot() for _ in range(self._running.threads_max - self._turns))
             if (self._has_work or self._line.holds_unproven) and not self._stopping:
@@ -300,7 +300,7 @@ class Mailbox(Generic[AnyTicket]):
         """Let agents that are held back come, those for which there is room. The caller holds the lock."""
         if self._line.holds_heavy and self._shares.has_room:
             self._line.release_heavy()
-        self._line.release_unproven(self._running.room_for_unproven)
+        self._line.release_unproven(self._running.room_for_unproven, self._running.proofs_in_doubt)
 
     def _give_up_place(self, turn: RunningTurn[AnyTicket]) -> None:
         """Let others begin: a turn is going to wait for long."""
@@ -363,9 +363,9 @@ class Mailbox(Generic[AnyTicket]):
         return group.in_hand
 
     def _leave_early(self, agent: Agent) -> bool:
-        """Let the agent have another turn while its producers are told of this one; return whether it may.
+        """Let the agent have another turn while its producers are told of this one, unless of the one before, too.
 
-        Not while they are told of the one before, too: who asks quicker than he is answered would have all threads.
+        Returns whether it may: else who asks quicker than he is answered would have all threads.
         """
         with self._changed:
             if agent in self._answering:
