@@ -110,8 +110,12 @@ def test_after_the_first_contact_a_replica_is_waited_for(primary: Valkey, tmp_pa
         repo = repos.repo(**NAME)
         await repo.commit({"a": "x"}, "m").enqueued()
         replica.kill()
-        primary.kill()
+        before = calls(primary, "wait")
         job = repo.commit({"a": "y"}, "m")
+        await asyncio.to_thread(
+            wait_for, lambda: calls(primary, "wait") > before, "it to be asked for its replica"
+        )
+        primary.kill()
         await asyncio.to_thread(primary.start)
         while "no replica follows it now" not in job.describe().reason:
             await asyncio.sleep(0.01)
@@ -130,7 +134,7 @@ def test_after_the_first_contact_a_replica_is_waited_for(primary: Valkey, tmp_pa
 def test_where_the_replica_is_lost_it_is_said_that_the_request_may_be_enqueued(
     primary: Valkey, tmp_path: Path
 ) -> None:
-    with MemoryRepos(settings=settings(primary, "replica", 0.6)) as repos:
+    with MemoryRepos(settings=settings(primary, "replica", 3)) as repos:
         repo = repos.repo(**NAME)
         with followed(primary, tmp_path):
             repo.commit({"a": "x"}, "m")
