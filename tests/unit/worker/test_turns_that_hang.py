@@ -67,22 +67,25 @@ def proved(turns: RunningTurns[Any], *names: str) -> None:
         turns.end(turn, 0.001, well=True)
 
 
+def newly_in_doubt(turns: RunningTurns[Any], *names: str) -> list[str]:
+    """Look, and return which of these came into doubt by that."""
+    turns.look()
+    unproven = turns.newly_in_doubt
+    return [name for name in names if unproven is not None and unproven(Agent("acme", name))]
+
+
 def test_where_many_hang_a_store_that_had_answered_before_is_in_doubt() -> None:
     turns: RunningTurns[Any] = RunningTurns(turns_max=8, hanging_max=2)
     proved(turns, *(f"agent-{index}" for index in range(4)), "earlier")
     hanging = running(turns, 4)
     proved(turns, "later")
     earlier, later = Agent("acme", "earlier"), Agent("acme", "later")
-    assert turns.newly_in_doubt is None
 
-    turns.look()
+    assert newly_in_doubt(turns, "earlier", "later") == ["earlier"]
 
     # A quarter of 8 and the 2 that are not counted may hang, and do.
     assert (turns.may_begin(earlier), turns.may_begin(later)) == (False, True)
-    assert turns.newly_in_doubt is not None
-    assert (turns.newly_in_doubt(earlier), turns.newly_in_doubt(later)) == (True, False)
-    turns.look()
-    assert turns.newly_in_doubt is None, "nobody more came into doubt"
+    assert newly_in_doubt(turns, "earlier", "later") == [], "nobody more came into doubt"
 
     for turn in hanging[1:]:
         turns.end(turn, 0.001, well=False)

@@ -238,7 +238,7 @@ class ResultBackend(RedisBackend):
 
     def has_ended(self, task_id: str) -> bool:
         """Tell of a task that was not cancelled whether it is over: its record says so, or has expired. One try."""
-        found: bytes | None = self.client.get(self.get_key_for_task(task_id))
+        found = self.client.get(self.get_key_for_task(task_id))
         read = record.read(found) if found is not None else None
         return read is None or read.final
 
