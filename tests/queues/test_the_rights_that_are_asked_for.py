@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,8 @@ from memrepo.wire.rights import (
     worker_on_broker,
 )
 from memrepo_worker.settings import WorkerSettings
-from tests.support.documents import ROOT
+from tests.support import acl
+from tests.support.acl import documented_rights
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -63,7 +63,7 @@ def test_a_call_has_all_arguments_and_no_key_but_its_own(admin: redis.Redis, rig
 def test_users_who_have_these_rights_alone_serve_and_are_served(
     server: Valkey, admin: redis.Redis, tmp_path: Path
 ) -> None:
-    limits = "reset on resetkeys resetchannels -@all +auth +select +client|setname"
+    limits = "reset on resetkeys resetchannels -@all +auth +select"
     for name, needed in (("only-producer", PRODUCER), ("only-worker", WORKER)):
         rule = f"{limits} >{PASSWORD} {rules(needed)}"
         admin.execute_command("ACL", "SETUSER", name, *rule.split())
@@ -109,11 +109,12 @@ def denied(admin: redis.Redis) -> list[tuple[str, str]]:
     return [entry for entry in entries if entry[0].startswith("only-")]
 
 
-ACL = ROOT / "docs" / "acl.conf"
-HANDSHAKE = {*rights("", "auth hello select client|setname")}
+HANDSHAKE = {*rights("", "auth hello select")}
 """What says who connects."""
 
-OF_SCRIPTS = {
+IN_ALL = {*rights("", "eval evalsha")}
+
+OF_A_PRODUCERS_SCRIPTS = {
     *rights("~memrepo.*", "eval evalsha"),
     *rights("~memrepo:unacked:*", "eval evalsha"),
     *rights("~memrepo:depth:*", "eval"),
@@ -123,49 +124,31 @@ OF_SCRIPTS = {
 }
 """A script is called with the keys that it uses: whoever may use these may call it with them."""
 
-OF_CELERYS_TOOLS = {"brpop", "zrevrangebyscore"}
-"""Replies of remote control come by the first; the second is kombu's, of its own bookkeeping of messages."""
-KEYS_OF_CELERYS_TOOLS = {"~celeryev.*", "~unacked", "~unacked_index", "~unacked_mutex"}
-PROBES = "&memrepo:probe:*"
-"""What a worker tries out at its start, and ``memrepo doctor``."""
+OF_A_WORKERS_SCRIPTS = {
+    right
+    for place in ("~memrepo.*", "~memrepo:*", "~celery-task-meta-*", "~_kombu.binding*")
+    for right in rights(place, "eval evalsha")
+}
 
-
-def documented(user: str) -> list[tuple[set[str], set[str]]]:
-    """Return the commands, and the keys and channels, of each part of a user's rule in the page."""
-    [line] = [line for line in ACL.read_text().splitlines() if line.startswith(f"user {user} ")]
-    parts = [re.sub(r"\([^)]*\)", "", line), *re.findall(r"\(([^)]*)\)", line)]
-    return [
-        (
-            {word[1:] for word in part.split() if word.startswith("+")},
-            {word.replace("%R~", "~") for word in part.split() if word[0] in "~&%"},
-        )
-        for part in parts
-    ]
-
-
-def place_of(command: str, places: set[str]) -> set[str]:
-    """Return on which of these a command is of use."""
-    if command in {one.command for one in PRODUCER if not one.place} - {"eval", "evalsha"}:
-        return {""}
-    kind = "&" if command in ("publish", "subscribe", "unsubscribe") else "~"
-    return {place for place in places if place[0] == kind} or {""}
+OF_CELERYS_TOOLS = {
+    *rights("~*.celery.pidbox", "brpop"),
+    *rights("&/0.celery.pidbox", "publish"),
+    *rights("~celeryev.*", "llen del"),
+    *rights("&/0.celeryev/*", "psubscribe punsubscribe"),
+    *rights("~unacked_index", "zrange"),
+    *rights("~unacked_mutex", "set get del eval evalsha"),
+}
+"""What Flower, ``celery inspect`` and ``celery control`` need besides: asking, hearing answers and events, and kombu's
+look for messages of its own that nobody has acknowledged."""
 
 
 def test_the_documented_producer_has_these_rights_and_no_others() -> None:
-    given = {
-        Right(command, place)
-        for commands, places in documented("memrepo-producer")
-        for command in commands
-        for place in place_of(command, places)
-    }
     heard = Right("unsubscribe", "&memrepo.replies.*")  # from what is watched no more
 
-    assert given == {*PRODUCER, *HANDSHAKE, *OF_SCRIPTS, heard} - {*rights("", "eval evalsha")}
+    assert documented_rights(acl.PRODUCER) == {*PRODUCER, *HANDSHAKE, *OF_A_PRODUCERS_SCRIPTS, heard} - IN_ALL
 
 
-def test_the_documented_worker_has_the_commands_and_keys_of_these_rights_and_those_of_celerys_tools() -> None:
-    [(commands, places)] = documented("memrepo-worker")
+def test_the_documented_worker_has_these_rights_and_those_of_celerys_tools_and_no_others() -> None:
+    given = documented_rights(acl.WORKER)
 
-    assert commands == {one.command for one in (*WORKER, *HANDSHAKE)} | OF_CELERYS_TOOLS
-    own = {one.place for one in WORKER if one.place and not one.place.startswith("~memrepo:")}
-    assert places == {*own, "~memrepo:*", PROBES, *KEYS_OF_CELERYS_TOOLS}
+    assert given == {*WORKER, *HANDSHAKE, *OF_A_WORKERS_SCRIPTS, *OF_CELERYS_TOOLS} - IN_ALL

@@ -23,7 +23,7 @@ WATCHER_RULES = (
     "+client|setname +client|kill +client|pause +script|kill allchannels"
 )
 FOLLOWER_RULES = "+psync +replconf +ping"
-ASKING_RULES = "+hello +auth +client|setname +sentinel|get-master-addr-by-name"
+ASKING_RULES = "+hello +auth +sentinel|get-master-addr-by-name"
 
 
 @dataclass(frozen=True)

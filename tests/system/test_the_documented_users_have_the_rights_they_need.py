@@ -15,14 +15,12 @@ import pytest
 
 from memrepo import InvalidRequestError, JobCancelledError, MemoryRepos, Settings
 from memrepo.settings import environment
+from tests.support.acl import ACL, PRODUCER, WORKER
 from tests.support.commands import MEMREPO, memrepo
-from tests.support.documents import ROOT
 from tests.support.ports import LOOPBACK
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
 
-ACL = ROOT / "docs" / "acl.conf"
-PRODUCER, WORKER = "memrepo-producer", "memrepo-worker"
 TIMEOUT_S = 20
 LARGE = 200_000
 
@@ -175,8 +173,6 @@ def test_the_producers_user_is_told_to_be_one_and_not_how_to_become_a_worker(
 ALLOWED_TO_WORKERS_ALONE = [
     ("LTRIM", "memrepo.000", 0, -2),
     ("RPUSH", "memrepo.000", "x"),
-    ("DEL", "memrepo.000"),
-    ("LPUSH", "memrepo:unacked:000", "x"),
     ("HDEL", "memrepo:unacked:000", "1"),
     ("HSET", "memrepo:unacked:000", "1", "x"),
     ("DEL", "memrepo:unacked:000"),
@@ -186,7 +182,6 @@ ALLOWED_TO_WORKERS_ALONE = [
     ("SET", "memrepo:shards", 1),
     ("SET", "memrepo:store", "another"),
     ("SET", "memrepo:sequence", 1),
-    ("SET", "memrepo:ended:1:1", "x"),
     ("SADD", "memrepo:ended:1:1", "1"),
     ("DEL", "celery-task-meta-1"),
     ("INFO",),
@@ -195,6 +190,15 @@ ALLOWED_TO_WORKERS_ALONE = [
     ("SADD", "_kombu.binding.celery.pidbox", "x"),
 ]
 ALLOWED_TO_NEITHER = [
+    ("DEL", "memrepo.000"),
+    ("LPUSH", "memrepo:unacked:000", "x"),
+    ("SET", "memrepo:ended:1:1", "x"),
+    ("SET", "memrepo:owners", "x"),
+    ("DEL", "memrepo:shards"),
+    ("DEL", "memrepo:owners"),
+    ("GET", "memrepo:bodies:bytes"),
+    ("PUBLISH", "memrepo:shards", "x"),
+    ("CLIENT", "SETNAME", "x"),
     ("FLUSHALL",),
     ("KEYS", "*"),
     ("CONFIG", "GET", "requirepass"),

@@ -25,7 +25,7 @@ PRODUCER_ON_BROKER: tuple[Right, ...] = (
     *SCRIPTS,
     *_CONNECTION,
     *rights("", "multi exec"),
-    *rights(_QUEUES, "lpush llen lrange lindex"),
+    *rights(_QUEUES, "lpush llen lindex"),
     *rights(_UNACKED, "hlen hkeys hget"),
     *rights(_DEPTHS, "hincrby hmget"),
     *rights("~memrepo:refused", "hincrby"),
@@ -44,7 +44,7 @@ PRODUCER_ON_RESULTS: tuple[Right, ...] = (
     *SCRIPTS,
     *_CONNECTION,
     *rights(_REPLIES, "subscribe publish"),
-    *rights(_RECORDS, "get mget getrange exists set"),
+    *rights(_RECORDS, "mget getrange exists set"),
     *rights("&celery-task-meta-*", "publish"),
     *rights(_ENDED, "sismember"),
     *_PAYLOADS_FETCHED,
@@ -63,12 +63,16 @@ DELIVERY: tuple[Right, ...] = (
 )
 """What a worker delivers and acknowledges messages with."""
 
+_TRIED = (*rights("~memrepo:probe:*", "del set"), *rights("&memrepo:probe:*", "publish"))
+"""What is tried out at a worker's start, and by ``memrepo doctor``."""
+
 _SERVING: tuple[Right, ...] = (
     *DELIVERY,
+    *_TRIED,
     *rights("", "info"),
     *rights(_QUEUES, "rpush lrange"),
     *rights(_UNACKED, "del"),
-    *rights(_DEPTHS, "hvals type"),
+    *rights(_DEPTHS, "hvals"),
     *rights("~memrepo:owners", "hset hdel hgetall hexists"),
     *rights("~memrepo:leases", "zadd zrem zrange zscore"),
     *rights("~memrepo:workers", "zadd zrem zrange zremrangebyscore"),
@@ -82,10 +86,8 @@ _SERVING: tuple[Right, ...] = (
     *rights("~memrepo:body:*", "del"),
     *rights("~memrepo:bodies:*", "hget hset hincrby hdel zrange zrem"),
     # Celery's remote control and events.
-    *rights(
-        "~_kombu.binding*", "sadd srem smembers sismember scard zadd zrem zscore zrangebyscore del exists"
-    ),
-    *rights("~*.celery.pidbox", "lpush"),
+    *rights("~_kombu.binding*", "sadd srem smembers zadd zrem zrangebyscore del exists"),
+    *rights("~*.celery.pidbox", "lpush llen del"),
     *rights("", "script|load script|exists"),
     *rights("", "multi exec"),
 )
@@ -93,6 +95,7 @@ _SERVING: tuple[Right, ...] = (
 WORKER_ON_RESULTS: tuple[Right, ...] = (
     *SCRIPTS,
     *_CONNECTION,
+    *_TRIED,
     *rights("~memrepo:none", "del"),
     *rights(_RECORDS, "get getrange exists set del"),
     *rights("&celery-task-meta-*", "publish"),
