@@ -28,11 +28,11 @@ DAY_S = 86_400
 class Costs:
     """What was measured: milliseconds of CPU for one request among many, and how long one takes where nothing waits."""
 
-    commit_ms: float = 3.8
-    read_ms: float = 1.9
-    cold_open_ms: float = 12.0
-    redis_commit_ms: float = 0.29
-    redis_read_ms: float = 0.49
+    commit_ms: float = 3.7
+    read_ms: float = 1.5
+    cold_open_ms: float = 15.0
+    redis_commit_ms: float = 0.35
+    redis_read_ms: float = 0.47
     answer_s: float = 0.012
 
 
