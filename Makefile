@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 CHECKS = check-format check-lint check-types check-walls check-addresses
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-now check $(CHECKS) fix test test-faults test-quick test-root test-redis test-deployment fuzz fresh-venv fresh demo metrics bench soak lock
+.PHONY: help install install-now check $(CHECKS) fix test test-faults test-quick test-root test-redis test-system fuzz fresh-venv fresh demo metrics bench soak lock
 
 QUICK_TESTS = tests/test_architecture.py tests/unit tests/git tests/documents tests/functional
 
@@ -90,7 +90,7 @@ test-redis: install  ## root, Debian: the tests of the broker, on the Redis that
 	server=$$($(BIN)/python -m tests.root.debian_redis) && \
 	MEMREPO_TEST_SERVER=$$server $(BIN)/python -m pytest $(REDIS_TESTS) --numprocesses 3 --dist loadfile
 
-test-deployment: install  ## root, Debian: compose file, Kubernetes, Prometheus and dashboard, by the tools that read them
+test-system: install  ## root, Debian: Flower in a browser; compose file, Kubernetes, Prometheus and dashboard, by the tools that read them
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tests/deployment/requirements.txt
 	$(BIN)/python -m pytest tests/deployment
 
