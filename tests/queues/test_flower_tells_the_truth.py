@@ -134,12 +134,13 @@ def test_a_job_whose_store_was_away_is_shown_to_wait_and_then_to_have_succeeded(
     fake.set("down", 1)
     own_fleet.start("retrying")
     ids = [sending.commit("acme", "r") for _ in range(5)]
-    flower.tasks(ids[:1], "RETRY")
+    (waiting,) = flower.tasks(ids[:1], "RETRY").values()
 
     fake.delete("down")
 
     shown = flower.tasks(ids)
     assert {task["state"] for task in shown.values()} == {"SUCCESS"}
+    assert 1 <= waiting["retries"] <= shown[ids[0]]["retries"], "as often as it was set aside"
 
 
 def test_what_a_worker_gives_back_when_it_stops_ends_where_it_is_done(

@@ -74,6 +74,8 @@ class TaskRequest(CeleryRequest):
     """When that was sent."""
     before: str = ""
     """The state that the job's record had when this worker began with it; "" for none."""
+    retries: int = 0
+    """How often this worker has set it aside, to try it again."""
 
     def __init__(
         self,
@@ -207,7 +209,10 @@ class TaskRequest(CeleryRequest):
 
     def retry(self) -> None:
         """Tell that it waits for the store."""
-        self.send_event("task-retried", exception="StoreUnavailableError()", traceback="")
+        self.retries += 1
+        self.send_event(
+            "task-retried", exception="StoreUnavailableError()", traceback="", retries=self.retries
+        )
 
     def finish(self, outcome: Outcome, runtime_s: float) -> None:
         """Tell that it is over: its result is stored and its message acknowledged."""
