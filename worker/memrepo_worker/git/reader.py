@@ -39,6 +39,9 @@ _ENTRIES_PER_LOOK = 256
 _Call = Callable[[], None]
 _COMMIT_BYTES = 2048  # besides its message
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
+_WINDOW_BYTES = (
+    128 * 1024
+)  # with 1 GiB, its default, a pack over that limit was mapped anew by every other look
 
 
 def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) -> None:
@@ -49,6 +52,7 @@ def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) 
     """
     pygit2.settings.mwindow_file_limit = packs_max
     pygit2.settings.mwindow_mapped_limit = mapped_bytes_max
+    pygit2.settings.mwindow_size = _WINDOW_BYTES
 
 
 class ObjectMissingError(Exception):
