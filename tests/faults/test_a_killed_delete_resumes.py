@@ -7,6 +7,7 @@ import signal
 from itertools import count, pairwise
 from pathlib import Path
 
+import pytest
 from typing_extensions import override
 
 from memrepo.errors import RepoNotFoundError
@@ -17,8 +18,11 @@ from memrepo_worker.store.interface import ALWAYS, Store, Version, When
 from tests.support.killing import killed
 from tests.support.writers import AGENT, commit, create, delete, files, writer
 
-ENTRIES = 10_000 if environment().get("LONG") else 150
+LONG = environment().get("LONG") == "1"
+ENTRIES = 10_000 if LONG else 150
 JOURNAL = f"{AGENT}/repo.git/journal/"
+
+pytestmark = pytest.mark.timeout(0 if LONG else 120)
 
 
 class KillingStore(StoreDecorator):

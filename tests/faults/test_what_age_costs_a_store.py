@@ -35,7 +35,7 @@ from tests.support.delayed_store import DelayedStore
 from tests.support.writers import AGENT, Writer, commit, create, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
-AGES = (10, 100, 1_000, 10_000) if environment().get("LONG") else (10, 100, 1_000)
+AGES = (10, 100, 1_000, 10_000) if environment().get("LONG") == "1" else (10, 100, 1_000)
 RUN = 64
 PATIENCE_S = 600
 
