@@ -2,6 +2,7 @@
 
     python -m benchmarks [--rows commit,read] [--out bench-results]
     python -m benchmarks --rows isolation:newlines    only the part of that row whose name has the word in it
+    python -m benchmarks --rows old --histories DIR   what takes long to make is kept there, and made once
 
 LONG=1 in the environment adds what takes minutes.
 """
@@ -86,13 +87,18 @@ def _chosen(_context: click.Context, _option: click.Parameter, text: str) -> Seq
     type=click.Path(path_type=Path),
     help="Where bench.json and bench.svg go.",
 )
-def main(rows: Sequence[str], out: Path) -> None:
+@click.option(
+    "--histories",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where histories that take long to make are kept for other runs; one that was ended goes on with them.",
+)
+def main(rows: Sequence[str], out: Path, histories: Path | None) -> None:
     """Measure, and tell."""
     machine, start = report.Machine.this(), time.monotonic()
     print(machine)
     if machine.is_busy:
         print("This machine is busy with something else: only ratios are worth reading, and they vary.")
-    found, failed = _measure(rows, out, long=bool(environment().get("LONG")))
+    found, failed = _measure(rows, out, histories, long=bool(environment().get("LONG")))
     out.mkdir(parents=True, exist_ok=True)
     (out / "bench.json").write_text(report.as_json(found, machine, failed))
     figures = [figure for some in found.values() for figure in some]
@@ -104,7 +110,9 @@ def main(rows: Sequence[str], out: Path) -> None:
         sys.exit(f"Could not be measured: {', '.join(failed)}.")
 
 
-def _measure(rows: Sequence[str], out: Path, *, long: bool) -> tuple[report.Rows, list[str]]:
+def _measure(
+    rows: Sequence[str], out: Path, histories: Path | None, *, long: bool
+) -> tuple[report.Rows, list[str]]:
     """Measure row by row, telling each as soon as it is known; a row that fails does not stop the others."""
     found: dict[str, list[Figure]] = {}
     failed: list[str] = []
@@ -114,7 +122,7 @@ def _measure(rows: Sequence[str], out: Path, *, long: bool) -> tuple[report.Rows
             found[row] = []
             name, _, part = row.partition(":")
             try:
-                for figure in ROWS[name](replace(place, part=part, out=out)):
+                for figure in ROWS[name](replace(place, part=part, out=out, histories=histories)):
                     found[row].append(figure)
                     print(report.lines(figure), flush=True)
             except Exception:  # noqa: BLE001 - whatever it was, the other rows are worth having

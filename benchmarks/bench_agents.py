@@ -14,9 +14,9 @@ import psutil
 from benchmarks.bench_age import await_upkeep
 from benchmarks.figures import Figure, at_most, p50, p95
 from benchmarks.lab import ORG, Bench, Lab
-from benchmarks.large_agent import COMMITS, COMMITS_LONG, growing, in_use
+from benchmarks.large_agent import COMMITS, COMMITS_LONG, FILES_EACH, TIMEOUT_S, growing, in_use
 from benchmarks.neighbours import commit_spans, commit_times, memory_peak
-from benchmarks.texts import Texts
+from benchmarks.texts import Texts, path
 from memrepo import AsyncMemoryRepos
 
 AGENTS, AGENTS_LONG = 1_000, 10_000
@@ -153,10 +153,12 @@ def _large(lab: Lab, commits: int) -> Iterator[Figure]:
     with lab.worker() as bench, memory_peak(bench.pid) as peak:
         commit_times(bench, 1.0)  # warm
         alone = commit_times(bench, ALONE_S)
-        start_s = time.monotonic()
         with growing(lab, bench, commits) as grown:
-            while_growing = [end - begin for begin, end in commit_spans(bench, lambda: not grown())]
-        grown_s = time.monotonic() - start_s
+            start_s = time.monotonic()
+            spans = commit_spans(bench, lambda: grown() < commits)
+            while_growing = [end - begin for begin, end in spans]
+            grown_s = time.monotonic() - start_s
+        bench.repo("large").get_file(path(commits * FILES_EACH - 1)).result(TIMEOUT_S)
         with in_use(lab, bench) as rounds:
             while_used = commit_times(bench, USED_S)
             done = rounds()

@@ -1,6 +1,7 @@
 """A process that makes histories straight through the service, without a queue: the journal is what a worker writes.
 
-Each commit is an entry of its own. Its cache is left behind: a worker that gets it finds the memories warm.
+Each commit is an entry of its own. Its cache is left behind: a worker that gets it finds the memories warm. A history
+that is there in part, because an earlier run was ended, goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.writes import CommitRequest, CreateRepoRequest
 from memrepo_worker.assembly import open_service
 from memrepo_worker.group import Agent, Group, Lease, Success
+from memrepo_worker.journal.layout import Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.service.handler import Service
 from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.upkeep.runner import UpkeepRunner
@@ -45,7 +47,7 @@ class Histories:
 
 
 def make(lab: Lab, store_url: str, cache_dir: Path, wanted: Histories) -> None:
-    """Make histories in a store; what is warm of them is left in a cache folder."""
+    """Make histories in a store, or what is left of them; what is warm of them is left in a cache folder."""
     job = {"store_url": store_url, "cache_dir": str(cache_dir), **vars(wanted)}
     lab.run("benchmarks.histories", job, timeout_s=TIMEOUT_S)
 
@@ -53,21 +55,23 @@ def make(lab: Lab, store_url: str, cache_dir: Path, wanted: Histories) -> None:
 @dataclass
 class _Maker:
     service: Service
+    store: Store
     texts: Texts = field(default_factory=Texts)
-    _ids: count[int] = field(default_factory=count)
 
     def make(self, agent: str, wanted: Histories) -> None:
-        self._ask(agent, CreateRepoRequest, initial_files=_listed(self.texts.files(wanted.files)))
-        for number in range(1, wanted.commits):
+        made = sum(1 for _ in self.store.list(Layout.of(ORG, agent).journal))
+        if not made:
+            self._ask(agent, 0, CreateRepoRequest, initial_files=_listed(self.texts.files(wanted.files)))
+        for number in range(max(1, made), wanted.commits):
             changes = self.texts.changes(number % wanted.files, (number * 7 + 1) % wanted.files)
-            self._ask(agent, CommitRequest, changes=_listed(changes), message=f"Learn {number}")
+            self._ask(agent, number, CommitRequest, changes=_listed(changes), message=f"Learn {number}")
 
-    def _ask(self, agent: str, kind: type[Request], **body: Any) -> None:
+    def _ask(self, agent: str, number: int, kind: type[Request], **body: Any) -> None:
         request = build(
             kind,
             org_id=ORG,
             agent_id=agent,
-            request_id=f"made-{next(self._ids):08d}",
+            request_id=f"made-{number:08d}",
             enqueued_at=time.time(),
             **body,
         )
@@ -90,7 +94,7 @@ def main() -> None:
     upkeep = UpkeepRunner(counters)
     store = open_store(store_url, StoreOptions())
     with open_service(settings, counters, store=store, upkeep=upkeep) as service:
-        maker = _Maker(service)
+        maker = _Maker(service, store)
         for agent in wanted.agents:
             maker.make(agent, wanted)
         upkeep.wait_until_idle(UPKEEP_WAIT_S)

@@ -16,12 +16,11 @@ import redis
 
 from benchmarks.hostile_bucket import BucketWriter
 from benchmarks.lab import Bench, Lab
-from benchmarks.prepared import PreparedRounds
+from benchmarks.prepared import ASIDE, Database, PreparedRounds, makers_settings
 from memrepo import MemoryRepos, Settings
 from memrepo_worker.store.open import open_store
 from tests.support.hostile import Hostile
 from tests.support.sending import sender
-from tests.support.valkey import Valkey
 
 REST_S = 0.25
 """Between rounds: what one of them does is measured, not how many a broker takes in."""
@@ -39,31 +38,6 @@ ROUNDS: Mapping[str, int] = {
 quicker than these stops, and its figure of requests answered says so. The others send a few messages a round."""
 
 MADE_IN_S = 300.0
-ASIDE = 255
-"""The database on which they are made."""
-
-
-GIB = 1024**3
-
-
-@dataclass
-class Database(Valkey):
-    """One database of a server that runs already."""
-
-    number: int = 0
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return self.database(self.number)
-
-    def client(self, database: int | None = None) -> redis.Redis:
-        """Return a client that gives text."""
-        return super().client(self.number if database is None else database)
-
-    def raw_client(self, database: int | None = None) -> redis.Redis:
-        """Return a client that gives bytes."""
-        return super().raw_client(self.number if database is None else database)
 
 
 @dataclass(frozen=True)
@@ -129,7 +103,7 @@ def _prepared(
 ) -> Callable[[], None]:
     """Do a load once as its client does it, and make what it sends the next times."""
     hostile.loads()[load]()
-    maker = replace(settings, broker_url=aside.url, result_url=aside.url, bodies_bytes_max=4 * GIB)
+    maker = makers_settings(settings, aside)
     rounds = PreparedRounds(aside, number, settings.shards)
 
     def ask(repos: MemoryRepos) -> None:

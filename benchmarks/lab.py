@@ -59,7 +59,7 @@ class Bench:
 class Lab:
     """The servers; ``long`` asks for the long forms, ``part`` for those parts of a row whose name holds it.
 
-    ``out`` is where results go.
+    ``out`` is where results go, ``histories`` where those are kept for other runs that take long to make.
     """
 
     folder: Path
@@ -68,6 +68,7 @@ class Lab:
     long: bool
     part: str = ""
     out: Path = Path("bench-results")
+    histories: Path | None = None
     _numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager

@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
@@ -25,6 +25,35 @@ from tests.support.valkey import Valkey
 
 _ENDED = re.compile(rb'"status": ?"(SUCCESS|FAILURE|REVOKED)"')
 _HEAD_BYTES = 500
+GIB = 1024**3
+
+ASIDE = 255
+"""The database on which requests are made."""
+
+
+@dataclass
+class Database(Valkey):
+    """One database of a server that runs already."""
+
+    number: int = 0
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.database(self.number)
+
+    def client(self, database: int | None = None) -> redis.Redis:
+        """Return a client that gives text."""
+        return super().client(self.number if database is None else database)
+
+    def raw_client(self, database: int | None = None) -> redis.Redis:
+        """Return a client that gives bytes."""
+        return super().raw_client(self.number if database is None else database)
+
+
+def makers_settings(settings: Settings, aside: Database) -> Settings:
+    """Return the settings of the client that makes them, of which many wait there at once."""
+    return replace(settings, broker_url=aside.url, result_url=aside.url, bodies_bytes_max=4 * GIB)
 
 
 @dataclass
