@@ -19,7 +19,7 @@ from tests.support.valkey import valkey
 LONG = environment().get("LONG") == "1"
 WRITERS = 20
 EACH = 200 if LONG else 12
-COUNTED_BY_EACH = 20 if LONG else 3
+COUNTED_BY_EACH = 200 if LONG else 3
 KILLS = 12 if LONG else 3
 ENV = {"MEMREPO_LEASE_S": "1"}
 WAIT_S = 300

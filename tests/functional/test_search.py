@@ -129,6 +129,7 @@ def test_what_is_no_regular_expression_is_refused_by_the_worker(repo: MemoryRepo
         done(repo.search(text, regex=True))
 
     assert caught.value.details["field"] == "text"
+    assert "(?m)" not in caught.value.message, "what is told is the caller's own words"
     assert done(repo.search(text)) == []
 
 

@@ -19,6 +19,7 @@ from memrepo.limits import KIB, MIB
 _INSTRUCTIONS_MAX = 2_500
 _MEMORY_BYTES_MAX = MIB
 _STEPS_MAX = 16_000_000
+_BY_LINE = "(?m)"  # ^ and $ are the ends of lines
 _LINE_BYTES_MAX = 64 * KIB
 """Of a line that is longer, and longer than a piece, a regular expression sees so much; docs/api.md says it."""
 
@@ -84,12 +85,12 @@ class Regex:
         options.case_sensitive = not ignore_case
         options.never_nl = options.never_capture = True
         try:
-            self._regex = re2.compile(text if literal else f"(?m){text}", options)
+            self._regex = re2.compile(text if literal else f"{_BY_LINE}{text}", options)
         except re2.error as error:
             said = error.args[0]
             words = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
             raise InvalidRequestError.of(
-                "text", f"is no regular expression that RE2 knows: {words}"
+                "text", f"is no regular expression that RE2 knows: {words.replace(f'{_BY_LINE}{text}', text)}"
             ) from error
         finally:
             re2.purge()  # it would keep the last 128 of them
