@@ -33,6 +33,7 @@ BRANCHES = ("main", "main", "main", "draft", "side")
 READS = {
     "get_files",
     "get_commit",
+    "preview_merge",
     "search",
     "list_branches",
     "list_tags",
@@ -174,6 +175,12 @@ class Play:
         }
 
     def a_merge(self) -> dict[str, Any]:
+        how = self.random.choice(
+            ({}, {}, {"squash": True}, {"fast_forward": "never"}, {"fast_forward": "only"})
+        )
+        return {**self.a_preview_merge(), "expected_head": self.a_head(), **how}
+
+    def a_preview_merge(self) -> dict[str, Any]:
         return {"source": self.random.choice(("draft", "side", "draft~1", "v1"))}
 
     def a_restore(self) -> dict[str, Any]:

@@ -191,16 +191,22 @@ class Model:
         memory = self.memory(request)
         ref = f"refs/heads/{request.target}"
         ours = self.head(memory, request.target)
+        if request.expected_head not in (None, ours):
+            raise HeadMovedError("")
         theirs = self.resolve(memory, request.source)
         base = self.base(ours, theirs)
         if base == theirs:
             assert outcome.kind == "up_to_date", outcome
-        elif base == ours:
+        elif base == ours and not request.squash and request.fast_forward != "never":
             assert (outcome.kind, outcome.sha) == ("fast_forward", theirs)
             memory.refs[ref] = theirs
+        elif request.fast_forward == "only":
+            raise HeadMovedError("")
         else:
             sides = [self.commits[sha].files for sha in (base, ours, theirs)]
-            self.made(memory, ref, outcome, self.merged(request.agent_id, sides, outcome), [ours, theirs])
+            parents = [ours] if request.squash else [ours, theirs]
+            self.made(memory, ref, outcome, self.merged(request.agent_id, sides, outcome), parents)
+            assert outcome.sha == ours or outcome.parents == parents
 
     def _restore(self, request: Any, outcome: Any) -> None:
         memory = self.memory(request)
@@ -281,6 +287,22 @@ class Model:
         sha = self.resolve(self.memory(request), request.ref)
         parent = next(iter(self.commits[sha].parents), None)
         assert (outcome.sha, outcome.parent_sha) == (sha, parent), request
+
+    def _preview_merge(self, request: Any, outcome: Any) -> None:
+        memory = self.memory(request)
+        ours = self.head(memory, request.target)
+        theirs = self.resolve(memory, request.source)
+        base = self.base(ours, theirs)
+        assert (outcome.target_sha, outcome.source_sha, outcome.base_sha) == (ours, theirs, base)
+        kind = "up_to_date" if base == theirs else "fast_forward" if base == ours else "merge"
+        assert outcome.kind == kind
+        before, one, other = (self.commits[sha].files for sha in (base, ours, theirs))
+        differ = {path for path in {*before, *other} if other.get(path) != before.get(path)}
+        moved = {path for path in {*before, *one} if one.get(path) != before.get(path)}
+        both = {path for path in differ & moved if one.get(path) != other.get(path)}
+        conflicts = {conflict.path for conflict in outcome.conflicts}
+        assert differ - moved <= set(outcome.files_changed) <= (differ - moved) | both
+        assert {path for path in both if path not in one or path not in other} <= conflicts <= both
 
     def _search(self, request: Any, outcome: Any) -> None:
         files = self.commits[self.resolve(self.memory(request), request.ref)].files
