@@ -97,6 +97,42 @@ def test_a_commit_takes_content_from_files_texts_and_standard_input(
     assert taken.request["branch"] == "draft"
 
 
+@pytest.mark.parametrize(
+    ("command", "taken_as"),
+    [
+        (["append", "acme", "agent-1", "log", "-", "--new-line"], {"new_line": True}),
+        (["insert", "acme", "agent-1", "log", "3", "-"], {"line": 3}),
+    ],
+)
+def test_a_text_to_append_or_insert_may_come_from_standard_input(
+    run: Run, worker: StandIn, command: list[str], taken_as: dict[str, object]
+) -> None:
+    result = run(*command, stdin="from a pipe: \u00fc\n")
+
+    assert result.exit_code == 0
+    [taken] = worker.taken
+    [edit] = taken.request["changes"]
+    assert edit["text"] == {"utf8": "from a pipe: \u00fc\n"}
+    assert taken_as.items() <= edit.items()
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        (b"caf\xe9\n", "Error: TEXT: what is on standard input is not UTF-8"),
+        (b"x" * (8 * 1024 * 1024 + 1), "Error: TEXT: standard input is over file_bytes_max (8388608 bytes)"),
+    ],
+)
+def test_a_standard_input_that_is_no_text_is_refused_before_anything_is_sent(
+    run: Run, worker: StandIn, stdin: bytes, words: str
+) -> None:
+    result = run("append", "acme", "agent-1", "log", "-", stdin=stdin)
+
+    assert result.exit_code == 2
+    assert result.output.startswith(words)
+    assert worker.taken == []
+
+
 def test_every_reading_command_prints_for_people(run: Run) -> None:
     assert run("create", "acme", "agent-1").exit_code == 0
     assert run("cat", "acme", "agent-1", "a").stdout_bytes == b"\xff\n"

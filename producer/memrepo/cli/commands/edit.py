@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TypedDict, Unpack
 
 import click
@@ -14,10 +15,12 @@ from memrepo.cli.common import (
     repo_of,
     request_id_option,
     sending,
+    settings_here,
     timeout_option,
 )
 from memrepo.cli.words import naming_edit
 from memrepo.cli.writing import author_option, no_wait_option, on_conflict_option, settle
+from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.models import Author, OnConflict
 from memrepo.wire.requests import edits
 from memrepo.wire.requests.edits import Edit
@@ -74,14 +77,38 @@ def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
         settle(job, options["no_wait"], options["timeout_s"], options["as_json"])
 
 
+def _text_of(text: str) -> str:
+    """Return a text as it was given, or where that is ``-``, what is on standard input.
+
+    Raises:
+        InvalidRequestError, TooLargeError: that is no text, or more than a file may hold.
+        UsageError: it cannot be read.
+    """
+    if text != "-":
+        return text
+    bytes_max = settings_here().limits.file_bytes_max
+    try:
+        data = sys.stdin.buffer.read(bytes_max + 1)
+    except OSError as error:
+        raise click.UsageError(f"TEXT: standard input cannot be read: {error.strerror}.") from error
+    if len(data) > bytes_max:
+        raise TooLargeError.of("TEXT", f"standard input is over file_bytes_max ({bytes_max} bytes)")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError.of(
+            "TEXT", "what is on standard input is not UTF-8: `memrepo commit --put` writes binary files"
+        ) from error
+
+
 @click.command()
 @_commit_options
 @click.argument("path")
 @click.argument("text")
 @click.option("--new-line", is_flag=True, help="Begin a new line, if the file does not end in a line break.")
 def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions]) -> None:
-    """Add text at the end of a file, or begin the file with it."""
-    _commit(edits.append(path, text, new_line=new_line), f"Append to {path}", **options)
+    """Add TEXT at the end of a file, or begin the file with it; - is standard input."""
+    _commit(edits.append(path, _text_of(text), new_line=new_line), f"Append to {path}", **options)
 
 
 @click.command()
@@ -90,8 +117,8 @@ def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions
 @click.argument("line", type=int)
 @click.argument("text")
 def insert(path: str, line: int, text: str, **options: Unpack[CommitOptions]) -> None:
-    """Put text behind a line of a file, 0 for its beginning."""
-    _commit(edits.insert(path, line, text), f"Insert into {path}", **options)
+    """Put TEXT behind a line of a file, 0 for its beginning; - is standard input."""
+    _commit(edits.insert(path, line, _text_of(text)), f"Insert into {path}", **options)
 
 
 @click.command()
