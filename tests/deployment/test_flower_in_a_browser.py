@@ -1,25 +1,32 @@
-"""What a person reads in Flower, in a real browser, while fifty agents work and a worker is killed beside them."""
+"""What a person reads in Flower, in a real browser, while fifty agents work: over a kill, and without the store."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import pytest
 from playwright.sync_api import Error, Page, sync_playwright
 
 from memrepo import Job, MemoryRepos
+from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError
+from memrepo.limits import HORIZON_S
+from memrepo.routing import SHARDS_DEFAULT
 from memrepo.settings import environment
 from tests.deployment.tools import debians
 from tests.support.commands import MEMREPO
 from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.proxy import Proxy, proxy
+from tests.support.seaweedfs import seaweedfs
+from tests.support.sending import commit_request, sender
 from tests.support.started import started
-from tests.support.systems import running_worker
-from tests.support.valkey import valkey
+from tests.support.systems import System, running_worker
+from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -38,15 +45,13 @@ class Shown:
     page: Page
     url: str
     asked: list[str]
-    jobs: dict[str, Job[object]]
+    jobs: dict[str, Job[object]] = field(default_factory=dict)
+    workers: dict[str, str] = field(default_factory=dict)
 
     def read(self, path: str) -> str:
         """Open a page and return what a person reads there."""
         self.page.goto(self.url + path)
         self.page.wait_for_load_state("networkidle")
-        if SCREENSHOTS:
-            name = path.strip("/").partition("/")[0] or "workers"
-            self.page.screenshot(path=f"{SCREENSHOTS}/flower-{name}.png")
         text: str = self.page.inner_text("body")  # where the browser is not installed, neither are its types
         return text
 
@@ -58,6 +63,50 @@ class Shown:
             return text if re.search("^(SUCCESS|FAILURE|REVOKED)$", text, re.MULTILINE) else None
 
         return wait_for(ended, f"the page of the {name} one to show its end")
+
+    def listed(self) -> str:
+        """Return what is read on the page of workers once all that have begun are listed.
+
+        A long name is cut in two for the eye; a link's accessible name is the whole.
+        """
+        self.read("/")
+
+        def found() -> str | None:
+            links = [self.page.get_by_role("link", name=name) for name in self.workers.values()]
+            text: str = self.page.inner_text("body")
+            return text if all(link.count() for link in links) else None
+
+        return wait_for(found, f"{self.workers} to be listed", timeout_s=30)
+
+    def picture(self, name: str) -> None:
+        """Keep what is seen now, where pictures are asked for."""
+        if SCREENSHOTS:
+            self.page.screenshot(path=f"{SCREENSHOTS}/flower-{name}.png")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A broker, a store that can be away, and how workers are begun."""
+
+    folder: Path
+    broker: Valkey
+    store: Proxy
+    store_url: str
+    env: dict[str, str]
+
+    def worker(self, stack: ExitStack, name: str) -> System:
+        """Begin a worker; the store has to be there."""
+        return stack.enter_context(
+            running_worker(self.folder / name, self.broker, self.store_url, env=self.env)
+        )
+
+    def take_the_store_away(self) -> None:
+        """Let no answer of the store arrive any more."""
+        self.store.loses_answers = True
+
+    def bring_the_store_back(self) -> None:
+        """Let all of them arrive again."""
+        self.store.loses_answers = False
 
 
 def traffic(repos: MemoryRepos, agents: range) -> dict[str, Job[object]]:
@@ -78,15 +127,59 @@ def traffic(repos: MemoryRepos, agents: range) -> dict[str, Job[object]]:
     return jobs
 
 
+def expired(broker: Valkey, repos: MemoryRepos) -> Job[object]:
+    """Send what waited for longer than a request may: a day, and a minute."""
+    late = commit_request("acme", "agent-49", enqueued_at=system_clock() - HORIZON_S - 60)
+    with sender(broker, SHARDS_DEFAULT) as old:
+        return repos.job(old.send(late))
+
+
+def mixed_traffic(running: Running, repos: MemoryRepos, shown: Shown, stack: ExitStack) -> None:
+    """Have fifty agents work, over a kill and two times without the store."""
+    first = running.worker(stack, "first")
+    shown.workers["first"] = f"memrepo-{first.worker_pid}@"
+    shown.listed()
+    running.take_the_store_away()
+    early = traffic(repos, range(AGENTS // 2))
+    wait_for(lambda: early["created"].status() == "retrying", "the first worker to wait for the store")
+    psutil.Process(first.worker_pid).kill()
+    running.bring_the_store_back()
+    second = running.worker(stack, "second")
+    shown.workers["second"] = f"memrepo-{second.worker_pid}@"
+    wait_for(lambda: early["read"].status() != "queued", "the second worker to go on")
+
+    psutil.Process(second.worker_pid).suspend()  # so that none has begun when some are cancelled
+    jobs = traffic(repos, range(AGENTS // 2, AGENTS))
+    psutil.Process(second.worker_pid).resume()
+    jobs["taken over"], jobs["expired"] = early["created"], expired(running.broker, repos)
+    await_all([*early.values(), *jobs.values()])
+
+    running.take_the_store_away()
+    jobs["retried"] = repos.repo(org_id="acme", agent_id="agent-49").commit({"e": "f"}, "again")
+    wait_for(lambda: jobs["retried"].status() == "retrying", "the second worker to wait for the store")
+    running.bring_the_store_back()
+    await_all([jobs["retried"]])
+    shown.jobs.update(jobs)
+
+
+def await_all(jobs: list[Job[object]]) -> None:
+    for job in jobs:
+        try:
+            job.result(timeout_s=60)
+        except MemoryRepoError:
+            continue  # some of them are to fail, which the pages are read for
+
+
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("flower")
     port = free_port()
-    env = {"MEMREPO_LEASE_S": "1"}
-    with ExitStack() as running:
-        broker = running.enter_context(valkey(folder / "valkey"))
-        store = (folder / "store").as_uri()
-        first = running.enter_context(running_worker(folder / "first", broker, store, env=env))
+    with ExitStack() as stack:
+        broker = stack.enter_context(valkey(folder / "valkey"))
+        server = stack.enter_context(seaweedfs(folder / "seaweedfs"))
+        before = stack.enter_context(proxy(server.endpoint_url))
+        store_url = server.store_url("watched", endpoint_url=before.url)
+        env = {"MEMREPO_LEASE_S": "1", **server.environment}
         url = broker.database(0)
         flower = {
             "PATH": environment()["PATH"],
@@ -94,40 +187,39 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
             "MEMREPO_FLOWER_BASIC_AUTH": ":".join(LOGIN),
         }
         command = [MEMREPO, "flower", "--port", str(port)]
-        running.enter_context(started(command, folder=folder, env=flower, ready=lambda: answers(port)))
-        with MemoryRepos(broker_url=url) as repos:
-            taken_over = traffic(repos, range(AGENTS // 2))
-            wait_for(lambda: taken_over["created"].status() != "queued", "the first worker to have begun")
-            psutil.Process(first.worker_pid).kill()
-            second = running.enter_context(running_worker(folder / "second", broker, store, env=env))
-            wait_for(lambda: taken_over["read"].status() != "queued", "the second worker to go on")
-            psutil.Process(second.worker_pid).suspend()  # so that none has begun when some are cancelled
-            jobs = traffic(repos, range(AGENTS // 2, AGENTS))
-            psutil.Process(second.worker_pid).resume()
-            for job in [*taken_over.values(), *jobs.values()]:
-                try:
-                    job.result(timeout_s=60)
-                except MemoryRepoError:
-                    continue  # two of them are to fail, which the pages are read for
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=debians("chromium", "chromium"), args=["--no-sandbox"]
-                )
-                context = browser.new_context(
-                    http_credentials={"username": LOGIN[0], "password": LOGIN[1]},
-                    viewport={"width": 1500, "height": 800},
-                )
-                page = context.new_page()
-                asked: list[str] = []
-                page.on("request", lambda request: asked.append(request.url))
-                yield Shown(page, f"http://{LOOPBACK}:{port}", asked, jobs)
-                browser.close()
+        events = stack.enter_context(broker.client())
+        stack.enter_context(
+            started(
+                command,
+                folder=folder,
+                env=flower,
+                ready=lambda: (
+                    answers(port) and events.pubsub_numpat() > 0
+                ),  # what is told before is told to nobody
+            )
+        )
+        repos = stack.enter_context(MemoryRepos(broker_url=url))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(
+            executable_path=debians("chromium", "chromium"), args=["--no-sandbox"]
+        )
+        context = browser.new_context(
+            http_credentials={"username": LOGIN[0], "password": LOGIN[1]},
+            viewport={"width": 1500, "height": 800},
+        )
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        shown = Shown(page, f"http://{LOOPBACK}:{port}", asked)
+        mixed_traffic(Running(folder, broker, before, store_url, env), repos, shown, stack)
+        yield shown
+        browser.close()
 
 
 def test_both_workers_are_listed(shown: Shown) -> None:
     # That the killed one is gone is shown after two heartbeats of Celery's were missed, which are a minute apart.
-    text = shown.read("/")
-
+    text = shown.listed()
+    shown.picture("workers")
     assert len(re.findall(r"^\S*-\d+@\S+", text, re.MULTILINE)) == 2
     assert "Online" in text
 
@@ -135,8 +227,12 @@ def test_both_workers_are_listed(shown: Shown) -> None:
 @pytest.mark.parametrize(
     ("search", "words"),
     [
+        ("agent-49", ("SUCCESS", "FAILURE", "REVOKED")),
         ("state:SUCCESS", ("memrepo.get_files", "memrepo.commit", "SUCCESS")),
-        ("state:FAILURE", ("memrepo.commit", "main 1 changes", "FAILURE", "HeadMovedError")),
+        (
+            "state:FAILURE",
+            ("memrepo.commit", "main 1 changes", "FAILURE", "HeadMovedError", "RequestExpiredError"),
+        ),
         ("state:REVOKED", ("memrepo.commit", "main 1 changes", "REVOKED")),
     ],
 )
@@ -151,6 +247,7 @@ def test_the_list_of_tasks_says_who_asked_for_what_and_how_it_went(
         return text if all(word in text for word in words) else None
 
     text = wait_for(found, f"the list to show {words}", timeout_s=30)
+    shown.picture(f"tasks-{search.lower().replace(':', '-')}")
     assert re.search(r"acme/agent-\d\d", text)
     assert SECRET_TEXT not in text
 
@@ -161,6 +258,12 @@ def test_the_list_of_tasks_says_who_asked_for_what_and_how_it_went(
         ("committed", ("memrepo.commit", "SUCCESS", "acme/agent-49 main 1 changes")),
         ("read", ("memrepo.get_files", "SUCCESS", "2 files")),
         ("refused", ("memrepo.commit", "FAILURE", "HeadMovedError")),
+        ("expired", ("memrepo.commit", "FAILURE", "RequestExpiredError")),
+        (
+            "retried",
+            ("memrepo.commit", "SUCCESS", "acme/agent-49 main 1 changes", "Retried", "StoreUnavailableError"),
+        ),
+        ("taken over", ("memrepo.create_repo", "SUCCESS", "acme/agent-24")),
         ("cancelled", ("memrepo.commit", "REVOKED")),
         ("large", ("memrepo.commit", "SUCCESS", "acme/agent-25 ")),
     ],
@@ -169,10 +272,23 @@ def test_the_page_of_a_task_says_how_it_went_and_nothing_of_its_contents(
     shown: Shown, job: str, words: tuple[str, ...]
 ) -> None:
     text = shown.task(job)
+    shown.picture(f"task-{job.replace(' ', '-')}")
 
     assert [word for word in words if word not in text] == [], text
     assert SECRET_TEXT not in text
     assert shown.page.get_by_role("button", name=re.compile("revoke|terminate", re.IGNORECASE)).count() == 0
+
+
+def test_a_request_that_was_retried_says_how_often(shown: Shown) -> None:
+    assert re.search(r"^Retries\s+[1-9]\d*$", shown.task("retried"), re.MULTILINE)
+    assert re.search(r"^Retries\s+0$", shown.task("committed"), re.MULTILINE)
+
+
+def test_what_was_taken_over_is_shown_at_the_worker_that_ended_it(shown: Shown) -> None:
+    text = shown.task("taken over")
+
+    assert shown.workers["second"] in text
+    assert shown.workers["first"] not in text
 
 
 def test_the_broker_is_shown_with_every_queue_and_without_its_password(shown: Shown) -> None:
