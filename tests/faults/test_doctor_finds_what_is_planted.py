@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -233,6 +234,17 @@ def no_store(world: World) -> None:
     credentials(world)
 
 
+def no_credentials(world: World) -> None:
+    no_store(world)
+    world.env |= {
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_SECRET_ACCESS_KEY": "",
+        "AWS_CONFIG_FILE": str(world.folder / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(world.folder / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def no_bucket(world: World) -> None:
     answer = Answer.of_s3(404, "NoSuchBucket", "The specified bucket does not exist")
     port = world.ends.enter_context(answering(answer))
@@ -339,6 +351,9 @@ PLANTED = {
         another_store, "store", "failure", "MEMREPO_STORE_URL", "memrepo store accept", 2
     ),
     "a store that is away": Planted(no_store, "store", "failure", "ECONNREFUSED", "endpoint_url", 5),
+    "a store without credentials": Planted(
+        no_credentials, "store", "failure", "Unable to locate credentials", "set AWS_ACCESS_KEY_ID", 5
+    ),
     "a bucket that is missing": Planted(no_bucket, "store", "failure", "NoSuchBucket", "bucket", 5),
     "no right to write": Planted(
         a_store_without("put"), "store", "failure", "the right to create", "is missing", 5
@@ -388,6 +403,7 @@ def test_a_planted_fault_is_named_with_what_to_do(world: World, name: str) -> No
 
     assert [one for one in told if planted.says in one["found"] and planted.to_do in one["found"]], findings
     assert ended.exit_code == planted.code
+    assert not [one for one in findings if re.search(r"[^.] MEMREPO_\w+_URL names it", one["found"])]
     assert all(one["ok"] == (one["level"] != "failure") for one in findings)
     assert_words_say_the_same(world.doctor(), findings)
 

@@ -81,6 +81,7 @@ def _look(check: Check) -> Sequence[Finding]:
         failure = failure_of(error)
         is_away = isinstance(failure, (BrokerUnavailableError, StoreUnavailableError))
         hint = _HINTS.get(check.name, "") if is_away else ""
-        return [Finding(check.name, f"{error}{hint}", exit_code_of(failure))]
+        end = "." if hint and not str(error).endswith(".") else ""
+        return [Finding(check.name, f"{error}{end}{hint}", exit_code_of(failure))]
     warnings = (Finding(check.name, warning, warns=True) for warning in found.warnings)
     return [Finding(check.name, found.text), *warnings]

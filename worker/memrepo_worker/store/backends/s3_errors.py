@@ -45,6 +45,9 @@ _TELL_TOO_MUCH = (sdk.CredentialRetrievalError, sdk.SSOError, sdk.TokenRetrieval
 """Those of them that repeat what a program or a server said when it was asked for credentials."""
 
 _NO_CREDENTIALS = (sdk.NoAuthTokenError, sdk.NoCredentialsError, sdk.PartialCredentialsError)
+_WHERE_THEY_ARE_LOOKED_FOR = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role"
+)
 
 _OF_CREDENTIALS = {
     "ExpiredToken",
@@ -104,9 +107,12 @@ def translating_errors(place: str) -> Iterator[None]:
         raise CredentialsRefusedError(
             f"{place}: the credentials cannot be had ({type(error).__name__}); check their source"
         ) from error
+    except _NO_CREDENTIALS as error:
+        raise CredentialsRefusedError(
+            f"{place}: {one_line(str(error))}; {_WHERE_THEY_ARE_LOOKED_FOR}"
+        ) from error
     except _NEVER_SENT as error:
-        kind = CredentialsRefusedError if isinstance(error, _NO_CREDENTIALS) else RefusedError
-        raise kind(f"{place}: {one_line(str(error))}") from error
+        raise RefusedError(f"{place}: {one_line(str(error))}") from error
     except (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
         raise UnavailableError(f"{place}: {words_of(error)}") from error
     except UNREADABLE as error:
