@@ -229,6 +229,11 @@ def another_store(world: World) -> None:
     world.recorded(STORE_KEY, f"{'1' * 32} s3://another")
 
 
+def a_cell_that_is_away(world: World) -> None:
+    own = world.env.pop("MEMREPO_BROKER_URL")
+    world.env["MEMREPO_CELLS"] = f"a={own} b=redis://{LOOPBACK}:{free_port()}/0"
+
+
 def no_store(world: World) -> None:
     world.env["MEMREPO_STORE_URL"] = f"s3://bucket/prefix?endpoint_url=http://{LOOPBACK}:{free_port()}"
     credentials(world)
@@ -346,6 +351,9 @@ PLANTED = {
     ),
     "another list of cells": Planted(
         other_cells, "broker", "failure", "MEMREPO_CELLS: is not set here", "memrepo cells --accept", 2
+    ),
+    "a cell that is away": Planted(
+        a_cell_that_is_away, "broker", "failure", "cell b: ", "MEMREPO_CELLS names it", 5
     ),
     "the store of another broker": Planted(
         another_store, "store", "failure", "MEMREPO_STORE_URL", "memrepo store accept", 2

@@ -12,7 +12,7 @@ from memrepo.cells import CELLS_SETTING
 from memrepo.cli.common import json_option, say_where_from
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted, show_json
-from memrepo.errors import InvalidRequestError
+from memrepo.errors import BrokerUnavailableError, InvalidRequestError
 from memrepo.wire.agreement import CellsRecord
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.queues.leases.agreement import accept_cells, recorded_cells
@@ -53,12 +53,23 @@ def cells(accept: bool, settle: bool, as_json: bool) -> None:
     each = [settings.of_cell(name) for name in settings.each_cell] or [settings]
     if accept or settle:
         _record([(one, _new_record(one, keeps=accept)) for one in each])
-    found = [_look(one) for one in each]
-    if as_json:
+    found: list[CellStatus] = []
+    away: list[BrokerUnavailableError] = []
+    for one in each:
+        try:
+            status = _look(one)
+        except BrokerUnavailableError as error:  # the others are shown all the same
+            away.append(error)
+            line = f"{_place(one.cell, one.broker)}  cannot be reached" if one.cell else ""
+        else:
+            found.append(status)
+            line = _in_words(status)
+        if line and not as_json:
+            click.echo(plain(line))
+    if as_json and (found or not away):
         show_json([asdict(one) for one in found])
-    else:
-        for status in found:
-            click.echo(plain(_in_words(status)))
+    if away:
+        raise away[0]
 
 
 def _new_record(settings: WorkerSettings, *, keeps: bool) -> CellsRecord:
@@ -96,4 +107,9 @@ def _look(settings: WorkerSettings) -> CellStatus:
 def _in_words(status: CellStatus) -> str:
     lists = " or ".join(", ".join(names) or "none" for names in status.lists) or "nothing recorded yet"
     workers = counted(len(status.workers), "worker")
-    return f"{status.cell or '-'}  {status.address}  cells: {lists}  {workers}, {counted(status.requests, 'request')}"
+    holds = f"{workers}, {counted(status.requests, 'request')}"
+    return f"{_place(status.cell, status.address)}  cells: {lists}  {holds}"
+
+
+def _place(cell: str, address: object) -> str:
+    return f"{cell or '-'}  {address}"

@@ -27,6 +27,8 @@ _HINTS = {
     "store": " MEMREPO_STORE_URL names it, its endpoint_url and prefix.",
 }
 """What to look at where a server cannot be used, whatever else is said of it."""
+_HINT_OF_CELL = " MEMREPO_CELLS names it."
+"""Likewise of the Redis of a cell, which no other setting names."""
 
 _OF_CELL = ("broker", "results", "store", "workers")
 
@@ -44,7 +46,7 @@ def full_check(settings: WorkerSettings) -> Sequence[Finding]:
 
 
 def _full(settings: WorkerSettings, checks: Sequence[Check]) -> Sequence[Finding]:
-    found = [one for check in checks for one in _look(check)]
+    found = [one for check in checks for one in _look(check, settings.cell)]
     if all(each.ok for each in found if each.check == "broker"):
         found += _workers(settings)
     return [_of_cell(each, settings.cell) for each in found]
@@ -74,13 +76,14 @@ def _workers(settings: WorkerSettings) -> Sequence[Finding]:
     ]
 
 
-def _look(check: Check) -> Sequence[Finding]:
+def _look(check: Check, cell: str) -> Sequence[Finding]:
     try:
         found = check.run()
     except NotFitError as error:
         failure = failure_of(error)
         is_away = isinstance(failure, (BrokerUnavailableError, StoreUnavailableError))
-        hint = _HINTS.get(check.name, "") if is_away else ""
+        names = {**_HINTS, "broker": _HINT_OF_CELL, "results": _HINT_OF_CELL} if cell else _HINTS
+        hint = names.get(check.name, "") if is_away else ""
         end = "." if hint and not str(error).endswith(".") else ""
         return [Finding(check.name, f"{error}{end}{hint}", exit_code_of(failure))]
     warnings = (Finding(check.name, warning, warns=True) for warning in found.warnings)
