@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from celery.concurrency.thread import TaskPool
 
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.consumer.intake import lend_thread
 from memrepo_worker.queues.consumer.refusals import Refusals
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.transport.messages import Refused
@@ -32,7 +34,7 @@ def first_is_refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def start_all_but_the_first(thread: threading.Thread) -> None:
         if not refused:
             refused.append(thread.name)
-            raise RuntimeError("can't start new thread")
+            no_thread(thread)
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_all_but_the_first)
@@ -107,3 +109,28 @@ def test_a_stores_identity_is_looked_at_once_there_is_a_thread_for_it() -> None:
 
     assert looked.wait(TIMEOUT_S)
     watch.close()
+
+
+def test_a_turn_that_gets_no_thread_of_its_own_is_taken_by_one_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, held, done = TaskPool(2), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.wait(TIMEOUT_S)
+
+    lend_thread(pool, hold)
+    with monkeypatch.context() as no_more:
+        no_more.setattr(threading.Thread, "start", no_thread)
+        lend_thread(pool, done.set)
+
+    assert not done.is_set()
+    held.set()
+    assert done.wait(TIMEOUT_S)
+    pool.on_stop()
+    lend_thread(pool, done.clear)
+    assert done.is_set()
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

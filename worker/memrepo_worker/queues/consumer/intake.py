@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery, bootsteps
 from kombu.message import Message
@@ -79,7 +80,7 @@ class Intake(bootsteps.StartStopStep):
             handler,
             self.responder,
             rules=RetryRules(self._lease_of, random, counters, worker=consumer.hostname),
-            submit=lambda work: consumer.pool.apply_async(work, callback=_nothing),
+            submit=lambda work: lend_thread(consumer.pool, work),
             bounds=_mailbox_bounds(settings),
             on_room=on_room,
             is_ours=self._is_ours,
@@ -146,6 +147,23 @@ def _mailbox_bounds(settings: WorkerSettings) -> MailboxBounds:
         settings.concurrency,
         settings.bounds.hanging_turns_max,
     )
+
+
+class Pool(Protocol):
+    """What is needed of Celery's pool of threads."""
+
+    def apply_async(self, target: Callable[[], None], *, callback: Callable[[object], None]) -> object:
+        """Have some work done by a thread."""
+        ...
+
+
+def lend_thread(pool: Pool, work: Callable[[], None]) -> None:
+    """Have some work done by a thread of the pool; where it gets no further one, by those that it has.
+
+    It raises then, and has queued the work all the same: whoever took that for a refusal would leave its own undone.
+    """
+    with suppress(RuntimeError):  # or the pool is closing: nothing is begun any more
+        pool.apply_async(work, callback=_nothing)
 
 
 def _later(consumer: MemrepoConsumer, seconds: float, work: Callable[[], None]) -> None:
