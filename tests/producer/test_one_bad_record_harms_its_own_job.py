@@ -92,8 +92,10 @@ def test_the_same_with_a_forged_body(broker: Valkey, worker: StandIn, repo: Memo
     worker.settle(taken[other.id], SHA)
 
     assert other.result(timeout_s=10) == SHA
-    with pytest.raises(MemoryRepoError, match="cannot be read"):
+    with pytest.raises(MemoryRepoError, match="cannot be read") as told:
         victim.result(timeout_s=10)
+    assert f'repo.find_request("{victim.id}")' in told.value.message
+    assert told.value.details == {"job_id": victim.id}
 
 
 def test_a_fault_in_the_publisher_is_the_end_of_its_own_requests(

@@ -259,7 +259,7 @@ class Replies:
                 pending.settle(record)
         except Exception as error:  # noqa: BLE001 - whatever a forged record makes our code raise
             log.warning("the record of job %s is none: %s", pending.task_id, type(error).__name__)
-            pending.fail(unreadable())
+            pending.fail(unreadable(pending.task_id))
             claim = None
         if claim is not None:
             fetch(pending, claim, record.task_name)

@@ -124,7 +124,7 @@ class Pending(Generic[T]):
         except PayloadMissingError:
             self.fail(missing(), "unknown")
         except BrokenPayloadError:
-            self.fail(unreadable())
+            self.fail(unreadable(self.task_id))
         finally:
             self._fetching.release()
         return True
@@ -136,7 +136,7 @@ class Pending(Generic[T]):
         try:
             value = self._decode(payload, task_name)
         except (ValueError, RecursionError):
-            self.fail(unreadable())
+            self.fail(unreadable(self.task_id))
             return
         self.succeed(value)
 
@@ -213,9 +213,14 @@ class Pending(Generic[T]):
             tell()
 
 
-def unreadable() -> MemoryRepoError:
-    """Return the error for a result that is none."""
-    return MemoryRepoError("The result cannot be read: the worker runs another version of memrepo.")
+def unreadable(job_id: str) -> MemoryRepoError:
+    """Return the error for a result that is none; the request of it may have been applied all the same."""
+    return MemoryRepoError(
+        f"The result of job {job_id} cannot be read: worker and client run different versions of memrepo (upgrade the "
+        "workers first, then this client), or something else was written in its place. Ask again for what was read; "
+        f'of a write repo.find_request("{job_id}") (or the request id that you chose) tells what became of it.',
+        {"job_id": job_id},
+    )
 
 
 def expired(job_id: str, request_id: str | None = None) -> ResultExpiredError:
