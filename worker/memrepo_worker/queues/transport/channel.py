@@ -111,6 +111,9 @@ class ShardChannel(AddressedChannel):
         self.shard_context = transport.shard_context
         self.address = transport.address
         self._watching: TrackingConnection | None = None
+        self._shard_queues: frozenset[str] = frozenset()
+        self._others: list[str] = []
+        """What of the queues that are consumed kombu itself delivers."""
         self._waiting: set[str] = set()
         self._unchecked: set[str] = set()
         self._rounds = 0
@@ -122,7 +125,15 @@ class ShardChannel(AddressedChannel):
     @property
     def active_queues(self) -> list[str]:
         """The queues that kombu itself delivers."""
-        return [queue for queue in super().active_queues if shard_of_queue(queue) is None]
+        return self._others
+
+    def _update_queue_cycle(self) -> None:
+        """Note which queues are consumed, which kombu says here whenever it has changed: it is asked at every event."""
+        self._shard_queues = frozenset(
+            queue for queue in self._active_queues if shard_of_queue(queue) is not None
+        )
+        self._others = [queue for queue in super().active_queues if queue not in self._shard_queues]
+        super()._update_queue_cycle()
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> object:
         """Begin to consume a queue; a shard's is looked at once, then when something is announced."""
@@ -143,9 +154,9 @@ class ShardChannel(AddressedChannel):
             if not meaning_of(error).is_(FULL):
                 raise
 
-    def shard_queues(self) -> set[str]:
+    def shard_queues(self) -> frozenset[str]:
         """Return the shard queues that are consumed."""
-        return {queue for queue in self._active_queues if shard_of_queue(queue) is not None}
+        return self._shard_queues
 
     def look_again(self) -> None:
         """Look at every shard queue at the next occasion.
@@ -226,10 +237,11 @@ class ShardChannel(AddressedChannel):
                 self._unchecked.discard(queue)
 
     def hear(self) -> None:
-        """Note what was announced."""
+        """Take in what was announced: Celery's loop would come to it some tenths of a millisecond later."""
         if self._watching is not None:
             self._watching.hear()
             self._collect()
+            self.deliver_waiting()
 
     def close(self) -> None:
         """Close the channel; what it delivered stays delivered."""
@@ -254,7 +266,7 @@ class ShardChannel(AddressedChannel):
         """Return the owned shard of a queue that we may deliver from; a queue that we may not, waits no longer."""
         shard = shard_of_queue(queue)
         owned_shard = None if shard is None else self.shard_context.owned_shards.get(shard)
-        if owned_shard is not None and owned_shard.is_open and queue in self._active_queues:
+        if owned_shard is not None and owned_shard.is_open and queue in self._shard_queues:
             return owned_shard
         self._waiting.discard(queue)
         return None

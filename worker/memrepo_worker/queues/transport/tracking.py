@@ -86,7 +86,7 @@ class TrackingConnection:
 
     def changed(self, keys: Collection[str]) -> set[str]:
         """Return which of the keys changed since this was asked last, as far as it was heard of."""
-        found = set(keys) if self._forgotten else self._changed & set(keys)
+        found = set(keys) if self._forgotten else self._changed.intersection(keys)
         self._changed.clear()
         self._forgotten = False
         return found
