@@ -118,7 +118,15 @@ def test_pieces_are_the_whole(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "parts", [[], [b"a"], [b"a", LARGE], [LARGE, b"", bytearray(LARGE), memoryview(b"z")]]
+    "parts",
+    [
+        [],
+        [b"a"],
+        [b"a", LARGE],
+        [LARGE, b"", bytearray(LARGE), memoryview(b"z")],
+        [LARGE[: 1 + number % 3000] for number in range(700)],
+        [b"a", LARGE, *[LARGE[:1000]] * 100, LARGE, b"b"],
+    ],
 )
 def test_parts_are_joined(parts: list[bytes | bytearray | memoryview]) -> None:
     assert joined(parts) == b"".join(parts)

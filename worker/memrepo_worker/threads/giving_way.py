@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -199,6 +199,22 @@ def pieces(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
         give_way()
 
 
+def _lumps(parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes | bytearray | memoryview]:
+    """Yield parts with small ones together: a call of the system for each takes longer than copying it."""
+    small: list[bytes | bytearray | memoryview] = []
+    size = 0
+    for part in parts:
+        if size + len(part) > SharingBounds.piece_bytes:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(part) > SharingBounds.piece_bytes:
+            yield part
+        else:
+            small.append(part)
+            size += len(part)
+    yield b"".join(small)
+
+
 def joined(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """Join bytes as ``b"".join`` does, which keeps the lock until all are copied.
 
@@ -208,8 +224,8 @@ def joined(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     if size <= SharingBounds.piece_bytes or not hasattr(os, "memfd_create"):
         return b"".join(parts)
     with os.fdopen(os.memfd_create("joined"), "r+b", buffering=0) as file:
-        for part in parts:
-            for piece in pieces(part):
+        for lump in _lumps(parts):
+            for piece in pieces(lump):
                 file.write(piece)
         file.seek(0)
         whole = file.read(size)
