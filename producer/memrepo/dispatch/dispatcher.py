@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet, WeakValueDictionary
@@ -30,6 +29,7 @@ from memrepo.tracing.spans import AGENT, JOB_ID, OPERATION, ORG, QUEUE, REQUEST_
 from memrepo.validation.values import check_request_id
 from memrepo.wire.keys import changes_channel
 from memrepo.wire.operations import Asked, Operation, result_of_task
+from memrepo.wire.requests.base import Request
 
 T = TypeVar("T")
 
@@ -81,23 +81,27 @@ class QueueDispatcher:
         """
         connections = self._connected()
         allowed_s = connections.publisher.allowance_s(request.size_bytes)
+        queue = route(request.org_id, request.agent_id, self.settings.shards)
+        sent: Future[None] = Future()
+        pending: Pending[T] = Pending(
+            task_id,
+            lambda body, _: operation.result_from_payload(body),
+            queue=queue,
+            sent=sent,
+            about=f"{operation.name} of {request.org_id}/{request.agent_id}",
+        )
         message = Message(
             task_id=task_id,
             task_name=operation.task_name,
             request=request,
-            queue=route(request.org_id, request.agent_id, self.settings.shards),
+            queue=queue,
             reply_to=connections.replies.channel,
             give_up_at_s=steady_clock() + allowed_s,
+            sent=sent,
+            on_trouble=pending.not_sent_yet,
+            trace=_trace(operation, request, task_id, queue, sent),
             caller=CallersContext(),
         )
-        pending: Pending[T] = Pending(
-            task_id,
-            lambda body, _: operation.result_from_payload(body),
-            queue=message.queue,
-            sent=message.sent,
-            about=f"{operation.name} of {request.org_id}/{request.agent_id}",
-        )
-        message = replace(message, on_trouble=pending.not_sent_yet, trace=_trace(operation, message))
         self._jobs[task_id] = pending
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).
         job = Job(
@@ -219,20 +223,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _trace(operation: Operation[Any, Any], message: Message) -> SendTrace | None:
-    """Begin the span of a message that is to be sent; it ends when the broker holds it."""
-    request = message.request
+def _trace(
+    operation: Operation[Any, Any], request: Request, task_id: str, queue: str, sent: Future[None]
+) -> SendTrace | None:
+    """Begin the span of a request that is to be sent; it ends when the broker holds it."""
     about = {
         OPERATION: operation.name,
         ORG: request.org_id,
         AGENT: request.agent_id,
         REQUEST_ID: request.request_id,
-        JOB_ID: message.task_id,
-        QUEUE: message.queue,
+        JOB_ID: task_id,
+        QUEUE: queue,
     }
     trace = begin_send(operation.task_name, about)
     if trace is not None:
-        message.sent.add_done_callback(trace.end)
+        sent.add_done_callback(trace.end)
     return trace
 
 

@@ -10,12 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Code points that HFS+ ignores when it compares names (next_hfs_char in git's utf8.c).
 HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
 SAME_NAME = "is the same name as another on macOS or Windows"
 FILE_AND_FOLDER = "is a file where another path has a folder"
+
+_REMEMBERED_CHARS_MAX = 128
 
 
 def folded(name: str) -> str:
@@ -122,9 +125,14 @@ class PathSet:
                 del self._inside[level], self._folders[level]
 
 
-def _levels(path: str) -> list[tuple[str, str]]:
+def _levels(path: str) -> tuple[tuple[str, str], ...]:
     """Return every folder above a path, and the path itself, each folded and as it is spelled."""
-    return list(zip(_prefixes(folded(path)), _prefixes(path), strict=True))
+    return _found_levels(path) if len(path) <= _REMEMBERED_CHARS_MAX else _found_levels.__wrapped__(path)
+
+
+@lru_cache(256)  # each is asked for twice at once, and again with the next change of the file
+def _found_levels(path: str) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(_prefixes(folded(path)), _prefixes(path), strict=True))
 
 
 def _prefixes(path: str) -> list[str]:

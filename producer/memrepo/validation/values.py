@@ -13,6 +13,7 @@ import math
 import re
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo.limits import Limits
@@ -34,6 +35,7 @@ _NO_COMPONENT = "has an empty, '.' or '..' component"
 _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
 )
+_NAME_BYTES_MAX = 255  # what any file system takes, so nothing is to be gained by remembering longer ones
 _NTFS_SHORT_NAME = re.compile(r"(git|gitmod|gi7eba)~[0-9]+\Z")
 _RESERVED = {
     ".git": "is git's own directory",
@@ -114,15 +116,21 @@ def fault_of_path(path: str, limits: Limits) -> str | None:
 
 def _check_component(component: str, limits: Limits, field: str) -> None:
     """Check one name of a path by git's rules for the platforms that memories must go to."""
-    reason = _fault_anywhere(component)
-    if reason is None and limits.portable_names == "everywhere":
-        reason = _fault_on_windows(component)
+    find_fault = _fault_of if len(component) <= _NAME_BYTES_MAX else _fault_of.__wrapped__
+    reason = find_fault(component, everywhere=limits.portable_names == "everywhere")
     if reason is not None:
         raise InvalidRequestError.of(field, reason)
     if len(component.encode()) > limits.component_bytes_max:
         raise TooLargeError.of(
             field, f"has a component over component_bytes_max ({limits.component_bytes_max} bytes)"
         )
+
+
+@lru_cache(1024)  # the same names come again and again, on both sides of the queue
+def _fault_of(component: str, *, everywhere: bool) -> str | None:
+    """Say what is wrong with a name on the platforms that memories must go to, or None."""
+    reason = _fault_anywhere(component)
+    return _fault_on_windows(component) if reason is None and everywhere else reason
 
 
 def _fault_anywhere(component: str) -> str | None:
@@ -187,6 +195,12 @@ def check_tag(name: str, field: str = "tag") -> str:
 
 
 def _is_branch_name(name: str) -> bool:
+    # Room is left for "refs/heads/" and ".lock" in one file name.
+    return len(name.encode()) <= 200 and _is_wellformed_branch_name(name)
+
+
+@lru_cache(256)
+def _is_wellformed_branch_name(name: str) -> bool:
     bad_part = any(not part or part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
     return not (
         bad_part
@@ -194,7 +208,6 @@ def _is_branch_name(name: str) -> bool:
         or name in ("@", "HEAD")
         or name.startswith(("-", "refs/"))
         or name.endswith(".")
-        or len(name.encode()) > 200  # leaves room for "refs/heads/" and ".lock" in one file name
         or _SHA.match(name)
     )
 

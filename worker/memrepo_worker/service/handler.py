@@ -51,44 +51,46 @@ class Service:
         """
         if is_about_an_org(group):
             return answer_about_an_org(group, self.dependencies)
-        with self.cache.hold(group.agent) as waited_with, self._place(waited_with, group) as held:
-            if held is not waited_with:
-                group = replace(group, agent=held.agent)
-            try:
-                return self._settle(held, group)
-            except EntryLostError as error:  # the copy here has what the store has lost
-                return [self._damaged(group, error)] * len(group.requests)
-            except JournalDamagedError as error:
-                held.drop()
-                return [self._damaged(group, error)] * len(group.requests)
-            except ObjectRefusedError as error:
-                held.drop()
-                return [self._damaged(group, self._holding(group, error))] * len(group.requests)
-            except NewerJournalError as error:
-                held.drop()
-                return [self._newer(group, error)] * len(group.requests)
-            except (
-                GitOverBoundsError
-            ) as error:  # a setting of ours: the machine, and the cache, are as they should be
-                held.drop()
-                self.dependencies.observer.count("repo.over_bounds")
-                raise UnavailableError(f"the memory cannot be opened: {error}") from error
+        first = group.requests[0]  # what is about another memory than its agent's is alone in its group
+        with self.cache.hold(group.agent) as held:
+            if first.memory == (first.org_id, first.agent_id):
+                return self._settle_told(held, group)
+            memory = Agent(*first.memory)
+            with self._place_of_another(held, memory) as place:
+                return self._settle_told(place, replace(group, agent=memory))
+
+    def _settle_told(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
+        """Settle a group, with a verdict where its journal cannot be read."""
+        try:
+            return self._settle(held, group)
+        except EntryLostError as error:  # the copy here has what the store has lost
+            return [self._damaged(group, error)] * len(group.requests)
+        except JournalDamagedError as error:
+            held.drop()
+            return [self._damaged(group, error)] * len(group.requests)
+        except ObjectRefusedError as error:
+            held.drop()
+            return [self._damaged(group, self._holding(group, error))] * len(group.requests)
+        except NewerJournalError as error:
+            held.drop()
+            return [self._newer(group, error)] * len(group.requests)
+        except (
+            GitOverBoundsError
+        ) as error:  # a setting of ours: the machine, and the cache, are as they should be
+            held.drop()
+            self.dependencies.observer.count("repo.over_bounds")
+            raise UnavailableError(f"the memory cannot be opened: {error}") from error
 
     @contextmanager
-    def _place(self, held: HeldRepo, group: Group) -> Iterator[HeldRepo]:
-        """Yield where the repository is kept that a group is about.
+    def _place_of_another(self, held: HeldRepo, memory: Agent) -> Iterator[HeldRepo]:
+        """Yield where the repository is kept that a fork begins, beside its agent's.
 
-        That is its agent's, but for a fork, which begins another: that one's owner may be another worker, so nothing of
-        it stays here, and nothing here is waited for. As for every entry, it is its create that decides.
+        Its owner may be another worker, so nothing of it stays here, and nothing here is waited for. As for every
+        entry, it is its create that decides.
 
         Raises:
             UnavailableError: the machine has no place for it.
         """
-        first = group.requests[0]  # what is about another one is alone in its group
-        if first.memory == (first.org_id, first.agent_id):
-            yield held
-            return
-        memory = Agent(*first.memory)
         with ExitStack() as stack:
             try:
                 place = stack.enter_context(held.beside(memory))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain, islice
 
 from memrepo.clock import Clock
@@ -101,8 +102,17 @@ class Opener:
         self._layout = layout
         self._lease = lease
         self._before_store = before_store
-        self._lane = dependencies.fetchers.lane()
-        self.journal = journal_reader(dependencies, layout, self._lane, held.open_file)
+
+    # Made where they are needed: most turns ask the store for nothing.
+
+    @cached_property
+    def _lane(self) -> Executor:
+        return self._dependencies.fetchers.lane()
+
+    @cached_property
+    def journal(self) -> JournalReader:
+        """The agent's journal, as the store has it."""
+        return journal_reader(self._dependencies, self._layout, self._lane, self._held.open_file)
 
     def current(self, proof_age_s_max: float = math.inf, check_age_s_max: float = math.inf) -> WarmRepo:
         """Return the repository at the journal's newest entry, and with no delete unfinished.
