@@ -26,7 +26,8 @@ from memrepo.wire.keys import OWNERS_KEY, unacked_key
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.leases.leases import read_owners
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.results.backend import ResultBackend, Waiting
+from memrepo_worker.queues.results.backend import ResultBackend
+from memrepo_worker.queues.results.records import Waiting
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER, SHARDS
 from tests.support.sending import Sender, commit_request

@@ -16,7 +16,7 @@ from memrepo.errors import HeadMovedError, MemoryRepoError
 from memrepo.wire.payload import Payload
 from memrepo_worker.app import build_app
 from memrepo_worker.queues.consumer.task_request import TaskRequest
-from memrepo_worker.queues.results.backend import StoredResult
+from memrepo_worker.queues.results.records import StoredResult
 from memrepo_worker.settings import WorkerSettings
 
 TASK = "memrepo.commit"

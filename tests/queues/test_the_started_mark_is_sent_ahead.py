@@ -47,7 +47,7 @@ class TestAConnectionThatOwesAnAnswer:
     def test_it_is_closed_where_the_answer_is_not_waited_for(self, client: redis.Redis) -> None:
         run_script(client, SAY, [], ["before"])
 
-        ScriptCall(client, SAY_LATE, [], ["late"]).abandon()
+        ScriptCall(client, SAY_LATE, [], ["late"]).send().abandon()
 
         assert run_script(client, SAY, [], ["mine"]) == b"mine"
 
@@ -57,7 +57,7 @@ class TestAConnectionThatOwesAnAnswer:
         def wait_too_long(*_: object, **__: object) -> object:
             raise redis.TimeoutError
 
-        call = ScriptCall(client, SAY_LATE, [], ["late"])
+        call = ScriptCall(client, SAY_LATE, [], ["late"]).send()
         with monkeypatch.context() as patches:
             patches.setattr(vars(call)["_connection"], "read_response", wait_too_long)
             with pytest.raises(redis.TimeoutError):
@@ -68,7 +68,7 @@ class TestAConnectionThatOwesAnAnswer:
             call.answer()
 
     def test_others_are_answered_over_their_own_meanwhile(self, client: redis.Redis) -> None:
-        calls = [ScriptCall(client, SAY, [], [number]) for number in range(3)]
+        calls = [ScriptCall(client, SAY, [], [number]).send() for number in range(3)]
 
         assert run_script(client, SAY, [], ["mine"]) == b"mine"
         assert [call.answer() for call in reversed(calls)] == [b"2", b"1", b"0"]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from memrepo.errors import HeadMovedError
 from memrepo.wire.operations import operation_of
 from memrepo.wire.requests.base import Request
+from memrepo_worker.group import Group, Lease, Outcome, Success
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service import prepared
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import UnavailableError, Version, When
 from memrepo_worker.store.meanwhile import request_sent
-from tests.support.writers import Writer, commit, create, history, writer
+from tests.support.writers import Writer, commit, create, delete, history, writer
 
 LINES = [f"{number}\n" for number in range(40_000)]
 
@@ -133,6 +137,110 @@ def test_nothing_is_told_before_the_create_has_succeeded(one: Writer, store: Wat
 
     assert store.seen == ["composed"]
     assert one.ask(request).sha == one.ask(history())[0].sha
+
+
+class TestAllRequestsOfAGroup:
+    """They are answered as soon as the create has succeeded, and all that only later turns need is done after it."""
+
+    def test_they_are_answered_before_the_repository_takes_the_entry_in(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install = WarmRepo.install
+
+        def installing(*args: Any, **named: Any) -> None:
+            store.seen.append("installed")
+            install(*args, **named)
+
+        monkeypatch.setattr(WarmRepo, "install", installing)
+
+        told, answers = told_ahead(one, store, commit("edited", {"a": "2\n"}), commit("more", {"b": "1\n"}))
+
+        assert store.seen == ["composed", "composed", "prepared", "put", "told", "installed"]
+        assert told == answers
+        assert [answer.created for answer in answers] == [True, True]
+
+    def test_none_is_told_ahead_where_a_rival_took_the_number(
+        self, one: Writer, rival: Writer, store: WatchedStore
+    ) -> None:
+        store.meanwhile = [lambda: rival.ask(commit("theirs", {"a": "7\n"}))]
+
+        told, (ours,) = told_ahead(one, store, commit("ours", {"a": "2\n"}))
+
+        assert [value.sha for value in told] == [ours.sha]
+        assert store.seen.count("prepared") == 2
+        assert store.seen[-2:] == ["put", "told"]
+
+    def test_none_is_told_where_the_create_has_not_succeeded(self, one: Writer, store: WatchedStore) -> None:
+        def fail() -> None:
+            raise UnavailableError("no answer")
+
+        store.meanwhile = [fail] * 4
+
+        with pytest.raises(UnavailableError):
+            told_ahead(one, store, commit("ours", {"a": "2\n"}))
+
+        assert "told" not in store.seen
+
+    def test_a_failure_among_them_leaves_all_to_the_end(self, one: Writer, store: WatchedStore) -> None:
+        told, (made, refused) = told_ahead(
+            one, store, commit("ours", {"a": "2\n"}), commit("not", {"a": "3\n"}, expected_head="0" * 40)
+        )
+
+        assert (told, made.created, type(refused)) == ([], True, HeadMovedError)
+
+    def test_a_read_among_them_leaves_all_to_the_end(self, one: Writer, store: WatchedStore) -> None:
+        told, (made, found) = told_ahead(one, store, commit("ours", {"a": "2\n"}), history())
+
+        assert (told, found[0].sha) == ([], made.sha)
+
+    def test_a_delete_is_answered_when_its_bytes_are_gone(self, one: Writer, store: WatchedStore) -> None:
+        told, answers = told_ahead(one, store, delete())
+
+        assert (told, answers) == ([], [None])
+
+    def test_what_was_written_long_before_is_left_to_the_end(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(prepared, "TELL_S_MAX", -1.0)
+
+        told, answers = told_ahead(one, store, commit("ours", {"a": "2\n"}))
+
+        assert (told, len(answers)) == ([], 1)
+
+    def test_a_fault_after_they_were_told_has_them_found_in_the_ledger(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = commit("ours", {"a": "2\n"})
+        with monkeypatch.context() as patches:
+            patches.setattr(WarmRepo, "install", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                told_ahead(one, store, wanted)
+
+        again = one.ask(wanted)
+
+        assert store.seen.count("told") == 1
+        assert [again.sha] == [item.sha for item in one.ask(history())[:1]]
+
+
+def told_ahead(one: Writer, store: WatchedStore, *requests: Request) -> tuple[list[Any], list[Any]]:
+    """Hand a group over; return what was told before the handler returned, and what it returned."""
+    told: list[Any] = []
+
+    def prepare(outcomes: Sequence[Outcome]) -> Callable[[], None]:
+        store.seen.append("prepared")
+
+        def tell() -> None:
+            store.seen.append("told")
+            told.extend(_value(outcome) for outcome in outcomes)
+
+        return tell
+
+    group = Group(one.agent, requests, Lease(one.lease_token, math.inf), prepare_answers=prepare)
+    return told, [_value(outcome) for outcome in one.service(group)]
+
+
+def _value(outcome: Outcome) -> Any:
+    return outcome.value if isinstance(outcome, Success) else outcome
 
 
 def test_what_was_counted_of_a_commit_that_lost_is_not_kept(

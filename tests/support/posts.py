@@ -63,6 +63,9 @@ class Responder:
         self.confirmed += [ticket.id for ticket in tickets]
         return [ticket for ticket in tickets if ticket.id not in self.ended]
 
+    def prepare_answers(self, tickets: Sequence[Note], outcomes: Sequence[Outcome]) -> Callable[[], None]:
+        return lambda: None
+
     def retrying(self, tickets: Sequence[Note], waiting: WaitReason) -> None:
         self.retried += [ticket.id for ticket in tickets]
         self.waited_for.append(waiting)

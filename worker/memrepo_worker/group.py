@@ -86,6 +86,10 @@ class Group:
     Raises (``confirm``):
         RequestsEndedError: some of them are not to be executed.
         RequestsUnconfirmedError: that is not known.
+
+    ``prepare_answers`` has the outcomes of all requests written as they are told, while the store is waited for. What
+    it returns tells them, before the handler returns these same outcomes: it is called once nothing can change them any
+    more, or never, and neither waits nor raises.
     """
 
     agent: Agent
@@ -94,6 +98,7 @@ class Group:
     create: PendingCreate = field(default_factory=PendingCreate)
     places: Places = field(default_factory=Places)
     confirm: Callable[[], None] = lambda: None
+    prepare_answers: PrepareAnswers = lambda _: lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,9 @@ class TurnGoesOnError(Exception):
 
 Outcome = Success | MemoryRepoError
 """What a request's producer is told."""
+
+PrepareAnswers = Callable[[Sequence[Outcome]], Callable[[], None]]
+"""See ``Group``."""
 
 
 class GroupHandler(Protocol):

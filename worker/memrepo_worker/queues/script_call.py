@@ -7,6 +7,7 @@ primary as every other one, and what redis-py does around each of its own comman
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from redis import Redis, ResponseError
 from redis.connection import Connection
@@ -17,7 +18,7 @@ from memrepo.redis.script import Answer, Argument, Script
 
 
 class ScriptCall:
-    """One call of a script, whose answer its server owes. Used by one thread at a time.
+    """One call of a script, whose answer its server owes once it is sent. Used by one thread at a time.
 
     The connection goes back to its pool when the answer was read, and is closed where it never is: whoever was lent it
     next would take that answer for its own.
@@ -26,20 +27,26 @@ class ScriptCall:
     def __init__(
         self, client: Redis, script: Script, keys: Sequence[Argument], args: Sequence[Argument]
     ) -> None:
+        """Write it as it is sent; nothing is."""
+        self._client, self._script, self._keys, self._args = client, script, keys, args
+        self._pool = client.connection_pool
+        self._packed = _packed(("EVALSHA", script.digest, len(keys), *keys, *args))
+        self._connection: Connection | None = None
+
+    def send(self) -> Self:
         """Send it.
 
         Raises:
             redis.RedisError: it may have been sent, or not; nothing is owed.
         """
-        self._client, self._script, self._keys, self._args = client, script, keys, args
-        self._pool = client.connection_pool
         connection: Connection = self._pool.get_connection()
-        self._connection: Connection | None = connection
+        self._connection = connection
         try:
-            connection.send_command("EVALSHA", script.digest, len(keys), *keys, *args)
+            connection.send_packed_command([self._packed])
         except BaseException:
             self.abandon()
             raise
+        return self
 
     def answer(self) -> Answer:
         """Return Redis' answer; once.
@@ -78,4 +85,13 @@ class ScriptCall:
 
 def run_script(client: Redis, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Answer:
     """Run a script in one round trip (two when the server has forgotten it) and return Redis' answer."""
-    return ScriptCall(client, script, keys, args).answer()
+    return ScriptCall(client, script, keys, args).send().answer()
+
+
+def _packed(words: Sequence[Argument]) -> bytes:
+    """Write a command as Redis reads it."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = word if isinstance(word, bytes) else str(word).encode()
+        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return b"".join(parts)

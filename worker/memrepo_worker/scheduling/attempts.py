@@ -22,6 +22,7 @@ from memrepo_worker.group import (
     Outcome,
     PendingCreate,
     Places,
+    PrepareAnswers,
     RequestsEndedError,
     RequestsUnconfirmedError,
     TurnGoesOnError,
@@ -67,10 +68,14 @@ class RetryRules:
     trouble: StoreTrouble = field(default_factory=lambda: StoreTrouble(logger))
 
     def begin(
-        self, agent: Agent, requests: Requests, confirm: Callable[[], None] = lambda: None
+        self,
+        agent: Agent,
+        requests: Requests,
+        confirm: Callable[[], None] = lambda: None,
+        prepare_answers: PrepareAnswers = lambda _: lambda: None,
     ) -> GroupAttempt:
-        """Begin to settle a group; nothing is tried yet. ``confirm``: see ``Group``."""
-        return GroupAttempt(self, agent, requests, confirm)
+        """Begin to settle a group; nothing is tried yet. ``confirm``, ``prepare_answers``: see ``Group``."""
+        return GroupAttempt(self, agent, requests, confirm, prepare_answers)
 
     def pause_s(self, tries: int) -> float:
         """Return how long to wait after so many failed tries."""
@@ -96,11 +101,17 @@ class GroupAttempt:
     """
 
     def __init__(
-        self, rules: RetryRules, agent: Agent, requests: Requests, confirm: Callable[[], None]
+        self,
+        rules: RetryRules,
+        agent: Agent,
+        requests: Requests,
+        confirm: Callable[[], None],
+        prepare_answers: PrepareAnswers,
     ) -> None:
         self._rules = rules
         self._agent = agent
         self._confirm = confirm
+        self._prepare_answers = prepare_answers
         self._parts: deque[Requests] = deque((requests,))
         self._create = PendingCreate()
         self._places = Places()
@@ -156,7 +167,9 @@ class GroupAttempt:
 
     def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
         lease = self._rules.lease_of(self._agent)
-        group = Group(self._agent, requests, lease, self._create, self._places, self._confirm)
+        group = Group(
+            self._agent, requests, lease, self._create, self._places, self._confirm, self._prepare_answers
+        )
         try:
             outcomes = handler(group)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Generic, Protocol, TypeVar
 
@@ -82,6 +82,16 @@ class Responder(Protocol[AnyTicket]):
 
     def retrying(self, tickets: Sequence[AnyTicket], waiting: WaitReason) -> None:
         """Note that the requests wait, for what reason, and that they are tried again."""
+        ...
+
+    def prepare_answers(
+        self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome]
+    ) -> Callable[[], None]:
+        """Write what ``settle`` will tell of all requests of a group; what is returned may tell it ahead of that.
+
+        It is called once the outcomes are certain, or never; ``settle`` is called after it all the same. Called again
+        where the group is tried again.
+        """
         ...
 
     def settle(self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
@@ -253,7 +263,13 @@ class GroupUnderWay(Generic[AnyTicket]):
 
     def _new_attempt(self) -> GroupAttempt:
         requests = tuple(ticket.request for ticket in self._running)
-        return self._rules.begin(self.agent, requests, self._confirm)
+        return self._rules.begin(self.agent, requests, self._confirm, self._prepare_answers)
+
+    def _prepare_answers(self, outcomes: Sequence[Outcome]) -> Callable[[], None]:
+        """Have what is told of the whole group prepared; parts of one are told by ``tell`` alone."""
+        if self._answered or len(outcomes) != len(self._running):
+            return _tell_nothing
+        return self._responder.prepare_answers(self._running, outcomes)
 
     def _advance(self) -> Pause | None:
         """Try what is to run; where some of it turns out to be over, the rest from the beginning."""
@@ -321,3 +337,7 @@ class GroupUnderWay(Generic[AnyTicket]):
         message = f"a turn of {self.agent} failed; its requests keep their place: {', '.join(ids)}"
         fields = {"agent": str(self.agent), "request_ids": ids, "requests": len(ids)}
         log(logger, logging.ERROR, "turn.fault", message, fields, error)
+
+
+def _tell_nothing() -> None:
+    """Leave it to ``tell``."""

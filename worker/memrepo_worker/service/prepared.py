@@ -7,7 +7,7 @@ the create has succeeded; where another writer took the number, all of it is thr
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memrepo.clock import Clock
 from memrepo.limits import KIB
@@ -16,7 +16,7 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.git.compare import Comparison, LargePair, compare_in_process
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.group import Success
+from memrepo_worker.group import Group, Success
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.repos.line_counts import Counts
@@ -31,6 +31,9 @@ WRITTEN_BYTES_MAX = 64 * KIB
 
 WORK_S_MAX = 0.05
 """How long the answers of one entry may be composed meanwhile: what is left is composed after it."""
+
+TELL_S_MAX = 0.1
+"""So soon after they were written they are told as they are: they say when that was."""
 
 
 class _NotNowError(Exception):
@@ -71,22 +74,29 @@ class Prepared:
 
     def __init__(self, repo: WarmRepo, draft: Draft, monotonic: Clock) -> None:
         self._repo = repo
-        self._copied = draft.copied is not None
+        self._draft = draft
         self._upcoming = _Upcoming(repo, draft)
         self._monotonic = monotonic
         self._answers: dict[int, tuple[LedgerLine, Success]] = {}
+        self._tell: Callable[[], None] | None = None
+        self._written_s = 0.0
+        self.told: list[Success] | None = None
+        """What all requests of the group were answered with, where they were."""
 
-    def compose(self, requests: Sequence[Request], pending: Sequence[object]) -> None:
-        """Compose what the writes among these requests will be answered with. Never raises."""
-        if self._copied:
+    def compose(self, group: Group, pending: Sequence[object]) -> None:
+        """Compose what the writes of a group will be answered with, and have it written. Never raises."""
+        if self._draft.copied is not None:
             return  # what was copied cannot be read before it is there
         until_s = self._monotonic() + WORK_S_MAX
         try:
-            for request, line in zip(requests, pending, strict=False):
+            for request, line in zip(group.requests, pending, strict=False):
                 if isinstance(line, LedgerLine) and line.error is None:
                     self._compose(request, line)
                 if self._monotonic() > until_s:
                     break
+            # A delete is answered when its bytes are gone.
+            if self._draft.refs and len(self._answers) == len(group.requests):
+                self._tell, self._written_s = group.prepare_answers(self._composed), self._monotonic()
         except Exception as error:  # noqa: BLE001 - composed again after the create, it is told as it is told then
             logger.debug("answers were not composed meanwhile: %s", type(error).__name__)
 
@@ -98,6 +108,16 @@ class Prepared:
         payload = operation_of(request).result_to_payload(value)
         kept = payload if payload.size_bytes <= WRITTEN_BYTES_MAX else None
         self._answers[id(line)] = (line, Success(value, kept))
+
+    @property
+    def _composed(self) -> list[Success]:
+        return [answer for _, answer in self._answers.values()]
+
+    def tell(self) -> None:
+        """Answer all requests of the group, now that the create has succeeded; nothing where some were not composed."""
+        if self._tell is not None and self._monotonic() - self._written_s <= TELL_S_MAX:
+            self._tell()
+            self.told = self._composed
 
     def publish(self) -> None:
         """Have the repository keep what was found out, now that it has the commits."""

@@ -201,7 +201,7 @@ class Turn:
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()
         try:
-            with meanwhile(lambda: prepared.compose(self._group.requests, pending)):
+            with meanwhile(lambda: prepared.compose(self._group, pending)):
                 outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.trust = repo.trust.doubted()
@@ -212,6 +212,7 @@ class Turn:
             repo.trust = repo.trust.doubted()
             return False
         self._dependencies.observer.count("journal.appended")
+        prepared.tell()  # before all that only the next turn needs
         try:
             if isinstance(data, bytes):
                 lines = draft.lines.values()
@@ -232,6 +233,8 @@ class Turn:
 
     def _answer(self, pending: Sequence[PendingOutcome], repo: WarmRepo) -> list[Outcome]:
         """Answer in order until the turn is over; of the reads that are left, keep what they found."""
+        if self._prepared is not None and self._prepared.told is not None:
+            return [*self._prepared.told]
         outcomes: list[Outcome] = []
         for request, left in zip(self._group.requests, pending, strict=False):
             if outcomes and self._may_stop and self._meter.is_over:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 
 from celery.states import READY_STATES, REVOKED
+from redis import RedisError
 
 from memrepo.errors import (
     InvalidRequestError,
@@ -20,15 +22,17 @@ from memrepo.errors import (
 )
 from memrepo.limits import Limits
 from memrepo.wire.keys import changes_channel
-from memrepo.wire.payload import Payload
+from memrepo.wire.payload import LARGE_BYTES, Payload
 from memrepo.wire.payload_store import PayloadMissingError
 from memrepo_worker.group import Outcome, Success
 from memrepo_worker.observe import Observer, TurnTimes
 from memrepo_worker.queues.consumer.ended import request_ended, share_s, trace_request
-from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest
+from memrepo_worker.queues.consumer.task_request import RequestTicket, TaskRequest, is_listened_to
 from memrepo_worker.queues.leases.owned import OwnedShard
-from memrepo_worker.queues.results.backend import ResultBackend, StoredResult, Waiting
+from memrepo_worker.queues.results.ahead import ResultsAhead
+from memrepo_worker.queues.results.backend import ResultBackend
 from memrepo_worker.queues.results.payloads import Payloads
+from memrepo_worker.queues.results.records import StoredResult, Waiting
 from memrepo_worker.queues.transport.messages import Messages
 from memrepo_worker.threads.giving_way import give_way
 from memrepo_worker.trouble import WaitReason
@@ -36,8 +40,11 @@ from memrepo_worker.trouble import WaitReason
 logger = logging.getLogger(__name__)
 
 
-MARKED_AHEAD_MAX = 32
-"""So many requests are marked together without waiting for it: command and answer must fit into a socket's buffers."""
+MARKED_AHEAD_MAX = 128
+"""So many requests are marked together without waiting for it: 40 KB, whose answer, under a KB, waits in a buffer."""
+
+SENT_AHEAD_BYTES_MAX = LARGE_BYTES
+"""So are their results, up to this size in all."""
 
 
 class Responder:
@@ -173,6 +180,40 @@ class Responder:
             if found not in READY_STATES:  # else another owner has settled it meanwhile
                 task_request.retry()
 
+    def prepare_answers(
+        self, tickets: Sequence[RequestTicket], outcomes: Sequence[Outcome]
+    ) -> Callable[[], None]:
+        """Write the results of a whole group; what is returned sends them, and ``settle`` waits for the answer to that.
+
+        Where it would take more than the one step, nothing is sent before ``settle``.
+        """
+        task_requests = [ticket.task_request for ticket in tickets]
+        first = task_requests[0]
+        self._let_go(first)
+        if self._messages is not None or not _is_one_step(task_requests, outcomes):
+            return _nothing
+        settled = list(zip(task_requests, outcomes, strict=True))
+        with self._backend.collecting() as results:
+            for task_request, outcome in settled:
+                if isinstance(outcome, Success) and outcome.payload is not None:
+                    task_request.record_written(outcome.payload)
+        call = self._backend.prepare_finish(
+            results, first.owned_shard, _numbers(task_requests), _channel_of_changes(settled)
+        )
+
+        def send() -> None:
+            with suppress(RedisError, OSError):  # then ``settle`` sends all
+                call.send()
+                first.sent = ResultsAhead([one.id for one in task_requests], results, call)
+
+        return send
+
+    def _let_go(self, task_request: TaskRequest) -> None:
+        """Wait for no answer any more that is owed to the results of its group."""
+        sent, task_request.sent = task_request.sent, None
+        if sent is not None:
+            sent.call.abandon()
+
     def settle(self, tickets: Sequence[RequestTicket], outcomes: Sequence[Outcome], times: TurnTimes) -> None:
         """Store the outcomes as the tasks' results and acknowledge the messages."""
         self.answer([ticket.task_request for ticket in tickets], outcomes, times)
@@ -181,6 +222,7 @@ class Responder:
         """Leave the requests unacknowledged: whoever owns their shard next will have them again."""
         self._observer.count("requests.given_back", len(tickets))
         for ticket in tickets:
+            self._let_go(ticket.task_request)
             ticket.task_request.give_back()
 
     def answer(
@@ -193,20 +235,37 @@ class Responder:
         pairs = zip(task_requests, outcomes, strict=True)
         for owned_shard, group in groupby(pairs, key=lambda pair: pair[0].owned_shard):
             settled = list(group)
-            with self._backend.collecting() as results:
-                for task_request, outcome in settled:
-                    give_way()
-                    task_request.record_result(
-                        self._payloads.encode_result(task_request, task_request.operation, outcome)
-                    )
-            numbers = _numbers([task_request for task_request, _ in settled])
-            if self._finish(owned_shard, numbers, results, _channel_of_changes(settled)):
+            if self._store(owned_shard, settled):
                 self._payloads.remove([task_request for task_request, _ in settled])
                 for task_request, outcome in settled:
                     task_request.finish(outcome, share_s(task_request, times, len(task_requests)))
                     self._tell_ended(task_request, outcome, times, len(task_requests))
             else:
                 self._leave_to_owner([task_request for task_request, _ in settled])
+
+    def _store(self, owned_shard: OwnedShard, settled: Sequence[tuple[TaskRequest, Outcome]]) -> bool:
+        """Store results and acknowledge their messages; False where the shard has another owner by now."""
+        numbers = _numbers([task_request for task_request, _ in settled])
+        channel, first = _channel_of_changes(settled), settled[0][0]
+        sent = first.sent
+        if sent is not None and sent.is_of(
+            [one.id for one, outcome in settled if isinstance(outcome, Success)]
+        ):
+            first.sent = None
+            finished = self._backend.end_finish(sent.call, sent.results, owned_shard, numbers, channel)
+            owned_shard.delivered.difference_update(numbers)
+            return finished
+        self._let_go(first)
+        return self._finish(owned_shard, numbers, self._results_of(settled), channel)
+
+    def _results_of(self, settled: Sequence[tuple[TaskRequest, Outcome]]) -> list[StoredResult]:
+        with self._backend.collecting() as results:
+            for task_request, outcome in settled:
+                give_way()
+                task_request.record_result(
+                    self._payloads.encode_result(task_request, task_request.operation, outcome)
+                )
+        return results
 
     def _tell_ended(
         self, task_request: TaskRequest, outcome: Outcome, times: TurnTimes | None = None, group: int = 1
@@ -238,6 +297,22 @@ class Responder:
             finished = self._backend.ensure_acknowledged(self._messages, owned_shard, numbers)
         owned_shard.delivered.difference_update(numbers)
         return finished
+
+
+def _is_one_step(task_requests: Sequence[TaskRequest], outcomes: Sequence[Outcome]) -> bool:
+    """Whether all successes are stored by one script that nobody need wait for: small, of one shard, and unheard."""
+    payloads = [outcome.payload for outcome in outcomes if isinstance(outcome, Success)]
+    small = [one.size_bytes for one in payloads if one is not None and not one.contents]
+    return (
+        len(small) == len(task_requests) <= MARKED_AHEAD_MAX
+        and sum(small) <= SENT_AHEAD_BYTES_MAX
+        and all(one.owned_shard is task_requests[0].owned_shard for one in task_requests)
+        and not is_listened_to()
+    )
+
+
+def _nothing() -> None:
+    """There is nothing to send."""
 
 
 def _channel_of_changes(settled: Sequence[tuple[TaskRequest, Outcome]]) -> str:

@@ -26,6 +26,7 @@ from memrepo.wire.versions import check_message_version
 from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.results.ahead import ResultsAhead
 from memrepo_worker.queues.results.payloads import size_bytes_max
 from memrepo_worker.queues.script_call import ScriptCall
 from memrepo_worker.queues.transport.messages import TEXT_CHARS_MAX, is_text
@@ -72,6 +73,8 @@ class TaskRequest(CeleryRequest):
     """The mark that it and the others of its group are started, while the answer to that is owed."""
     marked_s: float | None = None
     """When that was sent."""
+    sent: ResultsAhead | None = None
+    """The results of it and the others of its group, while the answer to having sent them is owed."""
     before: str = ""
     """The state that the job's record had when this worker began with it; "" for none."""
     retries: int = 0
@@ -202,10 +205,14 @@ class TaskRequest(CeleryRequest):
         else:  # with nobody to hear of it, the tracer takes 5 % of a worker's time per commit for nothing, and more of
             # an error, as it describes all that the stack holds: who is refused often would slow all others
             if isinstance(result, Payload):
-                self._app.backend.store_written(self.id, result, self._context)
+                self.record_written(result)
                 return
             state_of = states.FAILURE if isinstance(result, MemoryRepoError) else states.SUCCESS
             self._app.backend.store_result(self.id, result, state_of, request=self._context)
+
+    def record_written(self, payload: Payload) -> None:
+        """Have the result backend store a payload without contents, of whose task no signal is sent."""
+        self._app.backend.store_written(self.id, payload, self._context)
 
     def retry(self) -> None:
         """Tell that it waits for the store."""

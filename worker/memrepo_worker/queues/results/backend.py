@@ -5,11 +5,11 @@ Select it with ``memrepo_worker.queues.results.backend:ResultBackend+redis://…
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from memrepo.wire.operations import OPERATIONS, TASK_PREFIX
 from memrepo.wire.payload import Payload
 from memrepo_worker.queues.leases.deliverable import ANSWERS, Deliverable
 from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.results.records import NO_MARK, StoredResult, Waiting
 from memrepo_worker.queues.results.scripts import (
     FAIL_ALL,
     FINISH,
@@ -63,28 +64,8 @@ WRONG_VALUE_TRIES_MAX = 4
 _ABORTED = "ABORTED"
 """What ``celery.contrib.abortable`` stores of a task that shall end."""
 
-NO_MARK = ("", "")
 NO_RECORD = "memrepo:none"
 """Where a script takes the key of a record, and there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Who waits for a task's result, and where."""
-
-    task_id: str
-    reply_to: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """A final result in the form in which it is stored and published."""
-
-    key: bytes
-    meta: bytes | str
-    reply_to: str
-    mark: tuple[int, int] | tuple[str, str] = NO_MARK
-    """What remembers that the task was executed, when the result has expired (see ``memrepo.wire.cancellation``)."""
 
 
 class ResultBackend(RedisBackend):
@@ -187,13 +168,42 @@ class ResultBackend(RedisBackend):
         Only where the broker and the results are one database. Returns False if the shard has another owner by
         now, who will settle the requests; then nothing was done.
         """
-        keys: list[Argument] = [
-            OWNERS_KEY,
-            *shard_keys(owned_shard.shard),
-            *(one.key for one in results),
-        ]
+        return bool(self._run(FINISH, *self._finishing(results, owned_shard, numbers, tell)))
+
+    def prepare_finish(
+        self,
+        results: Sequence[StoredResult],
+        owned_shard: OwnedShard,
+        numbers: Mapping[str, str],
+        tell: str = "",
+    ) -> ScriptCall:
+        """Write what ``finish`` sends, and send nothing; whoever does reads the answer by ``end_finish``."""
+        return ScriptCall(self.client, FINISH, *self._finishing(results, owned_shard, numbers, tell))
+
+    def end_finish(
+        self,
+        call: ScriptCall,
+        results: Sequence[StoredResult],
+        owned_shard: OwnedShard,
+        numbers: Mapping[str, str],
+        tell: str = "",
+    ) -> bool:
+        """Return what ``finish`` does, from the answer to what was sent; it is done anew if that is lost."""
+        try:
+            return bool(call.answer())
+        except (RedisError, OSError):
+            return self.finish(results, owned_shard, numbers, tell)
+
+    def _finishing(
+        self,
+        results: Sequence[StoredResult],
+        owned_shard: OwnedShard,
+        numbers: Mapping[str, str],
+        tell: str,
+    ) -> tuple[list[Argument], list[Argument]]:
+        keys = [OWNERS_KEY, *shard_keys(owned_shard.shard), *(one.key for one in results)]
         fence: list[Argument] = [owned_shard.shard, owned_shard.token, *settled(numbers)]
-        return bool(self._run(FINISH, keys, [*fence, *self._values(results, tell)]))
+        return keys, [*fence, *self._values(results, tell)]
 
     def fail(self, refused: Sequence[Refused], error: MemoryRepoError) -> list[str]:
         """Fail the jobs that these messages name, unless they are over; return for each the state that it had."""
@@ -254,7 +264,7 @@ class ResultBackend(RedisBackend):
         """Send what ``store_started`` does, and do not wait for the answer; None where Redis did not take it."""
         keys, args = self._progress(waiting, {"hostname": worker}, states.STARTED)
         try:
-            return ScriptCall(self.client, STORE_PROGRESS, keys, args)
+            return ScriptCall(self.client, STORE_PROGRESS, keys, args).send()
         except (RedisError, OSError):
             return None
 
@@ -274,9 +284,7 @@ class ResultBackend(RedisBackend):
         if before:
             self._store_progress([one], None, states.RECEIVED)
         else:
-            started = self._meta(
-                one.task_id, self.encode_result({"hostname": worker}, states.STARTED), states.STARTED, None
-            )
+            (started,) = self._records([one.task_id], {"hostname": worker}, states.STARTED)
             self._run(TAKE_BACK, [self.get_key_for_task(one.task_id)], [started])
 
     def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> list[str]:
@@ -292,12 +300,19 @@ class ResultBackend(RedisBackend):
     def _progress(
         self, waiting: Sequence[Waiting], result: object, state: str
     ) -> tuple[list[Argument], list[Argument]]:
-        encoded = self.encode_result(result, state)
         keys: list[Argument] = [self.get_key_for_task(one.task_id) for one in waiting]
         args: list[Argument] = [max(RECORD_KEPT_S, self._keep_s)]
-        for one in waiting:
-            args += (self._meta(one.task_id, encoded, state, None), one.reply_to or "")
+        records = self._records([one.task_id for one in waiting], result, state)
+        for one, written in zip(waiting, records, strict=True):
+            args += (written, one.reply_to or "")
         return keys, args
+
+    def _records(self, task_ids: Sequence[str], result: object, state: str) -> list[str]:
+        """Write the records of tasks that differ in their ids alone: all else of them is written once."""
+        fields = self._fields("", self.encode_result(result, state), state, None)
+        del fields["task_id"]
+        head: str = self.encode(fields)[:-1]
+        return [f'{head}, "task_id": {json.dumps(task_id)}}}' for task_id in task_ids]
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> str:
         written: str = self.encode(self._fields(task_id, encoded, state, request))
