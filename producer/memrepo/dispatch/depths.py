@@ -61,12 +61,24 @@ class Depths:
         if not self._agent_max and not self._shard_max:
             return [None] * len(wanted)
         self._look_at_shards({queue for queue, _ in wanted}, client)
+        if self._is_far_from_all_bounds(wanted):
+            return [None] * len(wanted)
         self._look_at_agents(wanted, client)
         reasons = [
             self._admit(queue, agent_field(request.org_id, request.agent_id)) for queue, request in wanted
         ]
         _count_refused(filter(None, reasons), client)
         return reasons
+
+    def _is_far_from_all_bounds(self, wanted: Sequence[Sent]) -> bool:
+        """Whether no bound could be reached by these, whoever's they are; then they are counted."""
+        nearest = min(bound for bound in (self._agent_max, self._shard_max) if bound)
+        depths = [self._depths[queue] for queue, _ in wanted]
+        if any(depth.of_agents or depth.of_all + len(wanted) > nearest for depth in depths):
+            return False
+        for depth in depths:
+            depth.of_all += 1
+        return True
 
     def _admit(self, queue: str, agent: str) -> MemoryRepoBusyError | None:
         depth = self._depths[queue]
