@@ -42,7 +42,7 @@ def turn(agent: str, *, heavy: bool, store_wait_s: float = 0.0, size_bytes: int 
 
 
 def room(shares: FairShare[Note]) -> bool:
-    return shares.has_room
+    return shares.has_room()
 
 
 class TestWhatIsHeavy:
@@ -89,6 +89,29 @@ class TestRoomForAHeavyTurn:
         assert not room(shares)
         clock.now_s += SharingBounds.shared_s
         assert room(shares)
+
+    def test_an_agents_own_light_turn_holds_its_heavy_ones_back_as_little_as_none(self) -> None:
+        shares = FairShare[Note](HandClock())
+        own = Agent("acme", "own")
+        shares.begin(turn("own", heavy=False))
+        shares.begin(turn("own", heavy=True))
+        assert shares.has_room(own)
+        assert not shares.is_shared(own)
+        assert not shares.has_room(Agent("acme", "other"))
+
+    def test_the_light_turns_of_others_hold_it_back_whoevers_the_last_one_was(self) -> None:
+        clock = HandClock()
+        shares = FairShare[Note](clock)
+        own = Agent("acme", "own")
+        for agent in ("other", "own", "own"):
+            shares.begin(turn(agent, heavy=False))
+            clock.now_s += SharingBounds.shared_s / 4
+        shares.begin(turn("own", heavy=True))
+        assert shares.is_shared(own)
+        assert not shares.has_room(own)
+        clock.now_s += SharingBounds.shared_s / 4
+        assert not shares.is_shared(own)
+        assert shares.is_shared(Agent("acme", "other"))
 
     def test_it_rests_in_proportion_to_what_the_last_one_used(self) -> None:
         clock = HandClock()

@@ -256,7 +256,7 @@ class Mailbox(Generic[AnyTicket]):
             agent = self._line.pop()
             begun = self._begun.get(agent)
             heavy = self._is_heavy(agent, self._waiting[agent] if begun is None else begun.in_hand)
-            if heavy and not self._shares.has_room:
+            if heavy and not self._shares.has_room(agent):
                 self._line.hold_heavy(agent)
                 self._look_for_room_later()
                 continue
@@ -298,7 +298,7 @@ class Mailbox(Generic[AnyTicket]):
 
     def _release_held(self) -> None:
         """Let agents that are held back come, those for which there is room. The caller holds the lock."""
-        if self._line.holds_heavy and self._shares.has_room:
+        if self._line.holds_heavy and self._shares.has_room():
             self._line.release_heavy()
         self._line.release_unproven(self._running.room_for_unproven, self._running.proofs_in_doubt)
 
