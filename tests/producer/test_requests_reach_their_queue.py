@@ -17,7 +17,7 @@ from memrepo import (
     Settings,
 )
 from memrepo.routing import route
-from memrepo.wire.keys import unacked_key
+from memrepo.wire.keys import SHARDS_KEY, unacked_key
 from tests.producer.stand_in import StandIn
 from tests.support.valkey import Valkey
 
@@ -217,3 +217,16 @@ def test_a_queue_that_holds_something_else_stops_its_own_agents_alone(broker: Va
             queue: client.llen(queue) for queue in map(partial(route, "acme"), agents) if queue != QUEUE
         }
     assert waiting == Counter(route("acme", agent) for agent in agents if agent not in stopped)
+
+
+def test_a_first_worker_of_another_number_of_shards_is_told_to_who_was_connected_before(
+    broker: Valkey, repo: MemoryRepo
+) -> None:
+    waiting = repo.get_head_sha()
+    with broker.client() as client:
+        client.set(SHARDS_KEY, 7)
+
+    waiting.describe()  # asks who serves the queue, as a client does whose jobs wait
+    with pytest.raises(InvalidRequestError, match=r"MEMREPO_SHARDS: is 64 here, .* use 7"):
+        repo.get_head_sha()
+    waiting.pending.look_at()

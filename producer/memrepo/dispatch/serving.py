@@ -10,7 +10,8 @@ from memrepo.clock import Clock, steady_clock
 from memrepo.dispatch.publisher import Publisher
 from memrepo.errors import MemoryRepoError
 from memrepo.routing import queue_name
-from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
+from memrepo.wire.agreement import check_shards
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, SHARDS_KEY
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -27,8 +28,9 @@ ANSWER_S = (
 class Serving:
     """Knows for each queue whether a worker serves it, as of the last answer. Thread-safe."""
 
-    def __init__(self, publisher: Publisher, clock: Clock = steady_clock) -> None:
+    def __init__(self, publisher: Publisher, shards: int, clock: Clock = steady_clock) -> None:
         self._publisher = publisher
+        self._shards = shards
         self._clock = clock
         self._lock = threading.Lock()
         self._asked: Future[None] = Future()
@@ -60,7 +62,7 @@ class Serving:
 
         def look(_: Celery, producer: Producer) -> None:
             try:
-                self._served = served_queues(producer.channel.client)
+                self._served = served_queues(producer.channel.client, self._shards)
                 self._answered_at_s = self._clock()
             finally:
                 asked.set_result(None)
@@ -72,17 +74,20 @@ class Serving:
         return asked
 
 
-def served_queues(broker: Redis) -> frozenset[str]:
+def served_queues(broker: Redis, shards: int) -> frozenset[str]:
     """Return the queues that have an owner whose lease is not over.
 
     Raises:
+        InvalidRequestError: its first worker came after this client had connected, and has another number of shards.
         redis.RedisError: the broker does not answer.
     """
     with broker.pipeline(transaction=False) as pipeline:
         pipeline.time()
         pipeline.hkeys(OWNERS_KEY)
         pipeline.zrange(LEASES_KEY, 0, -1, withscores=True)
-        (seconds, microseconds), owned, leases = pipeline.execute()
+        pipeline.get(SHARDS_KEY)
+        (seconds, microseconds), owned, leases, recorded = pipeline.execute()
+    check_shards(recorded, shards)
     now_ms = seconds * 1000 + microseconds // 1000
-    shards = {shard for shard, until_ms in leases if until_ms > now_ms} & set(owned)
-    return frozenset(queue_name(int(shard)) for shard in shards if shard.isdigit())
+    served = {shard for shard, until_ms in leases if until_ms > now_ms} & set(owned)
+    return frozenset(queue_name(int(shard)) for shard in served if shard.isdigit())

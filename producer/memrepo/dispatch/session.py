@@ -41,7 +41,7 @@ class Connections:
             on_connected=self._on_connected,
         )
         self.publisher = Publisher(settings, self.replies.wait_subscribed)
-        self.serving = Serving(self.publisher)
+        self.serving = Serving(self.publisher, settings.shards)
         self.resends = Resends(settings, self.publisher, self.replies.look, self.serving.is_served)
         at_exit.opened(self)
 
