@@ -147,6 +147,18 @@ class Stopwatch:
             if self._under_way == 0:
                 self.seconds += self._clock() - self._began_s
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what is done within the block, by a thread whose step is under way."""
+        if not self._under_way:
+            yield
+            return
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
+
     @property
     def under_way_s(self) -> float:
         """How long the present step lasts already; 0 where none is under way."""
@@ -191,3 +203,9 @@ def store_waited_s() -> float:
 def store_wait() -> AbstractContextManager[object]:
     """Mark a block as waiting for the store."""
     return _STORE_WAITS.get() or nullcontext()
+
+
+def no_store_wait() -> AbstractContextManager[object]:
+    """Mark a block, within one that waits for the store, as computing meanwhile."""
+    watch = _STORE_WAITS.get()
+    return nullcontext() if watch is None else watch.paused()

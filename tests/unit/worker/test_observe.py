@@ -32,6 +32,20 @@ def test_a_step_that_fails_counts_too() -> None:
     assert watch.seconds == 2.0
 
 
+def test_what_is_computed_while_the_answer_is_on_its_way_is_no_waiting() -> None:
+    clock = HandClock(0.0)
+    watch = Stopwatch(clock)
+    with watch:
+        clock.now_s = 1.0
+        with watch.paused():
+            clock.now_s = 11.0
+        clock.now_s = 13.0
+    assert watch.seconds == 3.0
+    with watch.paused():
+        clock.now_s = 20.0
+    assert watch.seconds == 3.0
+
+
 def test_what_nobody_measures_is_not_kept() -> None:
     with store_wait():
         pass

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from memrepo_worker.observe import no_store_wait
+
 _WORK: ContextVar[Callable[[], None] | None] = ContextVar("memrepo_meanwhile", default=None)
 
 
@@ -32,4 +34,5 @@ def request_sent() -> None:
     work = _WORK.get()
     if work is not None:
         _WORK.set(None)
-        work()
+        with no_store_wait():
+            work()
