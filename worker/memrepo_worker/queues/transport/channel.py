@@ -237,11 +237,15 @@ class ShardChannel(AddressedChannel):
                 self._unchecked.discard(queue)
 
     def hear(self) -> None:
-        """Take in what was announced: Celery's loop would come to it some tenths of a millisecond later."""
+        """Note what was announced; of one queue alone it is taken in: Celery's loop would come to it later.
+
+        Where several wait, more have come together by then, and a round takes of all of them.
+        """
         if self._watching is not None:
             self._watching.hear()
             self._collect()
-            self.deliver_waiting()
+            if len(self._waiting) == 1:
+                self.deliver_waiting()
 
     def close(self) -> None:
         """Close the channel; what it delivered stays delivered."""
