@@ -78,11 +78,11 @@ def test_a_file_of_counts_that_is_damaged_changes_no_answer(
 
 def test_the_file_of_counts_is_read_by_nobody_else(tmp_path: Path) -> None:
     counts = LineCounts(tmp_path)
-    counts.keep("a" * 40, (1, 2))
+    counts.keep("a" * 40, (1, 2, True))
     counts.save()
 
     assert (tmp_path / "line-counts").stat().st_mode & 0o777 == 0o600
-    assert LineCounts(tmp_path).find("a" * 40) == (1, 2)
+    assert LineCounts(tmp_path).find("a" * 40) == (1, 2, True)
 
 
 @pytest.fixture
@@ -101,7 +101,22 @@ def test_what_differs_too_much_counts_all_lines_and_says_so(bounded: Writer) -> 
     assert (made.additions, made.deletions, made.counts_exact) == (len(LINES), len(LINES), False)
     assert (told.additions, told.counts_exact) == (len(LINES), False)
     assert comparisons(bounded) == before
-    assert bounded.counters.snapshot()["bounds.compared_bytes"] == 2
+
+
+def test_what_differs_too_much_is_found_out_once_and_again_where_the_bound_may_be_another(
+    bounded: Writer, store: LocalStore, tmp_path: Path
+) -> None:
+    bounded.ask(create(a=shuffled(1)))
+    bounded.ask(commit("edited", {"a": shuffled(2)}))
+    found = bounded.counters.snapshot()["bounds.compared_bytes"]
+
+    told = [bounded.ask(history())[0] for _ in range(3)]
+
+    assert {(each.additions, each.counts_exact) for each in told} == {(len(LINES), False)}
+    assert bounded.counters.snapshot()["bounds.compared_bytes"] == found
+    bounded.service.close()
+    with writer(store, tmp_path / "cache") as again:
+        assert again.ask(history())[0].counts_exact
 
 
 def test_a_large_file_in_which_little_differs_is_counted_exactly(bounded: Writer) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import pygit2
 
-from memrepo_worker.bounds import CompareBounds
+from memrepo_worker.bounds import CompareBounds, SharingBounds
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader, content_of
+from memrepo_worker.threads.giving_way import give_way
 
 # buffer_is_binary in git's xdiff-interface.c looks for NUL in this many bytes.
 _BINARY_SNIFF_BYTES = 8000
@@ -26,6 +27,7 @@ class Comparison:
     """Lines added and removed, and the hunks of the patch; a binary file has neither.
 
     Where it is not ``exact``, all old lines count as removed and all new ones as added, and there are no hunks.
+    ``lasting``: the same comes of it each time, as long as the bounds are the same.
     """
 
     additions: int
@@ -33,6 +35,7 @@ class Comparison:
     hunks: bytes = b""
     binary: bool = False
     exact: bool = True
+    lasting: bool = True
 
     def patch(self, path: str) -> str:
         """Return the difference as a unified patch of that path; bytes that are not UTF-8 are replaced."""
@@ -47,13 +50,18 @@ def is_binary(data: bytes) -> bool:
 
 
 def lines_of(data: bytes) -> int:
-    """Count lines as git does: a last one without a line break counts too."""
-    return data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    """Count lines as git does: a last one without a line break counts too. Gives way meanwhile."""
+    step = SharingBounds.piece_bytes
+    breaks = 0
+    for start in range(0, len(data), step):
+        breaks += data.count(b"\n", start, start + step)
+        give_way()
+    return breaks + (not data.endswith(b"\n") and data != b"")
 
 
-def all_lines(old: bytes, new: bytes) -> Comparison:
+def all_lines(old: bytes, new: bytes, *, lasting: bool = True) -> Comparison:
     """Return what stands for the comparison of two contents that would take too much work."""
-    return Comparison(lines_of(new), lines_of(old), exact=False)
+    return Comparison(lines_of(new), lines_of(old), exact=False, lasting=lasting)
 
 
 def compare_with_nothing(old: bytes, new: bytes, *, patch: bool = True) -> Comparison:
@@ -162,7 +170,10 @@ def compare_in_process(
     if old is not None and new is not None and old.sha == new.sha:
         return Comparison(0, 0)
     reader.walked(0)
-    before, after = content_of(reader, old), content_of(reader, new)
+    before = content_of(reader, old)
+    give_way()
+    after = content_of(reader, new)
+    give_way()
     if old is None or new is None:
         return compare_with_nothing(before, after, patch=patch)
     if is_binary(before) or is_binary(after):

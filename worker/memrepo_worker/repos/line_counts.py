@@ -1,7 +1,7 @@
 """The line counts of commits, computed once: kept in memory and, with the warm repository, in a file beside its packs.
 
-A commit's counts follow from its contents alone, so what is kept is never stale. What is damaged, or lost, is computed
-again.
+A commit's exact counts follow from its contents alone, so what is kept is never stale. Those that are not exact follow
+from the bounds of this process, too, and are kept in its memory alone. What is damaged, or lost, is computed again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ _COUNT_BYTES = 300  # of a commit in memory
 _READ_BYTES_MAX = 1024 * 1024
 _LINE = re.compile(rb"(([0-9a-f]{40}) ([0-9]{1,15}) ([0-9]{1,15})) ([0-9a-f]{8})\Z")
 
-Counts = tuple[int, int]
-"""Lines added, and lines removed."""
+Counts = tuple[int, int, bool]
+"""Lines added, lines removed, and whether that is exact."""
 
 
 class LineCounts:
-    """What is kept of one repository's commits: in memory the newest, in the file all, of which the end is read."""
+    """What is kept of one repository's commits: in memory the newest, in the file all that is exact.
+
+    Of the file the end is read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
@@ -38,7 +41,8 @@ class LineCounts:
         """Keep the counts of a commit."""
         kept = self._known()
         kept[sha] = counts
-        self._unsaved.append(sha)
+        if counts[2]:
+            self._unsaved.append(sha)
         if len(kept) > _KEPT_MAX:
             del kept[next(iter(kept))]
 
@@ -77,7 +81,7 @@ class LineCounts:
         for line in lines:
             found = _LINE.match(line)
             if found is not None and int(found[5], 16) == zlib.crc32(found[1]):
-                yield found[2].decode(), (int(found[3]), int(found[4]))
+                yield found[2].decode(), (int(found[3]), int(found[4]), True)
 
 
 def _encode(sha: str, counts: Counts) -> bytes:

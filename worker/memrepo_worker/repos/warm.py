@@ -354,10 +354,13 @@ class WarmRepo:
             return found
         try:
             self.git.check_comparison(differing_bytes(found.before, found.after))
+        except GitOverBoundsError:
+            return all_lines(found.before, found.after)
+        try:
             self._write_pack()
             return parse_patch(self.git.diff_of_blobs(self.path, found.old_sha, found.new_sha))
         except GitOverBoundsError:
-            return all_lines(found.before, found.after)
+            return all_lines(found.before, found.after, lasting=False)
         except GitTroubleError:
             raise
         except GitError as error:

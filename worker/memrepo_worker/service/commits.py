@@ -137,19 +137,21 @@ def describe(repo: Described, sha: str) -> MemoryCommit:
 
 
 def _count_lines(repo: Described, sha: str, deltas: Sequence[FileDelta]) -> tuple[int, int, bool]:
-    """Return the lines that a commit adds and removes, and whether that is exact; such counts are computed once."""
+    """Return the lines that a commit adds and removes, and whether that is exact; what would come again is kept."""
     kept = repo.line_counts.find(sha)
     if kept is not None:
-        return *kept, True
-    additions, deletions, exact = 0, 0, True
+        return kept
+    additions, deletions, exact, lasting = 0, 0, True, True
     for delta in deltas:
         compared = repo.compare(delta.old, delta.new, patch=False)
         additions += compared.additions
         deletions += compared.deletions
         exact = exact and compared.exact
-    if exact:
-        repo.line_counts.keep(sha, (additions, deletions))
-    return additions, deletions, exact
+        lasting = lasting and compared.lasting
+    counts = (additions, deletions, exact)
+    if lasting:
+        repo.line_counts.keep(sha, counts)
+    return counts
 
 
 def date_of(timestamp_s: float) -> datetime:
