@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 
-from memrepo_worker.git.bundles import encode_bundle
+from memrepo_worker.git.bundles import decode_bundle, encode_bundle
 from memrepo_worker.git.objects import (
     MODE_FILE,
     MODE_TREE,
@@ -62,6 +62,15 @@ def entry_of_many_paths(folders: int = 3, names: int = 1000) -> bytes:
         parents = (object_id(commit),)
         objects |= {object_id(tree): tree, object_id(commit): commit}
     return encode_entry(objects, {HEAD_BRANCH: parents[0]}, (), ())
+
+
+def entry_of_many_refs(size_bytes: int) -> bytes:
+    """A first entry whose header names so many bytes of branches, all of them at a commit that it has."""
+    sound = entry_of_many_paths(1, 1)
+    header, pack = sound.split(b"\n\n", 1)
+    tip = decode_bundle(sound).refs[HEAD_BRANCH].encode()
+    lines = b"".join(b"%s refs/heads/%09d\n" % (tip, number) for number in range(size_bytes // 62))
+    return header + b"\n" + lines + b"\n" + pack
 
 
 def _pack(objects: list[bytes]) -> bytes:

@@ -15,6 +15,7 @@ from memrepo_worker.journal.entry import (
     NewerJournalError,
     decode_entry,
 )
+from memrepo_worker.journal.reading.contents import read_bytes
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 BATCH_BYTES_MAX = 32 * 2**20
@@ -31,28 +32,31 @@ class Listed:
 
 
 def read_part(store: Store, item: Listed, bytes_max: int) -> Entry | Damage:
-    """Return what an object holds, or its damage; of one that is listed as too large no byte is read."""
+    """Return what an object holds, or its damage; of one that is listed as too large no byte is read.
+
+    Of a large one whose header is none no more is read than that.
+    """
     if item.size > bytes_max:
         return Damage(
             item.key, Kind.TOO_LARGE, f"{item.size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({bytes_max})"
         )
+    data: bytes | memoryview = b""
     try:
-        data = store.get(item.key, bytes_max).data
+        data = read_bytes(store, item.key, item.seq, item.size, bytes_max)
+        if data:
+            return decode_entry(item.seq, data)
     except NotThereError:
         return Damage(item.key, Kind.MISSING, "it was listed, and is not there")
     except ObjectTooLargeError as error:
         return Damage(item.key, Kind.TOO_LARGE, f"{error} (MEMREPO_ENTRY_BYTES_MAX)")
-    if not data:
-        return Damage(item.key, Kind.MARKER, "it has no bytes, and no delete lies above it")
-    try:
-        return decode_entry(item.seq, data)
     except NewerJournalError as error:
         return Damage(item.key, Kind.NEWER, str(error))
     except JournalDamagedError as error:
         return Damage(item.key, Kind.CHECKSUM if _has_other_bytes(data) else Kind.HEADER, str(error))
+    return Damage(item.key, Kind.MARKER, "it has no bytes, and no delete lies above it")
 
 
-def _has_other_bytes(data: bytes) -> bool:
+def _has_other_bytes(data: bytes | memoryview) -> bool:
     """Whether there is a bundle's header, and behind it no pack that is as it was written."""
     try:
         return not is_whole(decode_bundle(data, HEADER_BYTES_MAX).pack)

@@ -31,6 +31,9 @@ _KINDS = (BRANCHES, "refs/tags/")
 HEADER_BYTES_MAX = 256 * KIB
 """How long an entry's header may be: all refs that there may be, and some 4,000 commits that it builds on."""
 
+HEAD_BYTES = HEADER_BYTES_MAX + KIB
+"""So many bytes of an entry, or all that it has, show whether its header is one that may be, and what it says."""
+
 
 class JournalUnreadableError(Exception):
     """The journal in the store cannot be read.
@@ -170,7 +173,7 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
 
 
 def decode_head(seq: int, beginning: bytes | memoryview) -> Head:
-    """Return what the header says; ``beginning`` is all of the entry, or as much of it as a header may have.
+    """Return what the header says; ``beginning`` is all of the entry, or ``HEAD_BYTES`` of it.
 
     Raises:
         NewerJournalError, JournalDamagedError: as ``decode_entry``.

@@ -6,7 +6,7 @@ Nothing of it is trusted: only refs and objects are taken, its configuration and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,8 @@ HEAD_REF = "refs/heads/main"
 
 _REF_FILE_BYTES_MAX = 16 * MIB
 """``packed-refs`` has a line for each branch and tag, the others one line."""
+_REF_FILES_BYTES_MAX = 4 * _REF_FILE_BYTES_MAX
+"""All of them are in memory at once."""
 
 
 class LegacyLayoutError(Exception):
@@ -58,7 +60,7 @@ def read_refs(store: Store, layout: Layout, executor: Executor) -> LegacyRefs:
     Raises:
         LegacyLayoutError: a file of them is too large to be one.
     """
-    keys = [item.key for item in store.list(layout.prefix) if _holds_refs(layout, item.key)]
+    keys = _ref_files(layout, store.list(layout.prefix))
     found = executor.map(partial(_ref_file, store), keys)
     return _refs({key.removeprefix(layout.prefix): data for key, data in zip(keys, found, strict=True)})
 
@@ -66,6 +68,19 @@ def read_refs(store: Store, layout: Layout, executor: Executor) -> LegacyRefs:
 def _holds_refs(layout: Layout, key: str) -> bool:
     name = key.removeprefix(layout.prefix)
     return layout.is_foreign(key) and (name in ("HEAD", "packed-refs") or name.startswith("refs/"))
+
+
+def _ref_files(layout: Layout, listed: Iterable[ListedObject]) -> list[str]:
+    """Return the keys of the files of refs.
+
+    Raises:
+        LegacyLayoutError: they take more together than is read; none was.
+    """
+    found = [item for item in listed if _holds_refs(layout, item.key)]
+    size = sum(item.size for item in found)
+    if size > _REF_FILES_BYTES_MAX:
+        raise LegacyLayoutError(f"its files of refs take {size} bytes, over {_REF_FILES_BYTES_MAX}")
+    return [item.key for item in found]
 
 
 def _ref_file(store: Store, key: str) -> bytes:
@@ -100,7 +115,7 @@ def download(
         except ObjectTooLargeError as error:
             raise LegacyLayoutError(f"it changes while it is read: {error}") from error
 
-    ref_files = [item.key for item in listed if _holds_refs(layout, item.key)]
+    ref_files = _ref_files(layout, listed)
     found = executor.map(partial(_ref_file, store), ref_files)
     refs = {key.removeprefix(layout.prefix): data for key, data in zip(ref_files, found, strict=True)}
     bytes_read = sum(map(len, refs.values())) + sum(executor.map(fetch, objects))

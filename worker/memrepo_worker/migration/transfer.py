@@ -10,8 +10,8 @@ from pathlib import Path
 
 from memrepo.clock import Clock
 from memrepo.errors import InvalidRequestError, RepoExistsError, RepoNotFoundError
-from memrepo.limits import Limits
-from memrepo_worker.git.bundles import NotABundleError, decode_bundle
+from memrepo.limits import KIB, Limits
+from memrepo_worker.git.bundles import HEADER_BYTES_MAX, Bundle, NotABundleError, decode_bundle
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.objects import NULL_SHA, printable
 from memrepo_worker.group import Agent
@@ -134,17 +134,15 @@ class Transfer:
         return len(commits)
 
     def _unpack(self, repo: Path, file: Path) -> dict[str, str]:
-        """Put a bundle's objects and refs into an empty repository; return the refs."""
-        bundle = decode_bundle(file.read_bytes())
-        if bundle.prerequisites:
-            raise NotABundleError("it needs commits that it does not hold: make it with --all")
-        refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_REF_KINDS)}
-        if HEAD_BRANCH not in refs:
-            if "HEAD" not in bundle.refs:
-                raise NotABundleError("it has neither a branch main nor HEAD")
-            refs[HEAD_BRANCH] = bundle.refs["HEAD"]
-        _check_names(refs)
-        self.git.index_foreign_pack(repo, bundle.pack)
+        """Put a bundle's objects and refs into an empty repository; return the refs.
+
+        Its header is looked at before the rest is read.
+        """
+        with file.open("rb") as reading:
+            bundle = decode_bundle(reading.read(HEADER_BYTES_MAX + KIB))
+            refs = _refs_of(bundle)
+            pack = b"".join([bundle.pack, reading.read()])
+        self.git.index_foreign_pack(repo, pack)
         set_refs(self.git, repo, refs)
         return refs
 
@@ -159,6 +157,19 @@ class Transfer:
         return Layout.of(agent.org_id, agent.agent_id)
 
 
+def _refs_of(bundle: Bundle) -> dict[str, str]:
+    """Return the branches and tags of a bundle, which must hold all that they need."""
+    if bundle.prerequisites:
+        raise NotABundleError("it needs commits that it does not hold: make it with --all")
+    refs = {name: sha for name, sha in bundle.refs.items() if name.startswith(_REF_KINDS)}
+    if HEAD_BRANCH not in refs:
+        if "HEAD" not in bundle.refs:
+            raise NotABundleError("it has neither a branch main nor HEAD")
+        refs[HEAD_BRANCH] = bundle.refs["HEAD"]
+    _check_names(refs)
+    return refs
+
+
 def _check_names(refs: Mapping[str, str]) -> None:
     if len(refs) > REFS_MAX:
         raise ValueError(f"it has {len(refs)} branches and tags, over {REFS_MAX}")
@@ -170,7 +181,7 @@ def _check_names(refs: Mapping[str, str]) -> None:
 
 
 def _size_of(file: Path, git: Git) -> int:
-    """Return how large a bundle is, which is then read whole."""
+    """Return how large a bundle is, if it is no larger than what git may unpack."""
     size, most = file.stat().st_size, git.caps.unpacked_bytes_max
     if size > most:
         raise InvalidRequestError.of(

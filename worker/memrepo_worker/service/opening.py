@@ -18,11 +18,11 @@ from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
+from memrepo_worker.journal.reading.contents import OpenFile
 from memrepo_worker.journal.reading.found import FoundJournal
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.presence import ENTRIES_LOOKED_AT_MAX, EntryLostError, require_present
 from memrepo_worker.journal.reading.reader import JournalReader
-from memrepo_worker.journal.reading.spooling import OpenFile
 from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer

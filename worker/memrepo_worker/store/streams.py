@@ -10,8 +10,12 @@ PIECE_BYTES = 8 << 20
 """So much of an object is asked for at a time: enough that a request's way hardly counts."""
 
 
-def pieces(store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+def pieces(
+    store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTES, first_bytes: int | None = None
+) -> Iterator[bytes]:
     """Yield the bytes of one state of an object, in order, up to ``piece_bytes`` at a time, at least one piece.
+
+    The first has ``first_bytes``, where that is given: who looks at it, and stops, has asked for no more.
 
     Each piece is a request of its own: one that fails is asked for again by a store that retries, and none is held up
     by who takes long over the piece before it. An object of one piece is one request.
@@ -21,7 +25,7 @@ def pieces(store: Store, key: str, bytes_max: int, piece_bytes: int = PIECE_BYTE
         ObjectTooLargeError: it has more than ``bytes_max``; nothing was yielded.
         UnavailableError, RefusedError: as ``Store.get``, also after some pieces; or it ends before its end.
     """
-    found = store.get_range(key, 0, min(piece_bytes, bytes_max))
+    found = store.get_range(key, 0, min(first_bytes or piece_bytes, bytes_max))
     if found.size > bytes_max:
         raise ObjectTooLargeError(key, bytes_max, found.size)
     yield found.data

@@ -13,21 +13,18 @@ from pathlib import Path
 from memrepo.limits import MIB
 from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count, object_count_in
 from memrepo_worker.journal.entry import (
-    HEADER_BYTES_MAX,
-    Entry,
+    HEAD_BYTES,
     Head,
     JournalDamagedError,
     decode_entry,
     decode_head,
 )
 from memrepo_worker.journal.entry_files import PackFile, joined, read_pieces
+from memrepo_worker.journal.reading.contents import checked_pieces
 from memrepo_worker.store.interface import ObjectTooLargeError, Store
-from memrepo_worker.store.streams import pieces
 
 PART_BYTES_MAX = 8 * MIB
 """What is larger is never whole in memory."""
-
-_HEAD_BYTES = HEADER_BYTES_MAX + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Part:
             NewerJournalError, JournalDamagedError: as ``decode_entry``.
         """
         with path.open("rb") as file:
-            head = decode_head(seq, file.read(_HEAD_BYTES))
+            head = decode_head(seq, file.read(HEAD_BYTES))
             file.seek(head.pack_start)
             beginning = file.read(HEADER_BYTES)
         size = path.stat().st_size - head.pack_start
@@ -56,20 +53,17 @@ class Part:
 
 
 def read_head(store: Store, key: str, seq: int, bytes_max: int) -> Head:
-    """Return what the header of an entry or base says; one that has no bytes is a marker.
+    """Return what the header of an entry or base says, of which no more is read; one that has no bytes is a marker.
 
     Raises:
         NotThereError, ObjectTooLargeError: it is not there, or larger than ``bytes_max``.
         NewerJournalError, JournalDamagedError: as ``decode_entry``.
     """
-    try:
-        data = store.get(key, min(PART_BYTES_MAX, bytes_max)).data
-    except ObjectTooLargeError:
-        found = store.get_range(key, 0, _HEAD_BYTES)
-        if found.size > bytes_max:
-            raise ObjectTooLargeError(key, bytes_max, found.size) from None
-        return decode_head(seq, found.data)
-    return _decoded(seq, data).head
+    found = store.get_range(key, 0, HEAD_BYTES)
+    if found.size > bytes_max:
+        raise ObjectTooLargeError(key, bytes_max, found.size)
+    _require_bytes(seq, found.size)
+    return decode_head(seq, found.data)
 
 
 def fetch(store: Store, key: str, seq: int, bytes_max: int, path: Path) -> Part:
@@ -79,7 +73,7 @@ def fetch(store: Store, key: str, seq: int, bytes_max: int, path: Path) -> Part:
         NotThereError, ObjectTooLargeError, NewerJournalError, JournalDamagedError: as ``read_head``.
     """
     with path.open("wb") as file:
-        for piece in pieces(store, key, bytes_max, PART_BYTES_MAX):
+        for piece in checked_pieces(store, key, seq, bytes_max, PART_BYTES_MAX):
             file.write(piece)
     part = Part.of(seq, path)
     digest = hashlib.sha1(usedforsecurity=False)
@@ -98,13 +92,14 @@ class Spool:
         self._file = path.open("wb")
         self._end = 0
 
-    def add(self, seq: int, data: bytes) -> Part:
+    def add(self, seq: int, data: bytes | memoryview) -> Part:
         """Add a part's pack, and return where it lies; one that has no bytes is a marker.
 
         Raises:
             NewerJournalError, JournalDamagedError: as ``decode_entry``.
         """
-        entry = _decoded(seq, data)
+        _require_bytes(seq, len(data))
+        entry = decode_entry(seq, data)
         pack = PackFile(self._path, self._end, len(entry.pack), object_count(entry.pack))
         self._file.write(entry.pack)
         self._end += pack.size
@@ -122,7 +117,6 @@ def join_in_file(packs: Sequence[PackFile], path: Path) -> None:
             file.write(piece)
 
 
-def _decoded(seq: int, data: bytes) -> Entry:
-    if not data:
+def _require_bytes(seq: int, size: int) -> None:
+    if not size:
         raise JournalDamagedError(f"entry {seq} is a marker: the memory is being deleted", seq)
-    return decode_entry(seq, data)

@@ -12,6 +12,7 @@ from memrepo.limits import MIB
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Head, JournalDamagedError
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading.contents import read_bytes
 from memrepo_worker.journal.runs import Run, follow_on
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.upkeep.part_files import PART_BYTES_MAX, Part, Spool, fetch, read_head
@@ -149,7 +150,7 @@ class Parts:
         spool.close()
         return parts
 
-    def _recent_or_read(self, seq: int) -> bytes | None:
+    def _recent_or_read(self, seq: int) -> bytes | memoryview | None:
         """Return an entry's bytes, or None where they are too many to be in memory."""
         data = self._recent(seq)
         if data:
@@ -159,7 +160,7 @@ class Parts:
             return None
         with _told(seq):
             try:
-                return self._store.get(self._layout.entry(seq), bytes_max).data
+                return read_bytes(self._store, self._layout.entry(seq), seq, self._size(seq), bytes_max)
             except ObjectTooLargeError:
                 return None
 

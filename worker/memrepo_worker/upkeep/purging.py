@@ -14,10 +14,11 @@ from memrepo.errors import RepoNotFoundError
 from memrepo_worker.bounds import Bounds
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, decode_entry
+from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store, UnavailableError
 from memrepo_worker.store.versions import KeptVersion, Versioned, fault_of_version_deletes
+from memrepo_worker.upkeep.part_files import read_head
 
 
 class NotPurgeableError(Exception):
@@ -102,7 +103,7 @@ class Purger:
         there = Accelerators.of(layout, self.store.list(layout.bases))
         for seq in reversed(there.bases):
             try:
-                if not decode_entry(seq, self.store.get(layout.base(seq), self.entry_bytes_max).data).refs:
+                if not read_head(self.store, layout.base(seq), seq, self.entry_bytes_max).refs:
                     return seq
             except NotThereError:
                 continue  # folded further, or deleted, since it was listed

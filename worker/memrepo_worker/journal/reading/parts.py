@@ -5,16 +5,16 @@ Nothing is asked for that is listed as larger than an entry may be.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
 
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError, decode_entry
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.spooling import OpenFile, spooled
+from memrepo_worker.journal.reading.contents import OpenFile, read_entry, spooled_entry
+from memrepo_worker.journal.reading.window import Listed, Window
 from memrepo_worker.journal.runs import Run
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
@@ -30,15 +30,6 @@ class AcceleratorDamagedError(JournalDamagedError):
 
 class LocalCopyStaleError(Exception):
     """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An entry as it is in a listing, or the segment that ends with it: then ``joined`` says which."""
-
-    seq: int
-    size: int
-    joined: Run | None = None
 
 
 @dataclass(frozen=True)
@@ -99,60 +90,56 @@ class JournalParts:
 
     def base(self, seq: int, size: int) -> Entry:
         """Return a base; raises ``AcceleratorDamagedError``."""
-        return self._accelerator(self.layout.base(seq), seq, size, in_base=True)
+        return self._part(listed_base(seq, size))
+
+    def window(self) -> Window:
+        """Return what fetches parts, as many side by side as ``bytes_max`` allows."""
+        return Window(self.executor, self._part, self.bytes_max)
 
     def fetched(self, listed: Iterable[Listed]) -> Iterator[Entry]:
-        """Yield entries in order; so many are asked for side by side as ``bytes_max`` allows, at least one."""
-        asked: deque[tuple[int, Future[Entry]]] = deque()
-        on_the_way = 0
-        try:
-            for item in listed:
-                while asked and on_the_way + item.size > self.bytes_max:
-                    size, future = asked.popleft()
-                    on_the_way -= size
-                    yield future.result()
-                asked.append((item.size, self.executor.submit(self._part, item)))
-                on_the_way += item.size
-            while asked:
-                yield asked.popleft()[1].result()
-        finally:
-            for _, future in asked:
-                future.cancel()
+        """Yield entries in order, of which none is asked for before the first is wanted."""
+        window = self.window()
+        window.add(listed)
+        yield from window
 
     def _part(self, item: Listed) -> Entry:
         if item.joined is not None:
-            key = self.layout.segment(item.joined.first, item.joined.last)
-            return self._accelerator(key, item.seq, item.size)
+            return self._accelerator(item.joined, item.size)
         self._require_size(item.seq, item.size)
         return self._entry(item)
 
-    def _accelerator(self, key: str, seq: int, size: int, *, in_base: bool = False) -> Entry:
+    def _accelerator(self, run: Run, size: int) -> Entry:
+        seq, in_base = run.last, run.is_base
+        key = self.layout.base(seq) if in_base else self.layout.segment(run.first, seq)
         try:
             self._require_size(seq, size)
-            return decode_entry(seq, self._data(key, size))
+            found = self._read(key, seq, size)
         except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
         except JournalUnreadableError as error:
             raise (error.within_base() if in_base else error) from error
+        if found is None:
+            raise AcceleratorDamagedError(f"{key} has no bytes", seq, in_base=in_base)
+        return found
 
     def _entry(self, item: Listed) -> Entry:
         seq, key = item.seq, self.layout.entry(item.seq)
         try:
-            data = self._data(key, item.size)
+            found = self._read(key, seq, item.size)
         except NotThereError as error:  # or it is another by now
             raise LocalCopyStaleError(f"entry {seq} is not there any more") from error
         except ObjectTooLargeError as error:  # it was smaller when it was listed
             self.over_bound()
             raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
-        if not data:
+        if found is None:
             raise LocalCopyStaleError(f"entry {seq} is a marker")
-        return decode_entry(seq, data)
+        return found
 
-    def _data(self, key: str, size: int) -> bytes | memoryview:
-        """Return an object's bytes; ``size`` is what was listed."""
+    def _read(self, key: str, seq: int, size: int) -> Entry | None:
+        """Return what an object holds, None where it has no bytes; ``size`` is what was listed."""
         if size > self.bytes_max and self.open_file is not None:
-            return spooled(self.store, key, self.entry_bytes_max, self.open_file, self.bytes_max)
-        return self.store.get(key, self.entry_bytes_max).data
+            return spooled_entry(self.store, key, seq, self.entry_bytes_max, self.open_file, self.bytes_max)
+        return read_entry(self.store, key, seq, size, self.entry_bytes_max)
 
     def _require_size(self, seq: int, size: int) -> None:
         """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""
@@ -161,3 +148,8 @@ class JournalParts:
             raise JournalDamagedError(
                 f"entry {seq} is {size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})", seq
             )
+
+
+def listed_base(seq: int, size: int) -> Listed:
+    """Return a base as it is in a listing."""
+    return Listed(seq, size, Run(1, seq, is_base=True))

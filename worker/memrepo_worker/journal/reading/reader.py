@@ -1,9 +1,10 @@
 """Reading a journal: all of it for a cold open, or what was added since for a warm repository.
 
-A cold open takes three sequential rounds: list bases and segments; get the newest base and list the entries after all
-that is joined; get the segments that follow on the base, and those entries, at once, or, where there are many bytes of
-them, as many at once as may be in memory. Bases and segments only save time: where one of them is lost or damaged, the
-entries that it stands for are read instead, as far as they are there.
+A cold open takes three sequential rounds: list bases and segments; list the entries after all that is joined, and get
+meanwhile the newest base and the segments that follow on it; get those entries. That is at once, or, where there are
+many bytes, as many at once as may be in memory. What is large by itself takes one round more, as its header is looked
+at first; a base or segment has it while the entries are listed. Bases and segments only save time: where one of them is
+lost or damaged, the entries that it stands for are read instead, as far as they are there.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from memrepo_worker.journal.entry import (
     JournalUnreadableError,
 )
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading.contents import OpenFile, has_bytes
 from memrepo_worker.journal.reading.found import FoundJournal, Opening, batches
 from memrepo_worker.journal.reading.parts import (
     AcceleratorDamagedError,
     JournalParts,
-    Listed,
     LocalCopyStaleError,
+    listed_base,
 )
-from memrepo_worker.journal.reading.spooling import OpenFile, sha256_of_object
+from memrepo_worker.journal.reading.window import Listed
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 _LOOKS_MAX = 3
@@ -146,7 +148,7 @@ class JournalReader:
 
     def has_entry(self, seq: int, data_sha256: str) -> bool:
         """Whether entry ``seq`` is in the store with exactly these bytes, given by their SHA-256."""
-        return sha256_of_object(self.store, self.layout.entry(seq), self.entry_bytes_max) == data_sha256
+        return has_bytes(self.store, self.layout.entry(seq), seq, data_sha256, self.entry_bytes_max)
 
     def has_legacy_layout(self) -> bool:
         """Whether the agent's prefix holds a repository in the legacy layout."""
@@ -170,16 +172,19 @@ class JournalReader:
 
     def _find(self) -> FoundJournal:
         there, passed_over = self.parts.accelerators()
-        base = (
-            self.executor.submit(self.parts.base, there.base, there.base_sizes[there.base])
-            if there.base
-            else None
-        )
-        listed = self.parts.listed_after(there.end, in_base=not there.chain)
+        window = self.parts.window()
+        if there.base:
+            window.add([listed_base(there.base, there.base_sizes[there.base])])
+        window.add(Listed(run.last, there.segments[run.first, run.last], run) for run in there.chain)
+        try:
+            listed = self.parts.listed_after(there.end, in_base=not there.chain)
+        except Exception:
+            window.cancel()
+            raise
+        window.add(listed)
         seq = listed[-1].seq if listed else there.end
-        joined = [Listed(run.last, there.segments[run.first, run.last], run) for run in there.chain]
-        parts = self.parts.fetched([*joined, *listed])
-        return FoundJournal(base.result() if base else None, seq, parts, self.bytes_max, passed_over)
+        parts = iter(window)
+        return FoundJournal(next(parts) if there.base else None, seq, parts, self.bytes_max, passed_over)
 
     def _find_entries(self, fault: Exception) -> FoundJournal:
         there, _ = self.parts.accelerators()

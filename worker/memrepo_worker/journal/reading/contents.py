@@ -1,0 +1,92 @@
+"""The bytes of one object of a journal: its header is held against the rules before the rest is asked for.
+
+What is no entry by its header costs one small read, however large it is. What is too large for memory goes through a
+file that nobody else sees, and that ends with its use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from memrepo.limits import MIB
+from memrepo_worker.journal.entry import HEAD_BYTES, Entry, JournalUnreadableError, decode_entry, decode_head
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.store.streams import PIECE_BYTES, pieces
+from memrepo_worker.threads.giving_way import joined
+
+OpenFile = Callable[[], IO[bytes]]
+"""Opens a new file without a name, where there is room for it."""
+
+AT_ONCE_BYTES_MAX = MIB
+"""What is listed with no more is read in one request; of what has more the header comes first, which is one more."""
+
+
+def read_entry(store: Store, key: str, seq: int, size: int, bytes_max: int) -> Entry | None:
+    """Return what an object holds, which is listed with ``size`` bytes; None where it has none.
+
+    Raises:
+        NotThereError, ObjectTooLargeError: it is not there, was replaced meanwhile, or has more than ``bytes_max``.
+        NewerJournalError, JournalDamagedError: as ``decode_entry``; by its header, before the rest is read.
+    """
+    data = read_bytes(store, key, seq, size, bytes_max)
+    return decode_entry(seq, data) if data else None
+
+
+def read_bytes(store: Store, key: str, seq: int, size: int, bytes_max: int) -> bytes | memoryview:
+    """Return the bytes of an object that is listed with ``size``; raises what ``read_entry`` does.
+
+    Of one that is small nothing is looked at.
+    """
+    if size <= AT_ONCE_BYTES_MAX:
+        return store.get(key, bytes_max).data
+    # Only a view of it: what is behind the header is taken out without another copy.
+    return memoryview(joined([*checked_pieces(store, key, seq, bytes_max, size)]))
+
+
+def spooled_entry(
+    store: Store, key: str, seq: int, bytes_max: int, open_file: OpenFile, memory_bytes_max: int
+) -> Entry | None:
+    """Return what an object holds, None where it has no bytes; no more of them are in memory than is said.
+
+    They lie in a file. As it has no name, nobody can cut it under its readers, and it is gone with the last view of it.
+
+    Raises:
+        NotThereError, ObjectTooLargeError, NewerJournalError, JournalDamagedError: as ``read_entry``.
+        OSError: the disk does not take it.
+    """
+    with open_file() as file:
+        for piece in checked_pieces(store, key, seq, bytes_max, min(PIECE_BYTES, memory_bytes_max)):
+            file.write(piece)
+        file.flush()
+        size = file.tell()
+        if not size:
+            return None
+        return decode_entry(seq, memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)))
+
+
+def checked_pieces(store: Store, key: str, seq: int, bytes_max: int, piece_bytes: int) -> Iterator[bytes]:
+    """Yield an object's bytes as ``store.streams.pieces`` does; the first are those that its header may have.
+
+    Raises:
+        NewerJournalError, JournalDamagedError: its header is none; no more was asked for, and nothing was yielded.
+    """
+    found = pieces(store, key, bytes_max, piece_bytes, HEAD_BYTES)
+    first = next(found)
+    if first:
+        decode_head(seq, first)
+    yield first
+    yield from found
+
+
+def has_bytes(store: Store, key: str, seq: int, data_sha256: str, bytes_max: int) -> bool:
+    """Whether an entry is there that has exactly these bytes, given by their SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        for piece in checked_pieces(store, key, seq, bytes_max, PIECE_BYTES):
+            digest.update(piece)
+    except (NotThereError, ObjectTooLargeError, JournalUnreadableError):
+        return False
+    return digest.hexdigest() == data_sha256
