@@ -31,6 +31,7 @@ LOADS: Sequence[str] = (
     "files of newlines",
     "reads of 60 KB",
     "histories of large files",
+    "diffs of new files",
     "lines of one letter",
     "conflicting merges",
     "large commits",

@@ -50,6 +50,7 @@ class Hostile:
             "files of newlines": self.files_of_newlines,
             "reads of 60 KB": self.reads_of_60_kb,
             "histories of large files": self.histories_of_large_files,
+            "diffs of new files": self.diffs_of_new_files,
             "large commits": self.large_commits,
             "a deep group": self.a_deep_group,
             "forged messages": self.forged_messages,
@@ -84,6 +85,17 @@ class Hostile:
                 self._wait([self._commit("historian", changes)])
             self._ready.add("historian")
         jobs = [self._ask(lambda: repo.get_history(limit=1_000)) for _ in range(int(128 * self.size) + 1)]
+        self._wait(jobs)
+
+    def diffs_of_new_files(self) -> None:
+        """Ask for patches of line breaks alone, as many bytes as an answer may have."""
+        repo = self._repo("differ")
+        if "differ" not in self._ready:
+            text = "\n" * int(7.9 * MIB * self.size)
+            for changes in ({"a.md": "x"}, {"b.md": text, "c.md": text}):
+                self._wait([self._commit("differ", changes)])
+            self._ready.add("differ")
+        jobs = [self._ask(lambda: repo.diff("HEAD~1", "HEAD")) for _ in range(int(7 * self.size) + 1)]
         self._wait(jobs)
 
     def large_commits(self) -> None:

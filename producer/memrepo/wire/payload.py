@@ -12,7 +12,6 @@ Nothing is held twice: the writer makes chunk after chunk, the reader unpacks in
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from memrepo.json_text import VALUES_MAX, read_json
+from memrepo.json_text import VALUES_MAX, json_pieces, read_json
 from memrepo.limits import KIB, MIB
 from memrepo.models import ContentWriter
 
@@ -46,21 +45,34 @@ class Payload:
     value: Any
     contents: tuple[bytes, ...] = ()
 
-    @cached_property
+    @property
     def text(self) -> str:
-        """The value as JSON, written once: its size is asked for before it is sent."""
-        return json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
+        """The value as JSON."""
+        return "".join(self._texts)
 
     @cached_property
-    def head(self) -> bytes:
-        """What is written before the contents."""
+    def _texts(self) -> tuple[str, ...]:
+        """The value as JSON, written once: its size is asked for before it is sent."""
+        return tuple(json_pieces(self.value))
+
+    @cached_property
+    def head(self) -> tuple[bytes, ...]:
+        """What is written before the contents, in pieces."""
         sizes = ",".join(str(len(data)) for data in self.contents)
-        return f'{{"value":{self.text},"sizes":[{sizes}]}}'.encode(errors="surrogatepass")
+        begin, *others = self._texts
+        texts = [f'{{"value":{begin}', *others]
+        texts[-1] += f',"sizes":[{sizes}]}}'
+        return tuple(text.encode(errors="surrogatepass") for text in texts)
+
+    @property
+    def head_bytes(self) -> int:
+        """How many bytes are written before the contents."""
+        return sum(map(len, self.head))
 
     @property
     def size_bytes(self) -> int:
         """How many bytes it has before it is compressed."""
-        return _LENGTH_BYTES + len(self.head) + sum(map(len, self.contents))
+        return _LENGTH_BYTES + self.head_bytes + sum(map(len, self.contents))
 
 
 class PayloadClaim(BaseModel):
@@ -106,7 +118,7 @@ def encode(payload: Payload, *, compress: bool = True) -> Iterator[bytes]:
 
     What is not to be compressed is stored in the same form.
     """
-    parts = chain((len(payload.head).to_bytes(_LENGTH_BYTES), payload.head), payload.contents)
+    parts = chain((payload.head_bytes.to_bytes(_LENGTH_BYTES),), payload.head, payload.contents)
     waiting = bytearray()
     for packed in _compressed(_pieces(parts)) if compress else _stored(_pieces(parts)):
         waiting += packed

@@ -9,6 +9,7 @@ from hashlib import sha1
 import pytest
 
 from memrepo_worker.bounds import SharingBounds
+from memrepo_worker.git.compare import compare_with_nothing, lines_of
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, is_whole
 from memrepo_worker.threads.giving_way import (
@@ -45,6 +46,15 @@ class Thread:
             wall=lambda: self.wall_s,
             sleep=self.sleep,
         )
+
+    def pace_of_steps(self) -> Pace:
+        """Return one for which as much time passes between two looks at a clock as makes a rest due."""
+
+        def tick() -> float:
+            self.now_s += SharingBounds.step_s
+            return self.now_s
+
+        return Pace(lambda: True, clock=tick, wall=tick, sleep=self.rests.append)
 
     def compute(self, seconds: float) -> None:
         self.now_s += seconds
@@ -134,22 +144,26 @@ def test_parts_are_joined(parts: list[bytes | bytearray | memoryview]) -> None:
 
 def test_a_large_file_is_named_packed_and_joined_in_steps() -> None:
     thread = Thread()
-
-    def pace() -> Pace:
-        def tick() -> float:
-            thread.now_s += SharingBounds.step_s
-            return thread.now_s
-
-        return Pace(lambda: True, clock=tick, wall=tick, sleep=thread.rests.append)
-
     item = GitObject(Kind.BLOB, LARGE)
-    with keeping(pace()):
+    with keeping(thread.pace_of_steps()):
         sha = object_id(item)
         assert len(thread.rests) >= 5
         pack = encode_pack({sha: item})
     assert len(thread.rests) >= 15  # a step for each piece: named, compressed, joined
     assert sha == sha1(b"blob %d\0" % len(LARGE) + LARGE, usedforsecurity=False).hexdigest()
     assert is_whole(pack.data)
+
+
+def test_lines_of_a_large_file_are_counted_and_its_patch_is_made_in_steps() -> None:
+    thread = Thread()
+    data = b"line\n" * (len(LARGE) // 5)
+    with keeping(thread.pace_of_steps()):
+        assert lines_of(data) == len(data) // 5
+        counted = len(thread.rests)
+        assert counted >= 5
+        patch = compare_with_nothing(b"", data).patch("a.md")
+    assert len(thread.rests) >= counted + 15, "counted, signed, joined and read"
+    assert patch.count("\n+line") == len(data) // 5
 
 
 class TestWhatSeveralCompute:

@@ -5,6 +5,7 @@ libgit2 carries git's own xdiff; Python's difflib counts differently in one of t
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_left
 from collections.abc import Callable
@@ -15,11 +16,12 @@ import pygit2
 from memrepo_worker.bounds import CompareBounds, SharingBounds
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader, content_of
-from memrepo_worker.threads.giving_way import give_way
+from memrepo_worker.threads.giving_way import give_way, joined, pieces
 
 # buffer_is_binary in git's xdiff-interface.c looks for NUL in this many bytes.
 _BINARY_SNIFF_BYTES = 8000
 _HUNK = re.compile(rb"^@@ ", re.MULTILINE)
+_Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,13 @@ class Comparison:
         """Return the difference as a unified patch of that path; bytes that are not UTF-8 are replaced."""
         if not self.hunks:
             return ""
-        return f"--- a/{path}\n+++ b/{path}\n" + self.hunks.decode(errors="replace")
+        decoder = _Decoder(errors="replace")
+        texts = [
+            f"--- a/{path}\n+++ b/{path}\n",
+            *map(decoder.decode, pieces(self.hunks)),
+            decoder.decode(b"", final=True),
+        ]
+        return "".join(texts)
 
 
 def is_binary(data: bytes) -> bool:
@@ -73,9 +81,9 @@ def compare_with_nothing(old: bytes, new: bytes, *, patch: bool = True) -> Compa
     if not data or not patch:
         return Comparison(added, removed)
     head = f"@@ -{_range(removed)} +{_range(added)} @@\n".encode()
-    body = sign + data.removesuffix(b"\n").replace(b"\n", b"\n" + sign) + b"\n"
+    lines = (bytes(piece).replace(b"\n", b"\n" + sign) for piece in pieces(data.removesuffix(b"\n")))
     end = b"" if data.endswith(b"\n") else b"\\ No newline at end of file\n"
-    return Comparison(added, removed, head + body + end)
+    return Comparison(added, removed, joined([head, sign, *lines, b"\n", end]))
 
 
 def _range(lines: int) -> str:
@@ -137,12 +145,8 @@ def compare(old: bytes, new: bytes) -> Comparison:
 
 def parse_patch(patch: bytes) -> Comparison:
     """Return the comparison that a patch of one file, as git prints it, stands for."""
-    hunks = _hunks(patch)
-    additions = deletions = 0
-    for line in hunks.split(b"\n"):
-        additions += line.startswith(b"+")
-        deletions += line.startswith(b"-")
-    return Comparison(additions, deletions, hunks)
+    hunks = _hunks(patch)  # which begin with a line that is neither
+    return Comparison(hunks.count(b"\n+"), hunks.count(b"\n-"), hunks)
 
 
 def _hunks(patch: bytes) -> bytes:
