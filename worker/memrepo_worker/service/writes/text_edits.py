@@ -14,7 +14,9 @@ from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 from memrepo_worker.git.compare import lines_of
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
+from memrepo_worker.service.writes.occurrences import count, replaced
 from memrepo_worker.service.writes.working_tree import EditedFile, WorkingTree
+from memrepo_worker.threads.giving_way import give_way
 
 
 def apply_changes(
@@ -28,6 +30,7 @@ def apply_changes(
         PathNotFoundError: an edit is of a file that is not there.
     """
     for index, change in enumerate(changes):
+        give_way()
         where = f"{field}[{index}]"
         if isinstance(change, FileChange):
             _write(change, tree)
@@ -59,7 +62,7 @@ def _append(edit: Append, tree: WorkingTree, limits: Limits, where: str) -> None
 def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> None:
     file = _existing(edit.path, tree, where)
     tree.spend(len(file.data), where)
-    found = file.data.count(edit.old)
+    found = count(file.data, edit.old)
     if found != edit.count:
         raise ContentMovedError(
             f"{edit.path!r} has what is to be replaced {found} times, not {edit.count}: read it again",
@@ -68,7 +71,7 @@ def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> No
     size = len(file.data) + found * (len(edit.new) - len(edit.old))
     refuse_too_large(edit.path, size, limits, where)
     tree.spend(size, where)
-    file.data = file.data.replace(edit.old, edit.new)
+    file.data = replaced(file.data, edit.old, edit.new)
 
 
 def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None:
