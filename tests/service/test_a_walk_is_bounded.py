@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memrepo.errors import TooLargeError
-from memrepo.limits import MIB
+from memrepo.limits import MIB, Limits
 from memrepo.models import MemoryFile
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
@@ -133,3 +133,51 @@ def test_one_of_a_billion_paths_is_restored_without_looking_at_the_others(many: 
 
     assert made.files_changed == ["0000/0000/0000"]
     assert "bounds.walk_entries" not in many.counters.snapshot()
+
+
+DEEP = "/".join(["d" * 250] * 15)
+
+
+@pytest.fixture
+def deep(store: LocalStore, tmp_path: Path) -> Iterator[Writer]:
+    """A memory whose commits each change 500 files with paths of 3,800 bytes; its trees are small."""
+    with writer(store, tmp_path / "deep", walk_entries_max=BOUND) as one:
+        for number in range(12):
+            changes: dict[str, str | None] = {f"{DEEP}/{name}": str(number) for name in range(500)}
+            one.ask(commit("m", changes, create_repo_if_missing=True))
+        yield one
+
+
+def test_paths_that_are_long_take_no_more_memory_than_many_that_are_short(deep: Writer) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError, match="MEMREPO_WALK_ENTRIES_MAX"):
+            deep.ask(asking(GetHistoryRequest, limit=1000))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 16 * MIB
+
+
+@pytest.mark.parametrize("name", ["get_commit", "diff", "list_files"])
+def test_one_commit_of_long_paths_is_told_all_the_same(deep: Writer, name: str) -> None:
+    requests = {
+        "get_commit": asking(GetCommitRequest, ref="HEAD"),
+        "diff": asking(DiffRequest, base="HEAD~1", target="HEAD"),
+        "list_files": asking(ListFilesRequest),
+    }
+
+    assert deep.ask(requests[name])
+
+
+def test_a_history_of_long_messages_is_told_in_parts(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "long", limits=Limits(request_bytes_max=200_000)) as one:
+        for number in range(5):
+            one.ask(commit("m" * 60_000, {"a.md": str(number)}, create_repo_if_missing=True))
+
+        with pytest.raises(TooLargeError, match="ask for fewer at once") as refused:
+            one.ask(asking(GetHistoryRequest, limit=5))
+
+        assert refused.value.details["field"] == "limit"
+        assert len(one.ask(asking(GetHistoryRequest, limit=3))) == 3  # type: ignore[arg-type]

@@ -37,7 +37,8 @@ class Bounds:
     ``turn_time_s``: after how long, waiting for the store and opening the memory apart, a turn ends between two of its
     requests; the others go on in a later turn of their agent. One read that takes ten times as long fails.
     ``turn_results_bytes_max``: after how many bytes of results a turn ends likewise. One result is always taken.
-    ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at.
+    ``walk_entries_max``: how many entries of folders, and how many commits, one request may have looked at. An entry
+    with a long path counts as several, one more for each 256 characters.
     ``compared_bytes_max``: how many bytes of a file's two states may differ for their lines to be compared; of larger
     ones all lines count, and the result says that its counts are not exact.
     ``edited_bytes_max``: how many bytes of files the edits of one commit may go through, each file once per edit.

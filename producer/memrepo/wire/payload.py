@@ -48,21 +48,18 @@ class Payload:
     @property
     def text(self) -> str:
         """The value as JSON."""
-        return "".join(self._texts)
+        return b"".join(self._written).decode(errors="surrogatepass")
 
     @cached_property
-    def _texts(self) -> tuple[str, ...]:
+    def _written(self) -> tuple[bytes, ...]:
         """The value as JSON, written once: its size is asked for before it is sent."""
-        return tuple(json_pieces(self.value))
+        return tuple(piece.encode(errors="surrogatepass") for piece in json_pieces(self.value))
 
-    @cached_property
+    @property
     def head(self) -> tuple[bytes, ...]:
         """What is written before the contents, in pieces."""
         sizes = ",".join(str(len(data)) for data in self.contents)
-        begin, *others = self._texts
-        texts = [f'{{"value":{begin}', *others]
-        texts[-1] += f',"sizes":[{sizes}]}}'
-        return tuple(text.encode(errors="surrogatepass") for text in texts)
+        return b'{"value":', *self._written, f',"sizes":[{sizes}]}}'.encode()
 
     @property
     def head_bytes(self) -> int:

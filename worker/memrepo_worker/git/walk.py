@@ -15,6 +15,9 @@ from memrepo_worker.git.objects import Commit, TreeEntry
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.trees.stored import differing
 
+_PATH_CHARS = 256
+"""A path that is longer counts as several."""
+
 
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
     """Yield path and entry of every regular file below a tree, in git's order; links and submodules are left out."""
@@ -31,6 +34,7 @@ def _files(
     for name, entry in entries.items():
         reader.walked(int(is_counted))
         path = prefix + name
+        count += _weigh(reader, path, is_counted=is_counted)
         if entry.is_tree:
             sha = entry.sha
             is_new = repeats.meet(sha, lambda: sum(one.sha == sha for one in entries.values()))  # noqa: B023 - at once
@@ -40,6 +44,14 @@ def _files(
         elif entry.is_file:
             yield path, entry
     return count
+
+
+def _weigh(reader: Reader, path: str, *, is_counted: bool) -> int:
+    """Return for how many entries more a long path counts; so paths take no more than some 100 MB in all."""
+    more = len(path) // _PATH_CHARS
+    if more and is_counted:
+        reader.walked(more)
+    return more
 
 
 class _Repeats:
@@ -82,6 +94,7 @@ def _files_after(
     for name, entry in reader.tree(tree).items():
         reader.walked()
         path = prefix + name
+        _weigh(reader, path, is_counted=True)
         raw = _bytes(path) + b"/" * entry.is_tree
         if entry.is_tree:
             if (raw.startswith(start) or start.startswith(raw)) and (raw > after or after.startswith(raw)):
@@ -145,6 +158,7 @@ def _differences(
     repeats = _Repeats(reader, is_counted=is_counted)
     for name, left, right in differing(before, after):
         path = prefix + name
+        count += _weigh(reader, path, is_counted=is_counted)
         trees = _trees(left, right)
         left_file = left if trees[0] is None else None
         right_file = right if trees[1] is None else None

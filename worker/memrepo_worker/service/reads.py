@@ -130,8 +130,17 @@ def _get_history(
         raise RefNotFoundError(
             f"{request.after!r} is not in that history: begin anew, without after", {"ref": request.after}
         )
-    shas = islice(shas, request.limit)
-    return [describe(repo, sha) for sha in shas]
+    found, told = list[MemoryCommit](), 0
+    for sha in islice(shas, request.limit):
+        found.append(describe(repo, sha))
+        told += len(found[-1].message)
+        if told > limits.request_bytes_max:
+            raise TooLargeError.of(
+                "limit",
+                f"the messages of these commits are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
+                "ask for fewer at once",
+            )
+    return found
 
 
 def _get_commit(request: GetCommitRequest, view: View, repo: WarmRepo, limits: Limits) -> MemoryCommit:
