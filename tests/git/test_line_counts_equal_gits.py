@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.compare import (
     compare,
     compare_with_nothing,
@@ -60,7 +61,11 @@ def test_counts_of_random_edits_equal_stock_gits(tmp_path: Path) -> None:
     assert [(str(count.additions), str(count.deletions)) for count in ours] == stock
 
 
-def test_one_change_is_counted_as_stock_git_counts_it_without_being_compared() -> None:
+@pytest.mark.parametrize("step_bytes", [1, 3, SharingBounds.piece_bytes])
+def test_one_change_is_counted_as_stock_git_counts_it_without_being_compared(
+    monkeypatch: pytest.MonkeyPatch, step_bytes: int
+) -> None:
+    monkeypatch.setattr(SharingBounds, "piece_bytes", step_bytes)
     rnd = random.Random(8)
     counted = 0
     for _ in range(3_000):

@@ -9,7 +9,7 @@ from hashlib import sha1
 import pytest
 
 from memrepo_worker.bounds import SharingBounds
-from memrepo_worker.git.compare import compare_with_nothing, lines_of
+from memrepo_worker.git.compare import Comparison, compare_with_nothing, count_one_change, lines_of
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, is_whole
 from memrepo_worker.threads.giving_way import (
@@ -164,6 +164,18 @@ def test_lines_of_a_large_file_are_counted_and_its_patch_is_made_in_steps() -> N
         patch = compare_with_nothing(b"", data).patch("a.md")
     assert len(thread.rests) >= counted + 15, "counted, signed, joined and read"
     assert patch.count("\n+line") == len(data) // 5
+
+
+def test_a_line_is_looked_for_among_many_in_steps() -> None:
+    thread = Thread()
+    data = b"other\n" * (len(LARGE) // 6)
+    with keeping(thread.pace_of_steps()):
+        counted = len(thread.rests)
+        lines_of(data)
+        once = len(thread.rests) - counted
+        assert count_one_change(b"line\n", data) == Comparison(len(data) // 6, 1)
+        assert count_one_change(b"line\n", data + b"line\nlast\n") is None
+    assert len(thread.rests) >= 6 * once, "its lines are counted, and looked through"
 
 
 class TestWhatSeveralCompute:

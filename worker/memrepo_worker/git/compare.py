@@ -124,9 +124,20 @@ def count_one_change(old: bytes, new: bytes) -> Comparison | None:
     if any(len(data) - end > begin and data[len(data) - end - 1] != ord("\n") for data in (old, new)):
         end = len(old) - (old.find(b"\n", len(old) - end) + 1 or len(old))
     less, more = sorted((data[begin : len(data) - end] for data in (old, new)), key=lines_of)
-    if lines_of(less) > 1 or (less and less.removesuffix(b"\n") in more.split(b"\n")):
+    if lines_of(less) > 1 or (less and _has_line(more, less.removesuffix(b"\n"))):
         return None
     return Comparison(lines_of(new[begin : len(new) - end]), lines_of(old[begin : len(old) - end]))
+
+
+def _has_line(data: bytes, line: bytes) -> bool:
+    """Whether a line is among these, of which the last is what follows on the last line break. Gives way meanwhile."""
+    bounded, wanted = b"".join((b"\n", data, b"\n")), b"".join((b"\n", line, b"\n"))
+    step = max(SharingBounds.piece_bytes, len(wanted))
+    for start in range(0, len(bounded), step):
+        if bounded.find(wanted, start, start + step + len(wanted) - 1) >= 0:
+            return True
+        give_way()
+    return False
 
 
 def _alike(most: int, is_alike: Callable[[int], bool]) -> int:
