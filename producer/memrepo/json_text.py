@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from memrepo.limits import KIB
-
 VALUES_MAX = 1_000_000
 """How many values a text may hold: three bytes can stand for 100 in memory, and all are made before one is looked at.
 
 Large results hold fewer: 32 MiB of them are paths, shas and texts.
 """
 
-PIECE_CHARS = 64 * KIB
+PIECE_CHARS = 64 * 1024
 """About so much is written in one step, which no other thread can come between."""
 
 _OPENING = ("{", "[", ",")
