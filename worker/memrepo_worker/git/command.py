@@ -294,17 +294,12 @@ class Git:
         )
         return made.decode().split()[-1]
 
-    def check_comparison(self, differing_bytes: int) -> None:
-        """Refuse to compare contents that differ in more bytes than may be compared.
-
-        Raises:
-            GitOverBoundsError: they do.
-        """
+    def may_compare(self, differing_bytes: int) -> bool:
+        """Whether contents may be compared that differ in so many bytes; counts those that may not."""
         if differing_bytes > self.compared_bytes_max:
             self.processes.observer.count(COMPARED_BYTES)
-            raise GitOverBoundsError(
-                f"{differing_bytes} bytes differ; MEMREPO_COMPARED_BYTES_MAX allows for more"
-            )
+            return False
+        return True
 
     def diff_of_blobs(self, repo: Path, old: str, new: str) -> bytes:
         """Return the patch from one blob to another; gives up after a few seconds of work.

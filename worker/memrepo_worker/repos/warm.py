@@ -346,15 +346,12 @@ class WarmRepo:
         """Compare two states of a file; None stands for "no file".
 
         Large contents are compared by a process, since the comparison may take time that grows with the square of what
-        differs; where that is more than a bound, all old lines count as removed and all new ones as added.
-        Without ``patch`` none need be made.
+        differs; over a bound, all old lines count as removed and all new ones as added. Without ``patch`` none is made.
         """
         found = compare_in_process(self.reader, old, new, patch=patch)
         if isinstance(found, Comparison):
             return found
-        try:
-            self.git.check_comparison(differing_bytes(found.before, found.after))
-        except GitOverBoundsError:
+        if not self.git.may_compare(differing_bytes(found.before, found.after)):
             return all_lines(found.before, found.after)
         try:
             self._write_pack()
