@@ -356,6 +356,19 @@ def test_a_port_that_is_taken_is_refused_by_its_settings_name() -> None:
         listen("127.0.0.1", port)
 
 
+def test_no_series_tells_when_another_began() -> None:
+    counters = Counters()
+    registry = build_registry(counters, list)
+    counters.request_ended(
+        RequestEnded("commit", "acme/ann", "r", "j", "done", None, "", 1, 0.1, 0.1, 0.1, 0.1, 0.1)
+    )
+
+    names = {sample.name for family in registry.collect() for sample in family.samples}
+
+    assert "memrepo_request_seconds_count" in names
+    assert [name for name in names if name.endswith("_created")] == []
+
+
 def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
     counters = Counters()
     registry = build_registry(counters, lambda: [shard(0, "w1", 1, 1)])

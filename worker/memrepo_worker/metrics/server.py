@@ -11,7 +11,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, disable_created_metrics, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -97,6 +97,8 @@ def build_registry(
     counters: Counters, read_shards: ReadShards, read_refused: ReadRefused = dict, cell: str = ""
 ) -> CollectorRegistry:
     """Return all metrics of a worker, of this cell if of any; from here on each request that ends is counted."""
+    # A second series for each counter and histogram, which nobody asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has not typed it
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     counters.listen(RequestMetrics(registry))
