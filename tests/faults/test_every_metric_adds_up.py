@@ -187,6 +187,13 @@ def heartbeats_that_failed(run: MeasuredRun) -> None:
     assert run.pages["without broker"].total("memrepo_heartbeats_failed_total") > 0
 
 
+def connections_that_were_given_up(run: MeasuredRun) -> None:
+    """None while the broker answered; one that is frozen may stop within an answer."""
+    name = "memrepo_redis_connections_given_up_total"
+    assert run.pages["store is back"].values(name) == [0]
+    assert len(run.pages["end"].values(name)) == len(run.workers)
+
+
 def whether_the_broker_is_up(run: MeasuredRun) -> None:
     assert run.pages["without broker"].values("memrepo_broker_up") == [0]
     assert run.pages["end"].values("memrepo_broker_up") == [1, 1]
@@ -301,6 +308,7 @@ CHECKS: Mapping[str, Callable[[MeasuredRun], None]] = {
     "memrepo_git_processes_total": git_processes,
     "memrepo_shard_moves_total": shards_that_moved,
     "memrepo_heartbeats_failed_total": heartbeats_that_failed,
+    "memrepo_redis_connections_given_up_total": connections_that_were_given_up,
     "memrepo_messages_refused_total": messages_that_were_no_request,
     "memrepo_upkeep_jobs_total": jobs_that_keep_memories_quick,
     "memrepo_upkeep_jobs_pending": jobs_that_are_pending,
