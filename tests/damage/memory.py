@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from memrepo.errors import MemoryRepoError
@@ -14,13 +15,18 @@ from memrepo.wire.operations import OPERATIONS, build
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.tags import CreateTagRequest
 from memrepo.wire.requests.writes import CreateBranchRequest
+from memrepo_worker.git.bundles import HEADER_BYTES_MAX, decode_bundle
 from memrepo_worker.group import Agent
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.samples import SAMPLES
+from tests.support.stock_git import empty_repository, git
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, history, writer
 
 LARGE = "".join(f"{number * 7919 % 10_007}\n" for number in range(35_000))
 """Two of it are compared by a process."""
+
+
+ORIGIN = b" refs/memrepo/origin\n"
 
 
 class MovableStore(LocalStore):
@@ -104,4 +110,16 @@ def observe(one: Writer, folder: Path, operation: str) -> Observed:
 def stored(folder: Path) -> Mapping[str, bytes]:
     """Return every object in the store. A commit is a pure function, so a healthy worker writes the same bytes."""
     store = MovableStore(folder / "store")
-    return {line.key: store.get(line.key).data for line in store.list("")}
+    return {line.key: _what_counts(store.get(line.key).data) for line in store.list("")}
+
+
+def _what_counts(data: bytes) -> bytes:
+    """Return an object as it is; of what a fork copies, which git packs by what lies where, header and object ids."""
+    if ORIGIN not in data[:HEADER_BYTES_MAX]:
+        return data
+    pack = bytes(decode_bundle(data).pack)
+    with TemporaryDirectory() as folder:
+        repo = empty_repository(Path(folder, "repo.git"))
+        git(repo, "index-pack", "--strict", "--stdin", stdin=pack)
+        objects = git(repo, "cat-file", "--batch-all-objects", "--batch-check")
+    return data[: len(data) - len(pack)] + objects
