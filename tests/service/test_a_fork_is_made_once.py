@@ -326,6 +326,15 @@ def test_what_another_worker_wrote_meanwhile_is_in_the_fork_of_a_warm_memory(
         assert copy.texts()["d"] == "d"
 
 
+def test_a_fork_is_no_staler_than_a_read_may_be(store: LocalStore, tmp_path: Path) -> None:
+    with source_and_copy(store, tmp_path / "a", tip_proof_s=0.0) as (source, copy):
+        with writer(store, tmp_path / "b") as b:
+            b.ask(commit("fourth", {"d": "d"}))
+
+        assert ask(copy, fork("request-f")).message == "fourth"
+        assert source.texts()["d"] == "d"
+
+
 def test_a_memory_that_another_worker_has_deleted_is_not_forked_from_a_warm_copy(
     store: LocalStore, tmp_path: Path
 ) -> None:

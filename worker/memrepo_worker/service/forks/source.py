@@ -45,7 +45,8 @@ def warm_source(dependencies: ServiceDependencies, held: HeldRepo, lease: Lease)
     """
     if not held.is_warm:
         return None
-    repo = Opener(dependencies, held, Layout.of(held.agent.org_id, held.agent.agent_id), lease).current()
+    opener = Opener(dependencies, held, Layout.of(held.agent.org_id, held.agent.agent_id), lease)
+    repo = opener.current(dependencies.tip_proof_s)  # a fork reads it, so it is no staler than a read may be
     if not repo.state.exists:
         return None
     repo.save()
