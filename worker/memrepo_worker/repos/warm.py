@@ -346,7 +346,7 @@ class WarmRepo:
         """Compare two states of a file; None stands for "no file".
 
         Large contents are compared by a process, since the comparison may take time that grows with the square of what
-        differs; over a bound, all old lines count as removed and all new ones as added. Without ``patch`` none is made.
+        differs; over a bound all old lines count as removed, all new ones as added. Without ``patch`` it may have none.
         """
         found = compare_in_process(self.reader, old, new, patch=patch)
         if isinstance(found, Comparison):
