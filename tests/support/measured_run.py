@@ -237,13 +237,25 @@ def _fold(run: MeasuredRun) -> None:
     run.look("folded")
 
 
+def _folders(cache: Path) -> set[Path]:
+    """Return the folder of each agent that has a warm repository."""
+    return {path.parent for path in cache.rglob("*.git")}
+
+
 def _find_damage(run: MeasuredRun) -> None:
     """Damage a warm repository that is on disk alone, and read it."""
-    (cache,) = [run.workers[0].cache]
-    known = {*cache.rglob("*.pack")}
+    worker, event = run.workers[0], "unloaded"
+    unloaded = run.pages["folded"].total("memrepo_cache_total", event=event)
+    known = _folders(worker.cache)
     run.ask("create_repo", run.memory("damaged").create_repo({"notes.md": "sound\n"}))
-    run.ask("create_repo", run.memory("after").create_repo())  # the former is written to disk, and let go
-    packs = wait_for(lambda: {*cache.rglob("*.pack")} - known, "its packs to be on disk")
+    (folder,) = _folders(worker.cache) - known
+    run.ask("create_repo", run.memory("after").create_repo())
+    wait_for(
+        lambda: scrape(worker.port).total("memrepo_cache_total", event=event) >= unloaded + 2,
+        "the one before and this one to be written to disk, and let go",
+    )
+    packs = [*folder.rglob("*.pack")]
+    assert packs
     for pack in packs:
         pack.write_bytes(bytes(pack.stat().st_size))
     run.ask("get_files", run.memory("damaged").get_files())
