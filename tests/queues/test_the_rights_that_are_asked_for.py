@@ -125,9 +125,10 @@ OF_A_PRODUCERS_SCRIPTS = {
 """A script is called with the keys that it uses: whoever may use these may call it with them."""
 
 OF_A_WORKERS_SCRIPTS = {
-    right
-    for place in ("~memrepo.*", "~memrepo:*", "~celery-task-meta-*", "~_kombu.binding*")
-    for right in rights(place, "eval evalsha")
+    *rights("~memrepo.*", "eval evalsha"),
+    *rights("~memrepo:*", "eval evalsha"),
+    *rights("~celery-task-meta-*", "eval evalsha"),
+    *rights("~_kombu.binding*", "evalsha"),  # kombu's own, which it loads
 }
 
 OF_CELERYS_TOOLS = {
@@ -136,7 +137,7 @@ OF_CELERYS_TOOLS = {
     *rights("~celeryev.*", "llen del"),
     *rights("&/0.celeryev/*", "psubscribe punsubscribe"),
     *rights("~unacked_index", "zrange"),
-    *rights("~unacked_mutex", "set get del eval evalsha"),
+    *rights("~unacked_mutex", "set get del evalsha"),
 }
 """What Flower, ``celery inspect`` and ``celery control`` need besides: asking, hearing answers and events, and kombu's
 look for messages of its own that nobody has acknowledged."""
