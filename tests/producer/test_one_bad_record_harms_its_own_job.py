@@ -78,12 +78,19 @@ def test_the_next_job_is_heard_of(
     assert str(victim.describe())
 
 
+class ForgedPayload(Payload):
+    """One whose head says that a content is endless."""
+
+    @property
+    def head(self) -> tuple[bytes, ...]:
+        return (b'{"value": "x", "sizes": [1e999]}',)
+
+
 def test_the_same_with_a_forged_body(broker: Valkey, worker: StandIn, repo: MemoryRepo) -> None:
     worker.answer = lambda _: None
     victim, other = repo.get_head_sha(), repo.get_head_sha()
     taken = {one.id: one for one in worker.wait_taken(2)}
-    body = Payload("x")
-    body.__dict__["head"] = b'{"value": "x", "sizes": [1e999]}'
+    body = ForgedPayload("x")
     with broker.client() as client:
         for number, chunk in enumerate(encode(body)):
             client.hset(f"memrepo:body:result:{victim.id}", str(number), chunk)

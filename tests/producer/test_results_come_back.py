@@ -82,7 +82,7 @@ def test_an_error_of_celery_itself_comes_back_under_its_name(worker: StandIn, re
 def test_a_result_of_another_version_is_told_as_such(worker: StandIn, repo: MemoryRepo) -> None:
     worker.answer = lambda _: {"not": "a sha"}
 
-    with pytest.raises(MemoryRepoError, match="another version"):
+    with pytest.raises(MemoryRepoError, match="different versions"):
         repo.get_head_sha().result(timeout_s=5)
 
 

@@ -86,6 +86,15 @@ def limit(post: Post) -> int:
     return post.mailbox._running.places.limit
 
 
+def serve_until_all_may_work(post: Post) -> None:
+    """Serve each agent again and again: a turn that the machine made slow counts for some of those after it."""
+    for _ in range(20):
+        if limit(post) == TURNS_MAX:
+            return
+        everybody(post)
+    pytest.fail(f"only {limit(post)} turns work at a time")
+
+
 def test_where_turns_wait_for_little_few_turns_work_at_a_time(
     open_post: Callable[..., Post], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +117,7 @@ def test_with_a_store_30_ms_away_all_work_at_a_time(
 ) -> None:
     work = Work(store_s=0.030)
     with known(open_post, work) as post:
-        assert limit(post) == TURNS_MAX
+        serve_until_all_may_work(post)
         monkeypatch.setattr(places, "HELD_S_MAX", 3600.0)
         work.store_s, work.stuck = 0.0, set(AGENTS)
         sent = [post.send(agent) for agent in AGENTS]

@@ -67,14 +67,24 @@ def require_rights(client: ScriptRunner, needed: Sequence[Right], username: str 
         MissingRightsError: some are missing; it names them, and what would give them.
         redis.RedisError: the server does not answer.
     """
+    missing = missing_rights(client, needed, username)
+    if missing:
+        raise MissingRightsError(_told(missing, username))
+
+
+def missing_rights(client: ScriptRunner, needed: Sequence[Right], username: str | None) -> list[Right]:
+    """Ask a server which of these rights its user lacks.
+
+    Raises:
+        MissingRightsError: its user may not even be asked about.
+        redis.RedisError: the server does not answer.
+    """
     try:
-        missing = [needed[number - 1] for number in _MISSING.run(client, [], [one.call for one in needed])]
+        return [needed[number - 1] for number in _MISSING.run(client, [], [one.call for one in needed])]
     except Exception as error:
         if meaning_of(error).is_(RIGHTS):
             raise MissingRightsError(_told(SCRIPTS, username)) from error
         raise
-    if missing:
-        raise MissingRightsError(_told(missing, username))
 
 
 def rules(needed: Sequence[Right]) -> str:

@@ -13,7 +13,7 @@ from redis import Redis
 from memrepo.clock import Clock, steady_clock, system_clock
 from memrepo.errors import BrokerUnavailableError, MemoryRepoError
 from memrepo.redis.errors import MissingRightsError
-from memrepo.redis.rights import Right, require_rights
+from memrepo.redis.rights import Right, missing_rights, require_rights
 from memrepo.redis.trouble import Server
 from memrepo.wire.rights import PRODUCER_ON_BROKER, PRODUCER_ON_RESULTS, WORKER_ON_RESULTS, worker_on_broker
 from memrepo_worker.cli.checks.check import Found, NotFitError
@@ -50,8 +50,11 @@ def check_broker(settings: WorkerSettings, clocks: Clocks | None = None) -> Foun
     """Check that the broker serves us, keeps what it is given, and is used by others as we use it."""
     try:
         with reaching(settings.broker, "broker") as broker:
-            with _telling_a_producer(broker, Server("broker", settings.broker), PRODUCER_ON_BROKER):
-                try_out(broker, settings.broker, worker_on_broker(settings.broker.database))
+            of_a_worker = worker_on_broker(settings.broker.database)
+            with _telling_a_producer(
+                broker, Server("broker", settings.broker), PRODUCER_ON_BROKER, of_a_worker
+            ):
+                try_out(broker, settings.broker, of_a_worker)
                 if settings.results == settings.broker:
                     require_rights(broker, WORKER_ON_RESULTS, settings.broker.username)
             check_cells(broker, settings.cell, settings.each_cell)
@@ -68,7 +71,9 @@ def check_results(settings: WorkerSettings, clocks: Clocks | None = None) -> Fou
     """Check that the result store takes results, and keeps them until they are read."""
     try:
         with reaching(settings.results, "result store") as results:
-            with _telling_a_producer(results, Server("result store", settings.results), PRODUCER_ON_RESULTS):
+            with _telling_a_producer(
+                results, Server("result store", settings.results), PRODUCER_ON_RESULTS, WORKER_ON_RESULTS
+            ):
                 try_out(results, settings.results, WORKER_ON_RESULTS)
             return _look_at(
                 results, str(settings.results), "takes no results", "has not been read", clocks or Clocks()
@@ -78,17 +83,22 @@ def check_results(settings: WorkerSettings, clocks: Clocks | None = None) -> Fou
 
 
 @contextmanager
-def _telling_a_producer(client: Redis, server: Server, of_a_producer: Sequence[Right]) -> Iterator[None]:
+def _telling_a_producer(
+    client: Redis, server: Server, of_a_producer: Sequence[Right], of_a_worker: Sequence[Right]
+) -> Iterator[None]:
     """Tell of a user that lacks what a worker needs, and has what a producer needs, that it is a producer's.
 
-    What would give it the rest is not told: it would make a worker of every producer.
+    What would give it the rest is not told: it would make a worker of every producer. A worker's own user may lack a
+    right or two, and is told these.
     """
     try:
         yield
     except MissingRightsError as error:
+        beyond = [one for one in of_a_worker if one not in of_a_producer]
         with suppress(MissingRightsError):
             require_rights(client, of_a_producer, server.url.username)
-            raise BrokerUnavailableError(f"{server} cannot be used: {_OF_A_PRODUCER}") from error
+            if len(missing_rights(client, beyond, server.url.username)) > len(beyond) / 2:
+                raise BrokerUnavailableError(f"{server} cannot be used: {_OF_A_PRODUCER}") from error
         raise
 
 
