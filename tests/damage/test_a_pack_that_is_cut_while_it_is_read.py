@@ -27,7 +27,7 @@ def texts_of(repo: MemoryRepo, *paths: str) -> dict[str, str]:
 @pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="a signal of POSIX systems")
 def test_the_next_worker_answers_from_the_store_and_commits_go_on(tmp_path: Path) -> None:
     random = Random(7)
-    files = {f"{name}.md": random.randbytes(FILE_BYTES).hex() for name in "abcdef"}
+    files = {f"{name}.md": random.randbytes(FILE_BYTES).hex() for name in "abcdefghijklmnopqrstuvwxyz"}
     store, folder = (tmp_path / "store").as_uri(), tmp_path / "worker"
     env = {"MEMREPO_LEASE_S": "1"}
     with valkey(tmp_path / "valkey") as broker, MemoryRepos(broker_url=broker.url) as repos:
