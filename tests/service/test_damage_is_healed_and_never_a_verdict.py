@@ -11,6 +11,7 @@ import pytest
 from memrepo.errors import MemoryRepoError
 from memrepo.models import FileChange
 from memrepo.wire.requests.base import Head, Request
+from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.reads import (
     DiffRequest,
     FindRequestRequest,
@@ -28,6 +29,7 @@ from memrepo.wire.requests.writes import (
     RestoreRequest,
 )
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, writer
 
 HEAD = Head(org_id=AGENT.org_id, agent_id=AGENT.agent_id, request_id="asked-here", enqueued_at=NOW_S)
@@ -75,6 +77,18 @@ def flip_at(share: float) -> Callable[[Path], None]:
     return flip
 
 
+def make_commits_files(pack: Path) -> None:
+    """Flip a bit of each commit, by which it is a file: the kind of an object has no checksum but the whole pack's."""
+    listed = stock_git().run(["verify-pack", "-v", str(pack.with_suffix(".idx"))]).decode().splitlines()
+    places = [int(line.split()[4]) for line in listed if line.split()[1:2] == ["commit"]]
+    assert places
+    data = bytearray(pack.read_bytes())
+    for place in places:
+        data[place] ^= 0b010_0000
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+
+
 WAYS = [remove, empty, cut, zero, flip_at(0.0), flip_at(0.3), flip_at(0.6), flip_at(1.0)]
 PLACES = [(suffix, which) for suffix in (".pack", ".idx") for which in (0, -1)]
 
@@ -85,6 +99,9 @@ def asked(shas: list[str]) -> dict[str, Request]:
         "a commit on a new branch": CommitRequest(**HEAD, changes=CHANGED, message="m", branch="new"),
         "a commit on an old commit": CommitRequest(
             **HEAD, changes=CHANGED, message="m", branch="new", start_point=shas[-1]
+        ),
+        "a commit for an old head": CommitRequest(
+            **HEAD, changes=CHANGED, message="m", expected_head=shas[-2], on_conflict="rebase"
         ),
         "a restore": RestoreRequest(**HEAD, ref=shas[-2]),
         "a new branch": CreateBranchRequest(**HEAD, name="new", start_point=shas[-1]),
@@ -102,6 +119,7 @@ def asked(shas: list[str]) -> dict[str, Request]:
         "a head": GetHeadShaRequest(**HEAD, branch="side"),
         "a difference": DiffRequest(**HEAD, base=shas[-1], target="main"),
         "the branches": ListBranchesRequest(**HEAD),
+        "what has changed": GetChangesRequest(**HEAD, after=0),
         "what became of a request": FindRequestRequest(**HEAD, wanted="request-known"),
     }
 
@@ -166,6 +184,18 @@ def test_a_damaged_pack_changes_no_answer(
         way(packs(folder / "cache", suffix)[which])
 
         assert answer(folder, asked(memory[1])[name]) == sound(name), (suffix, which)
+
+
+@pytest.mark.parametrize("name", asked(["0" * 40] * 3))
+@pytest.mark.parametrize("which", [0, -1])
+def test_commits_that_a_flipped_bit_makes_files_change_no_answer(
+    name: str, which: int, memory: tuple[Path, list[str]], sound: Callable[[str], object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "memory"
+    shutil.copytree(memory[0], folder)
+    make_commits_files(packs(folder / "cache", ".pack")[which])
+
+    assert answer(folder, asked(memory[1])[name]) == sound(name)
 
 
 def test_a_copy_made_anew_is_read_although_the_damaged_pack_of_its_name_is_still_open(tmp_path: Path) -> None:

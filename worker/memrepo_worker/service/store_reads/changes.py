@@ -12,7 +12,7 @@ from memrepo.errors import InvalidRequestError
 from memrepo.models import Change, ChangeFeed
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.feed import GetChangesRequest
-from memrepo_worker.git.objects import NULL_SHA, Kind, printable
+from memrepo_worker.git.objects import NULL_SHA, printable
 from memrepo_worker.git.pack_sizes import find_blob
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, ledger_bytes_max
@@ -22,7 +22,7 @@ from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.commits import date_of
-from memrepo_worker.service.refs import commit_of, tag_ref
+from memrepo_worker.service.refs import commit_of, is_commit, tag_ref
 from memrepo_worker.store.interface import UnavailableError
 
 _COMMITS_MAX = 1_000
@@ -155,7 +155,7 @@ def _lines_about(
 
 def _commits_between(reader: Reader, old: Iterable[str], new: str | None) -> list[str]:
     """Return the commits that lead to ``new`` and not to one of ``old``, by committer date, the oldest first."""
-    if new is None or not _is_commit(reader, new):
+    if new is None or not is_commit(new, reader):
         return []
     is_known: dict[str, bool] = {}
     queue: list[tuple[int, int, str]] = []
@@ -172,7 +172,7 @@ def _commits_between(reader: Reader, old: Iterable[str], new: str | None) -> lis
 
     push(new, known=False)
     for sha in old:
-        if _is_commit(reader, sha):
+        if is_commit(sha, reader):
             push(sha, known=True)
     # What is known may be at a commit later than what is new: until all that is as old as what was found is looked at.
     while queue and (-queue[0][0] >= oldest or not all(is_known[sha] for _, _, sha in queue)):
@@ -187,10 +187,5 @@ def _commits_between(reader: Reader, old: Iterable[str], new: str | None) -> lis
     return [sha for sha in reversed(found) if not is_known[sha]]
 
 
-def _is_commit(reader: Reader, sha: str) -> bool:
-    header = reader.maybe(sha)
-    return header is not None and header[0] is Kind.COMMIT
-
-
 def _time_of(reader: Reader, sha: str | None) -> float:
-    return float(reader.commit(sha).committer.timestamp) if sha and _is_commit(reader, sha) else 0.0
+    return float(reader.commit(sha).committer.timestamp) if sha and is_commit(sha, reader) else 0.0

@@ -10,12 +10,12 @@ from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.merging.bases import is_ancestor
 from memrepo_worker.git.merging.contents import ContentMerger
 from memrepo_worker.git.merging.trees import merge_trees
-from memrepo_worker.git.objects import Kind, TreeEntry
+from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import ObjectMap
 from memrepo_worker.git.walk import entry_at
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.merging import Sides, refuse_conflicts
-from memrepo_worker.service.refs import moved
+from memrepo_worker.service.refs import is_commit, moved
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 REBASED_FROM = "rebased_from"
@@ -27,11 +27,14 @@ def refuse_moved_head(request: CommitRequest, draft: Draft, parent: str | None) 
     expected = request.expected_head
     if expected is None or expected == parent:
         return
-    if parent is not None and request.on_conflict != "fail":
-        header = draft.reader.maybe(expected)
-        if header is not None and header[0] is Kind.COMMIT and is_ancestor(draft.reader, expected, parent):
-            return
-    raise moved(request.branch, parent, expected)
+    is_behind = (
+        parent is not None
+        and request.on_conflict != "fail"
+        and is_commit(expected, draft.reader)
+        and is_ancestor(draft.reader, expected, parent)
+    )
+    if not is_behind:
+        raise moved(request.branch, parent, expected)
 
 
 def refuse_touched(request: CommitRequest, draft: Draft, expected: str, head: str) -> None:
