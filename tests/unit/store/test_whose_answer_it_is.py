@@ -128,6 +128,20 @@ def test_an_object_that_was_cut_short_is_unavailable(kind: str) -> None:
         opened[kind].get("key")
 
 
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_a_range_that_is_less_than_was_asked_for_is_unavailable(kind: str) -> None:
+    """What is read first of an entry is judged by itself: a part of its header would be a damaged one."""
+    marks = {
+        "ETag": '"9dd4e461268c8034f5c8564e155c67a6"',
+        "X-Goog-Generation": "7",
+        "Content-Range": "bytes 0-99/1000",
+    }
+    with stores(Answer(206, b"x" * 100, "application/octet-stream", marks)) as opened:
+        assert opened[kind].get_range("key", 0, 100).size == 1000
+        with pytest.raises(UnavailableError, match="another range than was asked for"):
+            opened[kind].get_range("key", 0, 101)
+
+
 def test_what_s3_says_itself_is_believed() -> None:
     with stores(Answer.of_s3(404, "NoSuchKey", "None.")) as opened, pytest.raises(NotThereError):
         opened["s3"].get("key")

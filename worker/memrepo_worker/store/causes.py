@@ -60,13 +60,16 @@ def one_line(text: str) -> str:
     return " ".join(text.split())[:_SAID_MAX]
 
 
-def size_in_content_range(header: str, start: int, length: int) -> int | None:
-    """Return the size of the whole in the ``Content-Range`` of an answer with these bytes of it; None: it is none."""
+def size_in_content_range(header: str, start: int, length: int, bytes_max: int) -> int | None:
+    """Return the size of the whole in the ``Content-Range`` of an answer with so many bytes of it.
+
+    None: it is none, or of fewer bytes than there are where ``bytes_max`` were asked for.
+    """
     found = _CONTENT_RANGE.fullmatch(header)
     if found is None:
         return None
     first, last, size = map(int, found.groups())
-    is_whole = last + 1 - first == length and last < size
+    is_whole = last + 1 - first == length == min(bytes_max, size - first)
     return size if first == start and is_whole else None
 
 

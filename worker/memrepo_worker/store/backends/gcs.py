@@ -146,7 +146,7 @@ class GcsStore:
             return StoredRange(found.data, len(found.data), Pin(found.version.mark))
         if pin is not None and pin.mark != generation:  # a server that knows no conditions of a get
             raise NotThereError(f"{key} was replaced")
-        size = size_in_content_range(request.content_range, start, len(data))
+        size = size_in_content_range(request.content_range, start, len(data), bytes_max)
         if size is None:
             raise not_its_own(self._place_name, "another range than was asked for")
         return StoredRange(data, size, Pin(generation))

@@ -114,8 +114,9 @@ class S3Store:
                 if pin is not None and pin.mark != version:  # a server that knows no conditions of a get
                     answer["Body"].close()
                     raise NotThereError(f"{key} was replaced")
-                size_of_all = size_in_content_range(str(answer.get("ContentRange") or ""), start, size)
-                if size_of_all is None or size > bytes_max:
+                told = str(answer.get("ContentRange") or "")
+                size_of_all = size_in_content_range(told, start, size, bytes_max)
+                if size_of_all is None:
                     answer["Body"].close()
                     raise not_its_own(self._place_name, "another range than was asked for")
                 return StoredRange(answer["Body"].read(), size_of_all, Pin(version))
