@@ -15,7 +15,7 @@ from time import thread_time
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import DELETED, LedgerLine
-from memrepo_worker.store.interface import ALWAYS, ListedObject, Store
+from memrepo_worker.store.interface import ALWAYS, ListedObject, Store, UnavailableError
 
 MARKERS_A_TURN = 16
 """How many markers are written before other agents have their turns: some hundredths of a second."""
@@ -24,6 +24,9 @@ _SIDE_BY_SIDE = 4
 """More are no quicker where the store is near: what a request takes of a worker is its interpreter's lock."""
 
 _MARKER = b""
+
+_LOOKS_MAX = 10
+"""How often is listed what there is until nothing is left to be removed: three times, if nobody writes meanwhile."""
 
 
 class CleaningUnfinishedError(Exception):
@@ -63,13 +66,14 @@ def clean(
 
     Raises:
         CleaningUnfinishedError: call again, as that was not all.
-        UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned.
+        UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned. So where
+            there is always something left to be removed: a thread must not look for ever.
     """
     base = layout.base(seal)
     left = [] if left is None else left
     if left:
         _mark(store, left, executor, markers_max)
-    while True:
+    for _ in range(_LOOKS_MAX):
         listed = list(store.list(layout.prefix))
         done = True
         if all(item.key != base or item.size < CONTENT_BYTES_MIN for item in listed):
@@ -89,6 +93,7 @@ def clean(
             done = False
         if done:
             return
+    raise UnavailableError(f"{layout.prefix} does not hold still while what was deleted is removed")
 
 
 def _mark(store: Store, left: list[str], executor: Executor, markers_max: int | None) -> None:

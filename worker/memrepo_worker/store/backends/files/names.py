@@ -61,7 +61,8 @@ def part_of(name: str) -> str | None:
     """Return the key component, or the part of one, that a file name stands for; None: the file is not a store's."""
     escaped = name.removesuffix(CONTINUED)
     part = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), escaped)
-    return part if part and _escape(part) == escaped else None
+    is_part = part.isascii() and "/" not in part and _escape(part) == escaped
+    return part if part and is_part else None
 
 
 def _escape(part: str) -> str:

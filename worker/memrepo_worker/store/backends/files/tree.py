@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memrepo_worker.store.backends.files.beneath import Beneath
-from memrepo_worker.store.backends.files.names import CONTINUED, names_of_key, part_of
+from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of_key, part_of
 from memrepo_worker.store.interface import FolderPage, ListedObject
 
 
@@ -21,6 +21,16 @@ class _Node:
     @property
     def is_folder(self) -> bool:
         return self.key.endswith("/")
+
+    @property
+    def is_object(self) -> bool:
+        """Whether the key leads to this file: else it would be listed, and could be neither read nor removed."""
+        if not any(CONTINUED in name or len(name) > NAME_BYTES_MAX for name in self.names):
+            return True  # each name is the part of the key that it stands for
+        try:
+            return (*names_of_key(self.key),) == self.names
+        except ValueError:
+            return False
 
 
 def listed(beneath: Beneath, prefix: str, start_after: str) -> Iterator[ListedObject]:
@@ -50,7 +60,7 @@ def _walk(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Ite
         if node.is_folder:
             if _may_hold(node.key, prefix, start_after):
                 yield from _walk(beneath, node, prefix, start_after)
-        elif node.key.startswith(prefix) and node.key > start_after:
+        elif node.key.startswith(prefix) and node.key > start_after and node.is_object:
             size = _size(beneath, node.names)
             if size is not None:
                 yield ListedObject(node.key, size)
