@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import memrepo_worker
+from memrepo.limits import MIB
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.fence import Publication, publish
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading.contents import read_bytes
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.reading.window import Listed
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs
@@ -21,6 +24,7 @@ from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
 from memrepo_worker.store.interface import ABSENT, RefusedError
 from memrepo_worker.upkeep.parts import Parts
+from tests.support.bombs import entry_of_many_paths
 from tests.support.interleaving import InlineExecutor
 
 LAYOUT = Layout.of("acme", "agent-1")
@@ -46,6 +50,22 @@ def test_an_entry_that_has_grown_since_it_was_listed_is_damage_that_names_its_ke
 
     assert counted
     assert not reader.has_entry(1, sha256(bytes(1000)).hexdigest())
+
+
+def test_what_is_too_large_to_be_copied_is_in_memory_once() -> None:
+    store = MemoryStore()
+    entry = entry_of_many_paths(1, 1) + bytes(48 * MIB)
+    store.put(LAYOUT.entry(1), entry, ABSENT)
+
+    tracemalloc.start()
+    try:
+        data = read_bytes(store, LAYOUT.entry(1), 1, len(entry), len(entry))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert data == entry
+    assert peak < 1.5 * len(entry)
 
 
 def test_a_legacy_head_of_any_size_is_known_without_reading_it() -> None:

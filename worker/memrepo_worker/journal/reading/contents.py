@@ -23,6 +23,9 @@ OpenFile = Callable[[], IO[bytes]]
 AT_ONCE_BYTES_MAX = MIB
 """What is listed with no more is read in one request; of what has more the header comes first, which is one more."""
 
+_JOINED_BYTES_MAX = 16 * MIB
+"""What has no more is put together without Python's lock, for which it is in memory three times for a moment."""
+
 
 def read_entry(store: Store, key: str, seq: int, size: int, bytes_max: int) -> Entry | None:
     """Return what an object holds, which is listed with ``size`` bytes; None where it has none.
@@ -43,7 +46,12 @@ def read_bytes(store: Store, key: str, seq: int, size: int, bytes_max: int) -> b
     if size <= AT_ONCE_BYTES_MAX:
         return store.get(key, bytes_max).data
     # Only a view of it: what is behind the header is taken out without another copy.
-    return memoryview(joined([*checked_pieces(store, key, seq, bytes_max, size)]))
+    if size <= _JOINED_BYTES_MAX:
+        return memoryview(joined([*checked_pieces(store, key, seq, bytes_max, size)]))
+    found = bytearray()
+    for piece in checked_pieces(store, key, seq, bytes_max, PIECE_BYTES):
+        found += piece
+    return memoryview(found).toreadonly()
 
 
 def spooled_entry(
