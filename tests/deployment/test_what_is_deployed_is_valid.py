@@ -6,7 +6,8 @@ import json
 import re
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,89 @@ def test_a_pod_has_time_to_hand_over_before_it_is_killed() -> None:
 def test_promtool_takes_the_alerts() -> None:
     said = run(debians("promtool", "prometheus"), "check", "rules", str(ROOT / "docs/monitoring/alerts.yml"))
     assert "SUCCESS" in said
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """What Prometheus reads every 15 s, in promtool's words (`_` is nothing), and what fires then, by its labels."""
+
+    series: Mapping[str, str]
+    at: str
+    fires: Sequence[str] = ()
+
+
+FIRED = 'ALERTS{alertstate="firing",'
+DAMAGE = 'memrepo_requests_total{operation="commit",outcome="failed",error="MemoryDamagedError"}'
+ALERTED = {
+    "the first damage that is told": Scraped(
+        {DAMAGE: "_x20 1x40"},
+        "7m",
+        [f'{FIRED}alertname="MemrepoDamageOrFault",severity="page",error="MemoryDamagedError"}}'],
+    ),
+    "damage that was told long ago": Scraped({DAMAGE: "_x20 1x40"}, "14m"),
+    "the first look of a fleet's first worker": Scraped(
+        {'memrepo_shards_without_owner{instance="a"}': "_x20 64 0x20"}, "5m"
+    ),
+    "a worker that begins while shards are taken over": Scraped(
+        {
+            'memrepo_shards_without_owner{instance="a"}': "0x20 16 0x20",
+            'memrepo_shards_without_owner{instance="b"}': "_x20 16 0x20",
+        },
+        "5m",
+    ),
+    "shards that nobody owns, of which all workers tell": Scraped(
+        {
+            'memrepo_shards_without_owner{cell="a",instance="1"}': "0x20 16x20",
+            'memrepo_shards_without_owner{cell="a",instance="2"}': "0x20 16x20",
+            'memrepo_shards_without_owner{cell="b",instance="3"}': "0x41",
+        },
+        "8m",
+        [f'{FIRED}alertname="MemrepoShardsWithoutOwner",severity="page",cell="a"}}'],
+    ),
+    "the workers of one cell": Scraped(
+        {'memrepo_broker_up{cell="a"}': "1x60", 'memrepo_broker_up{cell="b"}': "1x20 stale"},
+        "10m",
+        [f'{FIRED}alertname="MemrepoWorkersGone",severity="page",cell="b"}}'],
+    ),
+    "all workers": Scraped(
+        {"memrepo_broker_up": "1x20 stale"},
+        "10m",
+        [f'{FIRED}alertname="MemrepoWorkersGone",severity="page"}}'],
+    ),
+    "one process of two": Scraped(
+        {'memrepo_processes{instance="a"}': "2x60", 'memrepo_processes_up{instance="a"}': "2x20 1x40"},
+        "12m",
+        [f'{FIRED}alertname="MemrepoProcessesDown",severity="ticket",instance="a"}}'],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALERTED)
+def test_an_alert_fires_for_what_it_is_there_for_and_for_nothing_else(tmp_path: Path, what: str) -> None:
+    scraped = ALERTED[what]
+    up = {} if any("broker_up" in name for name in scraped.series) else {"memrepo_broker_up": "1x60"}
+    test = {
+        "rule_files": [str(ROOT / "docs/monitoring/alerts.yml")],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "15s",
+                "input_series": [
+                    {"series": name, "values": values} for name, values in {**up, **scraped.series}.items()
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": 'ALERTS{alertstate="firing"}',
+                        "eval_time": scraped.at,
+                        "exp_samples": [{"labels": labels, "value": 1} for labels in scraped.fires],
+                    }
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+
+    assert "SUCCESS" in run(debians("promtool", "prometheus"), "test", "rules", str(tmp_path / "test.yml"))
 
 
 def test_prometheus_answers_every_query_of_the_dashboard_and_the_alerts_from_a_workers_page(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from memrepo_worker.metrics.joined import joined_registry
 from memrepo_worker.metrics.requests import PHASES
 from memrepo_worker.metrics.server import build_registry
 from memrepo_worker.observe import Counters, RequestEnded
@@ -47,7 +48,7 @@ def page() -> dict[str, set[str]]:
         RequestEnded("commit", None, "r", "j", "failed", "HeadMovedError", None, 1, 0.1, 0.1, 0.1, 0.1, 0.1)
     )
     samples: dict[str, set[str]] = {}
-    for family in registry.collect():
+    for family in [*registry.collect(), *joined_registry(dict, processes=2).collect()]:
         for sample in family.samples:
             samples.setdefault(sample.name, set()).update(sample.labels)
     return samples
@@ -76,6 +77,19 @@ def test_the_dashboard_shows_every_metric_that_the_page_documents() -> None:
     # How many shards there are is a constant, as is who tells; what has no name of its own may change it.
     constants = {"memrepo_shards", "memrepo_worker_info"}
     assert documented - shown == constants | {"memrepo_groups_total", "memrepo_events_total"}
+
+
+def test_what_each_process_tells_of_itself_is_shown_by_its_number() -> None:
+    """A page of several processes has one instance, and a series of each: they would have one name."""
+    of_each = {
+        target["expr"]: target["legendFormat"]
+        for panel in json.loads(_DASHBOARD.read_text())["panels"]
+        for target in panel.get("targets", ())
+        if not re.search(r"\b(sum|max|histogram_quantile)\b", target["expr"])
+    }
+
+    assert len(of_each) == 6
+    assert all("{{instance}} {{process}}" in legend for legend in of_each.values())
 
 
 def test_each_phase_and_each_panel_says_what_it_is() -> None:
