@@ -38,6 +38,9 @@ def test_a_service_has_no_more_rights_than_it_needs(name: str) -> None:
     says = services()[name].says
 
     assert says["cap_drop"] == ["ALL"]
+    assert name in (*OWN, "prometheus") or says["user"] not in ("", "0", "root"), (
+        "root without rights becomes no one"
+    )
     assert says["security_opt"] == ["no-new-privileges:true"]
     assert says["mem_limit"]
     assert says["restart"] == "unless-stopped"

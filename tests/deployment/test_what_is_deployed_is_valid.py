@@ -107,6 +107,13 @@ def test_promtool_takes_the_alerts() -> None:
     assert "SUCCESS" in said
 
 
+def test_pods_are_not_taken_away_while_nothing_is_known_of_the_queues() -> None:
+    (scaled,) = [manifest["spec"] for manifest in manifests() if manifest["apiVersion"].startswith(KEDA)]
+    (trigger,) = scaled["triggers"]
+
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+
+
 @dataclass(frozen=True)
 class Scraped:
     """What Prometheus reads every 15 s, in promtool's words (`_` is nothing), and what fires then, by its labels."""
