@@ -14,6 +14,7 @@ from memrepo_worker.liveness import STALE_S, LivenessFile, workers_seen
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
 from tests.support.commands import Ended, memrepo
+from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, fleet
@@ -69,6 +70,20 @@ def test_through_an_outage_of_the_broker_it_is_alive_and_not_ready(machine: Mach
     ready = machine.doctor("--ready")
     assert ready.code == 5
     assert "cannot be reached" in ready.stdout
+
+
+def test_a_worker_is_ready_while_the_broker_of_another_cell_is_away(machine: Machine) -> None:
+    """Which cell a worker serves may be said by its command line alone, of which a probe knows nothing."""
+    env = {
+        "MEMREPO_CELLS": f"a=redis://{LOOPBACK}:{free_port()}/0 b={machine.broker.url}",
+        "MEMREPO_CACHE_DIR": str(machine.cache),
+    }
+    ready = memrepo("doctor", "--ready", folder=machine.folder, env=env)
+
+    assert ready.code == 0, ready.stdout
+    assert "knows w1@" in ready.stdout
+    machine.broker.kill()
+    assert memrepo("doctor", "--ready", folder=machine.folder, env=env).code == 5
 
 
 def test_a_worker_that_hangs_is_not_alive(machine: Machine) -> None:

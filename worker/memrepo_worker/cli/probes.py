@@ -48,20 +48,22 @@ def _readiness(settings: WorkerSettings, seen: Sequence[WorkerSeen]) -> Finding:
 
     listed: set[str] = set()
     withdrawn: dict[str, str] = {}
-    brokers = [each.broker for each in settings.of_each_cell()]
-    for url in brokers:
+    answered: list[str] = []
+    away: list[BrokerUnavailableError] = []
+    for each in settings.of_each_cell():
         try:
-            with reaching(url, "broker") as broker:
+            with reaching(each.broker, "broker") as broker:
                 listed.update(live_workers(broker))
                 withdrawn.update(withdrawn_workers(broker))
-        except BrokerUnavailableError as error:
-            return Finding("ready", error.message, exit_code_of(error))
+                answered.append(str(each.broker))
+        except BrokerUnavailableError as error:  # of several cells, it may be that of others
+            away.append(error)
     ready = [worker.name for worker in seen if worker.name in listed]
     unfit = [f"{worker.name}: {withdrawn[worker.name]}" for worker in seen if worker.name in withdrawn]
-    if not ready and unfit:
+    if ready:
+        return Finding("ready", f"{', '.join(answered)} knows {', '.join(ready)}")
+    if unfit:
         return Finding("ready", f"cannot serve, so that it owns nothing: {'; '.join(unfit)}", 1)
-    if not ready:
-        return Finding(
-            "ready", "the broker knows no worker of this machine: it starts, ends, or is cut off", 1
-        )
-    return Finding("ready", f"{', '.join(map(str, brokers))} knows {', '.join(ready)}")
+    if away:
+        return Finding("ready", away[0].message, exit_code_of(away[0]))
+    return Finding("ready", "the broker knows no worker of this machine: it starts, ends, or is cut off", 1)
