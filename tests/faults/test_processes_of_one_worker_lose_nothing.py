@@ -168,3 +168,20 @@ def test_when_the_one_above_them_is_killed_they_end_in_order(tmp_path: Path, bro
     with supervised(tmp_path / "again", broker), client(broker) as repos:
         for agent in range(AGENTS):
             assert messages(repos, agent)[-EACH:] == [f"only {number}" for number in range(EACH)]
+
+
+def test_each_of_them_tells_of_a_broker_that_is_silent(tmp_path: Path, broker: Valkey) -> None:
+    with supervised(tmp_path / "run", broker) as system:
+
+        def told() -> dict[tuple[str, str], float] | None:
+            page = system.page()
+            up = [page.get(("memrepo_broker_up", str(number))) for number in range(1, PROCESSES + 1)]
+            return page if up == [0] * PROCESSES else None
+
+        broker.freeze()
+        try:
+            page = wait_for(told, "all three to say that the broker is away", timeout_s=60)
+        finally:
+            broker.thaw()
+
+    assert page["memrepo_processes_up", ""] == PROCESSES

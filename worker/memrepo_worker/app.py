@@ -18,7 +18,6 @@ from uuid import uuid4
 from celery import Celery
 from kombu.entity import Queue
 from kombu.transport import TRANSPORT_ALIASES
-from redis import Redis
 
 from memrepo.errors import MemoryRepoError
 from memrepo.redis.address import masked
@@ -62,6 +61,9 @@ BROKER_SOCKET_OPTIONS: dict[str, Any] = {
     "health_check_interval": 10,
 }
 """Without them kombu waits for ever on a connection that died without a word."""
+
+_SCRAPE_TIMEOUT_S = 2.0
+"""How long a page waits for a broker that is silent: whoever joins the pages of several processes waits for 5 s."""
 
 
 def build_app(settings: WorkerSettings, shard_context: ShardContext | None = None) -> Celery:
@@ -194,7 +196,7 @@ def run_worker(
         ask_rights=rights_asker(settings),
         hurried_by=("SIGQUIT",) if supervised else ("SIGTERM", "SIGINT", "SIGQUIT"),
     )
-    with _metrics(settings, observer, broker, supervised):
+    with _metrics(settings, observer, supervised):
         worker.start()
     alive.remove()
     return worker.exitcode or 0
@@ -218,9 +220,7 @@ def _owns(owned_shards: OwnedShards, count: int) -> Owns:
 
 
 @contextmanager
-def _metrics(
-    settings: WorkerSettings, counters: Counters, broker: Redis, supervised: Supervised | None
-) -> Iterator[None]:
+def _metrics(settings: WorkerSettings, counters: Counters, supervised: Supervised | None) -> Iterator[None]:
     """Serve the metrics page for as long as the worker runs, where one is asked for.
 
     Of one that a supervisor reads nothing is said: that one names the page for people.
@@ -232,9 +232,11 @@ def _metrics(
             yield
             return
         listening = listen(settings.metrics_host, settings.metrics_port)
+    # Of its own, as the heartbeat's waits for longer than a scrape may.
+    broker = connect(settings.broker, connect_timeout_s=_SCRAPE_TIMEOUT_S, timeout_s=_SCRAPE_TIMEOUT_S)
     shards = partial(read_shards, broker, settings.shards)
     registry = build_registry(counters, shards, partial(read_refused, broker), settings.cell)
-    with serving_metrics(registry, listening) as port:
+    with broker, serving_metrics(registry, listening) as port:
         if is_for_people:
             message = f"metrics at http://{settings.metrics_host}:{port}/metrics"
             log(
