@@ -123,6 +123,24 @@ def test_a_number_that_another_worker_has_written_meanwhile_is_waited_at(
         one.ask(changes(after=newest + 2))
 
 
+def test_what_another_worker_has_written_is_told_with_all_its_commits_once_it_is_known(
+    store: LocalStore, one: Writer, tmp_path: Path
+) -> None:
+    one.ask(create(a="1"))
+    one.ask(commit("second", {"a": "2"}))
+    with writer(store, tmp_path / "two") as two:
+        made = two.group(commit("third", {"a": "3"}), commit("fourth", {"a": "4"}))
+    assert one.warm().state.seq == 2, "it knows nothing of that, and believes what it knows"
+
+    feed = one.ask(changes(after=1))
+    one.new_lease()
+    later = one.ask(changes(after=feed.seq))
+
+    assert ([change.seq for change in feed], feed.seq, feed.newest) == ([2], 2, 2)
+    assert [change.commits for change in later] == [[commit.sha for commit in made]]
+    assert later[0].request_ids == [commit.request_id for commit in made]
+
+
 def test_a_follower_of_a_store_that_was_set_back_is_told(
     store: LocalStore, one: Writer, tmp_path: Path
 ) -> None:

@@ -50,7 +50,9 @@ def changes_since(request: GetChangesRequest, repo: WarmRepo, journal: JournalRe
     if after == newest:
         return ChangeFeed(changes=[], seq=newest, newest=newest)
     has_before = after > max(seal, 0)
-    entries = journal.some(after if has_before else after + 1, request.limit + has_before)
+    # What another worker has written since is told once it is here: its commits cannot be read before.
+    number = min(request.limit, newest - after)
+    entries = journal.some(after if has_before else after + 1, number + has_before)
     changes: list[Change] = []
     refs: Mapping[str, str] = {}
     resume_after, read = request.after or 0, 0
