@@ -233,6 +233,24 @@ def test_an_option_that_would_mean_nothing_is_refused(arguments: tuple[str, ...]
     assert "Nothing was done." in result.stderr
 
 
+@pytest.mark.parametrize("text", ["- tea", "-tea", "---"])
+def test_where_a_text_goes_that_begins_with_a_dash_is_told(text: str) -> None:
+    result = CliRunner().invoke(main, ["append", "acme", "agent-1", "list.md", text])
+
+    assert result.exit_code == 2
+    assert " A text that begins with - goes behind --, and options before that. See " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("append", "acme", "a", "b", "c", "--newline"), ("--nothing",)])
+def test_an_option_that_is_misspelt_is_taken_for_no_text(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, arguments)
+
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+    assert "goes behind" not in result.stderr
+
+
 @pytest.mark.parametrize(("there", "code"), [("notes/a.md", 0), ("notes", 0), ("notes-old/a.md", 3), ("", 3)])
 def test_a_path_that_is_on_neither_side_is_not_taken_for_no_change(
     broker: Valkey, worker: StandIn, there: str, code: int

@@ -169,7 +169,17 @@ def _end_of_usage(error: click.ClickException) -> CommandError:
     message = error.format_message().rstrip()
     where = f" See {error.ctx.command_path} --help" if error.ctx else ""
     stop = "" if message.endswith((".", "?", "!")) else "."
-    return CommandError("UsageError", f"{message}{stop}{where}", error.exit_code)
+    return CommandError("UsageError", f"{message}{stop}{_place_of_texts(error)}{where}", error.exit_code)
+
+
+def _place_of_texts(error: click.UsageError) -> str:
+    """Say where a text goes that was taken for an option, as an item of a list in Markdown is."""
+    takes_texts = error.ctx is not None and any(
+        isinstance(one, click.Argument) for one in error.ctx.command.params
+    )
+    if not isinstance(error, click.NoSuchOption) or error.possibilities or not takes_texts:
+        return ""
+    return " A text that begins with - goes behind --, and options before that."
 
 
 def _end_of_files(error: OSError) -> CommandError:
