@@ -38,8 +38,8 @@ class FileChange(Model):
     """One file to write or delete.
 
     ``content=None`` deletes, as does ``change_type="delete"``, which takes none; ``add`` and ``modify`` both write.
-    ``executable=None`` keeps the file's mode. ``expected_sha256`` is the sha256 of the present content that
-    the caller relies on; empty means that the file must not exist.
+    ``executable=None`` keeps the file's mode; to set it, give the content, too. ``expected_sha256`` is the sha256 of
+    the present content that the caller relies on; empty means that the file must not exist.
     """
 
     path: StrictStr

@@ -567,6 +567,16 @@ def _values() -> list[Hostile]:
             )
             for kind in ("add", "modify")
         ],
+        *[
+            Hostile(
+                operation,
+                {field: [{"path": "a", "executable": executable}]},
+                f"{field}[0].executable",
+                "who would set a mode alone, must not delete the file",
+            )
+            for operation, field in (("commit", "changes"), ("merge", "resolutions"))
+            for executable in (True, False)
+        ],
     ]
 
 

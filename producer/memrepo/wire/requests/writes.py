@@ -213,6 +213,10 @@ def _check_file(change: FileChange, limits: Limits, where: str) -> None:
         )
     if change.change_type in ("add", "modify") and change.content is None:
         raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
+    if change.deletes and change.executable is not None:
+        raise InvalidRequestError.of(
+            f"{where}.executable", "is of a file that is written, and without content one is deleted: give both"
+        )
     size = len(change.content or b"")
     if size > limits.file_bytes_max:
         raise TooLargeError.of(
