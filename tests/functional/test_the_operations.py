@@ -210,6 +210,26 @@ def test_expected_head_is_checked(repo: MemoryRepo) -> None:
     assert done(repo.get_file("x")).text == "1"
 
 
+def test_a_branch_that_is_not_there_is_told_as_such_where_its_head_was_expected(
+    repos: MemoryRepos, repo: MemoryRepo
+) -> None:
+    head, missing = done(repo.get_head_sha()), "a" * 40
+    never = repos.repo(org_id="acme", agent_id=f"{repo.agent_id}-never")
+
+    with pytest.raises(HeadMovedError) as refusal:
+        done(repo.commit({"x": "1"}, "one", branch="draft", expected_head=missing))
+    with pytest.raises(HeadMovedError) as of_nobody:
+        done(never.commit({"x": "1"}, "one", create_repo_if_missing=True, expected_head=missing))
+    begun = done(repo.commit({"x": "1"}, "one", branch="draft", expected_head=head))
+
+    assert refusal.value.message == (
+        f"there is no branch 'draft' that could be at {missing}; it would begin at {head}"
+    )
+    assert refusal.value.details == {"branch": "draft", "head": head}
+    assert of_nobody.value.message == f"there is no branch 'main' that could be at {missing}"
+    assert (begun.parent_sha, begun.new_branch) == (head, True)
+
+
 def test_expected_content_is_checked_per_file(repo: MemoryRepo) -> None:
     def change(expected: str) -> list[FileChange]:
         return [FileChange(path="human.md", content=b"new", expected_sha256=expected)]

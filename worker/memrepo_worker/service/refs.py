@@ -51,11 +51,15 @@ def expected_branch_head(branch: str, refs: Mapping[str, str], expected: str | N
     return head
 
 
-def moved(branch: str, head: str | None, expected: str | None) -> HeadMovedError:
-    """Return the error for a branch that is not where a caller expects it."""
-    return HeadMovedError(
-        f"branch {branch!r} is at {head}, not at {expected}", {"branch": branch, "head": head}
-    )
+def moved(
+    branch: str, head: str | None, expected: str | None, *, is_there: bool = True
+) -> HeadMovedError:
+    """Return the error for a branch that is not where a caller expects it, or would not begin there."""
+    told = f"branch {branch!r} is at {head}, not at {expected}"
+    if not is_there:
+        place = "" if head is None else f"; it would begin at {head}"
+        told = f"there is no branch {branch!r} that could be at {expected}{place}"
+    return HeadMovedError(told, {"branch": branch, "head": head})
 
 
 def require_repo(view: View, agent: Agent) -> None:

@@ -15,7 +15,7 @@ from memrepo_worker.git.reader import ObjectMap
 from memrepo_worker.git.walk import entry_at
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.merging import Sides, refuse_conflicts
-from memrepo_worker.service.refs import is_commit, moved
+from memrepo_worker.service.refs import branch_ref, is_commit, moved
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 REBASED_FROM = "rebased_from"
@@ -34,7 +34,7 @@ def refuse_moved_head(request: CommitRequest, draft: Draft, parent: str | None) 
         and is_ancestor(draft.reader, expected, parent)
     )
     if not is_behind:
-        raise moved(request.branch, parent, expected)
+        raise moved(request.branch, parent, expected, is_there=branch_ref(request.branch) in draft.refs)
 
 
 def refuse_touched(request: CommitRequest, draft: Draft, expected: str, head: str) -> None:
