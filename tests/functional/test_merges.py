@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -122,6 +122,26 @@ def test_resolutions_decide_conflicts_and_nothing_else(repo: MemoryRepo) -> None
 
     assert contents(repo) == {"human.md": "likes tea\n", "t": "XY\n", "b": "b"}
     assert done(repo.get_file("t")).executable
+
+
+def test_deleting_what_is_not_there_below_a_file_decides_nothing_about_the_file(repo: MemoryRepo) -> None:
+    heads = parted(repo, {"t": "X\n"}, {"t": "Y\n"}, t="0\n")
+
+    with pytest.raises(MergeConflictError) as refused:
+        done(repo.merge("side", resolutions={"t/x": None}))
+
+    assert [one["path"] for one in refused.value.details["conflicts"]] == ["t"]
+    assert done(repo.get_head_sha()) == heads[0]
+
+
+def test_a_favor_is_advised_where_it_decides_something(repo: MemoryRepo) -> None:
+    parted(repo, {"t": "X\n", "d": None}, {"t": "Y\n", "d": "2"}, t="0\n", d="1")
+
+    with pytest.raises(MergeConflictError, match="Decide by resolutions or favor, then merge again"):
+        done(repo.merge("side"))
+    for how in ({"favor": "ours"}, {"resolutions": {"t": "XY\n"}}):
+        with pytest.raises(MergeConflictError, match=r"'d' \(deleted\).* Decide by resolutions, then merge again"):
+            done(repo.merge("side", **cast("Any", how)))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ _PHRASES: Sequence[tuple[re.Pattern[str], str]] = [
         (r"overwrite=True moves it", "--overwrite moves it"),
         (r"overwrite=True replaces it", "--overwrite replaces it"),
         (r"Decide by resolutions or favor", "Decide by --put, --text, --delete or --favor"),
+        (r"Decide by resolutions\b", "Decide by --put, --text or --delete"),
         (r"begin anew, without after\b", "begin anew, without --after"),
     )
 ]

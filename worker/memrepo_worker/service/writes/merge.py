@@ -61,13 +61,13 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
     """Add the merge to the draft and return its commit; the head's where a squash changes nothing."""
     merged, reader = merge_sides(draft.reader, sides, bases, _FAVORS[request.favor])
     _refuse_unused(request.resolutions, merged.conflicts)
-    decided = {level for change in request.resolutions for level in levels(change.path)}
+    decided = _decided_by(request.resolutions)
     open_ones = [conflict for conflict in merged.conflicts if conflict.path not in decided]
     refuse_conflicts(
         open_ones,
         reader,
         sides,
-        "Decide by resolutions or favor, then merge again",
+        _advice(request, open_ones),
         branch=request.target,
         base_sha=bases[0] if bases else None,
     )
@@ -91,6 +91,21 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
         request.enqueued_at,
     )
     return draft.commit(commit, editor.objects, refers_to=sides.theirs, bases=editor.bases)
+
+
+def _decided_by(resolutions: Iterable[FileChange]) -> set[str]:
+    """Return where these decide a conflict: a file that is written does so for the folders that it is in, too."""
+    return {
+        path
+        for change in resolutions
+        for path in ((change.path,) if change.deletes else levels(change.path))
+    }
+
+
+def _advice(request: MergeRequest, conflicts: Iterable[Conflict]) -> str:
+    """Say what decides these conflicts: a favor decides contents alone, and one that was given did all that it can."""
+    by_favor = request.favor is None and any(one.kind in ("content", "binary") for one in conflicts)
+    return f"Decide by resolutions{' or favor' if by_favor else ''}, then merge again"
 
 
 def _message(request: MergeRequest) -> str:
