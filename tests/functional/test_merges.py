@@ -140,7 +140,9 @@ def test_a_favor_is_advised_where_it_decides_something(repo: MemoryRepo) -> None
     with pytest.raises(MergeConflictError, match="Decide by resolutions or favor, then merge again"):
         done(repo.merge("side"))
     for how in ({"favor": "ours"}, {"resolutions": {"t": "XY\n"}}):
-        with pytest.raises(MergeConflictError, match=r"'d' \(deleted\).* Decide by resolutions, then merge again"):
+        with pytest.raises(
+            MergeConflictError, match=r"'d' \(deleted\).* Decide by resolutions, then merge again"
+        ):
             done(repo.merge("side", **cast("Any", how)))
 
 

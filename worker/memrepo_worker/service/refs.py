@@ -51,9 +51,7 @@ def expected_branch_head(branch: str, refs: Mapping[str, str], expected: str | N
     return head
 
 
-def moved(
-    branch: str, head: str | None, expected: str | None, *, is_there: bool = True
-) -> HeadMovedError:
+def moved(branch: str, head: str | None, expected: str | None, *, is_there: bool = True) -> HeadMovedError:
     """Return the error for a branch that is not where a caller expects it, or would not begin there."""
     told = f"branch {branch!r} is at {head}, not at {expected}"
     if not is_there:

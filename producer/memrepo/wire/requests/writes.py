@@ -215,7 +215,8 @@ def _check_file(change: FileChange, limits: Limits, where: str) -> None:
         raise InvalidRequestError.of(f"{where}.content", f"is needed to {change.change_type} a file")
     if change.deletes and change.executable is not None:
         raise InvalidRequestError.of(
-            f"{where}.executable", "is of a file that is written, and without content one is deleted: give both"
+            f"{where}.executable",
+            "is of a file that is written, and without content one is deleted: give both",
         )
     size = len(change.content or b"")
     if size > limits.file_bytes_max:

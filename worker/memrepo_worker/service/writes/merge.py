@@ -96,9 +96,7 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
 def _decided_by(resolutions: Iterable[FileChange]) -> set[str]:
     """Return where these decide a conflict: a file that is written does so for the folders that it is in, too."""
     return {
-        path
-        for change in resolutions
-        for path in ((change.path,) if change.deletes else levels(change.path))
+        path for change in resolutions for path in ((change.path,) if change.deletes else levels(change.path))
     }
 
 
