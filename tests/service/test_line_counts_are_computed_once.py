@@ -138,3 +138,25 @@ def test_a_new_file_is_counted_without_a_comparison_and_so_is_one_that_goes(one:
     assert (added.additions, removed.deletions) == (4_000_000, 4_000_000)
     assert (added.counts_exact, removed.counts_exact) == (True, True)
     assert comparisons(one) == before
+
+
+def test_the_file_stays_small_however_often_what_was_forgotten_is_counted_again(tmp_path: Path) -> None:
+    counts = LineCounts(tmp_path)
+    shas = [f"{number:040x}" for number in range(12_000)]  # more than are kept
+    for _ in range(16):
+        for sha in shas:
+            if counts.find(sha) is None:
+                counts.keep(sha, (1, 2, True))
+        counts.save()
+
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size <= 6 * 1024 * 1024
+    assert LineCounts(tmp_path).find(shas[-1]) == (1, 2, True)
+
+
+def test_what_was_forgotten_before_it_was_saved_takes_no_memory(tmp_path: Path) -> None:
+    counts = LineCounts(tmp_path)
+    for number in range(30_000):
+        counts.keep(f"{number:040x}", (1, 2, True))
+
+    assert len(counts._unsaved) == 10_000

@@ -16,6 +16,9 @@ _FILE = "line-counts"
 _KEPT_MAX = 10_000
 _COUNT_BYTES = 300  # of a commit in memory
 _READ_BYTES_MAX = 1024 * 1024
+_FILE_BYTES_MAX = (
+    4 * _READ_BYTES_MAX
+)  # who goes through old commits again and again has them counted, and written, anew
 _LINE = re.compile(rb"(([0-9a-f]{40}) ([0-9]{1,15}) ([0-9]{1,15})) ([0-9a-f]{8})\Z")
 
 Counts = tuple[int, int, bool]
@@ -31,7 +34,7 @@ class LineCounts:
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
         self._kept: dict[str, Counts] | None = None
-        self._unsaved: list[str] = []
+        self._unsaved: dict[str, None] = {}
 
     def find(self, sha: str) -> Counts | None:
         """Return the counts of a commit, if they are kept."""
@@ -42,9 +45,11 @@ class LineCounts:
         kept = self._known()
         kept[sha] = counts
         if counts[2]:
-            self._unsaved.append(sha)
+            self._unsaved[sha] = None
         if len(kept) > _KEPT_MAX:
-            del kept[next(iter(kept))]
+            oldest = next(iter(kept))
+            del kept[oldest]
+            self._unsaved.pop(oldest, None)
 
     @property
     def memory_bytes(self) -> int:
@@ -58,12 +63,23 @@ class LineCounts:
             OSError: the disk does not take it.
         """
         kept = self._known()
-        lines = [_encode(sha, kept[sha]) for sha in self._unsaved if sha in kept]
+        lines = [_encode(sha, kept[sha]) for sha in self._unsaved]
         self._unsaved.clear()
         if lines:
             number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(number, "ab") as file:
                 file.write(b"".join(lines))
+                size = file.tell()
+            if size > _FILE_BYTES_MAX:
+                self._write_anew(kept)
+
+    def _write_anew(self, kept: dict[str, Counts]) -> None:
+        """Have the file hold what is in memory, and nothing else."""
+        new = self._path.with_name(f".{_FILE}.new")
+        number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(number, "wb") as file:
+            file.writelines(_encode(sha, counts) for sha, counts in kept.items() if counts[2])
+        new.replace(self._path)
 
     def _known(self) -> dict[str, Counts]:
         if self._kept is None:
