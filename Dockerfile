@@ -10,7 +10,7 @@ RUN python -m venv /opt/memrepo \
 FROM python:3.13-slim-trixie
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends git \
+ && apt-get install --yes --no-install-recommends git tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home memrepo \
  && install --directory --owner memrepo --group memrepo /data
@@ -20,4 +20,8 @@ ENV PATH=/opt/memrepo/bin:$PATH \
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 VOLUME /data
+# The first process: it hands signals on from the beginning, and ends what a killed git leaves behind.
+ENTRYPOINT ["tini", "--"]
+# A worker's; for Flower there is one in docker-compose.yml.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["memrepo", "doctor", "--quick"]
 CMD ["memrepo", "worker"]

@@ -26,6 +26,8 @@ class Stage:
     cwd: str = "/"
     user: str = "0:0"
     volumes: list[str] = field(default_factory=list)
+    entrypoint: list[str] = field(default_factory=list)
+    healthcheck: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
 
     def inside(self, path: str) -> Path:
@@ -50,6 +52,7 @@ class Build:
         does: Mapping[str, Callable[[str], None]] = {
             "FROM": self._from, "COPY": self._copy, "RUN": self._run, "ENV": self._env, "USER": self._user,
             "WORKDIR": self._workdir, "VOLUME": self._volume, "CMD": self._cmd,
+            "ENTRYPOINT": self._entrypoint, "HEALTHCHECK": self._healthcheck,
         }  # fmt: skip
         for step in steps((self._context / "Dockerfile").read_text()):
             does[step.instruction](step.text)
@@ -98,6 +101,15 @@ class Build:
 
     def _volume(self, text: str) -> None:
         self._stage.volumes.append(text)
+
+    def _entrypoint(self, text: str) -> None:
+        self._stage.entrypoint = json.loads(text)
+
+    def _healthcheck(self, text: str) -> None:
+        found = re.fullmatch(r"(?:--[a-z-]+=\d+s )*CMD (\[.*\])", text)
+        if found is None:
+            raise DockerfileError(f"HEALTHCHECK of a form that is not known here: {text}")
+        self._stage.healthcheck = json.loads(found[1])
 
     def _cmd(self, text: str) -> None:
         self._stage.command = json.loads(text)

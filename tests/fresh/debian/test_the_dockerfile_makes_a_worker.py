@@ -54,7 +54,9 @@ def container(image: Stage, command: list[str], env: dict[str, str], log: Path) 
     """Run a command as an engine would: the image's user and environment, first process of its namespace."""
     whole = {**image.env, "HOME": "/home/memrepo", **env}
     with log.open("wb") as output:
-        process: Process = image.root.start(command, user=image.user, cwd=image.cwd, env=whole, output=output)
+        process: Process = image.root.start(
+            [*image.entrypoint, *command], user=image.user, cwd=image.cwd, env=whole, output=output
+        )
     try:
         yield wait_for(lambda: next(iter(psutil.Process(process.pid).children()), None), "its first process")
     finally:
@@ -94,6 +96,33 @@ def test_its_worker_serves_a_commit_as_its_own_user_and_ends_when_it_is_asked_to
     assert image.volumes == ["/data"]
 
 
+def test_its_health_check_is_well_while_its_worker_runs_and_fails_when_it_is_gone(
+    image: Stage, broker: Valkey, tmp_path: Path
+) -> None:
+    env = {"MEMREPO_BROKER_URL": broker.url, "MEMREPO_STORE_URL": "file:///data/store"}
+    with container(image, image.command, env, tmp_path / "worker.log") as first:
+        wait_for(lambda: is_well(image, env), "the health check to pass", timeout_s=60)
+        assert first.name() == "tini"
+        first.terminate()
+        first.wait(45)
+
+    assert not is_well(image, env)
+
+
+def is_well(image: Stage, env: dict[str, str]) -> bool:
+    """Run the image's health check, as an engine does beside what the container runs."""
+    try:
+        image.root.run(
+            image.healthcheck,
+            user=image.user,
+            cwd=image.cwd,
+            env={**image.env, "HOME": "/home/memrepo", **env},
+        )
+    except AssertionError:
+        return False
+    return True
+
+
 def test_flower_starts_in_it_by_the_command_of_the_compose_file(
     image: Stage, broker: Valkey, tmp_path: Path
 ) -> None:
@@ -125,7 +154,7 @@ def test_development_tools_stay_out_of_it(image: Stage) -> None:
 
 
 def test_an_instruction_that_is_not_known_here_is_refused_not_passed_over() -> None:
-    with pytest.raises(DockerfileError, match="HEALTHCHECK"):
-        steps("FROM python:3.13-slim-trixie\nHEALTHCHECK \\\n  CMD true\n")
+    with pytest.raises(DockerfileError, match="ONBUILD"):
+        steps("FROM python:3.13-slim-trixie\nONBUILD \\\n  RUN true\n")
     with pytest.raises(DockerfileError, match="dockerignore"):
         allowed_by(".git\n.venv\n")
