@@ -28,7 +28,7 @@ REST_S = 0.25
 ROUNDS: Mapping[str, int] = {
     "files of newlines": 18,
     "reads of 60 KB": 16,
-    "histories of large files": 8,
+    "histories of large files": 80,
     "large commits": 8,
     "a deep group": 14,
     "lines of one letter": 16,
