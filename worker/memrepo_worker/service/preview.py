@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from memrepo.errors import TooLargeError
 from memrepo.limits import Limits
 from memrepo.models import MemoryFile, MergeConflict, MergeKind, MergePreview
 from memrepo.wire.requests.merges import PreviewMergeRequest
@@ -12,6 +11,7 @@ from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import differences
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.answer_size import AnswerSize
 from memrepo_worker.service.merging import Sides, bases_of, hunks_of, merge_sides
 from memrepo_worker.service.refs import branch_head, resolve
 
@@ -45,16 +45,11 @@ def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limi
 
 
 def _told(conflicts: list[Conflict], reader: Reader, limits: Limits) -> list[MergeConflict]:
-    told, total = [], 0
+    size, told = AnswerSize(limits, "source", "the conflicting files are"), []
     for conflict in conflicts:
         reader.walked(0)
         entries = (conflict.base, conflict.ours, conflict.theirs)
-        total += sum(reader.size(entry.sha) for entry in entries if entry is not None and entry.is_file)
-        if total > limits.request_bytes_max:
-            raise TooLargeError.of(
-                "source",
-                f"the conflicting files are larger than request_bytes_max ({limits.request_bytes_max} bytes)",
-            )
+        size.add(sum(reader.size(entry.sha) for entry in entries if entry is not None and entry.is_file))
         base, ours, theirs = (_file(conflict.path, entry, reader) for entry in entries)
         told.append(
             MergeConflict(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from memrepo.errors import PathNotFoundError, RefNotFoundError, TooLargeError
+from memrepo.errors import PathNotFoundError, RefNotFoundError
 from memrepo.limits import Limits
 from memrepo.models import Branch, Diff, FileInfo, MemoryCommit, MemoryFile, RequestOutcome, Snapshot, Tag
 from memrepo.wire import operations
@@ -29,6 +29,7 @@ from memrepo_worker.git.walk import ancestors, differences, files, files_after, 
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.answer_size import AnswerSize
 from memrepo_worker.service.commits import describe, describe_file
 from memrepo_worker.service.find_request import find_outcome
 from memrepo_worker.service.forks.origins import get_origins
@@ -56,15 +57,9 @@ def _get_files(request: GetFilesRequest, view: View, repo: WarmRepo, limits: Lim
         wanted: Iterable[tuple[str, TreeEntry]] = files(repo.reader, tree)
     else:
         wanted = _some(request.paths, tree, repo)
-    chosen, total = [], 0
+    size, chosen = AnswerSize(limits, "paths", "the files are", "ask for fewer with paths="), []
     for path, entry in wanted:  # before one is read: what is too large must not be in memory to be refused
-        total += repo.reader.size(entry.sha)
-        if total > limits.request_bytes_max:
-            raise TooLargeError.of(
-                "paths",
-                f"the files are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
-                "ask for fewer with paths=",
-            )
+        size.add(repo.reader.size(entry.sha))
         chosen.append((path, entry))
     files_found = {printable(path): _file(path, entry, repo) for path, entry in chosen}
     return Snapshot(commit_sha=sha, files=files_found)
@@ -92,10 +87,7 @@ def _get_file(request: GetFileRequest, view: View, repo: WarmRepo, limits: Limit
         raise PathNotFoundError(
             f"{request.path!r} is no file at {request.ref}", {"path": request.path, "ref": request.ref}
         )
-    if repo.reader.size(entry.sha) > limits.request_bytes_max:
-        raise TooLargeError.of(
-            "path", f"the file is larger than request_bytes_max ({limits.request_bytes_max} bytes)"
-        )
+    AnswerSize(limits, "path", "the file is").add(repo.reader.size(entry.sha))
     return _file(request.path, entry, repo)
 
 
@@ -130,16 +122,11 @@ def _get_history(
         raise RefNotFoundError(
             f"{request.after!r} is not in that history: begin anew, without after", {"ref": request.after}
         )
-    found, told = list[MemoryCommit](), 0
+    size = AnswerSize(limits, "limit", "the messages of these commits are", "ask for fewer at once")
+    found = []
     for sha in islice(shas, request.limit):
         found.append(describe(repo, sha))
-        told += len(found[-1].message)
-        if told > limits.request_bytes_max:
-            raise TooLargeError.of(
-                "limit",
-                f"the messages of these commits are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
-                "ask for fewer at once",
-            )
+        size.add(len(found[-1].message))
     return found
 
 
@@ -150,18 +137,12 @@ def _get_commit(request: GetCommitRequest, view: View, repo: WarmRepo, limits: L
 def _diff(request: DiffRequest, view: View, repo: WarmRepo, limits: Limits) -> Diff:
     base, target = (resolve(ref, view, repo.reader) for ref in (request.base, request.target))
     trees = [repo.reader.commit(sha).tree for sha in (base, target)]
-    compared, total = [], 0
+    size, compared = AnswerSize(limits, "paths", "the patches are", "ask for fewer with paths="), []
     for delta in list(differences(repo.reader, *trees)):
         if request.paths is not None and not any(is_at_or_below(delta.path, path) for path in request.paths):
             continue
         compared.append(describe_file(repo, delta))
-        total += len(compared[-1].patch)
-        if total > limits.request_bytes_max:
-            raise TooLargeError.of(
-                "paths",
-                f"the patches are larger than request_bytes_max ({limits.request_bytes_max} bytes): "
-                "ask for fewer with paths=",
-            )
+        size.add(len(compared[-1].patch))
     return Diff(base_sha=base, target_sha=target, files=compared)
 
 
