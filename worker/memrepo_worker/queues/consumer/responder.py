@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
@@ -197,14 +198,14 @@ class Responder:
             for task_request, outcome in settled:
                 if isinstance(outcome, Success) and outcome.payload is not None:
                     task_request.record_written(outcome.payload)
-        call = self._backend.prepare_finish(
-            results, first.owned_shard, _numbers(task_requests), _channel_of_changes(settled)
-        )
+        finish = (results, first.owned_shard, _numbers(task_requests), _channel_of_changes(settled))
+        call = self._backend.prepare_finish(*finish)
 
         def send() -> None:
             with suppress(RedisError, OSError):  # then ``settle`` sends all
                 call.send()
-                first.sent = ResultsAhead([one.id for one in task_requests], results, call)
+                again = partial(self._backend.finish, *finish)
+                first.sent = ResultsAhead([one.id for one in task_requests], call, again)
 
         return send
 
@@ -246,17 +247,17 @@ class Responder:
     def _store(self, owned_shard: OwnedShard, settled: Sequence[tuple[TaskRequest, Outcome]]) -> bool:
         """Store results and acknowledge their messages; False where the shard has another owner by now."""
         numbers = _numbers([task_request for task_request, _ in settled])
-        channel, first = _channel_of_changes(settled), settled[0][0]
+        first = settled[0][0]
         sent = first.sent
         if sent is not None and sent.is_of(
             [one.id for one, outcome in settled if isinstance(outcome, Success)]
         ):
             first.sent = None
-            finished = self._backend.end_finish(sent.call, sent.results, owned_shard, numbers, channel)
+            finished = sent.end()
             owned_shard.delivered.difference_update(numbers)
             return finished
         self._let_go(first)
-        return self._finish(owned_shard, numbers, self._results_of(settled), channel)
+        return self._finish(owned_shard, numbers, self._results_of(settled), _channel_of_changes(settled))
 
     def _results_of(self, settled: Sequence[tuple[TaskRequest, Outcome]]) -> list[StoredResult]:
         with self._backend.collecting() as results:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memrepo_worker.queues.results.records import StoredResult
+from redis import RedisError
+
 from memrepo_worker.queues.script_call import ScriptCall
 
 
@@ -17,9 +18,17 @@ class ResultsAhead:
     """
 
     task_ids: Sequence[str]
-    results: Sequence[StoredResult]
     call: ScriptCall
+    again: Callable[[], bool]
+    """Sends them anew, and returns what ``end`` does."""
 
     def is_of(self, task_ids: Sequence[str]) -> bool:
         """Whether they are the results of just these jobs, in this order."""
         return list(task_ids) == list(self.task_ids)
+
+    def end(self) -> bool:
+        """Return what ``ResultBackend.finish`` does, from the answer to what was sent; done anew if that is lost."""
+        try:
+            return bool(self.call.answer())
+        except (RedisError, OSError):
+            return self.again()

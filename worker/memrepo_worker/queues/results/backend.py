@@ -177,22 +177,8 @@ class ResultBackend(RedisBackend):
         numbers: Mapping[str, str],
         tell: str = "",
     ) -> ScriptCall:
-        """Write what ``finish`` sends, and send nothing; whoever does reads the answer by ``end_finish``."""
+        """Write what ``finish`` sends, and send nothing; see ``ResultsAhead``."""
         return ScriptCall(self.client, FINISH, *self._finishing(results, owned_shard, numbers, tell))
-
-    def end_finish(
-        self,
-        call: ScriptCall,
-        results: Sequence[StoredResult],
-        owned_shard: OwnedShard,
-        numbers: Mapping[str, str],
-        tell: str = "",
-    ) -> bool:
-        """Return what ``finish`` does, from the answer to what was sent; it is done anew if that is lost."""
-        try:
-            return bool(call.answer())
-        except (RedisError, OSError):
-            return self.finish(results, owned_shard, numbers, tell)
 
     def _finishing(
         self,
