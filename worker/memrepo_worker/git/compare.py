@@ -5,7 +5,6 @@ libgit2 carries git's own xdiff; Python's difflib counts differently in one of t
 
 from __future__ import annotations
 
-import codecs
 import re
 from bisect import bisect_left
 from collections.abc import Callable
@@ -16,12 +15,11 @@ import pygit2
 from memrepo_worker.bounds import CompareBounds, SharingBounds
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader, content_of
-from memrepo_worker.threads.giving_way import give_way, joined, pieces
+from memrepo_worker.threads.giving_way import give_way, joined, pieces, texts
 
 # buffer_is_binary in git's xdiff-interface.c looks for NUL in this many bytes.
 _BINARY_SNIFF_BYTES = 8000
 _HUNK = re.compile(rb"^@@ ", re.MULTILINE)
-_Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,7 @@ class Comparison:
         """Return the difference as a unified patch of that path; bytes that are not UTF-8 are replaced."""
         if not self.hunks:
             return ""
-        decoder = _Decoder(errors="replace")
-        texts = [
-            f"--- a/{path}\n+++ b/{path}\n",
-            *map(decoder.decode, pieces(self.hunks)),
-            decoder.decode(b"", final=True),
-        ]
-        return "".join(texts)
+        return "".join([f"--- a/{path}\n+++ b/{path}\n", *texts(self.hunks, "replace")])
 
 
 def is_binary(data: bytes) -> bool:

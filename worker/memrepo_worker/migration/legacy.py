@@ -60,9 +60,7 @@ def read_refs(store: Store, layout: Layout, executor: Executor) -> LegacyRefs:
     Raises:
         LegacyLayoutError: a file of them is too large to be one.
     """
-    keys = _ref_files(layout, store.list(layout.prefix))
-    found = executor.map(partial(_ref_file, store), keys)
-    return _refs({key.removeprefix(layout.prefix): data for key, data in zip(keys, found, strict=True)})
+    return _refs(_ref_files(store, layout, store.list(layout.prefix), executor))
 
 
 def _holds_refs(layout: Layout, key: str) -> bool:
@@ -70,17 +68,20 @@ def _holds_refs(layout: Layout, key: str) -> bool:
     return layout.is_foreign(key) and (name in ("HEAD", "packed-refs") or name.startswith("refs/"))
 
 
-def _ref_files(layout: Layout, listed: Iterable[ListedObject]) -> list[str]:
-    """Return the keys of the files of refs.
+def _ref_files(
+    store: Store, layout: Layout, listed: Iterable[ListedObject], executor: Executor
+) -> dict[str, bytes]:
+    """Return what the files of refs hold, by their names.
 
     Raises:
-        LegacyLayoutError: they take more together than is read; none was.
+        LegacyLayoutError: they take more together than is read, then none was; or one is too large to be one.
     """
     found = [item for item in listed if _holds_refs(layout, item.key)]
     size = sum(item.size for item in found)
     if size > _REF_FILES_BYTES_MAX:
         raise LegacyLayoutError(f"its files of refs take {size} bytes, over {_REF_FILES_BYTES_MAX}")
-    return [item.key for item in found]
+    contents = executor.map(partial(_ref_file, store), [item.key for item in found])
+    return {item.key.removeprefix(layout.prefix): data for item, data in zip(found, contents, strict=True)}
 
 
 def _ref_file(store: Store, key: str) -> bytes:
@@ -115,9 +116,7 @@ def download(
         except ObjectTooLargeError as error:
             raise LegacyLayoutError(f"it changes while it is read: {error}") from error
 
-    ref_files = _ref_files(layout, listed)
-    found = executor.map(partial(_ref_file, store), ref_files)
-    refs = {key.removeprefix(layout.prefix): data for key, data in zip(ref_files, found, strict=True)}
+    refs = _ref_files(store, layout, listed, executor)
     bytes_read = sum(map(len, refs.values())) + sum(executor.map(fetch, objects))
     return _refs(refs), bytes_read
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,6 +198,14 @@ def pieces(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
     for start in range(0, len(view), SharingBounds.piece_bytes):
         yield view[start : start + SharingBounds.piece_bytes]
         give_way()
+
+
+def texts(data: bytes | bytearray, errors: str = "strict") -> Iterator[str]:
+    """Yield what bytes say in UTF-8, a piece at a time as ``pieces``; ``errors`` as for ``bytes.decode``."""
+    decoder = getincrementaldecoder("utf-8")(errors)
+    for piece in pieces(data):
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)
 
 
 def _lumps(parts: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes | bytearray | memoryview]:

@@ -5,7 +5,6 @@ What comes out is a pure function of the parent's tree and the edits. Nothing is
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.walk import differences, entry_at
-from memrepo_worker.threads.giving_way import pieces
+from memrepo_worker.threads.giving_way import texts
 
 
 @dataclass(slots=True)
@@ -30,7 +29,6 @@ class EditedFile:
 Present = TreeEntry | EditedFile
 
 _NAMES_PER_ENTRY = 20
-_Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class WorkingTree:
@@ -134,11 +132,9 @@ class WorkingTree:
 def _is_text(data: bytearray) -> bool:
     if is_binary(bytes(data[:8192])):
         return False
-    decoder = _Decoder()
     try:
-        for piece in pieces(data):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
+        for _ in texts(data):
+            pass
     except UnicodeDecodeError:
         return False
     return True
