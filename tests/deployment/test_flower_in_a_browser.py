@@ -25,6 +25,7 @@ from tests.support.proxy import Proxy, proxy
 from tests.support.seaweedfs import seaweedfs
 from tests.support.sending import commit_request, sender
 from tests.support.started import started
+from tests.support.suspended import suspended
 from tests.support.systems import System, running_worker
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -148,9 +149,8 @@ def mixed_traffic(running: Running, repos: MemoryRepos, shown: Shown, stack: Exi
     shown.workers["second"] = f"memrepo-{second.worker_pid}@"
     wait_for(lambda: early["read"].status() != "queued", "the second worker to go on")
 
-    psutil.Process(second.worker_pid).suspend()  # so that none has begun when some are cancelled
-    jobs = traffic(repos, range(AGENTS // 2, AGENTS))
-    psutil.Process(second.worker_pid).resume()
+    with suspended(second.worker_pid):  # so that none has begun when some are cancelled
+        jobs = traffic(repos, range(AGENTS // 2, AGENTS))
     jobs["taken over"], jobs["expired"] = early["created"], expired(running.broker, repos)
     await_all([*early.values(), *jobs.values()])
 

@@ -19,7 +19,7 @@ from tests.support.file_service import FileService
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, fleet
+from tests.support.workers import WorkerFleet, file_fleet
 
 SHARDS = 4
 REQUESTS = 200
@@ -62,10 +62,7 @@ def workers(server: Valkey, service: FileService, tmp_path: Path) -> Iterator[Wo
     settings = WorkerSettings(
         broker_url=server.url, result_url=server.url, shards=SHARDS, concurrency=4, lease_s=2.0
     )
-    argument = {"folder": str(service.folder), "delay_s": 0.0}
-    with fleet(
-        tmp_path / "workers", settings, "tests.support.file_service:file_service", argument
-    ) as running:
+    with file_fleet(tmp_path / "workers", settings, service.folder) as running:
         yield running
 
 

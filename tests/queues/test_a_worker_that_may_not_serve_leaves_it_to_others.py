@@ -18,7 +18,7 @@ from tests.support.commands import memrepo
 from tests.support.ports import LOOPBACK
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, fleet
+from tests.support.workers import WorkerFleet, file_fleet
 
 SHARDS, AGENTS = 16, 20
 PASSWORD = "s3cr3t"
@@ -73,11 +73,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         settings = WorkerSettings(
             broker_url=server.url, result_url=server.url, shards=SHARDS, concurrency=4, lease_s=2
         )
-        done = folder / "done"
-        done.mkdir()
-        service = "tests.support.file_service:file_service"
-        argument = {"folder": str(done), "delay_s": 0.0}
-        workers = stack.enter_context(fleet(folder / "workers", settings, service, argument))
+        workers = stack.enter_context(file_fleet(folder / "workers", settings, folder / "done"))
         workers.start("healthy")
         limited = f"redis://limited:{PASSWORD}@{LOOPBACK}:{server.port}/0"
         cache = folder / "workers" / "limited"

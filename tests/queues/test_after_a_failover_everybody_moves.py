@@ -18,7 +18,7 @@ from tests.support.ports import LOOPBACK
 from tests.support.proxy import Proxy, proxy
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, fleet
+from tests.support.workers import WorkerFleet, file_fleet
 
 SHARDS = 4
 SERVED_WITHIN_S = 20.0
@@ -72,10 +72,7 @@ def workers(pair: Pair, tmp_path: Path) -> Iterator[WorkerFleet]:
     settings = WorkerSettings(
         broker_url=pair.url, result_url=pair.url, shards=SHARDS, concurrency=4, lease_s=4
     )
-    folder = tmp_path / "done"
-    folder.mkdir()
-    service = "tests.support.file_service:file_service"
-    with fleet(tmp_path / "workers", settings, service, {"folder": str(folder), "delay_s": 0.3}) as running:
+    with file_fleet(tmp_path / "workers", settings, tmp_path / "done", 0.3) as running:
         yield running
 
 

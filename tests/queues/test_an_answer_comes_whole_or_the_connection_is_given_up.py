@@ -25,7 +25,7 @@ from tests.support.ports import LOOPBACK
 from tests.support.proxy import Proxy, proxy
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, WorkerProcess, fleet
+from tests.support.workers import WorkerFleet, WorkerProcess, file_fleet
 
 SHARDS, AGENTS = 16, 20
 TIMEOUT_S = 30.0
@@ -254,11 +254,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         settings = WorkerSettings(
             broker_url=server.url, result_url=server.url, shards=SHARDS, concurrency=4, lease_s=4
         )
-        done = folder / "done"
-        done.mkdir()
-        service = "tests.support.file_service:file_service"
-        argument = {"folder": str(done), "delay_s": 0.0}
-        workers = stack.enter_context(fleet(folder / "workers", settings, service, argument))
+        workers = stack.enter_context(file_fleet(folder / "workers", settings, folder / "done"))
         workers.start("healthy")
         url, cache = f"redis://{LOOPBACK}:{way.port}/0", folder / "dripped"
         dripped = workers.start("dripped", broker_url=url, result_url=url, cache_dir=cache)

@@ -20,7 +20,7 @@ from tests.support.commands import memrepo
 from tests.support.file_service import FileService
 from tests.support.sentinel import Watched, watched
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerProcess, fleet
+from tests.support.workers import WorkerProcess, file_fleet
 
 SHARDS, AGENTS = 4, 6
 TIMEOUT_S = 40.0
@@ -51,9 +51,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         settings = WorkerSettings(
             broker_url=servers.url, result_url=servers.url, shards=SHARDS, concurrency=4, lease_s=4
         )
-        argument = {"folder": str(done), "delay_s": 0.02}
-        service = "tests.support.file_service:file_service"
-        workers = stack.enter_context(fleet(folder / "workers", settings, service, argument))
+        workers = stack.enter_context(file_fleet(folder / "workers", settings, done, 0.02))
         worker = workers.start()
         wait_for(lambda: "ready: " in worker.output, "the worker to be ready")
         yield System(servers, worker, FileService(done, 0.0))

@@ -17,10 +17,9 @@ from memrepo_worker.queues.leases.leases import RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.transport.messages import RedisMessages, pop
 from memrepo_worker.settings import WorkerSettings
-from tests.support.file_service import FileService
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, fleet
+from tests.support.workers import WorkerFleet, file_fleet
 
 DEPTHS = "memrepo:depth:000"
 QUEUE, UNACKED = "memrepo.000", "memrepo:unacked:000"
@@ -54,11 +53,7 @@ def workers(server: Valkey, tmp_path: Path) -> Iterator[WorkerFleet]:
     settings = WorkerSettings(
         broker_url=server.url, result_url=server.url, shards=1, lease_s=1.0, concurrency=4
     )
-    folder = tmp_path / "done"
-    FileService(folder, 0.02).folder.mkdir()
-    argument = {"folder": str(folder), "delay_s": 0.02}
-    handler = "tests.support.file_service:file_service"
-    with fleet(tmp_path / "workers", settings, handler, argument) as running:
+    with file_fleet(tmp_path / "workers", settings, tmp_path / "done", 0.02) as running:
         yield running
 
 

@@ -29,7 +29,7 @@ from tests.support.jobs import present
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, WorkerProcess, fleet
+from tests.support.workers import WorkerFleet, WorkerProcess, file_fleet
 
 SHARDS = 16
 LEASE_S = 2.0
@@ -106,11 +106,7 @@ def open_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
             }
             settings = WorkerSettings(**values)
             service = FileService(tmp_path / "done", delay_s)
-            service.folder.mkdir()
-            argument = {"folder": str(service.folder), "delay_s": delay_s}
-            workers = stack.enter_context(
-                fleet(tmp_path / "workers", settings, "tests.support.file_service:file_service", argument)
-            )
+            workers = stack.enter_context(file_fleet(tmp_path / "workers", settings, service.folder, delay_s))
             send = stack.enter_context(sender(server, SHARDS))
             return Site(server, workers, send, service)
 

@@ -18,7 +18,7 @@ from tests.support.file_service import FileService
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerFleet, fleet
+from tests.support.workers import WorkerFleet, file_fleet
 
 SHARDS = 8
 LEASE_S = 2.0
@@ -60,11 +60,7 @@ def open_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
             values = {"shards": SHARDS, "lease_s": LEASE_S, "concurrency": 4, **overrides}
             settings = WorkerSettings(broker_url=server.url, result_url=server.url, **values)  # type: ignore[arg-type]
             service = FileService(tmp_path / "done", 0.0)
-            service.folder.mkdir()
-            argument = {"folder": str(service.folder), "delay_s": 0.0}
-            workers = stack.enter_context(
-                fleet(tmp_path / "workers", settings, "tests.support.file_service:file_service", argument)
-            )
+            workers = stack.enter_context(file_fleet(tmp_path / "workers", settings, service.folder))
             send = stack.enter_context(sender(server, SHARDS))
             return Site(server, workers, send, service)
 

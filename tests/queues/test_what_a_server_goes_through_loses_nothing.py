@@ -21,7 +21,7 @@ from tests.support.file_service import FileService
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
-from tests.support.workers import WorkerProcess, fleet
+from tests.support.workers import WorkerProcess, file_fleet
 
 SHARDS, AGENTS = 4, 4
 TIMEOUT_S = 40.0
@@ -53,9 +53,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             admin.execute_command("ACL", "SETUSER", "app", "on", f">{PASSWORD}", "~*", "&*", "+@all")
         url = f"redis://app:{PASSWORD}@{LOOPBACK}:{server.port}/0"
         settings = WorkerSettings(broker_url=url, result_url=url, shards=SHARDS, concurrency=4, lease_s=4)
-        argument = {"folder": str(done), "delay_s": 0.02}
-        service = "tests.support.file_service:file_service"
-        worker = stack.enter_context(fleet(folder / "workers", settings, service, argument)).start()
+        worker = stack.enter_context(file_fleet(folder / "workers", settings, done, 0.02)).start()
         wait_for(lambda: "ready: " in worker.output, "the worker to be ready")
         client = Settings(url, url, shards=SHARDS, enqueue_timeout_s=TIMEOUT_S, resend_after_s=2)
         yield System(server, worker, FileService(done, 0.0), client)

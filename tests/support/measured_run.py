@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from memrepo import Job, JobCancelledError, MemoryRepo, MemoryRepos, Settings, append
@@ -23,6 +22,7 @@ from tests.support.scrape import Scrape, scrape
 from tests.support.seaweedfs import BUCKET, SeaweedFs, admin_client, seaweedfs
 from tests.support.sending import commit_request, sender
 from tests.support.started import started
+from tests.support.suspended import suspended
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -207,14 +207,10 @@ def _end_in_every_way(run: MeasuredRun) -> None:
     run.ask("create_repo", memory.create_repo({"long.md": "x" * EDITED_BYTES_MAX}), memory.create_repo())
     run.ask("commit", memory.commit({"a.md": "x"}, "m", expected_head="0" * 40))
     run.ask("commit", memory.commit([append("long.md", "more")], "m"))
-    worker = psutil.Process(run.workers[0].pid)
-    worker.suspend()  # so that none has begun when it is cancelled
-    try:
+    with suspended(run.workers[0].pid):  # so that none has begun when it is cancelled
         jobs = [memory.commit({"a.md": f"{number}"}, "m") for number in range(6)]
         for job in jobs[::2]:
             job.cancel()
-    finally:
-        worker.resume()
     run.ask("commit", *jobs)
     with sender(run.broker, SHARDS) as forger:
         forged = forger.send(commit_request(ORG, "mixed"), body=[[], {"request": 7}, {}])

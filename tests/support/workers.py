@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,15 @@ class WorkerFleet:
         worker = WorkerProcess(name, process, log)
         self.workers.append(worker)
         return worker
+
+
+def file_fleet(
+    folder: Path, settings: WorkerSettings, done: Path, delay_s: float = 0.0
+) -> AbstractContextManager[WorkerFleet]:
+    """Workers of a service that takes so long for a request, and leaves a file for each in ``done``, which is made."""
+    done.mkdir(exist_ok=True)
+    argument = {"folder": str(done), "delay_s": delay_s}
+    return fleet(folder, settings, "tests.support.file_service:file_service", argument)
 
 
 @contextmanager

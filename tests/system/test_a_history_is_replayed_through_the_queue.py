@@ -6,7 +6,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-import psutil
 import pytest
 
 from memrepo import MemoryRepos, RepoNotFoundError
@@ -18,6 +17,7 @@ from tests.support.commands import running
 from tests.support.replaying import replay, report
 from tests.support.seeded_repository import LEFT_OUT, write_seeded_repository
 from tests.support.stock_git import empty_repository, git, restore, stock_git
+from tests.support.suspended import suspended
 from tests.support.systems import System
 from tests.support.waiting import wait_for
 
@@ -164,7 +164,6 @@ def test_a_difference_is_noticed(
 def test_ctrl_c_says_what_is_there_now(
     system: System, memories: MemoryRepos, seeded: Path, agent: str, tmp_path: Path
 ) -> None:
-    worker = psutil.Process(system.worker_pid)
     env = {"MEMREPO_BROKER_URL": system.broker_url}
     memory = memories.repo(org_id="replay", agent_id=agent)
 
@@ -175,12 +174,9 @@ def test_ctrl_c_says_what_is_there_now(
 
     with running("replay", str(seeded), "--agent", agent, folder=tmp_path, env=env) as process:
         wait_for(begun, "the first commit")
-        worker.suspend()
-        try:
+        with suspended(system.worker_pid):
             process.send_signal(signal.SIGINT)
             code = process.wait(30)
-        finally:
-            worker.resume()
     told = (tmp_path / "stderr").read_text()
 
     assert code == 130

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-import psutil
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepos
 from tests.support.flower import Ask, running_flower
+from tests.support.suspended import suspended
 from tests.support.systems import System
 from tests.support.waiting import wait_for
 
@@ -55,14 +55,10 @@ def test_every_cancelled_commit_is_shown_as_revoked_and_the_others_take_the_time
     system: System, memory: MemoryRepo, flower: Ask
 ) -> None:
     before_s, began_s = runtime_s(flower), time.monotonic()
-    worker = psutil.Process(system.worker_pid)
-    worker.suspend()  # so that none has begun when some are cancelled
-    try:
+    with suspended(system.worker_pid):  # so that none has begun when some are cancelled
         jobs = [memory.commit({"n.md": f"{number}\n"}, "m") for number in range(200)]
         for job in jobs[::5]:
             job.cancel()
-    finally:
-        worker.resume()
 
     def ended() -> dict[str, dict[str, Any]] | None:
         tasks = shown(flower, memory.agent_id)

@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import psutil
-
 from memrepo import MemoryRepos
 from memrepo.routing import route
 from tests.support.commands import memrepo
 from tests.support.ports import free_port
+from tests.support.suspended import suspended
 from tests.support.systems import System
 
 
@@ -27,16 +26,12 @@ def test_an_idle_system_is_one_line_per_owner(system: System, memories: MemoryRe
 def test_a_queue_that_fills_is_shown(system: System, memories: MemoryRepos, tmp_path: Path) -> None:
     memory = memories.repo(org_id="acme", agent_id="shown")
     memory.create_repo().result(timeout_s=20)
-    worker = psutil.Process(system.worker_pid)
 
-    worker.suspend()
-    try:
+    with suspended(system.worker_pid):
         jobs = [memory.commit({"notes.md": f"{number}\n"}, "Learn") for number in range(5)]
         env = {"MEMREPO_BROKER_URL": system.broker_url}
         found = json.loads(memrepo("shards", "--json", folder=tmp_path, env=env).stdout)
         shown = memrepo("shards", folder=tmp_path, env=env).stdout
-    finally:
-        worker.resume()
     for job in jobs:
         job.result(timeout_s=20)
 

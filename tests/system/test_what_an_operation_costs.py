@@ -11,6 +11,7 @@ import pytest
 from celery import Celery
 
 from memrepo import MemoryRepo, MemoryRepos
+from tests.support.suspended import suspended
 from tests.support.systems import System
 
 _NUMBERS = count(1)
@@ -76,13 +77,9 @@ def test_commits_that_wait_share_one_put(
     system: System, memory: MemoryRepo, counters: Callable[[], Counter[str]]
 ) -> None:
     before = counters()
-    worker = psutil.Process(system.worker_pid)
 
-    worker.suspend()  # so that all are waiting when it goes on
-    try:
+    with suspended(system.worker_pid):  # so that all are waiting when it goes on
         jobs = [memory.commit({"notes.md": f"{number}\n"}, f"Learn {number}") for number in range(21)]
-    finally:
-        worker.resume()
     shas = [job.result(timeout_s=20).sha for job in jobs]
 
     assert len(set(shas)) == 21
