@@ -59,7 +59,7 @@ def owned(one: Keeper) -> set[int]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Valkey]:
-    with valkey(tmp_path / "valkey") as running:
+    with valkey(tmp_path / "valkey", fsync="always") as running:
         yield running
 
 
@@ -135,7 +135,7 @@ def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:
 
 
 def test_a_lease_that_ran_out_while_the_broker_was_away_is_not_taken_from_the_living(server: Valkey) -> None:
-    lease_s = 1.5
+    lease_s = 2.5
     first, second = keeper(server, "first", lease_s), keeper(server, "second", lease_s)
     first.beat()
     second.beat()
@@ -156,7 +156,7 @@ def test_a_lease_that_ran_out_while_the_broker_was_away_is_not_taken_from_the_li
 def test_a_lease_that_ran_out_while_the_broker_was_silent_is_not_taken_from_the_living(
     server: Valkey,
 ) -> None:
-    lease_s = 1.5
+    lease_s = 2.5
     first, second = keeper(server, "first", lease_s), keeper(server, "second", lease_s)
     for one in (first, second, first, second):
         one.beat()

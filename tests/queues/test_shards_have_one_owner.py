@@ -95,7 +95,7 @@ def open_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     with ExitStack() as stack:
 
         def build(delay_s: float = 0.01, **overrides: Any) -> Site:
-            server = stack.enter_context(valkey(tmp_path / "valkey"))
+            server = stack.enter_context(valkey(tmp_path / "valkey", fsync="always"))
             values: dict[str, Any] = {
                 "broker_url": server.url,
                 "result_url": server.url,

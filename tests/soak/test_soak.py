@@ -39,7 +39,7 @@ class Size:
 def soak(size: Size, folder: Path, seed: int) -> None:
     """Run the load, do every fault ``rounds`` times in an order drawn from ``seed``, and judge."""
     random = Random(seed)
-    with valkey(folder / "valkey") as server:
+    with valkey(folder / "valkey", fsync="always") as server:
         settings = WorkerSettings(
             broker_url=server.url, result_url=server.url, shards=SHARDS, lease_s=size.lease_s
         )

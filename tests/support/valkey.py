@@ -79,7 +79,11 @@ class Valkey:
         self._wait_until_ready(log)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it at once, as a crash would.
+
+        With ``fsync="everysec"`` what it answered in its last two seconds may be lost: while a flush to a slow disk
+        lasts, it does not even write its log. A test that counts on what was answered asks for ``"always"``.
+        """
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
