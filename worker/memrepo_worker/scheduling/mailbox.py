@@ -24,11 +24,12 @@ from memrepo_worker.bounds import HANGING_TURNS, SharingBounds
 from memrepo_worker.group import Agent, GroupHandler
 from memrepo_worker.logs import log
 from memrepo_worker.scheduling.attempts import Pause, RetryRules
+from memrepo_worker.scheduling.borrowed_threads import BorrowedThreads
 from memrepo_worker.scheduling.fair_share import FairShare
 from memrepo_worker.scheduling.line import Line
 from memrepo_worker.scheduling.lock_sharing import LockSharing
 from memrepo_worker.scheduling.mailbox_bounds import MailboxBounds
-from memrepo_worker.scheduling.timer import Timer
+from memrepo_worker.scheduling.timer import Soon, Timer
 from memrepo_worker.scheduling.turns import RunningTurn, RunningTurns
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay, Responder
 from memrepo_worker.threads.giving_way import keeping
@@ -62,12 +63,14 @@ class Mailbox(Generic[AnyTicket]):
         self._handler = handler
         self._responder = responder
         self._rules = rules
-        self._submit = submit
+        self._threads = BorrowedThreads(submit, self._work)
         self._observer = rules.observer
         self._bounds = bounds or MailboxBounds()
         self._on_room = on_room
         self._is_ours = is_ours
         self._timer = Timer()
+        self._look_later = Soon(self._timer, _LOOK_S, self._look)
+        self._look_for_room_later = Soon(self._timer, _LOOK_FOR_ROOM_S, self._look_for_room)
         self._lock_sharing = LockSharing()
         self._changed = threading.Condition()
         self._waiting: dict[Agent, deque[AnyTicket]] = {}
@@ -81,9 +84,9 @@ class Mailbox(Generic[AnyTicket]):
             self._bounds.turns_max, self._bounds.hanging_max
         )
         self._shares: FairShare[AnyTicket] = shares or FairShare()
-        self._looks_for_room = self._looks = self._stopping = False
+        self._stopping = False
         self._begun: dict[Agent, GroupUnderWay[AnyTicket]] = {}
-        self._turns = self._coming = self._retries = self._bytes = 0
+        self._retries = self._bytes = 0
 
     @property
     def full(self) -> bool:
@@ -104,7 +107,7 @@ class Mailbox(Generic[AnyTicket]):
                 if agent not in self._busy:
                     self._line.append(agent)
             borrow = self._reserve_slot()
-        self._borrow(borrow)
+        self._threads.borrow(borrow)
 
     def unsettled(self, agents: Callable[[Agent], bool]) -> int:
         """Count the requests of these agents that are parked, running or being answered."""
@@ -140,40 +143,31 @@ class Mailbox(Generic[AnyTicket]):
 
     def _reserve_slot(self) -> bool:
         """Count one more thread if there is work and room for it. The caller holds the lock."""
-        # Those that come for it already are enough: who delivers is quicker than they are, and would wake all for one.
-        if self._stopping or not self._has_work or self._coming >= len(self._line) + len(self._due):
+        if self._stopping or not self._has_work:
             return False
-        if self._turns >= self._running.threads_max:
+        if self._threads.are_enough(len(self._line) + len(self._due)):
+            return False
+        if self._threads.count >= self._running.threads_max:
             self._look_later()
             return False
-        self._turns += 1
-        self._coming += 1
+        self._threads.reserve()
         return True
-
-    def _borrow(self, count: int) -> None:
-        for _ in range(count):
-            self._submit(self._work)
-
-    def _look_later(self) -> None:
-        """See soon whether some of the turns that keep others from beginning wait. The caller holds the lock."""
-        if not self._looks:
-            self._looks = True
-            self._timer.after(_LOOK_S, self._look)
 
     def _look(self) -> None:
         """Let others begin beside turns that wait for long, and have the threads of those that hang at the store."""
         with self._changed:
-            self._looks = False
             more, too_many = self._running.look()
             for event, count in (("mailbox.turns.hanging", more), (HANGING_TURNS, too_many)):
                 if count:
                     self._observer.count(event, count)
             self._line.hold_back(self._running.newly_in_doubt, but=self._begun)
             self._release_held()
-            borrowed = sum(self._reserve_slot() for _ in range(self._running.threads_max - self._turns))
+            borrowed = sum(
+                self._reserve_slot() for _ in range(self._running.threads_max - self._threads.count)
+            )
             if (self._has_work or self._line.holds_unproven) and not self._stopping:
                 self._look_later()
-        self._borrow(borrowed)
+        self._threads.borrow(borrowed)
 
     @property
     def _has_work(self) -> bool:
@@ -182,7 +176,7 @@ class Mailbox(Generic[AnyTicket]):
     def _work(self) -> None:
         """Serve groups until none is left."""
         with self._changed:
-            self._coming -= 1
+            self._threads.note_arrival()
         while (turn := self._next_turn()) is not None:
             group, well, began_s, pace = turn.group, False, thread_time(), self._shares.pace(turn)
             pace.on_wait = partial(self._give_up_place, turn)
@@ -229,10 +223,10 @@ class Mailbox(Generic[AnyTicket]):
     def _next_turn(self) -> RunningTurn[AnyTicket] | None:
         """Return what a thread serves next; None: nothing, and one thread less."""
         with self._changed:
-            too_many = self._turns > self._running.threads_max
+            too_many = self._threads.count > self._running.threads_max
             turn = None if self._stopping or too_many else self._take_turn()
             if turn is None:
-                self._turns -= 1
+                self._threads.give_back()
                 self._changed.notify_all()
                 if too_many and self._has_work:
                     self._look_later()
@@ -241,7 +235,7 @@ class Mailbox(Generic[AnyTicket]):
             self._shares.begin(turn)
             borrow = self._reserve_slot()  # several that were held back may have been let go for one thread
         with suppress(RuntimeError):  # the pool is closing, or queued it: this turn is served all the same
-            self._borrow(borrow)
+            self._threads.borrow(borrow)
         return turn
 
     def _take_turn(self) -> RunningTurn[AnyTicket] | None:
@@ -281,20 +275,14 @@ class Mailbox(Generic[AnyTicket]):
         """Tell whether an agent's turn that is to serve these may be long. The caller holds the lock."""
         return self._shares.is_heavy(agent, list(islice(tickets, SharingBounds.heavy_requests)))
 
-    def _look_for_room_later(self) -> None:
-        """See soon whether there is room for a heavy turn. The caller holds the lock."""
-        if not self._looks_for_room:
-            self._looks_for_room = True
-            self._timer.after(_LOOK_FOR_ROOM_S, self._look_for_room)
-
     def _look_for_room(self) -> None:
+        """See whether there is room for a heavy turn."""
         with self._changed:
-            self._looks_for_room = False
             self._release_held()
             borrow = self._reserve_slot()
             if self._line.holds_heavy and not self._stopping:
                 self._look_for_room_later()
-        self._borrow(borrow)
+        self._threads.borrow(borrow)
 
     def _release_held(self) -> None:
         """Let agents that are held back come, those for which there is room. The caller holds the lock."""
@@ -307,7 +295,7 @@ class Mailbox(Generic[AnyTicket]):
         with self._changed:
             self._running.places.give_up(turn.group)
             borrow = self._reserve_slot()
-        self._borrow(borrow)
+        self._threads.borrow(borrow)
 
     def _go_on_later(self, group: GroupUnderWay[AnyTicket]) -> None:
         """Have a group whose turn is over go on when its agent comes again, before what the agent sent after it."""
@@ -334,7 +322,7 @@ class Mailbox(Generic[AnyTicket]):
                 return  # withdrawn meanwhile
             self._due.append(group)
             borrow = self._reserve_slot()
-        self._borrow(borrow)
+        self._threads.borrow(borrow)
 
     def _abandon(self, groups: Iterable[GroupUnderWay[AnyTicket]]) -> None:
         """Leave groups that wait for their next try to whoever owns their shard next."""
@@ -344,7 +332,7 @@ class Mailbox(Generic[AnyTicket]):
                     continue  # a hand-over was quicker
                 tickets = self._take_out(group)
                 borrow = self._reserve_slot()
-            self._borrow(borrow)
+            self._threads.borrow(borrow)
             try:
                 self._responder.abandon(tickets)
             finally:
@@ -381,7 +369,7 @@ class Mailbox(Generic[AnyTicket]):
             if agent in self._waiting:
                 self._line.append(agent)
             borrow = self._reserve_slot()
-        self._borrow(borrow)
+        self._threads.borrow(borrow)
 
     def _forget(self, tickets: Iterable[AnyTicket]) -> None:
         with self._changed:

@@ -72,3 +72,23 @@ class Timer:
                 if wait_s <= 0:
                     return heapq.heappop(self._due)[2]
                 self._changed.wait(wait_s)
+
+
+class Soon:
+    """Has something called back after a while, once, however often it is asked for meanwhile. From any thread."""
+
+    def __init__(self, timer: Timer, delay_s: float, call: Callable[[], None]) -> None:
+        self._timer = timer
+        self._delay_s = delay_s
+        self._call = call
+        self._asked = False
+
+    def __call__(self) -> None:
+        """Have it called, unless it is going to be."""
+        if not self._asked:
+            self._asked = True
+            self._timer.after(self._delay_s, self._come)
+
+    def _come(self) -> None:
+        self._asked = False  # before the call, which may ask again, as others may by now
+        self._call()
