@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from memrepo import (
     MemoryRepos,
     Settings,
 )
+from memrepo.dispatch.lost.resend import SENT_AGAIN
 from memrepo.dispatch.lost.resend import log as resend_log
 
 ORG = "acme"
@@ -42,8 +44,18 @@ class Attempt:
     """done, cancelled, not enqueued, may be enqueued, failed; empty while nothing was said."""
     sha: str = ""
     error: str = ""
-    resent_at: int | None = None
-    """The place from which on it may take effect, as the client sent it again by itself."""
+    resent_by: float | None = None
+    """The last place called for by when the broker had taken it, as the client sent it again by itself: it may take
+    effect after any up to that, and after none later. Infinite where no answer says when it was taken."""
+
+    @property
+    def resent(self) -> bool:
+        """Whether the client sent it again by itself."""
+        return self.resent_by is not None
+
+    def may_come_after(self, place: int) -> bool:
+        """Whether what is called for at that place may take effect before it."""
+        return place < self.place or (self.resent_by is not None and place <= self.resent_by)
 
 
 @dataclass
@@ -126,7 +138,7 @@ class Clients:
         attempts.sort(key=lambda pair: pair[0].sent_s - pair[0].done_s)
         return [
             f"{attempt.done_s - attempt.sent_s:.1f} s, sent at {attempt.sent_s:.1f} s: {attempt.outcome} "
-            f"{'read' if one.is_read else 'commit'} of {one.agent}, sent again {attempt.resent_at is not None}"
+            f"{'read' if one.is_read else 'commit'} of {one.agent}, sent again {attempt.resent}"
             for attempt, one in attempts[:count]
         ]
 
@@ -209,23 +221,24 @@ class Clients:
             with suppress(BrokerUnavailableError):
                 cancel(job)
 
-    def _was_resent(self, job_id: str) -> None:
+    def _was_resent(self, job_id: str, how: str) -> None:
         with self._lock:
             attempt = self._by_job.get(job_id)
             if attempt is not None:
-                attempt.resent_at = attempt.resent_at or self._places + 1
+                by = self._places if how == SENT_AGAIN else math.inf
+                attempt.resent_by = max(by, attempt.resent_by or 0)
 
 
 class _Resent(logging.Handler):
-    """Hears which jobs a client sends again by itself."""
+    """Hears which jobs a client has sent again by itself, once the broker has them."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
         super().__init__(logging.WARNING)
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple) and record.args:
-            self._tell(str(record.args[0]))
+        if isinstance(record.args, tuple) and len(record.args) == 2:
+            self._tell(*map(str, record.args))
 
 
 def _ask(repos: Any, one: Asked, number: int) -> Job[Any]:

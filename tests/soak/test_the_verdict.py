@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tests.soak.clients import Asked, Attempt
 from tests.soak.told import judge_agent
 
@@ -49,14 +51,37 @@ def test_a_commit_that_passed_an_earlier_one_is_reordered() -> None:
     assert wrong(asked) == {"reordered": 1}
 
 
-def test_a_commit_that_was_sent_again_may_come_later() -> None:
-    asked = [commit("one", 2, sha="sha-1"), commit("two", 1, sha="sha-2")]
-    asked[1].attempts[0].resent_at = 3
-    assert wrong(asked) == {}
+def test_a_commit_that_was_sent_again_may_come_after_what_was_called_for_until_then() -> None:
+    for resent_by in (2, 3, math.inf):
+        asked = [commit("one", 2, sha="sha-1"), commit("two", 1, sha="sha-2")]
+        asked[1].attempts[0].resent_by = resent_by
+        assert wrong(asked) == {}
+
+
+def test_a_commit_that_was_sent_again_does_not_come_after_what_was_called_for_later() -> None:
+    asked = [commit("one", 4, sha="sha-1"), commit("two", 1, sha="sha-2")]
+    asked[1].attempts[0].resent_by = 3
+    assert wrong(asked) == {"reordered": 1}
+
+
+def test_commits_that_were_sent_again_keep_to_where_the_earlier_ones_are() -> None:
+    history = [*HISTORY, ("sha-3", "three")]
+    asked = [commit("one", 2, sha="sha-1"), commit("two", 1, sha="sha-2"), commit("three", 3, sha="sha-3")]
+    asked[1].attempts[0].resent_by = 5
+    assert wrong(asked, history) == {}
+    asked[0].attempts[0].place = 4
+    assert wrong(asked, history) == {"reordered": 1}
 
 
 def test_a_read_that_missed_an_earlier_commit_is_stale() -> None:
     assert wrong([*both(), read(3, "sha-1")]) == {"stale_reads": 1}
+
+
+def test_a_read_may_miss_a_commit_that_was_sent_again_after_it_and_none_that_was_before() -> None:
+    asked = [*both(), read(4, "sha-1")]
+    for resent_by, found in ((4, {}), (math.inf, {}), (3, {"stale_reads": 1})):
+        asked[1].attempts[0].resent_by = resent_by
+        assert wrong(asked) == found
 
 
 def test_a_commit_that_is_there_although_its_job_says_otherwise_is_told_wrong() -> None:

@@ -69,7 +69,7 @@ def judge_agent(asked: Sequence[Asked], history: Sequence[tuple[str, str]], line
         cancelled=said["cancelled"],
         not_enqueued=said["not enqueued"],
         may_be_enqueued=said["may be enqueued"],
-        resent=sum(attempt.resent_at is not None for attempt in attempts),
+        resent=sum(attempt.resent for attempt in attempts),
         lost=fates["lost"],
         doubled=sum(count - 1 for count in counts.values()),
         foreign=sum(one not in writes for one in ids),
@@ -120,27 +120,28 @@ def _fate(
 
 
 def _reordered(writes: Sequence[Asked], lines: list[str]) -> int:
-    """Count the commits for which no call, and no resend, explains where they are in the history."""
+    """Count the commits for which no call, and no resend, explains where they are in the history.
+
+    What is sent again takes its place where it is sent again: before whatever is called for after that.
+    """
     at, wrong = 0, 0
     for one in writes:
-        places = [attempt.place for attempt in one.attempts if attempt.outcome != "not enqueued"]
-        later = [place for place in places if place > at]
-        if later:
-            at = min(later)
-        elif places and not any(attempt.resent_at is not None for attempt in one.attempts):
+        attempts = [attempt for attempt in one.attempts if attempt.outcome != "not enqueued"]
+        if any(attempt.may_come_after(at) for attempt in attempts):
+            at = min(max(at, attempt.place) for attempt in attempts if attempt.may_come_after(at))
+        elif attempts:
             wrong += 1
             lines.append(f"reordered after {at}: {one}")
     return wrong
 
 
 def _is_stale(read: Asked, writes: Mapping[str, Asked], shas: Mapping[str, int], ids: Sequence[str]) -> bool:
-    """Whether a read missed a commit that its client had called for before, and that nothing held up."""
+    """Whether a read missed a commit that its client had called for, or had sent again, before."""
     attempt = read.attempts[0]
     if attempt.sha not in shas:
         return False  # counted elsewhere
     later = (writes[one] for one in ids[shas[attempt.sha] + 1 :] if one in writes)
-    return any(all(_held_up_by_nothing(a) and a.place < attempt.place for a in one.attempts) for one in later)
-
-
-def _held_up_by_nothing(attempt: Attempt) -> bool:
-    return attempt.outcome == "done" and attempt.resent_at is None
+    return any(
+        all(each.outcome == "done" and not each.may_come_after(attempt.place) for each in one.attempts)
+        for one in later
+    )

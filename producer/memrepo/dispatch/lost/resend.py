@@ -41,6 +41,9 @@ RESENDS_MAX = 3
 SLICES_MAX = 3  # of a queue that are looked through at each check
 DUE_MAX = 1000  # requests whose time has come that are seen to at once
 
+SENT_AGAIN = "sent again"
+MAYBE_SENT_AGAIN = "sent again, but no answer says so"
+
 log = logging.getLogger(__name__)
 
 
@@ -183,4 +186,5 @@ def _count(one: _Tracked, sent: Future[None]) -> None:
     if isinstance(error, MemoryRepoError) and not error.details.get(MAY_BE_ENQUEUED):
         return
     one.resends += 1
-    log.warning("request %s was lost by the broker: sent again", one.message.task_id)
+    how = SENT_AGAIN if error is None and not sent.cancelled() else MAYBE_SENT_AGAIN
+    log.warning("request %s was lost by the broker: %s", one.message.task_id, how)
