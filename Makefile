@@ -24,7 +24,8 @@ FAULT_TESTS = $(wildcard tests/soak tests/damage tests/fuzz tests/faults)
 REDIS_TESTS = $(addprefix tests/queues/test_, a_full_broker_drains.py after_a_failover_everybody_moves.py \
   shards_have_one_owner.py the_rights_that_are_asked_for.py what_a_server_goes_through_loses_nothing.py \
   a_worker_that_may_not_serve_leaves_it_to_others.py large_bodies.py) \
-  tests/system/test_the_documented_users_have_the_rights_they_need.py tests/faults/test_sentinels_that_ask_for_a_login.py
+  tests/system/test_the_documented_users_have_the_rights_they_need.py tests/faults/test_sentinels_that_ask_for_a_login.py \
+  tests/producer/test_how_sure_enqueued_is.py
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
