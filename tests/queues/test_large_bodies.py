@@ -26,6 +26,7 @@ from memrepo.wire.requests.base import HEAD_FIELDS
 from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.group import Agent, Success
 from memrepo_worker.observe import Counters
+from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import SHARDS
@@ -249,6 +250,7 @@ class Named(NamedTuple):
     id: str
     agent: Agent = Agent("acme", "a")
     claim: None = None
+    owned_shard: OwnedShard = OwnedShard(0, "token", 0.0)
 
 
 def payloads(
@@ -263,7 +265,7 @@ def payloads(
         lambda step, args, _: step(*args),
         Limits(),
         counters or Counters(),
-        KeepingRules(bytes_max, agent_bytes_max, result_kept_s=60),
+        KeepingRules(bytes_max, agent_bytes_max, result_kept_s=60, together=False),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memrepo.errors import MemoryRepoBusyError
 from memrepo.json_text import VALUES_MAX
-from memrepo.redis.script import Script, lua
+from memrepo.redis.script import Argument, Script, lua
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
 from memrepo.wire.payload import CHUNK_BYTES_MAX, BrokenPayloadError, Payload, PayloadClaim, decode, encode
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 _FORGET = lua(__package__, "payload_forget")
 
-_PUT = Script(_FORGET + lua(__package__, "payload_put"))
 
-_TAKEN, _NO_SHARE = -1, -2
-"""What ``_PUT`` answers, besides how many bytes are taken where there is no room."""
+def put_script(first: str = "") -> Script:
+    """Return the step that writes one chunk, if what comes ``first`` lets it: see ``Fence``."""
+    return Script(first + _FORGET + lua(__package__, "payload_put"))
+
+
+_TAKEN, _NO_SHARE, _FENCED = -1, -2, -3
+"""What that step answers, besides how many bytes are taken where there is no room."""
 
 _GET = Script(lua(__package__, "payload_get"))
 
@@ -45,6 +49,25 @@ def result_payload(task_id: str) -> str:
 
 class ShareFullError(Exception):
     """The payloads of one agent take all that they may."""
+
+
+class FencedError(Exception):
+    """A payload is not to be written any more."""
+
+
+class Fence(NamedTuple):
+    """What forbids a payload to be written, looked at in the same step as each of its chunks is written.
+
+    The first part of its ``script`` finds ``keys`` from KEYS[4] and ``args`` from ARGV[9] on, and returns -3 where
+    nothing is to be written.
+    """
+
+    script: Script
+    keys: tuple[Argument, ...] = ()
+    args: tuple[Argument, ...] = ()
+
+
+_NO_FENCE = Fence(put_script())
 
 
 class Share(NamedTuple):
@@ -78,6 +101,7 @@ class PayloadStore:
         compress: bool = True,
         anew: bool = False,
         share: Share = _NOBODYS,
+        fence: Fence = _NO_FENCE,
     ) -> PayloadClaim:
         """Store a payload, and return how to claim it.
 
@@ -86,14 +110,17 @@ class PayloadStore:
         Raises:
             MemoryRepoBusyError: there is no room; nothing of it is left.
             ShareFullError: there is none for its owner; likewise.
+            FencedError: the fence forbids it; what there is of that name is somebody else's.
         """
         count = 0
-        keys = (PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key(name))
+        keys = (PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key(name), *fence.keys)
         for chunk in encode(payload, compress=compress):
-            args = (name, count, chunk, self._bytes_max, keep_s, int(anew and count == 0), *share)
-            taken = int(_PUT.run(self._client, keys, args))
+            is_first = int(anew and count == 0)
+            args = (name, count, chunk, self._bytes_max, keep_s, is_first, *share, *fence.args)
+            taken = int(fence.script.run(self._client, keys, args))
+            if taken == _FENCED:
+                raise FencedError(name)
             if taken != _TAKEN:
-                self.remove([name])
                 raise (
                     ShareFullError(share.owner) if taken == _NO_SHARE else _no_room(taken, self._bytes_max)
                 )

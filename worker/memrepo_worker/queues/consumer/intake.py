@@ -66,6 +66,7 @@ class Intake(bootsteps.StartStopStep):
                 agent_results_bytes_max=settings.bounds.agent_results_bytes_max,
                 result_kept_s=settings.result_body_expires_s,
                 kept_at=str(settings.results),
+                together=together,
             ),
         )
         self.responder = Responder(

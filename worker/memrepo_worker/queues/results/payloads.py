@@ -13,13 +13,24 @@ from redis import Redis
 from memrepo.errors import InvalidRequestError, MemoryRepoBusyError, MemoryRepoError, TooLargeError
 from memrepo.limits import KIB, MIB, Limits
 from memrepo.redis.trouble import Role
+from memrepo.wire.keys import OWNERS_KEY, record_key
 from memrepo.wire.operations import Operation
 from memrepo.wire.payload import LARGE_BYTES, BrokenPayloadError, Payload, PayloadClaim
-from memrepo.wire.payload_store import PayloadStore, Share, ShareFullError, request_payload, result_payload
+from memrepo.wire.payload_store import (
+    Fence,
+    FencedError,
+    PayloadStore,
+    Share,
+    ShareFullError,
+    request_payload,
+    result_payload,
+)
 from memrepo.wire.record import claiming
 from memrepo_worker.bounds import AGENT_RESULTS_BYTES
 from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.observe import Observer
+from memrepo_worker.queues.leases.owned import OwnedShard
+from memrepo_worker.queues.results.scripts import PUT_UNTOLD
 
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
@@ -53,6 +64,15 @@ class MayHavePayload(Protocol):
         ...
 
 
+class Answered(MayHavePayload, Protocol):
+    """A job whose result may have one."""
+
+    @property
+    def owned_shard(self) -> OwnedShard:
+        """Under which ownership its message was delivered."""
+        ...
+
+
 def size_bytes_max(limits: Limits) -> int:
     """Return how large a payload may be: contents and paths keep a request's limit, JSON takes less than as much."""
     return 2 * limits.request_bytes_max
@@ -68,12 +88,14 @@ class KeepingRules:
     """How payloads are kept: what all on one server may take, what one agent's results may, and for how long.
 
     ``kept_at`` is the result store's address without a password, for whoever looks for a result elsewhere.
+    ``together``: it is the broker's database.
     """
 
     bytes_max: int
     agent_results_bytes_max: int
     result_kept_s: int
     kept_at: str = ""
+    together: bool = True
 
 
 class Payloads:
@@ -125,9 +147,7 @@ class Payloads:
             names = [request_payload(task_id) for task_id in task_ids]
             self._until_done(self._requests.remove, (names,), "broker")
 
-    def encode_result(
-        self, job: MayHavePayload, operation: Operation[Any, Any], outcome: Outcome
-    ) -> EncodedResult:
+    def encode_result(self, job: Answered, operation: Operation[Any, Any], outcome: Outcome) -> EncodedResult:
         """Return what a job's record says: an error, a JSON value, or how to get a large result.
 
         A large result for which there is no room is told in the record, unless it is a read's: that can be repeated.
@@ -143,17 +163,21 @@ class Payloads:
         return self._put_apart(job, operation, outcome, payload)
 
     def _put_apart(
-        self, job: MayHavePayload, operation: Operation[Any, Any], outcome: Success, payload: Payload
+        self, job: Answered, operation: Operation[Any, Any], outcome: Success, payload: Payload
     ) -> EncodedResult:
         put = partial(
             self._results.put,
             compress=payload.size_bytes > COMPRESSED_FROM_BYTES,
             anew=True,
             share=Share(str(job.agent or ""), self._rules.agent_results_bytes_max),
+            fence=self._fence(job),
         )
         try:
             kept = (result_payload(job.id), payload, self._rules.result_kept_s)
             claim = self._until_done(put, kept, "result store")
+        except FencedError:
+            # Nobody reads this one: what was told stays, and who has lost the shard tells nothing.
+            claim = PayloadClaim(chunks=1, size_bytes=payload.size_bytes)
         except ShareFullError:
             self._observer.count(AGENT_RESULTS_BYTES)
             if operation.request.MUTATES:
@@ -164,6 +188,16 @@ class Payloads:
             small = payload.size_bytes <= LARGE_BYTES
             return operation.result_to_json(outcome.value) if small or operation.request.MUTATES else error
         return claiming(claim, self._rules.kept_at)
+
+    def _fence(self, job: Answered) -> Fence:
+        """Keep a worker that was frozen from putting its result in the place of the one that was told meanwhile.
+
+        Two servers cannot be asked in one step: there the result store knows only of what was told.
+        """
+        owners = (OWNERS_KEY,) if self._rules.together else ()
+        return Fence(
+            PUT_UNTOLD, (record_key(job.id), *owners), (job.owned_shard.shard, job.owned_shard.token)
+        )
 
 
 def _too_many(bytes_max: int) -> MemoryRepoError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from memrepo.redis.script import Script, lua
 from memrepo.wire.cancellation import STATUS_OF
+from memrepo.wire.payload_store import put_script
 from memrepo_worker.queues.scripts import ON_FULL, OWNED, SETTLE
 
 _STORE = STATUS_OF + lua(__package__, "store")
@@ -18,3 +19,4 @@ _FAIL = STATUS_OF + lua(__package__, "fail")
 FAIL_ALL = Script(ON_FULL + _FAIL + lua(__package__, "fail_all"))
 REFUSE = Script(ON_FULL + OWNED + SETTLE + _FAIL + lua(__package__, "refuse"))
 TAKE_BACK = Script(lua(__package__, "take_back"))
+PUT_UNTOLD = put_script(OWNED + STATUS_OF + lua(__package__, "while_untold"))
