@@ -19,6 +19,7 @@ from memrepo_worker.scheduling.timer import Timer
 from memrepo_worker.store.backends.time_limits import TimeLimits
 from memrepo_worker.store.identity import IdentityGuard, IdentityWatch
 from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.threads.fetchers import Fetchers
 from memrepo_worker.upkeep.runner import Job, UpkeepRunner
 from tests.support.waiting import wait_for
 
@@ -109,6 +110,31 @@ def test_a_stores_identity_is_looked_at_once_there_is_a_thread_for_it() -> None:
 
     assert looked.wait(TIMEOUT_S)
     watch.close()
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_what_is_fetched_is_fetched_once_there_is_a_thread_for_it() -> None:
+    with Fetchers(2) as fetchers:
+        done = threading.Semaphore(0)
+        for lane in (fetchers.lane(), fetchers.lane()):
+            lane.submit(done.release)
+
+        assert done.acquire(timeout=TIMEOUT_S)
+        assert done.acquire(timeout=TIMEOUT_S)
+
+
+def test_what_is_fetched_is_fetched_by_who_wants_it_where_there_is_no_thread_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[int] = []
+    with monkeypatch.context() as no_more, Fetchers(2) as fetchers:
+        no_more.setattr(threading.Thread, "start", no_thread)
+        fetches = [fetchers.lane().submit(done.append, number) for number in range(2)]
+        for fetch in fetches:
+            fetch.result()
+        fetchers.lane().submit(done.append, 2)  # which nobody wants before all is to be over
+
+    assert done == [0, 1, 2]
 
 
 def test_a_turn_that_gets_no_thread_of_its_own_is_taken_by_one_of_the_others(

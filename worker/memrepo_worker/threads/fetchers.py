@@ -10,6 +10,7 @@ side by side): it counts for its agent, and where the turn has to rest, so has i
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, OrderedDict, deque
@@ -26,6 +27,8 @@ from memrepo_worker.threads.giving_way import current_pace, give_way
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 HANGS_S = 0.5
 """A request that takes longer hangs; so it is with turns."""
@@ -52,12 +55,15 @@ class Fetchers:
         self._lock = threading.Condition()
         self._lanes: deque[Lane] = deque()  # those in which something waits, the next first
         self._running: dict[Fetch[Any], float] = {}  # since when
+        self._handed_on: set[Fetch[Any]] = set()  # those of them that no thread has begun with yet
         self._resting: Counter[Lane] = Counter()
 
     def __enter__(self) -> Fetchers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        while (fetch := self._first_waiting()) is not None:  # there may be no thread for it
+            self.do_now(fetch)
         with self._lock:
             self._lock.wait_for(lambda: not self._lanes and not self._running)
         self._pool.shutdown(wait=True, cancel_futures=False)
@@ -71,6 +77,10 @@ class Fetchers:
         """How much waits in each lane in which something does."""
         with self._lock:
             return [len(lane.waiting) for lane in self._lanes]
+
+    def _first_waiting(self) -> Fetch[Any] | None:
+        with self._lock:
+            return next(iter(self._lanes[0].waiting)) if self._lanes else None
 
     def take(self, fetch: Fetch[Any]) -> None:
         """Have it done after what waits in its lane already, and after one of each other lane."""
@@ -108,15 +118,34 @@ class Fetchers:
         room = self._threads_max + min(len(hanging), self._hanging_max) - len(self._running)
         while room > 0 and (lane := next((each for each in self._lanes if each not in held_back), None)):
             fetch = next(iter(lane.waiting))
+            if not self._hand_on(fetch):
+                return
             self._take_out(fetch)
             if lane.waiting:  # the others come before it now
                 self._lanes.remove(lane)
                 self._lanes.append(lane)
             self._running[fetch] = now_s
-            self._pool.submit(self._run, fetch)
             room -= 1
 
+    def _hand_on(self, fetch: Fetch[Any]) -> bool:
+        """Have a thread of the pool come for it; False where the machine gives none just now: it goes on waiting.
+
+        The pool has queued it all the same, for a thread that may never come: so a thread looks whether it is to begin.
+        """
+        self._handed_on.add(fetch)
+        try:
+            self._pool.submit(self._run, fetch)
+        except RuntimeError as error:
+            logger.error("no thread for a request to the store, tried again when there is another: %s", error)
+            self._handed_on.discard(fetch)
+            return False
+        return True
+
     def _run(self, fetch: Fetch[Any]) -> None:
+        with self._lock:
+            if fetch not in self._handed_on:
+                return
+            self._handed_on.remove(fetch)
         rest_s = fetch.do_for_another()
         with self._lock:
             del self._running[fetch]
