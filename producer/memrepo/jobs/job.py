@@ -131,12 +131,13 @@ class Job(Generic[T_co]):
     def __repr__(self) -> str:
         """Say also what to use where a coroutine is asked for: asyncio puts this into its error."""
         usage = "" if self._dispatcher.blocks else ", to be awaited; job.wait() is a coroutine"
-        return f"Job({self.id!r}, {self._pending.status}{usage})"
+        return f"Job({self.id!r}, {self._pending.shown_status}{usage})"
 
     def status(self) -> Status:
         """Return ``queued``, ``running``, ``retrying`` (the store is down), ``done``, ``failed`` or ``cancelled``.
 
-        ``unknown`` means that this id has no record: still queued by another client, expired, or never sent.
+        ``unknown`` means that this id has no record: still queued by another client, expired, or never sent. A job
+        has ended when ``done()`` says so: while a large result is on its way, it is ``running``.
 
         Raises:
             BrokerUnavailableError: the result store does not answer.
@@ -148,7 +149,7 @@ class Job(Generic[T_co]):
             )
         if self.done():
             self._pending.look_at()
-        return self._pending.status
+        return self._pending.shown_status
 
     def describe(self) -> JobState:
         """Return how far the job is and why no further: status, reason in words, since when, and whether served.

@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 from memrepo.clock import steady_clock, system_clock
 from memrepo.errors import MemoryRepoError, ResultExpiredError
 from memrepo.jobs import unseen
-from memrepo.jobs.state import UNSENT, JobState, state_of
+from memrepo.jobs.state import FETCHING, UNSENT, JobState, state_of
 from memrepo.wire.payload import BrokenPayloadError, Payload
 from memrepo.wire.payload_store import PayloadMissingError
-from memrepo.wire.record import Record, Status
+from memrepo.wire.record import ENDED, Record, Status
 
 T = TypeVar("T")
 
@@ -78,14 +78,25 @@ class Pending(Generic[T]):
         if not self._told:
             self._begin()
 
+    @property
+    def shown_status(self) -> Status:
+        """Its status for whoever asks, for whom it has ended when its result is here: a large one takes a while."""
+        return self._shown(self.status)
+
+    def _shown(self, status: Status) -> Status:
+        return status if status not in ENDED or self.future.done() else "running"
+
     def state(self, *, served: bool | None) -> JobState:
         """Say how far it is; ``served`` tells whether a worker serves its queue."""
-        if self.future.done():
+        known, words = self.status, self._words
+        status = self._shown(known)
+        if known in ENDED or self.future.done():
             served = None
-        words = self._words
-        if self.status == "queued" and self.sent is not None and not self.sent.done():
+        if known != status:
+            words = FETCHING
+        elif status == "queued" and self.sent is not None and not self.sent.done():
             words = f"{UNSENT}: {self._in_the_way}" if self._in_the_way else UNSENT
-        return state_of(self.status, words, self._since_s, served=served)
+        return state_of(status, words, self._since_s, served=served)
 
     def not_sent_yet(self, reason: str) -> None:
         """Take note of why the broker does not hold it yet."""

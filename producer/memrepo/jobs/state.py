@@ -10,6 +10,7 @@ from memrepo.errors import JobTimeoutError
 from memrepo.wire.record import Status
 
 UNSENT = "the broker has not taken it yet"
+FETCHING = "it has ended; its result is on its way to this client"
 
 _REASONS: Mapping[Status, str] = {
     "queued": "no worker has begun",

@@ -35,7 +35,9 @@ _STATUS: Mapping[str, Status] = {
 UNDER_WAY: frozenset[Status] = frozenset({"queued", "running", "retrying"})
 """What a message that the broker still holds may be in."""
 
-_FINAL: frozenset[Status] = frozenset({"done", "failed", "cancelled"})
+ENDED: frozenset[Status] = frozenset({"done", "failed", "cancelled"})
+"""What is never left again."""
+
 _CANCELLED = "The job was cancelled before a worker started it; nothing was changed."
 
 
@@ -55,7 +57,7 @@ class Record:
     @property
     def final(self) -> bool:
         """Whether this state is the last one."""
-        return self.status in _FINAL
+        return self.status in ENDED
 
     @property
     def claim(self) -> ResultClaim | None:
