@@ -15,7 +15,7 @@ from memrepo_worker.queues.consumer.intake import lend_thread
 from memrepo_worker.queues.consumer.refusals import Refusals
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.transport.messages import Refused
-from memrepo_worker.scheduling.timer import Timer
+from memrepo_worker.scheduling.timer import Soon, Timer
 from memrepo_worker.store.backends.time_limits import TimeLimits
 from memrepo_worker.store.identity import IdentityGuard, IdentityWatch
 from memrepo_worker.store.interface import UnavailableError
@@ -50,6 +50,17 @@ def test_what_is_due_is_called_once_there_is_a_thread_for_it() -> None:
         timer.after(0.0, called.release)
 
     assert called.acquire(timeout=TIMEOUT_S)
+    assert called.acquire(timeout=TIMEOUT_S)
+    timer.stop()
+
+
+@pytest.mark.usefixtures("first_is_refused")
+def test_what_is_asked_for_again_is_called_once_there_is_a_thread_for_it() -> None:
+    timer, called = Timer(), threading.Semaphore(0)
+    soon = Soon(timer, 0.0, called.release)
+    for _ in range(2):
+        soon()
+
     assert called.acquire(timeout=TIMEOUT_S)
     timer.stop()
 

@@ -42,6 +42,12 @@ class Timer:
                 return
             self._thread = begin_thread("memrepo-timer", self._run)
 
+    def go_on(self) -> None:
+        """See again whether there is a thread for what is due, where the machine gave none."""
+        with self._changed:
+            if self._thread is None and self._due:
+                self._thread = begin_thread("memrepo-timer", self._run)
+
     def stop(self) -> None:
         """Call nothing any more. Final."""
         with self._changed:
@@ -85,9 +91,11 @@ class Soon:
 
     def __call__(self) -> None:
         """Have it called, unless it is going to be."""
-        if not self._asked:
-            self._asked = True
-            self._timer.after(self._delay_s, self._come)
+        if self._asked:
+            self._timer.go_on()
+            return
+        self._asked = True
+        self._timer.after(self._delay_s, self._come)
 
     def _come(self) -> None:
         self._asked = False  # before the call, which may ask again, as others may by now
