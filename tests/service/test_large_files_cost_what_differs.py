@@ -10,11 +10,16 @@ from random import Random
 
 import pytest
 
+from memrepo import append
 from memrepo.clock import system_clock
 from memrepo_worker.git.deltas.encoding import DEPTH_MAX
+from memrepo_worker.git.objects import GitObject, Kind
+from memrepo_worker.git.reader import PackDirectory
 from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.observe import Counters
+from memrepo_worker.repos.delta_chains import DeltaChains
+from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep.folding import Folder
 from memrepo_worker.upkeep.runner import UpkeepRunner
@@ -28,6 +33,7 @@ EDITS = 200 if os.environ.get("LONG") == "1" else 70  # more than two chains
 RANDOM = Random(3)
 LINES = [f"{number} {RANDOM.random()} {RANDOM.random()}\n" for number in range(SIZE // 45)]
 TEXT = "".join(LINES)
+SMALL = GitObject(Kind.BLOB, b"small")
 
 
 def edits(number: int) -> Iterator[str]:
@@ -134,6 +140,42 @@ def test_after_a_restart_the_first_edit_is_whole_and_the_next_is_not(
     first, second = entry_bytes(store)[1:]
     assert first > 0.1 * SIZE
     assert second < 0.02 * SIZE
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(1_000_000, True), (3_000_000, False)])
+def test_who_adds_to_a_large_file_reads_nothing_of_it_from_the_disk_and_a_larger_one_is_not_kept_for_that(
+    monkeypatch: pytest.MonkeyPatch, size: int, is_kept: bool, one: Writer
+) -> None:
+    read: list[str] = []
+    find = PackDirectory.find
+
+    def noted(packs: PackDirectory, sha: str) -> GitObject | None:
+        item = find(packs, sha)
+        if item is not None and len(item.data) >= size:
+            read.append(sha)
+        return item
+
+    monkeypatch.setattr(PackDirectory, "find", noted)
+    one.ask(create(**{"log.txt": "a line\n" * (size // 7 + 1)}))
+    for number in range(12):
+        line = append("log.txt", f"{number}\n")
+        one.ask(commit("add").model_copy(update={"changes": (line,)}))
+
+    assert (read == []) == is_kept
+
+
+def test_what_is_kept_of_large_files_is_bounded_and_counts_as_memory() -> None:
+    pending = PendingObjects()
+    blobs = {str(number): GitObject(Kind.BLOB, bytes(900_000)) for number in range(5)}
+    pending.add({**blobs, "tree": GitObject(Kind.TREE, bytes(100_000)), "small": SMALL}, DeltaChains({}))
+
+    pending.clear()
+
+    assert list(pending.recent) == ["4", "3"], "the last ones, and no trees, and nothing small"
+    assert pending.memory_bytes == 1_800_000
+    pending.add({"small": SMALL, "new": blobs["0"]}, DeltaChains({}))
+    pending.clear()
+    assert list(pending.recent) == ["new", "4"]
 
 
 @pytest.mark.parametrize("who", ["somebody by hand", "its owner"])

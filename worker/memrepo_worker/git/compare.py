@@ -6,13 +6,12 @@ libgit2 carries git's own xdiff; Python's difflib counts differently in one of t
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pygit2
 
 from memrepo_worker.bounds import CompareBounds, SharingBounds
+from memrepo_worker.git.deltas.alike import alike_from, alike_up_to
 from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader, content_of
 from memrepo_worker.threads.giving_way import give_way, joined, pieces, texts
@@ -99,9 +98,8 @@ def differ_in_few_lines(lines_max: int, old: bytes, *others: bytes) -> bool:
 
 
 def _differing_parts(old: bytes, new: bytes) -> tuple[bytes, bytes]:
-    shorter = min(len(old), len(new))
-    begin = _alike(shorter, lambda count: new.startswith(old[:count]))
-    end = _alike(shorter - begin, lambda count: new.endswith(old[len(old) - count :]))
+    begin = alike_from(old, new)
+    end = alike_up_to(old, new, len(old), len(new), min(len(old), len(new)) - begin)
     return old[begin : len(old) - end], new[begin : len(new) - end]
 
 
@@ -110,9 +108,8 @@ def count_one_change(old: bytes, new: bytes) -> Comparison | None:
 
     Git, too, looks only between the lines that both begin and end with, and there is nothing to be found there.
     """
-    shorter = min(len(old), len(new))
-    begin = old.rfind(b"\n", 0, _alike(shorter, lambda count: new.startswith(old[:count]))) + 1
-    end = _alike(shorter - begin, lambda count: new.endswith(old[len(old) - count :]))
+    begin = old.rfind(b"\n", 0, alike_from(old, new)) + 1
+    end = alike_up_to(old, new, len(old), len(new), min(len(old), len(new)) - begin)
     if any(len(data) - end > begin and data[len(data) - end - 1] != ord("\n") for data in (old, new)):
         end = len(old) - (old.find(b"\n", len(old) - end) + 1 or len(old))
     less, more = sorted((data[begin : len(data) - end] for data in (old, new)), key=lines_of)
@@ -130,11 +127,6 @@ def _has_line(data: bytes, line: bytes) -> bool:
             return True
         give_way()
     return False
-
-
-def _alike(most: int, is_alike: Callable[[int], bool]) -> int:
-    """Return the largest count up to ``most`` for which it holds; for less than that it holds, too."""
-    return bisect_left(range(1, most + 1), 1, key=lambda count: int(not is_alike(count)))
 
 
 def compare(old: bytes, new: bytes) -> Comparison:

@@ -90,7 +90,7 @@ class WarmRepo:
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
         self.graph_seq = 0  # the entry up to which this process has written it
-        self.reader = Reader(ObjectMap(self._pending.objects), self.packs)
+        self.reader = Reader(ObjectMap(self._pending.objects), ObjectMap(self._pending.recent), self.packs)
 
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
@@ -287,7 +287,7 @@ class WarmRepo:
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
         kept = self.reader.memory_bytes + self.ledger.memory_bytes + self.line_counts.memory_bytes
-        return _MEMORY_BYTES_LEAST + self._pending.bytes + kept
+        return _MEMORY_BYTES_LEAST + self._pending.memory_bytes + kept
 
     @property
     def disk_bytes(self) -> int:

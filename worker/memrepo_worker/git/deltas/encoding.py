@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memrepo.limits import KIB
+from memrepo_worker.git.deltas.alike import alike_from, alike_up_to
 from memrepo_worker.threads.giving_way import give_way
 
 WHOLE_BYTES_MAX = 4 * KIB
@@ -29,7 +30,6 @@ _INSERT_BYTES_MAX = 127
 _LINE_BYTES_MIN = 8  # to copy what is shorter takes as many bytes
 # To have the places of all lines of 1 MB takes 15 ms: for what is shorter that is too much.
 _LOOKED_FOR_BYTES_MIN = 512
-_BLOCK_BYTES_MIN, _BLOCK_BYTES_MAX = 256, 64 * KIB
 _TABLE_LINES_MAX = 32 * 1024
 _LINES_MAX = 128 * 1024
 _PIECES_MAX = 4 * 1024
@@ -71,8 +71,8 @@ def encode_delta(old: bytes, new: bytes) -> bytes | None:
 
 def _pieces(old: bytes, new: bytes) -> Iterator[tuple[int, int, int | None]]:
     """Yield the parts of ``new`` in order: begin, end, and where ``old`` has it, None where it has not."""
-    head = _common(old, new, 0, 0)
-    tail = _common_end(old, new, len(old), len(new), min(len(old), len(new)) - head)
+    head = alike_from(old, new)
+    tail = alike_up_to(old, new, len(old), len(new), min(len(old), len(new)) - head)
     if head:
         yield 0, head, 0
     end = len(new) - tail
@@ -96,10 +96,10 @@ def _middle(old: bytes, new: bytes, begin: int, end: int) -> Iterator[tuple[int,
             missing += stop - position
             position = stop
             continue
-        back = _common_end(old, new, source, position, min(source, position - unknown))
+        back = alike_up_to(old, new, source, position, min(source, position - unknown))
         if unknown < position - back:
             yield unknown, position - back, None
-        unknown = min(end, position + _common(old, new, source, position))
+        unknown = min(end, position + alike_from(old, new, source, position))
         yield position - back, unknown, source - back
         position = unknown
         pieces += 1
@@ -119,45 +119,6 @@ def _lines(old: bytes) -> dict[bytes, int]:
             places.setdefault(old[position:end], position)
         position = end if end - position >= apart else old.find(b"\n", position + apart) + 1 or len(old)
     return places
-
-
-def _common(old: bytes, new: bytes, at_old: int, at_new: int) -> int:
-    """Return how many bytes are equal from these places on."""
-    most = min(len(old) - at_old, len(new) - at_new)
-    done, block = 0, _BLOCK_BYTES_MIN
-    while done < most:
-        size = min(block, most - done)
-        one, other = (data[at + done : at + done + size] for data, at in ((old, at_old), (new, at_new)))
-        if one != other:
-            return done + _first_difference(one, other)
-        done += size
-        block = min(4 * block, _BLOCK_BYTES_MAX)
-    return most
-
-
-def _common_end(old: bytes, new: bytes, old_end: int, new_end: int, most: int) -> int:
-    """Return how many bytes are equal before these places, at most so many."""
-    done, block = 0, _BLOCK_BYTES_MIN
-    while done < most:
-        size = min(block, most - done)
-        one, other = (data[end - done - size : end - done] for data, end in ((old, old_end), (new, new_end)))
-        if one != other:
-            return done + _first_difference(one[::-1], other[::-1])
-        done += size
-        block = min(4 * block, _BLOCK_BYTES_MAX)
-    return most
-
-
-def _first_difference(one: bytes, other: bytes) -> int:
-    """Return where two blocks of the same size that differ begin to, by halving."""
-    low, high = 0, len(one)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def _number(value: int) -> bytes:

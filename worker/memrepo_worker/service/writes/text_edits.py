@@ -52,23 +52,23 @@ def _append(edit: Append, tree: WorkingTree, limits: Limits, where: str) -> None
         tree.write(edit.path, edit.text)
         return
     text = edit.text
-    if edit.new_line and file.data and not file.data.endswith(b"\n"):
+    if edit.new_line and file.ends_within_line:
         text = b"\n" + text
-    refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
+    refuse_too_large(edit.path, file.size + len(text), limits, where)
     tree.spend(len(text), where)
-    file.data += text
+    file.append(text)
 
 
 def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> None:
     file = _existing(edit.path, tree, where)
-    tree.spend(len(file.data), where)
+    tree.spend(file.size, where)
     found = count(file.data, edit.old)
     if found != edit.count:
         raise ContentMovedError(
             f"{edit.path!r} has what is to be replaced {found} times, not {edit.count}: read it again",
             {"path": edit.path, "sha256": _sha256(file), "found": found, "expected": edit.count},
         )
-    size = len(file.data) + found * (len(edit.new) - len(edit.old))
+    size = file.size + found * (len(edit.new) - len(edit.old))
     refuse_too_large(edit.path, size, limits, where)
     tree.spend(size, where)
     file.data = replaced(file.data, edit.old, edit.new)
@@ -76,8 +76,8 @@ def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> No
 
 def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None:
     file = _existing(edit.path, tree, where)
-    tree.spend(len(file.data), where)
-    lines = lines_of(bytes(file.data))
+    tree.spend(file.size, where)
+    lines = lines_of(file.data)
     if edit.line > lines:
         raise ContentMovedError(
             f"{edit.path!r} has {lines} lines, so there is no line {edit.line}: read it again",
@@ -88,8 +88,9 @@ def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None
     if edit.line and not file.data.endswith(b"\n", 0, place):
         # It is the last line, of a file that does not end in a break.
         text = b"\n" + text
-    refuse_too_large(edit.path, len(file.data) + len(text), limits, where)
-    file.data[place:place] = text
+    refuse_too_large(edit.path, file.size + len(text), limits, where)
+    there = memoryview(file.data)
+    file.data = b"".join((there[:place], text, there[place:]))
 
 
 def _move(edit: Move, tree: WorkingTree, limits: Limits, where: str) -> None:
@@ -149,7 +150,7 @@ def refuse_too_large(path: str, size: int, limits: Limits, where: str) -> None:
 _FEW_BYTES = 4096
 
 
-def _end_of_line(data: bytearray, line: int) -> int:
+def _end_of_line(data: bytes, line: int) -> int:
     """Return where line number ``line`` ends, in time that grows with the bytes and not with the lines."""
     begin, end, left = 0, len(data), line
     while end - begin > _FEW_BYTES:

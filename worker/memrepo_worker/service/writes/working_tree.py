@@ -6,7 +6,6 @@ What comes out is a pure function of the parent's tree and the edits. Nothing is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from memrepo.errors import InvalidRequestError, TooLargeError
 from memrepo_worker.git.compare import is_binary
@@ -17,13 +16,42 @@ from memrepo_worker.git.walk import differences, entry_at
 from memrepo_worker.threads.giving_way import texts
 
 
-@dataclass(slots=True)
 class EditedFile:
-    """A file that an edit has written; it may be changed in place. ``is_text`` once that has been looked at."""
+    """A file that an edit has written. ``is_text`` once that has been looked at.
 
-    data: bytearray
-    executable: bool
-    is_text: bool = False
+    What is appended waits beside what is there until somebody wants all of it: a line costs no copy of a file.
+    """
+
+    __slots__ = ("_parts", "executable", "is_text", "size")
+
+    def __init__(self, data: bytes, *, executable: bool) -> None:
+        self._parts = [data]
+        self.size = len(data)
+        self.executable = executable
+        self.is_text = False
+
+    @property
+    def data(self) -> bytes:
+        """All that is in it."""
+        if len(self._parts) > 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
+
+    @data.setter
+    def data(self, data: bytes) -> None:
+        self._parts = [data]
+        self.size = len(data)
+
+    @property
+    def ends_within_line(self) -> bool:
+        """Whether there is a last line, and no break at its end."""
+        last = next((part for part in reversed(self._parts) if part), b"\n")
+        return not last.endswith(b"\n")
+
+    def append(self, text: bytes) -> None:
+        """Add to its end."""
+        self._parts.append(text)
+        self.size += len(text)
 
 
 Present = TreeEntry | EditedFile
@@ -71,7 +99,7 @@ class WorkingTree:
         if executable is None:
             there = self.find(path)
             executable = there is not None and there.executable
-        self._edited[path] = EditedFile(bytearray(data), executable)
+        self._edited[path] = EditedFile(data, executable=executable)
 
     def put(self, path: str, present: Present) -> None:
         """Have at a path what was somewhere."""
@@ -95,7 +123,7 @@ class WorkingTree:
             if not there.is_file:
                 raise _no_text(where, path, "a link or a submodule")
             self.spend(self._reader.size(there.sha), where)
-            there = EditedFile(bytearray(self._reader.blob(there.sha)), there.executable)
+            there = EditedFile(self._reader.blob(there.sha), executable=there.executable)
             self._edited[path] = there
         if not there.is_text:
             if not _is_text(there.data):
@@ -126,11 +154,11 @@ class WorkingTree:
             elif isinstance(present, TreeEntry):
                 yield FileEdit(path, None, entry=present)
             else:
-                yield FileEdit(path, bytes(present.data), present.executable)
+                yield FileEdit(path, present.data, present.executable)
 
 
-def _is_text(data: bytearray) -> bool:
-    if is_binary(bytes(data[:8192])):
+def _is_text(data: bytes) -> bool:
+    if is_binary(data):
         return False
     try:
         for _ in texts(data):
