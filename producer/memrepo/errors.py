@@ -111,7 +111,7 @@ class PathNotFoundError(MemoryRepoError):
 
 
 class HeadMovedError(MemoryRepoError):
-    """The branch is not where ``expected_head`` said. Read ``details["head"]``, then decide anew."""
+    """The branch or tag is not where ``expected_head`` said. Read ``details["head"]``, then decide anew."""
 
 
 class ContentMovedError(HeadMovedError):

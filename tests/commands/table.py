@@ -164,7 +164,7 @@ PRODUCER: Mapping[str, Row] = {
             BAD: Case("branches acme {agent} --create a..b", 2, "--create: is not a branch name", INVALID),
             **over_the_queue("branches acme {agent}"),
         },
-        {CONFLICT: "a name that is taken is bad input"},
+        {CONFLICT: "of a branch that is there and has moved on, which test_the_command_line shows"},
     ),
     "cat": Row(
         "cat acme {agent} human.md",

@@ -202,17 +202,16 @@ class Play:
         return {"name": self.random.choice(BRANCHES), "start_point": self.a_ref()}
 
     def a_delete_branch(self) -> dict[str, Any]:
-        return {"name": self.random.choice(("draft", "side"))}
+        return {"name": self.random.choice(("draft", "side")), "expected_head": self.a_head()}
 
     def a_create_tag(self) -> dict[str, Any]:
-        return {
-            "name": self.random.choice(("v1", "v2")),
-            "ref": self.a_ref(),
-            "overwrite": self.random.random() < 0.5,
-        }
+        tag = {"name": self.random.choice(("v1", "v2")), "ref": self.a_ref()}
+        if self.random.random() < 0.5:
+            return tag
+        return {**tag, "overwrite": True, "expected_head": self.a_head()}
 
     def a_delete_tag(self) -> dict[str, Any]:
-        return {"name": self.random.choice(("v1", "v2"))}
+        return {"name": self.random.choice(("v1", "v2")), "expected_head": self.a_head()}
 
     def a_get_files(self) -> dict[str, Any]:
         return {"ref": self.a_ref()}

@@ -6,6 +6,7 @@ import pytest
 
 from memrepo import (
     FileChange,
+    HeadMovedError,
     InvalidRequestError,
     MemoryRepo,
     PathNotFoundError,
@@ -95,6 +96,24 @@ def test_branches_are_created_listed_and_deleted(repo: MemoryRepo) -> None:
     with pytest.raises(RefNotFoundError):
         done(repo.get_files("side"))
     assert done(repo.get_file("x", ref=later.sha)).text == "1"
+
+
+def test_a_branch_is_deleted_only_from_where_it_is_expected(repo: MemoryRepo) -> None:
+    seen = done(repo.create_branch("side")).sha
+    later = done(repo.commit({"x": "1"}, "on side", branch="side")).sha
+
+    with pytest.raises(HeadMovedError, match=f"branch 'side' is at {later}, not at {seen}") as told:
+        done(repo.delete_branch("side", expected_head=seen))
+    assert told.value.details == {"branch": "side", "head": later}
+    assert [branch.name for branch in done(repo.list_branches())] == ["main", "side"]
+
+    done(repo.delete_branch("side", expected_head=later, request_id="end-side-1"))
+    done(repo.create_branch("side"))
+    done(repo.delete_branch("side", expected_head=later, request_id="end-side-1"))
+
+    assert [branch.name for branch in done(repo.list_branches())] == ["main", "side"]
+    with pytest.raises(RefNotFoundError, match="'nope'"):
+        done(repo.delete_branch("nope", expected_head=later))
 
 
 def test_creating_a_branch_twice_is_fine_at_the_same_commit_and_refused_at_another(repo: MemoryRepo) -> None:

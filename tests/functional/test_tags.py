@@ -36,6 +36,85 @@ def test_a_tag_is_not_moved_unless_that_is_said(repo: MemoryRepo) -> None:
     assert done(repo.list_tags())[0].sha == second
 
 
+def test_a_tag_is_moved_and_deleted_only_from_where_it_is_expected(repo: MemoryRepo) -> None:
+    first = done(repo.create_tag("v1")).sha
+    second = done(repo.commit({"a": "1"}, "second")).sha
+
+    for refused in (
+        repo.create_tag("v1", overwrite=True, expected_head=second),
+        repo.delete_tag("v1", expected_head=second),
+    ):
+        with pytest.raises(HeadMovedError, match=f"tag 'v1' is at {first}, not at {second}") as told:
+            done(refused)
+        assert told.value.details == {"tag": "v1", "head": first}
+    assert [tag.sha for tag in done(repo.list_tags())] == [first]
+
+    assert done(repo.create_tag("v1", overwrite=True, expected_head=first)).sha == second
+    done(repo.delete_tag("v1", expected_head=second))
+    assert done(repo.list_tags()) == []
+
+
+def test_a_tag_that_is_not_there_is_not_moved_from_where_it_is_expected(repo: MemoryRepo) -> None:
+    first = done(repo.get_head_sha())
+
+    with pytest.raises(HeadMovedError, match="there is no tag 'v1'") as told:
+        done(repo.create_tag("v1", overwrite=True, expected_head=first))
+    assert told.value.details == {"tag": "v1", "head": None}
+    with pytest.raises(RefNotFoundError, match="there is no tag 'v1'"):
+        done(repo.delete_tag("v1", expected_head=first))
+    assert done(repo.list_tags()) == []
+
+
+def test_where_a_tag_is_expected_is_asked_only_of_one_that_may_move(repo: MemoryRepo) -> None:
+    first = done(repo.get_head_sha())
+
+    with pytest.raises(InvalidRequestError, match=r"expected_head: .*overwrite=True"):
+        repo.create_tag("v1", expected_head=first)
+
+
+def test_a_move_and_a_deletion_from_an_expected_place_are_done_once(repo: MemoryRepo) -> None:
+    first = done(repo.create_tag("v1")).sha
+    second = done(repo.commit({"a": "1"}, "second")).sha
+    move = {"overwrite": True, "expected_head": first, "request_id": "move-00001"}
+    end = {"expected_head": second, "request_id": "end-000001"}
+
+    moved = done(repo.create_tag("v1", **move))
+    assert done(repo.create_tag("v1", **move)) == moved
+    done(repo.delete_tag("v1", **end))
+    done(repo.create_tag("v1", ref=first))
+
+    assert done(repo.delete_tag("v1", **end)) is None
+    assert done(repo.create_tag("v1", **move)) == moved
+    assert [tag.sha for tag in done(repo.list_tags())] == [first]
+    with pytest.raises(InvalidRequestError, match="request_id"):
+        done(repo.delete_tag("v1", request_id="end-000001"))
+
+
+def test_what_was_refused_as_it_was_elsewhere_is_refused_under_its_id_also_where_it_would_fit_now(
+    repo: MemoryRepo,
+) -> None:
+    first = done(repo.get_head_sha())
+    second = done(repo.commit({"a": "1"}, "second", branch="side")).sha
+    done(repo.create_tag("v1", ref="side"))
+    writes = (
+        lambda: repo.delete_tag("v1", expected_head=first, request_id="too-soon-1"),
+        lambda: repo.delete_branch("side", expected_head=first, request_id="too-soon-2"),
+    )
+    for write in writes:
+        with pytest.raises(HeadMovedError):
+            done(write())
+    done(repo.create_tag("v1", ref=first, overwrite=True))
+    done(repo.delete_branch("side"))
+    done(repo.create_branch("side", start_point=first))
+
+    for write in writes:
+        with pytest.raises(HeadMovedError) as told:
+            done(write())
+        assert told.value.details["head"] == second
+    assert [one.name for one in done(repo.list_branches())] == ["main", "side"]
+    assert [one.name for one in done(repo.list_tags())] == ["v1"]
+
+
 def test_a_deleted_tag_names_nothing_and_its_commit_stays(repo: MemoryRepo) -> None:
     done(repo.create_branch("side"))
     sha = done(repo.commit({"a": "1"}, "on side", branch="side")).sha

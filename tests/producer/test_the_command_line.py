@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from memrepo import (
     BrokerUnavailableError,
     ContentMovedError,
+    HeadMovedError,
     MemoryRepoBusyError,
     MemoryRepoError,
     PathNotFoundError,
@@ -164,6 +165,27 @@ def test_every_command_that_changes_something_takes_a_request_id(
         for taken in worker.taken
         if taken.headers["task"] == f"memrepo.{operation}"
     ] == ["my-own-id-1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (("branches", "--delete", "draft"), "delete_branch"),
+        (("tags", "--delete", "v1"), "delete_tag"),
+        (("tags", "--create", "v1", "--overwrite"), "create_tag"),
+    ],
+)
+def test_what_removes_or_moves_a_ref_takes_where_it_is_expected(
+    run: Run, worker: StandIn, arguments: tuple[str, ...], operation: str
+) -> None:
+    worker.answer = lambda _: HeadMovedError("elsewhere", {"head": "b" * 40})
+
+    told = run(arguments[0], "acme", "agent-1", *arguments[1:], "--expected-head", SHA)
+
+    assert (told.exit_code, told.stderr) == (4, "Error: elsewhere\n")
+    assert [(taken.headers["task"], taken.request["expected_head"]) for taken in worker.taken] == [
+        (f"memrepo.{operation}", SHA)
+    ]
 
 
 def test_one_request_id_is_not_taken_for_two_requests(run: Run, worker: StandIn) -> None:

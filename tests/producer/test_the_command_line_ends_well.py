@@ -222,6 +222,8 @@ def test_a_branch_that_is_there_already_is_a_conflict(broker: Valkey, worker: St
     [
         ("branches", "acme", "agent-1", "--start-point", "main~1"),
         ("branches", "acme", "agent-1", "--delete", "draft", "--start-point", "main~1"),
+        ("branches", "acme", "agent-1", "--create", "draft", "--expected-head", "a" * 40),
+        ("tags", "acme", "agent-1", "--create", "v1", "--expected-head", "a" * 40),
         ("job", "some-job-id", "--cancel", "--wait"),
         ("job", "some-job-id", "--cancel", "--of", "acme", "agent-1"),
     ],

@@ -64,8 +64,13 @@ WRITES: Mapping[str, Request] = {
     "fork without history": asked("fork", "the-write", new_agent_id=NEW, history=False),
     "create_branch": asked("create_branch", "the-write", name="side"),
     "delete_branch": asked("delete_branch", "the-write", name="draft"),
+    "delete_branch, where it is": asked("delete_branch", "the-write", name="v2", expected_head=FIRST_HEAD),
     "create_tag": asked("create_tag", "the-write", name="v1", overwrite=True),
+    "create_tag, where it is": asked(
+        "create_tag", "the-write", name="v1", overwrite=True, expected_head=FIRST_HEAD
+    ),
     "delete_tag": asked("delete_tag", "the-write", name="v1"),
+    "delete_tag, where it is": asked("delete_tag", "the-write", name="v1", expected_head=FIRST_HEAD),
     "delete_repo": asked("delete_repo", "the-write"),
 }
 

@@ -248,13 +248,16 @@ class Model:
 
     def _delete_branch(self, request: Any, outcome: Any) -> None:
         memory = self.memory(request)
-        self.head(memory, request.name)
+        if request.expected_head not in (None, self.head(memory, request.name)):
+            raise HeadMovedError("")
         assert outcome is None
         del memory.refs[f"refs/heads/{request.name}"]
 
     def _create_tag(self, request: Any, outcome: Any) -> None:
         memory = self.memory(request)
         ref, sha = f"refs/tags/{request.name}", self.resolve(memory, request.ref)
+        if request.expected_head not in (None, memory.refs.get(ref)):
+            raise HeadMovedError("")
         if memory.refs.get(ref, sha) != sha and not request.overwrite:
             raise InvalidRequestError("")
         assert (outcome.name, outcome.sha) == (request.name, sha)
@@ -264,6 +267,8 @@ class Model:
         memory = self.memory(request)
         if f"refs/tags/{request.name}" not in memory.refs:
             raise RefNotFoundError("")
+        if request.expected_head not in (None, memory.refs[f"refs/tags/{request.name}"]):
+            raise HeadMovedError("")
         assert outcome is None
         del memory.refs[f"refs/tags/{request.name}"]
 

@@ -219,26 +219,47 @@ class Writing(Asking):
         request = writes.CreateBranchRequest(**self._head(request_id), name=name, start_point=start_point)
         return self._ask(operations.CREATE_BRANCH, request, request_id)
 
-    def delete_branch(self, name: str, *, request_id: str | None = None) -> Job[None]:
-        """Remove a branch; its commits stay in the journal. The job raises ``RefNotFoundError`` if there is none."""
-        request = writes.DeleteBranchRequest(**self._head(request_id), name=name)
+    def delete_branch(
+        self, name: str, *, expected_head: str | None = None, request_id: str | None = None
+    ) -> Job[None]:
+        """Remove a branch; its commits stay in the journal.
+
+        The job raises ``RefNotFoundError`` if there is none; with ``expected_head``, a whole sha, ``HeadMovedError`` if
+        it is elsewhere.
+        """
+        request = writes.DeleteBranchRequest(**self._head(request_id), name=name, expected_head=expected_head)
         return self._ask(operations.DELETE_BRANCH, request, request_id)
 
     def create_tag(
-        self, name: str, *, ref: str = "main", overwrite: bool = False, request_id: str | None = None
+        self,
+        name: str,
+        *,
+        ref: str = "main",
+        overwrite: bool = False,
+        expected_head: str | None = None,
+        request_id: str | None = None,
     ) -> Job[Tag]:
         """Give the commit at ``ref`` a name that stays there, whatever becomes of its branch.
 
         A tag that is there at that commit is no error; one that is elsewhere stays where it is, unless ``overwrite``
-        says that it is to be moved. The job raises ``RefNotFoundError``, or ``InvalidRequestError`` for a name that is
-        taken, or that git could not keep beside the others.
+        says that it is to be moved; with ``expected_head``, a whole sha, it is moved from there alone, and else the job
+        raises ``HeadMovedError``. It raises ``RefNotFoundError``, or ``InvalidRequestError`` for a name that is taken,
+        or that git could not keep beside the others.
         """
-        request = tags.CreateTagRequest(**self._head(request_id), name=name, ref=ref, overwrite=overwrite)
+        request = tags.CreateTagRequest(
+            **self._head(request_id), name=name, ref=ref, overwrite=overwrite, expected_head=expected_head
+        )
         return self._ask(operations.CREATE_TAG, request, request_id)
 
-    def delete_tag(self, name: str, *, request_id: str | None = None) -> Job[None]:
-        """Remove a tag; the commit stays in the journal. The job raises ``RefNotFoundError`` if there is none."""
-        request = tags.DeleteTagRequest(**self._head(request_id), name=name)
+    def delete_tag(
+        self, name: str, *, expected_head: str | None = None, request_id: str | None = None
+    ) -> Job[None]:
+        """Remove a tag; the commit stays in the journal.
+
+        The job raises ``RefNotFoundError`` if there is none; with ``expected_head``, a whole sha, ``HeadMovedError`` if
+        it is elsewhere.
+        """
+        request = tags.DeleteTagRequest(**self._head(request_id), name=name, expected_head=expected_head)
         return self._ask(operations.DELETE_TAG, request, request_id)
 
     def delete_repo(self, *, request_id: str | None = None) -> Job[None]:

@@ -451,6 +451,7 @@ def _merges() -> list[Hostile]:
         Hostile("restore", {"expected_head": "main"}, "expected_head", "git: no full sha"),
         Hostile("restore", {"message": " "}, "message", "git: aborting commit due to empty commit message"),
         Hostile("create_tag", {"overwrite": 1}, "overwrite", "types: a number is no flag"),
+        Hostile("create_tag", {"expected_head": SHA}, "expected_head", "memrepo: of a tag that stays"),
         Hostile("merge", {"author": {"name": "a<b", "email": "e"}}, "author.name", "git: idents"),
         Hostile(
             "merge",
@@ -513,6 +514,15 @@ def _values() -> list[Hostile]:
         *[
             Hostile("commit", {"expected_head": sha}, "expected_head", "git: no full sha")
             for sha in (*shas, SHA[:12], "main", "HEAD~1")
+        ],
+        *[
+            Hostile(operation, {"expected_head": sha, **more}, "expected_head", "git: no full sha")
+            for sha in (*shas, SHA[:12], "main", "HEAD~1")
+            for operation, more in (
+                ("delete_branch", {}),
+                ("delete_tag", {}),
+                ("create_tag", {"overwrite": True}),
+            )
         ],
         *[
             Hostile("get_history", {"after": ref}, "after", "git: not a ref")

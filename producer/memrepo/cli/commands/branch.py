@@ -121,15 +121,19 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument per option
 @click.option("--create", metavar="NAME", help="Begin a branch.")
 @click.option("--start-point", metavar="REF", show_default="main", help="Where --create begins it.")
 @click.option("--delete", metavar="NAME", help="Remove a branch; its commits stay in the journal.")
+@click.option(
+    "--expected-head", metavar="SHA", help="Refuse --delete if the branch is elsewhere; a whole sha."
+)
 @request_id_option
 @timeout_option
 @json_option
-def branches(
+def branches(  # noqa: PLR0913, PLR0917 - one argument per option
     org: str,
     agent: str,
     create: str | None,
     start_point: str | None,
     delete: str | None,
+    expected_head: str | None,
     request_id: str | None,
     timeout_s: float,
     as_json: bool,
@@ -140,10 +144,14 @@ def branches(
         raise click.UsageError(
             "--start-point is where --create begins a branch: give both. Nothing was done."
         )
+    if expected_head is not None and delete is None:
+        raise click.UsageError(
+            "--expected-head is where a branch is that --delete removes: give both. Nothing was done."
+        )
     RefCommand(_BRANCHES, create, delete, request_id, timeout_s, as_json).run(
         (org, agent),
         lambda repo, name, sent_as: repo.create_branch(
             name, start_point=start_point or "main", request_id=sent_as
         ),
-        lambda repo, name, sent_as: repo.delete_branch(name, request_id=sent_as),
+        lambda repo, name, sent_as: repo.delete_branch(name, expected_head=expected_head, request_id=sent_as),
     )

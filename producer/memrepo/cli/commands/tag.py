@@ -17,6 +17,11 @@ _TAGS: RefKind[Tag] = RefKind("tag", "set", lambda repo: repo.list_tags())
 @click.option("--ref", metavar="REF", show_default="main", help="Which commit --create names.")
 @click.option("--overwrite", is_flag=True, help="Let --create move a tag that is elsewhere.")
 @click.option("--delete", metavar="NAME", help="Remove a tag; the commit stays in the journal.")
+@click.option(
+    "--expected-head",
+    metavar="SHA",
+    help="Refuse to move or remove it if it is elsewhere; a whole sha.",
+)
 @request_id_option
 @timeout_option
 @json_option
@@ -27,6 +32,7 @@ def tags(  # noqa: PLR0913, PLR0917 - one argument per option
     ref: str | None,
     overwrite: bool,
     delete: str | None,
+    expected_head: str | None,
     request_id: str | None,
     timeout_s: float,
     as_json: bool,
@@ -35,10 +41,19 @@ def tags(  # noqa: PLR0913, PLR0917 - one argument per option
     refuse_two(create, delete)
     if create is None and (ref is not None or overwrite):
         raise click.UsageError("--ref and --overwrite say how --create names a commit. Nothing was done.")
+    if expected_head is not None and not overwrite and delete is None:
+        raise click.UsageError(
+            "--expected-head is where a tag is that is moved or removed: give --overwrite or --delete, too. "
+            "Nothing was done."
+        )
     RefCommand(_TAGS, create, delete, request_id, timeout_s, as_json).run(
         (org, agent),
         lambda repo, name, sent_as: repo.create_tag(
-            name, ref=ref or "main", overwrite=overwrite, request_id=sent_as
+            name,
+            ref=ref or "main",
+            overwrite=overwrite,
+            expected_head=expected_head,
+            request_id=sent_as,
         ),
-        lambda repo, name, sent_as: repo.delete_tag(name, request_id=sent_as),
+        lambda repo, name, sent_as: repo.delete_tag(name, expected_head=expected_head, request_id=sent_as),
     )

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import StrictBool, StrictStr
 from typing_extensions import override
 
+from memrepo.errors import InvalidRequestError
 from memrepo.limits import Limits
 from memrepo.validation import values
 from memrepo.wire.requests.base import Request
@@ -30,11 +31,18 @@ class CreateTagRequest(WriteRequest):
     name: StrictStr
     ref: StrictStr = "main"
     overwrite: StrictBool = False
+    expected_head: StrictStr | None = None
 
     @override
     def check_fields(self, limits: Limits) -> None:
         values.check_tag(self.name, "name")
         values.check_ref(self.ref)
+        if self.expected_head is not None:
+            values.check_sha(self.expected_head, "expected_head")
+            if not self.overwrite:
+                raise InvalidRequestError.of(
+                    "expected_head", "is about a tag that is moved: give overwrite=True, too"
+                )
 
 
 class DeleteTagRequest(WriteRequest):
@@ -43,7 +51,10 @@ class DeleteTagRequest(WriteRequest):
     OPERATION: ClassVar[str] = "delete_tag"
 
     name: StrictStr
+    expected_head: StrictStr | None = None
 
     @override
     def check_fields(self, limits: Limits) -> None:
         values.check_tag(self.name, "name")
+        if self.expected_head is not None:
+            values.check_sha(self.expected_head, "expected_head")

@@ -162,12 +162,15 @@ class DeleteBranchRequest(WriteRequest):
     OPERATION: ClassVar[str] = "delete_branch"
 
     name: StrictStr
+    expected_head: StrictStr | None = None
 
     @override
     def check_fields(self, limits: Limits) -> None:
         values.check_branch(self.name, "name")
         if self.name == "main":
             raise InvalidRequestError.of("name", "main cannot be deleted: it is what HEAD names")
+        if self.expected_head is not None:
+            values.check_sha(self.expected_head, "expected_head")
 
 
 class DeleteRepoRequest(WriteRequest):

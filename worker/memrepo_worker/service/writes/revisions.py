@@ -15,7 +15,6 @@ from memrepo_worker.journal.ledger import COMMITTED, DONE, UNCHANGED
 from memrepo_worker.journal.refs import REFS_MAX, RefNames
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.refs import (
-    branch_head,
     branch_ref,
     expected_branch_head,
     require_repo,
@@ -102,9 +101,14 @@ def create_branch(request: CreateBranchRequest, draft: Draft, agent: Agent) -> S
 
 
 def delete_branch(request: DeleteBranchRequest, draft: Draft, agent: Agent) -> Settled:
-    """Remove a branch."""
+    """Remove a branch.
+
+    Raises:
+        RefNotFoundError: there is none of that name.
+        HeadMovedError: it is not where the caller expects it.
+    """
     require_repo(draft.view, agent)
-    sha = branch_head(request.name, draft.refs)
+    sha = expected_branch_head(request.name, draft.refs, request.expected_head)
     del draft.refs[branch_ref(request.name)]
     return Settled(DONE, sha)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memrepo.errors import InvalidRequestError, RefNotFoundError
+from memrepo.errors import HeadMovedError, InvalidRequestError, RefNotFoundError
 from memrepo.wire.requests.tags import CreateTagRequest, DeleteTagRequest
 from memrepo_worker.git.objects import NULL_SHA
 from memrepo_worker.group import Agent
@@ -19,16 +19,18 @@ def create_tag(request: CreateTagRequest, draft: Draft, agent: Agent) -> Settled
     Raises:
         InvalidRequestError: there is one of that name at another commit, or the name does not go beside the others.
         RefNotFoundError: there is no such commit.
+        HeadMovedError: the tag that is to be moved is not where the caller expects it.
     """
     require_repo(draft.view, agent)
     name = tag_ref(request.name)
     sha = resolve(request.ref, draft.view, draft.reader)
-    there = draft.refs.get(name)
-    if there is not None and not request.overwrite:
-        at = commit_of(there, draft.reader)
+    at = _place_of(name, draft)
+    if request.expected_head not in (None, at):
+        raise _moved(request.name, at, request.expected_head)
+    if at is not None and not request.overwrite:
         if at != sha:
             raise InvalidRequestError.of(
-                "name", f"there is a tag of that name already, at {at or there}: overwrite=True moves it"
+                "name", f"there is a tag of that name already, at {at}: overwrite=True moves it"
             )
         return Settled(DONE, sha)
     refuse_new_ref(name, draft.refs, "name")
@@ -37,9 +39,32 @@ def create_tag(request: CreateTagRequest, draft: Draft, agent: Agent) -> Settled
 
 
 def delete_tag(request: DeleteTagRequest, draft: Draft, agent: Agent) -> Settled:
-    """Remove a tag."""
+    """Remove a tag.
+
+    Raises:
+        RefNotFoundError: there is none of that name.
+        HeadMovedError: it is not where the caller expects it.
+    """
     require_repo(draft.view, agent)
-    sha = draft.refs.pop(tag_ref(request.name), None)
-    if sha is None:
+    name = tag_ref(request.name)
+    at = _place_of(name, draft)
+    if at is None:
         raise RefNotFoundError(f"there is no tag {request.name!r}", {"ref": request.name})
+    if request.expected_head not in (None, at):
+        raise _moved(request.name, at, request.expected_head)
+    sha = draft.refs.pop(name)
     return Settled(DONE, commit_of(sha, draft.reader) or NULL_SHA)
+
+
+def _place_of(name: str, draft: Draft) -> str | None:
+    """Return the commit that a tag leads to, as it is told where tags are listed; None where there is no such tag."""
+    sha = draft.refs.get(name)
+    return None if sha is None else commit_of(sha, draft.reader) or sha
+
+
+def _moved(tag: str, head: str | None, expected: str | None) -> HeadMovedError:
+    """Return the error for a tag that is not where a caller expects it."""
+    told = f"tag {tag!r} is at {head}, not at {expected}"
+    if head is None:
+        told = f"there is no tag {tag!r} that could be at {expected}"
+    return HeadMovedError(told, {"tag": tag, "head": head})
