@@ -10,7 +10,7 @@ from benchmarks.figures import Figure, at_most, ratio
 from benchmarks.lab import Lab
 from benchmarks.plain import TIMEOUT_S
 from benchmarks.texts import Texts
-from benchmarks.timing import WARM_UP, in_turns, timed_from_rest
+from benchmarks.timing import WARM_UP, in_turns, in_turns_of_all, timed_from_rest
 from memrepo import FileChange, append
 
 FILES = 200
@@ -30,17 +30,20 @@ def verbs(lab: Lab) -> Iterator[Figure]:
 
 
 def _append(lab: Lab) -> Iterator[Figure]:
-    """Measure adding a line to a file of 1 MB, against reading it and writing it whole; the store is 30 ms away."""
+    """Measure adding a line to a file of 1 MB, against reading it and writing it whole; the store is 30 ms away.
+
+    A commit of the line alone, in turns with both, says what of it is the store's distance and the queue's.
+    """
     texts = Texts()
     with (
         further_away(lab, lab.seaweedfs.endpoint_url, ROUND_TRIP_S) as far,
         lab.worker(endpoint_url=far) as bench,
     ):
-        ours, by_hand = bench.repo("appended"), bench.repo("by-hand")
+        ours, by_hand, small = (bench.repo(name) for name in ("appended", "by-hand", "small"))
         text = texts.text(LARGE_BYTES - 1) + "\n"
-        for repo in (ours, by_hand):
-            repo.create_repo({"log.md": text}).result(TIMEOUT_S)
-        lines = iter([texts.line(LINE_BYTES) for _ in range(2 * (WARM_UP + APPENDS) + APPENDS)])
+        for repo in (ours, by_hand, small):
+            repo.create_repo({"log.md": text if repo is not small else "\n"}).result(TIMEOUT_S)
+        lines = iter([texts.line(LINE_BYTES) for _ in range(3 * (WARM_UP + APPENDS) + APPENDS)])
 
         def read_and_write() -> None:
             file = by_hand.get_file("log.md").result(TIMEOUT_S)
@@ -58,13 +61,18 @@ def _append(lab: Lab) -> Iterator[Figure]:
         def add() -> None:
             ours.commit([append("log.md", next(lines))], "Learn").result(TIMEOUT_S)
 
-        appended, written = in_turns(APPENDS, add, read_and_write)
+        def write_small() -> None:
+            small.commit({"log.md": next(lines)}, "Learn").result(TIMEOUT_S)
+
+        appended, written, least = in_turns_of_all(APPENDS, [add, read_and_write, write_small])
         before = bench.counters()
         for _ in range(APPENDS):
             add()
         share = (bench.counters() - before)["store.put.bytes"] / APPENDS / LARGE_BYTES
     name = "append to a file of 1 MB p50 / get and commit by hand"
     yield ratio(name, appended, written, at_most(0.5), of=("append", "by hand"))
+    name = "append to a file of 1 MB p50 / commit of a file of 100 bytes p50"
+    yield ratio(name, appended, least, at_most(1.1), of=("append", "small commit"))
     name = "bytes written by an append / the file's bytes"
     yield Figure(name, share, "", at_most(0.02), {"bytes per append": share * LARGE_BYTES})
 
