@@ -117,6 +117,68 @@ def test_a_text_to_append_or_insert_may_come_from_standard_input(
     assert taken_as.items() <= edit.items()
 
 
+def test_a_file_that_may_be_executed_is_put_as_one_and_of_another_the_mode_is_kept(
+    run: Run, worker: StandIn, tmp_path: Path
+) -> None:
+    for name, mode in (("tool", 0o755), ("text", 0o644)):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(mode)
+
+    run(
+        *("commit", "acme", "agent-1", "-m", "m", "--put", "tool", str(tmp_path / "tool")),
+        *("--put", "text", str(tmp_path / "text"), "--put", "piped", "-"),
+        stdin="x",
+    )
+
+    [taken] = worker.taken
+    assert {change["path"]: change.get("executable") for change in taken.request["changes"]} == {
+        "tool": True,
+        "text": None,
+        "piped": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("append", "log", "x", "--create"),
+        ("insert", "log", "1", "x"),
+        ("replace", "log", "x", "y"),
+        ("move", "log", "y"),
+    ],
+)
+def test_an_edit_takes_where_its_branch_begins_and_what_it_relies_on(
+    run: Run, worker: StandIn, edit: tuple[str, ...]
+) -> None:
+    command, *arguments = edit
+    relied_on = ("--branch", "draft", "--start-point", "v1", "--expected-sha256", "a" * 64)
+
+    result = run(command, "acme", "agent-1", *arguments, *relied_on)
+
+    assert result.exit_code == 0
+    [taken] = worker.taken
+    assert (taken.request["branch"], taken.request["start_point"]) == ("draft", "v1")
+    assert taken.request["changes"][0]["expected_sha256"] == "a" * 64
+    assert taken.request.get("create_repo_if_missing", False) == ("--create" in edit)
+
+
+def test_a_preview_takes_what_decides_conflicts_and_nothing_that_a_merge_alone_needs(
+    run: Run, worker: StandIn
+) -> None:
+    found = {"source_sha": SHA, "target_sha": SHA, "base_sha": SHA, "kind": "squash"}
+    worker.answer = lambda _: {**found, "files_changed": ["a"], "conflicts": []}
+    preview = ("merge", "acme", "agent-1", "side", "--preview")
+
+    shown = run(*preview, "--squash", "--favor", "ours", "--text", "a", "b")
+    refused = run(*preview, "-m", "a message")
+
+    assert (shown.exit_code, shown.output) == (0, "squash: 1 file would change\n  a\n")
+    assert (refused.exit_code, "--message" in refused.output) == (2, True)
+    [taken] = worker.taken
+    assert (taken.request["squash"], taken.request["favor"]) == (True, "ours")
+    assert [change["path"] for change in taken.request["resolutions"]] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("stdin", "words"),
     [

@@ -34,6 +34,7 @@ class CommitOptions(TypedDict):
     message: str | None
     author: Author
     branch: str
+    start_point: str
     expected_head: str | None
     on_conflict: OnConflict
     request_id: str | None
@@ -53,7 +54,20 @@ def _commit_options(command: Command) -> Command:
         click.option(
             "--expected-head", metavar="SHA", help="Refuse if the branch is elsewhere; a whole sha."
         ),
-        click.option("--branch", metavar="NAME", default="main", show_default=True, help="Where it goes."),
+        click.option(
+            "--start-point",
+            metavar="REF",
+            default="main",
+            show_default=True,
+            help="Where a new branch begins.",
+        ),
+        click.option(
+            "--branch",
+            metavar="NAME",
+            default="main",
+            show_default=True,
+            help="Where it goes; a new one is begun.",
+        ),
         author_option,
         click.option("-m", "--message", help="The commit message; by default it says what was done."),
     ):
@@ -61,7 +75,14 @@ def _commit_options(command: Command) -> Command:
     return of_agent(command)
 
 
-def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
+_expected_sha256 = click.option(
+    "--expected-sha256", metavar="DIGEST", help="Refuse if the file is another; '' if there is one."
+)
+
+
+def _commit(
+    edit: Edit, done: str, /, *, create_repo_if_missing: bool = False, **options: Unpack[CommitOptions]
+) -> None:
     with client() as repos, naming_edit():
         repo = repo_of(repos, options["org"], options["agent"])
         with sending(repo, options["request_id"]) as sent_as:
@@ -70,7 +91,9 @@ def _commit(edit: Edit, done: str, /, **options: Unpack[CommitOptions]) -> None:
                 done if options["message"] is None else options["message"],
                 author=options["author"],
                 branch=options["branch"],
+                start_point=options["start_point"],
                 expected_head=options["expected_head"],
+                create_repo_if_missing=create_repo_if_missing,
                 on_conflict=options["on_conflict"],
                 request_id=sent_as,
             )
@@ -106,9 +129,19 @@ def _text_of(text: str) -> str:
 @click.argument("path")
 @click.argument("text")
 @click.option("--new-line", is_flag=True, help="Begin a new line, if the file does not end in a line break.")
-def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions]) -> None:
+@click.option("--create", "create_repo_if_missing", is_flag=True, help="Begin the memory if there is none.")
+@_expected_sha256
+def append(
+    path: str,
+    text: str,
+    new_line: bool,
+    create_repo_if_missing: bool,
+    expected_sha256: str | None,
+    **options: Unpack[CommitOptions],
+) -> None:
     """Add TEXT at the end of a file, or begin the file with it; - is standard input."""
-    _commit(edits.append(path, _text_of(text), new_line=new_line), f"Append to {path}", **options)
+    edit = edits.append(path, _text_of(text), new_line=new_line, expected_sha256=expected_sha256)
+    _commit(edit, f"Append to {path}", create_repo_if_missing=create_repo_if_missing, **options)
 
 
 @click.command()
@@ -116,9 +149,13 @@ def append(path: str, text: str, new_line: bool, **options: Unpack[CommitOptions
 @click.argument("path")
 @click.argument("line", type=int)
 @click.argument("text")
-def insert(path: str, line: int, text: str, **options: Unpack[CommitOptions]) -> None:
+@_expected_sha256
+def insert(
+    path: str, line: int, text: str, expected_sha256: str | None, **options: Unpack[CommitOptions]
+) -> None:
     """Put TEXT behind a line of a file, 0 for its beginning; - is standard input."""
-    _commit(edits.insert(path, line, _text_of(text)), f"Insert into {path}", **options)
+    edit = edits.insert(path, line, _text_of(text), expected_sha256=expected_sha256)
+    _commit(edit, f"Insert into {path}", **options)
 
 
 @click.command()
@@ -126,9 +163,13 @@ def insert(path: str, line: int, text: str, **options: Unpack[CommitOptions]) ->
 @click.argument("path")
 @click.argument("to")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-def move(path: str, to: str, overwrite: bool, **options: Unpack[CommitOptions]) -> None:
+@_expected_sha256
+def move(
+    path: str, to: str, overwrite: bool, expected_sha256: str | None, **options: Unpack[CommitOptions]
+) -> None:
     """Give a file, or a folder with all that is in it, another path."""
-    _commit(edits.move(path, to, overwrite=overwrite), f"Move {path} to {to}", **options)
+    edit = edits.move(path, to, overwrite=overwrite, expected_sha256=expected_sha256)
+    _commit(edit, f"Move {path} to {to}", **options)
 
 
 @click.command()
@@ -137,6 +178,10 @@ def move(path: str, to: str, overwrite: bool, **options: Unpack[CommitOptions]) 
 @click.argument("old")
 @click.argument("new")
 @click.option("--count", type=int, default=1, show_default=True, help="How often OLD must be there.")
-def replace(path: str, old: str, new: str, count: int, **options: Unpack[CommitOptions]) -> None:
+@_expected_sha256
+def replace(
+    path: str, old: str, new: str, count: int, expected_sha256: str | None, **options: Unpack[CommitOptions]
+) -> None:
     """Put one text in the place of another."""
-    _commit(edits.replace(path, old, new, count=count), f"Edit {path}", **options)
+    edit = edits.replace(path, old, new, count=count, expected_sha256=expected_sha256)
+    _commit(edit, f"Edit {path}", **options)

@@ -36,7 +36,7 @@ put_option = click.option(
     type=(str, click.File("rb")),
     multiple=True,
     metavar="PATH FILE",
-    help="Write the content of FILE (- is standard input) at PATH. May be given again.",
+    help="Write the content of FILE (- is standard input) at PATH, executable if FILE is. May be given again.",
 )
 Files = tuple[tuple[str, IO[bytes]], ...]
 
@@ -71,7 +71,19 @@ def _read_files(files: Files) -> list[FileChange]:
     sources = [_source(file) for _, file in files]
     if len(set(sources)) < len(sources):
         raise click.UsageError("--put: standard input can be read once only.")
-    return [FileChange(path=_unicode_of(path), content=_content(path, file)) for path, file in files]
+    return [
+        FileChange(path=_unicode_of(path), content=_content(path, file), executable=_executable(file))
+        for path, file in files
+    ]
+
+
+def _executable(file: IO[bytes]) -> bool | None:
+    """Return True for a file that its owner may execute; of others, and of streams, the mode in the memory is kept."""
+    with suppress(OSError, AttributeError):
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IXUSR:
+            return True
+    return None
 
 
 def _source(file: IO[bytes]) -> object:
