@@ -309,7 +309,7 @@ PRODUCER: Mapping[str, Row] = {
     ),
     "search": Row(
         "search acme {agent} likes --context 1",
-        "path line text before after",
+        "path line text before after limit_reached",
         {
             NOTHING: Case("search acme {new} tea", **NO_MEMORY),
             BAD: Case(

@@ -46,7 +46,11 @@ NO_RECORD_OF_IT = (
         ("commit acme {agent} -m m --delete a/", 2, "--delete 'a/': "),
         ("merge acme {agent} main --text a b --delete ../b", 2, "--delete '../b': has an empty, "),
         ("merge acme {agent} main --text a b", 2, "--text 'a': 'a' does not conflict"),
-        ("merge acme {agent} main --preview --fast-forward never", 2, "--preview changes nothing: "),
+        (
+            "merge acme {agent} main --preview --fast-forward never",
+            2,
+            "--preview changes nothing, and --fast-forward says how to: ",
+        ),
         ("branches acme {agent} --delete main", 2, "--delete: main cannot be deleted"),
         ("head acme {agent} --timeout soon", 2, "'soon' is not a number of seconds."),
         ("ls acme {agent} --limit foo", 2, "'foo' is not a whole number from 1 to 10000."),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from memrepo import Watch
+import pytest
+
+from memrepo import (
+    ChangeFeed,
+    Job,
+    JobCancelledError,
+    MemoryRepoError,
+    StoreUnavailableError,
+    Watch,
+    WorkerFaultError,
+)
 from memrepo_worker.testing import async_inline_repos, inline_repos
 from tests.support.jobs import done
 
@@ -20,6 +30,29 @@ def test_a_block_of_with_closes_it() -> None:
 
         assert isinstance(changes, Watch)
         assert list(changes) == []
+
+
+@pytest.mark.parametrize("trouble", [JobCancelledError, StoreUnavailableError, WorkerFaultError])
+def test_a_watch_asks_again_where_its_question_had_no_answer(
+    monkeypatch: pytest.MonkeyPatch, trouble: type[MemoryRepoError]
+) -> None:
+    monkeypatch.setattr("memrepo.repo.watch._TRY_AGAIN_S", 0.01)
+    with inline_repos() as repos:
+        repo = repos.repo(org_id="acme", agent_id="agent-1")
+        made = done(repo.create_repo())
+        with repo.watch(after=0) as changes:
+            asked, ask = [], changes._ask
+
+            def troubled_at_first(*, after: int | None) -> Job[ChangeFeed]:
+                asked.append(after)
+                if len(asked) == 1:
+                    raise trouble("not now")
+                return ask(after=after)
+
+            monkeypatch.setattr(changes, "_ask", troubled_at_first)
+
+            assert next(changes).new == made.sha
+            assert asked == [0, 0]
 
 
 def test_a_block_of_async_with_closes_it() -> None:

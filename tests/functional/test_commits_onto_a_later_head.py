@@ -79,6 +79,35 @@ def test_a_commit_is_not_rebased_over_a_path_that_it_changes_too(
     assert done(repo.get_head_sha()) == head
 
 
+@pytest.mark.parametrize(
+    ("path", "theirs", "mine"),
+    [
+        ("plans", "plans", "plans/mine"),
+        ("plans", "plans/theirs", "plans"),
+        ("Plans", "plans", "Plans"),
+    ],
+)
+def test_a_commit_is_not_rebased_beside_a_file_that_is_in_its_way_now(
+    repo: MemoryRepo, path: str, theirs: str, mine: str
+) -> None:
+    seen, head = moved_on(repo, **{theirs: "theirs"})
+
+    with pytest.raises(ContentMovedError, match=f"'{path}'") as refused:
+        done(repo.commit({mine: "mine"}, "mine", expected_head=seen, on_conflict="rebase"))
+    with pytest.raises(MergeConflictError):
+        done(repo.commit({mine: "mine"}, "mine", expected_head=seen, on_conflict="merge"))
+
+    assert (refused.value.details["path"], refused.value.details["head"]) == (path, head)
+    assert done(repo.get_head_sha()) == head
+
+
+def test_what_never_fitted_is_no_conflict_where_it_is_rebased(repo: MemoryRepo) -> None:
+    seen, _ = moved_on(repo, other="o")
+
+    with pytest.raises(InvalidRequestError, match=r"'human\.md' is a file"):
+        done(repo.commit({"human.md/x": "mine"}, "mine", expected_head=seen, on_conflict="rebase"))
+
+
 def test_a_commit_is_merged_line_by_line_and_a_conflict_changes_nothing(repo: MemoryRepo) -> None:
     seen, head = moved_on(repo, t="theirs\n" + TEN)
 

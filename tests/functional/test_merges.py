@@ -160,6 +160,41 @@ def test_a_favor_decides_hunks_that_conflict_and_leaves_the_others_merged(
     assert contents(repo)["t"] == after
 
 
+def test_a_preview_takes_what_decides_conflicts_and_tells_what_is_left(repo: MemoryRepo) -> None:
+    heads = parted(
+        repo, {"t": "X\n", "d": None, "own": "o"}, {"t": "Y\n", "d": "2", "b": "b"}, t="0\n", d="1"
+    )
+
+    def told(**how: Any) -> tuple[str, list[str], list[str]]:
+        found = done(repo.preview_merge("side", **how))
+        return found.kind, found.files_changed, [conflict.path for conflict in found.conflicts]
+
+    assert told() == ("merge", ["b"], ["d", "t"])
+    assert told(favor="theirs") == ("merge", ["b", "t"], ["d"])
+    assert told(resolutions={"d": None}) == ("merge", ["b"], ["t"])
+    assert told(resolutions={"t": "XY\n"}) == ("merge", ["b", "t"], ["d"])
+    decided: dict[str, Any] = {"resolutions": {"d": None, "t": "X\n"}}
+    assert told(**decided) == ("merge", ["b"], []), "what a resolution leaves as ours has it does not change"
+    assert told(squash=True, favor="ours", resolutions={"d": "3"}) == ("squash", ["b", "d"], [])
+    for resolutions in ({"b": "x"}, {"never": None}):
+        with pytest.raises(InvalidRequestError, match=r"resolutions\[0\]"):
+            done(repo.preview_merge("side", resolutions=resolutions))
+    assert (done(repo.get_head_sha()), done(repo.get_head_sha("side"))) == heads
+
+    assert done(repo.merge("side", **decided)).files_changed == ["b"]
+    assert told() == ("up_to_date", [], [])
+
+
+def test_a_preview_of_a_squash_is_one_also_where_a_branch_could_be_moved(repo: MemoryRepo) -> None:
+    done(repo.commit({"a": "x"}, "ahead", branch="side"))
+
+    assert done(repo.preview_merge("side")).kind == "fast_forward"
+    found = done(repo.preview_merge("side", squash=True))
+    assert (found.kind, found.files_changed) == ("squash", ["a"])
+    done(repo.merge("side", squash=True))
+    assert done(repo.preview_merge("side", squash=True)).kind == "up_to_date"
+
+
 def test_a_squash_has_one_parent_and_may_be_merged_again_from_what_came_after(repo: MemoryRepo) -> None:
     ours, _ = parted(repo, {"a": "a"}, {"b": "b"})
 

@@ -37,6 +37,24 @@ def test_a_diff_tells_what_happened_to_each_file(repo: MemoryRepo) -> None:
     assert done(repo.diff("main", "main")).files == []
 
 
+def test_a_diff_tells_modes_also_where_nothing_else_has_changed(repo: MemoryRepo) -> None:
+    base = done(repo.commit({"run": "x\n", "gone": "1\n"}, "base")).sha
+    changes = [
+        FileChange(path="run", content="x\n", executable=True),
+        FileChange(path="gone"),
+        FileChange(path="new", content="n\n", executable=True),
+    ]
+    target = done(repo.commit(changes, "target")).sha
+
+    files = done(repo.diff(base, target)).files
+
+    assert [(file.path, file.status, file.old_mode, file.new_mode, file.patch != "") for file in files] == [
+        ("gone", "deleted", "100644", None, True),
+        ("new", "added", None, "100755", True),
+        ("run", "modified", "100644", "100755", False),
+    ]
+
+
 def test_a_diff_can_be_restricted_to_files_and_folders(repo: MemoryRepo) -> None:
     base = done(repo.get_head_sha())
     done(repo.commit({"notes/a": "1", "notes/b": "1", "notesx": "1", "other": "1"}, "target"))

@@ -74,6 +74,15 @@ def test_the_first_so_many_are_found(notes: MemoryRepo) -> None:
     assert [path for path, _, _ in found(notes, "tea", limit=2)] == ["a-list", "a/plan.md"]
 
 
+def test_a_search_says_that_it_stopped_at_its_limit(notes: MemoryRepo) -> None:
+    every = done(notes.search("tea"))
+
+    assert [match.limit_reached for match in every] == [False] * len(every)
+    some = done(notes.search("tea", limit=len(every) - 1))
+    assert [match.limit_reached for match in some] == [*[False] * (len(every) - 2), True]
+    assert [match.model_copy(update={"limit_reached": False}) for match in some] == every[:-1]
+
+
 def test_a_search_is_of_a_ref_and_sees_all_commits_before_it(notes: MemoryRepo) -> None:
     old = done(notes.get_head_sha())
     notes.commit({"human.md": "likes coffee\n"}, "coffee")

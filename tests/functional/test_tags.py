@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from memrepo import HeadMovedError, InvalidRequestError, MemoryRepo, RefNotFoundError, RepoNotFoundError
+from memrepo import HeadMovedError, InvalidRequestError, Job, MemoryRepo, RefNotFoundError, RepoNotFoundError
 from tests.support.jobs import done
 
 
@@ -75,8 +78,8 @@ def test_where_a_tag_is_expected_is_asked_only_of_one_that_may_move(repo: Memory
 def test_a_move_and_a_deletion_from_an_expected_place_are_done_once(repo: MemoryRepo) -> None:
     first = done(repo.create_tag("v1")).sha
     second = done(repo.commit({"a": "1"}, "second")).sha
-    move = {"overwrite": True, "expected_head": first, "request_id": "move-00001"}
-    end = {"expected_head": second, "request_id": "end-000001"}
+    move: Any = {"overwrite": True, "expected_head": first, "request_id": "move-00001"}
+    end: Any = {"expected_head": second, "request_id": "end-000001"}
 
     moved = done(repo.create_tag("v1", **move))
     assert done(repo.create_tag("v1", **move)) == moved
@@ -96,7 +99,7 @@ def test_what_was_refused_as_it_was_elsewhere_is_refused_under_its_id_also_where
     first = done(repo.get_head_sha())
     second = done(repo.commit({"a": "1"}, "second", branch="side")).sha
     done(repo.create_tag("v1", ref="side"))
-    writes = (
+    writes: tuple[Callable[[], Job[None]], ...] = (
         lambda: repo.delete_tag("v1", expected_head=first, request_id="too-soon-1"),
         lambda: repo.delete_branch("side", expected_head=first, request_id="too-soon-2"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ from memrepo import (
     RefNotFoundError,
     RepoExistsError,
     RepoNotFoundError,
+    append,
+    move,
 )
 from tests.support.jobs import done
 from tests.support.samples import SAMPLES
@@ -312,6 +315,39 @@ def test_what_is_not_there_is_named(repo: MemoryRepo) -> None:
         done(repo.get_head_sha("nope"))
     with pytest.raises(RefNotFoundError):
         done(repo.commit({"x": "1"}, "one", branch="new", start_point="nope"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"notes": None},
+        {"notes": None, "notes/a.md": None},
+        [append("notes/c.md", "x"), FileChange(path="notes")],
+        [append("new/c.md", "x"), FileChange(path="new")],
+    ],
+)
+def test_a_folder_is_not_deleted_by_its_own_path(repo: MemoryRepo, changes: Any) -> None:
+    done(repo.commit({"notes/a.md": "1", "notes/b.md": "2"}, "notes"))
+
+    with pytest.raises(InvalidRequestError, match=r"changes: '(notes|new)' is a folder: delete the files"):
+        done(repo.commit(changes, "gone"))
+
+    assert [file.path for file in done(repo.list_files("notes/"))] == ["notes/a.md", "notes/b.md"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"notes": None, "notes/a.md": None, "notes/b.md": None},
+        {"notes/a.md": None, "notes/b.md": None, "notes": "a file now"},
+        [move("notes", "old"), FileChange(path="notes")],
+    ],
+)
+def test_a_folder_goes_with_its_files(repo: MemoryRepo, changes: Any) -> None:
+    done(repo.commit({"notes/a.md": "1", "notes/b.md": "2"}, "notes"))
+
+    assert done(repo.commit(changes, "gone")).created
+    assert done(repo.list_files("notes/")) == []
 
 
 def test_a_file_where_a_folder_is_wanted_is_refused_and_the_rest_goes_on(repo: MemoryRepo) -> None:

@@ -269,6 +269,31 @@ def test_a_path_that_is_on_neither_side_is_not_taken_for_no_change(
     assert runner.invoke(main, ["diff", "acme", "agent-1", "main~1", "main", "notes"]).exit_code == code
 
 
+def test_a_file_of_which_the_mode_alone_has_changed_is_shown(broker: Valkey, worker: StandIn) -> None:
+    counted = {"status": "modified", "additions": 0, "deletions": 0, "binary": False, "patch": ""}
+    file = {"path": "run.sh", **counted, "old_mode": "100644", "new_mode": "100755"}
+    worker.answer = lambda _: {"base_sha": SHA, "target_sha": SHA, "files": [file]}
+
+    shown = CliRunner(env={"MEMREPO_BROKER_URL": broker.url}).invoke(
+        main, ["diff", "acme", "agent-1", "main"]
+    )
+
+    assert shown.output == "mode change 100644 => 100755 run.sh\n"
+
+
+def test_a_search_that_ends_at_its_limit_says_so_beside_what_it_found(
+    broker: Valkey, worker: StandIn
+) -> None:
+    found = {"path": "a.md", "line": 1, "text": "tea", "before": [], "after": [], "limit_reached": True}
+    worker.answer = lambda _: [found]
+    runner = CliRunner(env={"MEMREPO_BROKER_URL": broker.url})
+
+    shown = runner.invoke(main, ["search", "acme", "agent-1", "tea", "--limit", "1"])
+
+    assert "tea" in shown.stdout
+    assert shown.stderr == "These are the first 1, and there may be more: --limit asks for more.\n"
+
+
 SCHEMA = (sys.executable, "-m", "memrepo.wire.schema")
 
 

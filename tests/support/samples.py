@@ -239,7 +239,7 @@ SAMPLES: Mapping[str, Sample] = {
             conflicts=[MergeConflict(path=PATH, kind="content", ours=_FILE)],
         ),
         shown=f"merge {SHA} {SHA} 1 conflicts",
-        ask=lambda repo: repo.preview_merge("main"),
+        ask=lambda repo: repo.preview_merge("main", resolutions=FILES),
     ),
     "fork": Sample(
         body={"new_agent_id": "bob", "ref": "draft", "history": False},

@@ -104,8 +104,10 @@ _DIFF_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def show_diff(difference: Diff) -> None:
-    """Print the patches, as ``git diff`` does; a binary file has none."""
+    """Print the patches, as ``git diff`` does; a binary file has none, and of a mode it is said from what to what."""
     for file in difference.files:
+        if file.old_mode and file.new_mode and file.old_mode != file.new_mode:
+            click.echo(f"mode change {file.old_mode} => {file.new_mode} {plain(file.path)}")
         if file.binary:
             click.echo(f"{file.status} binary file {plain(file.path)}")
         for line in file.patch.splitlines():

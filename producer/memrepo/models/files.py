@@ -57,7 +57,8 @@ class Match(ResultModel):
     """A line in which a search has found what it looked for: ``line`` counts from 1, ``text`` has no line break.
 
     ``before`` and ``after`` are the lines around it, as many as ``context`` said or as there are. Bytes that are not
-    UTF-8 are replaced.
+    UTF-8 are replaced. ``limit_reached`` is true of the last one where the search ended as it had found ``limit`` of
+    them: there may be more behind it.
     """
 
     path: str
@@ -65,3 +66,4 @@ class Match(ResultModel):
     text: str
     before: list[str]
     after: list[str]
+    limit_reached: bool = False

@@ -1,8 +1,9 @@
 """The calls of one agent's memory, for both clients: each checks its request, sends it and returns its job."""
 
+from memrepo.repo.changes import Changes, Files
 from memrepo.repo.following import Following
 from memrepo.repo.reading import Reading
-from memrepo.repo.writing import Changes, Files, Writing
+from memrepo.repo.writing import Writing
 
 __all__ = ["Changes", "Files", "MemoryRepo"]
 

@@ -8,6 +8,7 @@ from memrepo.jobs.job import Job
 from memrepo.models import (
     Branch,
     Diff,
+    Favor,
     FileInfo,
     Match,
     MemoryCommit,
@@ -19,6 +20,7 @@ from memrepo.models import (
     Tag,
 )
 from memrepo.repo.asking import Asking, paths_of
+from memrepo.repo.changes import Files, changes_of
 from memrepo.validation.values import check_request_id
 from memrepo.wire import operations
 from memrepo.wire.requests import merges, reads
@@ -93,7 +95,8 @@ class Reading(Asking):
 
         Binary files are passed over. With ``regex`` it is a regular expression in the syntax of RE2, which knows no
         back references and no look-around; of a line over 64 KiB that, or ``ignore_case``, may see the beginning alone.
-        With ``context`` each match comes with so many lines before and after it.
+        With ``context`` each match comes with so many lines before and after it. Where there are ``limit``, the last
+        one has ``limit_reached``: there may be more.
 
         The job raises ``RefNotFoundError``, ``InvalidRequestError`` for what is no regular expression, or
         ``TooLargeError`` where the search would take too long or what is found does not fit into one reply.
@@ -110,12 +113,29 @@ class Reading(Asking):
         )
         return self._ask(operations.SEARCH, request)
 
-    def preview_merge(self, source: str, target: str = "main") -> Job[MergePreview]:
+    def preview_merge(
+        self,
+        source: str,
+        target: str = "main",
+        *,
+        squash: bool = False,
+        favor: Favor | None = None,
+        resolutions: Files | None = None,
+    ) -> Job[MergePreview]:
         """Ask what merging would do, without doing it: which files would change, and what both sides have at conflicts.
 
-        The job raises ``RefNotFoundError``, or ``TooLargeError`` when the conflicting files do not fit into one reply.
+        ``squash``, ``favor`` and ``resolutions`` are those of ``merge``, and what they decide is no conflict. The job
+        raises ``RefNotFoundError``, ``InvalidRequestError`` where ``merge`` would, or ``TooLargeError`` when the
+        conflicting files do not fit into one reply.
         """
-        request = merges.PreviewMergeRequest(**self._head(), source=source, target=target)
+        request = merges.PreviewMergeRequest(
+            **self._head(),
+            source=source,
+            target=target,
+            squash=squash,
+            favor=favor,
+            resolutions=changes_of({} if resolutions is None else resolutions, "resolutions"),
+        )
         return self._ask(operations.PREVIEW_MERGE, request)
 
     def list_branches(self) -> Job[list[Branch]]:

@@ -12,10 +12,12 @@ from typing import Protocol, Self
 
 from memrepo.errors import (
     BrokerUnavailableError,
+    JobCancelledError,
     JobTimeoutError,
     MemoryRepoBusyError,
     ResultExpiredError,
     StoreUnavailableError,
+    WorkerFaultError,
 )
 from memrepo.jobs.job import Dispatcher, Job
 from memrepo.jobs.waiting import check_on_asyncio
@@ -26,7 +28,14 @@ LOOK_S = 30.0
 
 _TRY_AGAIN_S = 1.0
 _GLANCE_S = 5.0
-_PASSING = (BrokerUnavailableError, StoreUnavailableError, MemoryRepoBusyError, ResultExpiredError)
+_PASSING = (
+    BrokerUnavailableError,
+    StoreUnavailableError,
+    MemoryRepoBusyError,
+    ResultExpiredError,
+    JobCancelledError,  # somebody has cancelled the question, as in Flower, and not whoever waits for the answer
+    WorkerFaultError,
+)
 
 
 class GetChanges(Protocol):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from memrepo.errors import InvalidRequestError
 from memrepo.jobs.job import Job
 from memrepo.models import (
     DEFAULT_AUTHOR,
@@ -13,20 +12,15 @@ from memrepo.models import (
     CommitResult,
     FastForward,
     Favor,
-    FileChange,
     MergeResult,
     OnConflict,
     Tag,
 )
 from memrepo.repo.asking import Asking, paths_of
+from memrepo.repo.changes import Changes, Files, changes_and_edits_of, changes_of
 from memrepo.validation.values import check_id
 from memrepo.wire import operations
 from memrepo.wire.requests import forks, merges, tags, writes
-from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
-
-Files = Mapping[str, str | bytes | None] | Sequence[FileChange]
-Changes = Files | Sequence[Edit] | Sequence[FileChange | Edit]
-"""Files to write: path to content, where None deletes; or a ``FileChange`` each. Edits may be among these."""
 
 
 class Writing(Asking):
@@ -45,7 +39,7 @@ class Writing(Asking):
         """
         request = writes.CreateRepoRequest(
             **self._head(request_id),
-            initial_files=_changes({} if initial_files is None else initial_files, "initial_files"),
+            initial_files=changes_of({} if initial_files is None else initial_files, "initial_files"),
             author=author,
         )
         return self._ask(operations.CREATE_REPO, request, request_id)
@@ -86,7 +80,7 @@ class Writing(Asking):
         """
         request = writes.CommitRequest(
             **self._head(request_id),
-            changes=_changes_and_edits(changes),
+            changes=changes_and_edits_of(changes),
             message=message,
             author=author,
             branch=branch,
@@ -168,7 +162,7 @@ class Writing(Asking):
             fast_forward=fast_forward,
             squash=squash,
             favor=favor,
-            resolutions=_changes({} if resolutions is None else resolutions, "resolutions"),
+            resolutions=changes_of({} if resolutions is None else resolutions, "resolutions"),
             expected_head=expected_head,
         )
         return self._ask(operations.MERGE, request, request_id)
@@ -266,34 +260,3 @@ class Writing(Asking):
         """Delete the memory with all its history, for good."""
         request = writes.DeleteRepoRequest(**self._head(request_id))
         return self._ask(operations.DELETE_REPO, request, request_id)
-
-
-def _changes(changes: object, field: str, beside: str = "") -> tuple[FileChange, ...]:
-    """Return changes as what the requests take; ``beside`` says what else a sequence may have."""
-    if isinstance(changes, Mapping):
-        return tuple(_change(*one, f"{field}[{index}]") for index, one in enumerate(changes.items()))
-    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
-        listed = tuple(one for one in changes if isinstance(one, FileChange))
-        if len(listed) == len(changes):
-            return listed
-    raise InvalidRequestError.of(
-        field, f"must map paths to str, bytes or None, or be a sequence of FileChange{beside}"
-    )
-
-
-def _changes_and_edits(changes: object) -> tuple[FileChange | Edit, ...]:
-    """Return a commit's changes as the request takes them."""
-    if isinstance(changes, Sequence) and not isinstance(changes, str | bytes):
-        listed = tuple(
-            one for one in changes if isinstance(one, FileChange | Append | Replace | Insert | Move)
-        )
-        if len(listed) == len(changes):
-            return listed
-    return _changes(changes, "changes", " and edits, as [append(…)]")
-
-
-def _change(path: str, content: str | bytes | None, where: str) -> FileChange:
-    try:
-        return FileChange(path=path, content=content)
-    except InvalidRequestError as error:
-        raise error.within(where) from None

@@ -445,7 +445,23 @@ def _merges() -> list[Hostile]:
             "commit", {"on_conflict": "root", "expected_head": SHA}, "on_conflict", "memrepo: no such way"
         ),
         Hostile("commit", {"on_conflict": "rebase"}, "on_conflict", "memrepo: from no head there is no way"),
-        Hostile("merge", {"squash": 1}, "squash", "types: a number is no flag"),
+        *[
+            Hostile(operation, {"squash": 1}, "squash", "types: a number is no flag")
+            for operation in ("merge", "preview_merge")
+        ],
+        Hostile("preview_merge", {"favor": "root"}, "favor", "memrepo: a way of merging that does not exist"),
+        Hostile(
+            "preview_merge",
+            {"resolutions": [{**_change("a"), "expected_sha256": ""}]},
+            "resolutions[0].expected_sha256",
+            "memrepo: of a file as a commit finds it",
+        ),
+        Hostile(
+            "preview_merge",
+            {"resolutions": [_change("../a")]},
+            "resolutions[0].path",
+            "git: a path that leads outside",
+        ),
         Hostile("merge", {"message": " "}, "message", "git: aborting commit due to empty commit message"),
         Hostile("merge", {"expected_head": "main"}, "expected_head", "git: no full sha"),
         Hostile("restore", {"expected_head": "main"}, "expected_head", "git: no full sha"),

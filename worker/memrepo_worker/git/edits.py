@@ -66,7 +66,8 @@ class _Node:
 class TreeEditor:
     """Applies edits to trees; collects the new objects in ``objects`` by id.
 
-    ``bases`` maps the id of each file that had another content before to the id of that. Where it is to go on past
+    ``bases`` maps the id of each file that had another content before to the id of that; ``spared`` are the folders
+    whose own path was to be deleted, which deletes nothing of what is in them. Where it is to go on past
     names that some file systems take for a neighbour's, it leaves these out, and ``twins`` says which they are.
     """
 
@@ -76,6 +77,7 @@ class TreeEditor:
         self.objects: dict[str, GitObject] = {}
         self.bases: dict[str, str] = {}
         self.twins: list[TreeConflictError] = []
+        self.spared: list[str] = []
 
     def apply(self, root: str | None, edits: Iterable[FileEdit]) -> str:
         """Return the id of the root tree after the edits; equal to ``root`` when nothing changed.
@@ -130,7 +132,8 @@ class TreeEditor:
     def _entry(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:
         """Return what stands under one name after the edits at and below it."""
         edit = node.edit
-        if edit is not None and not edit.writes and entry is not None and not entry.is_tree:
+        was_folder = entry is not None and entry.is_tree
+        if edit is not None and not edit.writes and not was_folder:
             entry = None
         if node.children:
             entry = self._below(entry, node, path)
@@ -138,6 +141,8 @@ class TreeEditor:
             if entry is not None and entry.is_tree:
                 raise TreeConflictError(path, "is a folder")
             entry = edit.entry or self._file(entry, edit, edit.data or b"")
+        elif edit is not None and was_folder and entry is not None:
+            self.spared.append(path)
         return entry
 
     def _below(self, entry: TreeEntry | None, node: _Node, path: str) -> TreeEntry | None:

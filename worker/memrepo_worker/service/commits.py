@@ -174,4 +174,6 @@ def describe_file(repo: WarmRepo, delta: FileDelta) -> FileDiff:
         binary=compared.binary,
         patch=compared.patch(path),
         counts_exact=compared.exact,
+        old_mode=None if delta.old is None else delta.old.mode,
+        new_mode=None if delta.new is None else delta.new.mode,
     )

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from memrepo.limits import Limits
-from memrepo.models import MemoryFile, MergeConflict, MergeKind, MergePreview
+from memrepo.models import FileChange, MemoryFile, MergeConflict, MergeKind, MergePreview
 from memrepo.wire.requests.merges import PreviewMergeRequest
-from memrepo_worker.git.merging.trees import Conflict
-from memrepo_worker.git.objects import TreeEntry, printable
-from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.walk import differences
+from memrepo_worker.git.merging.trees import Conflict, Merged
+from memrepo_worker.git.objects import GitObject, Kind, TreeEntry, object_id, printable
+from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.walk import differences, entry_at
 from memrepo_worker.repos.draft import View
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.answer_size import AnswerSize
 from memrepo_worker.service.merging import Sides, bases_of, hunks_of, merge_sides
 from memrepo_worker.service.refs import branch_head, resolve
+from memrepo_worker.service.writes.merge import FAVORS, apply_merge, refuse_unused, undecided
 
 
 def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limits: Limits) -> MergePreview:
-    """Return what a merge of the two would come to."""
+    """Return what a merge of the two would come to.
+
+    Raises:
+        InvalidRequestError: a resolution is of no conflict, or does not fit.
+    """
     reader = repo.reader
     sides = Sides(branch_head(request.target, view.refs), resolve(request.source, view, reader))
     bases = bases_of(reader, sides)
@@ -25,15 +30,20 @@ def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limi
     changed: list[str] = []
     conflicts: list[MergeConflict] = []
     if sides.theirs in bases:
+        refuse_unused(request.resolutions, ())
         kind = "up_to_date"
-    elif sides.ours in bases:
+    elif sides.ours in bases and not request.squash:
+        refuse_unused(request.resolutions, ())
         kind = "fast_forward"
         trees = (reader.commit(sha).tree for sha in (sides.ours, sides.theirs))
         changed = [delta.path for delta in differences(reader, *trees)]
     else:
-        merged, merged_reader = merge_sides(reader, sides, bases)
-        changed = sorted(merged.edits)
-        conflicts = _told(merged.conflicts, merged_reader, limits)
+        merged, merged_reader = merge_sides(reader, sides, bases, FAVORS[request.favor])
+        open_ones = undecided(merged.conflicts, request.resolutions)
+        conflicts = _told(open_ones, merged_reader, limits)
+        changed = _changed(request, merged, reader, sides, limits, is_decided=not open_ones)
+        if request.squash:
+            kind = "squash" if changed or open_ones else "up_to_date"
     return MergePreview(
         source_sha=sides.theirs,
         target_sha=sides.ours,
@@ -42,6 +52,34 @@ def preview_merge(request: PreviewMergeRequest, view: View, repo: WarmRepo, limi
         files_changed=[printable(path) for path in changed],
         conflicts=conflicts,
     )
+
+
+def _changed(
+    request: PreviewMergeRequest,
+    merged: Merged,
+    reader: Reader,
+    sides: Sides,
+    limits: Limits,
+    *,
+    is_decided: bool,
+) -> list[str]:
+    """Return the paths that a merge changes in ours; while conflicts are open, those that are no part of one."""
+    if not request.resolutions:
+        return sorted(merged.edits)
+    ours = reader.commit(sides.ours).tree
+    if not is_decided:
+        decided = {change.path for change in request.resolutions if _differs(change, reader, ours)}
+        return sorted({*merged.edits, *decided})
+    tree, editor = apply_merge(merged, request.resolutions, reader, ours, limits)
+    made = reader.layered(ObjectMap(editor.objects))
+    return sorted(delta.path for delta in differences(made, ours, tree))
+
+
+def _differs(change: FileChange, reader: Reader, tree: str) -> bool:
+    there = entry_at(reader, tree, change.path)
+    if change.deletes or there is None:
+        return not change.deletes or there is not None
+    return there.sha != object_id(GitObject(Kind.BLOB, change.content or b""))
 
 
 def _told(conflicts: list[Conflict], reader: Reader, limits: Limits) -> list[MergeConflict]:

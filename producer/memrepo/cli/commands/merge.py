@@ -22,8 +22,7 @@ from memrepo.cli.words import naming_changes
 from memrepo.cli.writing import author_option, no_wait_option, was_sent
 from memrepo.models import Author, FastForward, Favor, MergePreview, MergeResult
 
-_ONLY = "--preview changes nothing: give it with --target, --timeout and --json alone."
-_WITH_PREVIEW = {"org", "agent", "source", "target", "preview", "timeout_s", "as_json"}
+_NOT_WITH_PREVIEW = {"message", "author", "fast_forward", "expected_head", "request_id", "no_wait"}
 
 
 @click.command()
@@ -87,13 +86,16 @@ def merge(  # noqa: PLR0913, PLR0917 - one argument per option
     if preview:
         ctx = click.get_current_context()
         given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-        if given - _WITH_PREVIEW:
-            raise click.UsageError(_ONLY)
-        _preview(org, agent, source, target, timeout_s, as_json)
-        return
+        for name in sorted(given & _NOT_WITH_PREVIEW):
+            flag = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"--preview changes nothing, and {flag} says how to: give one of them.")
     resolutions, options = changes_of(files, texts, deleted)
     with client() as repos, naming_changes(options):
         repo = repo_of(repos, org, agent)
+        if preview:
+            asked = repo.preview_merge(source, target, squash=squash, favor=favor, resolutions=resolutions)
+            _tell(outcome_of(asked, timeout_s), as_json)
+            return
         with sending(repo, request_id) as sent_as:
             job = repo.merge(
                 source,
@@ -125,9 +127,7 @@ def _words(result: MergeResult) -> str:
     }[result.kind]
 
 
-def _preview(org: str, agent: str, source: str, target: str, timeout_s: float, as_json: bool) -> None:
-    with client() as repos:
-        found = outcome_of(repo_of(repos, org, agent).preview_merge(source, target), timeout_s)
+def _tell(found: MergePreview, as_json: bool) -> None:
     show_json(found) if as_json else _show(found)
     if found.conflicts:
         raise CommandError("MergeConflict", "", CONFLICT)

@@ -66,4 +66,11 @@ def search(  # noqa: PLR0913, PLR0917 - one argument per option
             limit=limit,
         )
         matches = outcome_of(job, timeout_s)
-    show_json(matches) if as_json else show_matches(matches)
+    if as_json:
+        show_json(matches)
+        return
+    show_matches(matches)
+    if matches and matches[-1].limit_reached:
+        click.echo(
+            f"These are the first {len(matches)}, and there may be more: --limit asks for more.", err=True
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import StrictBool, StrictStr, field_validator
@@ -44,12 +45,7 @@ class MergeRequest(WriteRequest):
         self.author.check("author")
         if self.squash and self.fast_forward != "prefer":
             raise InvalidRequestError.of("fast_forward", "goes with squash=False alone")
-        check_changes(self.resolutions, limits, "resolutions")
-        for index, change in enumerate(self.resolutions):
-            if change.expected_sha256 is not None:
-                raise InvalidRequestError.of(
-                    f"resolutions[{index}].expected_sha256", "is not asked of a resolution: leave it out"
-                )
+        _check_resolutions(self.resolutions, limits)
         if self.expected_head is not None:
             values.check_sha(self.expected_head, "expected_head")
 
@@ -76,8 +72,36 @@ class PreviewMergeRequest(Request):
 
     source: StrictStr
     target: StrictStr = "main"
+    squash: StrictBool = False
+    favor: Favor | None = None
+    resolutions: tuple[FileChange, ...] = ()
+
+    @field_validator("resolutions")
+    @classmethod
+    def _relative(cls, files: tuple[FileChange, ...]) -> tuple[FileChange, ...]:
+        return tuple(relative(file) for file in files)
 
     @override
     def check_fields(self, limits: Limits) -> None:
         values.check_ref(self.source, "source")
         values.check_branch(self.target, "target")
+        _check_resolutions(self.resolutions, limits)
+
+    @property
+    @override
+    def content_bytes(self) -> int:
+        return content_bytes(self.resolutions)
+
+    @property
+    @override
+    def size_bytes(self) -> int:
+        return size_bytes(self.resolutions)
+
+
+def _check_resolutions(resolutions: Sequence[FileChange], limits: Limits) -> None:
+    check_changes(resolutions, limits, "resolutions")
+    for index, change in enumerate(resolutions):
+        if change.expected_sha256 is not None:
+            raise InvalidRequestError.of(
+                f"resolutions[{index}].expected_sha256", "is not asked of a resolution: leave it out"
+            )

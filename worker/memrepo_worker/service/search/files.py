@@ -21,6 +21,8 @@ from memrepo_worker.service.search.patterns import Line, Pattern, lines_with, pa
 def search(request: SearchRequest, view: View, repo: WarmRepo, limits: Limits) -> list[Match]:
     """Return the first lines of text files that have in them what is looked for, by path and line.
 
+    The last of as many as were asked for says that there may be more.
+
     Raises:
         TooLargeError: they do not fit into one reply, or it takes longer than a read may.
     """
@@ -29,7 +31,8 @@ def search(request: SearchRequest, view: View, repo: WarmRepo, limits: Limits) -
     found: list[Match] = []
     total = 0
     for match in _matches(request, pattern, tree, repo.reader, limits):
-        found.append(match)
+        is_last = len(found) + 1 == request.limit
+        found.append(match.model_copy(update={"limit_reached": True}) if is_last else match)
         total += sum(map(len, (match.path, match.text, *match.before, *match.after)))
         if total > limits.request_bytes_max:
             raise TooLargeError.of(
@@ -37,7 +40,7 @@ def search(request: SearchRequest, view: View, repo: WarmRepo, limits: Limits) -
                 f"what is found is larger than request_bytes_max ({limits.request_bytes_max} bytes): "
                 "ask for less, with limit=, context= or paths=",
             )
-        if len(found) == request.limit:
+        if is_last:
             break
     return found
 

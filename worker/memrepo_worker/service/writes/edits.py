@@ -32,6 +32,18 @@ class Signed(Protocol):
         ...
 
 
+def refuse_folders(paths: Sequence[str]) -> None:
+    """Refuse to delete a folder by its own path, which would leave what is in it.
+
+    Raises:
+        InvalidRequestError: naming the first, if there are any.
+    """
+    for path in paths:
+        raise InvalidRequestError.of(
+            "changes", f"{path!r} is a folder: delete the files that are in it", path=path
+        )
+
+
 def commit_edits(
     draft: Draft,
     signed: Signed,
@@ -53,6 +65,7 @@ def commit_edits(
         tree = editor.apply(before, edits)
     except TreeConflictError as conflict:
         raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
+    refuse_folders(editor.spared)
     if parent is not None and tree == before:
         return parent
     parents = () if parent is None else (parent,)

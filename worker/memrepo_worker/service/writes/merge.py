@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from memrepo.errors import HeadMovedError, InvalidRequestError
+from memrepo.limits import Limits
 from memrepo.models import FileChange
 from memrepo.validation.values import fault_of_path
 from memrepo.wire.requests.merges import MergeRequest
@@ -23,7 +24,12 @@ from memrepo_worker.service.refs import branch_ref, expected_branch_head, requir
 from memrepo_worker.service.writes.settled import Settled
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
-_FAVORS = {None: Favor.NOBODY, "ours": Favor.OURS, "theirs": Favor.THEIRS, "union": Favor.UNION}
+FAVORS: Mapping[str | None, Favor] = {
+    None: Favor.NOBODY,
+    "ours": Favor.OURS,
+    "theirs": Favor.THEIRS,
+    "union": Favor.UNION,
+}
 MERGED_INTO = "merged_into"
 """In a ledger line's detail: where the target was before."""
 
@@ -41,10 +47,10 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
     sides = Sides(head, resolve(request.source, draft.view, draft.reader))
     bases = bases_of(draft.reader, sides)
     if sides.theirs in bases:
-        _refuse_unused(request.resolutions, ())
+        refuse_unused(request.resolutions, ())
         return Settled(UNCHANGED, head)
     if sides.ours in bases and not request.squash and request.fast_forward != "never":
-        _refuse_unused(request.resolutions, ())
+        refuse_unused(request.resolutions, ())
         draft.refs[branch_ref(request.target)] = sides.theirs
         return Settled(DONE, sides.theirs, {MERGED_INTO: head})
     if request.fast_forward == "only":
@@ -59,10 +65,8 @@ def merge(request: MergeRequest, draft: Draft, agent: Agent) -> Settled:
 
 def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[str]) -> str:
     """Add the merge to the draft and return its commit; the head's where a squash changes nothing."""
-    merged, reader = merge_sides(draft.reader, sides, bases, _FAVORS[request.favor])
-    _refuse_unused(request.resolutions, merged.conflicts)
-    decided = _decided_by(request.resolutions)
-    open_ones = [conflict for conflict in merged.conflicts if conflict.path not in decided]
+    merged, reader = merge_sides(draft.reader, sides, bases, FAVORS[request.favor])
+    open_ones = undecided(merged.conflicts, request.resolutions)
     refuse_conflicts(
         open_ones,
         reader,
@@ -72,13 +76,7 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
         base_sha=bases[0] if bases else None,
     )
     ours = draft.reader.commit(sides.ours).tree
-    edits = with_resolutions(merged, request.resolutions, draft.reader, ours)
-    refuse_names_and_sizes(edits, draft)
-    editor = TreeEditor(draft.reader)
-    try:
-        tree = editor.apply(ours, edits)
-    except TreeConflictError as conflict:
-        raise InvalidRequestError.of("resolutions", str(conflict), path=conflict.path) from conflict
+    tree, editor = apply_merge(merged, request.resolutions, draft.reader, ours, draft.limits)
     if request.squash and tree == ours:
         return sides.ours
     commit = compose(
@@ -93,11 +91,34 @@ def _commit(request: MergeRequest, draft: Draft, sides: Sides, bases: Sequence[s
     return draft.commit(commit, editor.objects, refers_to=sides.theirs, bases=editor.bases)
 
 
-def _decided_by(resolutions: Iterable[FileChange]) -> set[str]:
-    """Return where these decide a conflict: a file that is written does so for the folders that it is in, too."""
-    return {
+def undecided(conflicts: Sequence[Conflict], resolutions: Sequence[FileChange]) -> list[Conflict]:
+    """Return the conflicts that no resolution decides: a file that is written does so for the folders above it, too.
+
+    Raises:
+        InvalidRequestError: a resolution is of none of them.
+    """
+    refuse_unused(resolutions, conflicts)
+    decided = {
         path for change in resolutions for path in ((change.path,) if change.deletes else levels(change.path))
     }
+    return [conflict for conflict in conflicts if conflict.path not in decided]
+
+
+def apply_merge(
+    merged: Merged, resolutions: Sequence[FileChange], reader: Reader, ours: str, limits: Limits
+) -> tuple[str, TreeEditor]:
+    """Return the tree that a merge comes to whose conflicts are all decided, and what has its new objects.
+
+    Raises:
+        InvalidRequestError: a resolution does not fit, or it would write what commits may not.
+    """
+    edits = with_resolutions(merged, resolutions, reader, ours)
+    refuse_names_and_sizes(edits, limits)
+    editor = TreeEditor(reader)
+    try:
+        return editor.apply(ours, edits), editor
+    except TreeConflictError as conflict:
+        raise InvalidRequestError.of("resolutions", str(conflict), path=conflict.path) from conflict
 
 
 def _advice(request: MergeRequest, conflicts: Iterable[Conflict]) -> str:
@@ -111,7 +132,8 @@ def _message(request: MergeRequest) -> str:
     return f"{'Squash' if request.squash else 'Merge'} {request.source}{into}"
 
 
-def _refuse_unused(resolutions: Iterable[FileChange], conflicts: Iterable[Conflict]) -> None:
+def refuse_unused(resolutions: Iterable[FileChange], conflicts: Iterable[Conflict]) -> None:
+    """Raise ``InvalidRequestError`` where a resolution is of no conflict."""
     paths = {conflict.path for conflict in conflicts}
     for index, change in enumerate(resolutions):
         if paths.isdisjoint(levels(change.path)):
@@ -150,14 +172,14 @@ def with_resolutions(
     return list(edits.values())
 
 
-def refuse_names_and_sizes(edits: Iterable[FileEdit], draft: Draft) -> None:
+def refuse_names_and_sizes(edits: Iterable[FileEdit], limits: Limits) -> None:
     """Refuse what no commit may write, as a history from elsewhere or another setting may hold."""
     for edit in edits:
         if not edit.writes:
             continue
-        fault = fault_of_path(edit.path, draft.limits)
+        fault = fault_of_path(edit.path, limits)
         if fault is not None:
             path = printable(edit.path)
             raise InvalidRequestError.of("source", f"would write {path!r}, which {fault}", path=path)
         if edit.data is not None:
-            refuse_too_large(edit.path, len(edit.data), draft.limits, "source")
+            refuse_too_large(edit.path, len(edit.data), limits, "source")

@@ -16,6 +16,7 @@ from memrepo_worker.git.walk import entry_at
 from memrepo_worker.repos.draft import Draft
 from memrepo_worker.service.merging import Sides, refuse_conflicts
 from memrepo_worker.service.refs import branch_ref, is_commit, moved
+from memrepo_worker.service.writes.edits import refuse_folders
 from memrepo_worker.service.writes.text_edits import refuse_too_large
 
 REBASED_FROM = "rebased_from"
@@ -53,6 +54,33 @@ def refuse_touched(request: CommitRequest, draft: Draft, expected: str, head: st
             )
 
 
+def refuse_clash(edits: list[FileEdit], draft: Draft, expected: str, head: str) -> None:
+    """Refuse a commit whose files fit beside those that were there, and not beside what somebody has added since.
+
+    That is a file where there is a folder now, or the other way round, or a name that some file systems take for one
+    of theirs.
+
+    Raises:
+        ContentMovedError: naming the path.
+        InvalidRequestError: they did not fit before, either.
+    """
+    clash = _clash(edits, draft, head)
+    if clash is None:
+        return
+    before = _clash(edits, draft, expected)
+    if before is not None:
+        raise InvalidRequestError.of("changes", str(before), path=before.path)
+    raise ContentMovedError(f"{clash}, since {expected}: read it again", {"path": clash.path, "head": head})
+
+
+def _clash(edits: list[FileEdit], draft: Draft, commit: str) -> TreeConflictError | None:
+    try:
+        TreeEditor(draft.reader).apply(draft.reader.commit(commit).tree, edits)
+    except TreeConflictError as conflict:
+        return conflict
+    return None
+
+
 def _sha256(entry: TreeEntry | None, draft: Draft) -> str:
     if entry is None or not entry.is_file:
         return ""
@@ -73,6 +101,7 @@ def merged_edits(edits: list[FileEdit], draft: Draft, expected: str, head: str) 
         wanted = editor.apply(before, edits)
     except TreeConflictError as conflict:
         raise InvalidRequestError.of("changes", str(conflict), path=conflict.path) from conflict
+    refuse_folders(editor.spared)
     reader = draft.reader.layered(ObjectMap(editor.objects))
     merged = merge_trees(reader, before, now, wanted, ContentMerger())
     refuse_conflicts(

@@ -41,6 +41,7 @@ from memrepo_worker.service.writes.merge import merge
 from memrepo_worker.service.writes.rebase import (
     REBASED_FROM,
     merged_edits,
+    refuse_clash,
     refuse_moved_head,
     refuse_touched,
 )
@@ -130,6 +131,7 @@ def _commit(request: CommitRequest, draft: Draft, agent: Agent) -> Settled:
     else:
         refuse_touched(request, draft, expected, parent)
         edits = _checked_edits(request, draft, parent)
+        refuse_clash(edits, draft, expected, parent)
     return _commit_on(request, draft, parent, edits)._replace(detail={REBASED_FROM: expected})
 
 

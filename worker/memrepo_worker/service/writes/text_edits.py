@@ -14,6 +14,7 @@ from memrepo.wire.requests.edits import Append, Edit, Insert, Move, Replace
 from memrepo_worker.git.compare import lines_of
 from memrepo_worker.git.edits import FileEdit
 from memrepo_worker.git.objects import printable
+from memrepo_worker.service.writes.edits import refuse_folders
 from memrepo_worker.service.writes.occurrences import count, replaced
 from memrepo_worker.service.writes.working_tree import EditedFile, WorkingTree
 from memrepo_worker.threads.giving_way import give_way
@@ -41,6 +42,8 @@ def apply_changes(
 
 def _write(change: FileChange, tree: WorkingTree) -> None:
     if change.deletes:
+        if tree.below(change.path):
+            refuse_folders([change.path])
         tree.remove(change.path)
     else:
         tree.write(change.path, change.content or b"", executable=change.executable)
@@ -71,7 +74,7 @@ def _replace(edit: Replace, tree: WorkingTree, limits: Limits, where: str) -> No
     size = file.size + found * (len(edit.new) - len(edit.old))
     refuse_too_large(edit.path, size, limits, where)
     tree.spend(size, where)
-    file.data = replaced(file.data, edit.old, edit.new)
+    file.write(replaced(file.data, edit.old, edit.new))
 
 
 def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None:
@@ -90,7 +93,7 @@ def _insert(edit: Insert, tree: WorkingTree, limits: Limits, where: str) -> None
         text = b"\n" + text
     refuse_too_large(edit.path, file.size + len(text), limits, where)
     there = memoryview(file.data)
-    file.data = b"".join((there[:place], text, there[place:]))
+    file.write(b"".join((there[:place], text, there[place:])))
 
 
 def _move(edit: Move, tree: WorkingTree, limits: Limits, where: str) -> None:

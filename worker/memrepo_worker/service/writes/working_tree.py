@@ -37,8 +37,8 @@ class EditedFile:
             self._parts = [b"".join(self._parts)]
         return self._parts[0]
 
-    @data.setter
-    def data(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Have it hold this alone."""
         self._parts = [data]
         self.size = len(data)
 
