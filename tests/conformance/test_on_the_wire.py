@@ -19,7 +19,7 @@ from memrepo_worker.store.interface import (
     Store,
     UnavailableError,
 )
-from memrepo_worker.store.meanwhile import meanwhile
+from memrepo_worker.store.meanwhile import IsAnswered, meanwhile
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.threads.giving_way import Pace, keeping
@@ -68,9 +68,10 @@ def test_what_is_to_be_done_meanwhile_is_done_once_with_the_request_on_its_way(
 ) -> None:
     turns: list[int] = []
 
-    def work() -> None:
+    def work(is_answered: IsAnswered) -> None:
         wait_for(lambda: wire.turns == 1, "the request to be with the server")  # which it is without our help
         turns.append(wire.turns)
+        wait_for(is_answered, "the answer to be there")
 
     with meanwhile(work):
         store.put("key", SMALL, ABSENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from memrepo.clock import Clock, steady_clock
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (
     GET_BYTES_MAX,
@@ -18,15 +19,26 @@ from memrepo_worker.store.interface import (
     Version,
     When,
 )
+from memrepo_worker.store.meanwhile import request_sent
 
 
 class DelayedStore(StoreDecorator):
-    """Delays every request by the same time, before it is done; requests of several threads overlap."""
+    """Delays every request by the same time, before it is done; requests of several threads overlap.
 
-    def __init__(self, store: Store, delay_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    A put is on its way meanwhile: what is to be done until its answer is there, is done in that time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        delay_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock = steady_clock,
+    ) -> None:
         super().__init__(store)
         self._delay_s = delay_s
         self._sleep = sleep
+        self._clock = clock
 
     def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
@@ -45,7 +57,9 @@ class DelayedStore(StoreDecorator):
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
-        self._sleep(self._delay_s)
+        began_s = self._clock()
+        request_sent(lambda: self._clock() - began_s >= self._delay_s)
+        self._sleep(max(0.0, self._delay_s - (self._clock() - began_s)))
         return self._store.put(key, data, when)
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:

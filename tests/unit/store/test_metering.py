@@ -9,6 +9,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.metering import LISTED_PER_REQUEST, MeteredStore
 from memrepo_worker.store.interface import ABSENT, NotThereError, PreconditionFailedError
+from memrepo_worker.store.meanwhile import IsAnswered, meanwhile
 from tests.support.delayed_store import DelayedStore
 
 
@@ -72,9 +73,26 @@ def void(_: object) -> None:
 
 def test_the_delay_is_before_every_request() -> None:
     waits: list[float] = []
-    store = DelayedStore(MemoryStore(), 0.02, waits.append)
+    store = DelayedStore(MemoryStore(), 0.02, waits.append, lambda: 0.0)
     store.put("key", b"", ABSENT)
     store.get("key")
     list(store.list(""))
     store.delete(["key"])
     assert waits == [0.02] * 4
+
+
+def test_what_is_done_while_a_put_is_on_its_way_is_in_its_delay() -> None:
+    waits: list[float] = []
+    now_s = [0.0]
+    answered: list[bool] = []
+
+    def work(is_answered: IsAnswered) -> None:
+        for later_s in (0.015, 0.03):
+            now_s.append(later_s)
+            answered.append(is_answered())
+
+    with meanwhile(work):
+        DelayedStore(MemoryStore(), 0.02, waits.append, lambda: now_s[-1]).put("key", b"", ABSENT)
+
+    assert answered == [False, True]
+    assert waits == [0.0]

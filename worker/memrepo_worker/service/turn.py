@@ -201,7 +201,7 @@ class Turn:
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()
         try:
-            with meanwhile(lambda: prepared.compose(self._group, pending)):
+            with meanwhile(lambda _: prepared.compose(self._group, pending)):
                 outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.trust = repo.trust.doubted()

@@ -12,15 +12,18 @@ from contextvars import ContextVar
 
 from memrepo_worker.observe import no_store_wait
 
-_WORK: ContextVar[Callable[[], None] | None] = ContextVar("memrepo_meanwhile", default=None)
+IsAnswered = Callable[[], bool]
+"""Whether the answer has come; what takes long is to end then."""
+
+_WORK: ContextVar[Callable[[IsAnswered], None] | None] = ContextVar("memrepo_meanwhile", default=None)
 
 
 @contextmanager
-def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+def meanwhile(work: Callable[[IsAnswered], None]) -> Iterator[None]:
     """Have ``work`` done once, in this thread, while the block's first request waits for its answer.
 
     It must be short, as the request's time limit goes on, must not ask the store, and must not raise. Whether it was
-    done at all, is for it to note.
+    done at all, is for it to note. What it is given says whether the answer has come.
     """
     token = _WORK.set(work)
     try:
@@ -29,10 +32,10 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
         _WORK.reset(token)
 
 
-def request_sent() -> None:
+def request_sent(is_answered: IsAnswered = lambda: False) -> None:
     """Say that a request of this thread is on its way, and its answer not looked for yet."""
     work = _WORK.get()
     if work is not None:
         _WORK.set(None)
         with no_store_wait():
-            work()
+            work(is_answered)

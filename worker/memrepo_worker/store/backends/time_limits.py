@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from urllib3.util.wait import wait_for_read
+
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.store.interface import UnavailableError
 from memrepo_worker.store.meanwhile import request_sent
@@ -163,8 +165,12 @@ class LimitedConnection(_Connection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
         """Wait for the answer; what is to be done meanwhile is done before."""
-        request_sent()
+        request_sent(self._is_answered)
         return super().getresponse()
+
+    def _is_answered(self) -> bool:
+        """Whether something of the answer is there, or the connection is over."""
+        return self.sock is None or wait_for_read(self.sock, timeout=0)
 
     def _tell(self) -> None:
         current = _CURRENT.get()
