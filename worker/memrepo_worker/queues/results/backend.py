@@ -78,6 +78,7 @@ class ResultBackend(RedisBackend):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._thread = threading.local()
+        self._started_heads: dict[str, str] = {}
         self.deliverable = Deliverable()
         self._away: Mapping[Role, LastingTrouble] = {
             "result store": LastingTrouble(logger, "results.trouble"),
@@ -108,7 +109,7 @@ class ResultBackend(RedisBackend):
             self.until_done(self.cancel, (task_id, reply_to))
             return encoded
         if state not in states.READY_STATES:
-            self._store_progress([Waiting(task_id, reply_to)], result, state)
+            self._store_progress([Waiting(task_id, reply_to)], self._head(result, state))
             return encoded
         self._keep(task_id, self._meta(task_id, encoded, state, request), request)
         return encoded
@@ -244,11 +245,11 @@ class ResultBackend(RedisBackend):
         One that has ended (SUCCESS, FAILURE, REVOKED) keeps its state and must not run; whoever waits for it is told
         that again.
         """
-        return self._store_progress(waiting, {"hostname": worker}, states.STARTED)
+        return self._store_progress(waiting, self._started_head(worker))
 
     def begin_started(self, waiting: Sequence[Waiting], worker: str) -> ScriptCall | None:
         """Send what ``store_started`` does, and do not wait for the answer; None where Redis did not take it."""
-        keys, args = self._progress(waiting, {"hostname": worker}, states.STARTED)
+        keys, args = self._progress(waiting, self._started_head(worker))
         try:
             return ScriptCall(self.client, STORE_PROGRESS, keys, args).send()
         except (RedisError, OSError):
@@ -268,9 +269,9 @@ class ResultBackend(RedisBackend):
         cannot be cancelled: that attempt may have been executed.
         """
         if before:
-            self._store_progress([one], None, states.RECEIVED)
+            self._store_progress([one], self._head(None, states.RECEIVED))
         else:
-            (started,) = self._records([one.task_id], {"hostname": worker}, states.STARTED)
+            started = _record(self._started_head(worker), one.task_id)
             self._run(TAKE_BACK, [self.get_key_for_task(one.task_id)], [started])
 
     def store_retrying(self, waiting: Sequence[Waiting], error: StoreUnavailableError) -> list[str]:
@@ -278,27 +279,31 @@ class ResultBackend(RedisBackend):
 
         Returns for each the state that it had before; one that has ended keeps it.
         """
-        return self._store_progress(waiting, error, states.RETRY)
+        return self._store_progress(waiting, self._head(error, states.RETRY))
 
-    def _store_progress(self, waiting: Sequence[Waiting], result: object, state: str) -> list[str]:
-        return _texts(self._run(STORE_PROGRESS, *self._progress(waiting, result, state)))
+    def _store_progress(self, waiting: Sequence[Waiting], head: str) -> list[str]:
+        return _texts(self._run(STORE_PROGRESS, *self._progress(waiting, head)))
 
-    def _progress(
-        self, waiting: Sequence[Waiting], result: object, state: str
-    ) -> tuple[list[Argument], list[Argument]]:
+    def _progress(self, waiting: Sequence[Waiting], head: str) -> tuple[list[Argument], list[Argument]]:
         keys: list[Argument] = [self.get_key_for_task(one.task_id) for one in waiting]
         args: list[Argument] = [max(RECORD_KEPT_S, self._keep_s)]
-        records = self._records([one.task_id for one in waiting], result, state)
-        for one, written in zip(waiting, records, strict=True):
-            args += (written, one.reply_to or "")
+        for one in waiting:
+            args += (_record(head, one.task_id), one.reply_to or "")
         return keys, args
 
-    def _records(self, task_ids: Sequence[str], result: object, state: str) -> list[str]:
-        """Write the records of tasks that differ in their ids alone: all else of them is written once."""
+    def _started_head(self, worker: str) -> str:
+        """Return ``_head`` of what is started by a worker, which says no time and is the same for all."""
+        head = self._started_heads.get(worker)
+        if head is None:
+            head = self._started_heads[worker] = self._head({"hostname": worker}, states.STARTED)
+        return head
+
+    def _head(self, result: object, state: str) -> str:
+        """Write what the records of tasks have in common that differ in their ids alone."""
         fields = self._fields("", self.encode_result(result, state), state, None)
         del fields["task_id"]
         head: str = self.encode(fields)[:-1]
-        return [f'{head}, "task_id": {json.dumps(task_id)}}}' for task_id in task_ids]
+        return head
 
     def _meta(self, task_id: str, encoded: object, state: str, request: object) -> str:
         written: str = self.encode(self._fields(task_id, encoded, state, request))
@@ -357,6 +362,11 @@ class ResultBackend(RedisBackend):
     @property
     def _keep_s(self) -> int:
         return int(self.expires or 3600)
+
+
+def _record(head: str, task_id: str) -> str:
+    """Return the record of a task that begins with ``head``."""
+    return f'{head}, "task_id": {json.dumps(task_id)}}}'
 
 
 def _texts(found: Sequence[bytes]) -> list[str]:

@@ -145,7 +145,7 @@ def is_text(value: object, chars_max: int) -> TypeGuard[str]:
     """Tell whether it is a short text that can be sent: JSON may hold halves of characters."""
     if not isinstance(value, str) or not 0 < len(value) <= chars_max:
         return False
-    return not any("\ud800" <= char <= "\udfff" for char in value)
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _deliveries(flat: Sequence[bytes]) -> list[Delivery]:
