@@ -32,6 +32,10 @@ class Note:
         return self.request.request_id
 
     @property
+    def at_hand(self) -> Request | None:
+        return self.request
+
+    @property
     def ends_group(self) -> bool:
         return self.request.ENDS_GROUP
 

@@ -90,6 +90,9 @@ class Group:
     ``prepare_answers`` has the outcomes of all requests written as they are told, while the store is waited for. What
     it returns tells them, before the handler returns these same outcomes: it is called once nothing can change them any
     more, or never, and neither waits nor raises.
+
+    ``following`` says what waits behind the group, as far as it is there and nobody else waits for a thread: what is
+    likely to be the next group, or to begin it. It is nobody's yet: nothing of it may be told, or published.
     """
 
     agent: Agent
@@ -99,6 +102,7 @@ class Group:
     places: Places = field(default_factory=Places)
     confirm: Callable[[], None] = lambda: None
     prepare_answers: PrepareAnswers = lambda _: lambda: None
+    following: Callable[[], Sequence[Request]] = lambda: ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ Nothing of a draft reaches the warm repository before the store has taken the en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+from memrepo.errors import MemoryRepoError
 from memrepo.limits import Limits
+from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.forks import ForkRequest
 from memrepo_worker.bounds import Bounds, LedgerBounds
 from memrepo_worker.git.objects import Commit, GitObject, encode_commit, object_id
@@ -18,7 +21,6 @@ from memrepo_worker.journal.entry import HEAD_BRANCH, encode_entry
 from memrepo_worker.journal.entry_files import write_entry
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.delta_chains import DeltaChains
-from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.store.content import Content
 
@@ -39,6 +41,18 @@ class View:
     def exists(self) -> bool:
         """Whether there is a repository."""
         return bool(self.refs)
+
+
+PendingOutcome = LedgerLine | View | MemoryRepoError
+"""What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
+
+
+class SettledBefore(Protocol):
+    """The requests that were settled before a draft."""
+
+    def find(self, request_id: str) -> LedgerLine | None:
+        """Return what became of a request, or None when it was not settled (within the horizon)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,7 @@ class Draft:
     def __init__(
         self,
         state: RepoState,
-        ledger: Ledger,
+        ledger: SettledBefore,
         reader: Reader,
         *,
         limits: Limits,
@@ -90,6 +104,11 @@ class Draft:
         self.origin_sha = state.origin_sha
         self.copied: Copied | None = None
         self.reader = reader.layered(ObjectMap(self.objects))
+        self._encoded: bytes | None = None
+
+    def go_on(self, copy_for: Callable[[ForkRequest], Copied]) -> None:
+        """Go on in another turn, which makes copies of its own."""
+        self._copy_for = copy_for
 
     @property
     def view(self) -> View:
@@ -121,6 +140,7 @@ class Draft:
 
     def settle(self, line: LedgerLine) -> None:
         """Note what became of a request; what was set aside before it goes into the entry with it."""
+        self._encoded = None
         for one in (*self._deferred.values(), line):
             self.lines[one.request_id] = one
             self._ledger_bytes += one.bytes_about
@@ -186,11 +206,60 @@ class Draft:
                 self.copied.origin_sha,
             )
             return path
-        return encode_entry(
-            self.objects,
-            self.refs,
-            self._prerequisites,
-            self.lines.values(),
-            self.chains.deltas,
-            self.origin_sha,
-        )
+        if self._encoded is None:
+            self._encoded = encode_entry(
+                self.objects,
+                self.refs,
+                self._prerequisites,
+                self.lines.values(),
+                self.chains.deltas,
+                self.origin_sha,
+            )
+        return self._encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A draft of the first requests of the next group, and what becomes of each in it.
+
+    Nothing of it is in the warm repository, or known to anybody. It is good for one state alone, ``seq`` and the digest
+    of that entry, and for a group that begins with just these requests.
+    """
+
+    draft: Draft
+    requests: Sequence[Request]
+    pending: list[PendingOutcome]
+    seq: int = 0
+    tip_sha256: str = ""
+
+    def on(self, state: RepoState) -> Ahead:
+        """Return it for that state, which its draft was made on: the entry before it is published."""
+        return replace(self, seq=state.seq, tip_sha256=state.tip_sha256)
+
+    def is_of(self, state: RepoState, requests: Sequence[Request]) -> bool:
+        """Whether it is the draft of a group that begins with these requests, on that state."""
+        if (state.seq, state.tip_sha256) != (self.seq, self.tip_sha256):
+            return False
+        of_group = requests[: len(self.requests)]
+        return len(of_group) == len(self.requests) and all(map(_is_same, of_group, self.requests))
+
+
+def memory_bytes_of(ahead: Ahead | None) -> int:
+    """About how much memory it takes, if there is one: its objects, and the entry that was written of them."""
+    return 0 if ahead is None else 2 * sum(len(item.data) for item in ahead.draft.objects.values())
+
+
+@dataclass(frozen=True, slots=True)
+class SettledByThen:
+    """What will be settled when an entry is published that is on its way: its lines, and all before it."""
+
+    lines: Mapping[str, LedgerLine]
+    before: SettledBefore
+
+    def find(self, request_id: str) -> LedgerLine | None:
+        """Return what becomes of a request, or None when it is not settled then."""
+        return self.lines.get(request_id) or self.before.find(request_id)
+
+
+def _is_same(one: Request, other: Request) -> bool:
+    return one is other

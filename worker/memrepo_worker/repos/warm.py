@@ -43,6 +43,7 @@ from memrepo_worker.journal.entry import (
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
+from memrepo_worker.repos.draft import Ahead, memory_bytes_of
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.repos.pending import PendingObjects
@@ -85,6 +86,7 @@ class WarmRepo:
         self._unsaved_entries = 0
         self.delta_depths: dict[str, int] = {}
         self.left_to_mark: list[str] = []  # keys, of a delete that is not finished
+        self.ahead: Ahead | None = None
         self._disk_bytes: int | None = None
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
@@ -116,9 +118,7 @@ class WarmRepo:
         shutil.rmtree(path / "objects" / REPACK_FOLDER, ignore_errors=True)
         remove_others(path / "objects", state.packs)
         repo = cls(path, git, state)
-        repo.ledger = ledger
-        repo.trust = Trust.claimed()
-        repo._saved = state
+        repo.ledger, repo.trust, repo._saved = ledger, Trust.claimed(), state
         return repo
 
     def is_current(self, lease: Lease, now_s: float, proof_age_s_max: float = math.inf) -> bool:
@@ -287,7 +287,7 @@ class WarmRepo:
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
         kept = self.reader.memory_bytes + self.ledger.memory_bytes + self.line_counts.memory_bytes
-        return _MEMORY_BYTES_LEAST + self._pending.memory_bytes + kept
+        return _MEMORY_BYTES_LEAST + self._pending.memory_bytes + kept + memory_bytes_of(self.ahead)
 
     @property
     def disk_bytes(self) -> int:

@@ -73,9 +73,10 @@ class RetryRules:
         requests: Requests,
         confirm: Callable[[], None] = lambda: None,
         prepare_answers: PrepareAnswers = lambda _: lambda: None,
+        following: Callable[[], Sequence[Request]] = lambda: (),
     ) -> GroupAttempt:
-        """Begin to settle a group; nothing is tried yet. ``confirm``, ``prepare_answers``: see ``Group``."""
-        return GroupAttempt(self, agent, requests, confirm, prepare_answers)
+        """Begin to settle a group; nothing is tried yet. See ``Group`` for what it is given."""
+        return GroupAttempt(self, agent, requests, confirm, prepare_answers, following)
 
     def pause_s(self, tries: int) -> float:
         """Return how long to wait after so many failed tries."""
@@ -107,11 +108,13 @@ class GroupAttempt:
         requests: Requests,
         confirm: Callable[[], None],
         prepare_answers: PrepareAnswers,
+        following: Callable[[], Sequence[Request]],
     ) -> None:
         self._rules = rules
         self._agent = agent
         self._confirm = confirm
         self._prepare_answers = prepare_answers
+        self._following = following
         self._parts: deque[Requests] = deque((requests,))
         self._create = PendingCreate()
         self._places = Places()
@@ -168,7 +171,14 @@ class GroupAttempt:
     def _call(self, handler: GroupHandler, requests: Requests) -> Sequence[Outcome]:
         lease = self._rules.lease_of(self._agent)
         group = Group(
-            self._agent, requests, lease, self._create, self._places, self._confirm, self._prepare_answers
+            self._agent,
+            requests,
+            lease,
+            self._create,
+            self._places,
+            self._confirm,
+            self._prepare_answers,
+            self._following if len(self._parts) == 1 else lambda: (),
         )
         try:
             outcomes = handler(group)

@@ -267,9 +267,18 @@ class Mailbox(Generic[AnyTicket]):
             tickets = self._bounds.group_of(self._waiting[agent])
             if not self._waiting[agent]:
                 del self._waiting[agent]
-            group = GroupUnderWay(agent, tickets, self._handler, self._responder, self._rules, self._observer)
+            following = partial(self._following, agent)
+            group = GroupUnderWay(
+                agent, tickets, self._handler, self._responder, self._rules, self._observer, following
+            )
             return RunningTurn(group, is_retry=False, is_heavy=heavy)
         return None
+
+    def _following(self, agent: Agent) -> Sequence[AnyTicket]:
+        """Return what an agent's next group would be now, where nobody else waits."""
+        with self._changed:
+            others = self._stopping or self._has_work or self._line.holds_heavy or self._line.holds_unproven
+            return () if others else self._bounds.next_group(self._waiting.get(agent, ()))
 
     def _is_heavy(self, agent: Agent, tickets: Iterable[AnyTicket]) -> bool:
         """Tell whether an agent's turn that is to serve these may be long. The caller holds the lock."""

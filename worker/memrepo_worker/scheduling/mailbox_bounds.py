@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from memrepo.limits import MIB
 from memrepo_worker.scheduling.under_way import AnyTicket
@@ -30,14 +32,19 @@ class MailboxBounds:
 
     def group_of(self, waiting: deque[AnyTicket]) -> list[AnyTicket]:
         """Take out of what waits for one agent what shares its next entry: the first, and some that follow it."""
-        taken = [waiting.popleft()]
-        size = taken[0].size_bytes
-        while waiting and len(taken) < self.group_requests_max:
+        taken = self.next_group(waiting)
+        for _ in taken:
+            waiting.popleft()
+        return taken
+
+    def next_group(self, waiting: Iterable[AnyTicket]) -> list[AnyTicket]:
+        """Return what ``group_of`` takes out."""
+        taken: list[AnyTicket] = []
+        size = 0
+        for ticket in islice(waiting, self.group_requests_max):
+            size += ticket.size_bytes
             # Alone in its group: nothing before it may be left for a later turn, when what it read is gone.
-            if taken[-1].ends_group or waiting[0].ends_group:
+            if taken and (taken[-1].ends_group or ticket.ends_group or size > self.group_bytes_max):
                 break
-            size += waiting[0].size_bytes
-            if size > self.group_bytes_max:
-                break
-            taken.append(waiting.popleft())
+            taken.append(ticket)
         return taken

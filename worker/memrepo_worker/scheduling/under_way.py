@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import takewhile
 from typing import Generic, Protocol, TypeVar
 
 from memrepo.clock import steady_clock
@@ -42,6 +43,11 @@ class Ticket(Protocol):
     @property
     def request(self) -> Request:
         """The request; only of tickets that ``Responder.begin`` has returned."""
+        ...
+
+    @property
+    def at_hand(self) -> Request | None:
+        """The request, where it can be had without asking anybody. It is the one that ``request`` is later."""
         ...
 
     @property
@@ -118,13 +124,16 @@ class GroupUnderWay(Generic[AnyTicket]):
         responder: Responder[AnyTicket],
         rules: RetryRules,
         observer: Observer,
+        following: Callable[[], Sequence[AnyTicket]] = lambda: (),
     ) -> None:
+        """``following`` are the tickets that wait behind it; see ``Group``."""
         self.agent = agent
         self.tickets = tickets
         self._handler = handler
         self._responder = responder
         self._rules = rules
         self._observer = observer
+        self._following = following
         self._running: Sequence[AnyTicket] = tickets
         self._confirmed = True
         self._attempt: GroupAttempt | None = None
@@ -263,7 +272,14 @@ class GroupUnderWay(Generic[AnyTicket]):
 
     def _new_attempt(self) -> GroupAttempt:
         requests = tuple(ticket.request for ticket in self._running)
-        return self._rules.begin(self.agent, requests, self._confirm, self._prepare_answers)
+        return self._rules.begin(
+            self.agent, requests, self._confirm, self._prepare_answers, self._following_requests
+        )
+
+    def _following_requests(self) -> list[Request]:
+        """Return what waits behind it, up to the first request that is not at hand."""
+        at_hand = (ticket.at_hand for ticket in self._following())
+        return [request for request in takewhile(lambda one: one is not None, at_hand) if request is not None]
 
     def _prepare_answers(self, outcomes: Sequence[Outcome]) -> Callable[[], None]:
         """Have what is told of the whole group prepared; parts of one are told by ``tell`` alone."""

@@ -18,7 +18,7 @@ from memrepo_worker.git.objects import TreeEntry
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Group, Success
 from memrepo_worker.journal.ledger import LedgerLine
-from memrepo_worker.repos.draft import Draft
+from memrepo_worker.repos.draft import Ahead, Draft
 from memrepo_worker.repos.line_counts import Counts
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
@@ -82,6 +82,8 @@ class Prepared:
         self._written_s = 0.0
         self.told: list[Success] | None = None
         """What all requests of the group were answered with, where they were."""
+        self.ahead: Ahead | None = None
+        """The draft of what follows, as far as it was made meanwhile."""
 
     def compose(self, group: Group, pending: Sequence[object]) -> None:
         """Compose what the writes of a group will be answered with, and have it written. Never raises."""
@@ -120,7 +122,9 @@ class Prepared:
             self.told = self._composed
 
     def publish(self) -> None:
-        """Have the repository keep what was found out, now that it has the commits."""
+        """Have the repository keep what was found out, now that it has the commits; so what stands on them, too."""
+        if self.ahead is not None:
+            self._repo.ahead = self.ahead.on(self._repo.state)
         for sha, counts in self._upcoming.line_counts.new.items():
             self._repo.line_counts.keep(sha, counts)
 

@@ -9,17 +9,14 @@ bring the warm repository up to date, unless it is known to be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from memrepo.errors import InvalidRequestError, MemoryRepoError, RepoNotFoundError, RequestExpiredError
+from memrepo.errors import MemoryRepoError
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.reads import FindRequestRequest
-from memrepo_worker.bounds import EDITED_BYTES, WALK_ENTRIES
-from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
@@ -27,9 +24,11 @@ from memrepo_worker.journal.entry_files import entry_in
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
-from memrepo_worker.repos.draft import Draft, View
+from memrepo_worker.repos.draft import Draft, PendingOutcome, View
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.service.drafts.ahead import draft_ahead
+from memrepo_worker.service.drafts.drafting import Drafting
 from memrepo_worker.service.forks.copies import Copies
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import Opener, ServiceDependencies
@@ -37,15 +36,10 @@ from memrepo_worker.service.prepared import Prepared
 from memrepo_worker.service.reads import answer
 from memrepo_worker.service.results import result_of
 from memrepo_worker.service.store_reads.changes import changes_since, is_ahead
-from memrepo_worker.service.writes.settled import NotSettledError
-from memrepo_worker.service.writes.table import reads_elsewhere, settle
-from memrepo_worker.store.interface import UnavailableError
-from memrepo_worker.store.meanwhile import meanwhile
+from memrepo_worker.store.content import Content
+from memrepo_worker.store.meanwhile import IsAnswered, meanwhile
 from memrepo_worker.threads.giving_way import give_way
 from memrepo_worker.tracing import step
-
-PendingOutcome = LedgerLine | View | MemoryRepoError
-"""What a draft leaves of each request: a verdict, the refs that a read found, or a refusal that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +61,7 @@ class Turn:
         self._layout = Layout.of(group.agent.org_id, group.agent.agent_id)
         self._opener = Opener(dependencies, held, self._layout, group.lease, group.confirm)
         self._copies = Copies(dependencies, held, group.lease)
+        self._drafting = Drafting(dependencies, group.agent, self._copies.copy)
         self._meter = self._new_meter()
         self._prepared: Prepared | None = None
         writes = [request.MUTATES for request in group.requests]
@@ -114,23 +109,21 @@ class Turn:
     # The draft
 
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
-        legacy = not repo.state.exists and self._opener.has_legacy_layout()
-        draft = Draft(
-            repo.state,
-            repo.ledger,
-            repo.reader,
-            legacy=legacy,
-            copy_for=self._copies.copy,
-            limits=self._dependencies.limits,
-            edited_bytes_max=self._dependencies.bounds.edited_bytes_max,
-            depths=repo.delta_depths,
-        )
+        ahead, repo.ahead = repo.ahead, None
         with step("git draft"):
-            return draft, self._drafted(draft, repo.state.seal)
+            if ahead is not None and ahead.is_of(repo.state, self._group.requests):
+                self._dependencies.observer.count("drafts.ahead")
+                ahead.draft.go_on(self._drafting.copy_for)
+                return ahead.draft, self._drafted(ahead.draft, repo.state.seal, ahead.pending)
+            legacy = not repo.state.exists and self._opener.has_legacy_layout()
+            draft = self._drafting.begin(
+                repo.state, repo.ledger, repo.reader, repo.delta_depths, legacy=legacy
+            )
+            return draft, self._drafted(draft, repo.state.seal, [])
 
-    def _drafted(self, draft: Draft, seal: int) -> list[PendingOutcome]:
-        pending: list[PendingOutcome] = []
-        for request in self._group.requests:
+    def _drafted(self, draft: Draft, seal: int, pending: list[PendingOutcome]) -> list[PendingOutcome]:
+        """Settle the requests that are left of the group; return what became of all."""
+        for request in self._group.requests[len(pending) :]:
             if pending and self._may_stop and self._meter.is_time_over:
                 break
             # As it was at each earlier try of the same requests, so none of the others was in it.
@@ -156,37 +149,7 @@ class Turn:
             if isinstance(place, Place) and place.seal == seal:  # else what was found was deleted since
                 return place.view
             return draft.view_with(request.wanted) if isinstance(request, FindRequestRequest) else draft.view
-        known = draft.settled(request.request_id)
-        if known is not None:
-            return known if known.digest == request.digest else _another_request(request)
-        try:
-            line = self._verdict(request, draft)
-        except NotSettledError as error:
-            if self._group.create.may_land:
-                raise UnavailableError(f"an answer was lost, and now {error}") from error
-            return error.outcome
-        _enter(line, draft, request)
-        return line
-
-    def _verdict(self, request: Request, draft: Draft) -> LedgerLine:
-        """Execute a request on the draft. One that is too old is refused by a line like any other.
-
-        For an earlier attempt's create may still be under way.
-        """
-        if abs(self._dependencies.clock() - request.enqueued_at) > self._dependencies.horizon_s:
-            return _expired(request, self._dependencies.horizon_s)
-        with self._bounded_walk(draft.reader):
-            line = settle(request, draft, self._agent)
-        if line.error is not None and line.error.details.get("bound") == "edited_bytes_max":
-            self._dependencies.observer.count(EDITED_BYTES)
-        return line
-
-    def _bounded_walk(
-        self, reader: Reader, require_time: Callable[[], None] | None = None
-    ) -> AbstractContextManager[None]:
-        """Have one request look at no more of a history than it may."""
-        over = partial(self._dependencies.observer.count, WALK_ENTRIES)
-        return reader.walking(self._dependencies.bounds.walk_entries_max, over, require_time)
+        return self._drafting.settle(request, draft, may_land=self._group.create.may_land)
 
     # The append
 
@@ -201,7 +164,7 @@ class Turn:
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()
         try:
-            with meanwhile(lambda _: prepared.compose(self._group, pending)):
+            with meanwhile(partial(self._work_meanwhile, prepared, repo, draft, pending)):
                 outcome = append(self._dependencies.store, self._layout.entry(seq), data)
         except BaseException:
             repo.trust = repo.trust.doubted()
@@ -213,6 +176,28 @@ class Turn:
             return False
         self._dependencies.observer.count("journal.appended")
         prepared.tell()  # before all that only the next turn needs
+        self._take_in(repo, seq, draft, data)
+        repo.trust = repo.trust.proven(self._group.lease, began_s)
+        prepared.publish()
+        self._prepared = prepared
+        self._held.keep(repo)
+        self._dependencies.appended(self._agent, seq, data if isinstance(data, bytes) else None)
+        return True
+
+    def _work_meanwhile(
+        self,
+        prepared: Prepared,
+        repo: WarmRepo,
+        draft: Draft,
+        pending: Sequence[PendingOutcome],
+        is_answered: IsAnswered,
+    ) -> None:
+        """Do what can be done while the store is waited for. Never raises."""
+        prepared.compose(self._group, pending)
+        prepared.ahead = draft_ahead(self._drafting, repo, draft, self._group.following, is_answered)
+
+    def _take_in(self, repo: WarmRepo, seq: int, draft: Draft, data: Content) -> None:
+        """Have the warm repository take in what was published."""
         try:
             if isinstance(data, bytes):
                 lines = draft.lines.values()
@@ -222,12 +207,6 @@ class Turn:
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise
-        repo.trust = repo.trust.proven(self._group.lease, began_s)
-        prepared.publish()
-        self._prepared = prepared
-        self._held.keep(repo)
-        self._dependencies.appended(self._agent, seq, data if isinstance(data, bytes) else None)
-        return True
 
     # The answers
 
@@ -253,7 +232,7 @@ class Turn:
             return pending
         try:
             if isinstance(pending, View):
-                with self._bounded_walk(repo.reader, self._new_meter().require_read_time):
+                with self._drafting.bounded_walk(repo.reader, self._new_meter().require_read_time):
                     if isinstance(request, GetChangesRequest):  # it is the journal that answers
                         return Success(changes_since(request, repo, self._opener.journal))
                     return Success(answer(request, pending, repo, self._agent, self._dependencies.limits))
@@ -284,31 +263,3 @@ class Turn:
         ):  # the next turn opens it anew, and tells what keeps it from that
             self._dependencies.observer.count("cache.failed")
             self._held.drop()
-
-
-def _enter(line: LedgerLine, draft: Draft, request: Request) -> None:
-    """Put a verdict into the entry that is being drafted.
-
-    A journal that was never begun is not begun by asking for it. If something later in the group begins it after all,
-    then what failed before that must fail again when seen again: so it goes in with that.
-    """
-    is_begun = draft.begun or draft.is_needed or reads_elsewhere(request)
-    if is_begun or not isinstance(line.error, RepoNotFoundError):
-        draft.settle(line)
-    else:
-        draft.defer_failure(line)
-
-
-def _another_request(request: Request) -> InvalidRequestError:
-    return InvalidRequestError.of(
-        "request_id", f"{request.request_id} was used for another request of this agent: choose a new one"
-    )
-
-
-def _expired(request: Request, horizon_s: float) -> LedgerLine:
-    error = RequestExpiredError(
-        f"the request was enqueued more than {horizon_s / 3600:.0f} h away from now, so it was not executed: "
-        "look into the history, then send it anew",
-        {"request_id": request.request_id, "enqueued_at": request.enqueued_at},
-    )
-    return LedgerLine.of_error(request.request_id, request.digest, request.enqueued_at, error)

@@ -28,6 +28,7 @@ class InlineRequest:
         self.agent = Agent(request.org_id, request.agent_id)
         self.ends_group = request.ENDS_GROUP
         self.trace_headers: Mapping[str, str] = {}  # whoever calls has its spans about the whole of it
+        self.at_hand: Request | None = None  # what runs is made when it is opened
         self.size_bytes = request.size_bytes
         self.pending: Pending[Any] = Pending(task_id, lambda body, _: operation.result_from_payload(body))
         self.request = request

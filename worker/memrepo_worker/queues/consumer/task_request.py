@@ -137,6 +137,11 @@ class TaskRequest(CeleryRequest):
         return request
 
     @property
+    def whole(self) -> Request | None:
+        """What ``open`` returns, where that is at hand."""
+        return self._request if self.claim is None else None
+
+    @property
     def operation(self) -> Operation[Request, Any]:
         """What is asked for."""
         return OPERATIONS[self.type.removeprefix(TASK_PREFIX)]
@@ -314,6 +319,11 @@ class RequestTicket:
     def id(self) -> str:
         """The job's id."""
         return str(self.task_request.id)
+
+    @property
+    def at_hand(self) -> Request | None:
+        """The request, where it came whole with its message."""
+        return self.task_request.whole
 
     @property
     def ends_group(self) -> bool:
