@@ -44,7 +44,7 @@ class Agent:
     def begin(self) -> None:
         """Remember what was settled before."""
         for _ in range(self.lines // FEW):
-            self.repo.install(1, b"", {}, {}, [self.line(next(self.numbers)) for _ in range(FEW)])
+            self.repo.install(1, "0" * 64, {}, {}, [self.line(next(self.numbers)) for _ in range(FEW)])
         self.repo.save()
 
     def fill(self) -> None:
@@ -53,7 +53,7 @@ class Agent:
             number = next(self.numbers)
             items = [GitObject(Kind.BLOB, self.texts.text().encode()) for _ in range(3)]
             objects = {object_id(item): item for item in items}
-            self.repo.install(number, b"", objects, {}, [self.line(number)])
+            self.repo.install(number, "0" * 64, objects, {}, [self.line(number)])
 
     def flush(self) -> None:
         """Write them, and forget as many old ones; as a turn does at its end."""

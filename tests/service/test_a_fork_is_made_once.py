@@ -28,7 +28,8 @@ from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS, StoredRange, UnavailableError
 from tests.support.hooked_store import HookedStore, answer_lost
 from tests.support.stock_git import git, restore
-from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, writer
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, files, writer
+from tests.support.writers import history as commits
 
 COPY = Agent(AGENT.org_id, "agent-2")
 LAYOUT, COPIED = (Layout.of(agent.org_id, agent.agent_id) for agent in (AGENT, COPY))
@@ -95,6 +96,31 @@ def source_and_stranger(store: Any, folder: Path) -> Iterator[tuple[Writer, Writ
     """That memory, and the agent that is to begin with it, at a worker that has nothing warm."""
     with source_and_copy(store, folder / "a") as (source, _), writer(store, folder / "cold") as cold:
         yield source, on_copy(cold)
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_fork_is_packed_and_read_by_git_once_and_is_whole_where_it_was_made(
+    store: LocalStore, tmp_path: Path, history: bool
+) -> None:
+    with source_and_copy(store, tmp_path / "a") as (_, copy):
+        before = copy.counters.snapshot().get("process.started", 0)
+        made = ask(copy, fork("request-f", history=history))
+        assert copy.counters.snapshot()["process.started"] - before == 2
+
+        copy.ask(for_copy(commit("own", {"log": "2\n"})))
+        now = copy.ask(for_copy(files()))
+        assert {path: file.text for path, file in now.files.items()} == {
+            "log": "2\n",
+            "b": "b" * 5000,
+            "c": "c",
+        }
+        shas = [one.sha for one in copy.ask(for_copy(commits()))]
+        assert shas[1] == made.sha
+        assert len(shas) == (4 if history else 2)
+    with writer(store, tmp_path / "a") as later:
+        assert on_copy(later).ask(for_copy(files())) == now
+    copied = restore(tmp_path / "store/acme/agent-2/repo.git", tmp_path / "restored.git")
+    git(copied, "fsck", "--strict", "--no-dangling")
 
 
 @pytest.mark.parametrize("history", [True, False])

@@ -51,6 +51,13 @@ def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
             (place / "pack" / f"{name}{suffix}").hardlink_to(objects_path / "pack" / f"{name}{suffix}")
 
 
+def move_packs(objects_path: Path, place: Path) -> None:
+    """Have the packs of one folder of objects be another's, which is on the same disk, and must look again then."""
+    for suffix in (".pack", ".idx"):  # an index makes its pack visible, so they come last
+        for path in (objects_path / "pack").glob(f"*{suffix}"):
+            path.replace(place / "pack" / path.name)
+
+
 class PackFiles:
     """The packs below one ``objects`` folder. ``expected`` maps their names (``pack-…``) to their sizes."""
 

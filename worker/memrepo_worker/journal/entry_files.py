@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from memrepo.limits import MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, encode_pack, object_count_in, pack_header
-from memrepo_worker.journal.entry import Entry, decode_entry, encode_joined
+from memrepo_worker.journal.entry import encode_joined
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 
 _PIECE_BYTES = MIB
@@ -84,16 +83,6 @@ def write_entry(
         for piece in joined([PackFile.whole(pack), PackFile.whole(beside)]):
             file.write(piece)
     beside.unlink()
-
-
-def entry_in(path: Path, seq: int) -> Entry:
-    """Return the entry that lies in a file; of its bytes no more are in memory than are looked at.
-
-    Raises:
-        JournalDamagedError, NewerJournalError: as ``decode_entry``.
-    """
-    with path.open("rb") as file:
-        return decode_entry(seq, memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _beginning_with(header: bytes, packs: Iterable[PackFile]) -> Iterator[bytes]:

@@ -60,10 +60,12 @@ class Copied:
     """What a memory begins with that is copied from another: a pack in a file, which needs nothing beside it.
 
     ``objects`` go in with it: what says where it comes from (``origin_sha``), and the first commit, where it begins
-    without the other's history. ``head`` is the commit that ``main`` begins at.
+    without the other's history. ``head`` is the commit that ``main`` begins at. ``indexed`` is a folder of objects
+    that has the pack, as git has taken it in.
     """
 
     pack: Path
+    indexed: Path
     head: str
     origin_sha: str
     objects: Mapping[str, GitObject]

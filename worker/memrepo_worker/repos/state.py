@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, field
 from memrepo.json_text import read_json
 from memrepo_worker.git.pack_files import Sizes
 from memrepo_worker.repos.ledger_segment import SegmentFile
+from memrepo_worker.store.content import Content, pieces_of
 from memrepo_worker.threads.giving_way import pieces
 
 _FORMAT = 4
@@ -93,9 +94,9 @@ class RepoState:
             raise ValueError(f"state of another form: {error}") from error
 
 
-def sha256_of(data: bytes) -> str:
+def sha256_of(content: Content) -> str:
     """Return the digest by which an entry's bytes are recognised."""
     digest = hashlib.sha256()
-    for piece in pieces(data):
+    for piece in pieces(content) if isinstance(content, bytes) else pieces_of(content):
         digest.update(piece)
     return digest.hexdigest()

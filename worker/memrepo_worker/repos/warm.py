@@ -48,7 +48,7 @@ from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
-from memrepo_worker.repos.state import RepoState, sha256_of
+from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
 from memrepo_worker.threads.giving_way import give_way, pieces
 
@@ -133,14 +133,14 @@ class WarmRepo:
     def install(
         self,
         seq: int,
-        data: bytes,
+        sha256: str,
         objects: Mapping[str, GitObject],
         refs: Mapping[str, str],
         lines: Iterable[LedgerLine],
         chains: DeltaChains | None = None,
         origin_sha: str | None = None,
     ) -> None:
-        """Take in one's own entry, after its create succeeded."""
+        """Take in one's own entry, after its create succeeded; ``sha256`` is that of its bytes."""
         chains = chains or DeltaChains({})
         self._pending.add(objects, chains)
         remember_depths(self.delta_depths, chains.depths)
@@ -148,7 +148,7 @@ class WarmRepo:
         settled = list(lines)
         self.ledger.remember(settled)
         seal = seq if ends_repo(refs, settled) else self.state.seal
-        self._advance(seq, refs, sha256_of(data), seal, origin_sha)
+        self._advance(seq, refs, sha256, seal, origin_sha)
 
     def begin_from(self, base: Entry) -> None:
         """Take in the base that a cold open starts from.

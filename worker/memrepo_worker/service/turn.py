@@ -17,14 +17,15 @@ from memrepo.errors import MemoryRepoError
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo.wire.requests.reads import FindRequestRequest
+from memrepo_worker.git.pack_files import move_packs
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.append import Append, append
 from memrepo_worker.journal.entry import JournalDamagedError
-from memrepo_worker.journal.entry_files import entry_in
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.draft import Draft, PendingOutcome, View
+from memrepo_worker.repos.state import sha256_of
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service.drafts.ahead import draft_ahead
@@ -199,14 +200,21 @@ class Turn:
     def _take_in(self, repo: WarmRepo, seq: int, draft: Draft, data: Content) -> None:
         """Have the warm repository take in what was published."""
         try:
-            if isinstance(data, bytes):
-                lines = draft.lines.values()
-                repo.install(seq, data, draft.objects, draft.refs, lines, draft.chains, draft.origin_sha)
-            else:
-                repo.absorb([entry_in(data, seq)])
+            self._install(repo, seq, data, draft)
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
             raise
+
+    def _install(self, repo: WarmRepo, seq: int, data: Content, draft: Draft) -> None:
+        """Have the repository take in what was published; of a copy git has made the index already."""
+        objects = draft.objects
+        if draft.copied is not None:
+            move_packs(draft.copied.indexed, repo.path / "objects")
+            repo.packs.refresh()
+            repo.measure_again()
+            objects = {**objects, **draft.copied.objects}
+        sha256, lines = sha256_of(data), draft.lines.values()
+        repo.install(seq, sha256, objects, draft.refs, lines, draft.chains, draft.origin_sha)
 
     # The answers
 

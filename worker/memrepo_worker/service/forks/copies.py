@@ -103,12 +103,14 @@ class Copies:
             first = _first_commit(request, repo, source, sha)
             head = object_id(first)
             objects[head] = first
-        self._write_pack(repo, wanted, pack)
+        indexed = self._write_pack(repo, wanted, pack)
         self._require_size(pack, objects, request)
-        return Copied(pack, head, object_id(origin), objects)
+        return Copied(pack, indexed, head, object_id(origin), objects)
 
-    def _write_pack(self, repo: WarmRepo, wanted: str, path: Path) -> None:
+    def _write_pack(self, repo: WarmRepo, wanted: str, path: Path) -> Path:
         """Write all that leads to a commit, or a folder, and have git read it as each opener of the fork will.
+
+        Returns the folder of objects that git has read it into.
 
         Raises:
             JournalDamagedError: something of it is not there.
@@ -124,6 +126,7 @@ class Copies:
             trial = WarmRepo.empty(path.with_name("trial.git"), git)
             with path.open("rb") as file:
                 git.index_pack(trial.path, file)
+            return trial.path / "objects"
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
