@@ -17,7 +17,7 @@ from tests.support.sentinel import Watched, watched
 
 
 def soak_sentinels(agents: int, rounds: int, folder: Path, seed: int) -> None:
-    with watched(folder / "valkey") as servers:
+    with watched(folder / "valkey", patient=True) as servers:
         names = [f"a{number}" for number in range(agents)]
         clients = Clients(producer_settings(servers.url), names, Random(seed), per_s=30)
         once = SentinelFaults(servers, clients).all()
@@ -28,8 +28,9 @@ def soak_sentinels(agents: int, rounds: int, folder: Path, seed: int) -> None:
 class SentinelFaults:
     """What Sentinels do, by themselves or asked to, and storms of cancels, beside them too.
 
-    A primary that is killed may take a cancel with it that only it knew (docs/operations.md), so nothing is cancelled
-    meanwhile. A failover that primary and replica agree on loses nothing.
+    A primary that is killed may take a cancel with it that only it knew, and so may one that goes on beside the next
+    (docs/operations.md): so nothing is cancelled meanwhile, before its replica has all of it, or until it is a replica. A
+    failover that primary and replica agree on loses nothing.
     """
 
     servers: Watched
@@ -54,14 +55,17 @@ class SentinelFaults:
         self.servers.bring_back(self.servers.kill_primary())
 
     def cancel_jobs_meanwhile(self) -> None:
+        self.servers.wait_until_followed()
         with storm(self.clients, lambda job: job.cancel()):
             self.fail_over()
 
     def cancel_jobs(self) -> None:
+        self.servers.wait_until_followed()
         with storm(self.clients, lambda job: job.cancel()):
             time.sleep(STORM_S)
 
     def revoke_jobs(self) -> None:
+        self.servers.wait_until_followed()
         revoke_in_a_storm(self.clients, self.servers.url)
 
 

@@ -15,10 +15,13 @@ from tests.support.valkey import NO_RETRY, SERVER, Valkey, valkey
 from tests.support.waiting import wait_for
 
 NAME = "main"
+DOWN_AFTER = "down-after-milliseconds"
 DOWN_AFTER_MS = 1000
 """How long a server may be silent before its Sentinels call it down."""
+PATIENCE_MS = 300_000
+"""More than any machine that has much else to do lets a server wait."""
 QUORUM = 2
-OPTIONS: Mapping[str, int] = {"down-after-milliseconds": DOWN_AFTER_MS, "failover-timeout": 5000}
+OPTIONS: Mapping[str, int] = {DOWN_AFTER: DOWN_AFTER_MS, "failover-timeout": 5000}
 """What Sentinels are told of the server that they watch."""
 
 
@@ -34,6 +37,8 @@ class Watched:
     database: int = 0
     sentinel_password: str | None = None
     """Of the Sentinels' default user."""
+    patient: bool = False
+    """Whether Sentinels call down what was killed here, and nothing else: see ``watched``."""
 
     @property
     def url(self) -> str:
@@ -72,7 +77,10 @@ class Watched:
         former = wait_for(self.primary_port, "the Sentinels to agree on a primary")
         dead = self.nodes[former]
         dead.kill()
+        self._set(DOWN_AFTER, DOWN_AFTER_MS)
         wait_for(lambda: self.primary_port() not in (former, None), "the other node to be the primary", 60)
+        if self.patient:
+            self._set(DOWN_AFTER, PATIENCE_MS)
         return dead
 
     def bring_back(self, dead: Valkey) -> None:
@@ -83,7 +91,11 @@ class Watched:
             client.replicaof(LOOPBACK, str(port))
 
     def wait_until_followed(self) -> None:
-        """Wait until the primary has its replica again, with all that was written: another failover may come."""
+        """Wait until the primary has its replica again, with all that was written: another failover may come.
+
+        Until then the former primary may go on as if it still were one, and what it is told is lost.
+        """
+        wait_for(self._is_settled, "no Sentinel to be at a failover", 60)
         written, _ = wait_for(self._offsets, "the replica to follow", 60)
 
         def has_all() -> bool:
@@ -91,6 +103,27 @@ class Watched:
             return offsets is not None and offsets[1] >= written
 
         wait_for(has_all, "the replica to have what was written", 60)
+
+    def _is_settled(self) -> bool:
+        """Whether all Sentinels agree on a primary, and none calls it down, or makes another one it."""
+        return self.primary_port() is not None and all(
+            self._flags_by(port) == {"master"} for port in self.sentinel_ports
+        )
+
+    def _flags_by(self, port: int) -> set[str]:
+        with suppress(redis.RedisError), self._sentinel(port) as sentinel:
+            return set(str(sentinel.sentinel_master(NAME)["flags"]).split(","))
+        return set()
+
+    def be_patient(self) -> None:
+        """Have the Sentinels call no server down by themselves."""
+        self.patient = True
+        self._set(DOWN_AFTER, PATIENCE_MS)
+
+    def _set(self, option: str, value: int) -> None:
+        for port in self.sentinel_ports:
+            with self._sentinel(port) as sentinel:
+                sentinel.execute_command("SENTINEL", "SET", NAME, option, value)
 
     def _ask_for_failover(self, how: Sequence[str]) -> bool:
         for port in self.sentinel_ports:
@@ -175,9 +208,13 @@ DATA = ("--repl-diskless-sync", "yes")
 
 
 @contextmanager
-def watched(folder: Path, *options: str, look_every_ms: int | None = None) -> Iterator[Watched]:
+def watched(
+    folder: Path, *options: str, look_every_ms: int | None = None, patient: bool = False
+) -> Iterator[Watched]:
     """Run them until the block ends; ``options`` are of both data nodes.
 
+    ``patient``: Sentinels call down what ``kill_primary`` has ended, and nothing that is only slow. On a machine that has
+    much else to do they make another node the primary otherwise, beside one that lives: what that is told is lost.
     ``look_every_ms`` is how often the Sentinels ask the nodes what they are, instead of every ten seconds: so long it
     takes them to find a replica, without which no failover begins.
     """
@@ -194,6 +231,8 @@ def watched(folder: Path, *options: str, look_every_ms: int | None = None) -> It
         if look_every_ms is not None:
             servers.look_every(look_every_ms)
         servers.wait_until_complete()
+        if patient:
+            servers.be_patient()
         yield servers
 
 
