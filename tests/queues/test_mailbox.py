@@ -440,6 +440,21 @@ class TestFaultsOfOurs:
         ]
         assert type(post.responder.answers[ids[1]]) is WorkerFaultError
 
+    def test_what_cannot_be_told_in_any_way_is_left_to_the_next_owner_and_the_others_are_told(
+        self, open_post: Callable[..., Post]
+    ) -> None:
+        post = open_post(turns_max=1)
+        post.send("a")
+        wait_for(lambda: post.handler.groups, "the first group")
+        ids = [post.send("a") for _ in range(3)]
+        post.responder.unable = lambda outcomes: (
+            Success(ids[1]) in outcomes or isinstance(outcomes[0], WorkerFaultError)
+        )
+        post.finish()
+
+        assert [one for one in ids if one in post.responder.answers] == [ids[0], ids[2]]
+        assert post.responder.abandoned == [ids[1]]
+
 
 def test_no_more_threads_are_woken_than_there_are_agents_to_serve(open_post: Callable[..., Post]) -> None:
     """Who delivers is quicker than a thread that was woken."""

@@ -29,8 +29,8 @@ class SentinelFaults:
     """What Sentinels do, by themselves or asked to, and storms of cancels, beside them too.
 
     A primary that is killed may take a cancel with it that only it knew, and so may one that goes on beside the next
-    (docs/operations.md): so nothing is cancelled meanwhile, before its replica has all of it, or until it is a replica. A
-    failover that primary and replica agree on loses nothing.
+    (docs/operations.md): so nothing is cancelled meanwhile, before its replica has all of it, or until it is a replica.
+    A failover that primary and replica agree on loses nothing.
     """
 
     servers: Watched

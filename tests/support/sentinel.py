@@ -213,8 +213,8 @@ def watched(
 ) -> Iterator[Watched]:
     """Run them until the block ends; ``options`` are of both data nodes.
 
-    ``patient``: Sentinels call down what ``kill_primary`` has ended, and nothing that is only slow. On a machine that has
-    much else to do they make another node the primary otherwise, beside one that lives: what that is told is lost.
+    ``patient``: Sentinels call down what ``kill_primary`` has ended, and nothing that is only slow. On a machine that
+    has much else to do they make another node the primary otherwise, beside one that lives: what that is told is lost.
     ``look_every_ms`` is how often the Sentinels ask the nodes what they are, instead of every ten seconds: so long it
     takes them to find a replica, without which no failover begins.
     """

@@ -323,15 +323,23 @@ class GroupUnderWay(Generic[AnyTicket]):
     def _tell_one_by_one(
         self, tickets: Sequence[AnyTicket], outcomes: Sequence[Outcome], times: TurnTimes
     ) -> None:
-        """Tell each by itself; one that cannot be told as it is, is told to be a fault of ours."""
+        """Tell each by itself; one that cannot be told as it is, is told to be a fault of ours.
+
+        One that cannot be told even that is left to whoever owns the shard next, who finds its verdict in the ledger.
+        """
         for ticket, outcome in zip(tickets, outcomes, strict=True):
-            for said in (outcome, None):
-                try:
-                    told = said or self._rules.gave_up(self.agent, ticket.id)
-                    self._responder.settle([ticket], [told], times)
-                    break
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._tell_fault(error)
+            if self._is_told(ticket, outcome, times):
+                continue
+            if not self._is_told(ticket, self._rules.gave_up(self.agent, ticket.id), times):
+                self._responder.abandon([ticket])
+
+    def _is_told(self, ticket: AnyTicket, outcome: Outcome, times: TurnTimes) -> bool:
+        try:
+            self._responder.settle([ticket], [outcome], times)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._tell_fault(error)
+            return False
+        return True
 
     def _pause(self, pause: Pause) -> None:
         if pause.waiting is None:
