@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
+from botocore.response import StreamingBody
+
 from memrepo_worker.store.backends.renewing import Renewing
 from memrepo_worker.store.backends.s3_answers import bytes_behind_head, is_page, require_page
 from memrepo_worker.store.backends.s3_client import (
@@ -98,11 +100,11 @@ class S3Store:
 
     def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
         """Return the object."""
-        with self._answer(key) as (answer, size, version):
+        with self._answer(key) as (_, body, size, version):
             if size > bytes_max:
-                answer["Body"].close()
+                body.close()
                 raise ObjectTooLargeError(key, bytes_max, size)
-            return StoredObject(answer["Body"].read(), Version(version))
+            return StoredObject(body.read(), Version(version))
 
     def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
         """Return some bytes of the object."""
@@ -110,16 +112,15 @@ class S3Store:
         if pin is not None:
             wanted["IfMatch"] = pin.mark
         try:
-            with self._answer(key, **wanted) as (answer, size, version):
+            with self._answer(key, **wanted) as (told, body, size, version):
                 if pin is not None and pin.mark != version:  # a server that knows no conditions of a get
-                    answer["Body"].close()
+                    body.close()
                     raise NotThereError(f"{key} was replaced")
-                told = str(answer.get("ContentRange") or "")
-                size_of_all = size_in_content_range(told, start, size, bytes_max)
+                size_of_all = size_in_content_range(told.get("content-range", ""), start, size, bytes_max)
                 if size_of_all is None:
-                    answer["Body"].close()
+                    body.close()
                     raise not_its_own(self._place_name, "another range than was asked for")
-                return StoredRange(answer["Body"].read(), size_of_all, Pin(version))
+                return StoredRange(body.read(), size_of_all, Pin(version))
         except PreconditionFailedError as error:
             raise NotThereError(f"{key} was replaced") from error
         except NoSuchRangeError as error:
@@ -131,17 +132,28 @@ class S3Store:
             return StoredRange(found.data, len(found.data), Pin(found.version.mark))
 
     @contextmanager
-    def _answer(self, key: str, **wanted: Any) -> Iterator[tuple[Mapping[str, Any], int, str]]:
-        """Ask for an object; give the answer whose body is still to be read, its length, and its version."""
-        with self._request() as (client, request):
-            answer: Mapping[str, Any] = client.get_object(
-                Bucket=self._place.bucket, Key=self._place.prefix + key, **wanted
-            )
-            size, version = answer.get("ContentLength"), answer.get("ETag")
-            if size is None or not version or is_page(answer):
+    def _answer(self, key: str, **wanted: str) -> Iterator[tuple[Mapping[str, str], StreamingBody, int, str]]:
+        """Ask for an object; give the head of the answer, its body, which is still to be read, length, and version."""
+        with self._one(0) as (client, request):
+            told, body = self._get_by(client, self._place.prefix + key, wanted)
+            size, version = int(told.get("content-length", -1)), told.get("etag")
+            if size < 0 or not version or is_page(told):
                 raise not_its_own(self._place_name, "an object without its marks")
             request.allow_for(size)
-            yield answer, size, version
+            yield told, body, size, version
+
+    def _get_by(
+        self, client: S3Connection, key: str, wanted: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], StreamingBody]:
+        """Make the one request; return the head of the answer, by names in lower case, and its body."""
+        if client.gets.are_known:
+            headers = {_HEADERS[name]: value for name, value in wanted.items()}
+            found = client.gets.send(key, headers, stream=True)
+            size: Any = found.headers.get("content-length")  # of None it checks nothing, as of the SDK's own
+            return found.headers, StreamingBody(found.raw, size)
+        arguments: Any = wanted
+        answer = client.sdk.get_object(Bucket=self._place.bucket, Key=key, **arguments)
+        return answer["ResponseMetadata"]["HTTPHeaders"], answer["Body"]
 
     def put(self, key: str, data: bytes, when: When) -> Version:
         """Write the object if the condition holds."""
@@ -168,7 +180,8 @@ class S3Store:
         """Make the one request; return the object's ETag, and how many bytes came with the answer's head."""
         condition = _condition(when)
         if isinstance(body, bytes) and len(body) < ASK_FIRST_BYTES_MIN and client.puts.are_known:
-            told = client.puts.put(key, body, {_HEADERS[name]: value for name, value in condition.items()})
+            headers = {_HEADERS[name]: value for name, value in condition.items()}
+            told = client.puts.send(key, headers, body).headers
             return told.get("ETag") or "", int(told.get("Content-Length") or 0)
         arguments = {**self._put_arguments, **condition}
         answer = client.sdk.put_object(Bucket=self._place.bucket, Key=key, Body=body, **arguments)
@@ -294,7 +307,8 @@ def _needing(right: str) -> Iterator[None]:
         raise RefusedError(f"{error}; this takes the right {right}") from error
 
 
-_HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
+_HEADERS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match", "Range": "Range"}
+"""How headers are named whose values are arguments of the SDK."""
 
 
 def _condition(when: When) -> dict[str, Any]:

@@ -13,9 +13,8 @@ def bytes_behind_head(answer: Mapping[str, Any]) -> int:
     return int(answer["ResponseMetadata"]["HTTPHeaders"].get("content-length") or 0)
 
 
-def is_page(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer is a page for people, and not from the store, which says its request's id."""
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+def is_page(headers: Mapping[str, str]) -> bool:
+    """Whether an answer with this head is a page for people, and not from the store, which says its request's id."""
     return headers.get("content-type", "").startswith("text/html") and "x-amz-request-id" not in headers
 
 

@@ -1,4 +1,4 @@
-"""The SDK's client for S3, set for one attempt, one network round trip and little CPU per put.
+"""The SDK's client for S3, set for one attempt, one network round trip and little CPU per request.
 
 Its own retries are off: a hidden second attempt of a conditional create would meet the first one's object. So are its
 CRC checksums: the signature covers the SHA-256 of the body, which the server checks.
@@ -19,8 +19,8 @@ from botocore.awsrequest import (
 )
 from botocore.config import Config
 
+from memrepo_worker.store.backends.s3_direct import DirectRequests
 from memrepo_worker.store.backends.s3_errors import translating_errors
-from memrepo_worker.store.backends.s3_puts import SmallPuts
 from memrepo_worker.store.backends.time_limits import LimitedConnection
 from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.options import StoreOptions
@@ -58,10 +58,11 @@ class S3Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class S3Connection:
-    """The SDK's client, and the way that small puts take beside its own call."""
+    """The SDK's client, and the way that gets and small puts take beside its own calls."""
 
     sdk: S3Client
-    puts: SmallPuts
+    gets: DirectRequests
+    puts: DirectRequests
 
 
 def connected(place: S3Place, options: StoreOptions) -> S3Connection:
@@ -69,7 +70,11 @@ def connected(place: S3Place, options: StoreOptions) -> S3Connection:
     with translating_errors(f"s3://{place.bucket}"):
         try:
             client = _client(place, options)
-            return S3Connection(client, SmallPuts(client))
+            gets, puts = (
+                DirectRequests(client, "GetObject", "GET"),
+                DirectRequests(client, "PutObject", "PUT"),
+            )
+            return S3Connection(client, gets, puts)
         except ValueError as error:
             raise RefusedError(f"s3://{place.bucket}: {error}") from error
 
