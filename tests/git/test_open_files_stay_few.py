@@ -9,8 +9,8 @@ from random import Random
 
 from memrepo.limits import KIB, MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packed.directory import PackDirectory, limit_open_packs
 from memrepo_worker.git.packs import encode_index, encode_pack
-from memrepo_worker.git.reader import PackDirectory, limit_open_packs
 
 REPOSITORIES = 120
 LIMIT = 40

@@ -18,8 +18,9 @@ from memrepo_worker.git.objects import (
     encode_tree,
     object_id,
 )
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
 from memrepo_worker.git.packs import encode_index, encode_pack, join_packs, object_count
-from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
+from memrepo_worker.git.reader import Reader
 from tests.support.stock_git import GitError, empty_repository, git
 
 

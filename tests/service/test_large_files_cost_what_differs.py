@@ -14,7 +14,7 @@ from memrepo import append
 from memrepo.clock import system_clock
 from memrepo_worker.git.deltas.encoding import DEPTH_MAX
 from memrepo_worker.git.objects import GitObject, Kind
-from memrepo_worker.git.reader import PackDirectory
+from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.observe import Counters

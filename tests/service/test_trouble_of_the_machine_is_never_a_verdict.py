@@ -17,8 +17,8 @@ from memrepo.errors import MemoryRepoError
 from memrepo.settings import environment
 from memrepo_worker.git.command import Git, GitTooSlowError, GitTroubleError, GitUnusableError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
 from memrepo_worker.git.packs import encode_index, encode_pack
-from memrepo_worker.git.reader import ObjectMissingError, PackDirectory
 from memrepo_worker.group import Agent
 from memrepo_worker.repos import warm as warm_module
 from memrepo_worker.repos.cache import RepoCache

@@ -14,7 +14,7 @@ from memrepo.settings import environment
 from memrepo_worker.bounds import Bounds, SharingBounds
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
-from memrepo_worker.git.reader import limit_open_packs
+from memrepo_worker.git.packed.directory import limit_open_packs
 from memrepo_worker.observe import Observer
 from memrepo_worker.processes import Processes
 from memrepo_worker.repos.cache import RepoCache

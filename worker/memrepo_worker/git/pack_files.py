@@ -17,14 +17,16 @@ Sizes = tuple[int, int]
 """The bytes of a pack, and of its index."""
 
 _SHA1_BYTES = 20
-_FANOUT_END = 8 + 256 * 4  # the last entry of an index's fan-out table is the number of objects, too
+FANOUT_BEGIN = 8
+FANOUT_END = FANOUT_BEGIN + 256 * 4
+"""Where an index's fan-out table ends, whose last entry is the number of objects, too."""
 
 
 def ids_in_index(index: bytes) -> set[bytes]:
     """Return the ids of all objects that a pack's index (version 2) names."""
-    count = int.from_bytes(index[_FANOUT_END - 4 : _FANOUT_END])
-    end = _FANOUT_END + count * _SHA1_BYTES
-    return {index[start : start + _SHA1_BYTES] for start in range(_FANOUT_END, end, _SHA1_BYTES)}
+    count = int.from_bytes(index[FANOUT_END - 4 : FANOUT_END])
+    end = FANOUT_END + count * _SHA1_BYTES
+    return {index[start : start + _SHA1_BYTES] for start in range(FANOUT_END, end, _SHA1_BYTES)}
 
 
 def remove_others(objects_path: Path, known: Container[str]) -> None:
@@ -124,7 +126,7 @@ class PackFiles:
             first = pack.read(HEADER_BYTES)
             pack.seek(-_SHA1_BYTES, os.SEEK_END)
             last = pack.read()
-        objects = index[_FANOUT_END - 4 : _FANOUT_END]
+        objects = index[FANOUT_END - 4 : FANOUT_END]
         return (
             hashlib.sha1(index[:-_SHA1_BYTES], usedforsecurity=False).digest() == index[-_SHA1_BYTES:]
             and first == pack_header(int.from_bytes(objects))

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 
 from memrepo.limits import MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.packs import HEADER_BYTES, TRAILER_BYTES, object_count
+from memrepo_worker.git.packs import HEADER_BYTES, OFFSET_DELTA, REF_DELTA, TRAILER_BYTES, object_count
 
-_OFFSET_DELTA, _REF_DELTA = 6, 7
 _DELTA_HEAD_BYTES = 20
 _FED_BYTES_FIRST = 512
 _INFLATED_BYTES_MAX = 1 << 20
@@ -92,10 +91,10 @@ class _Walk:
         """Return the size of the next object, as its header or its delta tells."""
         try:
             kind, size = self._header()
-            if kind not in (_OFFSET_DELTA, _REF_DELTA):
+            if kind not in (OFFSET_DELTA, REF_DELTA):
                 self._inflate(size, 0)
                 return size
-            if kind == _REF_DELTA:
+            if kind == REF_DELTA:
                 self._position += 20
             else:
                 while self._byte() & 0x80:
@@ -108,7 +107,7 @@ class _Walk:
         """Return the id of the next object; None of a delta."""
         try:
             kind, size = self._header()
-            if kind in (_OFFSET_DELTA, _REF_DELTA):
+            if kind in (OFFSET_DELTA, REF_DELTA):
                 return None
             digest = hashlib.sha1(f"{Kind(kind).word} {size}\0".encode(), usedforsecurity=False)
             self._inflate(size, 0, digest.update)
@@ -120,9 +119,9 @@ class _Walk:
         """Return the next object where it is a blob, whole and not larger than that."""
         try:
             kind, size = self._header()
-            if kind == _REF_DELTA:
+            if kind == REF_DELTA:
                 self._position += 20
-            while kind == _OFFSET_DELTA and self._byte() & 0x80:
+            while kind == OFFSET_DELTA and self._byte() & 0x80:
                 pass
             wanted = size if kind == Kind.BLOB.value and size <= bytes_max else 0
             data = self._inflate(size, wanted)

@@ -31,8 +31,10 @@ _WINDOW_BITS_MIN = 12
 
 _WINDOW_TO_MEMORY = zlib.MAX_WBITS - zlib.DEF_MEM_LEVEL
 
-_REF_DELTA = 7
-_LARGE_OFFSET = 0x80000000
+OFFSET_DELTA, REF_DELTA = 6, 7
+LARGE_OFFSET = 0x80000000
+"""From here on an index has an offset in a table of its own."""
+
 _OBJECT_BYTES_MIN = 9  # a byte of header, and what zlib makes of nothing
 
 
@@ -73,7 +75,7 @@ def encode_pack(
         if delta is None:
             head, data = _header_of(item.kind.value, len(item.data)), item.data
         else:
-            head, data = _header_of(_REF_DELTA, len(delta.data)) + bytes.fromhex(delta.base), delta.data
+            head, data = _header_of(REF_DELTA, len(delta.data)) + bytes.fromhex(delta.base), delta.data
         begin, crc32 = size, 0
         for part in (head, *_compressed(data, level)):
             parts.append(part)
@@ -154,10 +156,10 @@ def _offsets(offsets: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
     small: list[bytes] = []
     large: list[bytes] = []
     for offset in offsets:
-        if offset < _LARGE_OFFSET:
+        if offset < LARGE_OFFSET:
             small.append(offset.to_bytes(4))
         else:
-            small.append((_LARGE_OFFSET | len(large)).to_bytes(4))
+            small.append((LARGE_OFFSET | len(large)).to_bytes(4))
             large.append(offset.to_bytes(8))
     return small, large
 

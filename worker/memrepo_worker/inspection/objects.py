@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
-from memrepo_worker.git.reader import ObjectMissingError, ObjectRefusedError, PackDirectory, Reader
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
+from memrepo_worker.git.reader import ObjectRefusedError, Reader
 from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines

@@ -29,8 +29,9 @@ from memrepo_worker.git.compare import (
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
+from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packs import encode_index, join_packs
-from memrepo_worker.git.reader import ObjectMap, PackDirectory, Reader
+from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
     BRANCHES,
@@ -83,7 +84,6 @@ class WarmRepo:
         self._limits = limits
         self.trust = Trust()
         self._pending = PendingObjects()
-        self._unsaved_entries = 0
         self.delta_depths: dict[str, int] = {}
         self.left_to_mark: list[str] = []  # keys, of a delete that is not finished
         self.ahead: Ahead | None = None
@@ -91,7 +91,7 @@ class WarmRepo:
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
-        self.graph_seq = 0  # the entry up to which this process has written it
+        self._unsaved_entries = self.graph_seq = 0  # the latter: up to which entry this process has written it
         self.reader = Reader(ObjectMap(self._pending.objects), ObjectMap(self._pending.recent), self.packs)
 
     @classmethod

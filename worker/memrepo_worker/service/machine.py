@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.git.command import GitTroubleError
-from memrepo_worker.git.reader import ObjectMissingError
+from memrepo_worker.git.packed.directory import ObjectMissingError
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.trouble import LastingTrouble
 

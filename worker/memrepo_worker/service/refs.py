@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from memrepo.errors import HeadMovedError, RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.validation.refs import Ref
 from memrepo_worker.git.objects import BYTES_MAX, GitObject, Kind, object_id
-from memrepo_worker.git.reader import ObjectMissingError, Reader
+from memrepo_worker.git.packed.directory import ObjectMissingError
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
 from memrepo_worker.repos.draft import View

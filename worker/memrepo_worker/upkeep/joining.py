@@ -21,8 +21,9 @@ from memrepo_worker.git.command import (
     ObjectFolder,
 )
 from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
 from memrepo_worker.git.packs import TRAILER_BYTES
-from memrepo_worker.git.reader import ObjectMissingError, PackDirectory, Reader
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.entry import LEDGER_REF, ORIGIN_REF, Head, JournalDamagedError, encode_joined
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.journal.runs import Run

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from memrepo_worker.git.command import Git, ObjectFolder
 from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packs import TRAILER_BYTES
-from memrepo_worker.git.reader import PackDirectory, Reader
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.upkeep.pack_ids import PackIds
 from memrepo_worker.upkeep.part_files import Part
 

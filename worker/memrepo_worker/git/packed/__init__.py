@@ -1,0 +1,1 @@
+"""What lies in packs on disk."""
