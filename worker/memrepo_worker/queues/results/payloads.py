@@ -31,6 +31,7 @@ from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.scripts import PUT_UNTOLD
+from memrepo_worker.threads.giving_way import give_way
 
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
@@ -154,7 +155,7 @@ class Payloads:
         """
         if isinstance(outcome, MemoryRepoError):
             return outcome
-        payload = outcome.payload or operation.result_to_payload(outcome.value)
+        payload = outcome.payload or operation.result_to_payload(outcome.value, give_way)
         apart_from = LARGE_BYTES if operation.request.MUTATES else READ_APART_FROM_BYTES
         if payload.size_bytes <= apart_from:
             return operation.result_to_json(outcome.value) if payload.contents else payload
