@@ -46,6 +46,7 @@ from memrepo_worker.store.interface import (
 from memrepo_worker.store.lifecycle import expiring_s3_rules
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.store.versions import KeptVersion
+from memrepo_worker.threads.giving_way import give_way
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -203,6 +204,7 @@ class S3Store:
         """Return the next page, which must say that it is one: else "nothing" would be anybody's answer."""
         with self._request():
             page: Mapping[str, Any] | None = next(pages, None)
+        give_way()
         if page is None:
             return None
         require_page(self._place_name, page, prefix)

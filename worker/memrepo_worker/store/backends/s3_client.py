@@ -7,6 +7,7 @@ CRC checksums: the signature covers the SHA-256 of the body, which the server ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 from botocore.config import Config
+from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from memrepo_worker.store.backends.s3_direct import DirectRequests
 from memrepo_worker.store.backends.s3_errors import translating_errors
@@ -91,13 +94,31 @@ def _client(place: S3Place, options: StoreOptions) -> S3Client:
         tcp_keepalive=True,
         user_agent=f"memrepo Boto3/{boto3.__version__}",  # whole, else the SDK composes one for each request
     )
-    client = boto3.session.Session().client(
-        "s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config
-    )
+    client = _session().client("s3", endpoint_url=place.endpoint_url, region_name=place.region, config=config)
     client.meta.events.register_first("before-call.s3.PutObject", _send_at_once)
     client.meta.events.register_first("before-call.s3", _follow_no_redirect)
     _limit_connections(client)
     return client
+
+
+def _session() -> boto3.session.Session:
+    """Return a session of the SDK that reads the times of a listing quickly.
+
+    A page of 1,000 keys takes it 43 ms, in which Python's lock is let go of nowhere, and 34 of them are for the times,
+    which nobody asks for.
+    """
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
+    return boto3.session.Session(botocore_session=session)
+
+
+def read_time(value: Any) -> datetime:  # noqa: ANN401 - as the SDK's own, which takes several forms
+    """Return the time that an answer tells, as the SDK's own ``parse_timestamp`` does."""
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return parse_timestamp(value)
+    return found if found.tzinfo is not None else parse_timestamp(value)
 
 
 def _limit_connections(client: S3Client) -> None:
