@@ -221,6 +221,16 @@ class TestAllRequestsOfAGroup:
         assert store.seen.count("told") == 1
         assert [again.sha] == [item.sha for item in one.ask(history())[:1]]
 
+    def test_what_could_not_be_told_is_seen_by_the_next_read(self, one: Writer) -> None:
+        def prepare(_: Sequence[Outcome]) -> Callable[[], None]:
+            return lambda: 1 // 0  # type: ignore[return-value] # it returns nothing
+
+        lease = Lease(one.lease_token, math.inf)
+        with pytest.raises(ZeroDivisionError):
+            one.service(Group(one.agent, (commit("ours", {"a": "2\n"}),), lease, prepare_answers=prepare))
+
+        assert one.ask(history())[0].message == "ours"
+
 
 def told_ahead(one: Writer, store: WatchedStore, *requests: Request) -> tuple[list[Any], list[Any]]:
     """Hand a group over; return what was told before the handler returned, and what it returned."""

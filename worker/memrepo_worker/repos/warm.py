@@ -91,7 +91,7 @@ class WarmRepo:
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
-        self._unsaved_entries = self.graph_seq = 0  # the latter: up to which entry this process has written it
+        self._unsaved_entries = self.graph_seq = 0  # the latter is the entry up to which it is written
         self.reader = Reader(ObjectMap(self._pending.objects), ObjectMap(self._pending.recent), self.packs)
 
     @classmethod

@@ -176,8 +176,7 @@ class Turn:
             repo.trust = repo.trust.doubted()
             return False
         self._dependencies.observer.count("journal.appended")
-        prepared.tell()  # before all that only the next turn needs
-        self._take_in(repo, seq, draft, data)
+        self._take_in(repo, seq, draft, data, prepared)
         repo.trust = repo.trust.proven(self._group.lease, began_s)
         prepared.publish()
         self._prepared = prepared
@@ -197,9 +196,10 @@ class Turn:
         prepared.compose(self._group, pending)
         prepared.ahead = draft_ahead(self._drafting, repo, draft, self._group.following, is_answered)
 
-    def _take_in(self, repo: WarmRepo, seq: int, draft: Draft, data: Content) -> None:
-        """Have the warm repository take in what was published."""
+    def _take_in(self, repo: WarmRepo, seq: int, draft: Draft, data: Content, prepared: Prepared) -> None:
+        """Tell of what was published, and have the warm repository take it in."""
         try:
+            prepared.tell()  # before all that only the next turn needs
             self._install(repo, seq, data, draft)
         except BaseException:
             self._held.drop()  # it lags behind what is published: the next try opens it anew
