@@ -236,14 +236,14 @@ class TestItsOwnTurn:
     """It is used for just those requests, on just that state."""
 
     def test_a_request_that_was_sent_twice_is_applied_once(self, one: Writer) -> None:
-        twice = commit("twice")
+        twice, following = commit("twice", {"a": "2\n"}), commit("after")
 
-        (first,) = serve(one, [twice], [twice, commit("after")])
-        again, after = serve(one, [twice, commit("after")])
+        first, second = serve(one, [twice, commit("second", {"a": "3\n"})], [twice, following])
+        again, after = serve(one, [twice, following])
 
         assert again.sha == first.sha
-        assert after.parent_sha == first.sha
-        assert one.messages()[1:] == ["twice", "after"]
+        assert after.parent_sha == second.sha
+        assert one.messages()[1:] == ["twice", "second", "after"]
 
     def test_the_same_id_with_another_request_is_refused_as_ever(self, one: Writer) -> None:
         other = commit("other", request_id="r-1")
@@ -411,7 +411,7 @@ def test_rivals_faults_cancels_and_what_is_sent_again_lose_and_double_nothing(
             if random.random() < 0.3:
                 one.new_lease()
             if random.random() < 0.3:
-                queue.appendleft(group[-1])  # sent again
+                queue.appendleft(group[0])  # sent again
             outcomes = until_answered(one, group, [*queue][: random.randint(0, 3)])
             for request, outcome in zip(group, outcomes, strict=True):
                 assert shas.setdefault(request.request_id, outcome.sha) == outcome.sha
