@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import redis
 
-from memrepo.wire.keys import LEASES_KEY, WORKERS_KEY
+from memrepo.routing import queue_name
+from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY, WORKERS_KEY, unacked_key
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.keeper import Keeper
 from memrepo_worker.queues.leases.leases import Overview, RedisLeases
 from memrepo_worker.queues.leases.owned import OwnedShards
+from memrepo_worker.queues.leases.status import read_shards
 from tests.support.jobs import present
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
@@ -123,6 +125,29 @@ def test_rights_are_asked_for_behind_what_prolongs_the_leases(server: Valkey) ->
     assert told == ["prolonged", "asked"]
 
 
+def test_what_is_no_shard_and_no_message_keeps_nobody_from_owning_and_giving(server: Valkey) -> None:
+    first, second = keeper(server, "first", 60), keeper(server, "second", 60)
+    with server.client() as client:
+        client.hset(
+            OWNERS_KEY, mapping={"x": "token someone", "\udcff".encode(errors="surrogateescape"): b"\xff"}
+        )
+        client.zadd(LEASES_KEY, {"x": 1, "9" * 30: 1})
+        client.zadd(WORKERS_KEY, {b"\xff": 1})
+        for shard in range(SHARDS):
+            client.hset(unacked_key(queue_name(shard)), mapping={"x": "what is no message", "7": "a message"})
+
+        first.beat()
+        second.beat()
+        first.beat()
+        second.beat()
+
+        assert (owned(first), owned(second)) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+        client.hset(unacked_key(queue_name(0)), mapping={"x": "what is no message", "7": "a message"})
+        assert [status.owner for status in read_shards(server.raw_client(), SHARDS)] == 4 * ["first"] + 4 * [
+            "second"
+        ]
+
+
 def test_every_lease_has_a_token_of_its_own(server: Valkey) -> None:
     one = keeper(server, "one", 60)
     one.beat()
@@ -210,6 +235,36 @@ def test_a_heartbeat_that_fails_by_a_fault_of_ours_is_told_once_with_its_place_a
     assert faults[0].exc_info is not None
     assert faults[0].exc_info[0] is ZeroDivisionError
     assert owned(one) == set(range(SHARDS))
+
+
+def test_another_workers_longer_lease_is_told_once_it_is_met_again_and_again_and_when_it_is_over(
+    server: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        return [one.getMessage() for one in caplog.records if "MEMREPO_LEASE_S" in one.getMessage()]
+
+    ours, others, alike = (
+        keeper(server, name, lease_s) for name, lease_s in (("ours", 60), ("others", 90), ("alike", 60))
+    )
+    alike.beat()
+    ours.beat()
+    for _ in range(2):
+        others.beat()
+        ours.beat()
+    assert told() == []
+
+    for _ in range(2):
+        others.beat()
+        ours.beat()
+    assert len(told()) == 1
+    assert "is 60 here, and longer for other workers" in told()[0]
+
+    others.leave()
+    with server.client() as client:
+        client.zadd(LEASES_KEY, dict.fromkeys(map(str, range(SHARDS)), 1))
+    ours.beat()
+    assert len(told()) == 2
+    assert told()[1].startswith("over after")
 
 
 def _after(seconds: float) -> Callable[[], bool]:

@@ -25,6 +25,12 @@ logger = logging.getLogger(__name__)
 
 Monotonic = Callable[[], float]
 
+OTHER_LEASE_BEATS = 3
+"""So often in a row leases are met that are longer than ours, before it is told: after a clock was set back, they are
+for one heartbeat, and only who lives makes them so again."""
+
+_CLOSE_S = 0.1
+
 RIGHTS_AGAIN_S = 2.0
 """How often it is asked for rights that are missing; of others it is once a lease: who is idle needs none of them."""
 
@@ -80,6 +86,8 @@ class Keeper:
     _fault: LastingTrouble = field(
         default_factory=lambda: LastingTrouble(logger, "heartbeat.fault", fault=True)
     )
+    _other_leases: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "leases.differ"))
+    _longer_beats: int = 0
     _withdrawn: LastingTrouble = field(default_factory=lambda: LastingTrouble(logger, "worker.withdrawn"))
     _stopped: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -243,6 +251,7 @@ class Keeper:
     def _move(self, overview: Overview, asked_s: float) -> None:
         self._others = [worker for worker in overview.workers if worker != self.leases.worker]
         self._note_heard(asked_s)
+        self._note_others_leases(overview.longest_s)
         self._lose(overview)
         self.owned_shards.extend(self.owned_shards.all(), asked_s + self.leases.lease_s)
         self._release_clear()
@@ -257,6 +266,18 @@ class Keeper:
         if now_s - self._heard_s > self.leases.lease_s:
             self._back_since_s = now_s
         self._heard_s = now_s
+
+    def _note_others_leases(self, longest_s: float) -> None:
+        """Tell where other workers have longer leases: each takes what it meets for as long as its own."""
+        lease_s = self.leases.lease_s
+        self._longer_beats = self._longer_beats + 1 if longest_s > lease_s + _CLOSE_S else 0
+        if self._longer_beats >= OTHER_LEASE_BEATS:
+            self._other_leases.met(
+                f"MEMREPO_LEASE_S is {lease_s:g} here, and longer for other workers of this broker: it must be the "
+                "same for all, or shards move without need; restart those that have another"
+            )
+        elif not self._longer_beats:
+            self._other_leases.over()
 
     def _open(self) -> list[int]:
         return [shard for shard, owned_shard in self.owned_shards.all().items() if owned_shard.is_open]

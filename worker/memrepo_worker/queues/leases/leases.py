@@ -8,7 +8,7 @@ gives back what an owner had not acknowledged in the same step in which the leas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -23,15 +23,21 @@ from memrepo_worker.queues.scripts import pairs, queues_of, shard_keys
 
 Shard = TypeVar("Shard", int, OwnedShard)
 
+_DIGITS_MAX = 9
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a heartbeat learns. ``owners`` has only shards whose owner's lease holds, ``expired`` the others' owners."""
+    """What a heartbeat learns. ``owners`` has only shards whose owner's lease holds, ``expired`` the others' owners.
+
+    ``longest_s`` is how much is left of the lease, or the life, that lasts longest, whosever it is.
+    """
 
     lost: tuple[int, ...] = ()
     workers: tuple[str, ...] = ()
     owners: Mapping[int, str] = field(default_factory=dict)
     expired: Mapping[int, str] = field(default_factory=dict)
+    longest_s: float = 0.0
 
 
 class Leases(Protocol):
@@ -88,14 +94,15 @@ class RedisLeases:
         worker = self.worker if shares else ""
         keys = [OWNERS_KEY, LEASES_KEY, WORKERS_KEY, *self.agreed]
         answer = BEAT.run(self.client, keys, [worker, self._lease_ms, *self.agreed.values(), *held])
-        lost, workers, owners, expired = answer
-        late = frozenset(int(shard) for shard in expired)
+        lost, workers, owners, expired, longest_ms = answer
+        late = frozenset(shard_numbers(expired))
         by_shard = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
         return Overview(
             lost=tuple(int(shard) for shard in lost),
             workers=tuple(_text(worker) for worker in workers),
             owners={shard: worker for shard, worker in by_shard.items() if shard not in late},
             expired={shard: by_shard.get(shard, "nobody") for shard in late},
+            longest_s=longest_ms / 1000,
         )
 
     def take(self, shards: Sequence[int], new_token: Callable[[], str]) -> dict[int, str]:
@@ -150,14 +157,26 @@ class RedisLeases:
 
 
 def read_owners(flat: Answer) -> dict[int, tuple[str, str]]:
-    """Return token and worker of each shard's owner record."""
+    """Return token and worker of each shard's owner record; whatever else lies there is passed over."""
     records_of = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    records = {int(shard): _text(record).partition(" ") for shard, record in records_of}
+    records = {
+        shard: _text(record).partition(" ")
+        for named, record in records_of
+        for shard in shard_numbers([named])
+    }
     return {shard: (token, worker) for shard, (token, _, worker) in records.items()}
 
 
+def shard_numbers(names: Iterable[bytes | str]) -> Iterator[int]:
+    """Yield the numbers of shards as the broker has them; what is none, which nobody of ours wrote, is passed over."""
+    for name in names:
+        text = _text(name)
+        if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
+            yield int(text)
+
+
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _apart_if_odd(run: Callable[[Sequence[Shard]], list[Shard]], shards: Sequence[Shard]) -> list[Shard]:

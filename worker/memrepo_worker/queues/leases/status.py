@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from memrepo.wire.keys import (
     read_count,
     unacked_key,
 )
-from memrepo_worker.queues.leases.leases import read_owners
+from memrepo_worker.queues.leases.leases import read_owners, shard_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_shards(broker: Redis, shards: int) -> list[ShardStatus]:
     each = answers[3:]
     now_s = seconds + microseconds / 1e6
     workers = {shard: worker for shard, (_, worker) in read_owners(owners).items()}
-    until_s = {int(shard): until_ms / 1000 for shard, until_ms in leases}
+    until_s = {shard: until_ms / 1000 for named, until_ms in leases for shard in shard_numbers([named])}
     return [
         _status(shard, each[3 * shard : 3 * shard + 3], workers.get(shard), until_s.get(shard), now_s)
         for shard in range(shards)
@@ -126,10 +126,16 @@ def _status(
         waiting=waiting,
         in_flight=len(numbers),
         oldest_waiting_s=None if since_s is None else max(0.0, now_s - since_s),
-        oldest_in_flight_s=now_s - min(map(int, numbers)) / 1e6 if numbers else None,
+        oldest_in_flight_s=_oldest_in_flight_s(numbers, now_s),
         lease_left_s=None if until_s is None or owner is None else until_s - now_s,
         trouble=trouble,
     )
+
+
+def _oldest_in_flight_s(numbers: Iterable[bytes], now_s: float) -> float | None:
+    """Return how long ago the first of these messages was delivered; their numbers are times, if they are any."""
+    times_us = [int(number) for number in numbers if number.isdigit()]
+    return now_s - min(times_us) / 1e6 if times_us else None
 
 
 def _trouble_of(answers: Sequence[Any]) -> str | None:
