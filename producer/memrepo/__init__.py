@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 __all__ = [
     "AsyncMemoryRepos",
     "Author",
+    "AuthorType",
     "Branch",
     "BrokerUnavailableError",
     "Change",
     "ChangeFeed",
+    "ChangeType",
     "Changes",
     "CommitResult",
     "ConflictKind",
@@ -74,6 +76,7 @@ __all__ = [
     "StoreUnavailableError",
     "Tag",
     "TooLargeError",
+    "Verdict",
     "Watch",
     "WorkerFaultError",
     "WorkerOutdatedError",
@@ -114,9 +117,11 @@ if TYPE_CHECKING:
     from memrepo.limits import Limits
     from memrepo.models import (
         Author,
+        AuthorType,
         Branch,
         Change,
         ChangeFeed,
+        ChangeType,
         CommitResult,
         ConflictKind,
         Diff,
@@ -141,6 +146,7 @@ if TYPE_CHECKING:
         RequestOutcome,
         Snapshot,
         Tag,
+        Verdict,
     )
     from memrepo.repo import Changes, Files, MemoryRepo
     from memrepo.repo.watch import Watch
