@@ -16,7 +16,13 @@ from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked, holds
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import ProcessBounds, Processes, ProcessFailedError
+from memrepo_worker.processes import (
+    HOLDS_BOUNDS,
+    ProcessBounds,
+    Processes,
+    ProcessFailedError,
+    ProcessOverBoundsError,
+)
 from memrepo_worker.replay.source import SourceRepository
 from tests.support.bombs import MIB, bundle, nested_deltas, zeros
 from tests.support.histories import FILE, FOLDER, Scribe
@@ -173,6 +179,20 @@ def test_a_process_over_its_bounds_is_ended_and_says_which(
 ) -> None:
     with pytest.raises(ProcessFailedError, match=said):
         Processes(Counters()).run(["sh", "-c", script], env={}, timeout_s=100, bounds=bounds)
+
+
+@pytest.mark.skipif(not HOLDS_BOUNDS, reason="the kernel here bounds no other process")
+def test_a_process_that_writes_too_much_to_a_file_is_ended_likewise(tmp_path: Path) -> None:
+    with (tmp_path / "written").open("wb") as file, pytest.raises(ProcessOverBoundsError, match="100000"):
+        Processes(Counters()).run(
+            ["sh", "-c", "while :; do echo more; done"],
+            env={},
+            timeout_s=100,
+            stdout=file,
+            bounds=ProcessBounds(output_bytes_max=100_000),
+        )
+
+    assert (tmp_path / "written").stat().st_size <= 100_000
 
 
 def test_a_process_is_fed_and_read_at_the_same_time() -> None:

@@ -238,9 +238,11 @@ def test_what_is_more_than_an_entry_may_hold_is_refused_with_what_helps(
     store: LocalStore, tmp_path: Path, history: bool
 ) -> None:
     with source_and_copy(store, tmp_path / "a", fork_bytes_max=400) as (_, copy):
+        before = copy.counters.snapshot().get("process.started", 0)
         with pytest.raises(TooLargeError, match="MEMREPO_FORK_BYTES_MAX") as refused:
             ask(copy, fork("request-f", history=history))
 
+        assert copy.counters.snapshot()["process.started"] - before == 1, "git packs it, and reads none of it"
         assert ("history=False" in refused.value.message) is history
         assert refused.value.details["bound"] == "fork_bytes_max"
         assert copy.counters.snapshot()["bounds.fork_bytes"] == 1

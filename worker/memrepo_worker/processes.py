@@ -57,6 +57,7 @@ class ProcessBounds:
 
     ``cpu_s`` and ``memory_bytes_max`` (its own data, no mapped files) are held by the kernel where it can bound another
     process (Linux); elsewhere only ``timeout_s`` ends it. What is over its memory gets no more, and fails as it may.
+    ``output_bytes_max`` is held everywhere where we read the output, and by the kernel where it goes to a file.
     """
 
     cpu_s: int | None = None
@@ -115,7 +116,7 @@ class Processes:
             )
         except OSError as error:
             raise ProcessTroubleError(f"{arguments[0]} cannot be started: {error.strerror}") from error
-        _limit(process.pid, bounds)
+        _limit(process.pid, bounds, to_file=stdout is not None)
         self._stand_back(process.pid)
         name = arguments[0]
         with process:
@@ -231,12 +232,15 @@ class _Conversation:
         return len(self._left) > 0
 
 
-def _limit(pid: int, bounds: ProcessBounds) -> None:
+def _limit(pid: int, bounds: ProcessBounds, *, to_file: bool) -> None:
     if not HOLDS_BOUNDS:
         return
     with suppress(ProcessLookupError):  # it is over already
         if bounds.cpu_s is not None:
             resource.prlimit(pid, resource.RLIMIT_CPU, (bounds.cpu_s, bounds.cpu_s + 1))
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        if to_file and bounds.output_bytes_max is not None:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (bounds.output_bytes_max,) * 2)
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         if bounds.memory_bytes_max is not None:
             resource.prlimit(pid, resource.RLIMIT_DATA, (bounds.memory_bytes_max,) * 2)
@@ -246,6 +250,10 @@ def _failure(arguments: Sequence[str], code: int, said: bytes, bounds: ProcessBo
     if code == -signal.SIGXCPU:
         return ProcessOverCpuError(
             f"{arguments[0]} used more than {bounds.cpu_s} s of processor time and was killed"
+        )
+    if code == -signal.SIGXFSZ and bounds.output_bytes_max is not None:
+        return ProcessOverBoundsError(
+            f"{arguments[0]} wrote more than {bounds.output_bytes_max} bytes and was killed"
         )
     if code < 0:
         return ProcessTroubleError(f"{arguments[0]} was killed by {_signal_name(-code)}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -103,49 +103,75 @@ class Copies:
             first = _first_commit(request, repo, source, sha)
             head = object_id(first)
             objects[head] = first
-        indexed = self._write_pack(repo, wanted, pack)
+        self._write_pack(repo, wanted, pack)
         self._require_size(pack, objects, request)
-        return Copied(pack, indexed, head, object_id(origin), objects)
+        return Copied(pack, _read_by_git(repo, wanted, pack), head, object_id(origin), objects)
 
-    def _write_pack(self, repo: WarmRepo, wanted: str, path: Path) -> Path:
-        """Write all that leads to a commit, or a folder, and have git read it as each opener of the fork will.
-
-        Returns the folder of objects that git has read it into.
+    def _write_pack(self, repo: WarmRepo, wanted: str, path: Path) -> None:
+        """Write all that leads to a commit, or a folder; of what is larger than it may be, the beginning.
 
         Raises:
             JournalDamagedError: something of it is not there.
-            GitOverBoundsError: as ``WarmRepo.absorb``.
+            GitOverBoundsError: git needs more memory or time than it may.
         """
-        git = _patient(repo.git)
         # By name, a base that another entry has, too, could not be taken in together with it.
         options = ["--revs", "--stdout", "--quiet", "--delta-base-offset"]
-        try:
-            with path.open("wb") as file:
-                place = ObjectFolder(repo.path / "objects")
-                git.run(["pack-objects", *options], repo=place, stdin=f"{wanted}\n".encode(), stdout=file)
-            trial = WarmRepo.empty(path.with_name("trial.git"), git)
-            with path.open("rb") as file:
-                git.index_pack(trial.path, file)
-            return trial.path / "objects"
-        except (GitTroubleError, GitOverBoundsError):
-            raise
-        except GitError as error:
-            raise JournalDamagedError(f"what leads to {wanted} is not whole: {error}") from error
+        with _telling_damage(wanted), path.open("wb") as file:
+            place = ObjectFolder(repo.path / "objects")
+            try:
+                _patient(repo.git).run(
+                    ["pack-objects", *options],
+                    repo=place,
+                    stdin=f"{wanted}\n".encode(),
+                    stdout=file,
+                    output_bytes_max=self._bytes_max + 1,
+                )
+            except GitOverBoundsError:
+                if path.stat().st_size <= self._bytes_max:
+                    raise
+
+    @property
+    def _bytes_max(self) -> int:
+        """How large a copy may be."""
+        bounds = self._dependencies.bounds
+        return min(bounds.fork_bytes_max, bounds.entry_bytes_max)
 
     def _require_size(self, pack: Path, objects: Mapping[str, GitObject], request: ForkRequest) -> None:
-        bounds = self._dependencies.bounds
-        most = min(bounds.fork_bytes_max, bounds.entry_bytes_max)
-        size = pack.stat().st_size + sum(len(item.data) for item in objects.values())
-        if size <= most:
+        most = self._bytes_max
+        if pack.stat().st_size + sum(len(item.data) for item in objects.values()) <= most:
             return
         self._dependencies.observer.count(FORK_BYTES)
         less = "fork without the history (history=False), or raise" if request.history else "raise"
         raise TooLargeError.of(
             "history" if request.history else "ref",
-            f"the copy is {size} bytes, more than one entry may hold ({most}): {less} MEMREPO_FORK_BYTES_MAX at the "
-            "workers (up to MEMREPO_ENTRY_BYTES_MAX)",
+            f"the copy is more than one entry may hold ({most} bytes): {less} MEMREPO_FORK_BYTES_MAX at the workers "
+            "(up to MEMREPO_ENTRY_BYTES_MAX)",
             bound="fork_bytes_max",
         )
+
+
+def _read_by_git(repo: WarmRepo, wanted: str, pack: Path) -> Path:
+    """Have git read a copy as each opener of the fork will; return the folder of objects that it has read it into.
+
+    Raises:
+        JournalDamagedError: something of it is not there.
+        GitOverBoundsError: as ``WarmRepo.absorb``.
+    """
+    with _telling_damage(wanted):
+        trial = WarmRepo.empty(pack.with_name("trial.git"), _patient(repo.git))
+        with pack.open("rb") as file:
+            trial.git.index_pack(trial.path, file)
+        return trial.path / "objects"
+
+
+@contextmanager
+def _telling_damage(wanted: str) -> Iterator[None]:
+    try:
+        yield
+    except (GitTroubleError, GitOverBoundsError):
+        raise
+    except GitError as error:
+        raise JournalDamagedError(f"what leads to {wanted} is not whole: {error}") from error
 
 
 def _patient(git: Git) -> Git:
