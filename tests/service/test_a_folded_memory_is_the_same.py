@@ -17,7 +17,8 @@ from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import ALWAYS, Store
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ALWAYS, Pin, Store, StoredRange
 from tests.support.delayed_store import DelayedStore
 from tests.support.documents import ROOT, blocks
 from tests.support.folding import fold, folder, owner, small_runs
@@ -173,6 +174,35 @@ def test_after_a_delete_nothing_is_joined_across_its_seal(store: Store, one: Wri
     assert accelerators(store) == ["base/11", "base/16", "segment/17-24", "segment/25-28"]
     with writer(store, tmp_path / "two") as other:
         other.ask(request)  # known: it was settled in another life
+        assert other.messages() == one.messages()
+
+
+class HeadsCounted(StoreDecorator):
+    """Counts the entries of which a beginning was asked for."""
+
+    heads = 0
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        """Return some bytes of the object."""
+        self.heads += LAYOUT.entry_seq(key) is not None
+        return super().get_range(key, start, bytes_max, pin)
+
+
+def test_where_a_memory_began_again_is_found_in_few_steps_however_much_was_asked_of_it_meanwhile(
+    store: Store, one: Writer, tmp_path: Path
+) -> None:
+    one.ask(delete())
+    for number in range(100):
+        with pytest.raises(RepoNotFoundError):
+            one.ask(commit(f"too late {number}"))
+    one.ask(create(new="life"))
+    steps(one, *range(1, 20))
+
+    fold(counted := HeadsCounted(store), tmp_path / "scratch")
+
+    assert counted.heads < 50
+    assert accelerators(store) == ["base/2", "base/112", "segment/113-120"]
+    with writer(store, tmp_path / "two") as other:
         assert other.messages() == one.messages()
 
 

@@ -8,6 +8,7 @@ takes over, and files in the scratch folder, which the next one removes.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -217,13 +218,15 @@ def _join(run: Run, parts: Parts, joiner: Joiner, keep: KeptLines) -> Path:
 
 
 def _without_refs(parts: Parts) -> int:
-    """Return the last entry after which there was no repository: a seal, and what followed on it until one began."""
+    """Return the last entry after which there was no repository: a seal, and what followed on it until one began.
+
+    That may be very many entries, of all that was asked of a memory that was deleted: it is found by halving.
+    """
     seq = parts.there.base
     if seq and parts.head(seq).refs:
         return 0  # before it, and so before all that is to be made
-    while not parts.head(seq + 1).refs:
-        seq += 1
-    return seq
+    later = range(seq + 1, parts.newest)  # the newest has some
+    return seq + bisect_left(later, 1, key=lambda each: int(bool(parts.head(each).refs)))
 
 
 def _all(lines: Lines) -> Lines:
