@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.parts import SEGMENTS_MAX
+from memrepo_worker.journal.reading.parts import BASES_MAX, SEGMENTS_MAX
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, ListedObject
@@ -46,6 +46,17 @@ def test_a_memory_opens_with_one_page_of_any_number_of_segments(tmp_path: Path) 
         assert [found.sha for found in second.ask(history())] == [sha]
         assert store.segments_listed <= SEGMENTS_MAX + 1  # through all that a worker has around its store
         assert second.counters.snapshot()["journal.accelerator_passed_over"] == 1
+
+
+def test_of_any_number_of_bases_the_newest_are_kept() -> None:
+    store = MemoryStore()
+    for seq in range(1, 3_001):
+        store.put(LAYOUT.base(seq), bytes(200), ABSENT)
+
+    there, _ = JournalReader(store, LAYOUT, InlineExecutor()).parts.accelerators()
+
+    assert there.base == 3_000
+    assert len(there.bases) == len(there.base_sizes) == BASES_MAX
 
 
 def test_what_longer_segments_stand_for_is_found_among_very_many() -> None:

@@ -5,6 +5,7 @@ Nothing is asked for that is listed as larger than an entry may be.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, S
 
 SEGMENTS_MAX = 999
 """More are not looked at: a journal of any length is folded into fewer, and one page of a listing shows them."""
+
+BASES_MAX = 999
+"""Of more the newest are looked at: those before them are of no use to anybody."""
+
 _GAP_MAX = 1_000_000
 """With so many entries missing before it, it is the one after the gap that does not belong there."""
 
@@ -48,7 +53,8 @@ class JournalParts:
         """Return what stands for entries, and why not all of it is looked at, where that is so."""
         prefix = self.layout.segments
         asked = self.executor.submit(lambda: [*islice(self.store.list(prefix), SEGMENTS_MAX + 1)])
-        bases, segments = [*self.store.list(self.layout.bases)], asked.result()
+        bases = deque(self.store.list(self.layout.bases), BASES_MAX)
+        segments = asked.result()
         over = (
             AcceleratorDamagedError(f"over {SEGMENTS_MAX} segments under {prefix}: the rest is not looked at")
             if len(segments) > SEGMENTS_MAX
