@@ -61,7 +61,7 @@ def make(folder: Path) -> None:
     with writer(store, folder / "cache") as one:
         one.ask(commit("on draft", {"a.md": "1\n3\n"}, branch="draft"))
         one.ask(commit("third", {"a.md": "1\n2\n3\n", "large": LARGE + "more\n"}))
-        one.ask(commit("fourth", {"b.md": "2\n3\n"}))
+        one.ask(commit("fourth", {"b.md": "2\n3\n", "large": LARGE + "more\nand more\n"}))  # what differs
         one.ask(build(CreateTagRequest, **_head("begin-the-tag"), name="v1", ref="draft"))
         one.ask(history())
 

@@ -15,6 +15,7 @@ from enum import Enum
 
 from memrepo.limits import MIB
 from memrepo.validation.names import HFS_IGNORED
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.threads.giving_way import pieces
 
 NULL_SHA = "0" * 40
@@ -50,9 +51,12 @@ class GitObject:
 
 def object_id(item: GitObject) -> str:
     """Return an object's id: the SHA-1 of its header and bytes."""
-    header = f"{item.kind.word} {len(item.data)}\0".encode()
+    data = item.data
+    header = b"%b %d\0" % (item.kind.word.encode(), len(data))
+    if len(data) <= SharingBounds.piece_bytes:
+        return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()
     digest = hashlib.sha1(header, usedforsecurity=False)
-    for piece in pieces(item.data):
+    for piece in pieces(data):
         digest.update(piece)
     return digest.hexdigest()
 

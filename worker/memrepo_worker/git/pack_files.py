@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Container, Iterable, Mapping
+import struct
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import IO
 
-from memrepo_worker.git.packs import HEADER_BYTES, pack_header
+from memrepo_worker.bounds import SharingBounds
+from memrepo_worker.git.packs import HEADER_BYTES, LARGE_OFFSET, OFFSET_DELTA, REF_DELTA, pack_header
+from memrepo_worker.threads.giving_way import give_way
 
 Sizes = tuple[int, int]
 """The bytes of a pack, and of its index."""
 
 _SHA1_BYTES = 20
+_CRC_BYTES = 4
+_IDS_PER_STEP = 256
 FANOUT_BEGIN = 8
 FANOUT_END = FANOUT_BEGIN + 256 * 4
 """Where an index's fan-out table ends, whose last entry is the number of objects, too."""
@@ -60,6 +68,41 @@ def move_packs(objects_path: Path, place: Path) -> None:
             path.replace(place / "pack" / path.name)
 
 
+@dataclass(frozen=True, slots=True)
+class PackIndex:
+    """The index of a pack (version 2), which is what was written."""
+
+    data: bytes
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all objects of the pack, in order."""
+        end = FANOUT_END + _SHA1_BYTES * self._count
+        for start in range(FANOUT_END, end, _SHA1_BYTES * _IDS_PER_STEP):
+            digits = self.data[start : min(start + _SHA1_BYTES * _IDS_PER_STEP, end)].hex()
+            for place in range(0, len(digits), 2 * _SHA1_BYTES):
+                yield digits[place : place + 2 * _SHA1_BYTES]
+
+    def offsets(self) -> Iterator[int]:
+        """Yield where each object begins, in the order of ``ids``."""
+        start = FANOUT_END + (_SHA1_BYTES + _CRC_BYTES) * self._count
+        end = start + 4 * self._count
+        for (offset,) in struct.iter_unpack(">I", memoryview(self.data)[start:end]):
+            if offset < LARGE_OFFSET:
+                yield offset
+            else:
+                large = end + 8 * (offset - LARGE_OFFSET)
+                yield int.from_bytes(self.data[large : large + 8])
+
+    @property
+    def _count(self) -> int:
+        return int.from_bytes(self.data[FANOUT_END - 4 : FANOUT_END])
+
+    @property
+    def pack_checksum(self) -> bytes:
+        """What the pack ends in."""
+        return self.data[-2 * _SHA1_BYTES : -_SHA1_BYTES]
+
+
 class PackFiles:
     """The packs below one ``objects`` folder. ``expected`` maps their names (``pack-…``) to their sizes."""
 
@@ -92,11 +135,12 @@ class PackFiles:
             self._sound.pop(name, None)
             self._replaced.discard(name)
 
-    def fault(self) -> str | None:
+    def fault(self, *, anew: bool = False) -> str | None:
         """Say what is wrong with the packs, or None when nothing is.
 
         Costs opening two files per pack (libgit2 passes over one that it may not open, or has no file number left for),
-        and reading the index where that was not done since it was written.
+        and reading the index where that was not done since it was written, or it is to be read ``anew``: a disk may
+        forget what it was given, and no file's time says so.
         """
         for name, (pack_bytes, index_bytes) in self.expected.items():
             try:
@@ -106,11 +150,37 @@ class PackFiles:
             if (pack.st_size, index.st_size) != (pack_bytes, index_bytes):
                 return f"{name} has another size than it had"
             seen = (pack.st_mtime_ns, index.st_mtime_ns)
-            if self._sound.get(name) != seen:
+            if anew or self._sound.get(name) != seen:
                 if not self._is_sound(name):
                     return f"{name} is damaged"
                 self._sound[name] = seen
         return None
+
+    def proven(self, name: str) -> Iterator[tuple[str, bool]]:
+        """Yield the ids of a pack's objects, and whether each is a delta there, once every byte of it was proven.
+
+        Raises:
+            ValueError, OSError: it is not what was written.
+        """
+        data = (self._folder / f"{name}.idx").read_bytes()
+        if len(data) != self.expected[name][1] or not _ends_in_its_checksum(data):
+            raise ValueError("its index is damaged")
+        index = PackIndex(data)
+        with (self._folder / f"{name}.pack").open("rb") as file:
+            self._require_whole(file, self.expected[name][0], index.pack_checksum)
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as pack:
+                for sha, offset in zip(index.ids(), index.offsets(), strict=True):
+                    yield sha, pack[offset] >> 4 & 7 in (OFFSET_DELTA, REF_DELTA)
+
+    def _require_whole(self, pack: IO[bytes], size: int, checksum: bytes) -> None:
+        left = size - _SHA1_BYTES
+        digest = hashlib.sha1(usedforsecurity=False)
+        while piece := pack.read(min(left, SharingBounds.piece_bytes)):
+            digest.update(piece)
+            left -= len(piece)
+            give_way()
+        if left or not digest.digest() == pack.read() == checksum:
+            raise ValueError("it is damaged")
 
     def _opened(self, name: str) -> os.stat_result:
         with (self._folder / name).open("rb") as file:
@@ -128,7 +198,7 @@ class PackFiles:
             last = pack.read()
         objects = index[FANOUT_END - 4 : FANOUT_END]
         return (
-            hashlib.sha1(index[:-_SHA1_BYTES], usedforsecurity=False).digest() == index[-_SHA1_BYTES:]
+            _ends_in_its_checksum(index)
             and first == pack_header(int.from_bytes(objects))
             and last == index[-2 * _SHA1_BYTES : -_SHA1_BYTES]
         )
@@ -139,3 +209,7 @@ class PackFiles:
             for path in self._folder.glob("pack-*.idx")
             if path.stem not in self._replaced
         }
+
+
+def _ends_in_its_checksum(data: bytes) -> bool:
+    return hashlib.sha1(data[:-_SHA1_BYTES], usedforsecurity=False).digest() == data[-_SHA1_BYTES:]

@@ -105,7 +105,7 @@ class Objects:
 
     def reader(self) -> Reader:
         """Return what reads the objects that are there now."""
-        return Reader(PackDirectory(self.place.path))
+        return Reader(PackDirectory(self.place.path, proven=True))
 
     def commits(self, tips: Iterable[str]) -> int:
         """Return how many commits lead to these."""

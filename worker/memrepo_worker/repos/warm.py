@@ -286,8 +286,8 @@ class WarmRepo:
     @property
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
-        kept = self.reader.memory_bytes + self.ledger.memory_bytes + self.line_counts.memory_bytes
-        return _MEMORY_BYTES_LEAST + self._pending.memory_bytes + kept + memory_bytes_of(self.ahead)
+        kept = (self.reader, self.packs, self.ledger, self.line_counts, self._pending)
+        return sum((each.memory_bytes for each in kept), _MEMORY_BYTES_LEAST + memory_bytes_of(self.ahead))
 
     @property
     def disk_bytes(self) -> int:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from memrepo.errors import HeadMovedError, RefNotFoundError, RepoNotAdoptedError, RepoNotFoundError
 from memrepo.validation.refs import Ref
-from memrepo_worker.git.objects import BYTES_MAX, GitObject, Kind, object_id
-from memrepo_worker.git.packed.directory import ObjectMissingError
+from memrepo_worker.git.objects import Kind
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import HEAD_BRANCH
@@ -193,9 +192,7 @@ def commit_of(sha: str, reader: Reader) -> str | None:
         ObjectMissingError: something on the way is damaged.
     """
     for _ in range(_TAGS_FOLLOWED_MAX):
-        kind, size = reader.must(sha)
-        if kind is Kind.BLOB and size <= BYTES_MAX[Kind.COMMIT]:
-            _require_file(sha, reader)
+        kind, _ = reader.must(sha)
         if kind is not Kind.TAG:
             return sha if kind is Kind.COMMIT else None
         sha = reader.tagged(sha)
@@ -205,13 +202,3 @@ def commit_of(sha: str, reader: Reader) -> str | None:
 def is_commit(sha: str, reader: Reader) -> bool:
     """Whether an id that may be anybody's is that of a commit here; raises what ``commit_of`` does."""
     return reader.maybe(sha) is not None and commit_of(sha, reader) == sha
-
-
-def _require_file(sha: str, reader: Reader) -> None:
-    """Raise ``ObjectMissingError`` where an object only seems to be a file.
-
-    In a pack one flipped bit makes a file of a commit, and of that bit there is no checksum but the whole pack's.
-    """
-    reader.walked(0)
-    if object_id(GitObject(Kind.BLOB, reader.blob(sha))) != sha:
-        raise ObjectMissingError(f"{sha} is not the file that its pack says it is")

@@ -171,7 +171,7 @@ class _Work:
         """Take in the entries, some at a time."""
         for batch in batches:
             self._take_packs(batch)
-            reader = Reader(PackDirectory(self.path / "objects"))
+            reader = Reader(PackDirectory(self.path / "objects", proven=True))
             for part in batch:
                 self._ledger.add(part.head.ledger_sha, reader, self._git, self._place)
                 self._ledgers.add(part.head.ledger_sha)
@@ -246,7 +246,7 @@ class _Work:
     def _tips(self, outside: Sequence[str]) -> Path:
         """Write down what leads to others of them, commits and tags, and where the walk from there ends."""
         path = self.path / "tips"
-        reader = Reader(PackDirectory(self.path / "objects"))
+        reader = Reader(PackDirectory(self.path / "objects", proven=True))
         with path.open("w") as file:
             for sha in self._ids:
                 if reader.must(sha)[0] in (Kind.COMMIT, Kind.TAG):

@@ -30,7 +30,7 @@ def require_whole_on(git: Git, part: Part, place: Path, warm: ObjectFolder, *, i
     """
     ids = _ids_of(git, part, place, warm.path if is_thin else None)
     tips, shallow = place / "tips", place / "shallow"
-    outside = _write_tips(PackDirectory(place / "objects"), ids, tips, shallow)
+    outside = _write_tips(PackDirectory(place / "objects", proven=True), ids, tips, shallow)
     if lacking := outside - set(part.head.prerequisites):
         raise ValueError(f"{min(lacking)} is needed, and is no prerequisite")
     if part.head.ledger_sha not in ids:
