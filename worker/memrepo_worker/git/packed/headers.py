@@ -2,7 +2,7 @@
 
 In a pack both stand in a few bits that have no checksum but that of the whole pack. So the headers of a pack are read
 once, after the whole pack was found to be what was written; from there on they are told from here, whatever becomes of
-the files. Costs about 0.5 ms for each MiB of a pack and 1 ms for 2,000 objects, where it is first asked for, and 18
+the files. Costs about 0.5 ms for each MB of a pack and 2 ms for each 1,000 objects, where it is first asked for, and 18
 to 36 bytes of memory an object.
 """
 
