@@ -105,15 +105,19 @@ class Watched:
         wait_for(has_all, "the replica to have what was written", 60)
 
     def _is_settled(self) -> bool:
-        """Whether all Sentinels agree on a primary, and none calls it down, or makes another one it."""
-        return self.primary_port() is not None and all(
-            self._flags_by(port) == {"master"} for port in self.sentinel_ports
-        )
+        """Whether the Sentinels that answer agree on a primary, and none calls it down, or makes another one it."""
+        flags = [found for port in self.sentinel_ports if (found := self._flags_by(port)) is not None]
+        return self.primary_port() is not None and all(found == "master" for found in flags)
 
-    def _flags_by(self, port: int) -> set[str]:
-        with suppress(redis.RedisError), self._sentinel(port) as sentinel:
-            return set(str(sentinel.sentinel_master(NAME)["flags"]).split(","))
-        return set()
+    def _flags_by(self, port: int) -> str | None:
+        """Return how a Sentinel sees the primary; None of one that has ended, while one that is slow says nothing."""
+        try:
+            with self._sentinel(port) as sentinel:
+                return str(sentinel.sentinel_master(NAME)["flags"])
+        except redis.ConnectionError:
+            return None
+        except redis.RedisError:
+            return ""
 
     def be_patient(self) -> None:
         """Have the Sentinels call no server down by themselves."""
