@@ -65,6 +65,20 @@ class TestWhatIsHeavy:
         clock.now_s += 100 * 0.004 / SharingBounds.heavy_share
         assert not shares.is_heavy(Agent("acme", "busy"), notes("busy", 1))
 
+    def test_whoever_has_worked_for_long_is_light_again_soon_after_it_is_over(self) -> None:
+        clock = HandClock()
+        shares = FairShare[Note](clock)
+        busy = Agent("acme", "busy")
+        for _ in range(10_000):  # a memory that is made in one go: 40 s of a processor
+            shares.end(turn("busy", heavy=shares.is_heavy(busy, notes("busy", 1))), 0.004)
+            clock.now_s += 0.01
+        assert shares.is_heavy(busy, notes("busy", 1))
+        forgotten_s = SharingBounds.heavy_account_s_max / SharingBounds.heavy_share
+        clock.now_s += 0.9 * (forgotten_s - SharingBounds.heavy_burst_s / SharingBounds.heavy_share)
+        assert shares.is_heavy(busy, notes("busy", 1))
+        clock.now_s += 0.1 * forgotten_s
+        assert not shares.is_heavy(busy, notes("busy", 1))
+
     def test_accounts_are_kept_of_a_bounded_number_of_agents(self) -> None:
         shares = FairShare[Note](HandClock())
         for number in range(12_000):

@@ -78,7 +78,8 @@ class FairShare(Generic[AnyTicket]):
         agent, now_s = turn.group.agent, self._clock()
         rested_s = pace.rested_s if pace is not None else 0.0
         used_s += pace.used_elsewhere_s if pace is not None else 0.0
-        self._used[agent] = (self._used_s(agent) + used_s, now_s)
+        counted_s = min(self._used_s(agent) + used_s, SharingBounds.heavy_account_s_max)
+        self._used[agent] = (counted_s, now_s)
         self._used.move_to_end(agent)
         if len(self._used) > _AGENTS_MAX:
             self._used.popitem(last=False)
