@@ -1,7 +1,7 @@
 """One bit is flipped in a file of a warm copy, and every answer is that of a worker whose copy is sound.
 
 Of the kind and size of an object, and of what a delta is made from, a pack has no checksum but that of all its bytes.
-Some of the bits are tried each time, spread over all that is asked; LONG=1 tries all of headers, and more of others.
+Some of the bits are tried each time, spread over all that is asked; LONG=1 tries many more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from tests.support.writers import AGENT, NOW_S, Writer, commit, create, history,
 
 LONG = environment().get("LONG") == "1"
 OTHERS_EVERY = 1_009 if LONG else 20_011
-HEADERS_EVERY = 1 if LONG else 397
+HEADERS_EVERY = 7 if LONG else 397
+GRAPH_EVERY = 61 if LONG else 244
+INDEX_EVERY = 101 if LONG else 2_003
 ASKED_EVERY = 1 if LONG else 11
 pytestmark = pytest.mark.timeout(3600 if LONG else 120)
 
@@ -110,6 +112,20 @@ def test_files_that_seem_to_be_deltas_and_deltas_that_seem_none_end_no_worker(
                 assert one.texts()["large"].startswith("0\n7919\n"), bit
 
 
+def test_a_history_of_a_path_is_whole_whatever_becomes_of_the_commit_graph_while_a_worker_runs(
+    memory: Path, healthy: Callable[[str], Observed], tmp_path: Path
+) -> None:
+    graph = [bit for bit in other_bits(memory) if bit.file.suffix == ".graph"]
+    assert len(graph) > 8_000
+    for number, bit in enumerate(graph[::GRAPH_EVERY]):
+        with copied(memory, tmp_path / str(number)) as folder, worker_at(folder) as one:
+            assert ask(one, "get_history") == healthy("get_history").answer
+
+            bit.flip(folder, unseen=True)
+
+            assert ask(one, "get_history") == healthy("get_history").answer, bit
+
+
 HEAD = Head(org_id=AGENT.org_id, agent_id=AGENT.agent_id, request_id="asked-here", enqueued_at=NOW_S)
 TEXTS = {"a.md": "a\n" * 200, "b/c.md": "tea\n" * 7, "b/d.md": "d" * 3000, "e.md": ""}
 ADDED = "more\n"
@@ -185,8 +201,10 @@ def test_nor_where_it_is_flipped_after_the_worker_has_looked_at_the_copy(
     question: str, small_memory: Path, answers: Mapping[str, object], tmp_path: Path
 ) -> None:
     """As on a disk that forgets: no time of a file says so."""
-    begin = list(QUESTIONS).index(question) % ASKED_EVERY
-    for number, bit in enumerate(header_bits(small_memory)[begin::ASKED_EVERY]):
+    begin = list(QUESTIONS).index(question)
+    indexes = [bit for bit in other_bits(small_memory) if bit.file.suffix == ".idx"]
+    bits = header_bits(small_memory)[begin % ASKED_EVERY :: ASKED_EVERY] + indexes[begin * 97 :: INDEX_EVERY]
+    for number, bit in enumerate(bits):
         with copied(small_memory, tmp_path / str(number)) as folder, worker_with_little_room(folder) as one:
             assert answer_of(one, "a listing") == answers["a listing"]
             assert answer_of(one, "a commit that never was") == answers["a commit that never was"]

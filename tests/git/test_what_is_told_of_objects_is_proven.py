@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from random import Random
 
@@ -31,9 +32,14 @@ def write_pack(objects: Path, items: list[GitObject]) -> Path:
 
 
 def flip(path: Path, place: int, bit: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1 << bit
-    path.write_bytes(data)
+    """Flip a bit as a disk does that forgets: in its place, and the file's time stays."""
+    found = path.stat()
+    with path.open("r+b") as file:
+        file.seek(place, os.SEEK_SET if place >= 0 else os.SEEK_END)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1 << bit]))
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def told(packs: PackDirectory) -> dict[str, int]:
@@ -89,6 +95,20 @@ def test_what_was_proven_is_told_whatever_becomes_of_the_files(tmp_path: Path) -
 
     assert told(packs) == SIZES
     assert packs.header(ABSENT) is None
+
+
+def test_ids_that_begin_so_are_told_from_indexes_that_are_as_they_were_written(tmp_path: Path) -> None:
+    index = write_pack(tmp_path, ITEMS).with_suffix(".idx")
+    packs = PackDirectory(tmp_path)
+    sha = sorted(SIZES)[7]
+    assert [*packs.ids_beginning(sha[:8])] == [sha]
+
+    flip(index, index.read_bytes().index(bytes.fromhex(sha)) + 2)
+
+    with pytest.raises(ObjectMissingError, match="is damaged"):
+        packs.ids_beginning(sha[:8])
+    with pytest.raises(ObjectMissingError):
+        packs.find(sha)
 
 
 def test_a_joined_pack_takes_the_place_of_those_that_it_is_of(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It only saves time. Git believes what it says, so it is believed only while each
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, ObjectFolder
@@ -19,7 +20,7 @@ class CommitGraph:
     def __init__(self, objects_path: Path) -> None:
         self._objects = objects_path
         self._folder = objects_path / "info" / "commit-graphs"
-        self._seen: dict[str, tuple[int, int, bool]] = {}
+        self._sound: dict[str, int] = {}
 
     @property
     def place(self) -> ObjectFolder:
@@ -49,15 +50,20 @@ class CommitGraph:
         return all(self._is_whole(path) for path in self._folder.glob("*.graph"))
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether a file ends in the checksum of the rest, as its name says; it is read where it has changed."""
+        """Whether a file ends in the checksum of the rest, as its name says.
+
+        It is read each time that git is to run with it, which takes 0.1 ms for the graph of 10,000 commits: what a disk
+        forgets shows in no file's time, and git leaves commits out for it, or ends. What was sound is known again by
+        its CRC-32, a third of the cost of SHA-1.
+        """
         try:
-            found = path.stat()
-            size, mtime_ns, sound = self._seen.get(path.name, (0, 0, False))
-            if (size, mtime_ns) != (found.st_size, found.st_mtime_ns):
-                data = path.read_bytes()
-                digest = hashlib.sha1(data[:-_SHA1_BYTES], usedforsecurity=False).digest()
-                sound = digest == data[-_SHA1_BYTES:] and path.name == f"graph-{digest.hex()}.graph"
-                self._seen[path.name] = (found.st_size, found.st_mtime_ns, sound)
+            data = path.read_bytes()
         except OSError:
             return False
-        return sound
+        crc32 = zlib.crc32(data)
+        if self._sound.get(path.name) != crc32:
+            digest = hashlib.sha1(data[:-_SHA1_BYTES], usedforsecurity=False).digest()
+            if digest != data[-_SHA1_BYTES:] or path.name != f"graph-{digest.hex()}.graph":
+                return False
+            self._sound[path.name] = crc32
+        return True
