@@ -12,11 +12,10 @@ import pytest
 import redis
 
 from memrepo import MemoryRepoBusyError, MemoryRepos, ResultExpiredError, Settings
-from memrepo.json_text import PIECE_CHARS
 from memrepo.limits import KIB, MIB, REQUEST_KEPT_S, Limits
-from memrepo.models import Diff, FileDiff, MemoryFile, Snapshot
+from memrepo.models import MemoryFile, Snapshot
 from memrepo.wire.keys import PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, payload_key
-from memrepo.wire.operations import DIFF, GET_FILES, request_to_payload
+from memrepo.wire.operations import GET_FILES, request_to_payload
 from memrepo.wire.payload import CHUNK_BYTES_MAX, Payload, PayloadClaim
 from memrepo.wire.payload_store import (
     PayloadStore,
@@ -30,9 +29,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.payloads import KeepingRules, Payloads
 from memrepo_worker.settings import WorkerSettings
-from memrepo_worker.threads.giving_way import keeping
 from tests.queues.conftest import SHARDS
-from tests.support.counted_steps import CountedSteps
 from tests.support.sending import Sender, commit_request
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -285,19 +282,6 @@ def forget_what_is_counted(broker: Valkey) -> None:
 
 def is_apart(told: object) -> bool:
     return isinstance(told, dict) and set(told) == {"body"}
-
-
-def test_others_come_between_while_a_large_result_is_written(broker: Valkey) -> None:
-    patch = FileDiff(
-        path="a.md", status="added", additions=1, deletions=0, binary=False, patch="\n" * 8 * MIB
-    )
-    diff = Diff(base_sha="a" * 40, target_sha="b" * 40, files=[patch])
-
-    with keeping(steps := CountedSteps()):
-        told = payloads(broker.raw_client()).encode_result(Named("a-job"), DIFF, Success(diff))
-
-    assert is_apart(told)
-    assert steps.count >= 8 * MIB // PIECE_CHARS
 
 
 def test_what_one_agent_reads_and_does_not_fetch_is_bounded_and_harms_no_other(

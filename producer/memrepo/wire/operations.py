@@ -14,7 +14,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from memrepo import models
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
-from memrepo.wire.payload import Payload, attaching, go_on
+from memrepo.wire.payload import Payload, attaching
 from memrepo.wire.requests import feed, forks, memories, merges, reads, search, tags, writes
 from memrepo.wire.requests.base import HEAD_FIELDS, Request
 
@@ -56,11 +56,11 @@ class Operation(Generic[Asked, Result]):
         """Rebuild a result from its JSON form."""
         return self.result_from_payload(Payload(value))
 
-    def result_to_payload(self, value: Result, give_way: Callable[[], None] = go_on) -> Payload:
-        """Return a result with its contents apart; ``give_way`` is the payload's."""
+    def result_to_payload(self, value: Result) -> Payload:
+        """Return a result with its contents apart."""
         contents: list[bytes] = []
         written = self.result.dump_python(value, mode="json", context=attaching(contents))
-        return Payload(written, tuple(contents), give_way)
+        return Payload(written, tuple(contents))
 
     def result_from_payload(self, payload: Payload) -> Result:
         """Rebuild a result; its JSON form is a body without contents apart."""

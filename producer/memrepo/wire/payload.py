@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -38,20 +38,12 @@ _BLOCK_HEADER = struct.Struct("<BHH")
 _BLOCK_BYTES_MAX = 0xFFFF
 
 
-def go_on() -> None:
-    """Let nobody else come."""
-
-
 @dataclass(frozen=True)
 class Payload:
-    """A JSON value, and the contents that ``{"attached": number}`` in it stands for.
-
-    ``give_way`` is called after each step in which it is written: who serves others lets them come there.
-    """
+    """A JSON value, and the contents that ``{"attached": number}`` in it stands for."""
 
     value: Any
     contents: tuple[bytes, ...] = ()
-    give_way: Callable[[], None] = field(default=go_on, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -61,12 +53,7 @@ class Payload:
     @cached_property
     def _written(self) -> tuple[bytes, ...]:
         """The value as JSON, written once: its size is asked for before it is sent."""
-        return tuple(self._encoded())
-
-    def _encoded(self) -> Iterator[bytes]:
-        for piece in json_pieces(self.value):
-            yield piece.encode(errors="surrogatepass")
-            self.give_way()
+        return tuple(piece.encode(errors="surrogatepass") for piece in json_pieces(self.value))
 
     @property
     def head(self) -> tuple[bytes, ...]:
@@ -132,7 +119,6 @@ def encode(payload: Payload, *, compress: bool = True) -> Iterator[bytes]:
     waiting = bytearray()
     for packed in _compressed(_pieces(parts)) if compress else _stored(_pieces(parts)):
         waiting += packed
-        payload.give_way()
         yield from _full_chunks(waiting)
     if waiting:
         yield bytes(waiting)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from memrepo import json_text
 from memrepo.json_text import PIECE_CHARS, json_pieces
-from memrepo.limits import MIB
 from memrepo.wire.payload import Payload, decode, encode
 
 _AS_ONE_CHARACTER_MAX = 6
@@ -63,17 +62,3 @@ def test_a_large_value_is_read_as_it_was() -> None:
     read = decode(iter(list(encode(payload))), payload.size_bytes)
 
     assert (read.value, read.contents) == (value, (b"content",))
-
-
-@pytest.mark.parametrize("compress", [True, False], ids=["compressed", "stored"])
-def test_others_come_between_while_it_is_written_and_while_it_is_packed(compress: bool) -> None:
-    steps = list[None]()
-    payload = Payload({"patch": "\n" * 1_000_000}, (b"x" * 5 * MIB,), lambda: steps.append(None))
-
-    size_bytes = payload.size_bytes
-
-    assert len(steps) >= payload.head_bytes // ((1 + _AS_ONE_CHARACTER_MAX) * PIECE_CHARS)
-    written = len(steps)
-    chunks = list(encode(payload, compress=compress))
-    assert len(steps) - written >= 5, "one for each MiB"
-    assert decode(iter(chunks), size_bytes) == payload

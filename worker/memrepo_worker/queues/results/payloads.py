@@ -31,7 +31,6 @@ from memrepo_worker.group import Agent, Outcome, Success
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.scripts import PUT_UNTOLD
-from memrepo_worker.threads.giving_way import give_way
 
 COMPRESSED_FROM_BYTES = MIB
 """A result is fetched at once, mostly: to compress a smaller one takes longer than it saves."""
@@ -155,7 +154,7 @@ class Payloads:
         """
         if isinstance(outcome, MemoryRepoError):
             return outcome
-        payload = outcome.payload or operation.result_to_payload(outcome.value, give_way)
+        payload = outcome.payload or operation.result_to_payload(outcome.value)
         apart_from = LARGE_BYTES if operation.request.MUTATES else READ_APART_FROM_BYTES
         if payload.size_bytes <= apart_from:
             return operation.result_to_json(outcome.value) if payload.contents else payload
