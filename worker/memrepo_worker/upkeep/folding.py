@@ -220,11 +220,14 @@ def _join(run: Run, parts: Parts, joiner: Joiner, keep: KeptLines) -> Path:
 def _without_refs(parts: Parts) -> int:
     """Return the last entry after which there was no repository: a seal, and what followed on it until one began.
 
-    That may be very many entries, of all that was asked of a memory that was deleted: it is found by halving.
+    That may be very many entries, of all that was asked of a memory that was deleted: it is found by halving. Of one
+    that was not deleted the first has refs, and no other is looked at.
     """
     seq = parts.there.base
     if seq and parts.head(seq).refs:
         return 0  # before it, and so before all that is to be made
+    if parts.head(seq + 1).refs:
+        return seq
     later = range(seq + 1, parts.newest)  # the newest has some
     return seq + bisect_left(later, 1, key=lambda each: int(bool(parts.head(each).refs)))
 
