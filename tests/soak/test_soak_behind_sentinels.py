@@ -78,3 +78,24 @@ def test_a_short_soak_behind_sentinels(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_a_long_soak_behind_sentinels(tmp_path: Path) -> None:
     soak_sentinels(60, 5, tmp_path, seed=4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_cancel_is_told_truly_where_a_primary_that_its_replica_has_left_takes_no_writes(
+    tmp_path: Path,
+) -> None:
+    """Without that setting, of 222 cancels in as many failovers 44 were told of jobs whose commits were made."""
+    with watched(tmp_path / "valkey", patient=True) as servers:
+        for node in servers.nodes.values():
+            with node.client() as client:
+                client.config_set("min-replicas-to-write", 1)
+        agents = [f"a{number}" for number in range(30)]
+        clients = Clients(producer_settings(servers.url), agents, Random(5), per_s=30)
+
+        def fail_over_in_a_storm() -> None:
+            servers.wait_until_followed()
+            with storm(clients, lambda job: job.cancel()):
+                servers.fail_over(coordinated=False)
+
+        soak(clients, servers.url, lambda _: [fail_over_in_a_storm] * 3, nullcontext(), tmp_path, seed=3)
