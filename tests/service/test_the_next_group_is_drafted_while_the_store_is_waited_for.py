@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memrepo import append
+from memrepo import FileChange, append
 from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Agent, Group, Lease, Success
 from memrepo_worker.journal.ledger import LedgerLine
@@ -318,6 +318,12 @@ class TestWhatIsDrafted:
             pytest.param(edit, id="an edit"),
             pytest.param(lambda: commit("at", expected_head="0" * 40), id="a commit at a head"),
             pytest.param(
+                lambda: commit("at").model_copy(
+                    update={"changes": [FileChange(path="a", content="2\n", expected_sha256="0" * 64)]}
+                ),
+                id="a commit that reads a file",
+            ),
+            pytest.param(
                 lambda: commit("at", start_point="main~0", branch="b"), id="a commit that looks back"
             ),
         ],
@@ -337,6 +343,35 @@ class TestWhatIsDrafted:
         serve(one, [commit("first")], [commit("second"), commit("large", {"a": "x" * 100})])
 
         assert store.seen == ["first", "second", "put"]
+
+    def test_it_ends_before_its_objects_are_many(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(making, "OBJECTS_BYTES_MAX", 100)
+
+        serve(one, [commit("first")], [commit("second"), commit("third")])
+
+        assert store.seen == ["first", "second", "put"]
+
+    def test_behind_what_is_large_nothing_is(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(making, "BEFORE_BYTES_MAX", 100)
+
+        serve(one, [commit("first", {"a": "x" * 100})], [commit("second")])
+
+        assert store.seen == ["first", "put"]
+
+    def test_what_is_old_is_drafted_anew(
+        self, one: Writer, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("memrepo_worker.service.turn.AHEAD_AGE_S_MAX", -1.0)
+        following = [commit("second")]
+
+        serve(one, [commit("first")], following)
+        serve(one, following)
+
+        assert store.seen == ["first", "second", "put", "second", "put"]
 
     def test_behind_a_delete_nothing_is(self, one: Writer, store: WatchedStore) -> None:
         serve(one, [delete()], [commit("after", create_repo_if_missing=True)])

@@ -231,6 +231,8 @@ class Ahead:
     draft: Draft
     requests: Sequence[Request]
     pending: list[PendingOutcome]
+    made_s: float
+    """When, by the monotonic clock: what a draft says of the horizon is of then."""
     seq: int = 0
     tip_sha256: str = ""
 

@@ -24,11 +24,11 @@ from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.repos.cache import HeldRepo
-from memrepo_worker.repos.draft import Draft, PendingOutcome, View
+from memrepo_worker.repos.draft import Ahead, Draft, PendingOutcome, View
 from memrepo_worker.repos.state import sha256_of
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.service.drafts.ahead import draft_ahead
+from memrepo_worker.service.drafts.ahead import AHEAD_AGE_S_MAX, draft_ahead
 from memrepo_worker.service.drafts.drafting import Drafting
 from memrepo_worker.service.forks.copies import Copies
 from memrepo_worker.service.meter import TurnMeter
@@ -112,7 +112,7 @@ class Turn:
     def _draft(self, repo: WarmRepo) -> tuple[Draft, list[PendingOutcome]]:
         ahead, repo.ahead = repo.ahead, None
         with step("git draft"):
-            if ahead is not None and ahead.is_of(repo.state, self._group.requests):
+            if ahead is not None and self._is_good(ahead, repo):
                 self._dependencies.observer.count("drafts.ahead")
                 ahead.draft.go_on(self._drafting.copy_for)
                 return ahead.draft, self._drafted(ahead.draft, repo.state.seal, ahead.pending)
@@ -121,6 +121,10 @@ class Turn:
                 repo.state, repo.ledger, repo.reader, repo.delta_depths, legacy=legacy
             )
             return draft, self._drafted(draft, repo.state.seal, [])
+
+    def _is_good(self, ahead: Ahead, repo: WarmRepo) -> bool:
+        is_young = self._dependencies.monotonic() - ahead.made_s <= AHEAD_AGE_S_MAX
+        return is_young and ahead.is_of(repo.state, self._group.requests)
 
     def _drafted(self, draft: Draft, seal: int, pending: list[PendingOutcome]) -> list[PendingOutcome]:
         """Settle the requests that are left of the group; return what became of all."""

@@ -11,6 +11,7 @@ import logging
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from memrepo.limits import MIB
 from memrepo.models import FileChange
@@ -28,6 +29,15 @@ logger = logging.getLogger(__name__)
 AHEAD_BYTES_MAX = MIB
 """What the requests may hold that are drafted ahead: it is kept until their turn, and written in one step."""
 
+OBJECTS_BYTES_MAX = 2 * MIB
+"""What they may come to as objects: each commit into a folder of very many files makes that folder's tree anew."""
+
+AHEAD_AGE_S_MAX = 60.0
+"""How long a draft is good: which requests are too old is looked at when it is made."""
+
+BEFORE_BYTES_MAX = 8 * MIB
+"""What the entry before them may hold: as long as their draft is kept, so are its objects."""
+
 
 def draft_ahead(
     drafting: Drafting,
@@ -40,6 +50,8 @@ def draft_ahead(
     if not draft.refs or draft.copied is not None:  # deleted, or begun with what cannot be read yet
         return None
     try:
+        if sum(len(item.data) for item in draft.objects.values()) > BEFORE_BYTES_MAX:
+            return None
         requests = _plain_commits(following())
         if not requests or is_answered():
             return None
@@ -60,16 +72,19 @@ def _drafted(
         ChainMap(draft.chains.depths, repo.delta_depths),
     )
     pending: list[PendingOutcome] = []
+    known = size_bytes = 0
     for request in requests:
-        if is_answered() or ahead.is_full:
+        if is_answered() or ahead.is_full or size_bytes > OBJECTS_BYTES_MAX:
             break
         give_way()
         pending.append(drafting.settle(request, ahead, may_land=False))
+        size_bytes += sum(len(item.data) for item in islice(ahead.objects.values(), known, None))
+        known = len(ahead.objects)
     if not pending:
         return None
     if len(pending) == len(requests) and ahead.is_needed and not is_answered():
         ahead.encode()
-    return Ahead(ahead, requests[: len(pending)], pending)
+    return Ahead(ahead, requests[: len(pending)], pending, drafting.monotonic())
 
 
 def _plain_commits(requests: Sequence[Request]) -> list[Request]:
@@ -85,6 +100,11 @@ def _plain_commits(requests: Sequence[Request]) -> list[Request]:
 
 
 def _is_plain(request: CommitRequest) -> bool:
-    """Whether a commit writes whole files on a branch's head, or on ``main``: nothing is looked for in a history."""
+    """Whether a commit writes whole files on a branch's head, or on ``main``.
+
+    So nothing is looked for in a history, and no file that is there is read, as it is for ``expected_sha256``.
+    """
     at_head = request.expected_head is None and request.start_point == "main"
-    return at_head and all(isinstance(change, FileChange) for change in request.changes)
+    return at_head and all(
+        isinstance(change, FileChange) and change.expected_sha256 is None for change in request.changes
+    )

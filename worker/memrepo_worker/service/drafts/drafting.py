@@ -30,6 +30,7 @@ class Drafting:
         self._dependencies = dependencies
         self._agent = agent
         self.copy_for = copy_for
+        self.monotonic = dependencies.monotonic
 
     def begin(
         self,
