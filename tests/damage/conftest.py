@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.memory import Observed, copied, make, observe, worker_at
+from tests.damage.memory import Observed, healthy_answers, make
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +20,4 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def healthy(memory: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Observed]:
     """What a worker observes whose copy is sound, by operation."""
-    seen: dict[str, Observed] = {}
-
-    def look(operation: str) -> Observed:
-        if operation not in seen:
-            place = tmp_path_factory.mktemp("healthy") / "memory"
-            with copied(memory, place) as folder, worker_at(folder) as one:
-                seen[operation] = observe(one, folder, operation)
-        return seen[operation]
-
-    return look
+    return healthy_answers(memory, tmp_path_factory.mktemp("healthy"))

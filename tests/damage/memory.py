@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,6 +105,19 @@ def observe(one: Writer, folder: Path, operation: str) -> Observed:
     """Ask twice, and look at what is stored."""
     answer, again = ask(one, operation), ask(one, operation)
     return Observed(answer, again, stored(folder))
+
+
+def healthy_answers(memory: Path, folder: Path) -> Callable[[str], Observed]:
+    """Return what tells, by operation, what a worker observes whose copy of ``memory`` is sound; each is asked once."""
+    seen: dict[str, Observed] = {}
+
+    def look(operation: str) -> Observed:
+        if operation not in seen:
+            with copied(memory, folder / operation) as place, worker_at(place) as one:
+                seen[operation] = observe(one, place, operation)
+        return seen[operation]
+
+    return look
 
 
 def stored(folder: Path) -> Mapping[str, bytes]:

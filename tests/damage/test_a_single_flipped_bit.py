@@ -23,7 +23,16 @@ from memrepo.wire.requests.merges import PreviewMergeRequest
 from memrepo.wire.requests.reads import GetFileRequest, GetFilesRequest, ListFilesRequest
 from memrepo.wire.requests.search import SearchRequest
 from memrepo.wire.requests.writes import CommitRequest, CreateBranchRequest
-from tests.damage.memory import MovableStore, Observed, ask, copied, make, observe, worker_at
+from tests.damage.memory import (
+    MovableStore,
+    Observed,
+    ask,
+    copied,
+    healthy_answers,
+    make,
+    observe,
+    worker_at,
+)
 from tests.damage.single_bits import Bit, delta_bits, delta_kinds, header_bits, other_bits
 from tests.support.folding import fold, small_runs
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, history, writer
@@ -67,16 +76,7 @@ def memory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def healthy(memory: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Observed]:
     """What a worker observes whose copy is sound, by operation."""
-    seen: dict[str, Observed] = {}
-
-    def look(operation: str) -> Observed:
-        if operation not in seen:
-            place = tmp_path_factory.mktemp("healthy") / "memory"
-            with copied(memory, place) as folder, worker_at(folder) as one:
-                seen[operation] = observe(one, folder, operation)
-        return seen[operation]
-
-    return look
+    return healthy_answers(memory, tmp_path_factory.mktemp("healthy"))
 
 
 def some_bits(memory: Path, begin: int) -> Iterator[Bit]:

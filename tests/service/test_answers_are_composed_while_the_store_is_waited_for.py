@@ -16,29 +16,11 @@ from memrepo.wire.requests.base import Request
 from memrepo_worker.group import Group, Lease, Outcome, Success
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.service import prepared
-from memrepo_worker.store.backends.memory import MemoryStore
-from memrepo_worker.store.interface import UnavailableError, Version, When
-from memrepo_worker.store.meanwhile import request_sent
+from memrepo_worker.store.interface import UnavailableError
+from tests.support.watched_store import WatchedStore
 from tests.support.writers import Writer, commit, create, delete, history, writer
 
 LINES = [f"{number}\n" for number in range(40_000)]
-
-
-class WatchedStore(MemoryStore):
-    """What a test wants is done when a put was sent and its answer is waited for; ``seen`` says what came when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self.meanwhile: list[Callable[[], object]] = []
-
-    def put(self, key: str, data: bytes, when: When) -> Version:
-        request_sent()
-        if self.meanwhile:
-            self.meanwhile.pop()()
-        version = super().put(key, data, when)
-        self.seen.append("put")
-        return version
 
 
 @pytest.fixture

@@ -21,42 +21,13 @@ from memrepo_worker.service.drafts import ahead as making
 from memrepo_worker.service.drafts.ahead import draft_ahead
 from memrepo_worker.service.writes.table import settle
 from memrepo_worker.store.backends.memory import MemoryStore
-from memrepo_worker.store.interface import UnavailableError, Version, When
-from memrepo_worker.store.meanwhile import request_sent
+from memrepo_worker.store.interface import UnavailableError
 from tests.support.faulty_store import FAULTS_OF, Fault, FaultyStore, Operation
+from tests.support.watched_store import WatchedStore
 from tests.support.writers import Writer, commit, create, delete, files, find, history, writer, writers
 
 TRIES = 4
 """How often an append asks about one create."""
-
-
-class WatchedStore(MemoryStore):
-    """``seen`` says which requests were executed, and which puts were made, in order.
-
-    When a put was sent, its answer is waited for, and there after so many looks as ``looks`` says; then, before it is
-    made, comes what ``meanwhile`` has.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self.looks = math.inf
-        self.meanwhile: list[Callable[[], object]] = []
-
-    def put(self, key: str, data: bytes, when: When) -> Version:
-        looks = self.looks
-
-        def is_answered() -> bool:
-            nonlocal looks
-            looks -= 1
-            return looks < 0
-
-        request_sent(is_answered)
-        if self.meanwhile:
-            self.meanwhile.pop()()
-        version = super().put(key, data, when)
-        self.seen.append("put")
-        return version
 
 
 @pytest.fixture

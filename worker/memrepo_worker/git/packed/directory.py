@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pygit2
 
-from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.objects import KINDS, GitObject, Kind, object_id
 from memrepo_worker.git.pack_files import PackFiles, Sizes
 from memrepo_worker.git.packed.headers import HeaderTable, ToldObject
 from memrepo_worker.git.packed.large_objects import LARGE_BYTES, read_in_steps
@@ -26,7 +26,6 @@ _IDS_PER_STEP = 256
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
 # With 1 GiB, its default, a pack over that limit was mapped anew by every other look.
 _WINDOW_BYTES = 128 * 1024
-_KINDS = {kind.value: kind for kind in Kind}  # an enumeration takes five times as long to be asked
 
 
 def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) -> None:
@@ -193,6 +192,6 @@ class PackDirectory:
 
 def _kind_of(number: int, sha: str) -> Kind:
     try:
-        return _KINDS[number]
+        return KINDS[number]
     except KeyError as error:  # a flipped bit in a pack gives it a number that no kind has
         raise ObjectMissingError(f"{sha} is of no kind") from error

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from array import array
 
-from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.objects import KINDS, Kind
 from memrepo_worker.threads.giving_way import give_way
 
 ToldObject = tuple[Kind, int, bool]
 """The kind of an object, its size in bytes, and whether it lies as a delta in any pack."""
 
-_KINDS = {kind.value: kind for kind in Kind}
 _KIND_MASK, _DELTA, _SIZE_SHIFT = 7, 8, 4
 _SIZE_MAX = (1 << 32 - _SIZE_SHIFT) - 1
 _SLOTS_MIN = 64
@@ -50,7 +49,7 @@ class HeaderTable:
             if hashes[slot] == wanted:
                 size = value >> _SIZE_SHIFT
                 size = self._large[sha] if size == _SIZE_MAX else size
-                return _KINDS[value & _KIND_MASK], size, value & _DELTA != 0
+                return KINDS[value & _KIND_MASK], size, value & _DELTA != 0
             slot = slot + 1 & last
         return None
 

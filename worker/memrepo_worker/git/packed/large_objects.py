@@ -15,7 +15,7 @@ from typing import IO
 
 from memrepo.limits import KIB
 from memrepo_worker.bounds import SharingBounds
-from memrepo_worker.git.objects import GitObject, Kind
+from memrepo_worker.git.objects import KINDS, GitObject, Kind
 from memrepo_worker.git.pack_files import FANOUT_BEGIN, FANOUT_END
 from memrepo_worker.git.packs import LARGE_OFFSET, OFFSET_DELTA, REF_DELTA
 from memrepo_worker.threads.giving_way import give_way, joined
@@ -27,7 +27,6 @@ _DEPTH_MAX = 64
 _COMMANDS_MAX = 64 * KIB
 _SHA1_BYTES = 20
 _HEAD_BYTES = 64
-_KINDS = {kind.value: kind for kind in Kind}
 
 
 class _OtherFormError(ValueError):
@@ -95,8 +94,8 @@ class _Unpacking:
         self.pack.seek(offset)
         head = self.pack.read(_HEAD_BYTES)
         number, size, used = _header_in(head)
-        if number in _KINDS:
-            return _KINDS[number], self._inflated(offset + used, size)
+        if number in KINDS:
+            return KINDS[number], self._inflated(offset + used, size)
         if depth == _DEPTH_MAX:
             raise _OtherFormError
         if number == REF_DELTA:
