@@ -80,6 +80,13 @@ class ListingLateStore(StoreDecorator):
         return iter(())
 
 
+class ListingOtherSizesStore(StoreDecorator):
+    """Lists how much it keeps, where it keeps more than it gives: encrypted by a proxy, say."""
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        return (ListedObject(item.key, item.size + 16) for item in super().list(prefix, start_after))
+
+
 class ServingOldBytesStore(StoreDecorator):
     """Keeps the first bytes it served of a key."""
 
@@ -108,6 +115,7 @@ class KeepingTheLoserStore(StoreDecorator):
         (CheckingFirstStore, f"{RACERS} of {RACERS} racing creates of one key succeeded"),
         (RememberingMissesStore, "a get after a finished put does not show it"),
         (ListingLateStore, "a list after a finished put does not show it"),
+        (ListingOtherSizesStore, "does not say how many bytes a get gives"),
         (ServingOldBytesStore, "older bytes"),
         (KeepingTheLoserStore, "bytes of another than the winner"),
     ],

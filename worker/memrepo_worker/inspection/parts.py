@@ -15,8 +15,8 @@ from memrepo_worker.journal.entry import (
     NewerJournalError,
     decode_entry,
 )
-from memrepo_worker.journal.reading.contents import read_bytes
-from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.journal.reading.contents import ListedOtherwiseError, read_bytes
+from memrepo_worker.store.interface import NotThereError, Store
 
 BATCH_BYTES_MAX = 32 * 2**20
 _BATCH_ENTRIES_MAX = 1024
@@ -42,13 +42,13 @@ def read_part(store: Store, item: Listed, bytes_max: int) -> Entry | Damage:
         )
     data: bytes | memoryview = b""
     try:
-        data = read_bytes(store, item.key, item.seq, item.size, bytes_max)
+        data = read_bytes(store, item.key, item.seq, item.size)
         if data:
             return decode_entry(item.seq, data)
     except NotThereError:
         return Damage(item.key, Kind.MISSING, "it was listed, and is not there")
-    except ObjectTooLargeError as error:
-        return Damage(item.key, Kind.TOO_LARGE, f"{error} (MEMREPO_ENTRY_BYTES_MAX)")
+    except ListedOtherwiseError as error:
+        return Damage(item.key, Kind.CHECKSUM, str(error))
     except NewerJournalError as error:
         return Damage(item.key, Kind.NEWER, str(error))
     except JournalDamagedError as error:

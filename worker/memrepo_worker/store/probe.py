@@ -152,8 +152,11 @@ def _check_reads_and_lists(store: Store, key: str) -> None:
     store.put(key, b"first", ABSENT)
     if _read(store, key) != b"first":
         raise UnsafeStoreError(store, "a get after a finished put does not show it (a cached miss?)")
-    if not _is_listed(store, key):
+    sizes = [line.size for line in store.list(key) if line.key == key]
+    if not sizes:
         raise UnsafeStoreError(store, "a list after a finished put does not show it")
+    if sizes != [len(b"first")]:
+        raise UnsafeStoreError(store, "a list does not say how many bytes a get gives")
     store.put(key, b"second", ALWAYS)
     if _read(store, key) != b"second":
         raise UnsafeStoreError(store, "a get after a finished put shows older bytes")

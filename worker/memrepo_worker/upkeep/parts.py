@@ -12,7 +12,7 @@ from memrepo.limits import MIB
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Head, JournalDamagedError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.contents import read_bytes
+from memrepo_worker.journal.reading.contents import ListedOtherwiseError, read_bytes
 from memrepo_worker.journal.runs import Run, follow_on
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.upkeep.part_files import PART_BYTES_MAX, Part, Spool, fetch, read_head
@@ -151,17 +151,22 @@ class Parts:
         return parts
 
     def _recent_or_read(self, seq: int) -> bytes | memoryview | None:
-        """Return an entry's bytes, or None where they are too many to be in memory."""
+        """Return an entry's bytes, or None where they are too many to be in memory, or more than was reckoned with."""
         data = self._recent(seq)
         if data:
             return data
-        bytes_max = min(PART_BYTES_MAX, self._entry_bytes_max)
-        if self._size(seq) > bytes_max:
+        size = self._size(seq)
+        if size > min(PART_BYTES_MAX, self._entry_bytes_max):
             return None
+        key = self._layout.entry(seq)
         with _told(seq):
             try:
-                return read_bytes(self._store, self._layout.entry(seq), seq, self._size(seq), bytes_max)
-            except ObjectTooLargeError:
+                return (
+                    read_bytes(self._store, key, seq, size)
+                    if seq in self._sizes
+                    else self._store.get(key, size).data
+                )
+            except (ListedOtherwiseError, ObjectTooLargeError):
                 return None
 
     def _parted(self, seqs: Iterable[int], bytes_max: int, entries_max: int) -> Iterator[list[int]]:

@@ -1,7 +1,8 @@
 """The bytes of one object of a journal: its header is held against the rules before the rest is asked for.
 
-What is no entry by its header costs one small read, however large it is. What is too large for memory goes through a
-file that nobody else sees, and that ends with its use.
+What is no entry by its header costs one small read, however large it is. Of one that was listed no more is read than
+was listed: from that follows how much may be on its way at a time. What is too large for memory goes through a file
+that nobody else sees, and that ends with its use.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from memrepo.limits import MIB
-from memrepo_worker.journal.entry import HEAD_BYTES, Entry, JournalUnreadableError, decode_entry, decode_head
+from memrepo_worker.journal.entry import (
+    HEAD_BYTES,
+    Entry,
+    JournalDamagedError,
+    JournalUnreadableError,
+    decode_entry,
+    decode_head,
+)
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.store.streams import PIECE_BYTES, pieces
 from memrepo_worker.threads.giving_way import joined
@@ -27,52 +35,82 @@ _JOINED_BYTES_MAX = 16 * MIB
 """What has no more is put together without Python's lock, for which it is in memory three times for a moment."""
 
 
-def read_entry(store: Store, key: str, seq: int, size: int, bytes_max: int) -> Entry | None:
+class ListedOtherwiseError(JournalDamagedError):
+    """An object has other bytes than were listed: another is in its place by now, or it is damaged. List it again."""
+
+    @classmethod
+    def of(cls, key: str, seq: int, listed: int, found: int | None) -> ListedOtherwiseError:
+        """Return the error for an object that is listed with so many bytes; ``found`` is None for more of them."""
+        has = "more" if found is None else str(found)
+        return cls(f"{key} is listed with {listed} bytes, and has {has}", seq)
+
+
+def read_entry(store: Store, key: str, seq: int, size: int) -> Entry | None:
     """Return what an object holds, which is listed with ``size`` bytes; None where it has none.
 
     Raises:
-        NotThereError, ObjectTooLargeError: it is not there, was replaced meanwhile, or has more than ``bytes_max``.
+        NotThereError: it is not there, or was replaced meanwhile.
+        ListedOtherwiseError: it has other bytes than so many; no more than these were read.
         NewerJournalError, JournalDamagedError: as ``decode_entry``; by its header, before the rest is read.
     """
-    data = read_bytes(store, key, seq, size, bytes_max)
+    data = read_bytes(store, key, seq, size)
     return decode_entry(seq, data) if data else None
 
 
-def read_bytes(store: Store, key: str, seq: int, size: int, bytes_max: int) -> bytes | memoryview:
-    """Return the bytes of an object that is listed with ``size``; raises what ``read_entry`` does.
+def read_bytes(store: Store, key: str, seq: int, size: int) -> bytes | memoryview:
+    """Return the bytes of an object that is listed with ``size``, or none: it is a marker by now.
 
-    Of one that is small nothing is looked at.
+    Raises what ``read_entry`` does. Of one that is small nothing is looked at.
     """
     if size <= AT_ONCE_BYTES_MAX:
-        return store.get(key, bytes_max).data
+        try:
+            data = store.get(key, size).data
+        except ObjectTooLargeError as error:
+            raise ListedOtherwiseError.of(key, seq, size, error.size) from error
+        if len(data) not in (0, size):
+            raise ListedOtherwiseError.of(key, seq, size, len(data))
+        return data
     # Only a view of it: what is behind the header is taken out without another copy.
     if size <= _JOINED_BYTES_MAX:
-        return memoryview(joined([*checked_pieces(store, key, seq, bytes_max, size)]))
+        return memoryview(joined([*_pieces_of(store, key, seq, size, size)]))
     found = bytearray()
-    for piece in checked_pieces(store, key, seq, bytes_max, PIECE_BYTES):
+    for piece in _pieces_of(store, key, seq, size, PIECE_BYTES):
         found += piece
     return memoryview(found).toreadonly()
 
 
 def spooled_entry(
-    store: Store, key: str, seq: int, bytes_max: int, open_file: OpenFile, memory_bytes_max: int
+    store: Store, key: str, seq: int, size: int, open_file: OpenFile, memory_bytes_max: int
 ) -> Entry | None:
     """Return what an object holds, None where it has no bytes; no more of them are in memory than is said.
 
     They lie in a file. As it has no name, nobody can cut it under its readers, and it is gone with the last view of it.
 
     Raises:
-        NotThereError, ObjectTooLargeError, NewerJournalError, JournalDamagedError: as ``read_entry``.
+        NotThereError, ListedOtherwiseError, NewerJournalError, JournalDamagedError: as ``read_entry``.
         OSError: the disk does not take it.
     """
     with open_file() as file:
-        for piece in checked_pieces(store, key, seq, bytes_max, min(PIECE_BYTES, memory_bytes_max)):
+        for piece in _pieces_of(store, key, seq, size, min(PIECE_BYTES, memory_bytes_max)):
             file.write(piece)
         file.flush()
         size = file.tell()
         if not size:
             return None
         return decode_entry(seq, memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)))
+
+
+def _pieces_of(store: Store, key: str, seq: int, size: int, piece_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes of an object that is listed with ``size`` as ``checked_pieces`` does: so many, or none."""
+    read = 0
+    try:
+        for piece in checked_pieces(store, key, seq, size, piece_bytes):
+            read += len(piece)
+            yield piece
+    except ObjectTooLargeError as error:
+        raise ListedOtherwiseError.of(key, seq, size, error.size) from error
+    if read not in (0, size):
+        raise ListedOtherwiseError.of(key, seq, size, read)
 
 
 def checked_pieces(store: Store, key: str, seq: int, bytes_max: int, piece_bytes: int) -> Iterator[bytes]:

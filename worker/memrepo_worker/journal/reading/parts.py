@@ -17,7 +17,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.contents import OpenFile, read_entry, spooled_entry
 from memrepo_worker.journal.reading.window import Listed, Window
 from memrepo_worker.journal.runs import Run
-from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.store.interface import NotThereError, Store
 
 SEGMENTS_MAX = 999
 """More are not looked at: a journal of any length is folded into fewer, and one page of a listing shows them."""
@@ -120,7 +120,7 @@ class JournalParts:
         try:
             self._require_size(seq, size)
             found = self._read(key, seq, size)
-        except (NotThereError, ObjectTooLargeError, JournalDamagedError) as error:
+        except (NotThereError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
         except JournalUnreadableError as error:
             raise (error.within_base() if in_base else error) from error
@@ -134,9 +134,6 @@ class JournalParts:
             found = self._read(key, seq, item.size)
         except NotThereError as error:  # or it is another by now
             raise LocalCopyStaleError(f"entry {seq} is not there any more") from error
-        except ObjectTooLargeError as error:  # it was smaller when it was listed
-            self.over_bound()
-            raise JournalDamagedError(f"entry {seq}: {error}, MEMREPO_ENTRY_BYTES_MAX", seq) from error
         if found is None:
             raise LocalCopyStaleError(f"entry {seq} is a marker")
         return found
@@ -144,8 +141,8 @@ class JournalParts:
     def _read(self, key: str, seq: int, size: int) -> Entry | None:
         """Return what an object holds, None where it has no bytes; ``size`` is what was listed."""
         if size > self.bytes_max and self.open_file is not None:
-            return spooled_entry(self.store, key, seq, self.entry_bytes_max, self.open_file, self.bytes_max)
-        return read_entry(self.store, key, seq, size, self.entry_bytes_max)
+            return spooled_entry(self.store, key, seq, size, self.open_file, self.bytes_max)
+        return read_entry(self.store, key, seq, size)
 
     def _require_size(self, seq: int, size: int) -> None:
         """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""

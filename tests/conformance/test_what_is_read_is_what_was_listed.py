@@ -1,0 +1,323 @@
+"""On every backend: of an object no more is read than was listed, and where it has other bytes it is listed again.
+
+A base may be replaced between the listing and the read, which is no damage; an entry never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from memrepo.errors import MemoryDamagedError
+from memrepo.limits import KIB, MIB
+from memrepo.wire.operations import build
+from memrepo.wire.requests.feed import GetChangesRequest
+from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packs import encode_pack, join_packs
+from memrepo_worker.inspection.verifying import Verifier
+from memrepo_worker.journal.entry import decode_entry, encode_joined
+from memrepo_worker.observe import Counters
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.decorators.metering import MeteredStore
+from memrepo_worker.store.interface import (
+    ABSENT,
+    ALWAYS,
+    GET_BYTES_MAX,
+    ListedObject,
+    Pin,
+    Store,
+    StoredObject,
+    StoredRange,
+)
+from tests.support.folding import LAYOUT, fold, small_runs
+from tests.support.interleaving import InlineExecutor
+from tests.support.jobs import present
+from tests.support.stock_git import stock_git
+from tests.support.writers import AGENT, NOW_S, commit, create, files, writer
+
+LOOKS = 6
+"""So often at most is a journal looked at that is damaged, or seems so: three times, and that once more."""
+LARGE = "".join(f"{number * 7919 % 1_000_003}\n" for number in range(500_000))
+"""More than what is read in one request, also compressed."""
+
+
+class Copy(MemoryStore):
+    """What lies in a store, to be read and written apart from it."""
+
+    @classmethod
+    def of(cls, store: Store) -> Copy:
+        copy = cls()
+        for item in store.list(""):
+            copy.put(item.key, store.get(item.key, GET_BYTES_MAX).data, ABSENT)
+        return copy
+
+
+class WatchedStore(StoreDecorator):
+    """Tells, of each key that was listed, what was listed last, and the most that was asked for at once."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.listed: dict[str, int] = {}
+        self.over: list[tuple[str, int, int]] = []
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        for item in super().list(prefix, start_after):
+            self.listed[item.key] = item.size
+            yield item
+
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        size = self.listed.get(key)
+        if size is not None and bytes_max > size:
+            self.over.append((key, size, bytes_max))
+        return super().get(key, bytes_max)
+
+
+class MislistingStore(StoreDecorator):
+    """Lists an object with another size, so many times."""
+
+    def __init__(self, store: Store, key: str, size: int, times: int) -> None:
+        super().__init__(store)
+        self._key = key
+        self._size = size
+        self.left = times
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        for item in super().list(prefix, start_after):
+            if item.key == self._key and self.left:
+                self.left -= 1
+                yield ListedObject(item.key, self._size)
+            else:
+                yield item
+
+
+class CuttingStore(StoreDecorator):
+    """Answers so many gets of an object with its first half, as if that were all of it."""
+
+    def __init__(self, store: Store, key: str, times: int) -> None:
+        super().__init__(store)
+        self._key = key
+        self.left = times
+
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        found = super().get(key, bytes_max)
+        if key != self._key or not self.left:
+            return found
+        self.left -= 1
+        return StoredObject(found.data[: len(found.data) // 2], found.version)
+
+
+class ReplacingStore(StoreDecorator):
+    """Has a base replaced just before it is read: what others write between a listing and a read."""
+
+    def __init__(self, store: Store, key: str, other: bytes) -> None:
+        super().__init__(store)
+        self._key = key
+        self.other: bytes | None = other
+
+    def _replace(self, key: str) -> None:
+        if key == self._key and self.other is not None:
+            other, self.other = self.other, None
+            version = self._store.get(key, GET_BYTES_MAX).version
+            self._store.put(key, other, version)
+
+    def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+        self._replace(key)
+        return super().get(key, bytes_max)
+
+    def get_range(self, key: str, start: int, bytes_max: int, pin: Pin | None = None) -> StoredRange:
+        self._replace(key)
+        return super().get_range(key, start, bytes_max, pin)
+
+
+def begun(store: Store, folder: Path) -> list[str]:
+    """Begin a memory of four entries, of which the third is large; return the messages of its history."""
+    with writer(store, folder) as one:
+        one.ask(create(first="1"))
+        for number, text in enumerate(("a", LARGE, "c")):
+            one.ask(commit(f"step {number}", {"a.md": text}))
+        return one.messages()
+
+
+def append(store: Store, folder: Path) -> None:
+    """Append an entry as another worker."""
+    with writer(store, folder) as other:
+        other.ask(commit(f"of {folder.name}"))
+
+
+def opened_cold(store: Store, folder: Path) -> object:
+    with writer(store, folder / "two") as two:
+        return two.messages()
+
+
+def opened_through_a_file(store: Store, folder: Path) -> object:
+    with writer(store, folder / "two", cold_open_bytes_max=64 * KIB) as two:
+        return two.messages()
+
+
+def caught_up(store: Store, folder: Path) -> object:
+    with writer(store, folder / "two") as two:
+        two.messages()
+        append(store, folder / "three")
+        two.new_lease()
+        return two.messages()
+
+
+def changes_asked_for(store: Store, folder: Path) -> object:
+    agent = {"org_id": AGENT.org_id, "agent_id": AGENT.agent_id}
+    with writer(store, folder / "two") as two:
+        feed = two.ask(build(GetChangesRequest, **agent, request_id="r", enqueued_at=NOW_S, after=0))
+        return [change.seq for change in feed.changes]
+
+
+def folded(store: Store, folder: Path) -> object:
+    with small_runs():
+        return fold(store, folder / "scratch").folded
+
+
+def verified(store: Store, folder: Path) -> object:
+    verifier = Verifier(store, stock_git(), InlineExecutor(), lambda: NOW_S, folder / "scratch")
+    return [*map(str, verifier.verify(AGENT).damages)]
+
+
+WAYS: tuple[Callable[[Store, Path], object], ...] = (
+    opened_cold,
+    opened_through_a_file,
+    caught_up,
+    changes_asked_for,
+    folded,
+    verified,
+)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_no_more_is_asked_for_than_was_listed(
+    store: Store, tmp_path: Path, way: Callable[[Store, Path], object]
+) -> None:
+    begun(store, tmp_path / "one")
+    append(store, tmp_path / "four")
+    watched = WatchedStore(store)
+
+    way(watched, tmp_path)
+
+    assert {LAYOUT.entry(seq) for seq in range(1, 5)} <= watched.listed.keys()
+    assert watched.over == []
+
+
+@pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
+@pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_what_one_listing_says_otherwise_is_listed_again(
+    store: Store, tmp_path: Path, way: Callable[[Store, Path], object], seq: int, size: int
+) -> None:
+    begun(store, tmp_path / "one")
+    append(store, tmp_path / "four")
+    (tmp_path / "sound").mkdir()
+    expected = way(Copy.of(store), tmp_path / "sound")
+    mislisting = MislistingStore(store, LAYOUT.entry(seq), size, 1)
+
+    assert way(mislisting, tmp_path) == expected
+    assert mislisting.left == 0
+
+
+@pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
+@pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
+def test_an_entry_that_every_listing_says_otherwise_is_damage_that_names_its_key(
+    store: Store, tmp_path: Path, seq: int, size: int
+) -> None:
+    begun(store, tmp_path / "one")
+    key = LAYOUT.entry(seq)
+    counters = Counters()
+    mislisting = MislistingStore(MeteredStore(store, counters), key, size, 10**6)
+
+    with writer(mislisting, tmp_path / "two") as two, pytest.raises(MemoryDamagedError) as caught:
+        two.ask(files())
+
+    assert caught.value.details == {"key": key}
+    assert f"is listed with {size} bytes" in str(caught.value)
+
+
+def test_of_what_is_larger_than_listed_no_more_is_read_than_that(store: Store, tmp_path: Path) -> None:
+    begun(store, tmp_path / "one")
+    key = LAYOUT.entry(3)
+    others = sum(item.size for item in store.list(LAYOUT.journal) if item.key != key)
+    counters = Counters()
+
+    with (
+        writer(MislistingStore(MeteredStore(store, counters), key, 100, 10**6), tmp_path / "two") as two,
+        pytest.raises(MemoryDamagedError),
+    ):
+        two.ask(files())
+
+    assert counters.snapshot()["store.get.bytes"] <= LOOKS * (others + 100)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("plain", "more"), ("more", "plain")], ids=["larger", "smaller"]
+)
+def test_a_base_that_is_replaced_before_it_is_read_is_no_damage(
+    store: Store, tmp_path: Path, before: str, after: str
+) -> None:
+    expected = begun(store, tmp_path / "one")
+    with small_runs():
+        append(store, tmp_path / "four")
+        fold(store, tmp_path / "scratch")
+    key = LAYOUT.base(4)
+    plain = store.get(key, GET_BYTES_MAX).data
+    made = {"plain": plain, "more": with_more_in_it(plain)}
+    store.put(key, made[before], ALWAYS)
+    replacing = ReplacingStore(store, key, made[after])
+
+    with writer(replacing, tmp_path / "two") as two:
+        assert two.messages() == [*expected, "of four"]
+        counted = two.counters.snapshot()
+
+    assert replacing.other is None
+    assert counted.get("journal.accelerator_passed_over", 0) == 0
+
+
+def with_more_in_it(base: bytes) -> bytes:
+    """Return a base with one object more."""
+    entry = decode_entry(4, base)
+    item = GitObject(Kind.BLOB, b"more")
+    pack = join_packs([entry.pack, encode_pack({object_id(item): item}).data])
+    return encode_joined((), entry.refs, entry.ledger_sha, bytes(present(pack)))
+
+
+def test_a_base_that_every_listing_says_otherwise_is_passed_over(store: Store, tmp_path: Path) -> None:
+    expected = begun(store, tmp_path / "one")
+    with small_runs():
+        append(store, tmp_path / "four")
+        fold(store, tmp_path / "scratch")
+
+    with writer(MislistingStore(store, LAYOUT.base(4), 200, 10**6), tmp_path / "two") as two:
+        assert two.messages() == [*expected, "of four"]
+        assert two.counters.snapshot()["journal.accelerator_passed_over"] == 1
+
+
+@pytest.mark.parametrize("way", [opened_cold, caught_up], ids=lambda way: way.__name__)
+def test_half_of_an_entry_is_asked_for_again(
+    store: Store, tmp_path: Path, way: Callable[[Store, Path], object]
+) -> None:
+    expected = begun(store, tmp_path / "one")
+    append(store, tmp_path / "four")
+    expected += ["of four", "of three"] if way is caught_up else ["of four"]
+    cutting = CuttingStore(store, LAYOUT.entry(6 if way is caught_up else 4), 1)
+
+    assert way(cutting, tmp_path) == expected
+    assert cutting.left == 0
+
+
+def test_half_of_an_entry_each_time_is_damage_that_names_its_key(store: Store, tmp_path: Path) -> None:
+    begun(store, tmp_path / "one")
+    key = LAYOUT.entry(4)
+
+    with (
+        writer(CuttingStore(store, key, 10**6), tmp_path / "two") as two,
+        pytest.raises(MemoryDamagedError) as caught,
+    ):
+        two.ask(files())
+
+    assert caught.value.details == {"key": key}
