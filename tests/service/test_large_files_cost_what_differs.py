@@ -13,13 +13,11 @@ import pytest
 from memrepo import append
 from memrepo.clock import system_clock
 from memrepo_worker.git.deltas.encoding import DEPTH_MAX
-from memrepo_worker.git.objects import GitObject, Kind
+from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
 from memrepo_worker.observe import Counters
-from memrepo_worker.repos.delta_chains import DeltaChains
-from memrepo_worker.repos.pending import PendingObjects
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep.folding import Folder
 from memrepo_worker.upkeep.runner import UpkeepRunner
@@ -33,7 +31,6 @@ EDITS = 200 if os.environ.get("LONG") == "1" else 70  # more than two chains
 RANDOM = Random(3)
 LINES = [f"{number} {RANDOM.random()} {RANDOM.random()}\n" for number in range(SIZE // 45)]
 TEXT = "".join(LINES)
-SMALL = GitObject(Kind.BLOB, b"small")
 
 
 def edits(number: int) -> Iterator[str]:
@@ -162,20 +159,6 @@ def test_who_adds_to_a_large_file_reads_nothing_of_it_from_the_disk_and_a_larger
         one.ask(commit("add").model_copy(update={"changes": (line,)}))
 
     assert (read == []) == is_kept
-
-
-def test_what_is_kept_of_large_files_is_bounded_and_counts_as_memory() -> None:
-    pending = PendingObjects()
-    blobs = {str(number): GitObject(Kind.BLOB, bytes(900_000)) for number in range(5)}
-    pending.add({**blobs, "tree": GitObject(Kind.TREE, bytes(100_000)), "small": SMALL}, DeltaChains({}))
-
-    pending.clear()
-
-    assert list(pending.recent) == ["4", "3"], "the last ones, and no trees, and nothing small"
-    assert pending.memory_bytes == 1_800_000
-    pending.add({"small": SMALL, "new": blobs["0"]}, DeltaChains({}))
-    pending.clear()
-    assert list(pending.recent) == ["new", "4"]
 
 
 @pytest.mark.parametrize("who", ["somebody by hand", "its owner"])

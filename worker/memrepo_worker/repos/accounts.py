@@ -7,10 +7,14 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from memrepo.clock import Clock
+from memrepo.limits import MIB
 from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.repos.slots import Others, Slot, Usage
 
 _LOOK_S = 1.0
+
+RECENT_BYTES_MAX = 16 * MIB
+"""How much of their recent files the repositories of a process keep in memory together: of some 40 with 200 of 2 KB."""
 
 
 class Accounts:
@@ -26,8 +30,9 @@ class Accounts:
         self._clock = clock
         self._lock = threading.Lock()
         self._memory: dict[str, int] = {}
+        self._recent: OrderedDict[str, int] = OrderedDict()
         self._disk = OrderedDict(on_disk)  # of all, in memory or not
-        self._memory_bytes, self._disk_bytes = 0, sum(on_disk.values())
+        self._memory_bytes, self._recent_bytes, self._disk_bytes = 0, 0, sum(on_disk.values())
         self._others, self._looked_at_s = Others(Usage(), 0), -_LOOK_S
 
     @property
@@ -52,9 +57,13 @@ class Accounts:
             self._disk.setdefault(name, 0)
             self._disk.move_to_end(name)
 
-    def weigh(self, name: str, memory_bytes: int, disk_bytes: int) -> None:
-        """Write down what a repository takes now."""
+    def weigh(self, name: str, memory_bytes: int, disk_bytes: int, recent_bytes: int = 0) -> None:
+        """Write down what a repository takes now; ``recent_bytes`` of its memory are recent files."""
         with self._lock:
+            self._forget_recent(name)
+            if recent_bytes:
+                self._recent[name] = recent_bytes
+                self._recent_bytes += recent_bytes
             self._memory_bytes += memory_bytes - self._memory.get(name, 0)
             self._disk_bytes += disk_bytes - self._disk.get(name, 0)
             self._memory[name], self._disk[name] = memory_bytes, disk_bytes
@@ -63,12 +72,26 @@ class Accounts:
         """Write down that one is on disk alone."""
         with self._lock:
             self._memory_bytes -= self._memory.pop(name, 0)
+            self._forget_recent(name)
 
     def forget(self, name: str) -> None:
         """Write down that one is gone."""
         with self._lock:
             self._memory_bytes -= self._memory.pop(name, 0)
             self._disk_bytes -= self._disk.pop(name, 0)
+            self._forget_recent(name)
+
+    def _forget_recent(self, name: str) -> None:
+        self._recent_bytes -= self._recent.pop(name, 0)
+
+    def names_with_recent_files(self) -> list[str]:
+        """Return the names of those that keep recent files, the least recently used first."""
+        with self._lock:
+            return list(self._recent)
+
+    def has_too_many_recent_files(self) -> bool:
+        """Whether the repositories keep more of recent files than they may together."""
+        return self._recent_bytes > RECENT_BYTES_MAX
 
     def has_too_much_in_memory(self) -> bool:
         """Whether the repositories in memory take more than they may."""

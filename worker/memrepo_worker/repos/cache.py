@@ -206,6 +206,14 @@ class RepoCache:
 
     def _evict(self) -> None:
         """Let the least recently used go while there is too much: from memory first, which costs only a look."""
+        accounts = self.accounts
+        while (
+            name := self._take_idle(accounts.has_too_many_recent_files, accounts.names_with_recent_files)
+        ) is not None:
+            try:
+                self._forget_files(name)
+            finally:
+                self._release(name)
         while (
             name := self._take_idle(self.accounts.has_too_much_in_memory, lambda: [*self._repos])
         ) is not None:
@@ -229,6 +237,13 @@ class RepoCache:
             if oldest is not None:
                 self._held.add(oldest)
         return oldest
+
+    def _forget_files(self, name: str) -> None:
+        """Let the recent files of one go from memory."""
+        repo = self._repos.get(name)
+        if repo is not None:
+            repo.recent.forget()
+            self._weigh(name, repo)
 
     def _unload(self, name: str) -> None:
         """Let one go from memory; on disk it stays."""
@@ -256,7 +271,7 @@ class RepoCache:
         """Write down what a repository takes now; whoever changed it still holds it."""
         repo = repo or self._repos.get(name)
         if repo is not None:
-            self.accounts.weigh(name, repo.memory_bytes, repo.disk_bytes)
+            self.accounts.weigh(name, repo.memory_bytes, repo.disk_bytes, repo.recent.memory_bytes)
 
     def _forget(self, name: str) -> None:
         """Remove a folder, and what is known of it."""

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memrepo.limits import KIB, MIB
+from memrepo.limits import KIB
 from memrepo_worker.git.deltas.encoding import Delta
-from memrepo_worker.git.objects import GitObject, Kind
+from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.packs import STORED, Pack, encode_pack
 from memrepo_worker.repos.delta_chains import DeltaChains
 
 _LARGE_BYTES = 64 * KIB
 """More of one object does not count as worth a pack: what follows from it can be written with it as a difference."""
 
-_RECENT_BYTES_MAX = 2 * MIB
-"""So much of large files stays in memory once it is on disk: to read 1 MB of deltas takes a millisecond each time."""
-
 
 class PendingObjects:
-    """Objects in memory that go to disk together, as one pack in which large files may be differences.
-
-    ``recent`` are the last large files of those that went: who adds a line to one reads it, compares and follows it.
-    """
+    """Objects in memory that go to disk together, as one pack in which large files may be differences."""
 
     def __init__(self) -> None:
         self.objects: dict[str, GitObject] = {}
-        self.recent: dict[str, GitObject] = {}
         self.bytes = 0
         self.unsaved_bytes = 0
         self._deltas: dict[str, Delta] = {}
@@ -47,21 +40,14 @@ class PendingObjects:
     @property
     def memory_bytes(self) -> int:
         """About how much memory it all takes."""
-        return self.bytes + sum(len(item.data) for item in self.recent.values())
+        return self.bytes
 
     def pack(self) -> Pack:
         """Return the pack of all of them; then call ``clear``, once it is safely written."""
         return encode_pack(self.objects, STORED, self._deltas)
 
     def clear(self) -> None:
-        """Forget them, but for what is recent."""
-        newest_first = [*reversed(self.objects.items()), *self.recent.items()]
-        self.recent.clear()
-        left = _RECENT_BYTES_MAX
-        for sha, item in newest_first:
-            if item.kind is Kind.BLOB and _LARGE_BYTES < len(item.data) <= left:
-                left -= len(item.data)
-                self.recent[sha] = item
+        """Forget them."""
         self.objects.clear()
         self._deltas.clear()
         self.bytes = 0

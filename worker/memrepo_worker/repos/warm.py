@@ -28,8 +28,8 @@ from memrepo_worker.git.compare import (
 )
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
-from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packed.directory import PackDirectory
+from memrepo_worker.git.packed.recent_files import RecentFiles
 from memrepo_worker.git.packs import encode_index, join_packs
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.group import Lease
@@ -43,6 +43,7 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
 from memrepo_worker.journal.seal import ends_repo
+from memrepo_worker.journal.unsound_packs import refuse_unsound_packs
 from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
 from memrepo_worker.repos.draft import Ahead, memory_bytes_of
 from memrepo_worker.repos.ledger import Ledger
@@ -92,7 +93,8 @@ class WarmRepo:
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
         self._unsaved_entries = self.graph_seq = 0  # the latter is the entry up to which it is written
-        self.reader = Reader(ObjectMap(self._pending.objects), ObjectMap(self._pending.recent), self.packs)
+        self.recent = RecentFiles(self.packs)
+        self.reader = Reader(ObjectMap(self._pending.objects), self.recent)
 
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
@@ -218,7 +220,7 @@ class WarmRepo:
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
-            self._refuse_unsound_packs(entries)
+            refuse_unsound_packs(entries, self.git.caps)
             raise GitOverBoundsError(
                 "git may not take more memory or time: MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX and "
                 "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
@@ -228,7 +230,7 @@ class WarmRepo:
                 self._index(entries[: len(entries) // 2])
                 self._index(entries[len(entries) // 2 :])
                 return
-            self._refuse_unsound_packs(entries)
+            refuse_unsound_packs(entries, self.git.caps)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()
         self._disk_bytes = None
@@ -251,23 +253,6 @@ class WarmRepo:
         except ValueError as error:
             raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
 
-    def _refuse_unsound_packs(self, entries: Iterable[Entry]) -> None:
-        """Raise ``JournalDamagedError`` if one of these packs is none, or stands for more than any may."""
-        caps = self.git.caps
-        for entry in entries:
-            try:
-                check_unpacked(
-                    entry.pack, caps.unpacked_bytes_max, caps.unpacked_bytes_max, caps.allocation_bytes_max
-                )
-            except PackTooLargeError as error:
-                raise JournalDamagedError(
-                    f"entry {entry.seq} has a pack that stands for too much: {error}; "
-                    "MEMREPO_FOREIGN_UNPACKED_BYTES_MAX and MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX allow for more",
-                    entry.seq,
-                ) from error
-            except ValueError as error:
-                raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
-
     # What goes to disk
 
     @property
@@ -286,7 +271,7 @@ class WarmRepo:
     @property
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
-        kept = (self.reader, self.packs, self.ledger, self.line_counts, self._pending)
+        kept = (self.reader, self.packs, self.recent, self.ledger, self.line_counts, self._pending)
         return sum((each.memory_bytes for each in kept), _MEMORY_BYTES_LEAST + memory_bytes_of(self.ahead))
 
     @property
@@ -339,6 +324,7 @@ class WarmRepo:
             # The index makes the pack visible, so it comes second.
             _replace(stem.with_suffix(".idx"), encode_index(pack))
             self.packs.refresh()
+            self.recent.keep(self._pending.objects)
             self._pending.clear()
             self._disk_bytes = None
 
