@@ -39,5 +39,7 @@ def yield_gil() -> None:
 
     A thread that computes keeps the interpreter's lock for 5 ms at a time, and two that take turns keep a third from it
     for longer. Giving the lock away for a moment (about 60 µs on Linux) between small pieces of work ends that.
+
+    Where another thread computes, it takes 5 ms to have it back.
     """
     time.sleep(1e-6)

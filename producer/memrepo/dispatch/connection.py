@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
+HELD_BACK_S_MAX = 0.02  # how long a message is held back for others to share its round trip
+COMPUTED_S_MAX = 0.001  # how long this thread computes until another may have the interpreter's lock
 
 log = logging.getLogger(__name__)
 
@@ -136,24 +138,30 @@ class BrokerConnection:
             close_quietly(producer.connection)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Put messages into their queues, in order, in one round trip where they are small."""
+        """Put messages into their queues, in order, in one round trip where they are small and it does not take long.
+
+        While the caller's thread computes, e.g. makes a thousand jobs, this one has the interpreter's lock for a moment
+        now and then: workers begin with what is there, and are not kept from it until a batch is whole.
+        """
         app, producer = self.open()
         # Flushed by us alone: what is counted belongs into the transaction in which it is pushed.
         with producer.batch(max_size=len(messages) + 1) as batch, on_their_way() as held:
             held_bytes = 0
+            flushed_s = began_s = self._clock()
             sent: list[Sent] = []
             for message in messages:
-                if message is not messages[0]:
+                if self._clock() - began_s > COMPUTED_S_MAX:
                     yield_gil()
+                    began_s = self._clock()
                 if not held.add(message.delivery):
                     continue
                 send_task(app, producer, message)
                 sent.append((message.queue, message.request))
                 held_bytes += 0 if message.claim else message.request.size_bytes
-                if held_bytes > BATCH_BYTES_MAX:
+                if held_bytes > BATCH_BYTES_MAX or self._clock() - flushed_s > HELD_BACK_S_MAX:
                     _flush(producer, batch.flush, sent)
                     held.flushed()
-                    held_bytes = 0
+                    held_bytes, flushed_s = 0, self._clock()
             _flush(producer, batch.flush, sent)
         if self._confirmation is not None:
             self._confirmation.written()
