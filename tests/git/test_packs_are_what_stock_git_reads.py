@@ -19,7 +19,7 @@ from memrepo_worker.git.objects import (
     object_id,
 )
 from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
-from memrepo_worker.git.packs import encode_index, encode_pack, join_packs, object_count
+from memrepo_worker.git.packs import COMPRESSED, STORED, encode_index, encode_pack, join_packs, object_count
 from memrepo_worker.git.reader import Reader
 from tests.support.stock_git import GitError, empty_repository, git
 
@@ -40,10 +40,11 @@ def some_history(message: str = "first") -> tuple[str, dict[str, GitObject]]:
     return object_id(commit), objects
 
 
-def test_stock_git_verifies_a_pack_with_the_index_written_beside_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", [COMPRESSED, STORED])
+def test_stock_git_verifies_a_pack_with_the_index_written_beside_it(level: int, tmp_path: Path) -> None:
     rnd = random.Random(1)
-    sizes = [0, 1, 15, 16, 2047, 2048, 70_000, 3_000_000]
-    pack = encode_pack(blobs(*(rnd.randbytes(size) for size in sizes)))
+    sizes = [0, 1, 15, 16, 2047, 2048, 4095, 4096, 65_535, 65_536, 65_537, 70_000, 3_000_000]
+    pack = encode_pack(blobs(*(rnd.randbytes(size) for size in sizes)), level)
     repo = empty_repository(tmp_path / "repo.git")
     stem = repo / "objects" / "pack" / f"pack-{pack.checksum}"
     stem.with_suffix(".pack").write_bytes(pack.data)

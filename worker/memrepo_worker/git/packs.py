@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
+from itertools import chain
+from typing import NamedTuple
 
 from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.deltas.encoding import Delta
@@ -29,6 +31,10 @@ STORED = 0
 _WINDOW_BITS_MIN = 12
 """The smallest window, of 4 KiB: what follows from less is as quick, and packs worse."""
 
+_STREAM_BEGIN = b"\x78\x01"
+_BLOCK = struct.Struct("<BHH")
+_BLOCK_BYTES_MAX = 0xFFFF
+
 _WINDOW_TO_MEMORY = zlib.MAX_WBITS - zlib.DEF_MEM_LEVEL
 
 OFFSET_DELTA, REF_DELTA = 6, 7
@@ -38,8 +44,7 @@ LARGE_OFFSET = 0x80000000
 _OBJECT_BYTES_MIN = 9  # a byte of header, and what zlib makes of nothing
 
 
-@dataclass(frozen=True, slots=True)
-class PackedObject:
+class PackedObject(NamedTuple):
     """Where an object lies in a pack, and the CRC-32 of its packed bytes."""
 
     sha: str
@@ -68,32 +73,72 @@ def encode_pack(
     Of those that have one in ``deltas`` there is that, which refers to its base by id.
     """
     deltas = deltas or {}
-    parts = [pack_header(len(objects))]
-    placed, size, digest = [], len(parts[0]), sha1(parts[0], usedforsecurity=False)
+    body = _Body(pack_header(len(objects)))
+    placed = []
     for sha, item in objects.items():
         delta = deltas.get(sha)
         if delta is None:
             head, data = _header_of(item.kind.value, len(item.data)), item.data
         else:
             head, data = _header_of(REF_DELTA, len(delta.data)) + bytes.fromhex(delta.base), delta.data
-        begin, crc32 = size, 0
-        for part in (head, *_compressed(data, level)):
-            parts.append(part)
-            digest.update(part)
+        placed.append(PackedObject(sha, body.size, body.add(head, data, level)))
+    return Pack(body.end(), tuple(placed))
+
+
+class _Body:
+    """The bytes of a pack while they are written: what is small is joined, hashed and copied with its neighbours."""
+
+    def __init__(self, header: bytes) -> None:
+        self._parts: list[bytes] = []
+        self._small = [header]
+        self._small_bytes = self.size = len(header)
+        self._digest = sha1(usedforsecurity=False)
+
+    def add(self, head: bytes, data: bytes, level: int) -> int:
+        """Add an object, compressed; return the CRC-32 of its packed bytes."""
+        if len(data) <= SharingBounds.piece_bytes:
+            packed = head + _compressed(data, level)
+            self._add(packed)
+            return zlib.crc32(packed)
+        crc32 = 0
+        packer = _packer(len(data), level)
+        for part in chain((head,), map(packer.compress, pieces(data)), map(packer.flush, (zlib.Z_FINISH,))):
+            self._add(part)
             crc32 = zlib.crc32(part, crc32)
-            size += len(part)
-        placed.append(PackedObject(sha, begin, crc32))
-    return Pack(joined([*parts, digest.digest()]), tuple(placed))
+        return crc32
+
+    def end(self) -> bytes:
+        """Return the whole pack."""
+        self._join()
+        return joined([*self._parts, self._digest.digest()])
+
+    def _add(self, part: bytes) -> None:
+        self._small.append(part)
+        self._small_bytes += len(part)
+        self.size += len(part)
+        if self._small_bytes > SharingBounds.piece_bytes:
+            self._join()
+
+    def _join(self) -> None:
+        part = b"".join(self._small)
+        self._digest.update(part)
+        self._parts.append(part)
+        self._small, self._small_bytes = [], 0
 
 
-def _compressed(data: bytes, level: int) -> Iterator[bytes]:
+def _compressed(data: bytes, level: int) -> bytes:
+    """Return a zlib stream (RFC 1950) of what is small."""
+    if (
+        level == STORED and len(data) <= _BLOCK_BYTES_MAX
+    ):  # as zlib would write it, which takes three times as long
+        checksum = zlib.adler32(data).to_bytes(4)
+        return b"".join(
+            (_STREAM_BEGIN, _BLOCK.pack(1, len(data), len(data) ^ _BLOCK_BYTES_MAX), data, checksum)
+        )
+    if len(data) < 1 << _WINDOW_BITS_MIN:  # one call lets Python's lock go once, two would twice
+        return zlib.compress(data, level, _WINDOW_BITS_MIN)
     packer = _packer(len(data), level)
-    if len(data) <= SharingBounds.piece_bytes:
-        yield packer.compress(data) + packer.flush()
-        return
-    for piece in pieces(data):
-        yield packer.compress(piece)
-    yield packer.flush()
+    return packer.compress(data) + packer.flush()
 
 
 def _packer(size: int, level: int) -> zlib._Compress:
