@@ -131,6 +131,7 @@ class Reader:
         self._sources = sources
         self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_BYTES_MAX, memory_bytes_of)
         self._commits: _Recent[Commit] = _Recent(_COMMITS_BYTES_MAX, _weigh_commit)
+        self._made: dict[str, Commit] = {}
         self._walk = _Walk()
 
     def layered(self, source: ObjectSource) -> Reader:
@@ -249,7 +250,7 @@ class Reader:
 
     def commit(self, sha: str) -> Commit:
         """Return a commit."""
-        commit = self._commits.find(sha)
+        commit = self._made.get(sha) or self._commits.find(sha)
         if commit is None:
             commit = self._decoded(sha, Kind.COMMIT, decode_sound_commit)
             self._commits.remember(sha, commit)
@@ -266,6 +267,10 @@ class Reader:
     def tagged(self, sha: str) -> str:
         """Return the id of what an annotated tag is at."""
         return self._decoded(sha, Kind.TAG, tagged)
+
+    def made_commit(self, sha: str, commit: Commit) -> None:
+        """Spare decoding a commit that was just made, for as long as there is this reader: one of its own layer."""
+        self._made[sha] = commit
 
     def remember_tree(self, sha: str, entries: Mapping[str, TreeEntry]) -> None:
         """Spare reading and decoding a tree that was just made; ``entries`` are in git's order."""

@@ -191,6 +191,7 @@ class Draft:
         self.chains.add(objects, bases or {}, self.objects, self.reader)
         self.objects.update(objects)
         self.objects[sha] = item
+        self.reader.made_commit(sha, commit)
         return sha
 
     def encode(self) -> Content:
