@@ -97,6 +97,22 @@ def test_what_was_proven_is_told_whatever_becomes_of_the_files(tmp_path: Path) -
     assert packs.header(ABSENT) is None
 
 
+@pytest.mark.parametrize("bit", [16, 20, 24, 31])
+def test_an_object_whose_place_an_index_forgets_is_missed(tmp_path: Path, bit: int) -> None:
+    """Its place is behind the end of the pack then, or in the table of places of large packs, which there is not."""
+    index = write_pack(tmp_path, ITEMS).with_suffix(".idx")
+    packs = PackDirectory(tmp_path)
+    assert told(packs) == SIZES
+    number = 7
+    places = len(index.read_bytes()) - 40 - 4 * len(ITEMS)
+
+    flip(index, places + 4 * number + 3 - bit // 8, bit % 8)
+
+    with pytest.raises(ObjectMissingError):
+        packs.find(sorted(SIZES)[number])
+    assert packs.find(sorted(SIZES)[number + 1]) is not None
+
+
 def test_ids_that_begin_so_are_told_from_indexes_that_are_as_they_were_written(tmp_path: Path) -> None:
     index = write_pack(tmp_path, ITEMS).with_suffix(".idx")
     packs = PackDirectory(tmp_path)

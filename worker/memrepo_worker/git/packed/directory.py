@@ -142,7 +142,7 @@ class PackDirectory:
                 self._refuse_if_damaged(sha)
             with suppress(KeyError):
                 return look(sha)  # what could not be opened the first time is no damage, and no absence
-        except pygit2.GitError as error:
+        except (pygit2.GitError, ValueError) as error:  # the latter of a place behind the end of a pack
             raise ObjectMissingError(f"{sha} cannot be read: {error}") from error
         return None
 
