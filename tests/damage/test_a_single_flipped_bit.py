@@ -122,6 +122,7 @@ def test_a_history_of_a_path_is_whole_whatever_becomes_of_the_commit_graph_while
             assert ask(one, "get_history") == healthy("get_history").answer
 
             bit.flip(folder, unseen=True)
+            one.forget_histories()
 
             assert ask(one, "get_history") == healthy("get_history").answer, bit
 
@@ -158,10 +159,11 @@ def worker_with_little_room(folder: Path) -> AbstractContextManager[Writer]:
 def small_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "sound"
     with worker_at(folder) as one:
-        one.ask(create(**TEXTS | {"a.md": "begin\n"}))
-        one.ask(commit("aside", {"a.md": "theirs\n" * 30}, branch="side"))
+        # Whatever ran before: which bits are flipped follows from the ids of commits, and they from those of requests.
+        one.ask(create("request-small-1", **TEXTS | {"a.md": "begin\n"}))
+        one.ask(commit("aside", {"a.md": "theirs\n" * 30}, branch="side", request_id="request-small-2"))
     with worker_at(folder) as one:
-        one.ask(commit("ours", {"a.md": TEXTS["a.md"]}))
+        one.ask(commit("ours", {"a.md": TEXTS["a.md"]}, request_id="request-small-3"))
     return folder
 
 

@@ -54,6 +54,8 @@ def packs(one: Writer) -> int:
 
 def answers(one: Writer) -> object:
     path = history().model_copy(update={"path": "file-3", "request_id": "path-history"})
+    if one.service.cache.in_memory(AGENT) is not None:
+        one.forget_histories()
     return one.ask(files()), one.ask(history()), one.ask(path)
 
 

@@ -26,6 +26,7 @@ from memrepo.wire.requests.writes import (
     RestoreRequest,
 )
 from memrepo_worker.assembly import open_service
+from memrepo_worker.git.history.known import KnownHistories
 from memrepo_worker.group import Agent, Group, Lease, Success, TurnGoesOnError
 from memrepo_worker.observe import Counters
 from memrepo_worker.repos.warm import WarmRepo
@@ -96,6 +97,11 @@ class Writer:
     def warm(self) -> WarmRepo:
         """Return the warm repository, which is there."""
         return present(self.service.cache.find(self.agent))
+
+    def forget_histories(self) -> None:
+        """Have git list the commits that changed a path anew, whatever it was asked before."""
+        repo = self.warm()
+        repo.histories = KnownHistories(repo.reader)
 
     def new_lease(self) -> None:
         """Lose the shard and win it again: nothing known of the tip is trusted any more."""

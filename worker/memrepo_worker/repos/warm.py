@@ -18,7 +18,6 @@ from pathlib import Path
 
 from memrepo.errors import TooLargeError
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
-from memrepo_worker.git.commit_graph import CommitGraph
 from memrepo_worker.git.compare import (
     Comparison,
     all_lines,
@@ -26,6 +25,8 @@ from memrepo_worker.git.compare import (
     differing_bytes,
     parse_patch,
 )
+from memrepo_worker.git.history.commit_graph import CommitGraph
+from memrepo_worker.git.history.known import KnownHistories
 from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.packed.directory import PackDirectory
@@ -95,6 +96,7 @@ class WarmRepo:
         self._unsaved_entries = self.graph_seq = 0  # the latter is the entry up to which it is written
         self.recent = RecentFiles(self.packs)
         self.reader = Reader(ObjectMap(self._pending.objects), self.recent)
+        self.histories = KnownHistories(self.reader)
 
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
@@ -271,7 +273,8 @@ class WarmRepo:
     @property
     def memory_bytes(self) -> int:
         """About how much memory it takes: what waits to be written, what is kept decoded, its ledger and counts."""
-        kept = (self.reader, self.packs, self.recent, self.ledger, self.line_counts, self._pending)
+        read = (self.reader, self.packs, self.recent, self.histories)
+        kept = (*read, self.ledger, self.line_counts, self._pending)
         return sum((each.memory_bytes for each in kept), _MEMORY_BYTES_LEAST + memory_bytes_of(self.ahead))
 
     @property
@@ -349,15 +352,20 @@ class WarmRepo:
         except GitError as error:
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
-    def commits_touching(self, start: str, path: str, count_max: int | None = None) -> list[str]:
-        """Return the commits reachable from ``start`` that changed a file, the newest so many, by git's own log.
+    def commits_touching(self, start: str, path: str, count_max: int | None = None) -> Sequence[str]:
+        """Return the commits reachable from ``start`` that changed a file, the newest so many, as git's log has them.
 
         Raises:
             TooLargeError: git would need more than it may take.
         """
+        known = self.histories.find(start, path, count_max)
+        if known is not None:
+            return known
         self._write_pack()
         try:
-            return self.git.commits_touching(self.graph.place, start, path, count_max)
+            found = self.git.commits_touching(self.graph.place, start, path, count_max)
+            self.histories.keep(start, path, count_max, found)
+            return found
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
