@@ -18,7 +18,7 @@ from benchmarks.histories import Histories, make
 from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.plain import TIMEOUT_S
 from benchmarks.report import Machine
-from benchmarks.texts import Texts, path
+from benchmarks.texts import SELDOM_CHANGES, Texts, changed, path
 from benchmarks.timing import WARM_UP, in_turns_of_all
 from memrepo.repo import MemoryRepo
 from memrepo_worker.bounds import SharingBounds
@@ -28,8 +28,10 @@ AGES, AGE_LONG = (10, 100, 1_000), 10_000
 AGES_OLD = (10, 100_000)
 TURNS = 60
 FILES = 200
+OLD_AND_NEW = "path history (2 commits at age 10, 10 later)"
+ALIKE = f"path history, the newest {SELDOM_CHANGES}, as many at each age"
 UNDER_WAY = 500
-BOUNDED = {"commit", "read", "path history"}
+BOUNDED = {"commit", "read", OLD_AND_NEW, ALIKE}
 UPKEEP_WAIT_S = 600.0
 MIB = 1 << 20
 
@@ -99,12 +101,14 @@ def _agent(commits: int) -> str:
 def _works(ages: Sequence[int]) -> Mapping[str, Callable[[MemoryRepo], object]]:
     """Return what is measured, by name; what makes memories older comes last.
 
-    A memory of 10 commits has 2 of the path, the old ones have 10: the newest 2 are as many at each age.
+    Of one path a memory of 10 commits has 2 of them, and the old ones 10: more is answered there. Of another there are
+    as many at each age. (The commit that began a memory is left out there, as it changed all files.)
     """
     changes = Texts().prepared(len(ages) * (WARM_UP + TURNS), 3, 100)
     return {
         "read": lambda repo: repo.get_files().result(TIMEOUT_S),
-        "path history": lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
+        OLD_AND_NEW: lambda repo: repo.get_history(path=path(3), limit=10).result(TIMEOUT_S),
+        ALIKE: lambda repo: repo.get_history(path=path(FILES - 1), limit=SELDOM_CHANGES).result(TIMEOUT_S),
         "path history, the newest 2": lambda repo: repo.get_history(path=path(3), limit=2).result(TIMEOUT_S),
         "diff": lambda repo: repo.diff("HEAD~1", "HEAD").result(TIMEOUT_S),
         "commit": lambda repo: repo.commit(next(changes), "Learn").result(TIMEOUT_S),
@@ -141,7 +145,7 @@ async def _grow(bench: Bench, ages: Sequence[int]) -> dict[int, float]:
             for first in range(1, commits, UNDER_WAY):
                 numbers = range(first, min(first + UNDER_WAY, commits))
                 jobs = [
-                    repo.commit(texts.changes(number % FILES, (number * 7 + 1) % FILES), f"Learn {number}")
+                    repo.commit(texts.changes(*changed(number, commits, FILES)), f"Learn {number}")
                     for number in numbers
                 ]
                 await repos.wait(jobs, timeout_s=TIMEOUT_S)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lab import ORG, Lab
-from benchmarks.texts import Texts
+from benchmarks.texts import Texts, changed
 from memrepo.models import FileChange
 from memrepo.wire.operations import build
 from memrepo.wire.requests.base import Request
@@ -63,7 +63,7 @@ class _Maker:
         if not made:
             self._ask(agent, 0, CreateRepoRequest, initial_files=_listed(self.texts.files(wanted.files)))
         for number in range(max(1, made), wanted.commits):
-            changes = self.texts.changes(number % wanted.files, (number * 7 + 1) % wanted.files)
+            changes = self.texts.changes(*changed(number, wanted.commits, wanted.files))
             self._ask(agent, number, CommitRequest, changes=_listed(changes), message=f"Learn {number}")
 
     def _ask(self, agent: str, number: int, kind: type[Request], **body: Any) -> None:

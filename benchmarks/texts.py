@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 FILE_BYTES = 2000
+SELDOM_CHANGES = 9
 
 _WORDS = (
     "agent", "memory", "likes", "prefers", "tea", "coffee", "project", "deadline",
@@ -47,3 +48,14 @@ class Texts:
 def path(number: int) -> str:
     """Return the path of one of the ``files``."""
     return f"notes-{number // 10}/{number}.md"
+
+
+def changed(number: int, commits: int, files: int) -> tuple[int, int]:
+    """Return which files a commit changes, given by its number, in a memory of so many commits and files.
+
+    The last of the files is changed by ``SELDOM_CHANGES`` of the newest commits whatever their number: of up to 1,000,
+    and as far apart as there are commits.
+    """
+    seldom = files - 1
+    is_its_turn = number % max(1, min(commits, 1_000) // (SELDOM_CHANGES + 1)) == 0
+    return number % seldom, seldom if is_its_turn else (number * 7 + 1) % seldom
