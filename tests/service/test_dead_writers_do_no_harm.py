@@ -332,10 +332,11 @@ def the_dropping_of_what_was_deleted(patch: pytest.MonkeyPatch, _world: World) -
     def catch_up(self: Opener, repo: WarmRepo, *_: object, **_more: object) -> bool:
         seq = repo.state.seq
         layout = self._layout
-        bases = [layout.base_seq(item.key) for item in self._dependencies.store.list(layout.bases)]
-        newest = max([base for base in bases if base], default=0)
+        listed = self._dependencies.store.list(layout.bases)
+        bases = {base: item.size for item in listed if (base := layout.base_seq(item.key))}
+        newest = max(bases, default=0)
         if newest > seq:
-            repo.absorb([self.journal.parts.base(newest, 0)])
+            repo.absorb([self.journal.parts.base(newest, bases[newest])])
         for entries in self.journal.since(repo.state.seq):
             repo.absorb(entries)
         return True

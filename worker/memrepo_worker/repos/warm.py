@@ -31,6 +31,7 @@ from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.recent_files import RecentFiles
+from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, join_packs
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.group import Lease
@@ -58,6 +59,7 @@ from memrepo_worker.threads.giving_way import give_way, pieces
 REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
 
+_REFUSED_MAX = 32  # so often is less tried than git may take at once
 _MEMORY_BYTES_LEAST = 16 * 1024  # what the smallest one takes, libgit2's part included
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
 
@@ -119,7 +121,8 @@ class WarmRepo:
             ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
-        shutil.rmtree(path / "objects" / REPACK_FOLDER, ignore_errors=True)
+        for folder in (REPACK_FOLDER, UNPACKED_FOLDER):
+            shutil.rmtree(path / "objects" / folder, ignore_errors=True)
         remove_others(path / "objects", state.packs)
         repo = cls(path, git, state)
         repo.ledger, repo.trust, repo._saved = ledger, Trust.claimed(), state
@@ -177,17 +180,22 @@ class WarmRepo:
             GitOverBoundsError: git would need more than a worker may give it, for one of them alone.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
-        if not entries:
-            return
-        try:
-            self._index(entries)
-        except GitOverBoundsError:
-            if len(entries) == 1:
-                raise
-            middle = len(entries) // 2
-            self.absorb(entries[:middle])
-            self.absorb(entries[middle:])
-            return
+        left, refused = [entries] if entries else [], 0
+        while left:
+            some = left.pop()
+            try:
+                self._index(some)
+            except GitOverBoundsError:
+                refused += 1
+                if len(some) == 1 or refused > _REFUSED_MAX:
+                    raise
+                middle = len(some) // 2
+                left += some[middle:], some[:middle]
+            else:
+                self._follow(some)
+
+    def _follow(self, entries: Sequence[Entry]) -> None:
+        """Be at the last of these entries, whose objects git has taken in; raises what ``absorb`` does."""
         seal, settled = self.state.seal, []
         for entry in entries:
             give_way()
@@ -218,7 +226,7 @@ class WarmRepo:
             return
         self._write_pack()
         try:
-            self.git.index_pack(self.path, pack)
+            take_in(self.git, self.path, [entry.pack for entry in entries], pack)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
@@ -228,10 +236,6 @@ class WarmRepo:
                 "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
             ) from error
         except GitError as error:
-            if len(entries) > 1:  # git takes no object twice that another follows from: apart it takes each
-                self._index(entries[: len(entries) // 2])
-                self._index(entries[len(entries) // 2 :])
-                return
             refuse_unsound_packs(entries, self.git.caps)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()

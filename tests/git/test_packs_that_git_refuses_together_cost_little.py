@@ -1,0 +1,147 @@
+"""Packs that git takes one by one, and not together, are taken in by few processes, however many they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
+from memrepo_worker.git.deltas.encoding import Delta, encode_delta
+from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packed.directory import PackDirectory
+from memrepo_worker.git.packed.taking_in import take_in
+from memrepo_worker.git.packs import encode_pack, join_packs
+from memrepo_worker.journal.entry import decode_entry, encode_entry
+from memrepo_worker.observe import Counters
+from memrepo_worker.repos.trust import WarmRepoDamagedError
+from memrepo_worker.repos.warm import WarmRepo
+from memrepo_worker.store.backends.local import LocalStore
+from tests.support.jobs import present
+from tests.support.stock_git import git, stock_git
+from tests.support.writers import commit, create, writer
+
+PROCESSES_MAX = 100
+MANY = 10_000
+BASE = GitObject(Kind.BLOB, b"".join(b"%d\n" % (number * 7919 % 10_007) for number in range(900)))
+
+
+def counted_git() -> tuple[Git, Counters]:
+    counters = Counters()
+    plain = stock_git()
+    return replace(plain, processes=replace(plain.processes, observer=counters)), counters
+
+
+def following(number: int) -> GitObject:
+    """Return a state of the file that follows from ``BASE``."""
+    return GitObject(Kind.BLOB, BASE.data + b"and %d\n" % number)
+
+
+def objects_and_deltas(number: int) -> tuple[dict[str, GitObject], dict[str, Delta]]:
+    """Return what an entry has in which the file is written whole, and edited."""
+    item, base = following(number), object_id(BASE)
+    delta = Delta(base, present(encode_delta(BASE.data, item.data)))
+    return {base: BASE, object_id(item): item}, {object_id(item): delta}
+
+
+def pack(number: int) -> bytes:
+    objects, deltas = objects_and_deltas(number)
+    return encode_pack(objects, deltas=deltas).data
+
+
+def joined(packs: list[bytes]) -> bytes:
+    return bytes(join_packs(packs) or b"")
+
+
+def started(counters: Counters) -> int:
+    return sum(number for name, number in counters.snapshot().items() if name.startswith("process.started"))
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_packs_that_have_one_object_are_taken_in_by_few_processes(tmp_path: Path) -> None:
+    WarmRepo.empty(tmp_path / "repo", stock_git())
+    packs = [pack(number) for number in range(MANY)]
+    counting, counters = counted_git()
+
+    take_in(counting, tmp_path / "repo", packs, joined(packs))
+
+    assert 0 < started(counters) < PROCESSES_MAX
+    found = PackDirectory(tmp_path / "repo/objects")
+    for number in (0, 1, 5_000, MANY - 1):
+        assert present(found.find(object_id(following(number)))) == following(number)
+    assert len(found.files) < PROCESSES_MAX
+    assert not (tmp_path / "repo/objects/unpacked").exists()
+
+
+def test_what_git_refuses_alone_is_refused_after_few_processes(tmp_path: Path) -> None:
+    WarmRepo.empty(tmp_path / "repo", stock_git())
+    objects, deltas = objects_and_deltas(0)
+    del objects[object_id(BASE)]  # so what it follows from is nowhere
+    lost = {key: Delta("1" * 40, each.data) for key, each in deltas.items()}
+    for place in (0, 500, 999):
+        packs = [pack(number) for number in range(1_000)]
+        packs[place] = encode_pack(objects, deltas=lost).data
+        counting, counters = counted_git()
+
+        with pytest.raises(GitError):
+            take_in(counting, tmp_path / "repo", packs, joined(packs))
+
+        assert 0 < started(counters) < PROCESSES_MAX
+
+
+def test_what_is_over_bounds_together_is_given_up_after_few_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each entry alone is within them, any two are not."""
+    counting, _ = counted_git()
+    repo = WarmRepo.empty(tmp_path / "repo", counting)
+    entries = [
+        decode_entry(number + 1, encode_entry(objects_and_deltas(number)[0], {}, (), ()))
+        for number in range(1_000)
+    ]
+    asked: list[int] = []
+
+    def index_pack(_: Git, __: Path, joined: bytes) -> str:
+        asked.append(len(joined))
+        if len(joined) > 1.5 * len(entries[0].pack):
+            raise GitOverBoundsError("it is over a bound")
+        return ""
+
+    monkeypatch.setattr(Git, "index_pack", index_pack)
+    monkeypatch.setattr(WarmRepo, "_follow", lambda *_: None)
+
+    with pytest.raises(GitOverBoundsError):
+        repo.absorb(entries)
+
+    assert 0 < len(asked) < PROCESSES_MAX
+
+
+def test_a_memory_whose_file_goes_to_and_fro_is_opened_by_few_processes(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    text = BASE.data.decode()
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create(**{"a.md": text}))
+        for number in range(150):
+            one.ask(commit(f"step {number}", {"a.md": text if number % 2 else f"{text}more\n"}))
+        expected, texts = one.messages(), one.texts()
+
+    with writer(store, tmp_path / "two") as two:
+        assert two.messages() == expected
+        assert two.texts() == texts
+        assert 0 < started(two.counters) < PROCESSES_MAX
+        path = present(two.service.cache.path_of(two.agent))
+        git(path, "fsck", "--full", "--strict", two.warm().state.refs["refs/heads/main"])
+
+
+def test_entries_of_which_one_does_not_hold_what_it_needs_are_damage(tmp_path: Path) -> None:
+    repo = WarmRepo.empty(tmp_path / "repo", stock_git())
+    entries = []
+    for number in range(60):
+        objects, deltas = objects_and_deltas(number)
+        if number == 40:
+            deltas = {key: Delta("1" * 40, each.data) for key, each in deltas.items()}
+        entries.append(decode_entry(number + 1, encode_entry(objects, {}, (), (), deltas)))
+
+    with pytest.raises(WarmRepoDamagedError):
+        repo.absorb(entries)

@@ -1,0 +1,87 @@
+"""Having git take in many packs at once, also where an object that others follow from by delta is in several of them.
+
+``git index-pack`` refuses such packs together, and takes each alone: an agent that writes one state of a large file
+again and again makes them, and whoever may write to a bucket can make thousands. So they are parted some times, which
+costs little where there are few of them; and what is still refused is unpacked, which takes an object any number of
+times, and packed anew. That is three processes, for any number of packs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
+from memrepo_worker.git.pack_files import move_packs
+from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
+from memrepo_worker.git.packs import join_packs
+
+UNPACKED_FOLDER = "unpacked"
+"""Where objects lie one by one for a moment, below ``objects``."""
+
+_PARTED_MAX = 16
+"""How often packs are parted that git has refused together."""
+
+_UNPACKED_BYTES_MAX = 1 << 30
+"""How much may lie there unpacked; what stands for more has to be taken in some at a time."""
+
+Packs = Sequence[bytes | memoryview]
+
+
+def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> None:
+    """Add the objects of these packs, in order, to a repository; ``pack`` is all of them joined.
+
+    However many they are, and whatever is in them, it starts fewer than a hundred processes.
+
+    Raises:
+        GitOverBoundsError: together they take more than the caps of ``git`` allow, or than may lie unpacked.
+        GitTroubleError: the machine does not let it.
+        GitError: git finds fault with one of them.
+    """
+    left: list[tuple[Packs, bytes | memoryview | None]] = [(packs, pack)]
+    parted = 0
+    while left:
+        some, whole = left.pop()
+        whole = join_packs(some) if whole is None else whole
+        if whole is None:
+            continue
+        try:
+            git.index_pack(repo, whole)
+        except (GitTroubleError, GitOverBoundsError):
+            raise
+        except GitError:
+            if len(some) == 1:
+                raise
+            if parted == _PARTED_MAX:
+                _unpack(git, repo, whole)
+                continue
+            parted += 1
+            middle = len(some) // 2
+            left += (some[middle:], None), (some[:middle], None)
+
+
+def _unpack(git: Git, repo: Path, pack: bytes | memoryview) -> None:
+    """Add the objects of a pack by another way than ``Git.index_pack``; raises as ``take_in``."""
+    try:
+        check_unpacked(pack, _UNPACKED_BYTES_MAX, _UNPACKED_BYTES_MAX, git.caps.allocation_bytes_max)
+    except PackTooLargeError as error:
+        raise GitOverBoundsError(str(error)) from error
+    except ValueError as error:
+        raise GitError(str(error)) from error
+    folder = repo / "objects" / UNPACKED_FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("pack", "info"):
+        (folder / name).mkdir(mode=0o700, parents=True)
+    (folder / "info/alternates").write_text(f"{(repo / 'objects').absolute()}\n")
+    try:
+        place = ObjectFolder(folder)
+        git.run(["-c", "core.looseCompression=0", "unpack-objects", "-q"], repo=place, stdin=pack)
+        found = sorted(path.parent.name + path.name for path in folder.glob("[0-9a-f][0-9a-f]/*"))
+        if found:
+            arguments = ["-c", "pack.compression=1", "pack-objects", "--quiet", "--window=0"]
+            wanted = "".join(f"{sha}\n" for sha in found).encode()
+            git.run([*arguments, str((folder / "pack/pack").absolute())], repo=place, stdin=wanted)
+            move_packs(folder, repo / "objects")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
