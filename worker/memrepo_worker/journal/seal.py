@@ -8,8 +8,10 @@ the seal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from time import thread_time
 
 from memrepo_worker.journal.entry import encode_entry
@@ -27,6 +29,9 @@ _MARKER = b""
 
 _LOOKS_MAX = 10
 """How often is listed what there is until nothing is left to be removed: three times, if nobody writes meanwhile."""
+
+_KEYS_MAX = 20_000
+"""How many keys of one kind are remembered at once: some megabytes. What is beyond is listed anew, after these."""
 
 
 class CleaningUnfinishedError(Exception):
@@ -69,31 +74,59 @@ def clean(
         UnavailableError, RefusedError: call again; the delete may be acknowledged only after this returned. So where
             there is always something left to be removed: a thread must not look for ever.
     """
-    base = layout.base(seal)
     left = [] if left is None else left
     if left:
         _mark(store, left, executor, markers_max)
-    for _ in range(_LOOKS_MAX):
-        listed = list(store.list(layout.prefix))
-        done = True
-        if all(item.key != base or item.size < CONTENT_BYTES_MIN for item in listed):
-            foreign = [item.key for item in listed if layout.is_foreign(item.key)]
-            if foreign:
-                store.delete(foreign)
-                continue
-            store.put(base, encode_entry({}, {}, (), lines), ALWAYS)
-            done = False
-        left[:] = [item.key for item in reversed(listed) if _needs_marker(layout, item, seal)]
+    looks, before = 0, math.inf
+    while looks < _LOOKS_MAX:
+        found = _Below.listed(store.list(layout.prefix), layout, seal)
+        looks += (
+            found.count + _KEYS_MAX > before
+        )  # else that there is more says nothing of who writes meanwhile
+        before = found.count
+        if not found.has_base and found.foreign:
+            store.delete(found.foreign)
+            continue
+        if not found.has_base:
+            store.put(layout.base(seal), encode_entry({}, {}, (), lines), ALWAYS)
+        left[:] = reversed(found.unmarked)
         if left:
             _mark(store, left, executor, markers_max)
-            done = False
-        doomed = [item.key for item in listed if _is_doomed(layout, item, seal)]
-        if doomed:
-            store.delete(doomed)
-            done = False
-        if done:
+        if found.doomed:
+            store.delete(found.doomed)
+        if found.has_base and not found.unmarked and not found.doomed:
             return
     raise UnavailableError(f"{layout.prefix} does not hold still while what was deleted is removed")
+
+
+@dataclass
+class _Below:
+    """What is to be done below a seal, by a listing: up to ``_KEYS_MAX`` keys of each kind, of ``count`` in all."""
+
+    has_base: bool = False
+    count: int = 0
+    foreign: list[str] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)
+    doomed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def listed(cls, listed: Iterable[ListedObject], layout: Layout, seal: int) -> _Below:
+        found, base = cls(), layout.base(seal)
+        for item in listed:
+            if item.key == base and item.size >= CONTENT_BYTES_MIN:
+                found.has_base = True
+            elif layout.is_foreign(item.key):
+                found._add(found.foreign, item.key)
+            elif _needs_marker(layout, item, seal):
+                found._add(found.unmarked, item.key)
+            elif _is_doomed(layout, item, seal):
+                found._add(found.doomed, item.key)
+        return found
+
+    def _add(self, keys: list[str], key: str) -> None:
+        self.count += 1
+        if len(keys) < _KEYS_MAX:
+            keys.append(key)
 
 
 def _mark(store: Store, left: list[str], executor: Executor, markers_max: int | None) -> None:

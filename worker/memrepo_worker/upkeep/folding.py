@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from memrepo.clock import Clock
@@ -25,12 +25,15 @@ from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableE
 from memrepo_worker.journal.fence import FreshBytes, Publication, publish
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import lines_to_keep
+from memrepo_worker.journal.reading.parts import list_accelerators
 from memrepo_worker.journal.runs import Run, to_make
-from memrepo_worker.store.interface import ListedObject, NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.upkeep.joining import Joiner, KeptLines, Lines
 from memrepo_worker.upkeep.part_files import read_head
 from memrepo_worker.upkeep.parts import Parts
 from memrepo_worker.upkeep.scratch import scratch_folder
+
+_REMOVED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Folder:
                     tell(key)
                 path.unlink()
         removed = self._remove_superseded(layout)
-        there = self._listed(layout)[0]
+        there = list_accelerators(self.store, layout)
         return Folding(parts.newest, there.end, tuple(made), written, removed)
 
     def _joined(
@@ -178,15 +181,20 @@ class Folder:
 
     def _remove_superseded(self, layout: Layout) -> int:
         """Remove what newer objects stand for, reservations too; a seal's base stays, as nothing else is below it."""
-        there, listed = self._listed(layout)
-        doomed = [*there.superseded(layout, listed)]
-        for item in listed:
+        there = list_accelerators(self.store, layout)
+        removed = 0
+        doomed = self._superseded(layout, there)
+        while keys := [*islice(doomed, _REMOVED_AT_ONCE)]:
+            self.store.delete(keys)
+            removed += len(keys)
+        return removed
+
+    def _superseded(self, layout: Layout, there: Accelerators) -> Iterator[str]:
+        yield from there.superseded(layout, self.store.list(layout.segments))
+        for item in self.store.list(layout.bases):
             seq = layout.base_seq(item.key)
             if seq is not None and seq < there.base and not self._is_a_seals(item.key, seq, item.size):
-                doomed.append(item.key)
-        if doomed:
-            self.store.delete(doomed)
-        return len(doomed)
+                yield item.key
 
     def _is_a_seals(self, key: str, seq: int, size: int) -> bool:
         """Whether a base that lies below the newest is what a delete left; in doubt it is."""
@@ -198,10 +206,6 @@ class Folder:
             return False
         except (ObjectTooLargeError, JournalUnreadableError):
             return True
-
-    def _listed(self, layout: Layout) -> tuple[Accelerators, Sequence[ListedObject]]:
-        listed = [*self.store.list(layout.bases), *self.store.list(layout.segments)]
-        return Accelerators.of(layout, listed), listed
 
 
 def _join(run: Run, parts: Parts, joiner: Joiner, keep: KeptLines) -> Path:

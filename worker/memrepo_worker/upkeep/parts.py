@@ -9,10 +9,10 @@ from itertools import count
 from pathlib import Path
 
 from memrepo.limits import MIB
-from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Head, JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.contents import ListedOtherwiseError, read_bytes
+from memrepo_worker.journal.reading.parts import list_accelerators, list_entries
 from memrepo_worker.journal.runs import Run, follow_on
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 from memrepo_worker.upkeep.part_files import PART_BYTES_MAX, Part, Spool, fetch, read_head
@@ -48,24 +48,17 @@ class Parts:
         self._store = store
         self._layout = layout
         self._executor = executor
-        self.there = Accelerators.of(layout, [*store.list(layout.bases), *store.list(layout.segments)])
+        self.there = list_accelerators(store, layout)
         self._entry_bytes_max = entry_bytes_max
         self._recent = recent
         self._folder = folder
         self._numbers = count(1)
         self._base: Part | None = None
         begin = self.there.end
-        self._sizes = {
-            seq: item.size
-            for item in store.list(layout.journal, layout.entry(begin - 1) if begin > 1 else "")
-            if (seq := layout.entry_seq(item.key)) is not None
-        }
-        for expected, seq in enumerate(self._sizes, start=max(begin, 1)):
-            if seq != expected:
-                raise JournalDamagedError(
-                    f"{layout.journal} has a gap: entry {expected} is not there", expected
-                )
-        self.newest = max(self._sizes, default=0)
+        self._listed = list_entries(
+            store, layout, max(begin, 1), layout.entry(begin - 1) if begin > 1 else ""
+        )
+        self.newest = self._listed.next - 1 if self._listed else 0
 
     def head(self, seq: int) -> Head:
         """Return what an entry's header says, as it is in the store.
@@ -112,7 +105,7 @@ class Parts:
         return (
             (self.there.base_sizes.get(start, 0) if run.is_base else 0)
             + sum(self.there.segments[part.first, part.last] for part in joined)
-            + sum(self._sizes.get(seq, 0) for seq in range(end + 1, run.last + 1))
+            + sum(self._listed.size_of(seq) or 0 for seq in range(end + 1, run.last + 1))
         )
 
     def between(self, end: int, last: int, *, joined: bool = True) -> Iterator[Sequence[Part]]:
@@ -163,7 +156,7 @@ class Parts:
             try:
                 return (
                     read_bytes(self._store, key, seq, size)
-                    if seq in self._sizes
+                    if self._listed.size_of(seq) is not None
                     else self._store.get(key, size).data
                 )
             except (ListedOtherwiseError, ObjectTooLargeError):
@@ -183,7 +176,8 @@ class Parts:
             yield batch
 
     def _size(self, seq: int) -> int:
-        return self._sizes.get(seq, _UNLISTED_BYTES)
+        size = self._listed.size_of(seq)
+        return _UNLISTED_BYTES if size is None else size
 
 
 @contextmanager

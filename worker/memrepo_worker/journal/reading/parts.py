@@ -13,9 +13,9 @@ from itertools import islice
 
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError
-from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.reading.contents import OpenFile, read_entry, spooled_entry
-from memrepo_worker.journal.reading.window import Listed, Window
+from memrepo_worker.journal.reading.window import Listed, ListedEntries, Window
 from memrepo_worker.journal.runs import Run
 from memrepo_worker.store.interface import NotThereError, Store
 
@@ -77,22 +77,7 @@ class JournalParts:
     def listed_from(self, first: int, count: int | None = None) -> Sequence[Listed]:
         """Return the entries from ``first`` on, all or so many, without a gap; none where that one is not there."""
         start_after = self.layout.entry(first - 1) if first > 1 else ""
-        entries = (
-            Listed(seq, item.size)
-            for item in self.store.list(self.layout.journal, start_after)
-            if (seq := self.layout.entry_seq(item.key)) is not None
-        )
-        listed = [*islice(entries, count)]
-        for expected, found in enumerate(listed, start=first):
-            if found.seq != expected:
-                raise self._out_of_order(expected, found.seq)
-        return listed
-
-    def _out_of_order(self, expected: int, found: int) -> JournalDamagedError:
-        """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
-        missing = f"{self.layout.journal} has a gap: entry {expected} is not there, and {found} is"
-        is_stray = not expected < found < expected + _GAP_MAX
-        return JournalDamagedError(missing, found if is_stray else expected)
+        return list_entries(self.store, self.layout, first, start_after, count)
 
     def base(self, seq: int, size: int) -> Entry:
         """Return a base; raises ``AcceleratorDamagedError``."""
@@ -156,3 +141,38 @@ class JournalParts:
 def listed_base(seq: int, size: int) -> Listed:
     """Return a base as it is in a listing."""
     return Listed(seq, size, Run(1, seq, is_base=True))
+
+
+def list_entries(
+    store: Store, layout: Layout, first: int, start_after: str, count: int | None = None
+) -> ListedEntries:
+    """Return the entries after a key, all or so many, of which the first must be ``first``, without a gap.
+
+    Raises:
+        JournalDamagedError: there is a gap.
+    """
+    listed = ListedEntries(first)
+    sizes = (
+        (seq, item.size)
+        for item in store.list(layout.journal, start_after)
+        if (seq := layout.entry_seq(item.key)) is not None
+    )
+    for seq, size in islice(sizes, count):
+        if seq != listed.next:
+            raise _out_of_order(layout, listed.next, seq)
+        listed.append(size)
+    return listed
+
+
+def list_accelerators(store: Store, layout: Layout) -> Accelerators:
+    """Return what stands for entries, as far as it is looked at; see ``SEGMENTS_MAX`` and ``BASES_MAX``."""
+    bases = deque(store.list(layout.bases), BASES_MAX)
+    contents = (item for item in store.list(layout.segments) if item.size >= CONTENT_BYTES_MIN)
+    return Accelerators.of(layout, [*bases, *islice(contents, SEGMENTS_MAX)])
+
+
+def _out_of_order(layout: Layout, expected: int, found: int) -> JournalDamagedError:
+    """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
+    missing = f"{layout.journal} has a gap: entry {expected} is not there, and {found} is"
+    is_stray = not expected < found < expected + _GAP_MAX
+    return JournalDamagedError(missing, found if is_stray else expected)

@@ -190,11 +190,11 @@ class JournalReader:
         there, _ = self.parts.accelerators()
         if there.end == 0 or _is_of_an_entry_after(there.end, fault):
             raise fault
-        markers = [
+        markers = (
             seq
             for item in self.store.list(self.layout.journal)
             if not item.size and (seq := self.layout.entry_seq(item.key)) is not None
-        ]
+        )
         cleaned = max(markers, default=0)
         seal = next((base for base in there.bases if base > cleaned), 0) if cleaned else 0
         try:

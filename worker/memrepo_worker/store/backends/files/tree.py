@@ -1,7 +1,11 @@
-"""A folder of files as an ordered listing of keys. A link is listed as what it is: an object that cannot be read."""
+"""A folder of files as an ordered listing of keys. A link is listed as what it is: an object that cannot be read.
+
+A folder gives its names in no order, so it is read again for each page of them: in memory there is one page.
+"""
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +13,9 @@ from dataclasses import dataclass
 from memrepo_worker.store.backends.files.beneath import Beneath
 from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of_key, part_of
 from memrepo_worker.store.interface import FolderPage, ListedObject
+
+_PAGE_NODES = 16_384
+"""How many files and folders of one folder are in memory at once; it is read once for each so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +51,47 @@ def folders(beneath: Beneath, prefix: str, after: str, names_max: int) -> Folder
     """Return some folders of a folder, in order of their keys."""
     folder, slash, _ = prefix.rpartition("/")
     top = tuple(names_of_key(folder)) if folder else ()
-    keys = sorted(
-        node.key
-        for node in _children(beneath, top, folder + slash)
-        if node.is_folder and node.key.startswith(prefix)
+    after_key = f"{folder}{slash}{after}/" if after else ""
+    keys = heapq.nsmallest(
+        names_max + 1,
+        (
+            node.key
+            for node in _children(beneath, top, folder + slash)
+            if node.is_folder and node.key.startswith(prefix) and node.key > after_key
+        ),
     )
-    if after:
-        keys = [key for key in keys if key > f"{folder}{slash}{after}/"]
     names = [key[len(folder + slash) : -1] for key in keys[:names_max]]
     return FolderPage(names, len(keys) > names_max)
 
 
 def _walk(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:
-    for node in sorted(_children(beneath, folder.names, folder.key), key=lambda node: node.key):
+    for node in _in_order(beneath, folder, prefix, start_after):
         if node.is_folder:
-            if _may_hold(node.key, prefix, start_after):
-                yield from _walk(beneath, node, prefix, start_after)
-        elif node.key.startswith(prefix) and node.key > start_after and node.is_object:
+            yield from _walk(beneath, node, prefix, start_after)
+        else:
             size = _size(beneath, node.names)
             if size is not None:
                 yield ListedObject(node.key, size)
+
+
+def _in_order(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Iterator[_Node]:
+    """Yield what a folder holds of what is asked for, in order of their keys, in memory one page at a time."""
+    after: str | None = ""
+    while after is not None:
+        wanted = (
+            node
+            for node in _children(beneath, folder.names, folder.key)
+            if node.key > (after or "") and _is_asked_for(node, prefix, start_after)
+        )
+        page = heapq.nsmallest(_PAGE_NODES, wanted, key=lambda node: node.key)
+        yield from page
+        after = page[-1].key if len(page) == _PAGE_NODES else None
+
+
+def _is_asked_for(node: _Node, prefix: str, start_after: str) -> bool:
+    if node.is_folder:
+        return _may_hold(node.key, prefix, start_after)
+    return node.key.startswith(prefix) and node.key > start_after and node.is_object
 
 
 def _may_hold(folder_key: str, prefix: str, start_after: str) -> bool:
@@ -74,20 +102,19 @@ def _may_hold(folder_key: str, prefix: str, start_after: str) -> bool:
 def _children(beneath: Beneath, names: tuple[str, ...], key: str) -> Iterator[_Node]:
     """Yield what a folder holds, with the children of folders that only go on with a long component."""
     try:
-        with beneath.folder(names) as folder:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in os.scandir(folder)]
+        with beneath.folder(names) as folder, os.scandir(folder) as entries:
+            for entry in entries:
+                name, part = entry.name, part_of(entry.name)
+                if part is None:
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    yield _Node(key + part, (*names, name))
+                elif name.endswith(CONTINUED):
+                    yield from _children(beneath, (*names, name), key + part)
+                else:
+                    yield _Node(f"{key}{part}/", (*names, name))
     except FileNotFoundError:
         return
-    for name, is_folder in found:
-        part = part_of(name)
-        if part is None:
-            continue
-        if not is_folder:
-            yield _Node(key + part, (*names, name))
-        elif name.endswith(CONTINUED):
-            yield from _children(beneath, (*names, name), key + part)
-        else:
-            yield _Node(f"{key}{part}/", (*names, name))
 
 
 def _size(beneath: Beneath, names: tuple[str, ...]) -> int | None:
