@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from memrepo import MemoryRepoError
 from memrepo.json_text import read_json
 from memrepo.limits import Limits
+from memrepo.tracing.context import carried
 from memrepo.validation.values import TIME_MAX_S
 from memrepo.wire import payload, record
 from memrepo.wire.operations import OPERATIONS, build, result_of_task, validate
+from memrepo.wire.versions import check_message_version
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.objects import (
     GitObject,
@@ -26,17 +30,30 @@ from memrepo_worker.git.objects import (
     object_id,
     tagged,
 )
-from memrepo_worker.git.pack_sizes import check_unpacked, holds
+from memrepo_worker.git.pack_sizes import check_unpacked, find_blob, holds
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.git.trees.stored import StoredTree
+from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import JournalUnreadableError, decode_entry, encode_entry
+from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines, encode_lines
+from memrepo_worker.queues.consumer.task_request import _claim_of
 from memrepo_worker.queues.leases.status import enqueued_s
 from memrepo_worker.queues.transport.channel import ShardChannel
+from memrepo_worker.queues.transport.messages import read_tag
+from memrepo_worker.repos.ledger_segment import LedgerSegment, SegmentFile
 from memrepo_worker.repos.state import RepoState
+from memrepo_worker.repos.trust import WarmRepoDamagedError
+from memrepo_worker.service.forks.origin_lines import OriginLine, decode_origins, encode_origins
+from memrepo_worker.store.backends.files.names import part_of
+from memrepo_worker.store.backends.memory import MemoryStore
+from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
+from memrepo_worker.store.interface import ABSENT, RefusedError
 from tests.support.bombs import nested_deltas
 from tests.support.samples import HEAD, SAMPLES
 
+_AGENT = Agent("acme", "agent-1")
+LAYOUT = Layout.of("acme", "agent-1")
 UNPACKED_BYTES_MAX = 16 * 1024 * 1024
 LIMITS = Limits()
 SHA = "1" * 40
@@ -102,6 +119,63 @@ def _sealed_state(data: bytes) -> bytes:
 def _look_through_pack(data: bytes) -> None:
     holds(data, SHA)
     check_unpacked(data, UNPACKED_BYTES_MAX, UNPACKED_BYTES_MAX)
+
+
+def _found_in_pack(data: bytes) -> object:
+    found = find_blob(data, SHA, UNPACKED_BYTES_MAX)
+    assert found is None
+    return found
+
+
+def _identity(data: bytes) -> object:
+    store = MemoryStore()
+    store.put(IDENTITY_KEY, data, ABSENT)
+    return read_identity(store)
+
+
+def _key(data: bytes) -> None:
+    """Whatever an object is called, it is one thing at most: an entry, a base or segment, or none of ours."""
+    key = data.decode("ascii", errors="replace")
+    Layout.ids_of(key)
+    names = (LAYOUT.entry_seq(key), LAYOUT.base_seq(key), LAYOUT.segment_seqs(key))
+    assert len([name for name in names if name is not None]) <= 1
+    seq, base, segment = names
+    assert seq is None or key == LAYOUT.entry(seq)
+    assert base is None or key == LAYOUT.base(base)
+    assert segment is None or key == LAYOUT.segment(*segment)
+    assert (base is None and segment is None) or LAYOUT.accelerator_seq(key) is not None
+
+
+def _file_name(data: bytes) -> None:
+    """Whatever a file in a folder is called, it stands for one part of a key, or for none."""
+    part = part_of(os.fsdecode(data))
+    assert part is None or "/" not in part
+
+
+def _tag(data: bytes) -> None:
+    found = read_tag(data.decode(errors="replace"))
+    assert found is None or found[0] >= 0
+
+
+def _headers(data: bytes) -> None:
+    values = read_json(data)
+    if not isinstance(values, dict):
+        return
+    for value in carried(values).values():
+        assert value.isascii()
+        assert value.isprintable()
+    check_message_version(values)
+    _claim_of(values.get("body"), LIMITS)
+
+
+def _ledger_file(data: bytes) -> None:
+    """What a file of the ledger has that is no more what was written is seen by its checksum; each line has its own."""
+    with TemporaryDirectory() as folder:
+        Path(folder, "lines").write_bytes(data)
+        segment = LedgerSegment.load(
+            Path(folder), SegmentFile("lines", len(data), hashlib.sha256(data).hexdigest())
+        )
+        segment.find("request-1")
 
 
 def _envelope(data: bytes) -> object:
@@ -190,6 +264,17 @@ def _waiting_bodies() -> Iterator[bytes]:
         yield b'[[],{"request":{"enqueued_at":%b}},{}]' % number.encode()
 
 
+def _told_in_headers() -> Iterator[bytes]:
+    parent = f"00-{'1' * 32}-{'2' * 16}-01"
+    yield json.dumps({"traceparent": parent, "tracestate": "a=b,c=d"}).encode()
+    yield json.dumps({"traceparent": parent, "body": {"chunks": 1, "size_bytes": 9}}).encode()
+
+
+def _file_of_lines() -> bytes:
+    texts = [str(line).encode() for line in _LINES]
+    return b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts)
+
+
 def _requests() -> Iterable[bytes]:
     return (json.dumps([name, {**HEAD, **sample.body}]).encode() for name, sample in SAMPLES.items())
 
@@ -198,11 +283,29 @@ _DECODERS = (
     Decoder("bundle", decode_bundle, (NotABundleError,), (_ENTRY,)),
     Decoder("entry", lambda data: decode_entry(1, data), (JournalUnreadableError,), (_ENTRY,), _sealed_entry),
     Decoder("pack", _look_through_pack, (ValueError,), (_PACK, nested_deltas([2, 2])), _sealed_pack),
+    Decoder("object in a pack", _found_in_pack, (ValueError,), (_PACK, nested_deltas([2, 2])), _sealed_pack),
     Decoder("tree", decode_safe_tree, (ValueError,), (_of_kind(Kind.TREE),)),
     Decoder("large tree", StoredTree, (ValueError,), (_of_kind(Kind.TREE),)),
     Decoder("commit", decode_sound_commit, (ValueError,), (_of_kind(Kind.COMMIT),)),
     Decoder("tag", tagged, (ValueError,), (_of_kind(Kind.TAG),)),
     Decoder("ledger", decode_lines, (ValueError,), (encode_lines(_LINES),)),
+    Decoder("ledger file", _ledger_file, (ValueError, WarmRepoDamagedError), (_file_of_lines(),)),
+    Decoder(
+        "origins", decode_origins, (ValueError,), (encode_origins([OriginLine(_AGENT, SHA, 1.75e9)] * 2),)
+    ),
+    Decoder("identity", _identity, (RefusedError,), (b'{"format": 1, "store": "abc123"}',)),
+    Decoder(
+        "key",
+        _key,
+        (),
+        tuple(
+            key.encode()
+            for key in (LAYOUT.entry(7), LAYOUT.base(7), LAYOUT.segment(7, 8), LAYOUT.legacy_head)
+        ),
+    ),
+    Decoder("file name", _file_name, (), (b"a", b"%41b", b"a" * 200 + b"%+")),
+    Decoder("tag of a message", _tag, (), (b"3/17", b"063/9999999")),
+    Decoder("headers", _headers, (MemoryRepoError, ValueError), tuple(_told_in_headers())),
     Decoder(
         "state",
         RepoState.decode,

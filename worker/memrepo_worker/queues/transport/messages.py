@@ -6,6 +6,7 @@ changes hands (see ``memrepo_worker.queues.leases.leases``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
@@ -26,6 +27,7 @@ MESSAGE_BYTES_MAX = 2 * MIB
 HEAD_BYTES_MAX = 64 * KIB
 """What a message may have besides its body: it is kept as long as the request waits, and counts as nothing."""
 
+_TAG = re.compile(r"([0-9]{1,9})/(.*)", re.DOTALL)
 TEXT_CHARS_MAX = 255
 """What an id or the name of a channel may have."""
 
@@ -128,8 +130,8 @@ def tag_of(shard: int, number: str) -> str:
 
 def read_tag(tag: object) -> tuple[int, str] | None:
     """Return shard and number of a delivery tag, or None if it is not one of ours."""
-    shard, slash, number = tag.partition("/") if isinstance(tag, str) else ("", "", "")
-    return (int(shard), number) if slash and shard.isdigit() else None
+    match = _TAG.fullmatch(tag) if isinstance(tag, str) else None
+    return (int(match[1]), match[2]) if match else None
 
 
 def reply_channel(reply_to: object) -> str | None:

@@ -6,14 +6,13 @@ One line of JSON for each memory that it goes back to, the nearest first: of a f
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from memrepo.errors import InvalidRequestError
 from memrepo.json_text import read_json
-from memrepo.validation.values import check_id
+from memrepo.validation.values import TIME_MAX_S, check_id
 from memrepo_worker.group import Agent
 
 ORIGINS_MAX = 1_000
@@ -58,7 +57,9 @@ def _decoded(line: str) -> OriginLine:
     if not isinstance(value, dict):
         raise ValueError("a line of an origin is no such line")
     org_id, agent_id, sha, at = (value.get(name) for name in ("org_id", "agent_id", "sha", "at"))
-    if not (isinstance(sha, str) and _SHA.match(sha) and isinstance(at, int | float) and math.isfinite(at)):
+    if not (
+        isinstance(sha, str) and _SHA.match(sha) and isinstance(at, int | float) and abs(at) < TIME_MAX_S
+    ):
         raise ValueError("a line of an origin names no commit, or no time")
     if not (isinstance(org_id, str) and isinstance(agent_id, str)):
         raise ValueError("a line of an origin names no agent")
