@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from memrepo.client_base import ClientBase, no_report
-from memrepo.jobs.job import Job, check_jobs, inquire_of, late_of
-from memrepo.jobs.waiting import Progress, check_on_asyncio, parts
+from memrepo.jobs.job import Job, check_jobs, late_of
+from memrepo.jobs.many import all_ended
+from memrepo.jobs.waiting import Progress, check_on_asyncio
 
 
 class AsyncMemoryRepos(ClientBase):
@@ -45,14 +46,8 @@ class AsyncMemoryRepos(ClientBase):
         check_on_asyncio()
         check_jobs(jobs, timeout_s)
         jobs = list(dict.fromkeys(jobs))
-        ends: asyncio.Queue[asyncio.Task[None] | None] = asyncio.Queue()
-        tasks = _telling(jobs, ends)
-        try:
-            if not await _all_ended(ends, jobs, timeout_s, on_progress):
-                raise late_of(jobs, timeout_s)
-        finally:
-            for task in tasks:
-                task.cancel()
+        if not await all_ended(jobs, timeout_s, on_progress):
+            raise late_of(jobs, timeout_s)
 
     async def close(self) -> None:
         """Send what waits and disconnect. Jobs go on; ``repos.job(id)`` of another client finds them."""
@@ -67,48 +62,3 @@ class AsyncMemoryRepos(ClientBase):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _telling(
-    jobs: Sequence[Job[object]], ends: asyncio.Queue[asyncio.Task[None] | None]
-) -> list[asyncio.Task[None]]:
-    """Have each job's end put into a queue, at once for those that have ended; return the tasks that do it."""
-    tasks = []
-    for job in jobs:
-        if job.done():
-            ends.put_nowait(None)
-        else:
-            tasks.append(asyncio.ensure_future(job._ended()))
-            tasks[-1].add_done_callback(ends.put_nowait)
-    return tasks
-
-
-async def _all_ended(
-    ends: asyncio.Queue[asyncio.Task[None] | None],
-    jobs: Sequence[Job[object]],
-    timeout_s: float | None,
-    on_progress: Progress,
-) -> bool:
-    """Return whether all have ended in time: also in none, if they have already."""
-    count, ended = len(jobs), 0
-    on_progress(ended, count)
-    first_s, _ = parts(timeout_s)
-    asking = None if first_s is None else asyncio.get_running_loop().call_later(first_s, inquire_of, jobs)
-    try:
-        async with asyncio.timeout(timeout_s) as limit:
-            while ended < count:
-                if (task := await ends.get()) is not None:
-                    task.result()
-                ended += 1
-                on_progress(ended, count)
-    except TimeoutError:
-        if not limit.expired():
-            raise  # it is on_progress that says so
-        if not all(job.done() for job in jobs):
-            return False
-        for number in range(ended + 1, count + 1):  # they ended at the last moment
-            on_progress(number, count)
-    finally:
-        if asking is not None:
-            asking.cancel()
-    return True

@@ -433,3 +433,48 @@ async def test_a_cancel_that_never_reached_the_record_is_said_to_be_lost(
             job.cancel()
 
     assert f"job {job.id} was not cancelled" in caplog.text
+
+
+@on_a_loop
+async def test_waiting_for_many_jobs_takes_no_task_for_each(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    async with a_client(broker) as repos:
+        jobs = [repos.repo(org_id="acme", agent_id="a").get_head_sha() for _ in range(100)]
+        before = len(asyncio.all_tasks())
+        waiting = asyncio.ensure_future(repos.wait(jobs))
+        await until(lambda: len(worker.taken) == len(jobs), "the messages")
+
+        assert len(asyncio.all_tasks()) - before <= 2
+
+        worker.settle(worker.taken[-1], SHA)
+        assert await jobs[-1] == SHA
+        assert not waiting.done()
+        for taken in worker.taken[:-1]:
+            worker.settle(taken, SHA)
+        await waiting
+        assert all(job.done() for job in jobs)
+
+
+@on_a_loop
+async def test_waiting_for_jobs_that_are_not_sent_ends_when_their_time_is_over() -> None:
+    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=0.5)) as repos:
+        jobs = [repos.repo(org_id="acme", agent_id="a").get_head_sha() for _ in range(20)]
+        async with asyncio.timeout(30):
+            await repos.wait(jobs)
+
+        assert {job.status() for job in jobs} == {"failed"}
+        for job in jobs:
+            with pytest.raises(BrokerUnavailableError):
+                await job
+
+
+@on_a_loop
+async def test_what_was_not_sent_is_not_told_again_where_somebody_waited_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=0.2)) as repos:
+        await repos.wait([repos.repo(org_id="acme", agent_id="a").get_head_sha()])
+
+    assert "was not sent, and nobody looked at it" not in caplog.text

@@ -117,7 +117,7 @@ class Job(Generic[T_co]):
     ) -> None:
         """Made by a client; the broker holds the request ``sent_within_s``, or it is given up as ``too_late``."""
         self._pending = pending
-        self._sent_within_s = sent_within_s
+        self.sent_within_s = sent_within_s
         self._too_late = too_late
         self.id = pending.task_id
         self.request_id = request_id
@@ -242,15 +242,21 @@ class Job(Generic[T_co]):
             BrokerUnavailableError: it did not take it in time.
             MemoryRepoBusyError: the queue, shared with other agents, is too deep, or the broker's memory is full.
         """
+        await self.enqueued_since(asyncio.get_running_loop().time())
+
+    async def enqueued_since(self, began_s: float) -> None:
+        """Return as ``enqueued`` does that was called then, by the clock of the loop; for memrepo's own use."""
         sent = self._pending.sent
         if sent is None:
             return
-        try:
-            async with asyncio.timeout(self._sent_within_s):
-                await _until_done(sent)
-        except TimeoutError:
-            error = self._not_sent()
-            raise error from error.__cause__
+        if not sent.done():
+            until_s = None if self.sent_within_s is None else began_s + self.sent_within_s
+            try:
+                async with asyncio.timeout_at(until_s):
+                    await _until_done(sent)
+            except TimeoutError:
+                error = self._not_sent()
+                raise error from error.__cause__
         self._check_sent(sent)
 
     def wait_enqueued(self) -> None:
@@ -260,7 +266,7 @@ class Job(Generic[T_co]):
             return
         try:
             with suppress(CancelledError):
-                sent.exception(self._sent_within_s)
+                sent.exception(self.sent_within_s)
         except TimeoutError:
             error = self._not_sent()
             raise error from error.__cause__
@@ -309,6 +315,12 @@ class Job(Generic[T_co]):
         self._pending.asked_for = True
         if not self.done():
             self._dispatcher.watch(self._pending)
+
+    def look_where_unsent(self) -> None:
+        """Take note that a caller knows of its end, where the broker has not taken it; for memrepo's own use."""
+        sent = self._pending.sent
+        if sent is not None and sent.done() and (sent.cancelled() or sent.exception() is not None):
+            self._pending.look_at()
 
     def _inquire(self) -> Future[None]:
         """Have looked up how far the job is, in the background."""

@@ -211,13 +211,21 @@ class Pending(Generic[T]):
         The future itself would never forget a callback, and one job may be waited for ten thousand times.
         """
         key = object()
-        self._listeners[key] = tell
+        self.listen(key, tell)
         try:
-            if self.future.done():
-                tell()
             yield
         finally:
-            self._listeners.pop(key, None)
+            self.unlisten(key)
+
+    def listen(self, key: object, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called as within ``listening``, until ``unlisten`` gets the same key."""
+        self._listeners[key] = tell
+        if self.future.done():
+            tell()
+
+    def unlisten(self, key: object) -> None:
+        """Have what was given with this key called no more."""
+        self._listeners.pop(key, None)
 
     def _tell_listeners(self) -> None:
         for tell in list(self._listeners.values()):
