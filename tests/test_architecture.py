@@ -32,6 +32,7 @@ SOURCES = sorted([*ROOT.glob("producer/**/*.py"), *ROOT.glob("worker/**/*.py")])
 
 DOORS = {
     "producer/memrepo/clock.py": "wall time",
+    "producer/memrepo/redis/libraries.py": "the locks of Celery's cached properties",
     "producer/memrepo/settings.py": "the environment",
     "worker/memrepo_worker/processes.py": "other processes",
     "worker/memrepo_worker/store/backends/s3_client.py": "the S3 SDK",

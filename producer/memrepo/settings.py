@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from memrepo.cells import CELLS_SETTING, Cell, cell_named, masked_cells, parse_cells
 from memrepo.errors import InvalidRequestError
+from memrepo.lazy import lazy_property
 from memrepo.limits import MIB, PORTABLE_NAMES, RESULT_KEPT_S, Limits
 from memrepo.redis.address import RedisUrl, masked, parse_redis_url
 from memrepo.routing import SHARDS_DEFAULT
@@ -79,7 +79,7 @@ class Addresses:
         if self.cell:
             cell_named(self.each_cell, self.cell)
 
-    @cached_property
+    @lazy_property
     def broker(self) -> RedisUrl:
         """Where requests are.
 
@@ -89,13 +89,13 @@ class Addresses:
         require_cell(self.cells, self.cell)
         return parse_redis_url(self.broker_url, "MEMREPO_BROKER_URL")
 
-    @cached_property
+    @lazy_property
     def results(self) -> RedisUrl:
         """Where results are kept; as ``broker``."""
         require_cell(self.cells, self.cell)
         return parse_redis_url(self.result_url, "MEMREPO_RESULT_URL")
 
-    @cached_property
+    @lazy_property
     def each_cell(self) -> Mapping[str, Cell]:
         """The cells by name, in its order; none where there is one Redis without a name."""
         return parse_cells(self.cells)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -19,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from memrepo.cli.ending import JSON_ASKED, require_output, telling
 from memrepo.cli.table import PRODUCER, Row
+from memrepo.lazy import lazy_property
 
 ENTRY_POINTS = "memrepo.commands"
 
@@ -31,7 +31,7 @@ class Commands(click.Group):
         super().__init__(*args, **kwargs)
         self._rows = rows
 
-    @cached_property
+    @lazy_property
     def _added(self) -> Mapping[str, Row]:
         return added_rows() if self._rows is None else {}
 

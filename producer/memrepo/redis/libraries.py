@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property  # noqa: TID251 - Celery's are looked for
 from importlib import import_module
 from typing import Any
 

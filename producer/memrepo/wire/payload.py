@@ -17,13 +17,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from memrepo.json_text import VALUES_MAX, json_pieces, read_json
+from memrepo.lazy import lazy_property
 from memrepo.limits import KIB, MIB
 from memrepo.models import ContentWriter
 
@@ -50,7 +50,7 @@ class Payload:
         """The value as JSON."""
         return b"".join(self._written).decode(errors="surrogatepass")
 
-    @cached_property
+    @lazy_property
     def _written(self) -> tuple[bytes, ...]:
         """The value as JSON, written once: its size is asked for before it is sent."""
         return tuple(piece.encode(errors="surrogatepass") for piece in json_pieces(self.value))

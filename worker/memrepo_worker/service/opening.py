@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import chain, islice
 
 from memrepo.clock import Clock
+from memrepo.lazy import lazy_property
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
 from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
@@ -105,11 +105,11 @@ class Opener:
 
     # Made where they are needed: most turns ask the store for nothing.
 
-    @cached_property
+    @lazy_property
     def _lane(self) -> Executor:
         return self._dependencies.fetchers.lane()
 
-    @cached_property
+    @lazy_property
     def journal(self) -> JournalReader:
         """The agent's journal, as the store has it."""
         return journal_reader(self._dependencies, self._layout, self._lane, self._held.open_file)
