@@ -16,6 +16,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from memrepo.clock import steady_clock, system_clock
 from memrepo.dispatch.connection import Message
+from memrepo.dispatch.publisher import Publisher
 from memrepo.dispatch.replies import Replies
 from memrepo.dispatch.session import Connections
 from memrepo.errors import MemoryRepoError
@@ -85,7 +86,7 @@ class QueueDispatcher:
         sent: Future[None] = Future()
         pending: Pending[T] = Pending(
             task_id,
-            lambda body, _: operation.result_from_payload(body),
+            operation.decode,
             queue=queue,
             sent=sent,
             about=f"{operation.name} of {request.org_id}/{request.agent_id}",
@@ -109,7 +110,7 @@ class QueueDispatcher:
             pending,
             request.request_id,
             allowed_s + 0.5,
-            too_late=lambda: message.given_up(connections.publisher.too_late(request)),
+            too_late=partial(_given_up, connections.publisher, message),
         )
         try:
             self._send(connections, message, pending)
@@ -209,6 +210,11 @@ class QueueDispatcher:
                 owner = "MemoryRepos" if self._blocks else "AsyncMemoryRepos"
                 self._connections = Connections(self.settings, owner)
             return self._connections
+
+
+def _given_up(publisher: Publisher, message: Message) -> MemoryRepoError:
+    """Give up a message that was not taken in time; return the error."""
+    return message.given_up(publisher.too_late(message.request))
 
 
 _dispatchers: WeakSet[QueueDispatcher] = WeakSet()

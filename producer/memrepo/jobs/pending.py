@@ -66,7 +66,7 @@ class Pending(Generic[T]):
         self.future.set_running_or_notify_cancel()  # whoever is given it cannot cancel it, here or at the worker
         self._ended = self._told = False
         self._ending = threading.Lock()
-        self._fetching = threading.Lock()
+        self._is_fetched = False
         self._listeners: dict[object, Callable[[], None]] = {}
 
     def after_fork(self) -> None:
@@ -127,8 +127,10 @@ class Pending(Generic[T]):
         ``get`` raises PayloadMissingError, which ``missing`` tells, BrokenPayloadError, or whatever else stands for
         "not now".
         """
-        if not self._fetching.acquire(blocking=False):
-            return False  # another thread is at it
+        with self._ending:
+            if self._is_fetched:
+                return False  # another thread is at it
+            self._is_fetched = True
         try:
             self._go_on("done")
             self.finish(get(), task_name)
@@ -137,7 +139,7 @@ class Pending(Generic[T]):
         except BrokenPayloadError:
             self.fail(unreadable(self.task_id))
         finally:
-            self._fetching.release()
+            self._is_fetched = False
         return True
 
     def finish(self, payload: Payload, task_name: str | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from memrepo import models
+from memrepo.lazy import lazy_property
 from memrepo.limits import Limits
 from memrepo.validation.shape_errors import invalid_request
 from memrepo.wire.payload import Payload, attaching
@@ -46,6 +47,11 @@ class Operation(Generic[Asked, Result]):
     def task_name(self) -> str:
         """The name of its Celery task."""
         return TASK_PREFIX + self.name
+
+    @lazy_property
+    def decode(self) -> Callable[[Payload, str | None], Result]:
+        """What rebuilds a result for a job: one function for all jobs, of which there may be thousands."""
+        return lambda payload, _: self.result_from_payload(payload)
 
     def result_to_json(self, value: Result) -> JsonValue:
         """Return the JSON form of a result."""
