@@ -26,6 +26,9 @@ from memrepo_worker.threads.giving_way import pieces, send_slowly
 BYTES_PER_S_MIN = 64 * 1024
 """A body may take its size divided by this, beside what every request may take."""
 
+SENT_TOGETHER_BYTES_MAX = 64 * 1024
+"""Up to this size a body goes with its head: of two sends the first wakes the server, which then waits for the rest."""
+
 TICK_S = 0.25
 _IDLE_TICKS_MAX = 40
 _LONGEST_S = 1800.0
@@ -140,8 +143,11 @@ class TimeLimits:
 class LimitedConnection(_Connection):
     """Mixed into urllib3's connections: tells which socket the request under way uses, and when it is sent.
 
-    What is large is sent at the pace that the thread keeps.
+    What is small is sent as one, what is large at the pace that the thread keeps.
     """
+
+    _waits_for_body = False
+    _head = b""
 
     def connect(self) -> None:
         """Connect."""
@@ -153,9 +159,21 @@ class LimitedConnection(_Connection):
         self._tell()
         super().putrequest(*args, **kwargs)
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Make a request, whose head waits for its body where that is small, and not to be asked for first."""
+        body, headers = kwargs.get("body"), kwargs.get("headers") or {}
+        is_small = isinstance(body, bytes) and 0 < len(body) <= SENT_TOGETHER_BYTES_MAX
+        self._head, self._waits_for_body = b"", is_small and "Expect" not in headers
+        super().request(*args, **kwargs)
+
     def send(self, *args: Any) -> None:
         """Send a part of a request; what is large goes a piece at a time."""
         (data,) = args
+        if self._waits_for_body:
+            self._head, self._waits_for_body = data, False
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
         if not isinstance(data, bytes | bytearray | memoryview):
             super().send(data)
             return
