@@ -27,7 +27,9 @@ from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.ahead import ResultsAhead
 from memrepo_worker.queues.results.backend import ResultBackend
 from memrepo_worker.queues.results.scripts import FINISH
+from memrepo_worker.queues.script_call import ScriptCall
 from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.trouble import WaitReason
 from tests.support.posts import Note, Post
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -52,6 +54,8 @@ class Job:
     claim: None = None
     operation: Any = operations.COMMIT
     started_s: float | None = None
+    reply_to: str = ""
+    prepared: ScriptCall | None = None
     sent: ResultsAhead | None = None
     told: list[str] = field(default_factory=list)
 
@@ -66,6 +70,9 @@ class Job:
 
     def finish(self, outcome: Outcome, _: float) -> None:
         self.told.append("done" if isinstance(outcome, Success) else "failed")
+
+    def retry(self) -> None:
+        self.told.append("retried")
 
     def forget(self) -> None:
         self.told.append("left")
@@ -193,6 +200,46 @@ def test_what_is_prepared_and_not_sent_is_told_by_nobody(
     assert ([job.record for job in jobs], unacknowledged(backend)) == ([None, None], 2)
     responder.settle(tickets(jobs), [done("one"), done("two")], TIMES)
     assert [job.record["result"] for job in jobs] == ["one", "two"]
+
+
+def connections_lent(backend: ResultBackend) -> int:
+    return len(backend.client.connection_pool._in_use_connections)
+
+
+def test_what_is_prepared_has_its_connection_and_is_sent_over_that(
+    responder: Responder, backend: ResultBackend, jobs: list[Job]
+) -> None:
+    send = responder.prepare_answers(tickets(jobs), [done("one"), done("two")])
+    lent = connections_lent(backend)
+
+    send()
+
+    assert (lent, connections_lent(backend)) == (1, 1)
+    responder.settle(tickets(jobs), [done("one"), done("two")], TIMES)
+    assert [job.told for job in jobs] == [["done"], ["done"]]
+    assert (connections_lent(backend), jobs[0].prepared) == (0, None)
+
+
+@pytest.mark.parametrize("how", ["told later", "prepared again", "tried again later", "given back"])
+def test_what_is_prepared_and_never_sent_keeps_no_connection_and_ends_none(
+    responder: Responder, backend: ResultBackend, jobs: list[Job], how: str
+) -> None:
+    connection = backend.client.client_id()
+    responder.prepare_answers(tickets(jobs), [done(), done()])
+
+    match how:
+        case "told later":
+            responder.settle(tickets(jobs), [done(), done()], TIMES)
+        case "prepared again":
+            responder.prepare_answers(tickets(jobs), [done(), done()])
+            responder.abandon(tickets(jobs))
+        case "tried again later":
+            responder.retrying(tickets(jobs), WaitReason("the store is away", 1.0))
+        case "given back":
+            responder.abandon(tickets(jobs))
+
+    assert (connections_lent(backend), jobs[0].prepared) == (0, None)
+    assert backend.client.client_id() == connection
 
 
 def test_a_shard_that_has_another_owner_is_left_to_that(

@@ -174,6 +174,7 @@ class Responder:
         """Mark the requests as waiting for the store, with the reason and since when."""
         error = StoreUnavailableError(why.reason, {"since": why.since_s})
         task_requests = [ticket.task_request for ticket in tickets]
+        self._let_go(task_requests[0])  # it may be long until the next try, and there may be many
         before = self._backend.store_retrying(
             [_waiting(task_request) for task_request in task_requests], error
         )
@@ -200,8 +201,12 @@ class Responder:
                     task_request.record_written(outcome.payload)
         finish = (results, first.owned_shard, _numbers(task_requests), _channel_of_changes(settled))
         call = self._backend.prepare_finish(*finish)
+        first.prepared = call
+        with suppress(RedisError, OSError):  # then it is asked for where it is sent
+            call.take_connection()
 
         def send() -> None:
+            first.prepared = None
             with suppress(RedisError, OSError):  # then ``settle`` sends all
                 call.send()
                 again = partial(self._backend.finish, *finish)
@@ -210,7 +215,10 @@ class Responder:
         return send
 
     def _let_go(self, task_request: TaskRequest) -> None:
-        """Wait for no answer any more that is owed to the results of its group."""
+        """Have nothing to do any more with what was prepared, or sent, of the results of its group."""
+        prepared, task_request.prepared = task_request.prepared, None
+        if prepared is not None:
+            prepared.abandon()
         sent, task_request.sent = task_request.sent, None
         if sent is not None:
             sent.call.abandon()

@@ -73,6 +73,8 @@ class TaskRequest(CeleryRequest):
     """The mark that it and the others of its group are started, while the answer to that is owed."""
     marked_s: float | None = None
     """When that was sent."""
+    prepared: ScriptCall | None = None
+    """What tells the results of it and the others of its group, while it is written and not sent."""
     sent: ResultsAhead | None = None
     """The results of it and the others of its group, while the answer to having sent them is owed."""
     before: str = ""

@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from memrepo.redis.reconnecting import require_primary
 from memrepo.redis.script import Answer, Argument
+from memrepo_worker.queues.script_call import packed
 
 ANSWER_TIMEOUT_S = 5.0
 """The server answers a script at once or is not there."""
@@ -98,7 +99,7 @@ class TrackingConnection:
     def _run(self, *command: Argument) -> Answer:
         if vars(self._connection)["_sock"] is None:  # redis-py would connect anew, and be told of nothing
             raise RedisConnectionError("the connection that watches the queues was closed")
-        self._connection.send_command(*command)
+        self._connection.send_packed_command([packed(command)])
         answer = self._connection.read_response()
         self.hear()  # what came with the answer lies in a buffer where no poller sees it
         return answer
