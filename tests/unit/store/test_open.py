@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from memrepo.installed import install_command
 from memrepo_worker.observe import Counters
@@ -34,6 +35,23 @@ def test_s3_takes_its_options_from_the_address(monkeypatch: pytest.MonkeyPatch) 
         "&sse=aws:kms&sse_kms_key_id=key&storage_class=INTELLIGENT_TIERING"
     )
     assert store.name == "s3://bucket/some/prefix/?endpoint_url=http://127.0.0.1:1"
+
+
+def test_what_the_sdk_reads_of_s3_is_read_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "s3://bucket?endpoint_url=http://127.0.0.1:1&region=eu-west-1"
+    open_store(url)
+    read: list[str] = []
+    load = JSONFileLoader.load_file
+
+    def noted(loader: JSONFileLoader, path: str) -> object:
+        read.append(path)
+        return load(loader, path)
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", noted)
+
+    open_store(url)
+
+    assert read == []
 
 
 def test_gcs_takes_its_options_from_the_address() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
@@ -108,8 +110,18 @@ def _session() -> boto3.session.Session:
     which nobody asks for.
     """
     session = get_session()
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
     return boto3.session.Session(botocore_session=session)
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """Return what reads the SDK's descriptions, of S3 and of its regions, for all clients of this process.
+
+    A session's own reads and decodes them again for each client, 0.05 s in which Python's lock is let go of nowhere.
+    """
+    return create_loader(data_path)
 
 
 def read_time(value: Any) -> datetime:  # noqa: ANN401 - as the SDK's own, which takes several forms
