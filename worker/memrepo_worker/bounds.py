@@ -121,7 +121,9 @@ class SharingBounds:
     own is 5 ms. A small commit lets the lock go some ten times, for Redis, the store and the disk, and waits so
     long each time to have it back. While nobody computes, a short one only costs: 5 % of a worker's time per small
     commit.
-    ``fetches_max``: how many requests to the store of turns that ask for many at once are under way.
+    ``fetches_max``: how many requests to the store of turns that ask for many at once are under way. While light turns
+    come, those of one turn are as many as keep its share of a processor busy, by how long they wait and compute, and
+    ``fetches_shared_min`` at least: three at a store that answers in 2 ms, all of them where it takes 20.
     ``round_messages_max``, ``round_bytes_max``: how many messages are taken in a round, of all queues that wait
     alike: reading them is work of one thread, and who sends one message meanwhile waits for the round to end.
     ``git_niceness``, ``upkeep_niceness``: how far git of requests and of upkeep stands back behind the threads that
@@ -145,6 +147,7 @@ class SharingBounds:
     sent_bytes_per_s: int = 32 * MIB
     switch_interval_s: float = 0.001
     fetches_max: int = 16
+    fetches_shared_min: int = 2
     round_messages_max: int = 8
     round_bytes_max: int = MIB
     git_niceness: int = 5

@@ -182,3 +182,66 @@ def test_a_turn_without_a_pace_rests_nowhere() -> None:
     with Fetchers(1, sleep=rests.append) as fetchers:
         fetchers.lane().submit(Computing(0.002)).result(TIMEOUT_S)
     assert rests == []
+
+
+class Store:
+    """A store that is so far away: clocks that say how long its requests wait, and compute for a millisecond each."""
+
+    def __init__(self, waits_s: float) -> None:
+        self.now_s = 0.0
+        self._waits_s = waits_s
+        self._used = threading.local()
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def cpu_clock(self) -> float:
+        used_s: float = getattr(self._used, "seconds", 0.0)
+        return used_s
+
+    def ask(self) -> None:
+        self._used.seconds = self.cpu_clock() + 0.001
+        self.now_s += 0.001 + self._waits_s
+
+
+@pytest.mark.parametrize(
+    ("is_shared", "waits_s", "under_way"),
+    [(True, 0.0, 2), (True, 0.002, 2), (True, 0.008, 5), (True, 0.1, 16), (False, 0.002, 16)],
+    ids=["nothing", "a near one", "a farther one", "a far one", "nobody else"],
+)
+def test_so_much_of_a_turn_is_under_way_as_keeps_its_share_of_a_processor_busy(
+    is_shared: bool, waits_s: float, under_way: int
+) -> None:
+    store, go = Store(waits_s), threading.Event()
+    with Fetchers(16, clock=store.clock, cpu_clock=store.cpu_clock, sleep=lambda _: None) as fetchers:
+        for _ in range(3):
+            fetchers.lane().submit(store.ask).result(TIMEOUT_S)
+            wait_for(lambda: fetchers.under_way == 0, "it to be counted", TIMEOUT_S)
+        lane, other = fetchers.lane(), fetchers.lane()
+        with keeping(Pace(lambda: is_shared)):
+            asked = [lane.submit(go.wait, TIMEOUT_S) for _ in range(20)]
+        assert (fetchers.under_way, sum(fetchers.waiting)) == (under_way, 20 - under_way)
+        if under_way < 16:  # nobody else's are fewer for that
+            few = [other.submit(go.wait, TIMEOUT_S) for _ in range(4)]
+            assert fetchers.under_way == under_way + 4
+            asked += few
+        go.set()
+        assert all(future.result(TIMEOUT_S) for future in asked)
+
+
+def test_all_of_a_turn_goes_on_when_nobody_else_comes_any_more() -> None:
+    others, go, more = [True], threading.Event(), threading.Event()
+    store = Store(0.0)
+    with Fetchers(16, clock=store.clock, cpu_clock=store.cpu_clock, sleep=lambda _: None) as fetchers:
+        fetchers.lane().submit(store.ask).result(TIMEOUT_S)
+        wait_for(lambda: fetchers.under_way == 0, "it to be counted", TIMEOUT_S)
+        lane = fetchers.lane()
+        with keeping(Pace(lambda: others[0])):
+            first = lane.submit(go.wait, TIMEOUT_S)
+            rest = [lane.submit(more.wait, TIMEOUT_S) for _ in range(10)]
+        others[0] = False
+        go.set()
+        assert first.result(TIMEOUT_S)
+        wait_for(lambda: fetchers.under_way == 10, "the others to begin", TIMEOUT_S)
+        more.set()
+        assert all(future.result(TIMEOUT_S) for future in rest)

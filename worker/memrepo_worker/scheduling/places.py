@@ -12,6 +12,7 @@ from typing import Generic
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.scheduling.under_way import AnyTicket, GroupUnderWay
+from memrepo_worker.threads.usual_work import UsualWork
 
 WAITS_S = 0.02
 """A turn that waits for the store for so long by now gives up its place."""
@@ -20,39 +21,6 @@ HELD_S_MAX = 0.1
 """So does one that began so long ago, whatever it does: it may wait for what nobody measures."""
 
 _LEAST = 2
-_SHARE = 1 / 32
-_SHARE_IF_LESS = 1 / 4
-
-
-class UsualTurn:
-    """What a light turn took lately: of the processor, and of waiting for the store. Not thread-safe.
-
-    Waiting grows with the turns that are under way, for the processor, and for a store on the same machine. If more of
-    them were allowed for that, it would grow further. So a shorter wait counts for more than a longer one.
-    """
-
-    def __init__(self) -> None:
-        self._used_s: float | None = None
-        self._waited_s: float | None = None
-        self._waits = 1.0
-        """How many of the turns wait for the store at all."""
-
-    @property
-    def turns_to_be_busy(self) -> float:
-        """How many such turns keep one processor busy; any number while nothing is known."""
-        if self._used_s is None:
-            return float("inf")
-        return 1 + self._waits * (self._waited_s or 0.0) / self._used_s
-
-    def note(self, used_s: float, waited_s: float, turns_max: int) -> None:
-        """Take a turn into account; one whose store is further away than ``turns_max`` can make use of, as that far."""
-        used_s = max(used_s, 1e-6)
-        self._used_s = _nearer(self._used_s, used_s, _SHARE)
-        self._waits += _SHARE * ((waited_s > 0) - self._waits)
-        if waited_s > 0:
-            waited_s = min(waited_s, turns_max * self._used_s)
-            is_less = self._waited_s is not None and waited_s < self._waited_s
-            self._waited_s = _nearer(self._waited_s, waited_s, _SHARE_IF_LESS if is_less else _SHARE)
 
 
 class Places(Generic[AnyTicket]):
@@ -66,7 +34,7 @@ class Places(Generic[AnyTicket]):
     def __init__(self, turns_max: int, clock: Clock = steady_clock) -> None:
         self._turns_max = turns_max
         self._clock = clock
-        self._usual = UsualTurn()
+        self._usual = UsualWork()
         self._began_s: dict[GroupUnderWay[AnyTicket], float] = {}
         self._given_up: set[GroupUnderWay[AnyTicket]] = set()
         self.limit = turns_max
@@ -100,9 +68,5 @@ class Places(Generic[AnyTicket]):
         if had_one and well:
             self._usual.note(used_s, group.store_waited_s, self._turns_max)
             self.limit = min(
-                self._turns_max, max(_LEAST, ceil(min(self._usual.turns_to_be_busy, self._turns_max)) + 1)
+                self._turns_max, max(_LEAST, ceil(min(self._usual.to_be_busy, self._turns_max)) + 1)
             )
-
-
-def _nearer(to: float | None, value: float, share: float) -> float:
-    return value if to is None else to + share * (value - to)

@@ -4,8 +4,10 @@ So an agent that has a thousand entries to fetch keeps nobody waiting who needs 
 request that hangs is not counted, its lane gets no further threads meanwhile, and what nobody has begun when its result
 is wanted is done by who wants it, so that each turn goes on by its own thread at least.
 
-What they compute is their turn's (signing and reading an answer takes a millisecond of Python's lock, and sixteen do so
-side by side): it counts for its agent, and where the turn has to rest, so has its lane.
+What they compute is their turn's (signing and reading an answer takes half a millisecond of Python's lock): it counts
+for its agent, and where the turn has to rest, so has its lane. Where others want that lock, so few of a lane are under
+way as keep its share of a processor busy: sixteen at a near store do nothing sooner, and whoever wants the lock for a
+small commit, some ten times, comes after all of them each time.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from math import ceil
 from typing import Any, ParamSpec, TypeVar
 
 from typing_extensions import override
 
 from memrepo.clock import Clock, steady_clock
+from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.threads.giving_way import current_pace, give_way
+from memrepo_worker.threads.usual_work import UsualWork
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 HANGS_S = 0.5
 """A request that takes longer hangs; so it is with turns."""
+
+_PARTS = 1 + SharingBounds.rest_ratio
+"""Of so many parts of a processor heavy turns have one."""
 
 
 class Fetchers:
@@ -46,11 +54,14 @@ class Fetchers:
         hanging_max: int = 0,
         clock: Clock = steady_clock,
         sleep: Callable[[float], None] = time.sleep,
+        cpu_clock: Clock = time.thread_time,
     ) -> None:
         self._threads_max = threads_max
         self._hanging_max = hanging_max
         self._clock = clock
         self._sleep = sleep
+        self._cpu_clock = cpu_clock
+        self._usual = UsualWork()
         self._pool = ThreadPoolExecutor(threads_max + hanging_max, thread_name_prefix="memrepo-fetch")
         self._lock = threading.Condition()
         self._lanes: deque[Lane] = deque()  # those in which something waits, the next first
@@ -77,6 +88,12 @@ class Fetchers:
         """How much waits in each lane in which something does."""
         with self._lock:
             return [len(lane.waiting) for lane in self._lanes]
+
+    @property
+    def under_way(self) -> int:
+        """How much has a thread."""
+        with self._lock:
+            return len(self._running)
 
     def _first_waiting(self) -> Fetch[Any] | None:
         with self._lock:
@@ -116,7 +133,13 @@ class Fetchers:
         hanging = [fetch for fetch, since_s in self._running.items() if now_s - since_s >= HANGS_S]
         held_back = {fetch.lane for fetch in hanging} | self._resting.keys()
         room = self._threads_max + min(len(hanging), self._hanging_max) - len(self._running)
-        while room > 0 and (lane := next((each for each in self._lanes if each not in held_back), None)):
+        shared_max = self._shared_max
+        under_way = Counter(fetch.lane for fetch in self._running)
+        while room > 0:
+            free = (each for each in self._lanes if each not in held_back)
+            lane = next((each for each in free if under_way[each] < shared_max or not each.is_shared), None)
+            if lane is None:
+                return
             fetch = next(iter(lane.waiting))
             if not self._hand_on(fetch):
                 return
@@ -125,7 +148,14 @@ class Fetchers:
                 self._lanes.remove(lane)
                 self._lanes.append(lane)
             self._running[fetch] = now_s
+            under_way[lane] += 1
             room -= 1
+
+    @property
+    def _shared_max(self) -> int:
+        """How many of a lane are under way while others want Python's lock: as many as keep its share of it busy."""
+        busy = self._usual.to_be_busy / _PARTS
+        return max(SharingBounds.fetches_shared_min, ceil(min(busy, self._threads_max)))
 
     def _hand_on(self, fetch: Fetch[Any]) -> bool:
         """Have a thread of the pool come for it; False where the machine gives none just now: it goes on waiting.
@@ -146,8 +176,10 @@ class Fetchers:
             if fetch not in self._handed_on:
                 return
             self._handed_on.remove(fetch)
-        rest_s = fetch.do_for_another()
+        began_s = self._clock()
+        used_s, rest_s = fetch.do_for_another(self._cpu_clock)
         with self._lock:
+            self._usual.note(used_s, max(0.0, self._clock() - began_s - used_s), _PARTS * self._threads_max)
             del self._running[fetch]
             if rest_s > 0:
                 self._resting[fetch.lane] += 1
@@ -169,6 +201,12 @@ class Lane(Executor):
     def __init__(self, fetchers: Fetchers) -> None:
         self._fetchers = fetchers
         self.waiting: OrderedDict[Fetch[Any], None] = OrderedDict()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what waits first is of a turn beside which others come."""
+        first = next(iter(self.waiting), None)
+        return first is not None and first.pace is not None and first.pace.is_shared
 
     @override
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -202,17 +240,18 @@ class Fetch(Future[T]):
         """Do it, unless it was called off. Never raises: whoever asked for it gets what it raised."""
         self._do(lambda: None)
 
-    def do_for_another(self) -> float:
-        """Do it in a thread that is not its turn's; return how long that one's lane is to rest."""
-        began_s, rest_s = time.thread_time(), 0.0
+    def do_for_another(self, cpu_clock: Clock = time.thread_time) -> tuple[float, float]:
+        """Do it in a thread that is not its turn's; return what it computed, and how long its lane is to rest."""
+        began_s, used_s, rest_s = cpu_clock(), 0.0, 0.0
 
         def owe() -> None:
-            nonlocal rest_s
+            nonlocal used_s, rest_s
+            used_s = cpu_clock() - began_s
             if self.pace is not None:
-                rest_s = self.pace.owe(time.thread_time() - began_s)
+                rest_s = self.pace.owe(used_s)
 
         self._do(owe)
-        return rest_s
+        return used_s, rest_s
 
     def _do(self, before_it_is_told: Callable[[], None]) -> None:
         if not self.set_running_or_notify_cancel():

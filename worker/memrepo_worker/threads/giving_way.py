@@ -108,6 +108,11 @@ class Pace:
         self.on_wait: Callable[[], None] = lambda: None
         """Called where it is going to wait for long."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others want the same now. From any thread."""
+        return self._is_shared()
+
     def step(self) -> None:
         """Rest, if it is time."""
         now_s = self._wall()
