@@ -140,6 +140,26 @@ def test_a_joined_pack_takes_the_place_of_those_that_it_is_of(tmp_path: Path) ->
     assert packs.find(object_id(ITEMS[0])) == ITEMS[0]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_joined_pack_that_was_proven_is_believed_where_those_that_it_is_of_were_looked_into(
+    tmp_path: Path, is_known: bool
+) -> None:
+    old = [write_pack(tmp_path, ITEMS[:50]), write_pack(tmp_path, ITEMS[50:])]
+    packs = PackDirectory(tmp_path)
+    if is_known:
+        assert told(packs) == SIZES
+
+    joined = write_pack(tmp_path, ITEMS)
+    flip(joined, 12, 2)
+    packs.replace([pack.stem for pack in old], joined.stem)
+
+    if is_known:
+        assert told(packs) == SIZES
+    else:
+        with pytest.raises(ObjectMissingError, match="not as it was written"):
+            told(packs)
+
+
 def test_bytes_that_are_another_objects_are_not_given(tmp_path: Path) -> None:
     """As a delta makes them that follows from another base: all that its pack says of it may fit."""
     items = [GitObject(Kind.TREE, item.data) for item in ITEMS[:2]]

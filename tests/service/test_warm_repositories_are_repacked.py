@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from memrepo_worker.git.command import Git
+from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.group import Agent
-from memrepo_worker.repos.repacking import PACKS_MAX, to_join
+from memrepo_worker.repos.repacking import PACKS_MAX, join, set_apart, to_join
 from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
@@ -243,6 +244,39 @@ def test_a_job_that_is_stopped_harms_nobody(grown: Writer) -> None:
             grow(grown, 1, count(3))
             before = answers(grown)
             break
+
+
+def test_the_request_after_a_join_proves_nothing_anew(grown: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = answers(grown)
+    looked: list[str] = []
+    monkeypatch.setattr(PackDirectory, "_prove_pack", lambda _, name: looked.append(name))
+    Repacker(grown.service.cache, stock_git()).repack(AGENT, Stop())
+
+    assert packs(grown) < PACKS_MAX
+    assert answers(grown) == before
+    assert looked == []
+
+
+@pytest.mark.parametrize("is_as_git_made_it", [True, False])
+def test_a_joined_pack_is_proven_where_it_is_what_git_has_made(
+    grown: Writer, is_as_git_made_it: bool
+) -> None:
+    warm = grown.warm()
+    apart = set_apart(warm, to_join(warm.packs.files))
+    steps = count()
+
+    def spoil() -> None:
+        if not is_as_git_made_it and next(steps) == 1:  # once git has made it
+            (made,) = apart.objects.parent.glob("joined/pack/*.pack")
+            data = bytearray(made.read_bytes())
+            data[len(data) // 2] ^= 1
+            made.chmod(0o600)
+            made.write_bytes(data)
+
+    joined = join(apart, stock_git(), spoil)
+
+    assert joined is not None
+    assert joined.is_proven == is_as_git_made_it
 
 
 def test_a_path_history_is_right_with_a_damaged_commit_graph(grown: Writer) -> None:

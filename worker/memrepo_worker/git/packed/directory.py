@@ -6,7 +6,7 @@ there is no process to keep, count and restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -170,9 +170,15 @@ class PackDirectory:
         self._backend.refresh()
         self._files.take_stock()
 
-    def replace(self, names: Iterable[str]) -> None:
-        """Do without packs whose objects lie in another that was added; then ``remove`` them."""
+    def replace(self, names: Sequence[str], proven: str | None = None) -> None:
+        """Do without packs whose objects lie in another that was added; then ``remove`` them.
+
+        That other one is ``proven`` where every byte of it was, and it has the same objects, and no new deltas: what is
+        told of them is known then, as far as those packs were looked into.
+        """
         self._files.replace(names)
+        if proven is not None and self._proven.issuperset(names):
+            self._proven.add(proven)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove packs that were replaced. They are let go of first: nobody may read meanwhile."""
