@@ -14,10 +14,10 @@ from benchmarks.picture import FAINT, FONT, INK
 Amounts = Mapping[int, float]
 """Something that was measured, by age in commits."""
 
-WIDTH, HEIGHT = 880, 420
+WIDTH, HEIGHT = 1020, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 700, 80, 350
 _SIZE = f"viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}'"
-COLORS = ("#2f7d6b", "#3b6ea8", "#8a5ab5", "#c4532d", "#9a7b1f")
+COLORS = ("#2f7d6b", "#3b6ea8", "#8a5ab5", "#c4532d", "#9a7b1f", "#5c6670")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _curves(growth: Growth, top_ms: float) -> Iterator[str]:
     below = math.inf
     for _, name in ends:  # names beside each other are drawn apart
         below = label_y[name] = min(label_y[name], below - 16)
-    for color, (name, amounts) in zip(COLORS, growth.times.items(), strict=False):
+    for color, (name, amounts) in zip(COLORS, growth.times.items(), strict=True):
         points = [(_x(age, growth.ages), _y(amounts[age], top_ms)) for age in growth.ages]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         yield f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2'/>"
