@@ -187,6 +187,16 @@ class TestConsistency:
         with pytest.raises(NotThereError):
             store.get(KEY)
 
+    def test_a_listing_beside_a_writer_has_no_gap(self, store: Store) -> None:
+        """A journal is written number by number: a number without those before it reads as a lost entry."""
+        numbers = range(400)
+        with ThreadPoolExecutor(1) as thread:
+            written = thread.submit(lambda: [store.put(f"a/{n:05d}", b"", ABSENT) for n in numbers])
+            while not written.done():
+                listed = keys(store, "a/")
+                assert listed == [f"a/{n:05d}" for n in range(len(listed))]
+        assert keys(store, "a/") == [f"a/{n:05d}" for n in numbers]
+
     def test_a_put_is_seen_by_every_later_list_also_after_an_empty_one(self, store: Store) -> None:
         assert keys(store, "acme/") == []
         store.put(KEY, b"x", ABSENT)

@@ -6,11 +6,16 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 
 import pytest
 
+from memrepo_worker.store.backends.files import tree
 from memrepo_worker.store.backends.local import TEMPORARY, LocalStore
 from memrepo_worker.store.interface import (
     ABSENT,
@@ -40,8 +45,33 @@ def temporary_files(root: Path) -> list[Path]:
     return list((root / TEMPORARY).iterdir())
 
 
-def keys(store: LocalStore) -> list[str]:
-    return [line.key for line in store.list("")]
+def keys(store: LocalStore, prefix: str = "") -> list[str]:
+    return [line.key for line in store.list(prefix)]
+
+
+def made_while_read(
+    monkeypatch: pytest.MonkeyPatch,
+    store: LocalStore,
+    *,
+    makes: Sequence[str],
+    gives: set[str],
+    at_reading: int = 1,
+) -> None:
+    """Have files made while a folder is read for the nth time, of which that reading gives only ``gives``."""
+    scandir, readings = os.scandir, count(1)
+
+    @contextmanager
+    def reading(folder: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+        if next(readings) == at_reading:
+            for key in makes:
+                store.put(key, b"x", ABSENT)
+            with scandir(folder) as entries:
+                yield (entry for entry in entries if entry.name in gives)
+        else:
+            with scandir(folder) as entries:
+                yield entries
+
+    monkeypatch.setattr(os, "scandir", reading)
 
 
 class TestAPut:
@@ -134,6 +164,53 @@ class TestAListing:
         (tmp_path / "other").rename(tmp_path / "gone")
         (tmp_path / "other").symlink_to(tmp_path / "other")  # reading it would fail
         assert [line.key for line in store.list("acme/")] == ["acme/entry"]
+
+
+class TestAListingBesideAWriter:
+    """What a folder gives while files are made in it is up to the system: these are orders that ext4 has given."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalStore:
+        store = LocalStore(tmp_path / "store")
+        for name in "12":
+            store.put(f"a/{name}", b"x", ABSENT)
+        return store
+
+    def test_has_no_gap_in_a_large_folder(self, store: LocalStore, tmp_path: Path) -> None:
+        def write_until(over: threading.Event) -> None:
+            for number in takewhile(lambda _: not over.is_set(), count(1)):
+                (tmp_path / "store/b" / f"{number:012d}").touch()
+
+        (tmp_path / "store/b").mkdir()
+        for number in range(1, 5_000):
+            (tmp_path / "store/b" / f"{-number:012d}").touch()
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as thread:
+            written = thread.submit(write_until, over)
+            try:
+                listings = [keys(store, "b/0") for _ in range(10)]
+            finally:
+                over.set()
+            written.result()
+        gapless = [[f"b/{number:012d}" for number in range(1, len(found) + 1)] for found in listings]
+        assert listings == gapless
+
+    def test_gives_no_key_without_one_that_was_made_before_it(
+        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made_while_read(monkeypatch, store, makes=("a/3", "a/4"), gives={"1", "2", "4"})
+        assert keys(store, "a/") == ["a/1", "a/2", "a/3", "a/4"]
+
+    def test_gives_none_that_only_the_second_reading_saw_beyond_the_first(
+        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made_while_read(monkeypatch, store, makes=("a/3", "a/4"), gives={"1", "2", "4"}, at_reading=2)
+        assert keys(store, "a/") == ["a/1", "a/2"]
+
+    def test_has_no_gap_where_a_page_ends(self, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tree, "_PAGE_NODES", 2)
+        made_while_read(monkeypatch, store, makes=("a/3", "a/4", "a/5"), gives={"4", "5"}, at_reading=3)
+        assert keys(store, "a/") == ["a/1", "a/2", "a/3", "a/4", "a/5"]
 
 
 class TestAFolderThatCannotBeUsed:

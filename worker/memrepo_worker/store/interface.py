@@ -189,7 +189,8 @@ class Store(Protocol):
 
         Those of one folder (equal up to the last ``/``) come in order of their keys' bytes. The order of folders is
         the store's own (a server that keeps a tree puts ``a/b`` before ``a-b``), so ``start_after`` is for going on
-        within the folder that ``prefix`` names.
+        within the folder that ``prefix`` names. An object that was created before its listing began is listed, and none
+        of a folder without those of lower keys that were created before it: a growing journal is listed without a gap.
 
         Raises:
             UnavailableError: before the first object or after any; what was yielded is true, but not all.

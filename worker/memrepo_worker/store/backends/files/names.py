@@ -59,6 +59,8 @@ def names_of(component: str) -> list[str]:
 
 def part_of(name: str) -> str | None:
     """Return the key component, or the part of one, that a file name stands for; None: the file is not a store's."""
+    if name and "%" not in name and not _TO_ESCAPE.search(name):
+        return name  # as an entry's: a listing has very many
     escaped = name.removesuffix(CONTINUED)
     part = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), escaped)
     is_part = part.isascii() and "/" not in part and _escape(part) == escaped

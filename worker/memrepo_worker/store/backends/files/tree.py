@@ -1,14 +1,19 @@
 """A folder of files as an ordered listing of keys. A link is listed as what it is: an object that cannot be read.
 
-A folder gives its names in no order, so it is read again for each page of them: in memory there is one page.
+A folder gives its names in no order, so it is read again for each page of them: in memory there is one page. And it
+may leave out a name that was made while it was read, and give one that was made later. An object store does not: what
+was created key by key is listed without a gap (``_page``).
 """
 
 from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from operator import attrgetter
 
 from memrepo_worker.store.backends.files.beneath import Beneath
 from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of_key, part_of
@@ -16,6 +21,9 @@ from memrepo_worker.store.interface import FolderPage, ListedObject
 
 _PAGE_NODES = 16_384
 """How many files and folders of one folder are in memory at once; it is read once for each so many."""
+
+
+_key = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +86,29 @@ def _in_order(beneath: Beneath, folder: _Node, prefix: str, start_after: str) ->
     """Yield what a folder holds of what is asked for, in order of their keys, in memory one page at a time."""
     after: str | None = ""
     while after is not None:
-        wanted = (
-            node
-            for node in _children(beneath, folder.names, folder.key)
-            if node.key > (after or "") and _is_asked_for(node, prefix, start_after)
-        )
-        page = heapq.nsmallest(_PAGE_NODES, wanted, key=lambda node: node.key)
+        page = _page(partial(_asked_for, beneath, folder, prefix, start_after, after))
         yield from page
         after = page[-1].key if len(page) == _PAGE_NODES else None
+
+
+def _page(read: Callable[[], Iterator[_Node]]) -> Sequence[_Node]:
+    """Return the first nodes of a folder by reading it twice, so that none is given without those made before it.
+
+    What the first reading gave was there when it ended, and so were the keys that sort before it and were made earlier:
+    the second reading, which begins later, gives those. What is new beyond them is left for another listing.
+    """
+    nodes = heapq.nsmallest(_PAGE_NODES, read(), key=_key)
+    if not nodes:
+        return nodes
+    last = _key(nodes[-1])
+    found = {node.key: node for node in chain(nodes, (node for node in read() if node.key <= last))}
+    return heapq.nsmallest(_PAGE_NODES, found.values(), key=_key)
+
+
+def _asked_for(beneath: Beneath, folder: _Node, prefix: str, start_after: str, after: str) -> Iterator[_Node]:
+    for node in _children(beneath, folder.names, folder.key):
+        if node.key > after and _is_asked_for(node, prefix, start_after):
+            yield node
 
 
 def _is_asked_for(node: _Node, prefix: str, start_after: str) -> bool:
