@@ -10,6 +10,7 @@ import pytest
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.deltas.encoding import Delta, encode_delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packed import taking_in
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.taking_in import take_in
 from memrepo_worker.git.packs import encode_pack, join_packs
@@ -88,6 +89,20 @@ def test_what_git_refuses_alone_is_refused_after_few_processes(tmp_path: Path) -
             take_in(counting, tmp_path / "repo", packs, joined(packs))
 
         assert 0 < started(counters) < PROCESSES_MAX
+
+
+def test_very_many_small_objects_are_not_unpacked_to_a_file_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking_in, "_UNPACKED_BYTES_MAX", 1 << 20)
+    WarmRepo.empty(tmp_path / "repo", stock_git())
+    packs = [pack(number) for number in range(1_000)]  # 3 MB where each of their objects is a file
+    counting, _ = counted_git()
+
+    with pytest.raises(GitOverBoundsError):
+        take_in(counting, tmp_path / "repo", packs, joined(packs))
+
+    assert not (tmp_path / "repo/objects/unpacked").exists()
 
 
 def test_what_is_over_bounds_together_is_given_up_after_few_processes(

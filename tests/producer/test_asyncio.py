@@ -308,6 +308,25 @@ async def test_a_job_of_another_client_is_awaited_by_its_id(broker: Valkey, work
 
 
 @on_a_loop
+async def test_two_handles_of_one_job_are_waited_for_together(broker: Valkey, worker: StandIn) -> None:
+    worker.answer = lambda _: None
+    progress: list[int] = []
+    async with a_client(broker) as repos:
+        job = repos.repo(org_id="acme", agent_id="a").get_head_sha()
+        await until(lambda: worker.taken, "the message")
+        waiting = asyncio.ensure_future(
+            repos.wait([job, repos.job(job.id)], on_progress=lambda ended, _: progress.append(ended))
+        )
+        await asyncio.sleep(0)  # it listens now
+
+        worker.settle(worker.taken[0], SHA)
+
+        async with asyncio.timeout(60):  # it would not end
+            await waiting
+    assert progress == [0, 1, 2]
+
+
+@on_a_loop
 async def test_waiting_no_time_for_what_has_ended_returns(broker: Valkey, worker: StandIn) -> None:
     async with a_client(broker) as repos:
         job = repos.repo(org_id="acme", agent_id="a").get_head_sha()

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 BATCH_BYTES_MAX = 1 << 20  # content held back for one round trip
-HELD_BACK_S_MAX = 0.02  # how long a message is held back for others to share its round trip
 COMPUTED_S_MAX = 0.001  # how long this thread computes until another may have the interpreter's lock
 
 log = logging.getLogger(__name__)
@@ -138,16 +137,16 @@ class BrokerConnection:
             close_quietly(producer.connection)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Put messages into their queues, in order, in one round trip where they are small and it does not take long.
+        """Put messages into their queues, in order, in one round trip where they are small.
 
-        While the caller's thread computes, e.g. makes a thousand jobs, this one has the interpreter's lock for a moment
-        now and then: workers begin with what is there, and are not kept from it until a batch is whole.
+        Small ones are in one transaction, however long it takes to make them: whoever tries again, or gives up, does so
+        with all of them, and what had been pushed already would be there twice.
         """
         app, producer = self.open()
         # Flushed by us alone: what is counted belongs into the transaction in which it is pushed.
         with producer.batch(max_size=len(messages) + 1) as batch, on_their_way() as held:
             held_bytes = 0
-            flushed_s = began_s = self._clock()
+            began_s = self._clock()
             sent: list[Sent] = []
             for message in messages:
                 if self._clock() - began_s > COMPUTED_S_MAX:
@@ -158,10 +157,10 @@ class BrokerConnection:
                 send_task(app, producer, message)
                 sent.append((message.queue, message.request))
                 held_bytes += 0 if message.claim else message.request.size_bytes
-                if held_bytes > BATCH_BYTES_MAX or self._clock() - flushed_s > HELD_BACK_S_MAX:
+                if held_bytes > BATCH_BYTES_MAX:
                     _flush(producer, batch.flush, sent)
                     held.flushed()
-                    held_bytes, flushed_s = 0, self._clock()
+                    held_bytes = 0
             _flush(producer, batch.flush, sent)
         if self._confirmation is not None:
             self._confirmation.written()

@@ -79,19 +79,22 @@ class _Ends:
 
     @contextmanager
     def of(self, jobs: Sequence[Job[object]]) -> Iterator[None]:
-        """Within the block, hear of the ends of these jobs; at once of those that have ended."""
+        """Within the block, hear of the ends of these jobs; at once of those that have ended.
+
+        Two of them may be handles of one job (``repos.job(id)`` gives a new one each time): each has a key of its own.
+        """
         try:
             for job in jobs:
                 if job.done():
                     self._ended.append(job)
                 else:
-                    job.pending.listen(self, partial(self._tell, job))
+                    job.pending.listen((self, job), partial(self._tell, job))
                     job._watch()
             self._arrived.set()
             yield
         finally:
             for job in jobs:
-                job.pending.unlisten(self)
+                job.pending.unlisten((self, job))
 
     def _tell(self, job: Job[object]) -> None:
         """Note that a job has ended; from any thread, and maybe twice."""

@@ -30,7 +30,7 @@ _MARKER = b""
 _LOOKS_MAX = 10
 """How often is listed what there is until nothing is left to be removed: three times, if nobody writes meanwhile."""
 
-_KEYS_MAX = 20_000
+_KEYS_MAX = 100_000
 """How many keys of one kind are remembered at once: some megabytes. What is beyond is listed anew, after these."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
 from memrepo_worker.git.pack_files import move_packs
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
-from memrepo_worker.git.packs import join_packs
+from memrepo_worker.git.packs import join_packs, object_count
 
 UNPACKED_FOLDER = "unpacked"
 """Where objects lie one by one for a moment, below ``objects``."""
@@ -25,6 +25,9 @@ _PARTED_MAX = 16
 
 _UNPACKED_BYTES_MAX = 1 << 30
 """How much may lie there unpacked; what stands for more has to be taken in some at a time."""
+
+_FILE_BYTES = 4096
+"""What an object takes there at least: a file has a block of its own."""
 
 Packs = Sequence[bytes | memoryview]
 
@@ -64,7 +67,8 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
 def _unpack(git: Git, repo: Path, pack: bytes | memoryview) -> None:
     """Add the objects of a pack by another way than ``Git.index_pack``; raises as ``take_in``."""
     try:
-        check_unpacked(pack, _UNPACKED_BYTES_MAX, _UNPACKED_BYTES_MAX, git.caps.allocation_bytes_max)
+        bytes_max = max(0, _UNPACKED_BYTES_MAX - object_count(pack) * _FILE_BYTES)
+        check_unpacked(pack, bytes_max, bytes_max, git.caps.allocation_bytes_max)
     except PackTooLargeError as error:
         raise GitOverBoundsError(str(error)) from error
     except ValueError as error:

@@ -19,7 +19,7 @@ from memrepo_worker.store.backends.files.beneath import Beneath
 from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of_key, part_of
 from memrepo_worker.store.interface import FolderPage, ListedObject
 
-_PAGE_NODES = 16_384
+_PAGE_NODES = 100_000
 """How many files and folders of one folder are in memory at once; it is read once for each so many."""
 
 
