@@ -161,6 +161,16 @@ def test_no_way_to_ask_a_client_or_a_job_is_left_out_above() -> None:
     here = ast.parse(Path(__file__).read_text() + Path(loop_in_a_thread.__file__).read_text())
     asked = {node.attr for node in ast.walk(here) if isinstance(node, ast.Attribute)}
     public = {name for kind in (Job, MemoryRepos, AsyncMemoryRepos) for name in vars(kind)}
-    own_use = {"add_done_callback", "attend", "ended", "inquire", "late", "pending", "BLOCKS"}
+    own_use = {
+        "add_done_callback",
+        "attend",
+        "ended",
+        "inquire",
+        "late",
+        "pending",
+        "BLOCKS",
+        "enqueued_since",
+        "look_where_unsent",
+    }
 
     assert {name for name in public if not name.startswith("_")} - asked - own_use == set()

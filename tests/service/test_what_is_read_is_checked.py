@@ -324,6 +324,31 @@ def test_a_pack_that_git_does_not_take_is_damage_of_its_entry(world: World) -> N
         world.put(SECOND, sound)
 
 
+def test_deltas_of_what_another_memory_has_are_damage_of_their_entry(world: World, tmp_path: Path) -> None:
+    """An entry that was put in another's place holds what differs from a file that is nowhere here."""
+    another = MemoryStore()
+    with writer(another, tmp_path / "another") as elsewhere:
+        elsewhere.ask(create())
+        for number in range(2):
+            elsewhere.ask(commit(f"commit {number}"))
+        for number, worker in enumerate((world.worker, elsewhere)):
+            lines = [f"{number} {line * 7919 % 10_007}\n" for line in range(3_000)]
+            worker.ask(commit("begin", {"log.md": "".join(lines)}))
+            for entry in range(4):
+                lines.append(f"{entry}\n")
+                worker.ask(commit("append", {"log.md": "".join(lines)}))
+    last = max(item.key for item in world.store.list(LAYOUT.journal))
+    changed = max(item.key for item in another.list(LAYOUT.journal))
+    sound = world.store.get(last).data
+    world.put(last, another.get(changed).data)
+    world.open_anew()
+    assert world.ask_damaged() == last
+
+    world.put(last, sound)
+    world.open_anew()
+    world.worker.ask(commit("over it"))
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -236,7 +236,7 @@ class WarmRepo:
                 "MEMREPO_FOREIGN_CPU_S_MAX allow for more"
             ) from error
         except GitError as error:
-            refuse_unsound_packs(entries, self.git.caps)
+            refuse_unsound_packs(entries, self.git.caps, error)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()
         self._disk_bytes = None

@@ -26,10 +26,21 @@ _PARTED_MAX = 16
 _UNPACKED_BYTES_MAX = 1 << 30
 """How much may lie there unpacked; what stands for more has to be taken in some at a time."""
 
+_UNRESOLVED = "unresolved delta"
+"""What ``git index-pack`` says of a pack with deltas whose base it finds nowhere."""
+
 _FILE_BYTES = 4096
 """What an object takes there at least: a file has a block of its own."""
 
 Packs = Sequence[bytes | memoryview]
+
+
+class UnresolvedDeltasError(GitError):
+    """Pack ``number`` of those given, from 0, has deltas of objects that neither it nor what came before has."""
+
+    def __init__(self, number: int, error: GitError) -> None:
+        super().__init__(str(error))
+        self.number = number
 
 
 def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> None:
@@ -40,12 +51,13 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
     Raises:
         GitOverBoundsError: together they take more than the caps of ``git`` allow, or than may lie unpacked.
         GitTroubleError: the machine does not let it.
+        UnresolvedDeltasError: those before it are taken in, and it builds on what they do not have.
         GitError: git finds fault with one of them.
     """
-    left: list[tuple[Packs, bytes | memoryview | None]] = [(packs, pack)]
+    left: list[tuple[int, Packs, bytes | memoryview | None]] = [(0, packs, pack)]
     parted = 0
     while left:
-        some, whole = left.pop()
+        first, some, whole = left.pop()
         whole = join_packs(some) if whole is None else whole
         if whole is None:
             continue
@@ -53,7 +65,9 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
             git.index_pack(repo, whole)
         except (GitTroubleError, GitOverBoundsError):
             raise
-        except GitError:
+        except GitError as error:
+            if len(some) == 1 and _UNRESOLVED in str(error):
+                raise UnresolvedDeltasError(first, error) from error
             if len(some) == 1:
                 raise
             if parted == _PARTED_MAX:
@@ -61,7 +75,7 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
                 continue
             parted += 1
             middle = len(some) // 2
-            left += (some[middle:], None), (some[:middle], None)
+            left += (first + middle, some[middle:], None), (first, some[:middle], None)
 
 
 def _unpack(git: Git, repo: Path, pack: bytes | memoryview) -> None:
