@@ -32,7 +32,6 @@ class lazy_property(Generic[Value_co]):  # noqa: N801 - a decorator
     def __get__(self, instance: object, owner: type) -> Self | Value_co:
         if instance is None:
             return self
-        value: Value_co = vars(instance).setdefault(
-            self._name, self._compute(instance)
-        )  # one step for all threads
+        computed = self._compute(instance)
+        value: Value_co = vars(instance).setdefault(self._name, computed)  # one step for all threads
         return value

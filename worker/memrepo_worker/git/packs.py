@@ -128,9 +128,8 @@ class _Body:
 
 def _compressed(data: bytes, level: int) -> bytes:
     """Return a zlib stream (RFC 1950) of what is small."""
-    if (
-        level == STORED and len(data) <= _BLOCK_BYTES_MAX
-    ):  # as zlib would write it, which takes three times as long
+    if level == STORED and len(data) <= _BLOCK_BYTES_MAX:
+        # As zlib would write it, which takes three times as long.
         checksum = zlib.adler32(data).to_bytes(4)
         return b"".join(
             (_STREAM_BEGIN, _BLOCK.pack(1, len(data), len(data) ^ _BLOCK_BYTES_MAX), data, checksum)

@@ -80,9 +80,9 @@ def clean(
     looks, before = 0, math.inf
     while looks < _LOOKS_MAX:
         found = _Below.listed(store.list(layout.prefix), layout, seal)
-        looks += (
-            found.count + _KEYS_MAX > before
-        )  # else that there is more says nothing of who writes meanwhile
+        # Where less is left by as much as one look may take, that there is more says nothing of who writes meanwhile.
+        if found.count + _KEYS_MAX > before:
+            looks += 1
         before = found.count
         if not found.has_base and found.foreign:
             store.delete(found.foreign)

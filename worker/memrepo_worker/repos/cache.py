@@ -207,26 +207,21 @@ class RepoCache:
     def _evict(self) -> None:
         """Let the least recently used go while there is too much: from memory first, which costs only a look."""
         accounts = self.accounts
-        while (
-            name := self._take_idle(accounts.has_too_many_recent_files, accounts.names_with_recent_files)
-        ) is not None:
-            try:
-                self._forget_files(name)
-            finally:
-                self._release(name)
-        while (
-            name := self._take_idle(self.accounts.has_too_much_in_memory, lambda: [*self._repos])
-        ) is not None:
-            try:
-                self._unload(name)
-            finally:
-                self._release(name)
-        while (name := self._take_idle(self.accounts.keeps_too_much, self.accounts.names)) is not None:
-            try:
-                self._drop(name)
-            finally:
-                self._release(name)
+        self._evict_while(
+            accounts.has_too_many_recent_files, accounts.names_with_recent_files, self._forget_files
+        )
+        self._evict_while(accounts.has_too_much_in_memory, lambda: [*self._repos], self._unload)
+        self._evict_while(accounts.keeps_too_much, accounts.names, self._drop)
         self._tell()
+
+    def _evict_while(
+        self, is_over: Callable[[], bool], names: Callable[[], Sequence[str]], let_go: Callable[[str], None]
+    ) -> None:
+        while (name := self._take_idle(is_over, names)) is not None:
+            try:
+                let_go(name)
+            finally:
+                self._release(name)
 
     def _take_idle(self, is_over: Callable[[], bool], names: Callable[[], Sequence[str]]) -> str | None:
         """Hold the least recently used that nobody holds, where there is too much; never the one that was used last."""

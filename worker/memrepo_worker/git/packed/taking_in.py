@@ -66,9 +66,9 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
-            if len(some) == 1 and _UNRESOLVED in str(error):
-                raise UnresolvedDeltasError(first, error) from error
             if len(some) == 1:
+                if _UNRESOLVED in str(error):
+                    raise UnresolvedDeltasError(first, error) from error
                 raise
             if parted == _PARTED_MAX:
                 _unpack(git, repo, whole)

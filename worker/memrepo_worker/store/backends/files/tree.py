@@ -20,7 +20,7 @@ from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX,
 from memrepo_worker.store.interface import FolderPage, ListedObject
 
 _PAGE_NODES = 100_000
-"""How many files and folders of one folder are in memory at once; it is read once for each so many."""
+"""How many files and folders of one folder are in memory at once; it is read twice for each so many."""
 
 
 _key = attrgetter("key")
