@@ -41,6 +41,23 @@ def workers(
         yield running
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_waiting(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A request that a test leaves in the shared broker would be served while another looks: it fails its own."""
+    if "broker" not in request.fixturenames:
+        yield
+        return
+    server: Valkey = request.getfixturevalue("broker")
+    yield
+    with server.client() as client:
+        wait_for(lambda: not requests_left(client), "all that the test has enqueued to be served", 60)
+
+
+def requests_left(client: redis.Redis) -> list[str]:
+    """Return the keys of what waits in a queue, or is being served: an empty one is no key."""
+    return [str(key) for pattern in ("memrepo.[0-9]*", "memrepo:unacked:*") for key in client.keys(pattern)]
+
+
 @pytest.fixture
 def effects(broker: Valkey) -> Iterator[redis.Redis]:
     """What the service did: an empty database at the start of each test."""

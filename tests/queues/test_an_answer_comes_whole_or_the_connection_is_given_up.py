@@ -33,12 +33,19 @@ LONG = "x" * 300
 TOLD = "began and was not whole in time"
 
 
+@pytest.fixture(scope="module")
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One that no worker serves: what is enqueued there stays."""
+    with valkey(tmp_path_factory.mktemp("dripping")) as server:
+        yield server
+
+
 @pytest.fixture
-def dripping(broker: Valkey) -> Iterator[Proxy]:
+def dripping(own_broker: Valkey) -> Iterator[Proxy]:
     """What leads to the broker, and lets answers drip when it is told so."""
-    with proxy(broker.url) as way:
+    with proxy(own_broker.url) as way:
         way.drip_s = 0.05
-        with broker.client() as client:
+        with own_broker.client() as client:
             client.set("long", LONG)
         yield way
 
@@ -190,12 +197,12 @@ def test_a_long_answer_may_take_longer(dripping: Proxy, monkeypatch: pytest.Monk
 
 
 def test_what_lies_here_is_taken_however_late_we_look(
-    broker: Valkey, monkeypatch: pytest.MonkeyPatch
+    own_broker: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later_s = [0.0]
-    with broker.client() as client:
+    with own_broker.client() as client:
         client.set("long", LONG)
-    with connect(parse_redis_url(broker.url, "URL"), connect_timeout_s=5, timeout_s=30) as client:
+    with connect(parse_redis_url(own_broker.url, "URL"), connect_timeout_s=5, timeout_s=30) as client:
         client.connection_pool.connection_kwargs["socket_read_size"] = 50
         client.ping()
 
