@@ -264,6 +264,72 @@ def test_one_damaged_object_is_named_with_its_kind_and_no_other(
     assert named(verify()) == [(key, kind)], verify().damages
 
 
+LINES = [f"{line * 7919 % 10_007}\n" for line in range(1_500)]
+"""A file that is large enough to be written as what differs from its last state."""
+
+
+def of_deltas(folder: Path, word: str) -> Journal:
+    """A memory of eight entries, of which each after the second builds on its file as the one before left it."""
+    store = LocalStore(folder / "store")
+    with writer(store, folder / "cache") as one:
+        one.ask(create())
+        for number in range(2, 9):
+            text = "".join([word, *LINES, *(f"{word} {each}\n" for each in range(number))])
+            one.ask(commit(f"{word} {number}", {"log.md": text}))
+    return of(store)
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Journal:
+    return of_deltas(tmp_path_factory.mktemp("growing"), "one")
+
+
+@pytest.fixture(scope="module")
+def growing_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Journal:
+    return of_deltas(tmp_path_factory.mktemp("elsewhere"), "other")
+
+
+CUTS: Mapping[str, tuple[str, Callable[[Journal, Journal], object]]] = {
+    "another memory's is in its place": (
+        "disconnected",
+        lambda its, others: its.update({entry(4): others[entry(4)]}),
+    ),
+    "it is not there": ("missing", lambda its, _: its.pop(entry(4))),
+    "a bit of it is flipped": (
+        "checksum",
+        lambda its, _: its.update({entry(4): flipped(its[entry(4)])}),
+    ),
+}
+"""What is done to the fourth of eight entries, and its kind."""
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_entries_whose_deltas_build_on_a_damaged_one_are_not_named(
+    what: str,
+    growing: Journal,
+    growing_elsewhere: Journal,
+    store: LocalStore,
+    verify: Callable[[], Verified],
+) -> None:
+    kind, cut = CUTS[what]
+    journal = dict(growing)
+    cut(journal, growing_elsewhere)
+    put(store, AGENT, journal)
+
+    assert named(verify()) == [(entry(4), kind)], verify().damages
+
+
+def test_a_base_whose_deltas_build_on_nothing_is_disconnected(
+    growing: Journal, store: LocalStore, verify: Callable[[], Verified]
+) -> None:
+    """An entry, which needs commits before it, is in a base's place."""
+    thin = decode_bundle(growing[entry(8)])
+    base = f"base/{8:020d}.bundle"
+    put(store, AGENT, {**growing, base: encode_bundle((), thin.refs, thin.pack)})
+
+    assert named(verify()) == [(base, "disconnected")], verify().damages
+
+
 def test_several_are_all_named(
     sound: Journal, anothers: Journal, store: LocalStore, tmp_path: Path, verify: Callable[[], Verified]
 ) -> None:

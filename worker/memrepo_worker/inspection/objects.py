@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
 from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
+from memrepo_worker.git.packed.taking_in import lacks_a_base
 from memrepo_worker.git.reader import ObjectRefusedError, Reader
 from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.journal.entry import Entry
@@ -66,6 +67,9 @@ class Objects:
 
     def _damage(self, key: str, pack: bytes | memoryview, tips: Iterable[str], error: GitError) -> Damage:
         """Return what is wrong with a pack that was refused: it itself, or what is not there."""
+        if lacks_a_base(error):
+            detail = f"it has deltas of objects that are neither in it nor before it ({_line(error)})"
+            return Damage(key, Kind.DISCONNECTED, detail)
         try:
             self.git.index_pack(self.path, pack)
             self.reach(key, tips)

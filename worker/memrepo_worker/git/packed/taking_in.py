@@ -43,6 +43,11 @@ class UnresolvedDeltasError(GitError):
         self.number = number
 
 
+def lacks_a_base(error: GitError) -> bool:
+    """Whether git has refused a pack for deltas of objects that are neither in it nor in the repository."""
+    return _UNRESOLVED in str(error)
+
+
 def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> None:
     """Add the objects of these packs, in order, to a repository; ``pack`` is all of them joined.
 
@@ -67,7 +72,7 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
             raise
         except GitError as error:
             if len(some) == 1:
-                if _UNRESOLVED in str(error):
+                if lacks_a_base(error):
                     raise UnresolvedDeltasError(first, error) from error
                 raise
             if parted == _PARTED_MAX:
