@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.pack_files import PackIndex
+from memrepo_worker.git.pack_files import PackFiles, PackIndex
 from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
 from memrepo_worker.git.packed.headers import HeaderTable
 from memrepo_worker.git.packs import Pack, PackedObject, encode_index, encode_pack
@@ -186,6 +186,26 @@ def test_the_index_of_a_pack_of_gigabytes_says_where_its_objects_begin() -> None
     assert dict(zip(index.ids(), index.offsets(), strict=True)) == {
         placed.sha: placed.offset for placed in objects
     }
+
+
+@pytest.mark.parametrize("spread", [1, 4096, 1 << 21])
+def test_objects_are_looked_at_in_the_order_in_which_they_lie(spread: int) -> None:
+    """Also where all but one lie close together: else a look into a large pack maps another part of it each time."""
+    places = sorted({RANDOM.randrange(12, 12 + 3000 * spread) for _ in range(3000)} | {1 << 33})
+    shas = [hashlib.sha1(b"%d" % place, usedforsecurity=False).hexdigest() for place in places]
+    objects = [PackedObject(sha, place, 0) for sha, place in zip(shas, places, strict=True)]
+
+    index = PackIndex(encode_index(Pack(bytes(20), tuple(objects))))
+
+    assert [*index.placed()] == [*zip(shas, places, strict=True)]
+
+
+def test_a_pack_is_proven_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path, ITEMS)
+
+    proven = [*PackFiles(tmp_path).proven(pack.stem)]
+
+    assert proven == [(object_id(item), False) for item in ITEMS]
 
 
 def test_a_table_of_many_objects_tells_each_of_them() -> None:
