@@ -261,6 +261,15 @@ def test_recent_entries_are_bounded_by_bytes_and_the_oldest_go() -> None:
     assert [recent.find(AGENT, seq) for seq in range(1, 6)] == [None, None, b"1234", b"12", None]
 
 
+def test_a_large_entry_is_not_kept_and_pushes_out_none_of_others() -> None:
+    recent = RecentEntries(bytes_max=100, entry_bytes_max=10)
+    recent.keep(AGENT, 1, b"small")
+    recent.keep(AGENT, 2, bytes(11))
+    recent.keep(AGENT, 3, bytes(1000))
+
+    assert [recent.find(AGENT, seq) for seq in range(1, 4)] == [b"small", None, None]
+
+
 def test_a_damaged_memory_that_is_not_warm_is_read_once(store: CountedStore, tmp_path: Path) -> None:
     with writer(store, tmp_path / "one") as one:
         one.ask(create())
