@@ -9,15 +9,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.host import running_inside
+from tests.support.idle import is_idle
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
+from tests.support.waiting import wait_for
 
 LONGEST = (
     "test_every_command_ends_as_documented",
@@ -127,6 +130,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         running_worker(folder / "worker", broker, store.as_uri()) as running,
     ):
         yield running
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_on_the_system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave that system idle after each test: others look at the whole of it, or start another worker there."""
+    one = request.getfixturevalue("system") if "system" in request.fixturenames else None
+    yield
+    if isinstance(one, System):
+        with redis.Redis.from_url(one.broker_url, decode_responses=True) as client:
+            wait_for(lambda: is_idle(client), "the system to have served all, and its worker to own all", 60)
 
 
 @pytest.fixture(scope="session")

@@ -53,12 +53,10 @@ class Servers:
         return int(self.url(cause).rpartition(":")[2].partition("/")[0])
 
     def healthy(self) -> str:
-        """One that lacks nothing; its users ``reader`` and ``stranger`` may do less."""
+        """One that lacks nothing; its users ``untold`` and ``stranger`` may do less."""
         server = self.run("healthy", "--repl-diskless-sync-delay", "0")
         with server.client() as client:
-            client.execute_command(
-                *f"ACL SETUSER reader on >{PASSWORD} ~* &* +@all -set -eval -lpush".split()
-            )
+            client.execute_command(*f"ACL SETUSER reader on >{PASSWORD} ~* &* +@all".split())
             client.execute_command(*f"ACL SETUSER untold on >{PASSWORD} ~* &* +@all -client|tracking".split())
             client.execute_command(*f"ACL SETUSER stranger on >{PASSWORD} ~other* &* +@all".split())
         return server.url
@@ -70,7 +68,13 @@ class Servers:
         return self._as_user("reader:wr0ng")
 
     def no_right_to_a_command(self) -> str:
-        return self._as_user(f"reader:{PASSWORD}")
+        """Its own server, which knows no script: which right is missed first depends on what others have loaded."""
+        server = self.run("reading")
+        with server.client() as client:
+            client.execute_command(
+                *f"ACL SETUSER reader on >{PASSWORD} ~* &* +@all -set -eval -lpush".split()
+            )
+        return server.url.replace("://", f"://reader:{PASSWORD}@")
 
     def no_right_to_tracking(self) -> str:
         return self._as_user(f"untold:{PASSWORD}")

@@ -28,7 +28,7 @@ from tests.causes.conftest import PASSWORD, Servers
 from tests.support.http_answers import Answer, answering
 from tests.support.ports import LOOPBACK, free_port
 
-AT_ONCE_S = 1.0
+AT_ONCE_S = 5.0
 Env = dict[str, str]
 Told = tuple[str, float]
 """What was said, and how long it took."""

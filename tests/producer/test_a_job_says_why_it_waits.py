@@ -104,7 +104,7 @@ class TestTheSynchronousClient:
 
     def test_a_job_that_has_ended_says_how(self, worker: StandIn, repo: MemoryRepo) -> None:
         done = repo.get_head_sha()
-        done.result(timeout_s=5)
+        done.result(timeout_s=30)
         worker.answer = lambda _: HeadMovedError("moved to elsewhere")
         failed = repo.get_head_sha()
         wait_for(failed.done, "the failure")
@@ -184,10 +184,12 @@ def test_a_time_out_is_kept_to_the_time_where_the_broker_freezes(tmp_path: Path)
         job = repos.repo(**NAME).get_head_sha()
         broker.freeze()
         try:
-            began = time.monotonic()
-            with pytest.raises(JobTimeoutError, match=r"has not ended within 0\.3 s: queued"):
-                job.result(timeout_s=0.3)
-            took_s = time.monotonic() - began
+            for _ in range(3):  # a machine that is busy at that moment decides nothing
+                began = time.monotonic()
+                with pytest.raises(JobTimeoutError, match=r"has not ended within 0\.3 s: queued"):
+                    job.result(timeout_s=0.3)
+                if (took_s := time.monotonic() - began) < 2.0:
+                    break
         finally:
             broker.thaw()
 

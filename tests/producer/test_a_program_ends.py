@@ -167,7 +167,7 @@ def test_a_child_can_ask_for_a_job_of_its_parent(broker: Valkey, worker: StandIn
 repos = MemoryRepos(settings=settings)
 job = repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
 child = os.fork()
-assert job.result(timeout_s=10) == "a" * 40
+assert job.result(timeout_s=30) == "a" * 40
 if child:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
@@ -189,7 +189,7 @@ async def main():
     if child:
         return child
     sync = MemoryRepos(settings=settings)
-    assert sync.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=10) == "a" * 40
+    assert sync.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=30) == "a" * 40
     os._exit(0)
 
 child = asyncio.run(main())
@@ -230,7 +230,7 @@ import_celery()
 before = set(sys.modules)
 repos = MemoryRepos(settings=settings)
 repo = repos.repo(org_id="acme", agent_id="agent-1")
-repo.get_head_sha().result(timeout_s=10), repo.get_head_sha().describe(), repo.get_head_sha().cancel()
+repo.get_head_sha().result(timeout_s=30), repo.get_head_sha().describe(), repo.get_head_sha().cancel()
 repos.close()
 print(sorted(set(sys.modules) - before))
 """

@@ -32,7 +32,7 @@ def test_a_request_that_the_broker_lost_is_sent_again_under_its_id(broker: Valke
         broker.client().delete(QUEUE)
 
         with StandIn(broker) as worker:
-            assert job.result(timeout_s=10) == SHA
+            assert job.result(timeout_s=30) == SHA
     assert [taken.id for taken in worker.taken] == [job.id]
 
 
@@ -216,7 +216,7 @@ def test_a_job_of_which_nothing_is_known_expires(broker: Valkey) -> None:
         with pytest.raises(
             ResultExpiredError, match=r"find_request\(.*\) \(or the request id that you chose\)"
         ):
-            job.result(timeout_s=10)
+            job.result(timeout_s=30)
         assert job.status() == "unknown"
 
 
@@ -255,4 +255,4 @@ def test_a_job_whose_record_the_store_lost_is_queued_again(broker: Valkey) -> No
             assert job.status() == "running"
             client.delete(f"celery-task-meta-{job.id}")
 
-            assert job.result(timeout_s=10) == SHA
+            assert job.result(timeout_s=30) == SHA

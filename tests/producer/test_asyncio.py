@@ -143,7 +143,7 @@ def test_nothing_blocks_the_loop(broker: Valkey, worker: StandIn, monkeypatch: p
 def test_the_guard_sees_what_blocks(broker: Valkey, worker: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     async def wrongly() -> None:
         with MemoryRepos(broker_url=broker.url) as repos:
-            repos.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=5)
+            repos.repo(org_id="acme", agent_id="agent-1").get_head_sha().result(timeout_s=30)
 
     with loop_guard(monkeypatch) as blocked:
         asyncio.run(wrongly())

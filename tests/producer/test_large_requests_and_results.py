@@ -141,9 +141,9 @@ def test_a_large_result_is_fetched_and_soon_goes(broker: Valkey, worker: StandIn
         [taken] = worker.wait_taken(1)
         store_large(broker, worker, job.id, result, taken.properties["reply_to"])
 
-        assert job.result(timeout_s=10) == result
+        assert job.result(timeout_s=30) == result
         wait_for(lambda: 0 < client.ttl(payload_key(result_payload(job.id))) <= 60, "the body to go soon")
-        assert repos.job(job.id).result(timeout_s=10) == result  # still there for who knows the id
+        assert repos.job(job.id).result(timeout_s=30) == result  # still there for who knows the id
 
 
 @pytest.mark.parametrize("replied", [True, False])
@@ -175,7 +175,7 @@ def test_a_large_result_that_has_expired_is_told_as_expired(
         with pytest.raises(
             ResultExpiredError, match="MEMREPO_RESULT_URL must be the same for workers and producers"
         ):
-            job.result(timeout_s=10)
+            job.result(timeout_s=30)
 
 
 def test_a_large_request_that_the_broker_lost_is_sent_again_with_its_body(broker: Valkey) -> None:

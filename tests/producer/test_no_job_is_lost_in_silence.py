@@ -387,7 +387,7 @@ class TestAClientThatNobodyCloses:
             warnings.simplefilter("error")
             unused = MemoryRepos(broker_url=broker.url)
             closed = MemoryRepos(broker_url=broker.url)
-            assert closed.repo(**NAME).get_head_sha().result(timeout_s=5) == SHA
+            assert closed.repo(**NAME).get_head_sha().result(timeout_s=30) == SHA
             closed.close()
             del unused, closed
             gc.collect()
@@ -396,7 +396,7 @@ class TestAClientThatNobodyCloses:
         held = [MemoryRepos(broker_url=broker.url).repo(**NAME)]
         gc.collect()
 
-        assert held[0].get_head_sha().result(timeout_s=5) == SHA
+        assert held[0].get_head_sha().result(timeout_s=30) == SHA
         with pytest.warns(ResourceWarning):
             held.clear()
 

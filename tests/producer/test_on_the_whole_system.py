@@ -44,7 +44,7 @@ def test_a_result_is_found_by_its_id_from_another_process(system: System) -> Non
         made = job.result(timeout_s=30)
 
     with MemoryRepos(broker_url=system.broker_url) as elsewhere:
-        assert elsewhere.job(job.id).result(timeout_s=10) == made
+        assert elsewhere.job(job.id).result(timeout_s=30) == made
 
 
 def test_the_same_request_sent_twice_is_applied_once(system: System) -> None:

@@ -71,10 +71,10 @@ def test_the_next_job_is_heard_of(
 
     worker.settle(taken[other.id], SHA)
 
-    assert other.result(timeout_s=10) == SHA
+    assert other.result(timeout_s=30) == SHA
     worker.settle(taken[victim.id], SHA)
     with suppress(MemoryRepoError):  # it may have ended by what was forged
-        assert victim.result(timeout_s=10) == SHA
+        assert victim.result(timeout_s=30) == SHA
     assert str(victim.describe())
 
 
@@ -98,7 +98,7 @@ def test_the_same_with_a_forged_body(broker: Valkey, worker: StandIn, repo: Memo
 
     worker.settle(taken[other.id], SHA)
 
-    assert other.result(timeout_s=10) == SHA
+    assert other.result(timeout_s=30) == SHA
     with pytest.raises(MemoryRepoError, match="cannot be read") as told:
         victim.result(timeout_s=10)
     assert f'repo.find_request("{victim.id}")' in told.value.message
@@ -120,7 +120,7 @@ def test_a_fault_in_the_publisher_is_the_end_of_its_own_requests(
         with pytest.raises(MemoryRepoError, match="a fault of memrepo itself, ZeroDivisionError"):
             repo.get_head_sha()
 
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
     assert [record.getMessage() for record in caplog.records] == [
         "memrepo-publisher failed by a fault of memrepo itself: ZeroDivisionError"
     ]
@@ -142,15 +142,15 @@ def test_a_publisher_whose_thread_was_ended_sends_the_next_request(
 
     monkeypatch.setattr(Publisher, "_next_items", end_once)
 
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
     assert ended == ["memrepo-publisher"]
 
 
 def test_replies_are_heard_after_a_fault_in_what_sees_to_faults(
     broker: Valkey, worker: StandIn, repo: MemoryRepo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
     fallen = threading.Event()
 
     def fail(_: object) -> None:
@@ -162,8 +162,8 @@ def test_replies_are_heard_after_a_fault_in_what_sees_to_faults(
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         assert fallen.wait(10)
 
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
-    assert repo.get_head_sha().result(timeout_s=5) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
+    assert repo.get_head_sha().result(timeout_s=30) == SHA
 
 
 def test_a_batch_in_which_one_is_refused_before_another_fails_is_settled_once_each(

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from memrepo_worker.settings import WorkerSettings
+from tests.support.idle import requests_left
 from tests.support.posts import Post, posts
 from tests.support.sending import Sender, sender
 from tests.support.valkey import Valkey, valkey
@@ -13,6 +14,8 @@ from tests.support.waiting import wait_for
 from tests.support.workers import WorkerFleet, fleet
 
 SHARDS = 4
+EFFECTS = 1
+"""The database in which the shared worker keeps what it did."""
 HANDLER = "tests.support.fake_service:fake_service"
 
 
@@ -35,15 +38,18 @@ def workers(
     broker: Valkey, settings: WorkerSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerFleet]:
     """One running worker for all tests that do not harm it."""
-    with fleet(tmp_path_factory.mktemp("workers"), settings, HANDLER, broker.database(1)) as running:
+    with fleet(tmp_path_factory.mktemp("workers"), settings, HANDLER, broker.database(EFFECTS)) as running:
         running.start()
         wait_for(lambda: broker.client().exists("memrepo:shards"), "the worker to have met the broker")
         yield running
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_waiting(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A request that a test leaves in the shared broker would be served while another looks: it fails its own."""
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A request that a test leaves in the shared broker would be served while another looks: it fails its own.
+
+    The databases that are no shared worker's are empty for each.
+    """
     if "broker" not in request.fixturenames:
         yield
         return
@@ -51,19 +57,20 @@ def nothing_left_waiting(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     with server.client() as client:
         wait_for(lambda: not requests_left(client), "all that the test has enqueued to be served", 60)
-
-
-def requests_left(client: redis.Redis) -> list[str]:
-    """Return the keys of what waits in a queue, or is being served: an empty one is no key."""
-    return [str(key) for pattern in ("memrepo.[0-9]*", "memrepo:unacked:*") for key in client.keys(pattern)]
+        numbers = [int(name.removeprefix("db")) for name in client.info("keyspace")]
+    for number in numbers:
+        if number not in (0, EFFECTS):
+            with server.client(number) as client:
+                client.flushdb()
 
 
 @pytest.fixture
 def effects(broker: Valkey) -> Iterator[redis.Redis]:
-    """What the service did: an empty database at the start of each test."""
-    with broker.client(1) as client:
+    """What the service did: an empty database at the start of each test, and at its end nothing is held."""
+    with broker.client(EFFECTS) as client:
         client.flushdb()
         yield client
+        client.flushdb()
 
 
 @pytest.fixture

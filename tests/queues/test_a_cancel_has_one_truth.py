@@ -235,10 +235,10 @@ def test_to_revoke_or_terminate_is_a_cancel(
     parked, last = send.commit("acme", "c"), send.commit("acme", "c")
     for task_id in (running, parked):
         if command == "terminate":
-            answers = control.control.terminate(task_id, signal="KILL", reply=True, timeout=5, limit=1)
+            answers = control.control.terminate(task_id, signal="KILL", reply=True, timeout=30, limit=1)
         else:
             answers = control.control.revoke(
-                task_id, terminate="terminate" in command, reply=True, timeout=5, limit=1
+                task_id, terminate="terminate" in command, reply=True, timeout=30, limit=1
             )
         [answer] = answers[0].values()
         assert answer["ok"].startswith(task_id)
@@ -263,7 +263,7 @@ def test_it_is_told_of_each_id_whether_it_is_cancelled_goes_on_or_has_ended(
     running = held(send, effects, "told")
     waiting = send.commit("acme", "told")
 
-    answers = control.control.revoke([ended, expired, running, waiting], reply=True, timeout=5, limit=1)
+    answers = control.control.revoke([ended, expired, running, waiting], reply=True, timeout=30, limit=1)
 
     effects.delete("hold:acme/told")
     assert [answer["ok"] for answer in answers[0].values()] == [
@@ -276,19 +276,19 @@ def test_what_a_worker_was_told_to_revoke_is_kept_in_the_record_alone(
     send: Sender, effects: redis.Redis, control: Celery, broker: Valkey
 ) -> None:
     request = commit_request("acme", "m")
-    control.control.revoke(request.request_id, reply=True, timeout=5, limit=1)
+    control.control.revoke(request.request_id, reply=True, timeout=30, limit=1)
     assert send.final(request.request_id)["status"] == "REVOKED"
     broker.client().delete(f"celery-task-meta-{request.request_id}")
 
     send.send(request)
 
     assert send.final(request.request_id)["status"] == "SUCCESS"
-    assert list(control.control.inspect(timeout=5, limit=1).revoked().values()) == [[]]
+    assert list(control.control.inspect(timeout=30, limit=1).revoked().values()) == [[]]
 
 
 def test_to_revoke_by_stamps_is_refused(send: Sender, effects: redis.Redis, control: Celery) -> None:
     assert send.final(send.commit("acme", "s"))["status"] == "SUCCESS"  # the worker is there
-    answers = control.control.revoke_by_stamped_headers({"who": ["acme"]}, reply=True, timeout=5, limit=1)
+    answers = control.control.revoke_by_stamped_headers({"who": ["acme"]}, reply=True, timeout=30, limit=1)
     request = commit_request("acme", "s")
     headers = {"task": "memrepo.commit", "id": request.request_id}
 

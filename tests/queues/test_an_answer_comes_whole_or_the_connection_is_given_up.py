@@ -235,7 +235,7 @@ class Both:
         app = OwnCelery(url, url)
         app.connect_as_client()
         found = {}
-        for answer in app.control.broadcast("memrepo_counters", reply=True, timeout=5) or ():
+        for answer in app.control.broadcast("memrepo_counters", reply=True, timeout=30, limit=2) or ():
             found.update(answer)
         [counted] = [said for name, said in found.items() if name.startswith("dripped@")]
         return int(counted.get("redis.connections.given_up", 0))

@@ -171,19 +171,19 @@ def test_what_a_worker_had_begun_when_it_was_killed_ends_where_it_is_done(
     flower: FlowerView, sending: Sender, own_fleet: WorkerFleet, fake: redis.Redis
 ) -> None:
     fake.set("hold:acme/k", 1)
-    first = own_fleet.start("first")
+    killed = own_fleet.start("killed")
     running = sending.commit("acme", "k")
     parked = sending.commit("acme", "k")
     flower.tasks([running], "STARTED")
     flower.tasks([parked], "RECEIVED")
-    first.kill()
+    killed.kill()
     fake.delete("hold:acme/k")
 
-    own_fleet.start("second")
+    own_fleet.start("survivor")
 
     shown = flower.tasks([running, parked])
     assert {task["state"] for task in shown.values()} == {"SUCCESS"}
-    assert {task["worker"].partition("@")[0] for task in shown.values()} == {"second"}
+    assert {task["worker"].partition("@")[0] for task in shown.values()} == {"survivor"}
 
 
 def test_what_an_owner_that_died_could_not_tell_is_told_by_the_next(

@@ -78,7 +78,7 @@ def counter(broker: Valkey, name: str) -> int:
     app = Celery(broker=broker.url, set_as_current=False)
     app.conf.broker_transport_options = {"priority_steps": [0]}
     with app.connection_for_write() as connection:
-        replies = app.control.inspect(timeout=5, limit=1, connection=connection)._request("memrepo_counters")
+        replies = app.control.inspect(timeout=30, limit=1, connection=connection)._request("memrepo_counters")
     return sum(counts.get(name, 0) for counts in (replies or {}).values())
 
 

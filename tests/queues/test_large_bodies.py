@@ -54,6 +54,14 @@ def send_claiming(send: Sender, chunks: PayloadStore, request: CommitRequest, cl
     return send.send(request, body=[[], {"request": head, "body": claim}, {}])
 
 
+@pytest.fixture(autouse=True)
+def none_before(broker: Valkey) -> None:
+    """What other tests have put beside their messages is not there, nor counted."""
+    with broker.client() as client:
+        left = client.keys(payload_key("*"))
+        client.delete(PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY, *left)
+
+
 def bodies_left(broker: Valkey) -> list[str]:
     with broker.client() as client:
         return [str(key) for key in client.keys(payload_key("request:*"))]
@@ -275,11 +283,6 @@ def told_of(bodies: Payloads, agent_id: str, number: int, size: int = 60 * KIB) 
     return bodies.encode_result(read, GET_FILES, Success(snapshot(Random(number).randbytes(size))))
 
 
-def forget_what_is_counted(broker: Valkey) -> None:
-    with broker.client() as client:
-        client.delete(PAYLOADS_BYTES_KEY, PAYLOADS_UNTIL_KEY)
-
-
 def is_apart(told: object) -> bool:
     return isinstance(told, dict) and set(told) == {"body"}
 
@@ -317,7 +320,6 @@ def test_a_small_result_stays_in_its_record_and_a_larger_read_lies_beside_it(bro
 def test_where_others_have_filled_the_broker_a_read_that_fits_its_record_is_told_there(
     broker: Valkey,
 ) -> None:
-    forget_what_is_counted(broker)
     bodies = payloads(broker.raw_client(), bytes_max=100 * KIB)
     assert is_apart(told_of(bodies, "others", 1, size=90 * KIB))
 
@@ -330,7 +332,6 @@ def test_where_others_have_filled_the_broker_a_read_that_fits_its_record_is_told
 def test_nothing_is_counted_any_more_once_all_is_fetched_and_gone(
     broker: Valkey, chunks: PayloadStore
 ) -> None:
-    forget_what_is_counted(broker)
     bodies = payloads(broker.raw_client())
     told_of(bodies, "one", 1)
     told_of(bodies, "one", 1)

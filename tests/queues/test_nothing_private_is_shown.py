@@ -79,7 +79,7 @@ def test_inspect_shows_what_runs_without_its_content(
     request_id = send.commit("acme", "i")
     wait_for(lambda: effects.llen("begun"), "the request to begin")
 
-    shown = app.control.inspect(timeout=5, limit=1).active()
+    shown = app.control.inspect(timeout=30, limit=1).active()
 
     effects.delete("hold:acme/i")
     assert request_id in json.dumps(shown)
@@ -93,7 +93,7 @@ def test_a_revoked_request_is_not_run(send: Sender, broker: Valkey, effects: red
     first = send.commit("acme", "r")
     wait_for(lambda: effects.llen("begun"), "the first request to begin")
     revoked, last = send.commit("acme", "r"), send.commit("acme", "r")
-    app.control.revoke(revoked, reply=True, timeout=5, limit=1)
+    app.control.revoke(revoked, reply=True, timeout=30, limit=1)
     effects.delete("hold:acme/r")
 
     assert [send.final(request_id)["status"] for request_id in (first, revoked, last)] == [
@@ -136,7 +136,7 @@ def test_what_became_of_a_request_is_shown_by_its_verdict_and_sha_only() -> None
 
 @pytest.mark.parametrize("question", ["conf", "stats", "active_queues", "registered", "reserved", "report"])
 def test_whatever_flower_asks_is_answered(send: Sender, broker: Valkey, question: str) -> None:
-    inspect = Celery(broker=broker.url, set_as_current=False).control.inspect(timeout=10, limit=1)
+    inspect = Celery(broker=broker.url, set_as_current=False).control.inspect(timeout=30, limit=1)
 
     [answer] = getattr(inspect, question)().values()
 

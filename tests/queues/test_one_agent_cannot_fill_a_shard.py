@@ -189,6 +189,6 @@ def test_a_shard_that_is_empty_counts_nobody(
             client.hset(DEPTHS, "acme/hot", {"too many": 100, "no number": "x"}[wrong])
 
     job = repos.repo(org_id="acme", agent_id=HOT).commit({"a.md": "x"}, "m")
-    job.result(timeout_s=10)
+    job.result(timeout_s=30)
 
     wait_for(lambda: counted(server) == {}, "nothing to be counted")

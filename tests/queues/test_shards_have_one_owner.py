@@ -347,7 +347,7 @@ def test_inspect_shows_the_queues_that_a_worker_owns(site: Site) -> None:
     site.wait_for_shares(8, 8)
 
     def shown() -> dict[str, list[str]]:
-        replies = app.control.inspect(timeout=5, limit=2).active_queues() or {}
+        replies = app.control.inspect(timeout=30, limit=2).active_queues() or {}
         return {
             worker.partition("@")[0]: sorted(queue["name"] for queue in queues)
             for worker, queues in replies.items()

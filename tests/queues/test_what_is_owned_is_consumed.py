@@ -44,7 +44,7 @@ def test_a_queue_that_was_cancelled_behind_the_owners_back_is_consumed_again(
     effects.delete("effects:acme/m")
     with Celery(broker=own_broker.url, set_as_current=False) as celery:
         [answer] = celery.control.broadcast(
-            "cancel_behind", arguments={"by": by, "queue": QUEUE}, reply=True, timeout=5, limit=1
+            "cancel_behind", arguments={"by": by, "queue": QUEUE}, reply=True, timeout=30, limit=1
         )
     sent = [meddled.commit("acme", "m") for _ in range(5)]
 

@@ -12,10 +12,28 @@ from celery import Celery
 
 from memrepo import MemoryRepo, MemoryRepos
 from tests.support.suspended import suspended
-from tests.support.systems import System
+from tests.support.systems import System, running_worker
+from tests.support.valkey import valkey
 
 _NUMBERS = count(1)
 REQUESTS = tuple(f"store.{verb}.requests" for verb in ("get", "put", "list", "delete"))
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A worker of its own: what one that others use does later for what they did would be counted, too."""
+    folder = tmp_path_factory.mktemp("counted")
+    with (
+        valkey(folder / "valkey") as broker,
+        running_worker(folder / "worker", broker, (folder / "store").as_uri()) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def memories(system: System) -> Iterator[MemoryRepos]:
+    with MemoryRepos(broker_url=system.broker_url) as repos:
+        yield repos
 
 
 @pytest.fixture
@@ -24,7 +42,7 @@ def counters(system: System) -> Iterator[Callable[[], Counter[str]]]:
     with Celery(broker=system.broker_url, set_as_current=False) as celery:
 
         def read() -> Counter[str]:
-            replies = celery.control.broadcast("memrepo_counters", reply=True, timeout=5, limit=1)
+            replies = celery.control.broadcast("memrepo_counters", reply=True, timeout=30, limit=1)
             (reply,) = replies[0].values()
             return Counter(reply)
 
