@@ -20,7 +20,7 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS, ListedObject
 from tests.support.bombs import nested_deltas
-from tests.support.writers import AGENT, Writer, commit, create, files, writer
+from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
 SECOND = LAYOUT.entry(2)
@@ -248,6 +248,24 @@ def test_a_name_that_is_there_twice_is_damage(world: World) -> None:
     key = forger.move(forger.commit(forger.tree(b"a", b"a")))
     world.open_anew()
     assert world.ask_damaged() == key
+
+
+def test_a_paths_history_passes_over_a_folder_that_is_none_also_where_it_was_asked_before(
+    world: World,
+) -> None:
+    """As git does, which is not asked for what it has said once: the copy is not thrown away for it."""
+    asked = history().model_copy(update={"path": "human"})
+    (first,) = world.worker.ask(asked)
+    forger = Forger(world)
+    tea = object_id(GitObject(Kind.BLOB, b"likes tea"))
+    evil = bytes.fromhex(forger.add(Kind.BLOB, b"content"))
+    lines = b"100644 ..\0" + evil + b"100644 human\0" + bytes.fromhex(tea)
+    forger.move(forger.commit(forger.add(Kind.TREE, lines)))
+    world.worker.new_lease()
+
+    assert world.worker.ask(asked) == [first]
+    counted = world.worker.counters.snapshot()
+    assert "repo.healed" not in counted
 
 
 LARGE: dict[str, Callable[[Forger], str]] = {

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memrepo.limits import KIB
-from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.reader import ObjectRefusedError, Reader
 from memrepo_worker.git.walk import entry_at
 
 _SINCE_MAX = 32
@@ -45,10 +45,14 @@ class KnownHistories:
         """Return the newest commits reachable from ``start`` that changed a path, as git would list them.
 
         None where git has to be asked: nothing is known of the path, ``start`` does not follow in one line on what is
-        known, or is too far from it, or more commits are wanted than are known.
+        known, or is too far from it, or more commits are wanted than are known. Nor is more refused than git refuses,
+        which looks at fewer of their folders: it is asked where one of them may not be read.
         """
         known = self._known.get(path)
-        since = None if known is None else self._changed_since(known.start, start, path)
+        try:
+            since = None if known is None else self._changed_since(known.start, start, path)
+        except ObjectRefusedError:
+            return None
         if known is None or since is None:
             return None
         found = [*since, *known.shas]
