@@ -222,6 +222,38 @@ def test_what_one_listing_says_otherwise_is_listed_again(
     assert mislisting.left == 0
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("which", ["listed otherwise", "half of it given"])
+@pytest.mark.parametrize("part", ["entry", "base"])
+def test_a_check_calls_nothing_damaged_that_is_as_listed_where_it_looks_again(
+    store: Store, tmp_path: Path, part: str, which: str, times: int
+) -> None:
+    with writer(store, tmp_path / "one") as one, small_runs():
+        one.ask(create(first="1"))
+        for number in range(4):
+            one.ask(commit(f"step {number}", {"a.md": "abcd"[number]}))
+        fold(store, tmp_path / "scratch")
+    key = LAYOUT.entry(2) if part == "entry" else LAYOUT.base(4)
+    doubtful: MislistingStore | CuttingStore = (
+        MislistingStore(store, key, 100, times)
+        if which == "listed otherwise"
+        else CuttingStore(store, key, times)
+    )
+
+    assert verified(doubtful, tmp_path) == []
+    assert doubtful.left == 0
+
+
+def test_a_check_names_an_entry_of_which_half_is_given_each_time(store: Store, tmp_path: Path) -> None:
+    begun(store, tmp_path / "one")
+    key = LAYOUT.entry(2)
+    (found,) = store.list(key)
+
+    assert verified(CuttingStore(store, key, 10**6), tmp_path) == [
+        f"{key}: checksum: {key} is listed with {found.size} bytes, and has {found.size // 2}"
+    ]
+
+
 @pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
 @pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
 def test_an_entry_that_every_listing_says_otherwise_is_damage_that_names_its_key(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memrepo_worker.git.bundles import NotABundleError, decode_bundle
 from memrepo_worker.git.packs import is_whole
@@ -17,6 +17,9 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.reading.contents import ListedOtherwiseError, read_bytes
 from memrepo_worker.store.interface import NotThereError, Store
+
+_LOOKS_MAX = 3
+"""How often an object is looked at that has other bytes than were listed, before it is called damaged."""
 
 BATCH_BYTES_MAX = 32 * 2**20
 _BATCH_ENTRIES_MAX = 1024
@@ -34,7 +37,26 @@ class Listed:
 def read_part(store: Store, item: Listed, bytes_max: int) -> Entry | Damage:
     """Return what an object holds, or its damage; of one that is listed as too large no byte is read.
 
-    Of a large one whose header is none no more is read than that.
+    Of a large one whose header is none no more is read than that. What has other bytes than were listed is listed and
+    read again: another may be in its place by now, or the store's answer was cut off.
+    """
+    for _ in range(_LOOKS_MAX - 1):
+        try:
+            return _read_once(store, item, bytes_max)
+        except ListedOtherwiseError:
+            size = next((found.size for found in store.list(item.key) if found.key == item.key), None)
+            item = item if size is None else replace(item, size=size)
+    try:
+        return _read_once(store, item, bytes_max)
+    except ListedOtherwiseError as error:
+        return Damage(item.key, Kind.CHECKSUM, str(error))
+
+
+def _read_once(store: Store, item: Listed, bytes_max: int) -> Entry | Damage:
+    """Return what an object holds, or its damage.
+
+    Raises:
+        ListedOtherwiseError: it has other bytes than were listed.
     """
     if item.size > bytes_max:
         return Damage(
@@ -47,8 +69,8 @@ def read_part(store: Store, item: Listed, bytes_max: int) -> Entry | Damage:
             return decode_entry(item.seq, data)
     except NotThereError:
         return Damage(item.key, Kind.MISSING, "it was listed, and is not there")
-    except ListedOtherwiseError as error:
-        return Damage(item.key, Kind.CHECKSUM, str(error))
+    except ListedOtherwiseError:
+        raise
     except NewerJournalError as error:
         return Damage(item.key, Kind.NEWER, str(error))
     except JournalDamagedError as error:
