@@ -13,9 +13,11 @@ from memrepo.errors import MemoryDamagedError, RepoNotFoundError
 from memrepo.settings import environment
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import GitOverBoundsError
+from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ALWAYS, Pin, Store, StoredRange
@@ -287,6 +289,54 @@ def test_what_is_damaged_of_it_is_passed_over_for_its_entries(
 
     assert (messages, texts) == (one.messages(), one.texts())
     assert counted.get("journal.accelerator_passed_over", 0) == (how != "emptied")
+
+
+def flip(pack: Path) -> None:
+    data = bytearray(pack.read_bytes())
+    for place in range(100, len(data) - 100, 50):
+        data[place] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+
+
+HARMED: dict[str, Callable[[Path], object]] = {"flipped": flip, "removed": Path.unlink}
+
+
+@pytest.mark.parametrize("how", HARMED)
+def test_a_local_copy_that_is_damaged_under_its_making_is_not_told_as_damage_of_a_base(
+    store: Store,
+    one: Writer,
+    tmp_path: Path,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is made anew from the same base, which is whole."""
+    lines = [f"{line * 7919 % 10_007}\n" for line in range(3_000)]
+    for number in range(2, 19):
+        lines.append(f"{number}\n")
+        one.ask(commit(f"append {number}", {"log.md": "".join(lines)}))
+    fold(store, tmp_path / "scratch")
+    assert accelerators(store) == ["base/16"]
+    harmed: list[Path] = []
+    begin_from = WarmRepo.begin_from
+
+    def begin_and_harm(repo: WarmRepo, base: Entry) -> None:
+        begin_from(repo, base)
+        if not harmed:
+            harmed.extend((repo.path / "objects/pack").glob("*.pack"))
+            for pack in harmed:
+                HARMED[how](pack)
+
+    monkeypatch.setattr(WarmRepo, "begin_from", begin_and_harm)
+
+    messages, texts, counted = opened_elsewhere(store, tmp_path / "two")
+
+    assert harmed
+    assert (messages, texts) == (one.messages(), one.texts())
+    assert (counted["repo.healed"], counted["repo.opened_cold"]) == (1, 2)
+    assert "journal.accelerator_passed_over" not in counted
+    assert "base or segment" not in caplog.text
 
 
 def of_another_agent(key: str, tmp_path: Path) -> bytes:

@@ -18,6 +18,10 @@ class WarmRepoDamagedError(Exception):
     """Something in the local copy is wrong; throw it away and open it cold."""
 
 
+class HarmedMeanwhileError(WarmRepoDamagedError):
+    """Files of the local copy are not as they were written while it is made: no word on what it is made from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What is known of a warm repository's tip.

@@ -13,7 +13,7 @@ from memrepo.clock import Clock
 from memrepo.lazy import lazy_property
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
-from memrepo_worker.git.command import GitOverBoundsError, GitTooSlowError
+from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
@@ -27,7 +27,7 @@ from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError,
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
-from memrepo_worker.repos.trust import WarmRepoDamagedError
+from memrepo_worker.repos.trust import HarmedMeanwhileError, WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.interface import Store
 from memrepo_worker.threads.fetchers import Fetchers
@@ -232,6 +232,8 @@ class Opener:
         will_wait()
         try:
             return self.journal.read(self._taken_in)
+        except HarmedMeanwhileError:
+            raise  # whoever holds the place makes it anew, from the same
         except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:
             # What stands for entries may be what is wrong, or too large for git: they themselves decide.
             return self.journal.read_entries(self._taken_in, error)
@@ -243,6 +245,17 @@ class Opener:
         if found.passed_over is not None:
             self._tell_passed_over(found.passed_over)
         repo = self._held.fresh()
+        try:
+            parts = self._absorbed(repo, found)
+        except (JournalDamagedError, WarmRepoDamagedError) as error:
+            _refuse_if_harmed(repo, error)
+            raise
+        self.forget_old_lines(repo)
+        self._dependencies.opened(self._held.agent, parts)
+        return repo
+
+    def _absorbed(self, repo: WarmRepo, found: FoundJournal) -> int:
+        """Have a repository take in a base and what follows on it; return how many objects of the store that were."""
         if found.base is not None:
             repo.begin_from(found.base)
         parts = int(found.base is not None)
@@ -252,9 +265,7 @@ class Opener:
                 self._dependencies.observer.count(COLD_OPEN_BYTES)
             repo.absorb(entries)
             self.forget_old_lines(repo)
-        self.forget_old_lines(repo)
-        self._dependencies.opened(self._held.agent, parts)
-        return repo
+        return parts
 
     def _tell_passed_over(self, error: Exception) -> None:
         """Say that a memory opens slowly: what is joined of it is of no use, and its entries are read instead."""
@@ -262,3 +273,23 @@ class Opener:
         prefix = self._layout.prefix
         message = f"a base or segment of {prefix} cannot be used, so its entries are read instead: {error}"
         log(logger, logging.WARNING, "journal.accelerator_passed_over", message, {"prefix": prefix})
+
+
+def _refuse_if_harmed(repo: WarmRepo, error: Exception) -> None:
+    """Return where what git and we have read of a new local copy is what was written to it.
+
+    What an entry builds on is not found, or git refuses it, also where the disk has lost it since: that is no fault of
+    the entry, nor of what it was joined to.
+
+    Raises:
+        HarmedMeanwhileError: it is not.
+    """
+    fault = repo.packs.fault()
+    if (
+        fault is None
+        and isinstance(error, WarmRepoDamagedError)
+        and not isinstance(error.__cause__, GitError)
+    ):
+        fault = str(error)  # a file of ours, and not what git was given
+    if fault is not None:
+        raise HarmedMeanwhileError(f"{repo.path.name}: {fault}") from error

@@ -105,6 +105,16 @@ class PackDirectory:
             self._prove()
         return self._headers.find(sha)
 
+    def fault(self) -> str | None:
+        """Read every byte of the packs, and say which is not as it was written; None where all are."""
+        for name in self._files.expected:
+            try:
+                for _ in self._files.proven(name):
+                    pass
+            except (OSError, ValueError) as error:
+                return f"{name} is not as it was written: {error}"
+        return None
+
     def _prove(self) -> None:
         """Hold packs that are new here against their checksums, and keep what kind their objects are, and how large."""
         expected = self._files.expected
