@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memrepo.errors import MemoryRepoError
 from memrepo.wire.payload import Payload
 from memrepo.wire.requests.base import Request
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Agent:
-    """The name of one agent's repository."""
+class Agent(NamedTuple):
+    """The name of one agent's repository. What a request is looked up by at each step, so it is hashed in C."""
 
     org_id: str
     agent_id: str

@@ -63,6 +63,10 @@ class Message:
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
     trace: SendTrace | None = None
     caller: CallersContext | None = None  # what integrations of Celery find the caller's span by
+    size_bytes: int = field(init=False)  # the request's: computed once
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_bytes", self.request.size_bytes)
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""
@@ -156,7 +160,7 @@ class BrokerConnection:
                     continue
                 send_task(app, producer, message)
                 sent.append((message.queue, message.request))
-                held_bytes += 0 if message.claim else message.request.size_bytes
+                held_bytes += 0 if message.claim else message.size_bytes
                 if held_bytes > BATCH_BYTES_MAX:
                     _flush(producer, batch.flush, sent)
                     held.flushed()
@@ -186,7 +190,7 @@ class BrokerConnection:
         return passed
 
     def _with_payload(self, message: Message) -> Message:
-        if message.request.size_bytes <= LARGE_BYTES:
+        if message.size_bytes <= LARGE_BYTES:
             return message
         _, producer = self.open()
         chunks = PayloadStore(producer.channel.client, self._settings.bodies_bytes_max)

@@ -68,7 +68,7 @@ class Publisher:
         MemoryRepoBusyError (queue too deep, or broker full), InvalidRequestError (another number of shards), or plain
         MemoryRepoError (a library is missing).
         """
-        if isinstance(item, Message) and item.request.size_bytes > LARGE_BYTES:
+        if isinstance(item, Message) and item.size_bytes > LARGE_BYTES:
             self._count(item)
         with self._lock:
             if self._closed:
@@ -78,7 +78,7 @@ class Publisher:
 
     def _count(self, message: Message) -> None:
         """Count a large request for as long as it is on its way."""
-        size_bytes = message.request.size_bytes
+        size_bytes = message.size_bytes
         with self._lock:
             self._large_bytes += size_bytes
 

@@ -7,7 +7,6 @@ such twins one would hide the other in a checkout. Nor can a file be where a fol
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,7 +88,7 @@ class PathSet:
     def __init__(self) -> None:
         self._files: dict[str, str] = {}
         self._folders: dict[str, str] = {}
-        self._inside: Counter[str] = Counter()  # files below each folder
+        self._inside: dict[str, int] = {}  # files below each folder
 
     def clash(self, path: str) -> Clash | None:
         """Return what keeps a path from being a file beside these, or None; a path clashes with itself never."""
@@ -113,7 +112,7 @@ class PathSet:
         self._files[name] = path
         for level, folder in folders:
             self._folders.setdefault(level, folder)
-            self._inside[level] += 1
+            self._inside[level] = self._inside.get(level, 0) + 1
 
     def remove(self, path: str) -> None:
         """Remove a path that is one of these."""

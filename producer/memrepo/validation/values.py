@@ -31,6 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IDENT_FORBIDDEN = re.compile(r"[<>\x00-\x1f\x7f]")
 _REF_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _WINDOWS_FORBIDDEN = re.compile(r'[:"*<>?|]')
+_USUAL_BRANCH = "main"  # what nearly every request names, on both sides of the queue
 _NO_COMPONENT = "has an empty, '.' or '..' component"
 _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
@@ -180,6 +181,8 @@ def check_paths_together(paths: Iterable[str], field: str) -> None:
 
 def check_branch(name: str, field: str = "branch") -> str:
     """Check a branch name by ``git check-ref-format --branch``; also refuses ``HEAD`` and a bare sha."""
+    if name == _USUAL_BRANCH:
+        return name
     check_unicode(name, field)
     if not _is_branch_name(name):
         raise InvalidRequestError.of(field, "is not a branch name that git accepts everywhere")
@@ -218,6 +221,8 @@ def check_ref(ref: str, field: str = "ref") -> str:
     ``@{time}`` may follow a branch or ``HEAD``, and ``~n`` each. Whether there is exactly one such commit is for the
     worker to say.
     """
+    if ref == _USUAL_BRANCH:
+        return ref
     check_unicode(ref, field)
     asked = Ref.parse(ref)
     name = asked.name

@@ -20,6 +20,8 @@ from memrepo_worker.git.objects import (
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.trees.stored import changed, find_twins_in
 
+_TREE_BYTES_MAX = BYTES_MAX[Kind.TREE]
+
 
 class TreeConflictError(Exception):
     """An edit does not fit the tree: ``path`` says where, ``reason`` why."""
@@ -115,7 +117,7 @@ class TreeEditor:
             tree, entries = changed(before, {**changes, **dict.fromkeys(twins)})
         if not entries:
             return None
-        if len(tree.data) > BYTES_MAX[Kind.TREE]:
+        if len(tree.data) > _TREE_BYTES_MAX:
             raise TreeConflictError(prefix or ".", "would be a folder of more files than can be read again")
         made = self._add(tree)
         self._reader.remember_tree(made, entries)

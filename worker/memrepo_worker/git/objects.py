@@ -28,17 +28,22 @@ _FILE_MODES = {MODE_FILE, MODE_EXECUTABLE, "100664"}
 
 
 class Kind(Enum):
-    """The four kinds of objects; the value is the number in a pack."""
+    """The four kinds of objects; the value is the ``number`` in a pack, ``word`` the name in an object's header.
+
+    These are plain attributes: what an enumeration computes of its own is computed by Python at each use.
+    """
 
     COMMIT = 1
     TREE = 2
     BLOB = 3
     TAG = 4
 
-    @property
-    def word(self) -> str:
-        """The kind's name in an object's header."""
-        return self.name.lower()
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.word = self._name_.lower()
+        self.header = f"{self.word} ".encode()
+
+    __hash__ = object.__hash__
 
 
 KINDS = {kind.value: kind for kind in Kind}
@@ -56,7 +61,7 @@ class GitObject:
 def object_id(item: GitObject) -> str:
     """Return an object's id: the SHA-1 of its header and bytes."""
     data = item.data
-    header = b"%b %d\0" % (item.kind.word.encode(), len(data))
+    header = b"%b%d\0" % (item.kind.header, len(data))
     if len(data) <= SharingBounds.piece_bytes:
         return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()
     digest = hashlib.sha1(header, usedforsecurity=False)

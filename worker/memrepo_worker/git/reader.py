@@ -272,6 +272,11 @@ class Reader:
         """Spare decoding a commit that was just made, for as long as there is this reader: one of its own layer."""
         self._made[sha] = commit
 
+    def remember_made(self, layer: Reader) -> None:
+        """Spare decoding what was made in a layer above this one, now that it is here for good."""
+        for sha, commit in layer._made.items():
+            self._commits.remember(sha, commit)
+
     def remember_tree(self, sha: str, entries: Mapping[str, TreeEntry]) -> None:
         """Spare reading and decoding a tree that was just made; ``entries`` are in git's order."""
         self._trees.remember(sha, entries)

@@ -17,7 +17,7 @@ from memrepo_worker.git.bundles import (
 )
 from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id, printable
-from memrepo_worker.git.packs import encode_pack, is_whole, object_count
+from memrepo_worker.git.packs import is_whole, object_count, pack_to_send
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 from memrepo_worker.journal.refs import fault_of_refs
 
@@ -132,8 +132,8 @@ def encode_entry(
     """
     ledger = GitObject(Kind.BLOB, encode_lines(lines))
     ledger_sha = object_id(ledger)
-    pack = encode_pack({**objects, ledger_sha: ledger}, deltas=deltas)
-    return encode_joined(prerequisites, refs, ledger_sha, pack.data, origin_sha)
+    pack = pack_to_send({**objects, ledger_sha: ledger}, deltas)
+    return encode_joined(prerequisites, refs, ledger_sha, pack, origin_sha)
 
 
 def encode_joined(

@@ -219,6 +219,7 @@ class Turn:
             objects = {**objects, **draft.copied.objects}
         sha256, lines = sha256_of(data), draft.lines.values()
         repo.install(seq, sha256, objects, draft.refs, lines, draft.chains, draft.origin_sha)
+        repo.reader.remember_made(draft.reader)
 
     # The answers
 

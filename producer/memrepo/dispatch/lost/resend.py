@@ -172,7 +172,7 @@ class Resends:
         if one.pending.status not in UNDER_WAY:
             return
         if one.resends < RESENDS_MAX:
-            allowed_s = self._publisher.allowance_s(one.message.request.size_bytes)
+            allowed_s = self._publisher.allowance_s(one.message.size_bytes)
             again = one.message.again(self._clock() + allowed_s)
             again.sent.add_done_callback(partial(_count, one))
             self._publisher.send(again)

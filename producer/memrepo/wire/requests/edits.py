@@ -138,6 +138,8 @@ _KINDS = {"append", "replace", "insert", "move"}
 
 def _kind(value: object) -> str:
     """Say which model a change is of; a kind that is not known here is then a field that is not."""
+    if isinstance(value, FileChange):  # nearly all are: what it has not is long looked for
+        return "<file>"
     kind = value.get("edit") if isinstance(value, dict) else getattr(value, "edit", None)
     return f"<{kind}>" if isinstance(kind, str) and kind in _KINDS else "<file>"
 

@@ -78,7 +78,7 @@ class CommitRequest(WriteRequest):
     @classmethod
     def _relative(cls, changes: tuple[FileOrEdit, ...]) -> tuple[FileChange | EditModel, ...]:
         return tuple(
-            change.relative() if isinstance(change, EditModel) else relative(change) for change in changes
+            [change.relative() if isinstance(change, EditModel) else relative(change) for change in changes]
         )
 
     @override
@@ -191,18 +191,19 @@ def check_changes(changes: Sequence[FileChange | EditModel], limits: Limits, fie
     """
     if len(changes) > limits.changes_max:
         raise TooLargeError.of(field, f"{len(changes)} changes, over changes_max ({limits.changes_max})")
+    files: list[FileChange] = []
     for index, change in enumerate(changes):
         where = f"{field}[{index}]"
         if isinstance(change, EditModel):
             change.check(limits, where)
         else:
             _check_file(change, limits, where)
+            files.append(change)
     total = size_bytes(changes)
     if total > limits.request_bytes_max:
         raise TooLargeError.of(field, f"{total} bytes, over request_bytes_max ({limits.request_bytes_max})")
-    files = [change for change in changes if not isinstance(change, EditModel)]
     if len(files) == len(changes):
-        values.check_paths_together((change.path for change in files if not change.deletes), field)
+        values.check_paths_together([change.path for change in files if not change.deletes], field)
         _check_no_path_twice(files, field)
 
 
@@ -238,16 +239,22 @@ def _check_no_path_twice(changes: Sequence[FileChange], field: str) -> None:
 
 def content_bytes(changes: Sequence[FileChange | EditModel]) -> int:
     """Return how many bytes of content changes carry."""
-    return sum(
-        sum(map(len, change.texts.values())) if isinstance(change, EditModel) else len(change.content or b"")
-        for change in changes
-    )
+    total = 0
+    for change in changes:
+        if isinstance(change, EditModel):
+            total += sum(map(len, change.texts.values()))
+        elif change.content is not None:
+            total += len(change.content)
+    return total
 
 
 def size_bytes(changes: Sequence[FileChange | EditModel]) -> int:
     """Return how many bytes changes take, roughly: contents and paths."""
-    paths = [path for change in changes for path in paths_of(change)]
-    return content_bytes(changes) + sum(len(path.encode()) for path in paths)
+    total = content_bytes(changes)
+    for change in changes:
+        for path in paths_of(change):
+            total += len(path.encode())
+    return total
 
 
 def paths_of(change: FileChange | EditModel) -> tuple[str, ...]:

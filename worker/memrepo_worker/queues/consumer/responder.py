@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -86,8 +85,7 @@ class Responder:
             task_requests[0].mark = self._backend.begin_started(waiting, self._worker)
         if task_requests[0].mark is not None:
             return [
-                replace(ticket, opened=ticket.task_request.open(Payload({}), self._limits))
-                for ticket in tickets
+                ticket.opened_as(ticket.task_request.open(Payload({}), self._limits)) for ticket in tickets
             ]
         running = self._start(task_requests)
         return [
@@ -154,7 +152,7 @@ class Responder:
         task_request = ticket.task_request
         give_way()
         try:
-            return replace(ticket, opened=task_request.open(self._payloads.fetch(task_request), self._limits))
+            return ticket.opened_as(task_request.open(self._payloads.fetch(task_request), self._limits))
         except InvalidRequestError as error:
             self._observer.count("intake.refused")
             self.answer([task_request], [error])

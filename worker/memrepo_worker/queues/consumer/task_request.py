@@ -344,6 +344,10 @@ class RequestTicket:
             raise LookupError("a ticket that is not opened")
         return self.opened
 
+    def opened_as(self, request: Request) -> RequestTicket:
+        """Return it opened."""
+        return RequestTicket(self.task_request, self.agent, self.size_bytes, request)
+
 
 TICKET_OVERHEAD_BYTES = 8 * 1024
 """What a parked request weighs besides its message, roughly."""

@@ -90,6 +90,12 @@ class ResultBackend(RedisBackend):
         return reconnecting(super()._create_client(**params), self.app.results_address)
 
     @override
+    def get_key_for_task(self, task_id: str, key: str = "") -> bytes:
+        """Return the key of a task's record; Celery's own way takes six steps to it."""
+        prefix: bytes = self.task_keyprefix
+        return prefix + f"{task_id}{key}".encode()
+
+    @override
     def store_result(
         self,
         task_id: str,

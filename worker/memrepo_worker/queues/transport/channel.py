@@ -23,6 +23,7 @@ and in ``poller``.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,7 @@ from kombu.asynchronous.hub import Hub
 from kombu.connection import Connection
 from kombu.message import Message
 from kombu.transport import redis as kombu_redis
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import dumps
 from redis import RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -230,22 +231,23 @@ class ShardChannel(AddressedChannel):
             self._deliver_lost_answers(owned_shards)
             self._unchecked.update(queues)  # should an error end this round: the next one finds what it left
             answer = self._pop(owned_shards)
-            for owned_shard, popped in zip(owned_shards, answer, strict=True):
-                self._keep_waiting(owned_shard, popped)
-            for queue, owned_shard, popped in zip(queues, owned_shards, answer, strict=True):
-                self._deliver_all(owned_shard, popped.deliveries)
-                self._unchecked.discard(queue)
+            try:
+                for owned_shard, popped in zip(owned_shards, answer, strict=True):
+                    self._keep_waiting(owned_shard, popped)
+                for queue, owned_shard, popped in zip(queues, owned_shards, answer, strict=True):
+                    self._deliver_all(owned_shard, popped.deliveries)
+                    self._unchecked.discard(queue)
+            finally:  # what came with the answer lies in a buffer where no poller sees it; after what it brought
+                self._note_announced()
 
     def hear(self) -> None:
         """Note what was announced; of one queue alone it is taken in: Celery's loop would come to it later.
 
         Where several wait, more have come together by then, and a round takes of all of them.
         """
-        if self._watching is not None:
-            self._watching.hear()
-            self._collect()
-            if len(self._waiting) == 1:
-                self.deliver_waiting()
+        self._note_announced()
+        if len(self._waiting) == 1 and self._watching is not None:
+            self.deliver_waiting()
 
     def close(self) -> None:
         """Close the channel; what it delivered stays delivered."""
@@ -282,7 +284,6 @@ class ShardChannel(AddressedChannel):
         bytes_max = SharingBounds.round_bytes_max
         answer = pop(self._watching, owned_shards, messages_max=messages_max, bytes_max=bytes_max)
         self._waiting -= {queue_name(owned_shard.shard) for owned_shard in owned_shards}
-        self._collect()
         self.shard_context.observer.count("transport.pops")
         return answer
 
@@ -290,9 +291,10 @@ class ShardChannel(AddressedChannel):
         if popped.owned and popped.remaining:
             self._waiting.add(queue_name(owned_shard.shard))
 
-    def _collect(self) -> None:
-        """Take over what the watching connection has heard."""
+    def _note_announced(self) -> None:
+        """Take over what the watching connection is told."""
         if self._watching is not None:
+            self._watching.hear()
             self._waiting |= self._watching.changed(self.shard_queues())
 
     def _watch(self) -> TrackingConnection:
@@ -344,7 +346,7 @@ class ShardChannel(AddressedChannel):
 
     def _envelope(self, raw: bytes, queue: str, tag: str) -> dict[str, Any]:
         """Decode a message's envelope; where it lay and what its tag is, we know better than what it says."""
-        envelope: dict[str, Any] = loads(raw.decode())
+        envelope: dict[str, Any] = json.loads(raw.decode())
         properties, headers = envelope["properties"], envelope["headers"]
         if not isinstance(headers, dict) or not isinstance(headers.get("task", ""), str):
             raise TypeError("headers")
@@ -352,7 +354,7 @@ class ShardChannel(AddressedChannel):
             raise TypeError("compression")
         if len(raw) > HEAD_BYTES_MAX and len(dumps([headers, properties])) > HEAD_BYTES_MAX:
             raise TypeError("headers")
-        self.decode_body(envelope["body"], properties.get("body_encoding"))
+        envelope["body"] = self.decode_body(envelope["body"], properties.pop("body_encoding", None))
         properties["delivery_tag"] = tag
         properties["reply_to"] = reply_channel(properties.get("reply_to"))
         properties["delivery_info"] = {"exchange": "", "routing_key": queue}

@@ -65,15 +65,15 @@ class TrackingConnection:
         return parser
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Argument) -> Answer:
-        """Run a script that the server knows."""
+        """Run a script that the server knows; what is announced meanwhile is noted where one hears of it next."""
         return self._run("EVALSHA", sha, numkeys, *keys_and_args)
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Argument) -> Answer:
-        """Run a script and make the server know it."""
+        """Run a script and make the server know it; likewise."""
         return self._run("EVAL", script, numkeys, *keys_and_args)
 
     def hear(self) -> None:
-        """Note what the server has announced so far."""
+        """Note what the server has announced so far; after an answer, too: a buffer has it, where no poller sees it."""
         while self._connection.can_read(timeout=0):
             self._connection.read_response(push_request=True)
 
@@ -83,7 +83,9 @@ class TrackingConnection:
         Raises:
             NotPrimaryError: it is a replica.
         """
-        require_primary(self._run("HELLO"))
+        answer = self._run("HELLO")
+        self.hear()
+        require_primary(answer)
 
     def changed(self, keys: Collection[str]) -> set[str]:
         """Return which of the keys changed since this was asked last, as far as it was heard of."""
@@ -100,8 +102,7 @@ class TrackingConnection:
         if vars(self._connection)["_sock"] is None:  # redis-py would connect anew, and be told of nothing
             raise RedisConnectionError("the connection that watches the queues was closed")
         self._connection.send_packed_command([packed(command)])
-        answer = self._connection.read_response()
-        self.hear()  # what came with the answer lies in a buffer where no poller sees it
+        answer: Answer = self._connection.read_response()
         return answer
 
     def _remember(self, announcement: list[Any]) -> None:
