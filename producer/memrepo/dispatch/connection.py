@@ -162,12 +162,23 @@ class BrokerConnection:
                 sent.append((message.queue, message.request))
                 held_bytes += 0 if message.claim else message.size_bytes
                 if held_bytes > BATCH_BYTES_MAX:
-                    _flush(producer, batch.flush, sent)
+                    self._flush(producer, batch.flush, sent)
                     held.flushed()
                     held_bytes = 0
-            _flush(producer, batch.flush, sent)
+            self._flush(producer, batch.flush, sent)
         if self._confirmation is not None:
             self._confirmation.written()
+
+    def _flush(self, producer: Producer, flush: Callable[[], None], sent: list[Sent]) -> None:
+        """Push what is held back, and count it, in one transaction, which may tell how many wait by then."""
+        if not sent:
+            return
+        batch = producer.channel.open_batch
+        looked_at = self._depths.due_to_renew(dict.fromkeys(queue for queue, _ in sent))
+        count_in(batch.pipeline, sent, looked_at)
+        flush()
+        self._depths.note(looked_at, batch.answers[-1])
+        sent.clear()
 
     def is_durable(self) -> bool:
         """Return whether the broker is as sure of what was just published as is asked for; it may take a moment.
@@ -211,14 +222,6 @@ class BrokerConnection:
         return client
 
 
-def _flush(producer: Producer, flush: Callable[[], None], sent: list[Sent]) -> None:
-    """Push what is held back, and count it, in one transaction."""
-    if sent:
-        count_in(producer.channel.open_batch.pipeline, sent)
-        flush()
-        sent.clear()
-
-
 def _try_once(error: Exception, _pause_s: float) -> None:
     """End kombu's tries at the first, which would be followed by a pause of two seconds."""
     raise error
@@ -247,7 +250,8 @@ def _push_all_or_nothing(producer: Producer) -> None:
     """Have a batch's messages pushed in one transaction, on the connection on which all else is asked.
 
     A server that is nearly full would refuse a large message and take a small one after it: out of order. And it says
-    of the writes of one connection alone how sure it is of them; kombu has one for batches and one for the rest.
+    of the writes of one connection alone how sure it is of them; kombu has one for batches and one for the rest. What
+    the transaction answered is kept: kombu does not.
     """
     channel = producer.channel
     make = channel.create_publish_batch
@@ -255,7 +259,12 @@ def _push_all_or_nothing(producer: Producer) -> None:
 
     def create(max_size: int) -> object:
         batch = make(max_size)
-        batch.pipeline.transaction = True
+        execute = batch.pipeline.execute
+
+        def keep_answers() -> None:
+            batch.answers = execute()
+
+        batch.pipeline.transaction, batch.pipeline.execute = True, keep_answers
         channel.open_batch = batch
         return batch
 

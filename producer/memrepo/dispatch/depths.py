@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 TRUSTED_S = 0.1
 """How long a look at a queue's depth holds; what is sent meanwhile from here is added."""
 
+RENEWED_S = TRUSTED_S / 2
+"""An older look is renewed by what is pushed next, so that who sends now and again waits for none before it."""
+
 _COUNT = lua(__package__, "count")
 
 Sent = tuple[str, Request]
@@ -109,6 +112,27 @@ class Depths:
         depth = self._depths.get(queue)
         return depth is not None and now_s - depth.looked_at_s < TRUSTED_S
 
+    def due_to_renew(self, queues: Iterable[str]) -> list[str]:
+        """Return which of these queues are to be looked at with the next push.
+
+        Of one that is deep, whose agents were asked for one by one, all is looked at anew before it.
+        """
+        now_s = self._clock()
+        return [
+            queue
+            for queue in queues
+            if (depth := self._depths.get(queue)) is not None
+            and not depth.of_agents
+            and now_s - depth.looked_at_s >= RENEWED_S
+        ]
+
+    def note(self, queues: Sequence[str], counts: Sequence[int]) -> None:
+        """Take note of how many wait in queues, as a push has found it; below 0 where that could not be told."""
+        now_s = self._clock()
+        for queue, count in zip(queues, counts, strict=True):
+            if count >= 0:
+                self._depths[queue] = _Depth(now_s, count)
+
     def _look_at_agents(self, wanted: Sequence[Sent], client: Callable[[], Redis]) -> None:
         """Ask how many of an agent wait, where that may matter now, and was not asked in this look at its shard."""
         if not self._agent_max:
@@ -129,11 +153,12 @@ class Depths:
             self._depths[queue].of_agents |= dict(zip(agents, map(read_count, counts), strict=True))
 
 
-def count_in(pipeline: Pipeline, sent: Iterable[Sent]) -> None:
-    """Have the requests that a transaction pushes counted in it."""
+def count_in(pipeline: Pipeline, sent: Iterable[Sent], looked_at: Sequence[str] = ()) -> None:
+    """Have the requests that a transaction pushes counted in it; it answers how many wait in ``looked_at``."""
     counts = Counter((depths_key(queue), agent_field(one.org_id, one.agent_id)) for queue, one in sent)
     keys = [key for key, _ in counts]
     args = [part for (_, agent), count in counts.items() for part in (agent, count)]
+    keys += [key for queue in looked_at for key in (queue, unacked_key(queue))]
     pipeline.eval(_COUNT, len(keys), *keys, *args)
 
 

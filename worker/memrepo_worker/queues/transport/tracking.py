@@ -7,6 +7,7 @@ announces, once, that one was changed by somebody else. Reading the queue again 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from socket import SocketType
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from redis.retry import Retry
 from memrepo.redis.reconnecting import require_primary
 from memrepo.redis.script import Answer, Argument
 from memrepo_worker.queues.script_call import packed
+
+_packed = lru_cache(64)(packed)  # the same queues are looked at again and again
 
 ANSWER_TIMEOUT_S = 5.0
 """The server answers a script at once or is not there."""
@@ -101,7 +104,7 @@ class TrackingConnection:
     def _run(self, *command: Argument) -> Answer:
         if vars(self._connection)["_sock"] is None:  # redis-py would connect anew, and be told of nothing
             raise RedisConnectionError("the connection that watches the queues was closed")
-        self._connection.send_packed_command([packed(command)])
+        self._connection.send_packed_command([_packed(command)])
         answer: Answer = self._connection.read_response()
         return answer
 
