@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -126,8 +127,7 @@ class RepoCache:
         Each repository that is made has a new name in it. libgit2 keeps packs open for the whole process, by path:
         one made anew at a place where a damaged one was would be read from the damaged one's memory.
         """
-        name = f"{self._store_name}\0{agent.org_id}\0{agent.agent_id}"
-        return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+        return _name_of(self._store_name, agent)
 
     def in_memory(self, agent: Agent) -> WarmRepo | None:
         """Return the repository if it is in memory."""
@@ -363,6 +363,12 @@ class HeldRepo:
         if self._elsewhere:
             self._repo = None
             shutil.rmtree(self._elsewhere, ignore_errors=True)
+
+
+@lru_cache(1024)  # each turn asks several times
+def _name_of(store_name: str, agent: Agent) -> str:
+    name = f"{store_name}\0{agent.org_id}\0{agent.agent_id}"
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 def _generation_of(path: Path) -> int:

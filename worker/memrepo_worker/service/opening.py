@@ -137,8 +137,8 @@ class Opener:
             repo.trust = repo.trust.proven(self._lease, now_s)
             if is_due:
                 repo.trust = repo.trust.checked(repo.state.seq, now_s)
-        if repo.state.begun:
-            self._held.keep(repo)  # before a delete is finished, which may take many turns
+            if repo.state.begun:
+                self._held.keep(repo)  # before a delete is finished, which may take many turns
         return self.clean(repo) if repo.needs_cleaning else repo
 
     def read_once(self) -> WarmRepo:
