@@ -59,3 +59,15 @@ def test_a_reader_tells_no_other_of_a_commit_that_was_only_made() -> None:
 
     assert above.commit(object_id(item)) is made
     assert below.memory_bytes == 0
+
+
+def test_what_was_made_is_not_decoded_once_it_is_here_for_good() -> None:
+    made = Commit(TREE, (), Ident("a", "b", 1), Ident("a", "b", 1), "m")
+    item = encode_commit(made)
+    below = Reader(ObjectMap({object_id(item): item}))
+    above = below.layered(ObjectMap({}))
+    above.made_commit(object_id(item), made)
+
+    below.remember_made(above)
+
+    assert below.commit(object_id(item)) is made

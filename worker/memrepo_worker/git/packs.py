@@ -29,7 +29,10 @@ STORED = 0
 """zlib's level for what stays here: 200 files of 2 KB are read in 2.5 ms instead of 4.5."""
 
 _TREE_STORED_BYTES_MAX = 1024
-"""A tree of no more, some 25 names, travels as it is: of its bytes most are ids, and a quarter would be spared."""
+"""A tree of no more, some 25 names, travels as it is.
+
+Ids do not compress, so a tenth of a small commit's entry would be spared, and it takes 0.07 ms before each put.
+"""
 
 _WINDOW_BITS_MIN = 12
 """The smallest window, of 4 KiB: what follows from less is as quick, and packs worse."""
