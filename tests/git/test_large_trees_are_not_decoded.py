@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memrepo.limits import MIB
 from memrepo_worker.git.edits import FileEdit, TreeConflictError, TreeEditor
 from memrepo_worker.git.objects import (
     MODE_FILE,
@@ -85,12 +86,64 @@ def test_what_is_changed_in_it_is_as_if_it_were_made_anew(
 
     assert tree == encode_tree(whole)
     assert dict(after) == whole
-    told = {name: (old, new) for name, old, new in differing(before, after)}
-    assert told == {
-        name: (entries.get(name), whole.get(name))
-        for name in entries.keys() | whole.keys()
-        if entries.get(name) != whole.get(name)
-    }
+    for other in (after, StoredTree(tree.data)):
+        assert {name: (old, new) for name, old, new in differing(before, other)} == {
+            name: (entries.get(name), whole.get(name))
+            for name in entries.keys() | whole.keys()
+            if entries.get(name) != whole.get(name)
+        }
+
+
+@given(ENTRIES, st.dictionaries(NAMES, st.none() | st.builds(TreeEntry, st.just(MODE_FILE), st.just(SHA))))
+def test_what_was_changed_in_it_is_like_one_that_was_read(
+    entries: dict[str, TreeEntry], changes: dict[str, TreeEntry | None]
+) -> None:
+    whole = {name: entry for name, entry in {**entries, **changes}.items() if entry is not None}
+    before, read = stored_tree(entries), stored_tree(whole)
+    if before is None or read is None:
+        return
+
+    made = before.changed(changes)
+
+    assert made.data == read.data
+    assert [*made.lines()] == [*read.lines()]
+    assert [*made.items()] == [*read.items()]
+    assert made.is_in_order
+    assert read.is_in_order
+    assert all(made[name] == entry for name, entry in whole.items())
+
+
+@pytest.mark.parametrize("name", [".git", "..", "GIT~1"])
+def test_a_name_that_may_be_in_no_tree_gets_into_none_by_a_change(name: str) -> None:
+    tree = StoredTree(encode_tree({"a": TreeEntry(MODE_FILE, SHA)}).data)
+
+    with pytest.raises(ValueError, match="leads elsewhere"):
+        tree.changed({name: TreeEntry(MODE_FILE, SHA)})
+
+
+def test_two_trees_differ_also_where_the_end_of_a_long_name_of_one_looks_like_a_line_of_the_other() -> None:
+    file = TreeEntry(MODE_FILE, SHA)
+    two = {"a": file, "b": file}
+    one = {f"long {MODE_FILE} b": file}
+    trees = [StoredTree(encode_tree(each).data) for each in (two, one)]
+    assert trees[0].data[-29:] == trees[1].data[-29:]
+
+    there = [{name for name, _, _ in differing(*pair)} for pair in (trees, trees[::-1])]
+
+    assert there == [two.keys() | one.keys()] * 2
+
+
+def test_two_states_of_a_folder_of_very_many_are_compared_where_they_differ_alone() -> None:
+    entries = {f"{number}": TreeEntry(MODE_FILE, f"{number:040x}") for number in range(20_000)}
+    before = StoredTree(encode_tree(entries).data)
+    after = before.changed({"777": None, "7777": TreeEntry(MODE_FILE, SHA)})
+
+    lines, others = before.apart_from(after)
+
+    assert [name for name, _, _ in differing(before, after)] == ["777", "7777"]
+    between = sum("777" <= name <= "7777" for name in entries)
+    assert (len(lines), len(others)) == (between, between - 1)
+    assert before.apart_from(StoredTree(before.data)) == ([], [])
 
 
 def test_a_tree_that_is_out_of_order_is_put_in_order_by_a_change() -> None:
@@ -154,3 +207,25 @@ def test_what_is_asked_of_a_folder_takes_time_by_how_much_that_is_and_not_by_eac
     looked.clear()
     assert len([*differing({}, tree)]) == 20_000
     assert not looked
+
+
+def test_the_roots_of_ten_commits_of_a_memory_of_100_000_files_are_read_once() -> None:
+    tree = StoredTree(
+        encode_tree({f"notes-{n}": TreeEntry(MODE_TREE, f"{n:040x}") for n in range(10_000)}).data
+    )
+    made = [tree.changed({"notes-3": TreeEntry(MODE_TREE, f"{n:040x}")}) for n in range(11)]
+    objects = {object_id(item): item for item in (GitObject(Kind.TREE, each.data) for each in made)}
+    read: list[str] = []
+
+    class Noted(ObjectMap):
+        def find(self, sha: str) -> GitObject | None:
+            """Return an object; note it."""
+            read.append(sha)
+            return super().find(sha)
+
+    reader = Reader(Noted(objects))
+    for sha in [*objects] * 3:
+        assert reader.tree(sha).get("notes-3") is not None
+
+    assert read == [*objects]
+    assert reader.memory_bytes < 8 * MIB

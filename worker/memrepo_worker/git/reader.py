@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from memrepo.errors import TooLargeError
+from memrepo.limits import MIB
 from memrepo_worker.git.objects import (
     BYTES_MAX,
     MODE_SUBMODULE,
@@ -25,7 +26,7 @@ from memrepo_worker.threads.giving_way import give_way
 
 Decoded = TypeVar("Decoded")
 
-_TREES_BYTES_MAX = 1024 * 1024
+_TREES_BYTES_MAX = 8 * MIB  # the roots that ten commits of a memory of 100,000 files have and follow on
 _COMMITS_BYTES_MAX = 64 * 1024
 _ENTRIES_PER_LOOK = 256
 _Call = Callable[[], None]

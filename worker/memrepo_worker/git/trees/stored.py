@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from typing_extensions import override
@@ -33,7 +33,6 @@ LARGE_BYTES = 32 * 1024
 _LINE = re.compile(rb"[!-~]* [^\0]+\0[\s\S]{20}")
 _LINES = re.compile(rb"(?:[!-~]* [^\0]+\0[\s\S]{20})*+")
 _NAME = re.compile(rb"[!-~]* ([^\0]+)\0[\s\S]{20}")
-_SUSPECT = re.compile(rb"[/\x80-\xff]|git|(?:\A|\0)\.\.?(?:\0|\Z)", re.IGNORECASE)
 _ID_BYTES = 20
 # In memory where decoded, with name, id and mode; trees of one history share most of theirs.
 _ENTRY_BYTES = 300
@@ -59,11 +58,18 @@ class StoredTree(Mapping[str, TreeEntry]):
         if _LINES.fullmatch(data) is None:
             raise ValueError("a tree that ends early")
         names = _NAME.findall(data)
-        if len(set(names)) < len(names) or _SUSPECT.search(b"\0".join(names)):
+        if len(set(names)) < len(names) or _is_suspect(names):
             decode_safe_tree(data)  # one by one: most names that look so are others
         self.data = data
         self._starts = array("I", accumulate(map(len, _LINE.findall(data)), initial=0))
         self._is_in_order: bool | None = None
+
+    @classmethod
+    def _made(cls, data: bytes, starts: array[int]) -> StoredTree:
+        """Return a tree that is known to be one, in order, with lines that begin there."""
+        tree = cls.__new__(cls)
+        tree.data, tree._starts, tree._is_in_order = data, starts, True
+        return tree
 
     def names(self) -> list[bytes]:
         """Return the names, as they are stored."""
@@ -80,16 +86,77 @@ class StoredTree(Mapping[str, TreeEntry]):
             raw = name.encode(errors="surrogateescape")
         except UnicodeEncodeError:
             raise KeyError(name) from None
-        if self._is_in_order is None:
-            keys = [*map(_sort_key, self.lines())]
-            self._is_in_order = keys == sorted(keys)
-        if not self._is_in_order:  # git makes no such tree, but may be given one
+        if not self.is_in_order:  # git makes no such tree, but may be given one
             return dict(self.items())[name]
         for key in (raw, raw + b"/"):  # of a file, and of a folder
-            number = bisect_left(range(len(self)), key, key=self._key_at)
-            if number < len(self) and self._key_at(number) == key:
+            number, is_there = self._find(key)
+            if is_there:
                 return _entry_of(self._line_at(number))
         raise KeyError(name)
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether its entries are in git's order; they are all looked at once."""
+        if self._is_in_order is None:
+            keys = [*map(_sort_key, _LINE.findall(self.data))]
+            self._is_in_order = keys == sorted(keys)
+        return self._is_in_order
+
+    def _find(self, key: bytes) -> tuple[int, bool]:
+        """Return the number of the line with a key, or before which it belongs, and whether there is one."""
+        number = bisect_left(range(len(self)), key, key=self._key_at)
+        return number, number < len(self) and self._key_at(number) == key
+
+    def changed(self, changes: Mapping[str, TreeEntry | None]) -> StoredTree:
+        """Return the tree, which is in order, after changes: of all other lines the bytes are taken as they are.
+
+        Raises:
+            ValueError: a new name may be in no tree.
+        """
+        gone, new = set[int](), dict[int, list[tuple[bytes, bytes]]]()
+        for name, entry in changes.items():
+            raw = name.encode(errors="surrogateescape")
+            for key in (raw, raw + b"/"):
+                number, is_there = self._find(key)
+                if is_there:
+                    gone.add(number)
+            if entry is not None:
+                line = encode_tree_line(name, entry)
+                decode_safe_tree(line)
+                new.setdefault(self._find(_sort_key(line))[0], []).append((_sort_key(line), line))
+        parts, starts, done = list[bytes](), array("I", [0]), 0
+        for number in sorted(gone | new.keys()):
+            self._copy(done, number, parts, starts)
+            for _, line in sorted(new.get(number, ())):
+                parts.append(line)
+                starts.append(starts[-1] + len(line))
+            done = number + (number in gone)
+        self._copy(done, len(self), parts, starts)
+        return StoredTree._made(b"".join(parts), starts)
+
+    def _copy(self, first: int, end: int, parts: list[bytes], starts: array[int]) -> None:
+        """Add some of the lines, and where each of them ends."""
+        ends = self._starts[first + 1 : end + 1]
+        if ends:
+            parts.append(self.data[self._starts[first] : ends[-1]])
+            shift = starts[-1] - self._starts[first]
+            starts.extend(array("I", [place + shift for place in ends]) if shift else ends)
+
+    def apart_from(self, other: StoredTree) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """Return the lines of either between the first and the last that differ: all others are in both."""
+        number = bisect_right(self._starts, _alike(self.data, other.data)) - 1
+        first = self._starts[number]
+        below = _alike(self.data[first:], other.data[first:], from_end=True)
+        end = self._starts[bisect_left(self._starts, len(self.data) - below, lo=number)]
+        other_end = end + len(other.data) - len(self.data)
+        # The end of a long name there may look like a line of its own here.
+        if not other._has_a_line_end_at(other_end):
+            end, other_end = len(self.data), len(other.data)
+        return _LINE.findall(self.data, first, end), _LINE.findall(other.data, first, other_end)
+
+    def _has_a_line_end_at(self, place: int) -> bool:
+        number = bisect_left(self._starts, place)
+        return number < len(self._starts) and self._starts[number] == place
 
     def _key_at(self, number: int) -> bytes:
         return _sort_key(self._line_at(number))
@@ -160,11 +227,10 @@ def changed(
     before: Mapping[str, TreeEntry], changes: Mapping[str, TreeEntry | None]
 ) -> tuple[GitObject, Mapping[str, TreeEntry]]:
     """Return the tree in which some names stand for something else, or, where that is None, for nothing."""
-    if isinstance(before, StoredTree):
-        lines = _lines_changed(before, changes)
-        if lines is not None:
-            data = b"".join(lines)
-            return GitObject(Kind.TREE, data), decode_tree_of_any_size(data)
+    if isinstance(before, StoredTree) and before.is_in_order:
+        made = before.changed(changes)
+        is_large = len(made.data) >= LARGE_BYTES
+        return GitObject(Kind.TREE, made.data), made if is_large else decode_safe_tree(made.data)
     after = _changed_in_place(before, changes) if isinstance(before, _OrderedTree) else None
     if after is None:
         entries = {**before, **changes}
@@ -208,7 +274,10 @@ def _apart(
     one: Mapping[str, TreeEntry], other: Mapping[str, TreeEntry]
 ) -> tuple[dict[str, TreeEntry], dict[str, TreeEntry]]:
     """Return what is in each of two trees and not just so in the other."""
-    ones, others = set(_lines_of(one)), set(_lines_of(other))
+    if isinstance(one, StoredTree) and isinstance(other, StoredTree):
+        ones, others = map(set, one.apart_from(other))
+    else:
+        ones, others = set(_lines_of(one)), set(_lines_of(other))
     return _decoded(ones - others), _decoded(others - ones)
 
 
@@ -222,25 +291,29 @@ def _lines_of(tree: Mapping[str, TreeEntry]) -> Iterable[bytes]:
     return (encode_tree_line(name, entry) for name, entry in tree.items())
 
 
-def _lines_changed(tree: StoredTree, changes: Mapping[str, TreeEntry | None]) -> list[bytes] | None:
-    """Return the lines of a tree after some changes, in order; None where its own are not in order."""
-    lines = _LINE.findall(tree.data)
-    keys = [*map(_sort_key, lines)]
-    if keys != sorted(keys):
-        return None
-    for name, entry in changes.items():
-        raw = name.encode(errors="surrogateescape")
-        for key in (raw, raw + b"/"):
-            place = bisect_left(keys, key)
-            if place < len(keys) and keys[place] == key:
-                del lines[place], keys[place]
-        if entry is not None:
-            line = encode_tree_line(name, entry)
-            key = _sort_key(line)
-            place = bisect_left(keys, key)
-            lines.insert(place, line)
-            keys.insert(place, key)
-    return lines
+def _alike(one: bytes, other: bytes, *, from_end: bool = False) -> int:
+    """Return how many bytes two begin with alike, or end with."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        places = [
+            (len(each) - middle, len(each) - low) if from_end else (low, middle) for each in (one, other)
+        ]
+        (start, end), (other_start, other_end) = places
+        is_alike = one[start:end] == other[other_start:other_end]
+        low, high = (middle, high) if is_alike else (low, middle - 1)
+    return low
+
+
+def _is_suspect(names: Collection[bytes]) -> bool:
+    """Whether one of some names may be such as ``decode_safe_tree`` refuses; most that seem so are not."""
+    joined = b"\0".join(names)
+    return (
+        not joined.isascii()
+        or b"/" in joined
+        or b"git" in joined.lower()
+        or not {b".", b".."}.isdisjoint(names)
+    )
 
 
 def _sort_key(line: bytes) -> bytes:
