@@ -19,8 +19,8 @@ from benchmarks.lab import ORG, Lab
 from benchmarks.texts import Texts
 from benchmarks.timing import timed_async
 from memrepo import AsyncMemoryRepos, Settings
-from memrepo_worker.processes import Process
 from tests.support.valkey import Valkey, valkey
+from tests.support.warm import Running
 
 AGENTS = 200
 ROUNDS = 5
@@ -36,7 +36,7 @@ class _Cells:
 
     listed: str
     servers: Sequence[Valkey]
-    workers: Sequence[Process]
+    workers: Sequence[Running]
     taken: dict[str, list[float]] = field(default_factory=dict)
 
     def spent(self) -> dict[str, float]:
@@ -92,7 +92,7 @@ def _begin(lab: Lab, stack: ExitStack, names: Sequence[str], **settings: object)
     return _Cells(listed, list(servers.values()), workers)
 
 
-def _worker(lab: Lab, stack: ExitStack, common: Mapping[str, object], name: str, server: Valkey) -> Process:
+def _worker(lab: Lab, stack: ExitStack, common: Mapping[str, object], name: str, server: Valkey) -> Running:
     folder = lab.new_folder(f"worker-{name}")
     own = {"broker_url": server.url, "result_url": server.url, "cell": name}
     values = {**common, **own, "cache_dir": str(folder / "cache")}

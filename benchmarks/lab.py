@@ -17,10 +17,11 @@ from benchmarks.plain import NOTHING, PlainTasks
 from memrepo import AsyncMemoryRepos, MemoryRepo, MemoryRepos, Settings
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Process, Processes
+from memrepo_worker.processes import Processes
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
+from tests.support.warm import Running
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ":".join(str(ROOT / folder) for folder in ("producer", "worker", "."))
@@ -111,7 +112,7 @@ class Lab:
             yield Bench(client, repos, plain, celery, process.pid, job)
 
     @contextmanager
-    def second_worker(self, bench: Bench) -> Iterator[Process]:
+    def second_worker(self, bench: Bench) -> Iterator[Running]:
         """Run another worker like one that runs, with a cache of its own, until the block ends."""
         folder = self.new_folder(f"worker-{self.next_number()}")
         job = json.loads(bench.job)
@@ -122,7 +123,7 @@ class Lab:
     @contextmanager
     def process(
         self, module: str, job: str, *, folder: Path, ready: Callable[[], bool], timeout_s: float = 60.0
-    ) -> Iterator[Process]:
+    ) -> Iterator[Running]:
         """Run one of our modules as a process of its own until the block ends; it gets ready in that time."""
         env = {"PATH": environment()["PATH"], "PYTHONPATH": SOURCES, **self.seaweedfs.environment}
         command = [sys.executable, "-m", module, job]

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
 from memrepo.settings import environment
+from tests.support import warm
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.host import running_inside
 from tests.support.idle import is_idle
@@ -68,6 +69,9 @@ LONGEST = (
 )
 """The files that take longest, the longest first."""
 
+COLD = {"soak", "faults", "damage", "fuzz", "fresh", "root", "deployment"}
+"""The folders whose tests start every process as its users do."""
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("memrepo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("memrepo")
@@ -95,6 +99,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have processes begin warm where nothing depends on how they began: not where memory and deaths are looked at."""
+    warm.allow(not COLD.intersection(item.path.parts) and not item.get_closest_marker("cold"))
+
+
 def _rank(item: pytest.Item) -> int:
     """Return a file's place: in that order the processes take the files, and what is begun last ends last."""
     if "soak" in item.path.parts:
@@ -106,6 +116,7 @@ def _rank(item: pytest.Item) -> int:
 def nothing_left_running() -> Iterator[None]:
     """Every process that a test starts ends with it."""
     yield
+    warm.end()
     assert psutil.Process().children(recursive=True) == []
 
 

@@ -14,10 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from memrepo import CommitResult, Job, MemoryRepos, Settings
-from memrepo_worker.processes import Process
 from tests.support.commands import running
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
+from tests.support.warm import Running
 
 PROCESSES = 3
 AGENTS = 12
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(300)
 class Supervised:
     """A running supervisor, and what it says."""
 
-    process: Process
+    process: Running
     said: Path
 
     @property

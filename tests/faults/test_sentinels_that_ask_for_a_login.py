@@ -16,7 +16,6 @@ import pytest
 
 from memrepo import BrokerUnavailableError, MemoryRepos, Settings
 from memrepo.settings import environment
-from memrepo_worker.processes import Process
 from tests.support.commands import MEMREPO, memrepo
 from tests.support.guarded_sentinels import ASKING_PASSWORD, DATABASE, Guarded, guarded
 from tests.support.ports import LOOPBACK, answers, free_port
@@ -24,6 +23,7 @@ from tests.support.sentinel import Watched
 from tests.support.started import started
 from tests.support.valkey import SERVER
 from tests.support.waiting import wait_for
+from tests.support.warm import Running
 
 TIMEOUT_S = 60.0
 SHARDS, AGENTS = 4, 4
@@ -40,7 +40,7 @@ class System:
     servers: Guarded
     env: dict[str, str]
     flower_port: int
-    worker: Process
+    worker: Running
     worker_log: Path
 
     def client(self) -> MemoryRepos:

@@ -263,6 +263,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         )
         workers = stack.enter_context(file_fleet(folder / "workers", settings, folder / "done"))
         workers.start("healthy")
+        workers.handler = "tests.support.impatient:file_service"
         url, cache = f"redis://{LOOPBACK}:{way.port}/0", folder / "dripped"
         dripped = workers.start("dripped", broker_url=url, result_url=url, cache_dir=cache)
         one = Both(server, way, workers, dripped)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from typing import Any
 import psutil
 
 from memrepo.settings import environment
-from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Process, Processes
 from tests.support.host import inherited
 from tests.support.waiting import wait_for
+from tests.support.warm import PROGRAM, Running, begin
 
-MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
+MEMREPO = PROGRAM
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def memrepo(
 @contextmanager
 def running(
     *arguments: str, folder: Path, env: Mapping[str, str] | None = None, program: str = MEMREPO
-) -> Iterator[Process]:
+) -> Iterator[Running]:
     """Run a command until the block ends; what it says goes to the files ``stdout`` and ``stderr`` of ``folder``."""
     process = _start((program, *arguments), folder, env, folder / "stdout", folder / "stderr")
     try:
@@ -63,7 +61,7 @@ def running(
 class Up:
     """A running ``memrepo up``: what it told, and its processes as the kernel lists them."""
 
-    process: Process
+    process: Running
     told: Mapping[str, Any]
     tree: list[psutil.Process]
     stderr: Path
@@ -123,7 +121,7 @@ def up_in_words(folder: Path) -> Iterator[str]:
 @contextmanager
 def _running(
     arguments: tuple[str, ...], folder: Path, env: Mapping[str, str] | None
-) -> Iterator[tuple[Process, str, list[psutil.Process]]]:
+) -> Iterator[tuple[Running, str, list[psutil.Process]]]:
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / "up.stdout", folder / "up.stderr"
     process = _start(arguments, folder, env, out, err)
@@ -139,7 +137,7 @@ def _running(
         process.wait()
 
 
-def _told(process: Process, out: Path, err: Path) -> str | None:
+def _told(process: Running, out: Path, err: Path) -> str | None:
     text = out.read_text()
     assert text.endswith("\n") or process.poll() is None, err.read_text()
     return text if text.endswith("\n") else None
@@ -147,9 +145,9 @@ def _told(process: Process, out: Path, err: Path) -> str | None:
 
 def _start(
     arguments: tuple[str, ...], folder: Path, env: Mapping[str, str] | None, out: Path, err: Path
-) -> Process:
+) -> Running:
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        return Processes(Counters()).start(
+        return begin(
             arguments,
             env={"PATH": environment()["PATH"], **inherited(), **(env or {})},
             cwd=folder,

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Process, Processes
+from tests.support.warm import Running, begin
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def started(
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
     timeout_s: float = 30.0,
-) -> Iterator[Process]:
+) -> Iterator[Running]:
     """Run a server until the block ends; its output is kept in ``folder``.
 
     Raises:
@@ -27,7 +26,7 @@ def started(
     """
     log = folder / f"{Path(arguments[0]).name}.log"
     with log.open("wb") as output:
-        process = Processes(Counters()).start(
+        process = begin(
             arguments,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **(env or {})},
             stdout=output,
@@ -41,7 +40,7 @@ def started(
         process.wait()
 
 
-def _wait_until_ready(process: Process, ready: Callable[[], bool], log: Path, timeout_s: float) -> None:
+def _wait_until_ready(process: Running, ready: Callable[[], bool], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Process, Processes
+from memrepo_worker.processes import Processes
 from memrepo_worker.settings import WorkerSettings
 from tests.support.host import import_path
+from tests.support.warm import Running, is_allowed, start
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ class WorkerProcess:
     """A running worker."""
 
     name: str
-    process: Process
+    process: Running
     log: Path
 
     @property
@@ -75,17 +76,18 @@ class WorkerFleet:
         job = {"settings": settings, "handler": self.handler, "argument": self.argument, "name": name}
         job["supervised"] = supervised
         log = self.folder / f"{name}.log"
+        env = {**environment(), "PYTHONPATH": import_path(ROOT), "PYTHONUNBUFFERED": "1"}
         with log.open("ab") as output:
-            process = Processes(Counters()).start(
-                [sys.executable, "-m", "tests.support.worker_process", json.dumps(job, default=str)],
-                env={**environment(), "PYTHONPATH": import_path(ROOT), "PYTHONUNBUFFERED": "1"},
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-            )
-        worker = WorkerProcess(name, process, log)
+            worker = WorkerProcess(name, self._begin(json.dumps(job, default=str), env, output), log)
         self.workers.append(worker)
         return worker
+
+    @staticmethod
+    def _begin(job: str, env: Mapping[str, str], output: IO[bytes]) -> Running:
+        if not is_allowed():
+            program = [sys.executable, "-m", "tests.support.worker_process", job]
+            return Processes(Counters()).start(program, env=env, stdout=output, stderr=output, cwd=ROOT)
+        return start("worker", ["worker_process", job], env=env, stdout=output, stderr=output, cwd=ROOT)
 
 
 def file_fleet(

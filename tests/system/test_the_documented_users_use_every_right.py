@@ -23,7 +23,6 @@ from memrepo.redis.rights import Right, rights
 from memrepo.routing import route, shard_of
 from memrepo.settings import environment
 from memrepo.wire.keys import depths_key, record_key, unacked_key
-from memrepo_worker.processes import Process
 from tests.support.acl import ACL, PRODUCER, WORKER, documented_rights
 from tests.support.commands import MEMREPO, memrepo
 from tests.support.flower import running_flower
@@ -32,6 +31,7 @@ from tests.support.ports import LOOPBACK, free_port
 from tests.support.started import started
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
+from tests.support.warm import Running
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -80,7 +80,7 @@ class Site:
         return MemoryRepos(settings=settings)
 
     @contextmanager
-    def worker(self, **env: str) -> Iterator[Process]:
+    def worker(self, **env: str) -> Iterator[Running]:
         """Run a worker for the block; it ends in order, so that the next one takes its shards at once."""
         self.workers += 1
         folder = self.folder / f"worker-{self.workers}"
@@ -105,7 +105,7 @@ class Site:
 
 
 @contextmanager
-def frozen(site: Site, worker: Process) -> Iterator[None]:
+def frozen(site: Site, worker: Running) -> Iterator[None]:
     """Have a worker serve nothing, while its leases say that it does."""
     worker.send_signal(signal.SIGSTOP)
     try:
