@@ -13,6 +13,7 @@ import math
 import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 from memrepo.errors import InvalidRequestError, TooLargeError
@@ -36,6 +37,7 @@ _NO_COMPONENT = "has an empty, '.' or '..' component"
 _WINDOWS_DEVICE = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|\Z)", re.IGNORECASE
 )
+_REMEMBERED_CHARS_MAX = 128
 _NAME_BYTES_MAX = 255  # what any file system takes, so nothing is to be gained by remembering longer ones
 _NTFS_SHORT_NAME = re.compile(r"(git|gitmod|gi7eba)~[0-9]+\Z")
 _RESERVED = {
@@ -84,6 +86,20 @@ def _require_text(value: object, field: str) -> None:
 
 def check_path(path: str, limits: Limits, field: str) -> str:
     """Check one file path and return it; its parts are separated by ``/`` and it has no leading ``/``."""
+    if len(path) > _REMEMBERED_CHARS_MAX or not _is_path(path, limits):
+        _check_path(path, limits, field)
+    return path
+
+
+@lru_cache(1024)  # an agent writes the same files again and again
+def _is_path(path: str, limits: Limits) -> bool:
+    with suppress(InvalidRequestError, TooLargeError):
+        _check_path(path, limits, "path")
+        return True
+    return False
+
+
+def _check_path(path: str, limits: Limits, field: str) -> None:
     raw = check_unicode(path, field)
     if len(raw) > limits.path_bytes_max:
         raise TooLargeError.of(
@@ -98,7 +114,6 @@ def check_path(path: str, limits: Limits, field: str) -> str:
         raise InvalidRequestError.of(field, f"{_NO_COMPONENT}: leave out the '/' at its end")
     for component in components:
         _check_component(component, limits, field)
-    return path
 
 
 def fault_of_path(path: str, limits: Limits) -> str | None:

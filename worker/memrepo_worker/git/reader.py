@@ -128,20 +128,25 @@ class _Walk:
 class Reader:
     """Objects from several sources, the first that has one wins; keeps the last trees and commits decoded."""
 
-    def __init__(self, *sources: ObjectSource) -> None:
+    _trees: _Recent[Mapping[str, TreeEntry]]
+    _commits: _Recent[Commit]
+    _walk: _Walk
+
+    def __init__(self, *sources: ObjectSource, below: Reader | None = None) -> None:
+        """What ``below`` has decoded is shared with it."""
         self._sources = sources
-        self._trees: _Recent[Mapping[str, TreeEntry]] = _Recent(_TREES_BYTES_MAX, memory_bytes_of)
-        self._commits: _Recent[Commit] = _Recent(_COMMITS_BYTES_MAX, _weigh_commit)
         self._made: dict[str, Commit] = {}
+        if below is not None:
+            # Objects are immutable and named by content, so sharing is safe.
+            self._trees, self._commits, self._walk = below._trees, below._commits, below._walk
+            return
+        self._trees = _Recent(_TREES_BYTES_MAX, memory_bytes_of)
+        self._commits = _Recent(_COMMITS_BYTES_MAX, _weigh_commit)
         self._walk = _Walk()
 
     def layered(self, source: ObjectSource) -> Reader:
         """Return a reader that asks ``source`` first; it shares what this one has decoded."""
-        reader = Reader(source, *self._sources)
-        # Objects are immutable and named by content, so sharing is safe.
-        reader._trees, reader._commits = self._trees, self._commits
-        reader._walk = self._walk
-        return reader
+        return Reader(source, *self._sources, below=self)
 
     @property
     def memory_bytes(self) -> int:

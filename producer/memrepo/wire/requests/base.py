@@ -55,7 +55,7 @@ class Request(Model):
         body = self.model_dump(
             mode="json", exclude={"request_id", "enqueued_at"}, exclude_defaults=True, context=_content_digest
         )
-        text = json.dumps([self.OPERATION, body], sort_keys=True, separators=(",", ":"))
+        text = _encode_sorted([self.OPERATION, body])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @property
@@ -90,6 +90,9 @@ class Head(TypedDict):
 
 HEAD_FIELDS = frozenset(Request.model_fields)
 """What every request's message says, also where the rest travels as a body."""
+
+
+_encode_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _content_digest(data: bytes) -> dict[str, str]:
