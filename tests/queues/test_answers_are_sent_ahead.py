@@ -26,10 +26,12 @@ from memrepo_worker.queues.consumer.task_request import RequestTicket
 from memrepo_worker.queues.leases.owned import OwnedShard
 from memrepo_worker.queues.results.ahead import ResultsAhead
 from memrepo_worker.queues.results.backend import ResultBackend
+from memrepo_worker.queues.results.records import Waiting
 from memrepo_worker.queues.results.scripts import FINISH
 from memrepo_worker.queues.script_call import ScriptCall
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.trouble import WaitReason
+from tests.support.jobs import present
 from tests.support.posts import Note, Post
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -55,6 +57,7 @@ class Job:
     operation: Any = operations.COMMIT
     started_s: float | None = None
     reply_to: str = ""
+    marked: ScriptCall | None = None
     prepared: ScriptCall | None = None
     sent: ResultsAhead | None = None
     told: list[str] = field(default_factory=list)
@@ -218,6 +221,47 @@ def test_what_is_prepared_has_its_connection_and_is_sent_over_that(
     responder.settle(tickets(jobs), [done("one"), done("two")], TIMES)
     assert [job.told for job in jobs] == [["done"], ["done"]]
     assert (connections_lent(backend), jobs[0].prepared) == (0, None)
+
+
+def marked(backend: ResultBackend, job: Job) -> ScriptCall:
+    """The mark that a job is started, as it is once that was answered."""
+    waiting = [Waiting(job.id, None)]
+    call = present(backend.begin_started(waiting, "w1"))
+    backend.end_started(call, waiting, "w1")
+    return call
+
+
+def test_the_results_go_over_the_connection_of_the_mark(
+    responder: Responder, backend: ResultBackend, jobs: list[Job]
+) -> None:
+    jobs[0].marked = marked(backend, jobs[0])
+
+    send = responder.prepare_answers(tickets(jobs), [done("one"), done("two")])
+
+    assert connections_lent(backend) == 1
+    send()
+    responder.settle(tickets(jobs), [done("one"), done("two")], TIMES)
+    assert [job.record["result"] for job in jobs] == ["one", "two"]
+    assert connections_lent(backend) == 0
+
+
+@pytest.mark.parametrize("how", ["told at the end", "tried again later", "given back"])
+def test_the_connection_of_a_mark_goes_back_where_nothing_is_prepared(
+    responder: Responder, backend: ResultBackend, jobs: list[Job], how: str
+) -> None:
+    connection = backend.client.client_id()
+    jobs[0].marked = marked(backend, jobs[0])
+
+    match how:
+        case "told at the end":
+            responder.settle(tickets(jobs), [done(), done()], TIMES)
+        case "tried again later":
+            responder.retrying(tickets(jobs), WaitReason("the store is away", 1.0))
+        case "given back":
+            responder.abandon(tickets(jobs))
+
+    assert connections_lent(backend) == 0
+    assert backend.client.client_id() == connection
 
 
 @pytest.mark.parametrize("how", ["told later", "prepared again", "tried again later", "given back"])

@@ -93,6 +93,26 @@ class TestAConnectionThatOwesAnAnswer:
         assert run_script(client, SAY, [], ["mine"]) == b"mine"
         assert client.info("clients")["connected_clients"] <= connected  # others may have ended meanwhile
 
+    def test_one_that_was_answered_waits_for_no_other_answer(self, client: redis.Redis) -> None:
+        call = ScriptCall(client, SAY, [], ["mine"]).send()
+        call.answer(keeps_connection=True)
+
+        with pytest.raises(redis.ConnectionError):
+            call.answer()
+
+    def test_one_that_was_answered_may_keep_its_connection_for_another(self, client: redis.Redis) -> None:
+        first, second = ScriptCall(client, SAY, [], ["one"]), ScriptCall(client, SAY, [], ["two"])
+        lent = client.connection_pool._in_use_connections
+
+        assert first.send().answer(keeps_connection=True) == b"one"
+        kept = set(lent)
+        second.take_connection(first)
+
+        assert (len(kept), lent) == (1, kept)
+        assert second.send().answer() == b"two"
+        first.abandon()
+        assert not lent
+
     def test_a_server_that_has_forgotten_a_script_is_told_it_again(self, client: redis.Redis) -> None:
         assert run_script(client, Script(f"return '{uuid4().hex}' .. ARGV[1]"), [], ["mine"]).endswith(
             b"mine"
@@ -110,6 +130,7 @@ class Job:
     is_at_hand: bool = True
     is_overdue: bool = False
     mark: ScriptCall | None = None
+    marked: ScriptCall | None = None
     marked_s: float | None = None
     before: str = ""
     number: str = "1"

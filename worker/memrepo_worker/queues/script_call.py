@@ -32,14 +32,18 @@ class ScriptCall:
         self._pool = client.connection_pool
         self._packed = packed(("EVALSHA", script.digest, len(keys), *keys, *args))
         self._connection: Connection | None = None
-        self._is_sent = False
+        self._is_owed = False
 
-    def take_connection(self) -> None:
+    def take_connection(self, of: ScriptCall | None = None) -> None:
         """Have the pool lend the connection now, so that ``send`` only sends; ``abandon`` gives it back unsent.
+
+        It is the one that another call ``of`` the same client has kept, if there is one.
 
         Raises:
             redis.RedisError: there is none to be had.
         """
+        if of is not None:
+            self._connection, of._connection = of._connection, None
         if self._connection is None:
             self._connection = self._pool.get_connection()
 
@@ -52,7 +56,7 @@ class ScriptCall:
         self.take_connection()
         connection = self._connection
         assert connection is not None
-        self._is_sent = True
+        self._is_owed = True
         try:
             connection.send_packed_command([self._packed])
         except BaseException:
@@ -60,15 +64,15 @@ class ScriptCall:
             raise
         return self
 
-    def answer(self) -> Answer:
-        """Return Redis' answer; once.
+    def answer(self, *, keeps_connection: bool = False) -> Answer:
+        """Return Redis' answer; once. The connection may be kept for another call, or until this one is abandoned.
 
         Raises:
             redis.RedisError: whether the script ran is not known, unless the server itself says so; nothing is owed.
         """
         connection = self._connection
-        if connection is None:
-            raise RedisConnectionError("the connection that owed the answer was closed")
+        if connection is None or not self._is_owed:
+            raise RedisConnectionError("no answer is owed: the connection was closed, or it was read")
         try:
             answer: Answer = connection.read_response()
         except NoScriptError:
@@ -80,14 +84,16 @@ class ScriptCall:
             self.abandon()
             raise
         else:
-            self._give_back(connection)
+            self._is_owed = False
+            if not keeps_connection:
+                self._give_back(connection)
             return answer
         return self._client.eval(self._script.source, len(self._keys), *self._keys, *self._args)
 
     def abandon(self) -> None:
-        """Have nothing to do with the answer any more, which may come late; what was not sent owes none."""
+        """Have nothing to do any more with an answer that is owed, which may come late, nor with the connection."""
         if self._connection is not None:
-            if self._is_sent:
+            if self._is_owed:
                 self._connection.disconnect()
             self._give_back(self._connection)
 

@@ -103,6 +103,10 @@ class Responder:
         waiting = [_waiting(one) for one in task_requests]
         running = self._started(task_requests, self._backend.end_started(mark, waiting, self._worker))
         task_requests[0].mark = None
+        if len(running) == len(tickets):
+            task_requests[0].marked = mark
+        else:
+            mark.abandon()
         return [ticket for ticket in tickets if ticket.task_request in running]
 
     def refuse(self, refused: Sequence[tuple[TaskRequest, MemoryRepoError]]) -> None:
@@ -130,6 +134,8 @@ class Responder:
                 over.append(task_request)
             else:
                 task_request.start(self._pid)
+        if not over:
+            return set(task_requests)
         self._drop(over)
         return set(task_requests).difference(over)
 
@@ -189,7 +195,7 @@ class Responder:
         """
         task_requests = [ticket.task_request for ticket in tickets]
         first = task_requests[0]
-        self._let_go(first)
+        self._let_go_of_answers(first)
         if self._messages is not None or not _is_one_step(task_requests, outcomes):
             return _nothing
         settled = list(zip(task_requests, outcomes, strict=True))
@@ -201,7 +207,7 @@ class Responder:
         call = self._backend.prepare_finish(*finish)
         first.prepared = call
         with suppress(RedisError, OSError):  # then it is asked for where it is sent
-            call.take_connection()
+            call.take_connection(first.marked)
 
         def send() -> None:
             first.prepared = None
@@ -213,6 +219,13 @@ class Responder:
         return send
 
     def _let_go(self, task_request: TaskRequest) -> None:
+        """Have nothing to do any more with the calls of its group."""
+        marked, task_request.marked = task_request.marked, None
+        if marked is not None:
+            marked.abandon()
+        self._let_go_of_answers(task_request)
+
+    def _let_go_of_answers(self, task_request: TaskRequest) -> None:
         """Have nothing to do any more with what was prepared, or sent, of the results of its group."""
         prepared, task_request.prepared = task_request.prepared, None
         if prepared is not None:

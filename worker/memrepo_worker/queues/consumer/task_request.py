@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +73,8 @@ class TaskRequest(CeleryRequest):
     """How long it had waited when it was taken; by its producer's clock and ours."""
     mark: ScriptCall | None = None
     """The mark that it and the others of its group are started, while the answer to that is owed."""
+    marked: ScriptCall | None = None
+    """The mark once that was answered, with its connection: the results go over it, too."""
     marked_s: float | None = None
     """When that was sent."""
     prepared: ScriptCall | None = None
@@ -90,6 +94,7 @@ class TaskRequest(CeleryRequest):
         number: str,
         **options: Any,
     ) -> None:
+        _decode(message)
         super().__init__(
             message,
             app=consumer.app,
@@ -364,6 +369,13 @@ def ticket_of(task_request: TaskRequest, limits: Limits, shards: int) -> Request
     return RequestTicket(
         task_request, agent, size_bytes + (task_request.claim.size_bytes if task_request.claim else 0)
     )
+
+
+def _decode(message: Message) -> None:
+    """Decode a message's body as kombu would, which calls Python for each object; what is no JSON is left to it."""
+    if message.content_type == "application/json" and message.content_encoding == "utf-8":
+        with suppress(ValueError, TypeError, RecursionError):
+            message._decoded_cache = json.loads(message.body)
 
 
 def _text_or_none(value: object) -> str | None:

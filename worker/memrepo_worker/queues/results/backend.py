@@ -262,9 +262,12 @@ class ResultBackend(RedisBackend):
             return None
 
     def end_started(self, call: ScriptCall, waiting: Sequence[Waiting], worker: str) -> list[str]:
-        """Return what ``store_started`` does, from the answer to ``begin_started``; it is done anew if that is lost."""
+        """Return what ``store_started`` does, from the answer to ``begin_started``; it is done anew if that is lost.
+
+        The call keeps its connection, which is given back where it is abandoned.
+        """
         try:
-            return _texts(call.answer())
+            return _texts(call.answer(keeps_connection=True))
         except (RedisError, OSError):
             return self.store_started(waiting, worker)
 
