@@ -120,6 +120,10 @@ def test_what_a_pack_stands_for_is_what_its_objects_are(tmp_path: Path) -> None:
         assert check_unpacked(pack, total, total) == total
         with pytest.raises(PackTooLargeError):
             check_unpacked(pack, total - 1, total)
+        listed = git(tmp_path / ".git", "cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
+        said = {holds(pack, sha) for sha in listed.decode().split()}
+        assert said == {True, None}, "what stands behind a delta is looked at, too"
+        assert holds(pack, "1" * 40) is None
 
 
 def test_a_large_object_that_compresses_well_is_passed_over_wherever_it_stands() -> None:

@@ -13,13 +13,17 @@ import pytest
 from memrepo.errors import MemoryDamagedError, MemoryRepoError, RefNotFoundError
 from memrepo.limits import MIB
 from memrepo_worker.git.bundles import decode_bundle, encode_bundle
+from memrepo_worker.git.deltas.encoding import Delta, encode_delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.pack_sizes import holds
 from memrepo_worker.group import Agent, Group, Lease
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS, ListedObject
 from tests.support.bombs import nested_deltas
+from tests.support.folding import fold, small_runs
+from tests.support.jobs import present
 from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
@@ -199,6 +203,8 @@ class Forger:
     def __init__(self, world: World) -> None:
         self._world = world
         self.objects: dict[str, GitObject] = {}
+        self.deltas: dict[str, Delta] = {}
+        self.key = LAYOUT.entry(world.worker.warm().state.seq + 1)
         self.refs = dict(world.worker.warm().state.refs)
         self.tip = self.refs["refs/heads/main"]
 
@@ -222,9 +228,9 @@ class Forger:
         return self.add(Kind.TREE, b"".join(b"100644 " + name + b"\0" + blob for name in names))
 
     def append(self) -> str:
-        entry = encode_entry(self.objects, self.refs, [self.tip], [])
-        self._world.put(LAYOUT.entry(4), entry)
-        return LAYOUT.entry(4)
+        entry = encode_entry(self.objects, self.refs, [self.tip], [], self.deltas)
+        self._world.put(self.key, entry)
+        return self.key
 
     def move(self, sha: str) -> str:
         self.refs["refs/heads/main"] = sha
@@ -240,6 +246,43 @@ def test_a_path_that_leads_out_of_a_folder_is_served_to_nobody(world: World, nam
     world.open_anew()
     with pytest.raises(MemoryDamagedError, match="leads elsewhere") as caught:
         world.worker.texts()
+    assert caught.value.details == {"key": key}
+
+
+def test_the_entry_is_named_also_where_it_has_a_delta_before_what_is_refused(world: World) -> None:
+    before = "".join(f"{line * 7919 % 10_007}\n" for line in range(3_000)).encode()
+    world.worker.ask(commit("large", {"log.md": before.decode()}))
+    forger = Forger(world)
+    after = forger.add(Kind.BLOB, before + b"more\n")
+    forger.deltas[after] = Delta(
+        object_id(GitObject(Kind.BLOB, before)), present(encode_delta(before, before + b"more\n"))
+    )
+    evil = b"100644 ..\0" + bytes.fromhex(after)
+    key = forger.move(forger.commit(forger.add(Kind.TREE, evil)))
+    world.open_anew()
+
+    with pytest.raises(MemoryDamagedError, match="leads elsewhere") as caught:
+        world.worker.texts()
+
+    assert caught.value.details == {"key": key}
+
+
+def test_the_entry_is_named_also_where_a_base_has_deltas(world: World, tmp_path: Path) -> None:
+    """Which may be of folders, too: what is refused may be one of them, and is not."""
+    before = "".join(f"{line * 7919 % 10_007}\n" for line in range(3_000))
+    for number in range(14):
+        world.worker.ask(commit(f"append {number}", {"log.md": f"{before}{number}\n"}))
+    with small_runs():
+        fold(world.store, tmp_path / "scratch")
+    base = max(item.key for item in world.store.list(LAYOUT.bases))
+    assert holds(decode_bundle(world.store.get(base).data).pack, "1" * 40) is None
+    forger = Forger(world)
+    key = forger.move(forger.commit(forger.tree(b"..", b"plain.md")))
+    world.open_anew()
+
+    with pytest.raises(MemoryDamagedError, match="leads elsewhere") as caught:
+        world.worker.texts()
+
     assert caught.value.details == {"key": key}
 
 

@@ -15,6 +15,7 @@ from memrepo.limits import MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import HEADER_BYTES, OFFSET_DELTA, REF_DELTA, TRAILER_BYTES, object_count
 
+_ID_BYTES = 20
 _DELTA_HEAD_BYTES = 20
 _FED_BYTES_FIRST = 512
 _INFLATED_BYTES_MAX = 1 << 20
@@ -94,11 +95,7 @@ class _Walk:
             if kind not in (OFFSET_DELTA, REF_DELTA):
                 self._inflate(size, 0)
                 return size
-            if kind == REF_DELTA:
-                self._position += 20
-            else:
-                while self._byte() & 0x80:
-                    pass
+            self._pass_base(kind)
             return _result_size(self._inflate(size, _DELTA_HEAD_BYTES))
         except (IndexError, zlib.error) as error:
             raise ValueError(f"a damaged pack: {error}") from error
@@ -108,6 +105,8 @@ class _Walk:
         try:
             kind, size = self._header()
             if kind in (OFFSET_DELTA, REF_DELTA):
+                self._pass_base(kind)
+                self._inflate(size, 0)
                 return None
             digest = hashlib.sha1(f"{Kind(kind).word} {size}\0".encode(), usedforsecurity=False)
             self._inflate(size, 0, digest.update)
@@ -119,10 +118,7 @@ class _Walk:
         """Return the next object where it is a blob, whole and not larger than that."""
         try:
             kind, size = self._header()
-            if kind == REF_DELTA:
-                self._position += 20
-            while kind == OFFSET_DELTA and self._byte() & 0x80:
-                pass
+            self._pass_base(kind)
             wanted = size if kind == Kind.BLOB.value and size <= bytes_max else 0
             data = self._inflate(size, wanted)
         except (IndexError, zlib.error) as error:
@@ -142,6 +138,13 @@ class _Walk:
             size |= (byte & 0x7F) << shift
             shift += 7
         return kind, size
+
+    def _pass_base(self, kind: int) -> None:
+        """Pass over what a delta's header says of the object that it was made from; nothing where it is none."""
+        if kind == REF_DELTA:
+            self._position += _ID_BYTES
+        while kind == OFFSET_DELTA and self._byte() & 0x80:
+            pass
 
     def _inflate(self, size: int, wanted: int, take: Callable[[bytes], object] = lambda _: None) -> bytes:
         """Pass over one object's stream of ``size`` bytes, ``take`` gets all, and return its first ``wanted`` bytes."""

@@ -187,17 +187,16 @@ class Service:
         journal = journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
 
         def look(found: FoundJournal) -> JournalDamagedError:
-            if found.base is not None and holds(found.base.pack, error.sha) is not False:
-                return JournalDamagedError(str(error), found.base.seq, in_base=True)
-            entries = chain.from_iterable(found.batches())
-            # What is refused is a commit, a tree or a tag; memrepo writes files alone as deltas.
-            maybe = 0
-            for entry in entries:
+            # What is refused is a commit, a tree or a tag: of these bases and segments alone may have deltas.
+            maybe: JournalDamagedError | None = None
+            base = () if found.base is None else (found.base,)
+            for entry in chain(base, chain.from_iterable(found.batches())):
                 held = holds(entry.pack, error.sha)
+                if held is not False and (held or maybe is None):
+                    maybe = JournalDamagedError(str(error), entry.seq, in_base=entry is found.base)
                 if held:
-                    return JournalDamagedError(str(error), entry.seq)
-                maybe = maybe or (entry.seq if held is None else 0)
-            return JournalDamagedError(str(error), maybe)
+                    break
+            return maybe or JournalDamagedError(str(error), 0)
 
         return journal.read(look)
 
