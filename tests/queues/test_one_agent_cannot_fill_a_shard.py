@@ -36,7 +36,12 @@ def server(tmp_path: Path) -> Iterator[Valkey]:
 
 def a_client(server: Valkey) -> MemoryRepos:
     settings = Settings(
-        server.url, server.url, shards=1, agent_depth_max=AGENT_MAX, shard_depth_max=SHARD_MAX
+        server.url,
+        server.url,
+        shards=1,
+        agent_depth_max=AGENT_MAX,
+        shard_depth_max=SHARD_MAX,
+        poll_interval_s=0.1,
     )
     return MemoryRepos(settings=settings)
 
