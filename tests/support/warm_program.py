@@ -88,8 +88,9 @@ class Zygote:
 
     def __init__(self, path: str) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
+        self._listener.bind(f"{path}.new")
         self._listener.listen(64)
+        Path(f"{path}.new").rename(path)  # who finds it is let in
         self._ended, self._wake = socket.socketpair()
         self._ended.setblocking(False)
         self._wake.setblocking(False)
