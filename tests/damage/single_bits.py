@@ -82,11 +82,10 @@ def delta_kinds(memory: Path) -> set[int]:
 def _headers(pack: Path) -> Iterator[tuple[int, int]]:
     """Yield where each object's header begins and ends."""
     data = pack.read_bytes()
-    listed = stock_git().run(["verify-pack", "-v", str(pack.with_suffix(".idx"))]).decode().splitlines()
-    for words in map(str.split, listed):
-        if len(words) < 5 or len(words[0]) != 2 * _ID_BYTES:
-            continue
-        first = int(words[4])
+    listed = (
+        stock_git().run(["show-index"], stdin=pack.with_suffix(".idx").read_bytes()).decode().splitlines()
+    )
+    for first in sorted(int(line.split()[0]) for line in listed):
         end = _end_of_number(data, first)
         match data[first] >> 4 & 7:
             case kind if kind == _REF_DELTA:

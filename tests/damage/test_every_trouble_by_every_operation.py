@@ -52,7 +52,7 @@ class Machine:
         def fail(*_: object) -> None:
             raise MemoryError
 
-        self.patch.setattr(warm_module, "join_packs", fail)
+        self.patch.setattr(warm_module, "take_in", fail)
 
     def be_slow(self) -> None:
         """Have git come to no end, and little patience with it."""

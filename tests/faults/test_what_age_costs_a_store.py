@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 from typing_extensions import override
 
+from memrepo.limits import KIB, MIB
 from memrepo.settings import environment
+from memrepo_worker.bounds import Bounds
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.store.backends.memory import MemoryStore
@@ -32,6 +35,7 @@ from memrepo_worker.store.interface import (
 )
 from memrepo_worker.upkeep.runner import UpkeepRunner
 from tests.support.delayed_store import DelayedStore
+from tests.support.folding import fold, small_runs
 from tests.support.writers import AGENT, Writer, commit, create, writer
 
 LAYOUT = Layout.of(AGENT.org_id, AGENT.agent_id)
@@ -112,6 +116,25 @@ def rounds_and_objects(store: Store, one: Writer, folder: Path) -> tuple[int, in
         if rounds[-1] <= 3:
             break
     return min(rounds), counted["store.get.requests"]
+
+
+def test_a_cold_open_of_more_than_may_be_on_its_way_at_a_time_takes_three_rounds_too(tmp_path: Path) -> None:
+    """Base and segments are larger than a request, and some larger than what fits into memory beside them."""
+    store = MemoryStore()
+    with writer(store, tmp_path / "one") as one, small_runs():
+        one.ask(create(human="likes tea"))
+        for number in range(29):
+            one.ask(commit(f"step {number}", {"log": Random(number).randbytes(700 * KIB).hex()}))
+        fold(store, tmp_path / "scratch")
+        found = {item.key.removeprefix(LAYOUT.prefix): item.size for item in store.list(LAYOUT.prefix)}
+        read = [size for key, size in found.items() if not key.startswith("journal/")]
+        assert len(read) == 3
+        assert sum(read) > Bounds.cold_open_bytes_max
+        assert max(read) > 8 * MIB
+
+        rounds, _ = rounds_and_objects(store, one, tmp_path)
+
+    assert rounds <= 3
 
 
 @pytest.mark.timeout(3600)

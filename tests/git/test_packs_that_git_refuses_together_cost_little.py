@@ -16,6 +16,7 @@ from memrepo_worker.git.packed.taking_in import take_in
 from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.journal.entry import decode_entry, encode_entry
 from memrepo_worker.observe import Counters
+from memrepo_worker.processes import Fed
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
@@ -65,7 +66,7 @@ def test_ten_thousand_packs_that_have_one_object_are_taken_in_by_few_processes(t
     packs = [pack(number) for number in range(MANY)]
     counting, counters = counted_git()
 
-    take_in(counting, tmp_path / "repo", packs, joined(packs))
+    take_in(counting, tmp_path / "repo", packs)
 
     assert 0 < started(counters) < PROCESSES_MAX
     found = PackDirectory(tmp_path / "repo/objects")
@@ -86,7 +87,7 @@ def test_what_git_refuses_alone_is_refused_after_few_processes(tmp_path: Path) -
         counting, counters = counted_git()
 
         with pytest.raises(GitError):
-            take_in(counting, tmp_path / "repo", packs, joined(packs))
+            take_in(counting, tmp_path / "repo", packs)
 
         assert 0 < started(counters) < PROCESSES_MAX
 
@@ -100,7 +101,7 @@ def test_very_many_small_objects_are_not_unpacked_to_a_file_each(
     counting, _ = counted_git()
 
     with pytest.raises(GitOverBoundsError):
-        take_in(counting, tmp_path / "repo", packs, joined(packs))
+        take_in(counting, tmp_path / "repo", packs)
 
     assert not (tmp_path / "repo/objects/unpacked").exists()
 
@@ -117,7 +118,7 @@ def test_what_is_over_bounds_together_is_given_up_after_few_processes(
     ]
     asked: list[int] = []
 
-    def index_pack(_: Git, __: Path, joined: bytes) -> str:
+    def index_pack(_: Git, __: Path, joined: Fed) -> str:
         asked.append(len(joined))
         if len(joined) > 1.5 * len(entries[0].pack):
             raise GitOverBoundsError("it is over a bound")

@@ -14,8 +14,8 @@ from memrepo.limits import MIB
 from memrepo_worker.journal import seal
 from memrepo_worker.journal.entry import JournalDamagedError, encode_entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN
+from memrepo_worker.journal.reading.listed import Listed
 from memrepo_worker.journal.reading.reader import JournalReader
-from memrepo_worker.journal.reading.window import Listed
 from memrepo_worker.journal.seal import clean
 from memrepo_worker.store.backends.files import tree
 from memrepo_worker.store.backends.local import LocalStore

@@ -17,8 +17,8 @@ from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.fence import Publication, publish
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.contents import read_bytes
+from memrepo_worker.journal.reading.listed import Listed
 from memrepo_worker.journal.reading.reader import JournalReader
-from memrepo_worker.journal.reading.window import Listed
 from memrepo_worker.migration.legacy import LegacyLayoutError, download, read_refs
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import IO
 
 import pytest
 
@@ -18,6 +17,7 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.migration.transfer import Transfer
+from memrepo_worker.processes import Stdin
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ALWAYS
 from tests.support.histories import Scribe
@@ -78,7 +78,7 @@ def import_(store: MemoryStore, git_: Git, executor: ThreadPoolExecutor, folder:
 class GitOfANarrowWorker(Git):
     """Opens entries within bounds that are too small for any."""
 
-    def index_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> str:
+    def index_pack(self, repo: Path, pack: Stdin) -> str:
         narrow = Git(self.processes, self.search_path, caps=GitCaps(allocation_bytes_max=1))
         return narrow.index_pack(repo, pack)
 

@@ -120,7 +120,7 @@ def test_what_is_listed_as_too_large_is_not_asked_for(tmp_path: Path, kind: str)
     assert key not in store.keys
 
 
-def test_a_journal_that_is_larger_than_the_bound_is_read_in_pieces(
+def test_a_journal_that_is_larger_than_the_bound_goes_through_a_file_and_is_indexed_once(
     one: Writer, store: WatchedStore, tmp_path: Path
 ) -> None:
     one.ask(create(first="1"))
@@ -128,15 +128,15 @@ def test_a_journal_that_is_larger_than_the_bound_is_read_in_pieces(
 
     with writer(store, tmp_path / "two", cold_open_bytes_max=350 * KIB) as two:
         assert two.texts() == {"first": "1"}
-        assert len(list(two.warm().path.rglob("pack-*.pack"))) == 4
-        assert two.counters.snapshot()["bounds.cold_open_bytes"] == 3
+        assert len(list(two.warm().path.rglob("pack-*.pack"))) == 1
+        assert two.counters.snapshot()["bounds.cold_open_bytes"] == 1
         assert two.ask(commit("on it")).created
     with writer(store, tmp_path / "three") as three:
         assert three.messages() == ["Initial commit", "on it"]
         assert len(list(three.warm().path.rglob("pack-*.pack"))) == 1
 
 
-def test_a_warm_copy_takes_much_that_is_new_in_pieces_too(
+def test_a_warm_copy_takes_much_that_is_new_through_a_file_too(
     one: Writer, store: WatchedStore, tmp_path: Path
 ) -> None:
     with writer(store, tmp_path / "two", cold_open_bytes_max=350 * KIB) as two:
@@ -147,7 +147,8 @@ def test_a_warm_copy_takes_much_that_is_new_in_pieces_too(
         two.new_lease()
 
         assert two.ask(commit("on it")).created
-        assert len(list(two.warm().path.rglob("pack-*.pack"))) == packs + 4
+        assert len(list(two.warm().path.rglob("pack-*.pack"))) == packs + 1
+        assert two.counters.snapshot()["bounds.cold_open_bytes"] == 1
         assert two.counters.snapshot()["repo.opened_cold"] == 1
 
 

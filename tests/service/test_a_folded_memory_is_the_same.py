@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -321,12 +321,13 @@ def test_a_local_copy_that_is_damaged_under_its_making_is_not_told_as_damage_of_
     harmed: list[Path] = []
     begin_from = WarmRepo.begin_from
 
-    def begin_and_harm(repo: WarmRepo, base: Entry) -> None:
+    def begin_and_harm(repo: WarmRepo, base: Entry, entries: Sequence[Entry]) -> None:
         begin_from(repo, base)
         if not harmed:
             harmed.extend((repo.path / "objects/pack").glob("*.pack"))
             for pack in harmed:
                 HARMED[how](pack)
+        repo.absorb(entries)
 
     monkeypatch.setattr(WarmRepo, "begin_from", begin_and_harm)
 

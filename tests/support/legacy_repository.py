@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from memrepo_worker.git.bounds import GitBounds
 from memrepo_worker.git.command import Git, ObjectFolder
+from memrepo_worker.processes import Stdin
 from memrepo_worker.store.interface import ALWAYS, Store
 from tests.support.stock_git import stock_git
 
@@ -121,7 +122,7 @@ class _ServerGit(Git):
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdin: Stdin = b"",
         stdout: IO[bytes] | None = None,
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,

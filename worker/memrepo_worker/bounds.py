@@ -45,7 +45,8 @@ class Bounds:
     ``fork_bytes_max``: how large the entry may be with which a fork begins, and so what it copies.
     ``hanging_turns_max``: how many turns that hang at the store may have a thread beyond ``concurrency``; and how many
     of the requests that turns ask side by side, beyond the threads that are there for these.
-    ``cold_open_bytes_max``: how much of a journal is on its way while it is read, and how much is taken in at a time.
+    ``cold_open_bytes_max``: how much of a journal is on its way while it is read; half of that may stay in memory until
+    it is taken in, and what is over goes through a file on disk.
     ``entry_bytes_max``: how large an entry, base or segment may be that is read, by what a listing says of it.
     ``agent_results_bytes_max``: how much the results of one agent may take in Redis besides their records.
     """

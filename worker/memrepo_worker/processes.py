@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess  # noqa: TID251 - this is the door
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -71,6 +71,20 @@ HOLDS_BOUNDS = hasattr(resource, "prlimit")
 """Whether the kernel here holds another process to its bounds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What a process reads, made while it reads: so many bytes, of which one piece is in memory."""
+
+    pieces: Iterable[bytes | memoryview]
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Stdin = bytes | memoryview | Fed | IO[bytes]
+
+
 @dataclass(frozen=True)
 class Processes:
     """Runs processes, and counts each as ``process.started``.
@@ -89,14 +103,14 @@ class Processes:
         *,
         env: Mapping[str, str],
         timeout_s: float,
-        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdin: Stdin = b"",
         stdout: IO[bytes] | None = None,
         cwd: Path | None = None,
         bounds: ProcessBounds = UNBOUNDED,
     ) -> bytes:
         """Run a process to its end and return its standard output; with files as its ends nothing passes through us.
 
-        A file is read, or written, from where it is now.
+        A file is read, or written, from where it is now. What making a piece of ``stdin`` raises comes out as it is.
 
         Raises:
             ProcessTroubleError: it is not installed, cannot be started, took longer than ``timeout_s``, or was
@@ -108,7 +122,7 @@ class Processes:
         try:
             process = subprocess.Popen(
                 list(arguments),
-                stdin=subprocess.PIPE if isinstance(stdin, bytes | memoryview) else stdin,
+                stdin=subprocess.PIPE if isinstance(stdin, bytes | memoryview | Fed) else stdin,
                 stdout=stdout or subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(env),
@@ -120,8 +134,14 @@ class Processes:
         self._stand_back(process.pid)
         name = arguments[0]
         with process:
-            said = stdin if isinstance(stdin, bytes | memoryview) else b""
-            conversation = _Conversation(process, said, bounds.output_bytes_max)
+            told = (
+                stdin.pieces
+                if isinstance(stdin, Fed)
+                else [stdin]
+                if isinstance(stdin, bytes | memoryview)
+                else []
+            )
+            conversation = _Conversation(process, iter(told), bounds.output_bytes_max)
             try:
                 conversation.hold(timeout_s, self.is_stopped)
             except InterruptedError:
@@ -175,10 +195,13 @@ class Processes:
 class _Conversation:
     """Feeds a process and reads it at the same time; ``output`` and ``said`` are what it wrote to its two ends."""
 
-    def __init__(self, process: Process, stdin: bytes | memoryview, output_bytes_max: int | None) -> None:
+    def __init__(
+        self, process: Process, stdin: Iterator[bytes | memoryview], output_bytes_max: int | None
+    ) -> None:
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
-        self._left = memoryview(stdin)
+        self._more = stdin
+        self._left = memoryview(b"")
         self._output_bytes_max = output_bytes_max
         self.output = bytearray()
         self.said = bytearray()
@@ -225,11 +248,14 @@ class _Conversation:
     def _write(self, end: IO[bytes]) -> bool:
         """Write as much as is taken; return whether more is to come."""
         try:
+            while not self._left and (piece := next(self._more, None)) is not None:
+                self._left = memoryview(piece)
             if self._left:
                 self._left = self._left[os.write(end.fileno(), self._left[:_PIECE_BYTES]) :]
+                return True
         except BrokenPipeError:  # it ended without reading all: its exit code says whether that is a fault
             self._left = self._left[:0]
-        return len(self._left) > 0
+        return False
 
 
 def _limit(pid: int, bounds: ProcessBounds, *, to_file: bool) -> None:

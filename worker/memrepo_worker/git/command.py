@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from memrepo.limits import MIB
 from memrepo_worker.bounds import COMPARED_BYTES, Bounds
 from memrepo_worker.git.bounds import GitBounds, GitCaps
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.processes import (
     HOLDS_BOUNDS,
+    Fed,
     ProcessBounds,
     Processes,
     ProcessFailedError,
@@ -27,12 +29,16 @@ from memrepo_worker.processes import (
     ProcessOverCpuError,
     ProcessTooSlowError,
     ProcessTroubleError,
+    Stdin,
 )
 from memrepo_worker.tracing import step
 
 GIT_VERSION_MIN = (2, 39)  # Debian 12's, the oldest that the tests run on
 
 _COMPARE_CPU_S_MAX = 5
+_INDEXED_BYTES_PER_S = 4 * MIB
+"""So quickly git takes packs in at least, also on a machine that is ten times as slow or busy as most."""
+
 _OVER_LIMIT = re.compile(r"attempting to (allocate|mmap) \d+ over limit|[Oo]ut of memory")
 _TROUBLE = re.compile(
     "|".join(
@@ -127,7 +133,7 @@ class Git:
         arguments: Sequence[str],
         *,
         repo: Path | ObjectFolder | None = None,
-        stdin: bytes | memoryview | IO[bytes] = b"",
+        stdin: Stdin = b"",
         stdout: IO[bytes] | None = None,
         timeout_s: float | None = None,
         bounds: GitBounds | None = None,
@@ -225,7 +231,7 @@ class Git:
                 f"it is {stored_bytes} bytes as it is stored, over MEMREPO_ENTRY_BYTES_MAX ({most})"
             )
 
-    def index_pack(self, repo: Path, pack: bytes | memoryview | IO[bytes]) -> str:
+    def index_pack(self, repo: Path, pack: Stdin) -> str:
         """Add a pack of our own to a repository; objects that it refers to by delta are added to it from there.
 
         Returns the name of the pack that it made of it: where objects were added, they are at its end.
@@ -237,7 +243,8 @@ class Git:
             GitOverBoundsError: it takes more than the caps allow.
             GitError: git finds fault with it.
         """
-        return self._index(repo, pack, self.caps.bounds)
+        more_s = len(pack) / _INDEXED_BYTES_PER_S if isinstance(pack, Fed) else 0.0
+        return self._index(repo, pack, self.caps.bounds, timeout_s=self.timeout_s + more_s)
 
     def index_foreign_pack(self, repo: Path, pack: bytes | memoryview) -> None:
         """Add a pack that others made, once it is known that it stands for no more than the caps allow.
@@ -284,13 +291,14 @@ class Git:
         return self.run(arguments, repo=ObjectFolder(repo / "objects"), stdin=pack).decode().split()[-1]
 
     def _index(
-        self, repo: Path, pack: bytes | memoryview | IO[bytes], bounds: GitBounds, *options: str
+        self, repo: Path, pack: Stdin, bounds: GitBounds, *options: str, timeout_s: float | None = None
     ) -> str:
         made = self.run(
             ["-c", _STREAMED_BLOBS, "index-pack", "--stdin", "--fix-thin", *options],
             repo=ObjectFolder(repo / "objects"),
             stdin=pack,
             bounds=bounds,
+            timeout_s=timeout_s,
         )
         return made.decode().split()[-1]
 

@@ -6,9 +6,10 @@ this 0.58 ms, side by side. Objects are stored whole, but for those that come wi
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import chain
@@ -46,6 +47,8 @@ _WINDOW_TO_MEMORY = zlib.MAX_WBITS - zlib.DEF_MEM_LEVEL
 OFFSET_DELTA, REF_DELTA = 6, 7
 LARGE_OFFSET = 0x80000000
 """From here on an index has an offset in a table of its own."""
+
+_STEPS_IN_MEMORY = 64
 
 _OBJECT_BYTES_MIN = 9  # a byte of header, and what zlib makes of nothing
 
@@ -241,9 +244,55 @@ def join_packs(packs: Iterable[bytes | memoryview]) -> bytes | memoryview | None
     return b"".join([*parts, digest.digest()])
 
 
+def joined_size(packs: Iterable[bytes | memoryview]) -> int:
+    """Return how many bytes ``joined_in_steps`` yields; 0 where these packs have no objects."""
+    sizes = [len(pack) - HEADER_BYTES - TRAILER_BYTES for pack in packs if object_count(pack)]
+    return sum(sizes, HEADER_BYTES + TRAILER_BYTES) if sizes else 0
+
+
+def joined_in_steps(packs: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of the pack that ``join_packs`` returns, and none of it twice; see ``in_steps``."""
+    counts = [(pack, count) for pack in packs if (count := object_count(pack))]
+    if len(counts) <= 1:
+        for pack, _ in counts:
+            yield from in_steps(pack)
+        return
+    head = pack_header(sum(count for _, count in counts))
+    digest = sha1(head, usedforsecurity=False)
+    yield head
+    for pack, _ in counts:
+        for piece in in_steps(memoryview(pack)[HEADER_BYTES:-TRAILER_BYTES]):
+            digest.update(piece)
+            yield piece
+    yield digest.digest()
+
+
 def is_whole(pack: bytes | memoryview) -> bool:
     """Whether a pack ends in the checksum of what comes before: every byte is as it was written."""
-    return _sha1(memoryview(pack)[:-TRAILER_BYTES]) == bytes(pack[-TRAILER_BYTES:])
+    digest = sha1(usedforsecurity=False)
+    for piece in in_steps(memoryview(pack)[:-TRAILER_BYTES]):
+        digest.update(piece)
+    return digest.digest() == bytes(pack[-TRAILER_BYTES:])
+
+
+def is_in_file(data: bytes | memoryview) -> bool:
+    """Whether these bytes lie in a file, and are in memory only where they were looked at just now."""
+    return isinstance(data, memoryview) and isinstance(data.obj, mmap.mmap)
+
+
+def in_steps(data: bytes | memoryview) -> Iterator[memoryview]:
+    """Yield bytes as ``giving_way.pieces`` does; of those in a file, what was passed does not stay in memory."""
+    for number, piece in enumerate(pieces(data)):
+        yield piece
+        if number % _STEPS_IN_MEMORY == 0:
+            let_go(data)
+    let_go(data)
+
+
+def let_go(data: bytes | memoryview) -> None:
+    """Have what lies in a file be in memory no more, until it is looked at again."""
+    if hasattr(mmap, "MADV_DONTNEED") and isinstance(data, memoryview) and isinstance(data.obj, mmap.mmap):
+        data.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def object_count(pack: bytes | memoryview) -> int:

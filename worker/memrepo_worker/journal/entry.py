@@ -17,7 +17,7 @@ from memrepo_worker.git.bundles import (
 )
 from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id, printable
-from memrepo_worker.git.packs import is_whole, object_count, pack_to_send
+from memrepo_worker.git.packs import in_steps, is_in_file, is_whole, object_count, pack_to_send
 from memrepo_worker.journal.ledger import LedgerLine, encode_lines
 from memrepo_worker.journal.refs import fault_of_refs
 
@@ -110,6 +110,11 @@ class Entry:
     origin_sha: str | None = None
 
     @property
+    def held_bytes(self) -> int:
+        """How many of its bytes are in memory: all, or its header where the pack lies in a file."""
+        return self.size - len(self.pack) + KIB if is_in_file(self.pack) else self.size
+
+    @property
     def head(self) -> Head:
         """What its header says."""
         start = self.size - len(self.pack)
@@ -166,9 +171,18 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
         raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
     if not is_whole(pack):
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
-    sha256 = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for piece in in_steps(data):
+        digest.update(piece)
     return Entry(
-        seq, sha256, len(data), head.refs, head.prerequisites, head.ledger_sha, pack, head.origin_sha
+        seq,
+        digest.hexdigest(),
+        len(data),
+        head.refs,
+        head.prerequisites,
+        head.ledger_sha,
+        pack,
+        head.origin_sha,
     )
 
 

@@ -8,6 +8,7 @@ from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import GitError
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.git.packed.taking_in import UnresolvedDeltasError
+from memrepo_worker.git.packs import let_go
 from memrepo_worker.journal.entry import Entry, EntryDoesNotFollowError, JournalDamagedError
 
 
@@ -23,6 +24,7 @@ def refuse_unsound_packs(entries: Sequence[Entry], caps: GitCaps, error: GitErro
             check_unpacked(
                 entry.pack, caps.unpacked_bytes_max, caps.unpacked_bytes_max, caps.allocation_bytes_max
             )
+            let_go(entry.pack)
         except PackTooLargeError as large:
             raise JournalDamagedError(
                 f"entry {entry.seq} has a pack that stands for too much: {large}; "

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 from memrepo.errors import TooLargeError
@@ -32,7 +33,7 @@ from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.recent_files import RecentFiles
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
-from memrepo_worker.git.packs import encode_index, join_packs
+from memrepo_worker.git.packs import encode_index, object_count
 from memrepo_worker.git.reader import ObjectMap, Reader
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
@@ -43,7 +44,7 @@ from memrepo_worker.journal.entry import (
     JournalDamagedError,
     ledger_bytes_max,
 )
-from memrepo_worker.journal.ledger import LedgerLine, decode_lines
+from memrepo_worker.journal.ledger import LedgerLine, decode_each
 from memrepo_worker.journal.seal import ends_repo
 from memrepo_worker.journal.unsound_packs import refuse_unsound_packs
 from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
@@ -157,18 +158,18 @@ class WarmRepo:
         seal = seq if ends_repo(refs, settled) else self.state.seal
         self._advance(seq, refs, sha256, seal, origin_sha)
 
-    def begin_from(self, base: Entry) -> None:
-        """Take in the base that a cold open starts from.
+    def begin_from(self, base: Entry, entries: Sequence[Entry] = ()) -> None:
+        """Take in the base that a cold open starts from, and the entries that follow on it.
 
         A base without branches is a seal's, whatever its ledger still remembers: nothing else without branches is
         ever given a base.
         """
         try:
-            self.absorb([base])
+            self.absorb([base, *entries])
         except JournalDamagedError as error:
-            raise error.within_base() from error
+            raise (error.within_base() if error.seq == base.seq else error) from error
         if not base.refs:
-            self.state = replace(self.state, seal=base.seq)
+            self.state = replace(self.state, seal=max(base.seq, self.state.seal))
 
     def absorb(self, entries: Sequence[Entry]) -> None:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
@@ -197,21 +198,22 @@ class WarmRepo:
     def _follow(self, entries: Sequence[Entry]) -> None:
         """Be at the last of these entries, whose objects git has taken in; raises what ``absorb`` does."""
         seal, settled = self.state.seal, []
+        is_new = self.state.seq == 0  # nobody keeps one that is new and fails
         for entry in entries:
             give_way()
             for sha in entry.prerequisites:
                 self._require(sha, entry.seq, Kind.COMMIT)
-            lines = self._lines_of(entry)
-            settled.append(lines)
-            if ends_repo(entry.refs, lines):
-                seal = entry.seq
+            lines: Iterable[LedgerLine] = self._lines_of(entry)
+            if not (is_new and entry.refs):
+                lines = [*lines]
+                seal = entry.seq if ends_repo(entry.refs, lines) else seal
+            self.ledger.remember(lines) if is_new else settled.append(lines)
         last = entries[-1]
         for name, sha in last.refs.items():
             self._require(sha, last.seq, Kind.COMMIT if name.startswith(BRANCHES) else None)
         if last.origin_sha is not None:
             self._require(last.origin_sha, last.seq, Kind.BLOB)
-        for lines in settled:
-            self.ledger.remember(lines)
+        self.ledger.remember(line for lines in settled for line in lines)
         self._advance(last.seq, last.refs, last.sha256, seal, last.origin_sha)
 
     def _advance(self, seq: int, refs: Mapping[str, str], sha256: str, seal: int, origin: str | None) -> None:
@@ -221,12 +223,12 @@ class WarmRepo:
 
     def _index(self, entries: Sequence[Entry]) -> None:
         """Have git take in the objects of these entries."""
-        pack = join_packs(entry.pack for entry in entries)
-        if pack is None:
+        packs = [entry.pack for entry in entries]
+        if not any(map(object_count, packs)):
             return
         self._write_pack()
         try:
-            take_in(self.git, self.path, [entry.pack for entry in entries], pack)
+            take_in(self.git, self.path, packs)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
@@ -250,12 +252,12 @@ class WarmRepo:
             raise JournalDamagedError(f"entry {seq} needs {sha} as a {kind.word}, and it is none", seq)
         return header[1]
 
-    def _lines_of(self, entry: Entry) -> tuple[LedgerLine, ...]:
+    def _lines_of(self, entry: Entry) -> Iterator[LedgerLine]:
         size = self._require(entry.ledger_sha, entry.seq, Kind.BLOB)
         if size > ledger_bytes_max(entry.size):
             raise JournalDamagedError(f"entry {entry.seq} has a ledger of {size} bytes", entry.seq)
         try:
-            return decode_lines(self.reader.blob(entry.ledger_sha))
+            yield from decode_each(BytesIO(self.reader.blob(entry.ledger_sha)))
         except ValueError as error:
             raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
 

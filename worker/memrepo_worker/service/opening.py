@@ -18,11 +18,11 @@ from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
-from memrepo_worker.journal.reading.contents import OpenFile
 from memrepo_worker.journal.reading.found import FoundJournal
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.presence import ENTRIES_LOOKED_AT_MAX, EntryLostError, require_present
 from memrepo_worker.journal.reading.reader import JournalReader
+from memrepo_worker.journal.reading.spool import OpenFile
 from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
@@ -82,6 +82,7 @@ def journal_reader(
         bounds.entry_bytes_max,
         lambda: count(ENTRY_BYTES),
         open_file,
+        lambda: count(COLD_OPEN_BYTES),
     )
 
 
@@ -256,13 +257,16 @@ class Opener:
 
     def _absorbed(self, repo: WarmRepo, found: FoundJournal) -> int:
         """Have a repository take in a base and what follows on it; return how many objects of the store that were."""
+        batches = found.batches()
+        first = next(batches, ())
         if found.base is not None:
-            repo.begin_from(found.base)
-        parts = int(found.base is not None)
-        for number, entries in enumerate(found.batches()):
+            repo.begin_from(found.base, first)
+        else:
+            repo.absorb(first)
+        parts = int(found.base is not None) + len(first)
+        self.forget_old_lines(repo)
+        for entries in batches:
             parts += len(entries)
-            if number:
-                self._dependencies.observer.count(COLD_OPEN_BYTES)
             repo.absorb(entries)
             self.forget_old_lines(repo)
         return parts

@@ -15,7 +15,8 @@ from pathlib import Path
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
 from memrepo_worker.git.pack_files import move_packs
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
-from memrepo_worker.git.packs import join_packs, object_count
+from memrepo_worker.git.packs import joined_in_steps, joined_size, let_go, object_count
+from memrepo_worker.processes import Fed
 
 UNPACKED_FOLDER = "unpacked"
 """Where objects lie one by one for a moment, below ``objects``."""
@@ -48,8 +49,8 @@ def lacks_a_base(error: GitError) -> bool:
     return _UNRESOLVED in str(error)
 
 
-def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> None:
-    """Add the objects of these packs, in order, to a repository; ``pack`` is all of them joined.
+def take_in(git: Git, repo: Path, packs: Packs) -> None:
+    """Add the objects of these packs, in order, to a repository; of those in files no more is in memory than a piece.
 
     However many they are, and whatever is in them, it starts fewer than a hundred processes.
 
@@ -59,15 +60,15 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
         UnresolvedDeltasError: those before it are taken in, and it builds on what they do not have.
         GitError: git finds fault with one of them.
     """
-    left: list[tuple[int, Packs, bytes | memoryview | None]] = [(0, packs, pack)]
+    left: list[tuple[int, Packs]] = [(0, packs)]
     parted = 0
     while left:
-        first, some, whole = left.pop()
-        whole = join_packs(some) if whole is None else whole
-        if whole is None:
+        first, some = left.pop()
+        size = joined_size(some)
+        if not size:
             continue
         try:
-            git.index_pack(repo, whole)
+            git.index_pack(repo, Fed(joined_in_steps(some), size))
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
@@ -76,18 +77,22 @@ def take_in(git: Git, repo: Path, packs: Packs, pack: bytes | memoryview) -> Non
                     raise UnresolvedDeltasError(first, error) from error
                 raise
             if parted == _PARTED_MAX:
-                _unpack(git, repo, whole)
+                _unpack(git, repo, some)
                 continue
             parted += 1
             middle = len(some) // 2
-            left += (first + middle, some[middle:], None), (first, some[:middle], None)
+            left += (first + middle, some[middle:]), (first, some[:middle])
 
 
-def _unpack(git: Git, repo: Path, pack: bytes | memoryview) -> None:
-    """Add the objects of a pack by another way than ``Git.index_pack``; raises as ``take_in``."""
+def _unpack(git: Git, repo: Path, packs: Packs) -> None:
+    """Add the objects of packs by another way than ``Git.index_pack``; raises as ``take_in``."""
     try:
-        bytes_max = max(0, _UNPACKED_BYTES_MAX - object_count(pack) * _FILE_BYTES)
-        check_unpacked(pack, bytes_max, bytes_max, git.caps.allocation_bytes_max)
+        bytes_max = _UNPACKED_BYTES_MAX - sum(map(object_count, packs)) * _FILE_BYTES
+        for pack in packs:
+            bytes_max -= check_unpacked(
+                pack, max(0, bytes_max), max(0, bytes_max), git.caps.allocation_bytes_max
+            )
+            let_go(pack)
     except PackTooLargeError as error:
         raise GitOverBoundsError(str(error)) from error
     except ValueError as error:
@@ -99,7 +104,11 @@ def _unpack(git: Git, repo: Path, pack: bytes | memoryview) -> None:
     (folder / "info/alternates").write_text(f"{(repo / 'objects').absolute()}\n")
     try:
         place = ObjectFolder(folder)
-        git.run(["-c", "core.looseCompression=0", "unpack-objects", "-q"], repo=place, stdin=pack)
+        git.run(
+            ["-c", "core.looseCompression=0", "unpack-objects", "-q"],
+            repo=place,
+            stdin=Fed(joined_in_steps(packs), joined_size(packs)),
+        )
         found = sorted(path.parent.name + path.name for path in folder.glob("[0-9a-f][0-9a-f]/*"))
         if found:
             arguments = ["-c", "pack.compression=1", "pack-objects", "--quiet", "--window=0"]

@@ -1,16 +1,13 @@
 """The bytes of one object of a journal: its header is held against the rules before the rest is asked for.
 
 What is no entry by its header costs one small read, however large it is. Of one that was listed no more is read than
-was listed: from that follows how much may be on its way at a time. What is too large for memory goes through a file
-that nobody else sees, and that ends with its use.
+was listed: from that follows how much may be on its way at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import mmap
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Iterator
 
 from memrepo.limits import MIB
 from memrepo_worker.journal.entry import (
@@ -21,12 +18,16 @@ from memrepo_worker.journal.entry import (
     decode_entry,
     decode_head,
 )
-from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
+from memrepo_worker.store.interface import (
+    NotThereError,
+    ObjectTooLargeError,
+    Pin,
+    Store,
+    StoredRange,
+    UnavailableError,
+)
 from memrepo_worker.store.streams import PIECE_BYTES, pieces
 from memrepo_worker.threads.giving_way import joined
-
-OpenFile = Callable[[], IO[bytes]]
-"""Opens a new file without a name, where there is room for it."""
 
 AT_ONCE_BYTES_MAX = MIB
 """What is listed with no more is read in one request; of what has more the header comes first, which is one more."""
@@ -79,25 +80,30 @@ def read_bytes(store: Store, key: str, seq: int, size: int) -> bytes | memoryvie
     return memoryview(found).toreadonly()
 
 
-def spooled_entry(
-    store: Store, key: str, seq: int, size: int, open_file: OpenFile, memory_bytes_max: int
-) -> Entry | None:
-    """Return what an object holds, None where it has no bytes; no more of them are in memory than is said.
+def read_head(store: Store, key: str, seq: int, size: int) -> StoredRange:
+    """Return the beginning of an object that is listed with ``size``, in which its header is; or that it has no bytes.
 
-    They lie in a file. As it has no name, nobody can cut it under its readers, and it is gone with the last view of it.
+    Raises what ``read_entry`` does.
+    """
+    found = store.get_range(key, 0, min(HEAD_BYTES, size))
+    if found.size not in (0, size):
+        raise ListedOtherwiseError.of(key, seq, size, found.size)
+    if found.size:
+        decode_head(seq, found.data)
+    return found
+
+
+def read_range(store: Store, key: str, start: int, size: int, pin: Pin) -> bytes:
+    """Return so many bytes of the state of an object of which ``read_head`` has told the pin.
 
     Raises:
-        NotThereError, ListedOtherwiseError, NewerJournalError, JournalDamagedError: as ``read_entry``.
-        OSError: the disk does not take it.
+        NotThereError: it was replaced meanwhile.
+        UnavailableError: the store gives fewer.
     """
-    with open_file() as file:
-        for piece in _pieces_of(store, key, seq, size, min(PIECE_BYTES, memory_bytes_max)):
-            file.write(piece)
-        file.flush()
-        size = file.tell()
-        if not size:
-            return None
-        return decode_entry(seq, memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)))
+    data = store.get_range(key, start, size, pin).data
+    if len(data) != size:
+        raise UnavailableError(f"of {key} the store gives {len(data)} bytes from {start} on, and not {size}")
+    return data
 
 
 def _pieces_of(store: Store, key: str, seq: int, size: int, piece_bytes: int) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memrepo_worker.journal.entry import Entry
@@ -51,6 +51,7 @@ class FoundJournal:
         entries: Iterator[Entry],
         batch_bytes_max: int,
         passed_over: Exception | None = None,
+        weigh: Callable[[Entry], int] = lambda entry: entry.held_bytes,
     ) -> None:
         self.base = base
         self.seq = seq
@@ -58,11 +59,12 @@ class FoundJournal:
         self.fault: Exception | None = None
         self._entries = entries
         self._batch_bytes_max = batch_bytes_max
+        self._weigh = weigh
 
     def batches(self) -> Iterator[Sequence[Entry]]:
-        """Yield the entries after the base in order, each once, about so many bytes at a time."""
+        """Yield the entries after the base in order, each once, as many at a time as may be in memory."""
         try:
-            yield from batches(self._entries, self._batch_bytes_max)
+            yield from batches(self._entries, self._batch_bytes_max, self._weigh)
         except Exception as error:
             self.fault = error
             raise
@@ -72,15 +74,18 @@ class FoundJournal:
         return Opening(self.base, tuple(entry for batch in self.batches() for entry in batch))
 
 
-def batches(entries: Iterable[Entry], bytes_max: int) -> Iterator[Sequence[Entry]]:
+def batches(
+    entries: Iterable[Entry], bytes_max: int, weigh: Callable[[Entry], int] = lambda entry: entry.held_bytes
+) -> Iterator[Sequence[Entry]]:
     """Yield entries in order, about ``bytes_max`` bytes of them at a time, at least one."""
     batch: list[Entry] = []
     held = 0
     for entry in entries:
-        if batch and held + entry.size > bytes_max:
+        size = weigh(entry)
+        if batch and held + size > bytes_max:
             yield batch
             batch, held = [], 0
         batch.append(entry)
-        held += entry.size
+        held += size
     if batch:
         yield batch

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
-from memrepo_worker.journal.reading.contents import OpenFile, read_entry, spooled_entry
-from memrepo_worker.journal.reading.window import Listed, ListedEntries, Window
+from memrepo_worker.journal.reading.listed import Listed, ListedEntries
+from memrepo_worker.journal.reading.spool import OpenFile, Spool
+from memrepo_worker.journal.reading.window import Window
 from memrepo_worker.journal.runs import Run
 from memrepo_worker.store.interface import NotThereError, Store
 
@@ -24,6 +26,8 @@ SEGMENTS_MAX = 999
 
 BASES_MAX = 999
 """Of more the newest are looked at: those before them are of no use to anybody."""
+
+Result = TypeVar("Result")
 
 _GAP_MAX = 1_000_000
 """With so many entries missing before it, it is the one after the gap that does not belong there."""
@@ -48,6 +52,7 @@ class JournalParts:
     entry_bytes_max: int
     over_bound: Callable[[], None]
     open_file: OpenFile | None
+    over_memory: Callable[[], None]
 
     def accelerators(self) -> tuple[Accelerators, Exception | None]:
         """Return what stands for entries, and why not all of it is looked at, where that is so."""
@@ -81,11 +86,13 @@ class JournalParts:
 
     def base(self, seq: int, size: int) -> Entry:
         """Return a base; raises ``AcceleratorDamagedError``."""
-        return self._part(listed_base(seq, size))
+        return next(iter(self.fetched([listed_base(seq, size)])))
 
     def window(self) -> Window:
         """Return what fetches parts, as many side by side as ``bytes_max`` allows."""
-        return Window(self.executor, self._part, self.bytes_max)
+        return Window(
+            self.executor, self, self.bytes_max, None if self.open_file is None else self._new_spool
+        )
 
     def fetched(self, listed: Iterable[Listed]) -> Iterator[Entry]:
         """Yield entries in order, of which none is asked for before the first is wanted."""
@@ -93,18 +100,33 @@ class JournalParts:
         window.add(listed)
         yield from window
 
-    def _part(self, item: Listed) -> Entry:
-        if item.joined is not None:
-            return self._accelerator(item.joined, item.size)
-        self._require_size(item.seq, item.size)
-        return self._entry(item)
+    def _new_spool(self) -> Spool:
+        assert self.open_file is not None
+        self.over_memory()
+        return Spool(self.open_file)
 
-    def _accelerator(self, run: Run, size: int) -> Entry:
+    def is_refused(self, item: Listed) -> bool:
+        """Whether a part is listed as so large that nothing of it is asked for."""
+        return item.size > self.entry_bytes_max
+
+    def told(self, item: Listed, read: Callable[[str], Result | None]) -> Result:
+        """Return what is read of a part at its key, where that may be read; ``read`` gives None where it has no bytes.
+
+        Raises:
+            AcceleratorDamagedError: it is a base or segment, and not there, or not what memrepo writes.
+            LocalCopyStaleError: it is an entry, and not there any more.
+            JournalUnreadableError: as ``read`` raises it.
+        """
+        return (
+            self._told_of_joined(item.joined, item, read) if item.joined else self._told_of_entry(item, read)
+        )
+
+    def _told_of_joined(self, run: Run, item: Listed, read: Callable[[str], Result | None]) -> Result:
         seq, in_base = run.last, run.is_base
         key = self.layout.base(seq) if in_base else self.layout.segment(run.first, seq)
         try:
-            self._require_size(seq, size)
-            found = self._read(key, seq, size)
+            self._require_size(item)
+            found = read(key)
         except (NotThereError, JournalDamagedError) as error:
             raise AcceleratorDamagedError(f"{key}: {error}", seq, in_base=in_base) from error
         except JournalUnreadableError as error:
@@ -113,28 +135,23 @@ class JournalParts:
             raise AcceleratorDamagedError(f"{key} has no bytes", seq, in_base=in_base)
         return found
 
-    def _entry(self, item: Listed) -> Entry:
-        seq, key = item.seq, self.layout.entry(item.seq)
+    def _told_of_entry(self, item: Listed, read: Callable[[str], Result | None]) -> Result:
+        self._require_size(item)
         try:
-            found = self._read(key, seq, item.size)
+            found = read(self.layout.entry(item.seq))
         except NotThereError as error:  # or it is another by now
-            raise LocalCopyStaleError(f"entry {seq} is not there any more") from error
+            raise LocalCopyStaleError(f"entry {item.seq} is not there any more") from error
         if found is None:
-            raise LocalCopyStaleError(f"entry {seq} is a marker")
+            raise LocalCopyStaleError(f"entry {item.seq} is a marker")
         return found
 
-    def _read(self, key: str, seq: int, size: int) -> Entry | None:
-        """Return what an object holds, None where it has no bytes; ``size`` is what was listed."""
-        if size > self.bytes_max and self.open_file is not None:
-            return spooled_entry(self.store, key, seq, size, self.open_file, self.bytes_max)
-        return read_entry(self.store, key, seq, size)
-
-    def _require_size(self, seq: int, size: int) -> None:
+    def _require_size(self, item: Listed) -> None:
         """Raise ``JournalDamagedError`` where so much was listed that it may not be read."""
-        if size > self.entry_bytes_max:
+        if self.is_refused(item):
             self.over_bound()
             raise JournalDamagedError(
-                f"entry {seq} is {size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})", seq
+                f"entry {item.seq} is {item.size} bytes, over MEMREPO_ENTRY_BYTES_MAX ({self.entry_bytes_max})",
+                item.seq,
             )
 
 

@@ -1,10 +1,11 @@
 """Reading a journal: all of it for a cold open, or what was added since for a warm repository.
 
 A cold open takes three sequential rounds: list bases and segments; list the entries after all that is joined, and get
-meanwhile the newest base and the segments that follow on it; get those entries. That is at once, or, where there are
-many bytes, as many at once as may be in memory. What is large by itself takes one round more, as its header is looked
-at first; a base or segment has it while the entries are listed. Bases and segments only save time: where one of them is
-lost or damaged, the entries that it stands for are read instead, as far as they are there.
+meanwhile the newest base and the segments that follow on it; get those entries. What is large by itself takes one round
+more, as its header is looked at first; a base or segment has it while the entries are listed. However many bytes there
+are, as many are on their way all the time as may be, and go to disk as they come: nothing waits for what came before it
+to be taken in, but where a reader has no file for it. Bases and segments only save time: where one of them is lost or
+damaged, the entries that it stands for are read instead, as far as they are there.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from memrepo_worker.journal.entry import (
     JournalUnreadableError,
 )
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.contents import OpenFile, has_bytes
+from memrepo_worker.journal.reading.contents import has_bytes
 from memrepo_worker.journal.reading.found import FoundJournal, Opening, batches
+from memrepo_worker.journal.reading.listed import Listed
 from memrepo_worker.journal.reading.parts import (
     AcceleratorDamagedError,
     JournalParts,
     LocalCopyStaleError,
     listed_base,
 )
-from memrepo_worker.journal.reading.window import Listed
+from memrepo_worker.journal.reading.spool import OpenFile
 from memrepo_worker.store.interface import NotThereError, ObjectTooLargeError, Store
 
 _LOOKS_MAX = 3
@@ -51,8 +53,9 @@ class _MovedError(Exception):
 class JournalReader:
     """Reads one agent's journal. ``executor`` runs the requests that may go side by side.
 
-    ``bytes_max``: how much of a journal is on its way at a time, and how much is handed over at a time. An object that
-    is larger alone goes through a file, piece by piece, where ``open_file`` gives one.
+    ``bytes_max``: how much of a journal is on its way at a time, and how much of it is in memory of what is handed over
+    at a time. What does not fit goes to a file, where ``open_file`` gives one: then ``over_memory`` is called, once for
+    each reading.
     ``entry_bytes_max``: of an entry, base or segment that is listed as larger, no byte is asked for: it is damage, and
     ``over_bound`` is called.
     """
@@ -64,6 +67,7 @@ class JournalReader:
     entry_bytes_max: int = Bounds().entry_bytes_max
     over_bound: Callable[[], None] = lambda: None
     open_file: OpenFile | None = None
+    over_memory: Callable[[], None] = lambda: None
 
     @property
     def parts(self) -> JournalParts:
@@ -76,6 +80,7 @@ class JournalReader:
             self.entry_bytes_max,
             self.over_bound,
             self.open_file,
+            self.over_memory,
         )
 
     def open(self) -> Opening:
@@ -205,7 +210,10 @@ class JournalReader:
         if seq < there.end:
             raise fault
         base = self.parts.base(seal, there.base_sizes[seal]) if seal else None
-        return FoundJournal(base, seq, self.parts.fetched(listed), self.bytes_max, fault)
+        # Git could not take what stands for them, so it has to take these some at a time.
+        return FoundJournal(
+            base, seq, self.parts.fetched(listed), self.bytes_max, fault, weigh=lambda entry: entry.size
+        )
 
 
 def _is_of_an_entry_after(end: int, fault: Exception) -> bool:

@@ -1,110 +1,132 @@
-"""Fetching parts of a journal side by side, and no more of them at a time than may be in memory."""
+"""Fetching parts of a journal side by side, and no more of them at a time than may be in memory.
+
+Where there is a file to put them into, what does not fit into memory goes there as it comes, whether anybody has taken
+what came before or not: the store is never waited for again and again. Large objects come in ranges, side by side.
+"""
 
 from __future__ import annotations
 
-from array import array
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from itertools import chain
-from typing import overload
-
-from typing_extensions import override
 
 from memrepo_worker.journal.entry import Entry
-from memrepo_worker.journal.runs import Run
+from memrepo_worker.journal.reading.listed import Listed
+from memrepo_worker.journal.reading.on_the_way import IntoFile, IntoMemory, Source
+from memrepo_worker.journal.reading.spool import Spool
 
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An entry as it is in a listing, or the base or segment that ends with it: then ``joined`` says which."""
-
-    seq: int
-    size: int
-    joined: Run | None = None
-
-
-class ListedEntries(Sequence[Listed]):
-    """Entries that follow each other, from ``first`` on, by their sizes: 8 bytes for each, and no more.
-
-    So are those of a slice, which has no step.
-    """
-
-    def __init__(self, first: int, sizes: array[int] | None = None) -> None:
-        self.first = first
-        self._sizes = array("Q") if sizes is None else sizes
-
-    @property
-    def next(self) -> int:
-        """The number of the entry that follows on the last."""
-        return self.first + len(self._sizes)
-
-    def append(self, size: int) -> None:
-        """Add the next one."""
-        self._sizes.append(size)
-
-    def size_of(self, seq: int) -> int | None:
-        """Return how large an entry is; None where it is none of these."""
-        return self._sizes[seq - self.first] if self.first <= seq < self.next else None
-
-    @override
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    @overload
-    def __getitem__(self, index: int) -> Listed: ...
-    @overload
-    def __getitem__(self, index: slice) -> ListedEntries: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Listed | ListedEntries:
-        places = range(len(self._sizes))[index]
-        if isinstance(places, range):
-            return ListedEntries(self.first + places.start, self._sizes[places.start : places.stop])
-        return Listed(self.first + places, self._sizes[places])
+_REQUESTS_MAX = 256
+"""So many requests are asked for at a time at most: each takes a kilobyte or two where it waits."""
 
 
 class Window:
     """Yields parts in the order in which they are added; as many are asked for as ``bytes_max`` allows, at least one.
 
     What is added is asked for at once, as far as there is room; so it may be on its way before anybody iterates.
+    Without a spool, room is made by who takes what is here. With one, ``bytes_max`` is what is on its way, and half of
+    that stays in memory once it is here: all that is over goes to the spool, as does one that is larger by itself.
     """
 
-    def __init__(self, executor: Executor, fetch: Callable[[Listed], Entry], bytes_max: int) -> None:
+    def __init__(
+        self, executor: Executor, source: Source, bytes_max: int, new_spool: Callable[[], Spool] | None = None
+    ) -> None:
         self._executor = executor
-        self._fetch = fetch
+        self._source = source
         self._bytes_max = bytes_max
+        self._new_spool = new_spool
+        self._in_memory_max = bytes_max if new_spool is None else bytes_max // 2
+        self._spool: Spool | None = None
         self._left: Iterator[Listed] = iter(())
         self._next: Listed | None = None
-        self._asked: deque[tuple[int, Future[Entry]]] = deque()
-        self._on_the_way = 0
+        self._asked: deque[IntoMemory | IntoFile] = deque()
+        self._unfinished: deque[IntoFile] = deque()  # of which not all ranges are asked for
+        self._in_memory = 0
+        self._lock = threading.Lock()
+        self._requests = self._bytes_under_way = 0
 
     def add(self, listed: Iterable[Listed]) -> None:
         """Have these come after all that was added before."""
         self._left = chain(self._left, listed)
         self._ask()
 
-    def _ask(self) -> None:
-        while (item := self._next or next(self._left, None)) is not None:
-            self._next = item
-            if self._asked and self._on_the_way + item.size > self._bytes_max:
-                return
-            self._asked.append((item.size, self._executor.submit(self._fetch, item)))
-            self._on_the_way += item.size
-            self._next = None
-
     def cancel(self) -> None:
         """Ask for nothing more, where that has not begun."""
-        for _, future in self._asked:
-            future.cancel()
+        for part in self._asked:
+            part.cancel()
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield what was added; where that ends early, nothing more is asked for."""
         try:
             while self._asked:
-                size, future = self._asked.popleft()
-                self._on_the_way -= size
-                yield future.result()
+                part = self._asked[0]
+                while not part.is_here:
+                    if not part.is_awaited:  # there was no room, and now it is what is waited for
+                        self._begin(part)
+                    part.wait()
+                    self._ask()
+                self._asked.popleft()
+                if self._new_spool is None:
+                    self._in_memory -= part.item.size
+                yield part.entry()
                 self._ask()
         finally:
             self.cancel()
+
+    def _ask(self) -> None:
+        while self._ask_range() or self._ask_next():
+            pass
+
+    def _ask_range(self) -> bool:
+        """Ask for more of an object whose header is here, as far as there is room."""
+        for part in self._unfinished:
+            if part.next_bytes and self._has_room(part.next_bytes):
+                self._begin(part)
+                return True
+        return False
+
+    def _ask_next(self) -> bool:
+        """Ask for the next part, as far as there is room."""
+        item = self._next = self._next or next(self._left, None)
+        if item is None:
+            return False
+        fits = self._in_memory + item.size <= self._in_memory_max
+        part: IntoMemory | IntoFile
+        if self._new_spool is None or fits or self._source.is_refused(item):
+            if self._asked and not (fits and self._has_room(item.size)):
+                return False
+            self._in_memory += item.size
+            part = IntoMemory(self._source, item)
+        else:
+            if self._asked and not self._has_room(IntoFile.first_bytes(item)):
+                return False
+            self._spool = self._spool or self._new_spool()
+            part = IntoFile(self._source, item, self._spool)
+        self._next = None
+        self._asked.append(part)
+        self._begin(part)
+        return True
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so much more may be on its way; what has just come is counted for a moment longer."""
+        with self._lock:
+            return self._bytes_under_way + size <= self._bytes_max and self._requests < _REQUESTS_MAX
+
+    def _begin(self, part: IntoMemory | IntoFile) -> None:
+        size = part.next_bytes
+        with self._lock:
+            self._requests += 1
+            self._bytes_under_way += size
+        part.ask(self._executor).add_done_callback(lambda _: self._end(size))
+        if isinstance(part, IntoFile):
+            is_listed = part in self._unfinished
+            if part.has_more and not is_listed:
+                self._unfinished.append(part)
+            elif is_listed and not part.has_more:
+                self._unfinished.remove(part)
+
+    def _end(self, size: int) -> None:
+        with self._lock:
+            self._requests -= 1
+            self._bytes_under_way -= size
