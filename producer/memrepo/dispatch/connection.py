@@ -63,10 +63,11 @@ class Message:
     on_trouble: Callable[[str], None] = lambda _: None  # is told why it is not sent yet
     trace: SendTrace | None = None
     caller: CallersContext | None = None  # what integrations of Celery find the caller's span by
-    size_bytes: int = field(init=False)  # the request's: computed once
+    size_bytes: int = -1  # the request's: computed once
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size_bytes", self.request.size_bytes)
+        if self.size_bytes < 0:
+            object.__setattr__(self, "size_bytes", self.request.size_bytes)
 
     def again(self, give_up_at_s: float) -> Message:
         """Return the same message, to be sent once more."""

@@ -81,7 +81,8 @@ class QueueDispatcher:
             MemoryRepoBusyError: the queue is too deep (likewise).
         """
         connections = self._connected()
-        allowed_s = connections.publisher.allowance_s(request.size_bytes)
+        size_bytes = request.size_bytes
+        allowed_s = connections.publisher.allowance_s(size_bytes)
         queue = route(request.org_id, request.agent_id, self.settings.shards)
         sent: Future[None] = Future()
         pending: Pending[T] = Pending(
@@ -102,6 +103,7 @@ class QueueDispatcher:
             on_trouble=pending.not_sent_yet,
             trace=_trace(operation, request, task_id, queue, sent),
             caller=CallersContext(),
+            size_bytes=size_bytes,
         )
         self._jobs[task_id] = pending
         # The publisher itself gives up earlier, unless something holds its thread (a name that does not resolve).

@@ -19,6 +19,8 @@ FILE_AND_FOLDER = "is a file where another path has a folder"
 
 _REMEMBERED_CHARS_MAX = 128
 
+_Levels = tuple[tuple[str, str], ...]
+
 
 def folded(name: str) -> str:
     """Return what is equal for two names, or paths, that a file system of macOS or Windows takes for one.
@@ -92,7 +94,18 @@ class PathSet:
 
     def clash(self, path: str) -> Clash | None:
         """Return what keeps a path from being a file beside these, or None; a path clashes with itself never."""
-        *folders, (name, spelled) = _levels(path)
+        return self._clash(path, _levels(path))
+
+    def take(self, path: str) -> Clash | None:
+        """Add a path, unless something keeps it from being a file beside these: then return that."""
+        levels = _levels(path)
+        clash = self._clash(path, levels)
+        if clash is None:
+            self._add(path, levels)
+        return clash
+
+    def _clash(self, path: str, levels: _Levels) -> Clash | None:
+        *folders, (name, spelled) = levels
         for level, folder in folders:
             if level in self._files:
                 return Clash(FILE_AND_FOLDER, path, self._files[level])
@@ -106,7 +119,10 @@ class PathSet:
 
     def add(self, path: str) -> None:
         """Add a path that clashes with none of these; adding it again changes nothing."""
-        *folders, (name, _) = _levels(path)
+        self._add(path, _levels(path))
+
+    def _add(self, path: str, levels: _Levels) -> None:
+        *folders, (name, _) = levels
         if name in self._files:
             return
         self._files[name] = path
@@ -124,13 +140,13 @@ class PathSet:
                 del self._inside[level], self._folders[level]
 
 
-def _levels(path: str) -> tuple[tuple[str, str], ...]:
+def _levels(path: str) -> _Levels:
     """Return every folder above a path, and the path itself, each folded and as it is spelled."""
     return _found_levels(path) if len(path) <= _REMEMBERED_CHARS_MAX else _found_levels.__wrapped__(path)
 
 
 @lru_cache(256)  # each is asked for twice at once, and again with the next change of the file
-def _found_levels(path: str) -> tuple[tuple[str, str], ...]:
+def _found_levels(path: str) -> _Levels:
     return tuple(zip(_prefixes(folded(path)), _prefixes(path), strict=True))
 
 

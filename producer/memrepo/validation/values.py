@@ -187,11 +187,10 @@ def check_paths_together(paths: Iterable[str], field: str) -> None:
     for path in paths:
         if path in seen:
             raise InvalidRequestError.of(field, f"{path!r} is there twice", path=path)
-        clash = together.clash(path)
+        clash = together.take(path)
         if clash is not None:
             raise InvalidRequestError.of(field, str(clash), path=path)
         seen.add(path)
-        together.add(path)
 
 
 def check_branch(name: str, field: str = "branch") -> str:

@@ -111,7 +111,8 @@ class TreeEditor:
         if not changes:
             return sha
         tree, entries = changed(before, changes)
-        twins = find_twins_in(entries, {name for name in changes if name in entries and name not in before})
+        new = [name for name in changes if name not in before and name in entries]
+        twins = find_twins_in(entries, set(new)) if new else {}
         if twins:
             self._tell_twins(twins, prefix)
             tree, entries = changed(before, {**changes, **dict.fromkeys(twins)})

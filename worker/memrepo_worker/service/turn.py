@@ -63,7 +63,7 @@ class Turn:
         self._opener = Opener(dependencies, held, self._layout, group.lease, group.confirm)
         self._copies = Copies(dependencies, held, group.lease)
         self._drafting = Drafting(dependencies, group.agent, self._copies.copy)
-        self._meter = self._new_meter()
+        self._meter: TurnMeter
         self._prepared: Prepared | None = None
         writes = [request.MUTATES for request in group.requests]
         self._proof_age_s_max = math.inf if all(writes) else dependencies.tip_proof_s

@@ -202,7 +202,7 @@ class _OrderedTree(dict[str, TreeEntry]):
 
 def memory_bytes_of(entries: Mapping[str, TreeEntry]) -> int:
     """Return about how much memory a tree takes."""
-    if isinstance(entries, StoredTree):
+    if type(entries) is StoredTree:  # what is an instance of an abstract class, is asked in Python
         return entries.memory_bytes
     stored_bytes = len(entries.data) if isinstance(entries, _OrderedTree) else 0
     return _ENTRY_BYTES * (1 + len(entries)) + stored_bytes
