@@ -97,36 +97,6 @@ def test_what_was_proven_is_told_whatever_becomes_of_the_files(tmp_path: Path) -
     assert packs.header(ABSENT) is None
 
 
-@pytest.mark.parametrize("bit", [16, 20, 24, 31])
-def test_an_object_whose_place_an_index_forgets_is_missed(tmp_path: Path, bit: int) -> None:
-    """Its place is behind the end of the pack then, or in the table of places of large packs, which there is not."""
-    index = write_pack(tmp_path, ITEMS).with_suffix(".idx")
-    packs = PackDirectory(tmp_path)
-    assert told(packs) == SIZES
-    number = 7
-    places = len(index.read_bytes()) - 40 - 4 * len(ITEMS)
-
-    flip(index, places + 4 * number + 3 - bit // 8, bit % 8)
-
-    with pytest.raises(ObjectMissingError):
-        packs.find(sorted(SIZES)[number])
-    assert packs.find(sorted(SIZES)[number + 1]) is not None
-
-
-def test_ids_that_begin_so_are_told_from_indexes_that_are_as_they_were_written(tmp_path: Path) -> None:
-    index = write_pack(tmp_path, ITEMS).with_suffix(".idx")
-    packs = PackDirectory(tmp_path)
-    sha = sorted(SIZES)[7]
-    assert [*packs.ids_beginning(sha[:8])] == [sha]
-
-    flip(index, index.read_bytes().index(bytes.fromhex(sha)) + 2)
-
-    with pytest.raises(ObjectMissingError, match="is damaged"):
-        packs.ids_beginning(sha[:8])
-    with pytest.raises(ObjectMissingError):
-        packs.find(sha)
-
-
 def test_a_joined_pack_takes_the_place_of_those_that_it_is_of(tmp_path: Path) -> None:
     old = [write_pack(tmp_path, ITEMS[:50]), write_pack(tmp_path, ITEMS[50:])]
     packs = PackDirectory(tmp_path)
@@ -205,7 +175,10 @@ def test_a_pack_is_proven_from_its_beginning_to_its_end(tmp_path: Path) -> None:
 
     proven = [*PackFiles(tmp_path).proven(pack.stem)]
 
-    assert proven == [(object_id(item), False) for item in ITEMS]
+    assert [(sha, is_delta) for sha, _, is_delta in proven] == [(object_id(item), False) for item in ITEMS]
+    index = PackIndex(pack.with_suffix(".idx").read_bytes())
+    assert all(index.offset_of(sha) == offset for sha, offset, _ in proven)
+    assert index.offset_of(ABSENT) is index.offset_of("f" * 40) is None
 
 
 def test_a_table_of_many_objects_tells_each_of_them() -> None:

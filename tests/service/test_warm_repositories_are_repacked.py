@@ -249,7 +249,7 @@ def test_a_job_that_is_stopped_harms_nobody(grown: Writer) -> None:
 def test_the_request_after_a_join_proves_nothing_anew(grown: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     before = answers(grown)
     looked: list[str] = []
-    monkeypatch.setattr(PackDirectory, "_prove_pack", lambda _, name: looked.append(name))
+    monkeypatch.setattr(PackDirectory, "_prove_pack", lambda _, name, index: looked.append(name))
     Repacker(grown.service.cache, stock_git()).repack(AGENT, Stop())
 
     assert packs(grown) < PACKS_MAX

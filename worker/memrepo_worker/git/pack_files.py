@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ _CRC_BYTES = 4
 _IDS_PER_STEP = 256
 _SORTED_AT_ONCE = 1024
 _PARTS = 64
+OPENED_PREFIX = "opened-"
+"""How folders below ``objects`` begin through which packs are opened; each ends with whoever made it."""
+
 FANOUT_BEGIN = 8
 FANOUT_END = FANOUT_BEGIN + 256 * 4
 """Where an index's fan-out table ends, whose last entry is the number of objects, too."""
@@ -40,12 +45,17 @@ def ids_in_index(index: bytes) -> set[bytes]:
 
 
 def remove_others(objects_path: Path, known: Container[str]) -> None:
-    """Remove packs that nobody knows, and files that were to replace others, of a process that ended meanwhile."""
+    """Remove packs that nobody knows, and what a process has left that ended meanwhile.
+
+    That is files that were to replace others, and folders through which it had packs open.
+    """
     for path in (objects_path / "pack").iterdir():
         if path.stem not in known:
             path.unlink()
     for path in objects_path.parent.glob(".*.new"):
         path.unlink()
+    for path in objects_path.glob(f"{OPENED_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
@@ -96,13 +106,27 @@ class PackIndex:
 
     def offsets(self) -> Iterator[int]:
         """Yield where each object begins, in the order of ``ids``."""
-        start = FANOUT_END + (_SHA1_BYTES + _CRC_BYTES) * self._count
-        end = start + 4 * self._count
-        for (offset,) in struct.iter_unpack(">I", memoryview(self.data)[start:end]):
+        return self._offsets(0, self._count)
+
+    def offset_of(self, sha: str) -> int | None:
+        """Return where one object begins, or None where the pack does not have it."""
+        wanted, count = bytes.fromhex(sha), self._count
+        number = bisect_left(range(count), wanted, key=self._id)
+        if number == count or self._id(number) != wanted:
+            return None
+        return next(self._offsets(number, number + 1))
+
+    def _id(self, number: int) -> bytes:
+        begin = FANOUT_END + _SHA1_BYTES * number
+        return self.data[begin : begin + _SHA1_BYTES]
+
+    def _offsets(self, first: int, end: int) -> Iterator[int]:
+        table = FANOUT_END + (_SHA1_BYTES + _CRC_BYTES) * self._count
+        for (offset,) in struct.iter_unpack(">I", memoryview(self.data)[table + 4 * first : table + 4 * end]):
             if offset < LARGE_OFFSET:
                 yield offset
             else:
-                large = end + 8 * (offset - LARGE_OFFSET)
+                large = table + 4 * self._count + 8 * (offset - LARGE_OFFSET)
                 yield int.from_bytes(self.data[large : large + 8])
 
     @property
@@ -147,12 +171,11 @@ class PackFiles:
             self._sound.pop(name, None)
             self._replaced.discard(name)
 
-    def fault(self, *, anew: bool = False) -> str | None:
+    def fault(self) -> str | None:
         """Say what is wrong with the packs, or None when nothing is.
 
         Costs opening two files per pack (libgit2 passes over one that it may not open, or has no file number left for),
-        and reading the index where that was not done since it was written, or it is to be read ``anew``: a disk may
-        forget what it was given, and no file's time says so.
+        and reading the index where that was not done since it was written.
         """
         for name, (pack_bytes, index_bytes) in self.expected.items():
             try:
@@ -162,16 +185,14 @@ class PackFiles:
             if (pack.st_size, index.st_size) != (pack_bytes, index_bytes):
                 return f"{name} has another size than it had"
             seen = (pack.st_mtime_ns, index.st_mtime_ns)
-            if anew or self._sound.get(name) != seen:
+            if self._sound.get(name) != seen:
                 if not self._is_sound(name):
                     return f"{name} is damaged"
                 self._sound[name] = seen
         return None
 
-    def proven(self, name: str) -> Iterator[tuple[str, bool]]:
-        """Yield the ids of a pack's objects, and whether each is a delta there, once every byte of it was proven.
-
-        They come as they lie in the pack: who looks at each there, has a part of it after the other in memory.
+    def index(self, name: str) -> PackIndex:
+        """Return the index of a pack, every byte of it proven.
 
         Raises:
             ValueError, OSError: it is not what was written.
@@ -179,12 +200,20 @@ class PackFiles:
         data = (self._folder / f"{name}.idx").read_bytes()
         if len(data) != self.expected[name][1] or not _ends_in_its_checksum(data):
             raise ValueError("its index is damaged")
-        index = PackIndex(data)
+        return PackIndex(data)
+
+    def proven(self, name: str, index: PackIndex | None = None) -> Iterator[tuple[str, int, bool]]:
+        """Yield the ids of a pack's objects, where each begins, and whether it is a delta, once all bytes were proven.
+
+        They come as they lie in the pack: who looks at each there, has a part of it after the other in memory.
+        ``index`` is what ``index`` has returned, where that was asked before. Raises what that does.
+        """
+        index = index or self.index(name)
         with (self._folder / f"{name}.pack").open("rb") as file:
             self._require_whole(file, self.expected[name][0], index.pack_checksum)
             for sha, offset in index.placed():
                 file.seek(offset)
-                yield sha, int.from_bytes(file.read(1)) >> 4 & 7 in (OFFSET_DELTA, REF_DELTA)
+                yield sha, offset, int.from_bytes(file.read(1)) >> 4 & 7 in (OFFSET_DELTA, REF_DELTA)
 
     def _require_whole(self, pack: IO[bytes], size: int, checksum: bytes) -> None:
         left = size - _SHA1_BYTES

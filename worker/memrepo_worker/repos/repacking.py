@@ -123,8 +123,8 @@ def _has_no_new_deltas(place: Path, name: str, packs: ToJoin) -> bool:
     """
     old = PackFiles(packs.objects)
     try:
-        deltas = {sha for each in packs.names for sha, is_delta in old.proven(each) if is_delta}
-        return all(sha in deltas for sha, is_delta in PackFiles(place).proven(name) if is_delta)
+        deltas = {sha for each in packs.names for sha, _, is_delta in old.proven(each) if is_delta}
+        return all(sha in deltas for sha, _, is_delta in PackFiles(place).proven(name) if is_delta)
     except ValueError:
         return False  # who looks into it is told
 

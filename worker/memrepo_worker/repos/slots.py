@@ -158,7 +158,7 @@ def mark_used(folder: Path, at_ns: int) -> None:
 def bytes_on_disk(folder: Path) -> int:
     """Return what the files of a folder take of the disk: at least their bytes, whole blocks where those are more.
 
-    What goes meanwhile, or may not be looked at, counts nothing; it raises nothing.
+    Links, what goes meanwhile, and what may not be looked at, count nothing; it raises nothing.
     """
     taken = 0
     with suppress(OSError), os.scandir(folder) as entries:
@@ -166,7 +166,7 @@ def bytes_on_disk(folder: Path) -> int:
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
                     taken += bytes_on_disk(Path(entry.path))
-                else:
+                elif not entry.is_symlink():
                     found = entry.stat(follow_symlinks=False)
                     taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
     return taken

@@ -14,15 +14,17 @@ from typing import TypeVar
 import pygit2
 
 from memrepo_worker.git.objects import KINDS, GitObject, Kind, object_id
-from memrepo_worker.git.pack_files import PackFiles, Sizes
+from memrepo_worker.git.pack_files import PackFiles, PackIndex, Sizes
 from memrepo_worker.git.packed.headers import HeaderTable, ToldObject
-from memrepo_worker.git.packed.large_objects import LARGE_BYTES, read_in_steps
+from memrepo_worker.git.packed.large_objects import LARGE_BYTES, Place, read_in_steps
+from memrepo_worker.git.packed.opened import OpenedPacks
 from memrepo_worker.threads.giving_way import give_way
 
 Found = TypeVar("Found")
 Header = tuple[Kind, int]
 
 _IDS_PER_STEP = 256
+_OPENED_AT_ONCE = 16
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
 # With 1 GiB, its default, a pack over that limit was mapped anew by every other look.
 _WINDOW_BYTES = 128 * 1024
@@ -47,8 +49,8 @@ class PackDirectory:
 
     Nothing of a pack is looked at before every byte of it was proven in this process: libgit2 believes what it finds,
     and ends the process at some of what it may find. What is read later is held against its id, and what is told of an
-    object without reading it, also that it is not here, is told from memory. What is otherwise than it was written
-    raises ``ObjectMissingError``.
+    object without reading it, also that it is not here, is told from memory, and so is where it lies. What is otherwise
+    than it was written raises ``ObjectMissingError``.
     """
 
     def __init__(
@@ -63,14 +65,13 @@ class PackDirectory:
         self._headers = HeaderTable()
         self._is_proven = proven
         self._proven: set[str] = set()
-        self._all_proven: Mapping[str, Sizes] | None = None
-        self._open()
+        self._places: dict[str, Place] = {}  # of large objects
+        self._open_none()
 
-    def _open(self) -> None:
-        # Files are closed by whoever owns the backend: standing alone it would keep every pack open for ever.
-        self._owner = pygit2.Odb()
-        self._backend = pygit2.OdbBackendPack(str(self._objects_path))
-        self._owner.add_backend(self._backend, 1)
+    def _open_none(self) -> None:
+        self._packs = OpenedPacks(self._objects_path)
+        self._opened: set[str] = set()
+        self._all_opened: Mapping[str, Sizes] | None = None
 
     def find(self, sha: str) -> GitObject | None:
         """Return an object, or None when it is not here; a large one is read in steps."""
@@ -80,9 +81,11 @@ class PackDirectory:
         kind, size, is_delta = told
         item = None
         if size >= LARGE_BYTES:
-            item = read_in_steps(self._objects_path / "pack", self._files.expected, sha)
+            item = read_in_steps(
+                self._objects_path / "pack", self._files.expected, sha, self._places.get(sha)
+            )
         if item is None:
-            found = self._look_up(sha, self._backend.read)
+            found = self._look_up(sha, self._packs.backend.read)
             if found is None:
                 raise ObjectMissingError(f"{sha} is not found any more")
             item = GitObject(_kind_of(found[0], sha), found[1])
@@ -98,11 +101,11 @@ class PackDirectory:
         return None if told is None else told[:2]
 
     def _told(self, sha: str) -> ToldObject | None:
+        if self._all_opened is not self._files.expected:
+            self._open()
         if self._is_proven:
-            found = self._look_up(sha, self._backend.read_header)
+            found = self._look_up(sha, self._packs.backend.read_header) if self._opened else None
             return None if found is None else (_kind_of(found[0], sha), int(found[1]), False)
-        if self._all_proven is not self._files.expected:
-            self._prove()
         return self._headers.find(sha)
 
     def fault(self) -> str | None:
@@ -115,33 +118,54 @@ class PackDirectory:
                 return f"{name} is not as it was written: {error}"
         return None
 
-    def _prove(self) -> None:
-        """Hold packs that are new here against their checksums, and keep what kind their objects are, and how large."""
+    def _open(self) -> None:
+        """Have libgit2 open packs that are new here, and keep what there is to be told of their objects."""
         expected = self._files.expected
-        if self._is_proven:
-            return
-        for name in expected:
-            if name not in self._proven:
-                try:
-                    self._prove_pack(name)
-                except (OSError, ValueError, KeyError, pygit2.GitError) as error:
-                    raise ObjectMissingError(f"{name} is not as it was written: {error}") from error
-                self._proven.add(name)
+        new = [name for name in expected if name not in self._opened]
+        for first in range(0, len(new), _OPENED_AT_ONCE):
+            self._open_some(new[first : first + _OPENED_AT_ONCE])
+        self._opened &= expected.keys()
         self._proven &= expected.keys()
-        self._all_proven = expected
+        self._all_opened = expected
 
-    def _prove_pack(self, name: str) -> None:
-        read, add = self._backend.read_header, self._headers.add
-        for number, (sha, is_delta) in enumerate(self._files.proven(name)):
+    def _open_some(self, names: Sequence[str]) -> None:
+        name = names[0]
+        try:
+            indexes = {name: self._files.index(name) for name in names}
+            self._packs.add({name: index.data for name, index in indexes.items()})
+            for name, index in indexes.items():
+                if name in self._proven:
+                    self._place_anew(name, index)
+                elif not self._is_proven:
+                    self._prove_pack(name, index)
+                    self._proven.add(name)
+        except (OSError, ValueError, LookupError, pygit2.GitError) as error:
+            self._open_none()
+            raise ObjectMissingError(f"{name} is not as it was written: {error}") from error
+        self._opened.update(names)
+
+    def _prove_pack(self, name: str, index: PackIndex) -> None:
+        """Hold a pack against its checksum, and keep what kind its objects are, and how large."""
+        read, add = self._packs.backend.read_header, self._headers.add
+        for number, (sha, offset, is_delta) in enumerate(self._files.proven(name, index)):
             if not number % _IDS_PER_STEP:
                 give_way()
             kind, size = read(sha)
             add(sha, kind, size, is_delta=is_delta)
+            if size >= LARGE_BYTES:
+                self._places[sha] = name, offset
+
+    def _place_anew(self, name: str, index: PackIndex) -> None:
+        """Keep where large objects lie that are in this pack now."""
+        for sha in self._places:
+            offset = index.offset_of(sha)
+            if offset is not None:
+                self._places[sha] = name, offset
 
     @property
     def memory_bytes(self) -> int:
         """About how much memory takes what is kept of its objects."""
-        return self._headers.memory_bytes
+        return self._headers.memory_bytes + self._packs.memory_bytes
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
         """Return what libgit2 finds, or None where every pack could be opened, before and after it has looked."""
@@ -158,15 +182,15 @@ class PackDirectory:
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
         """Yield the ids that begin so, by searching the packs' indexes: no list of all objects is made."""
-        self._prove()
+        if self._all_opened is not self._files.expected:
+            self._open()
+        found = list(self._search(digits)) if self._opened else []
         self._refuse_if_damaged(digits)
-        found = list(self._search(digits))
-        self._refuse_if_damaged(digits, anew=True)
         return iter(found)
 
     def _search(self, digits: str) -> Iterator[str]:
         try:
-            yield str(self._backend.exists_prefix(digits))
+            yield str(self._packs.backend.exists_prefix(digits))
         except KeyError:
             return
         except ValueError:  # several: libgit2 does not say which, so ask with a digit more
@@ -177,7 +201,6 @@ class PackDirectory:
 
     def refresh(self) -> None:
         """Notice packs that were added since, by the caller."""
-        self._backend.refresh()
         self._files.take_stock()
 
     def replace(self, names: Sequence[str], proven: str | None = None) -> None:
@@ -193,15 +216,15 @@ class PackDirectory:
     def remove(self, names: Iterable[str]) -> None:
         """Remove packs that were replaced. They are let go of first: nobody may read meanwhile."""
         self._files.remove(names)
-        self._open()
+        self._open_none()
 
     @property
     def files(self) -> Mapping[str, Sizes]:
         """The packs that there should be, and their sizes."""
         return self._files.expected
 
-    def _refuse_if_damaged(self, sha: str, *, anew: bool = False) -> None:
-        fault = self._files.fault(anew=anew)
+    def _refuse_if_damaged(self, sha: str) -> None:
+        fault = self._files.fault()
         if fault is not None:
             raise ObjectMissingError(f"{sha} is not found, and {fault}")
 

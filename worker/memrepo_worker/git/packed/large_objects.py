@@ -7,8 +7,9 @@ forms, and says what is damaged.
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,25 +30,38 @@ _SHA1_BYTES = 20
 _HEAD_BYTES = 64
 
 
+Place = tuple[str, int]
+"""A pack (``pack-…``), and where in it an object begins."""
+
+
 class _OtherFormError(ValueError):
     """Something is not as it is expected."""
 
 
-def read_in_steps(folder: Path, packs: Iterable[str], sha: str) -> GitObject | None:
-    """Return an object from these packs (``pack-…``); None where it is not there, or to be read by libgit2."""
-    wanted = bytes.fromhex(sha)
+def read_in_steps(
+    folder: Path, packs: Iterable[str], sha: str, place: Place | None = None
+) -> GitObject | None:
+    """Return an object from these packs (``pack-…``); None where it is not there, or to be read by libgit2.
+
+    Where it lies is looked up in the indexes as they are on disk now, unless its ``place`` is known.
+    """
     try:
-        for name in packs:
-            with (folder / f"{name}.idx").open("rb") as file:
-                index = _Index(file)
-                offset = index.find(wanted)
-                if offset is not None:
-                    with (folder / f"{name}.pack").open("rb") as pack:
-                        kind, data = _Unpacking(pack, index).at(offset)
-                        return GitObject(kind, data)
+        for name, offset in _places(folder, packs, sha) if place is None else (place,):
+            with (folder / f"{name}.idx").open("rb") as index, (folder / f"{name}.pack").open("rb") as pack:
+                kind, data = _Unpacking(pack, _Index(index)).at(offset)
+                return GitObject(kind, data)
     except (OSError, ValueError, LookupError, zlib.error):
         return None
     return None
+
+
+def _places(folder: Path, packs: Iterable[str], sha: str) -> Iterator[Place]:
+    wanted = bytes.fromhex(sha)
+    for name in packs:
+        with (folder / f"{name}.idx").open("rb") as file:
+            offset = _Index(file).find(wanted)
+        if offset is not None:
+            yield name, offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,8 @@ class _Index:
         place = FANOUT_BEGIN + 4 * sha[0]
         first = int.from_bytes(self._read(place - 4, 4)) if sha[0] else 0
         end, count = int.from_bytes(self._read(place, 4)), int.from_bytes(self._read(FANOUT_END - 4, 4))
+        if not first <= end <= count <= os.fstat(self.file.fileno()).st_size // _SHA1_BYTES:
+            raise _OtherFormError
         ids = self._read(FANOUT_END + first * _SHA1_BYTES, (end - first) * _SHA1_BYTES)
         at = ids.find(sha)
         while at % _SHA1_BYTES and at >= 0:  # the end of one id and the beginning of the next
