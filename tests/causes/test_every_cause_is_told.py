@@ -325,6 +325,10 @@ def test_it_is_told_in_its_own_words(
     monkeypatch.chdir(tmp_path)
 
     said, took_s = WAYS[way](env)
+    if (
+        cause.waiting_may_mend and "no answer yet, to a connection" in said
+    ):  # a busy machine has tried nothing
+        said, _ = WAYS[way]({**env, "MEMREPO_ENQUEUE_TIMEOUT_S": "10", "MEMREPO_CONNECT_TIMEOUT_S": "2"})
 
     assert cause.words in said
     assert PASSWORD not in said

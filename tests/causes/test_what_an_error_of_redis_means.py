@@ -55,7 +55,7 @@ def meet(url: str) -> Meaning:
     """Say what writing to a server of that address ends in, by redis-py alone."""
     address = parse_redis_url(url, "URL")
     try:
-        with connect(address, connect_timeout_s=0.5, timeout_s=0.5) as client:
+        with connect(address, connect_timeout_s=2, timeout_s=2) as client:
             _write(client)
     except (redis.RedisError, OSError) as error:
         return understand(error, address)
@@ -64,7 +64,7 @@ def meet(url: str) -> Meaning:
 
 def meet_through_kombu(url: str) -> Meaning:
     """Say the same by the way that a producer's requests take."""
-    settings = Settings(url, url, connect_timeout_s=0.5, enqueue_timeout_s=0.5)
+    settings = Settings(url, url, connect_timeout_s=2, enqueue_timeout_s=2)
 
     def once(error: Exception, _: float) -> None:
         raise error

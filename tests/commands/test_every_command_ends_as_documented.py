@@ -28,6 +28,8 @@ A_LINE_EACH = {"store adopt", "store du"}
 THAT_SERVE = {"flower", "up", "worker"}
 """They end when they are told to."""
 
+UNTRIED = "no answer yet, to a connection"
+
 CASES = [(name, situation) for name, row in TABLE.items() for situation in row.cases]
 WITH_JSON = [name for name, row in TABLE.items() if row.keys is not None]
 
@@ -52,6 +54,14 @@ def run(name: str, arguments: str, folder: Path, env: Mapping[str, str], *, apar
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception  # that would have been a traceback
     return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def run_with_time_to_try(name: str, arguments: str, folder: Path, env: Mapping[str, str]) -> Ended:
+    """Run a command; once more with more time where a busy machine has let it try nothing before its time was up."""
+    ended = run(name, arguments, folder, env)
+    if UNTRIED not in ended.stderr:
+        return ended
+    return run(name, arguments, folder, {**env, "MEMREPO_ENQUEUE_TIMEOUT_S": "10"})
 
 
 def documents(name: str, stdout: str) -> list[Any]:
@@ -118,7 +128,8 @@ def test_what_goes_wrong_is_one_line_with_its_cause_and_an_exit_code(
     name: str, situation: str, places: Places, filled_in: Fill, tmp_path: Path
 ) -> None:
     case = TABLE[name].cases[situation]
-    ended = run(name, filled_in(case.arguments), tmp_path, env_of(case, situation, places, filled_in))
+    env = env_of(case, situation, places, filled_in)
+    ended = run_with_time_to_try(name, filled_in(case.arguments), tmp_path, env)
 
     assert ended.code == case.code, ended
     assert filled_in(case.says) in ended.stdout + ended.stderr
@@ -138,7 +149,7 @@ def test_what_goes_wrong_is_json_too(
 ) -> None:
     case = TABLE[name].cases[situation]
     arguments = f"{filled_in(case.arguments)} --json"
-    ended = run(name, arguments, tmp_path, env_of(case, situation, places, filled_in))
+    ended = run_with_time_to_try(name, arguments, tmp_path, env_of(case, situation, places, filled_in))
 
     assert ended.code == case.code, ended
     if not case.kind:  # doctor: what it found is the answer

@@ -125,7 +125,7 @@ def test_the_checks_at_a_start_say_that_it_is_nearly_full(server: Valkey) -> Non
 
 
 def test_a_producer_is_told_busy_and_what_to_do(server: Valkey) -> None:
-    with MemoryRepos(settings=settings_at(server, enqueue_timeout_s=0.5)) as repos, full(server):
+    with MemoryRepos(settings=settings_at(server, enqueue_timeout_s=1.5)) as repos, full(server):
         repo = repos.repo(org_id="acme", agent_id="a")
         with pytest.raises(MemoryRepoBusyError, match=r"its memory is full.* is safe"):
             repo.commit({"a.md": "x"}, "m")
