@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from memrepo.limits import MIB
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.deltas.encoding import Delta, encode_delta
 from memrepo_worker.git.objects import GitObject, Kind, object_id
@@ -14,17 +16,25 @@ from memrepo_worker.git.packed import taking_in
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.taking_in import take_in
 from memrepo_worker.git.packs import encode_pack, join_packs
+from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.journal.entry import decode_entry, encode_entry
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Fed
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.interface import Store
+from memrepo_worker.upkeep import joining
+from memrepo_worker.upkeep.folding import Known
+from memrepo_worker.upkeep.owner import link_warm
+from tests.support.folding import folder as folder_of
+from tests.support.interleaving import InlineExecutor
 from tests.support.jobs import present
 from tests.support.stock_git import git, stock_git
-from tests.support.writers import commit, create, writer
+from tests.support.writers import AGENT, NOW_S, commit, create, writer
 
 PROCESSES_MAX = 100
+FOLD_PROCESSES_MAX = 50
 MANY = 10_000
 BASE = GitObject(Kind.BLOB, b"".join(b"%d\n" % (number * 7919 % 10_007) for number in range(900)))
 
@@ -148,6 +158,43 @@ def test_a_memory_whose_file_goes_to_and_fro_is_opened_by_few_processes(tmp_path
         assert 0 < started(two.counters) < PROCESSES_MAX
         path = present(two.service.cache.path_of(two.agent))
         git(path, "fsck", "--full", "--strict", two.warm().state.refs["refs/heads/main"])
+
+
+def goes_to_and_fro(store: Store, folder: Path, number: int) -> tuple[list[str], dict[str, str]]:
+    """Write a memory whose large file changes and changes back; return its messages and texts."""
+    text = BASE.data.decode()
+    with writer(store, folder) as one:
+        one.ask(create(**{"a.md": text}))
+        for each in range(number):
+            one.ask(commit(f"step {each}", {"a.md": text if each % 2 else f"{text}{each % 10}\n"}))
+        return one.messages(), one.texts()
+
+
+@pytest.mark.parametrize("unpacked_bytes_max", [MIB, 256 * MIB], ids=["some at a time", "at once"])
+@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
+def test_a_memory_whose_file_goes_to_and_fro_is_folded_by_few_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_warm: bool, unpacked_bytes_max: int
+) -> None:
+    """All objects of its entries are in what is made, and each of these is whole."""
+    monkeypatch.setattr(joining, "_UNPACKED_BYTES_MAX", unpacked_bytes_max)
+    store = LocalStore(tmp_path / "store")
+    expected = goes_to_and_fro(store, tmp_path / "one", 135)
+    counting, counters = counted_git()
+
+    with writer(store, tmp_path / "two") as two:
+        assert two.messages() == expected[0]
+        known = Known(partial(link_warm, two.service.cache, AGENT)) if is_warm else Known()
+        with two.service.cache.hold(AGENT):
+            two.warm().save()
+        folder = replace(folder_of(store, tmp_path / "scratch"), git=counting)
+        assert len(folder.fold(AGENT, known=known).made) == 2
+
+    assert 0 < started(counters) < FOLD_PROCESSES_MAX
+    verifier = Verifier(store, stock_git(), InlineExecutor(), lambda: NOW_S, tmp_path / "verified")
+    assert verifier.verify(AGENT).damages == ()
+    with writer(store, tmp_path / "three") as three:
+        assert (three.messages(), three.texts()) == expected
+        assert "journal.accelerator_passed_over" not in three.counters.snapshot()
 
 
 def test_entries_of_which_one_does_not_hold_what_it_needs_are_damage(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def holds(pack: bytes | memoryview, sha: str) -> bool | None:
     return None if None in ids else False
 
 
+def delta_bases(pack: bytes | memoryview) -> set[str]:
+    """Return the ids of what deltas in a pack are made from, where they say that by id (``REF_DELTA``).
+
+    Raises:
+        ValueError: it is no pack, or a damaged one.
+    """
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
+    return {base for _ in range(object_count(pack)) if (base := walk.next_base())}
+
+
 def find_blob(pack: bytes | memoryview, sha: str, bytes_max: int) -> bytes | None:
     """Return a blob that lies whole in a pack, and is no larger; None where there is none.
 
@@ -113,6 +123,18 @@ class _Walk:
         except (IndexError, zlib.error) as error:
             raise ValueError(f"a damaged pack: {error}") from error
         return digest.hexdigest()
+
+    def next_base(self) -> str:
+        """Return the id of what the next object is made from by delta; nothing where that is not said by an id."""
+        try:
+            kind, size = self._header()
+            start = self._position
+            self._pass_base(kind)
+            base = bytes(self._pack[start : self._position]).hex() if kind == REF_DELTA else ""
+            self._inflate(size, 0)
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"a damaged pack: {error}") from error
+        return base
 
     def next_blob(self, bytes_max: int) -> bytes | None:
         """Return the next object where it is a blob, whole and not larger than that."""

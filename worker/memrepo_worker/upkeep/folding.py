@@ -75,7 +75,7 @@ class Folder:
     read to verify what is made, where no warm repository is of use. ``opens_within_s`` is how much processor time git
     may take to read what is made: what a worker has that opens it. How long that takes beside all else says nothing.
     It takes some 50 MiB of memory at most, for 400,000 objects, and on disk about four times the bytes of the largest
-    run.
+    run, or 512 MiB for what git does not take in together.
     """
 
     store: Store

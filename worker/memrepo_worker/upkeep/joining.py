@@ -10,8 +10,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from memrepo.limits import MIB
 from memrepo_worker.git.command import (
     Git,
     GitError,
@@ -21,7 +23,10 @@ from memrepo_worker.git.command import (
     ObjectFolder,
 )
 from memrepo_worker.git.objects import Kind
+from memrepo_worker.git.pack_files import move_packs
+from memrepo_worker.git.pack_sizes import delta_bases
 from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
+from memrepo_worker.git.packed.unpacking import pack_into, unpack, unpacking_folder
 from memrepo_worker.git.packs import TRAILER_BYTES
 from memrepo_worker.git.reader import Reader
 from memrepo_worker.journal.entry import LEDGER_REF, ORIGIN_REF, Head, JournalDamagedError, encode_joined
@@ -35,6 +40,10 @@ from memrepo_worker.upkeep.part_files import Part, join_in_file
 _DELTA_DEPTH = 20  # a chain of 100 of a large file takes long to read
 _THIN_DELTA_DEPTH = 4  # up to 31 of a size may stand one on the other
 _WINDOW_MEMORY = "32m"
+
+_TAKEN_FILE = "taken.pack"
+_UNPACKED_BYTES_MAX = 256 * MIB
+"""How much may lie unpacked of what git does not take in together."""
 
 Lines = Iterable[LedgerLine]
 """Ledger lines, which may be gone through several times."""
@@ -92,7 +101,7 @@ class Joiner:
         name = f"work-{next(self._numbers)}"
         try:
             work = _Work(self._git, self._folder / f"{name}.git", self._verified)
-            work.take_in(batches)
+            work.take_in(batches, is_base=run.is_base)
             made = self._folder / f"{name}.bundle"
             is_thin = work.bundle(run, last, keep, made)
             shutil.rmtree(work.path, ignore_errors=True)
@@ -167,10 +176,10 @@ class _Work:
         self._needed: set[str] = set()
         self._bytes_taken = 0
 
-    def take_in(self, batches: Iterable[Sequence[Part]]) -> None:
-        """Take in the entries, some at a time."""
+    def take_in(self, batches: Iterable[Sequence[Part]], *, is_base: bool) -> None:
+        """Take in the entries, some at a time; those of a base build on nothing but each other."""
         for batch in batches:
-            self._take_packs(batch)
+            self._take_packs(batch, is_base=is_base)
             reader = Reader(PackDirectory(self.path / "objects", proven=True))
             for part in batch:
                 self._ledger.add(part.head.ledger_sha, reader, self._git, self._place)
@@ -179,21 +188,56 @@ class _Work:
                 self._needed.update(part.head.prerequisites)
                 self._bytes_taken += part.pack.size
 
-    def _take_packs(self, batch: Sequence[Part]) -> None:
-        """Have git take in their objects, together where it does, as it takes none twice that another follows from."""
-        try:
-            taken = _index(self._git, self.path, batch, self.path / "taken.pack")
-        except (GitTroubleError, GitOverBoundsError):
-            raise
-        except GitError:
-            if len(batch) == 1:
+    def _take_packs(self, batch: Sequence[Part], *, is_base: bool) -> None:
+        """Have git take in their objects, together: by some processes for each that may lie unpacked at once.
+
+        ``git index-pack`` takes no object twice that another follows from, and takes each pack alone.
+        """
+        left = [batch]
+        while left:
+            some = left.pop()
+            try:
+                self._index(some)
+            except (GitTroubleError, GitOverBoundsError):
                 raise
-            self._take_packs(batch[: len(batch) // 2])
-            self._take_packs(batch[len(batch) // 2 :])
-            return
+            except GitError:
+                if len(some) == 1:
+                    raise
+                try:
+                    self._unpack(some, is_base=is_base)
+                except GitOverBoundsError:
+                    middle = len(some) // 2
+                    left += some[middle:], some[:middle]
+
+    def _index(self, batch: Sequence[Part]) -> None:
+        taken = _index(self._git, self.path, batch, self.path / _TAKEN_FILE)
         if taken is not None:
             name, count, size = taken
             self._ids.add(self.path / "objects/pack" / f"pack-{name}.idx", count, size - TRAILER_BYTES)
+
+    def _unpack(self, batch: Sequence[Part], *, is_base: bool) -> None:
+        """Take in objects by way of files, and what they are made from with them, as it may be among them again."""
+        joined, objects = self.path / _TAKEN_FILE, self.path / "objects"
+        join_in_file([part.pack for part in batch], joined)
+        with joined.open("rb") as file:
+            pack = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+        with unpacking_folder(self.path / "unpacked") as folder:
+            made_from = self._known(delta_bases(pack), is_base=is_base)
+            pack_into(self._git, self._place, folder, made_from)
+            unpack(self._git, [pack], folder, _UNPACKED_BYTES_MAX)
+            names = [index.name for index in (folder / "pack").glob("*.idx")]
+            move_packs(folder, objects)
+        for name in names:
+            self._ids.add(objects / "pack" / name)
+        joined.unlink()
+
+    def _known(self, shas: set[str], *, is_base: bool) -> list[str]:
+        """Return which of these are there already; of a base, which are in one of its entries."""
+        if is_base:
+            return [sha for sha in shas if sha in self._ids]
+        asked = "".join(f"{sha}\n" for sha in sorted(shas)).encode()
+        told = self._git.run(["cat-file", "--batch-check"], repo=self._place, stdin=asked).decode()
+        return [line[:40] for line in told.splitlines() if not line.endswith(" missing")]
 
     def bundle(self, run: Run, last: Head, keep: KeptLines, made: Path) -> bool:
         """Write the bundle of everything that was taken in; return whether it is thin.

@@ -8,14 +8,13 @@ times, and packed anew. That is three processes, for any number of packs.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, ObjectFolder
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.git.pack_files import move_packs
-from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
-from memrepo_worker.git.packs import joined_in_steps, joined_size, let_go, object_count
+from memrepo_worker.git.packed.unpacking import unpack, unpacking_folder
+from memrepo_worker.git.packs import joined_in_steps, joined_size
 from memrepo_worker.processes import Fed
 
 UNPACKED_FOLDER = "unpacked"
@@ -29,9 +28,6 @@ _UNPACKED_BYTES_MAX = 1 << 30
 
 _UNRESOLVED = "unresolved delta"
 """What ``git index-pack`` says of a pack with deltas whose base it finds nowhere."""
-
-_FILE_BYTES = 4096
-"""What an object takes there at least: a file has a block of its own."""
 
 Packs = Sequence[bytes | memoryview]
 
@@ -86,34 +82,7 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
 
 def _unpack(git: Git, repo: Path, packs: Packs) -> None:
     """Add the objects of packs by another way than ``Git.index_pack``; raises as ``take_in``."""
-    try:
-        bytes_max = _UNPACKED_BYTES_MAX - sum(map(object_count, packs)) * _FILE_BYTES
-        for pack in packs:
-            bytes_max -= check_unpacked(
-                pack, max(0, bytes_max), max(0, bytes_max), git.caps.allocation_bytes_max
-            )
-            let_go(pack)
-    except PackTooLargeError as error:
-        raise GitOverBoundsError(str(error)) from error
-    except ValueError as error:
-        raise GitError(str(error)) from error
-    folder = repo / "objects" / UNPACKED_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in ("pack", "info"):
-        (folder / name).mkdir(mode=0o700, parents=True)
-    (folder / "info/alternates").write_text(f"{(repo / 'objects').absolute()}\n")
-    try:
-        place = ObjectFolder(folder)
-        git.run(
-            ["-c", "core.looseCompression=0", "unpack-objects", "-q"],
-            repo=place,
-            stdin=Fed(joined_in_steps(packs), joined_size(packs)),
-        )
-        found = sorted(path.parent.name + path.name for path in folder.glob("[0-9a-f][0-9a-f]/*"))
-        if found:
-            arguments = ["-c", "pack.compression=1", "pack-objects", "--quiet", "--window=0"]
-            wanted = "".join(f"{sha}\n" for sha in found).encode()
-            git.run([*arguments, str((folder / "pack/pack").absolute())], repo=place, stdin=wanted)
-            move_packs(folder, repo / "objects")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    objects = repo / "objects"
+    with unpacking_folder(objects / UNPACKED_FOLDER, builds_on=objects) as folder:
+        unpack(git, packs, folder, _UNPACKED_BYTES_MAX)
+        move_packs(folder, objects)
