@@ -82,13 +82,13 @@ def test_what_cannot_be_sent_is_told_within_the_time_that_sending_may_take() -> 
     url = f"redis://{LOOPBACK}:{free_port()}/0"
     began = time.monotonic()
 
-    ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, 1.0)
+    ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, 4.0)  # imports included
 
     assert ended.returncode == 0
     assert ended.stderr.count("(commit of acme/agent-1) was not sent, and nobody looked at it") == 3
     assert ended.stderr.count("Connection refused") == 3
     assert ended.stderr.count("\n") == 3
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
 
 
 def test_what_a_stuck_name_look_up_holds_up_is_one_line(broker: Valkey) -> None:
@@ -99,7 +99,7 @@ socket.getaddrinfo = lambda host, *a, **k: time.sleep(60) if "broker" in str(hos
 repos = AsyncMemoryRepos(settings=Settings("redis://broker.example/0", url, enqueue_timeout_s=timeout_s))
 fire(repos, 12)
 """
-    ended = run(stuck, broker.url, 2.0)  # long enough for the libraries to be imported
+    ended = run(stuck, broker.url, 4.0)  # long enough for the libraries to be imported
 
     assert ended.returncode == 0
     assert ended.stderr.startswith(

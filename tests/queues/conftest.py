@@ -39,8 +39,8 @@ def workers(
 ) -> Iterator[WorkerFleet]:
     """One running worker for all tests that do not harm it."""
     with fleet(tmp_path_factory.mktemp("workers"), settings, HANDLER, broker.database(EFFECTS)) as running:
-        running.start()
-        wait_for(lambda: broker.client().exists("memrepo:shards"), "the worker to have met the broker")
+        one = running.start()
+        wait_for(lambda: "ready: " in one.output, "the worker to be ready", 60)
         yield running
 
 
