@@ -18,7 +18,8 @@ from typing_extensions import override
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
-from memrepo_worker.repos.warm import FlushLimits, WarmRepo
+from memrepo_worker.repos.pending import FlushLimits
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (

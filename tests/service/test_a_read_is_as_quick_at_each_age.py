@@ -178,3 +178,36 @@ def test_who_is_being_served_keeps_its_files(store: LocalStore, tmp_path: Path) 
                 begin(one)
             assert kept(agents) == [0, 5]
         assert kept(agents) == [0]
+
+
+# What a memory takes that is warm, and asked for nothing
+
+
+LARGE = {f"notes-{number // 10}/{number}.md": f"{number} likes tea\n" * 150 for number in range(200)}
+EACH_BYTES_MAX = 100 * KIB
+
+
+def test_a_memory_that_begins_with_much_is_written_at_once_and_still_read_without_its_packs(
+    one: Writer, read: list[str]
+) -> None:
+    one.ask(create(**LARGE))
+
+    assert one.warm().packs.files
+    assert one.texts() == LARGE
+    assert read == []
+    for number in range(20):
+        one.ask(commit("learn", {f"notes-0/{number % 10}.md": "changed\n" * 300}))
+    assert len(one.warm().packs.files) == 1, "what comes later waits until it is worth a pack"
+
+
+def test_memories_of_200_files_take_little_each_besides_what_all_keep_together(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with with_room_for(500 * KIB, store, tmp_path / "one") as agents:
+        for one in agents:
+            one.ask(create(**LARGE).model_copy(update={"agent_id": one.agent.agent_id}))
+            one.ask(commit("learn", {"human.md": "likes tea\n"}))
+            assert one.texts() == {**LARGE, "human.md": "likes tea\n"}
+
+        accounts = agents[0].service.cache.accounts
+        assert accounts.memory_bytes <= 500 * KIB + len(agents) * EACH_BYTES_MAX

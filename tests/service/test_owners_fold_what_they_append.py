@@ -14,7 +14,8 @@ from memrepo_worker.git.command import Git, ObjectFolder
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.observe import Counters
-from memrepo_worker.repos.warm import FlushLimits, WarmRepo
+from memrepo_worker.repos.pending import FlushLimits
+from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import (

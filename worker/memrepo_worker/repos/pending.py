@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from memrepo.limits import KIB
+from memrepo.limits import KIB, MIB
 from memrepo_worker.git.deltas.encoding import Delta
 from memrepo_worker.git.objects import GitObject
 from memrepo_worker.git.packs import STORED, Pack, encode_pack
@@ -12,6 +13,20 @@ from memrepo_worker.repos.delta_chains import DeltaChains
 
 _LARGE_BYTES = 64 * KIB
 """More of one object does not count as worth a pack: what follows from it can be written with it as a difference."""
+
+
+@dataclass(frozen=True)
+class FlushLimits:
+    """How much a warm repository keeps in memory before it writes a pack.
+
+    That flushes five files to disk, which takes 20 ms: it is not done with each entry that a hundred requests share.
+    ``first_bytes_max`` is for what a memory begins with, of which there is much, and once.
+    """
+
+    entries_max: int = 64
+    bytes_max: int = MIB
+    first_bytes_max: int = 256 * KIB
+    memory_bytes_max: int = 4 * MIB
 
 
 class PendingObjects:

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.recent_files import RecentFiles
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, object_count
-from memrepo_worker.git.reader import ObjectMap, Reader
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
     BRANCHES,
@@ -51,7 +51,7 @@ from memrepo_worker.repos.delta_chains import DeltaChains, remember_depths
 from memrepo_worker.repos.draft import Ahead, memory_bytes_of
 from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.repos.line_counts import LineCounts
-from memrepo_worker.repos.pending import PendingObjects
+from memrepo_worker.repos.pending import FlushLimits, PendingObjects
 from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
@@ -61,26 +61,15 @@ REPACK_FOLDER = "repack"
 """Where packs are joined, below ``objects``."""
 
 _REFUSED_MAX = 32  # so often is less tried than git may take at once
+_FLUSH_LIMITS = FlushLimits()
 _MEMORY_BYTES_LEAST = 16 * 1024  # what the smallest one takes, libgit2's part included
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[gc]\n\tauto = 0\n"
-
-
-@dataclass(frozen=True)
-class FlushLimits:
-    """How much a warm repository keeps in memory before it writes a pack.
-
-    That flushes five files to disk, which takes 20 ms: it is not done with each entry that a hundred requests share.
-    """
-
-    entries_max: int = 64
-    bytes_max: int = 1024 * 1024
-    memory_bytes_max: int = 4 * 1024 * 1024
 
 
 class WarmRepo:
     """The local copy of one agent's journal up to ``state.seq``; ``trust`` says how far it is believed."""
 
-    def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = FlushLimits()) -> None:
+    def __init__(self, path: Path, git: Git, state: RepoState, limits: FlushLimits = _FLUSH_LIMITS) -> None:
         self.path = path
         self.state = state
         self.ledger = Ledger(path)
@@ -97,8 +86,8 @@ class WarmRepo:
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
         self._unsaved_entries = self.graph_seq = 0  # the latter is the entry up to which it is written
-        self.recent = RecentFiles(self.packs)
-        self.reader = Reader(ObjectMap(self._pending.objects), self.recent)
+        self.recent = RecentFiles(self.packs, waiting=self._pending.objects)
+        self.reader = Reader(self.recent)
         self.histories = KnownHistories(self.reader)
 
     @classmethod
@@ -272,8 +261,9 @@ class WarmRepo:
     def is_full(self) -> bool:
         """Whether enough was taken in since the last ``save`` to be worth one."""
         limits, pending = self._limits, self._pending
+        bytes_max = limits.bytes_max if self.packs.files else limits.first_bytes_max
         return self._unsaved_entries >= limits.entries_max or (
-            pending.unsaved_bytes >= limits.bytes_max or pending.bytes >= limits.memory_bytes_max
+            pending.unsaved_bytes >= bytes_max or pending.bytes >= limits.memory_bytes_max
         )
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from itertools import chain
+from types import MappingProxyType
 
 from memrepo.limits import MIB
 from memrepo_worker.git.objects import GitObject, Kind
@@ -20,12 +22,19 @@ _FILE_BYTES = 300  # of a file besides its content
 class RecentFiles:
     """The objects of packs, of which the last files stay in memory, up to 2 MiB; one that is larger never does.
 
+    ``waiting`` are objects that are in no pack yet: they are found here, too, after the files and before the packs.
     Trees and commits stay elsewhere, decoded. An object never changes and is never gone from the packs that it was
     found in, so what stays here is right as long as the repository is the same.
     """
 
-    def __init__(self, packs: PackDirectory, bytes_max: int = _BYTES_MAX) -> None:
+    def __init__(
+        self,
+        packs: PackDirectory,
+        bytes_max: int = _BYTES_MAX,
+        waiting: Mapping[str, GitObject] = MappingProxyType({}),
+    ) -> None:
         self._packs = packs
+        self._waiting = waiting
         self._bytes_max = bytes_max
         self._files: OrderedDict[str, GitObject] = OrderedDict()
         self.memory_bytes = 0
@@ -36,6 +45,9 @@ class RecentFiles:
         if item is not None:
             self._files.move_to_end(sha)
             return item
+        item = self._waiting.get(sha)
+        if item is not None:
+            return item
         item = self._packs.find(sha)
         if item is not None and item.kind is Kind.BLOB:
             self._keep(sha, item)
@@ -43,12 +55,13 @@ class RecentFiles:
 
     def header(self, sha: str) -> Header | None:
         """Return an object's kind and size in bytes, or None when it is not here."""
-        item = self._files.get(sha)
+        item = self._files.get(sha) or self._waiting.get(sha)
         return self._packs.header(sha) if item is None else (item.kind, len(item.data))
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
-        """Yield the ids that begin so; what is in memory is in the packs, too."""
-        return self._packs.ids_beginning(digits)
+        """Yield the ids that begin so; of the files that stay in memory each is in the packs, too."""
+        waiting = [sha for sha in [*self._waiting] if sha.startswith(digits)]
+        return chain(waiting, self._packs.ids_beginning(digits))
 
     def keep(self, objects: Mapping[str, GitObject]) -> None:
         """Keep the files among objects that were just written into a pack, given oldest first."""
