@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,20 +12,31 @@ from click.testing import CliRunner
 
 from memrepo.cli.main import main
 from memrepo.settings import environment
-from memrepo_worker.observe import Counters
-from memrepo_worker.processes import Processes, ProcessFailedError
+from memrepo_worker.processes import ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ALWAYS, GET_BYTES_MAX, RefusedError, StoredObject
+from tests.support.commands import memrepo
 from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
 from tests.support.stock_git import stock_git
 from tests.support.systems import System
 from tests.support.writers import AGENT, commit, writer
 
-MEMREPO = str(Path(sysconfig.get_path("scripts")) / "memrepo")
-
 Run = Callable[..., str]
+
+
+def ended_well(*arguments: str, folder: Path, env: Mapping[str, str]) -> str:
+    """Run ``memrepo`` and return what it prints.
+
+    Raises:
+        ProcessFailedError: it ended with another code than 0; the message is what it says then.
+    """
+    folder.mkdir(exist_ok=True)
+    ended = memrepo(*arguments, folder=folder, env=env)
+    if ended.code:
+        raise ProcessFailedError(ended.stderr)
+    return ended.stdout
 
 
 @pytest.fixture
@@ -39,7 +49,7 @@ def run(tmp_path: Path) -> Run:
             "HOME": str(tmp_path),
             "MEMREPO_STORE_URL": f"file://{tmp_path / 'store'}",
         }
-        return Processes(Counters()).run([MEMREPO, "store", *arguments], env=env, timeout_s=60).decode()
+        return ended_well("store", *arguments, folder=tmp_path / "commands", env=env)
 
     return run
 
@@ -197,7 +207,7 @@ def test_another_store_than_the_workers_is_read_with_a_warning_and_not_written_t
     }
 
     def run(*arguments: str) -> None:
-        Processes(Counters()).run([MEMREPO, "store", *arguments], env=env, timeout_s=60)
+        ended_well("store", *arguments, folder=tmp_path / "commands", env=env)
 
     for command in (["import", "acme", "new", __file__], ["adopt", "--all"]):
         with pytest.raises(ProcessFailedError, match=r"is not the store that the workers of .* serve"):
@@ -215,5 +225,5 @@ def test_doctor_makes_no_folder_for_a_store_that_is_not_there(tmp_path: Path) ->
         "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
     }
     with pytest.raises(ProcessFailedError):
-        Processes(Counters()).run([MEMREPO, "doctor"], env=env, timeout_s=60)
+        ended_well("doctor", folder=tmp_path / "commands", env=env)
     assert not (tmp_path / "mispelt").exists()
