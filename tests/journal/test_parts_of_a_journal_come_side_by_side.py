@@ -18,13 +18,15 @@ from typing_extensions import override
 from memrepo.limits import KIB, MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import is_in_file
-from memrepo_worker.journal.entry import JournalDamagedError, encode_entry
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry, encode_entry
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading import on_the_way
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.reading.spool import Spool
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, ALWAYS, GET_BYTES_MAX, Pin, StoredObject, StoredRange
+from tests.support.waiting import wait_for
 
 LAYOUT = Layout.of("acme", "agent-1")
 THREADS = 8
@@ -130,6 +132,27 @@ def test_all_is_on_its_way_whether_anybody_takes_what_came_before_or_not(
     ]
     assert store.bytes_most <= 300 * KIB
     assert sum(entry.held_bytes for entry in rest) < 400 * KIB
+
+
+def test_the_others_come_while_a_large_part_is_looked_through(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes, and however few of them may be on their way at a time."""
+    store = CountingStore()
+    fill(store, [3 * MIB, *[100 * KIB] * 40])
+
+    def look_until_all_is_asked_for(seq: int, data: memoryview, between: Callable[[], object]) -> Entry:
+        def is_asked_for() -> bool:
+            between()
+            return LAYOUT.entry(41) in store.keys
+
+        if seq == 1:
+            wait_for(is_asked_for, "the last to be asked for", PATIENCE_S)
+        return decode_entry(seq, data)
+
+    monkeypatch.setattr(on_the_way, "decode_entry", look_until_all_is_asked_for)
+
+    assert len(reader(store, executor, 300 * KIB).open().entries) == 41
 
 
 def test_a_journal_of_many_sizes_comes_as_it_was_written_in_little_memory(

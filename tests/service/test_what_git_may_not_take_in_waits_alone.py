@@ -12,9 +12,11 @@ import pytest
 from memrepo.errors import TooLargeError
 from memrepo_worker.git.command import Git, GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Agent
+from memrepo_worker.processes import HOLDS_BOUNDS
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import UnavailableError
 from tests.support.folding import fold, folder, small_runs
+from tests.support.git_in_trouble import git_in_trouble
 from tests.support.writers import AGENT, Writer, commit, create, files, history, writer
 
 OTHERS = [Agent("acme", f"other-{number}") for number in range(4)]
@@ -77,6 +79,25 @@ def test_entries_that_git_cannot_take_in_together_are_taken_in_apart(
     with writer(store, tmp_path / "two") as two:
         assert two.messages() == expected
         assert two.counters.snapshot()["repo.opened_cold"] == 1
+
+
+@pytest.mark.skipif(not HOLDS_BOUNDS, reason="nobody says here what a process has used")
+def test_what_git_may_use_of_a_processor_is_one_bound_of_all_that_is_tried(
+    expected: list[str], store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try is within it: of all together, of less and less, and of the entries behind what stands for them."""
+    with small_runs():
+        fold(store, tmp_path / "scratch")
+    git = git_in_trouble(tmp_path, monkeypatch)
+    with writer(store, tmp_path / "two", foreign_cpu_s_max=1) as two:
+        git.work_in_vain(cpu_s=0.4)
+        with pytest.raises(UnavailableError, match="MEMREPO_FOREIGN_CPU_S_MAX"):
+            two.ask(files())
+        tried = two.counters.snapshot()["process.started"]
+        git.mend()
+        assert two.messages() == expected
+
+    assert 2 <= tried <= 4
 
 
 def test_an_agent_that_git_cannot_take_in_at_all_waits_alone_and_hears_of_the_setting(

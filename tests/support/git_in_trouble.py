@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ class GitInTrouble:
     def be_slow(self) -> None:
         """Come to no end."""
         self._become("exec /bin/sleep 60")
+
+    def work_in_vain(self, cpu_s: float) -> None:
+        """Use so much processor time each time, and say then that it would need more memory than it may take."""
+        burn = f"import time\nwhile time.process_time() < {cpu_s}: pass"
+        self._become(f"{sys.executable} -S -c '{burn}'; echo 'fatal: Out of memory' >&2; exit 128")
 
     def says_below(self, folder: Path, words: str) -> None:
         """Fail with what the system says, where the objects lie below a folder."""

@@ -107,9 +107,11 @@ class Processes:
         stdout: IO[bytes] | None = None,
         cwd: Path | None = None,
         bounds: ProcessBounds = UNBOUNDED,
+        told_cpu_s: Callable[[float], object] = lambda _: None,
     ) -> bytes:
         """Run a process to its end and return its standard output; with files as its ends nothing passes through us.
 
+        ``told_cpu_s`` is called with the processor time that it took, where the kernel says that (Linux), else with 0.
         A file is read, or written, from where it is now. What making a piece of ``stdin`` raises comes out as it is.
 
         Raises:
@@ -134,14 +136,7 @@ class Processes:
         self._stand_back(process.pid)
         name = arguments[0]
         with process:
-            told = (
-                stdin.pieces
-                if isinstance(stdin, Fed)
-                else [stdin]
-                if isinstance(stdin, bytes | memoryview)
-                else []
-            )
-            conversation = _Conversation(process, iter(told), bounds.output_bytes_max)
+            conversation = _Conversation(process, _pieces_of(stdin), bounds.output_bytes_max)
             try:
                 conversation.hold(timeout_s, self.is_stopped)
             except InterruptedError:
@@ -153,6 +148,7 @@ class Processes:
                     f"{name} wrote more than {bounds.output_bytes_max} bytes and was killed"
                 ) from None
             finally:
+                told_cpu_s(conversation.cpu_s or _cpu_s_of(process.pid))
                 process.kill()
         if process.returncode != 0:
             raise _failure(arguments, process.returncode, bytes(conversation.said), bounds)
@@ -192,6 +188,14 @@ class Processes:
         )
 
 
+def _pieces_of(stdin: Stdin) -> Iterator[bytes | memoryview]:
+    """Yield what passes through us of it: a file does not."""
+    if isinstance(stdin, Fed):
+        yield from stdin.pieces
+    elif isinstance(stdin, bytes | memoryview):
+        yield stdin
+
+
 class _Conversation:
     """Feeds a process and reads it at the same time; ``output`` and ``said`` are what it wrote to its two ends."""
 
@@ -205,6 +209,7 @@ class _Conversation:
         self._output_bytes_max = output_bytes_max
         self.output = bytearray()
         self.said = bytearray()
+        self.cpu_s = 0.0
 
     def hold(self, timeout_s: float, is_stopped: Callable[[], bool]) -> None:
         """Go on until the process is over.
@@ -232,6 +237,9 @@ class _Conversation:
                             end.fileobj
                         )  # before it is closed: its number may be another's at once
                         cast("IO[bytes]", end.fileobj).close()
+        self.cpu_s = _cpu_s_of(
+            self._process.pid
+        )  # all of it is done, and who has ended is there until waited for
         try:
             self._process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
@@ -270,6 +278,19 @@ def _limit(pid: int, bounds: ProcessBounds, *, to_file: bool) -> None:
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         if bounds.memory_bytes_max is not None:
             resource.prlimit(pid, resource.RLIMIT_DATA, (bounds.memory_bytes_max,) * 2)
+
+
+def _cpu_s_of(pid: int) -> float:
+    """Return how much processor time a process of ours, and what it has waited for, took; 0 where nobody says.
+
+    It may have ended, and must not have been waited for.
+    """
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    ticks = said.rpartition(")")[2].split()[11:15]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def _failure(arguments: Sequence[str], code: int, said: bytes, bounds: ProcessBounds) -> ProcessFailedError:

@@ -8,6 +8,7 @@ made; objects that lie where others could write are read around a git directory 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -108,11 +109,28 @@ class ObjectFolder:
     trusted: bool = True
 
 
+@dataclass
+class GitUsage:
+    """What several runs of git for one purpose have taken together, in one thread: processor time.
+
+    ``refused`` and ``parted`` are how often less was tried at a time, since git would not take all at once.
+    """
+
+    cpu_s: float = 0.0
+    refused: int = 0
+    parted: int = 0
+
+    def add(self, cpu_s: float) -> None:
+        """Note what a run has taken."""
+        self.cpu_s += cpu_s
+
+
 @dataclass(frozen=True)
 class Git:
     """Runs git. ``search_path`` is where it is looked for, as in ``PATH``; ``protocols`` may be used to fetch.
 
     ``threads`` is how many a process may have where it could use several: each takes memory of its own.
+    With a ``usage`` the cap on processor time is one of all runs that share it.
     """
 
     processes: Processes
@@ -123,6 +141,7 @@ class Git:
     protocols: str = ""
     compared_bytes_max: int = Bounds.compared_bytes_max
     threads: int = 2
+    usage: GitUsage | None = None
 
     def for_foreign(self, stored_bytes: int) -> Git:
         """Return a git whose bounds are those for others' objects of so many bytes, as they are stored."""
@@ -149,7 +168,7 @@ class Git:
             GitTroubleError: the machine did not let it; ``GitUnusableError``: it did not come to its end.
             GitError: it failed.
         """
-        bounds = bounds or self.bounds or self.caps.bounds
+        bounds = self._left_of(bounds or self.bounds or self.caps.bounds)
         try:
             with step(f"git {_verb(arguments)}"):
                 return self.processes.run(
@@ -163,6 +182,7 @@ class Git:
                     stdin=stdin,
                     stdout=stdout,
                     bounds=ProcessBounds(bounds.cpu_s_max, bounds.memory_bytes_max, output_bytes_max),
+                    told_cpu_s=(self.usage or GitUsage()).add,
                 )
         except ProcessOverCpuError as error:
             raise GitOverBoundsError(f"{error}; MEMREPO_FOREIGN_CPU_S_MAX allows for more") from error
@@ -180,6 +200,17 @@ class Git:
             if trouble := _TROUBLE.search(str(error)):
                 raise GitTroubleError(f"git: {trouble[0].lower()}") from error
             raise GitError(str(error)) from error
+
+    def _left_of(self, bounds: GitBounds) -> GitBounds:
+        if self.usage is None:
+            return bounds
+        left_s = self.caps.cpu_s_max - self.usage.cpu_s
+        if left_s <= 0:
+            raise GitOverBoundsError(
+                f"git used more than {self.caps.cpu_s_max} s of processor time in all its runs for this; "
+                "MEMREPO_FOREIGN_CPU_S_MAX allows for more"
+            )
+        return replace(bounds, cpu_s_max=min(bounds.cpu_s_max, math.ceil(left_s)))
 
     def environment(self, *, trusted: bool = True) -> dict[str, str]:
         """Return the environment that git gets wherever it runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -157,8 +157,10 @@ def encode_joined(
     return encode_bundle(prerequisites, header, pack)
 
 
-def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
+def decode_entry(seq: int, data: bytes | memoryview, between: Callable[[], object] = lambda: None) -> Entry:
     """Return an entry's parts, held against the rules for what is written: ids, names and number of its refs.
+
+    ``between`` is called between steps of a millisecond or less.
 
     Raises:
         NewerJournalError: it has what this version does not know.
@@ -169,10 +171,11 @@ def decode_entry(seq: int, data: bytes | memoryview) -> Entry:
         object_count(pack)
     except ValueError as error:
         raise JournalDamagedError(f"entry {seq} is no bundle: {error}", seq) from error
-    if not is_whole(pack):
+    if not is_whole(pack, between):
         raise JournalDamagedError(f"entry {seq} has a pack whose checksum is wrong", seq)
     digest = hashlib.sha256()
     for piece in in_steps(data):
+        between()
         digest.update(piece)
     return Entry(
         seq,

@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 
 from memrepo.errors import TooLargeError
-from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, GitUsage
 from memrepo_worker.git.compare import (
     Comparison,
     all_lines,
@@ -170,14 +170,14 @@ class WarmRepo:
             GitOverBoundsError: git would need more than a worker may give it, for one of them alone.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
-        left, refused = [entries] if entries else [], 0
+        left, usage = [entries] if entries else [], self.git.usage or GitUsage()
         while left:
             some = left.pop()
             try:
                 self._index(some)
             except GitOverBoundsError:
-                refused += 1
-                if len(some) == 1 or refused > _REFUSED_MAX:
+                usage.refused += 1
+                if len(some) == 1 or usage.refused > _REFUSED_MAX:
                     raise
                 middle = len(some) // 2
                 left += some[middle:], some[:middle]

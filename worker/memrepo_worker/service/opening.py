@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 
 from memrepo.clock import Clock
 from memrepo.lazy import lazy_property
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
-from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTooSlowError
+from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTooSlowError, GitUsage
 from memrepo_worker.group import Agent, Lease, TurnGoesOnError
 from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
@@ -231,26 +232,29 @@ class Opener:
     def _open_cold(self) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
         will_wait()
+        taken_in = partial(self._taken_in, GitUsage())
         try:
-            return self.journal.read(self._taken_in)
+            return self.journal.read(taken_in)
         except HarmedMeanwhileError:
             raise  # whoever holds the place makes it anew, from the same
         except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:
             # What stands for entries may be what is wrong, or too large for git: they themselves decide.
-            return self.journal.read_entries(self._taken_in, error)
+            return self.journal.read_entries(taken_in, error)
 
-    def _taken_in(self, found: FoundJournal) -> WarmRepo:
-        """Put what a journal holds into a new repository, as it comes."""
+    def _taken_in(self, usage: GitUsage, found: FoundJournal) -> WarmRepo:
+        """Put what a journal holds into a new repository; what git may take for that is one bound of all its runs."""
         if found.seq == 0:
             self._dependencies.confirm_store()  # an empty place is not an empty store
         if found.passed_over is not None:
             self._tell_passed_over(found.passed_over)
         repo = self._held.fresh()
+        unbounded, repo.git = repo.git, replace(repo.git, usage=usage)
         try:
             parts = self._absorbed(repo, found)
         except (JournalDamagedError, WarmRepoDamagedError) as error:
             _refuse_if_harmed(repo, error)
             raise
+        repo.git = unbounded
         self.forget_old_lines(repo)
         self._dependencies.opened(self._held.agent, parts)
         return repo

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError
+from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, GitUsage
 from memrepo_worker.git.pack_files import move_packs
 from memrepo_worker.git.packed.unpacking import unpack, unpacking_folder
 from memrepo_worker.git.packs import joined_in_steps, joined_size
@@ -57,7 +57,7 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
         GitError: git finds fault with one of them.
     """
     left: list[tuple[int, Packs]] = [(0, packs)]
-    parted = 0
+    usage = git.usage or GitUsage()
     while left:
         first, some = left.pop()
         size = joined_size(some)
@@ -72,10 +72,10 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
                 if lacks_a_base(error):
                     raise UnresolvedDeltasError(first, error) from error
                 raise
-            if parted == _PARTED_MAX:
+            if usage.parted >= _PARTED_MAX:
                 _unpack(git, repo, some)
                 continue
-            parted += 1
+            usage.parted += 1
             middle = len(some) // 2
             left += (first + middle, some[middle:]), (first, some[:middle])
 

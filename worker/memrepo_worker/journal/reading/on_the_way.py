@@ -80,7 +80,7 @@ class IntoMemory:
         assert self._request is not None
         self._entry = self._request.result()
 
-    def entry(self) -> Entry:
+    def entry(self, _: Callable[[], object]) -> Entry:
         """Return it, once it is here."""
         assert self._entry is not None
         return self._entry
@@ -157,10 +157,10 @@ class IntoFile:
         self._requests[0].result()
         self._requests.popleft()
 
-    def entry(self) -> Entry:
-        """Return it, once it is here: its pack lies in the file."""
+    def entry(self, between: Callable[[], object]) -> Entry:
+        """Return it, once it is here: its pack lies in the file. ``between`` is called while it is looked through."""
         data = self._spool.view(self._place, self.item.size)
-        return self._source.told(self.item, lambda _: decode_entry(self.item.seq, data))
+        return self._source.told(self.item, lambda _: decode_entry(self.item.seq, data, between))
 
     def cancel(self) -> None:
         """Ask for nothing more, where that has not begun."""

@@ -69,7 +69,7 @@ class Window:
                 self._asked.popleft()
                 if self._new_spool is None:
                     self._in_memory -= part.item.size
-                yield part.entry()
+                yield part.entry(self._ask)
                 self._ask()
         finally:
             self.cancel()
