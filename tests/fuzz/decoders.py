@@ -30,7 +30,7 @@ from memrepo_worker.git.objects import (
     object_id,
     tagged,
 )
-from memrepo_worker.git.pack_sizes import check_unpacked, find_blob, holds
+from memrepo_worker.git.pack_sizes import check_unpacked, delta_bases, find_blob, holds
 from memrepo_worker.git.packs import encode_pack
 from memrepo_worker.git.trees.stored import StoredTree
 from memrepo_worker.group import Agent
@@ -118,6 +118,8 @@ def _sealed_state(data: bytes) -> bytes:
 
 def _look_through_pack(data: bytes) -> None:
     holds(data, SHA)
+    with suppress(ValueError):
+        delta_bases(data)
     check_unpacked(data, UNPACKED_BYTES_MAX, UNPACKED_BYTES_MAX)
 
 
