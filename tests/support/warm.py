@@ -7,6 +7,7 @@ or about a program's own process, runs the program: see ``tests.support.started`
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -187,6 +188,7 @@ def end() -> None:
         assert program.process.stdin is not None
         program.process.stdin.close()
         program.process.wait()
+        shutil.rmtree(program.socket.parent)
 
 
 def _begin() -> _Program:
