@@ -34,6 +34,12 @@ def _exchange(path: Path) -> None:
     path.write_bytes(b"") if was_folder else path.mkdir()
 
 
+def _pipe(path: Path) -> None:
+    """Put a named pipe in its place: who opens that waits for another who does."""
+    _remove(path)
+    os.mkfifo(path, 0o600)
+
+
 def _lock_up(path: Path) -> None:
     """Have the file be nobody's to open: no right for an ordinary user; root, who has all, is led in a circle."""
     if os.geteuid() != 0:
@@ -75,6 +81,7 @@ WAYS: Mapping[str, Damage] = {
     "removed": _remove,
     "emptied": _empty,
     "exchanged": _exchange,
+    "a_pipe": _pipe,
     "not_to_be_opened": _lock_up,
     "cut": _cut,
     "zeroed": _zero,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import struct
 from array import array
 from bisect import bisect_left
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from memrepo_worker.bounds import SharingBounds
+from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
 from memrepo_worker.git.packs import HEADER_BYTES, LARGE_OFFSET, OFFSET_DELTA, REF_DELTA, pack_header
 from memrepo_worker.threads.giving_way import give_way
 
@@ -55,7 +55,7 @@ def remove_others(objects_path: Path, known: Container[str]) -> None:
     for path in objects_path.parent.glob(".*.new"):
         path.unlink()
     for path in objects_path.glob(f"{OPENED_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
 
 
 def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
@@ -197,7 +197,7 @@ class PackFiles:
         Raises:
             ValueError, OSError: it is not what was written.
         """
-        data = (self._folder / f"{name}.idx").read_bytes()
+        data = read_regular(self._folder / f"{name}.idx")
         if len(data) != self.expected[name][1] or not _ends_in_its_checksum(data):
             raise ValueError("its index is damaged")
         return PackIndex(data)
@@ -209,7 +209,7 @@ class PackFiles:
         ``index`` is what ``index`` has returned, where that was asked before. Raises what that does.
         """
         index = index or self.index(name)
-        with (self._folder / f"{name}.pack").open("rb") as file:
+        with open(self._folder / f"{name}.pack", "rb", opener=regular) as file:
             self._require_whole(file, self.expected[name][0], index.pack_checksum)
             for sha, offset in index.placed():
                 file.seek(offset)
@@ -226,7 +226,7 @@ class PackFiles:
             raise ValueError("it is damaged")
 
     def _opened(self, name: str) -> os.stat_result:
-        with (self._folder / name).open("rb") as file:
+        with open(self._folder / name, "rb", opener=regular) as file:
             return os.fstat(file.fileno())
 
     def _is_sound(self, name: str) -> bool:
@@ -234,8 +234,8 @@ class PackFiles:
 
         libgit2 passes over a pack that does not. What is damaged between, it notices when it reads it.
         """
-        index = (self._folder / f"{name}.idx").read_bytes()
-        with (self._folder / f"{name}.pack").open("rb") as pack:
+        index = read_regular(self._folder / f"{name}.idx")
+        with open(self._folder / f"{name}.pack", "rb", opener=regular) as pack:
             first = pack.read(HEADER_BYTES)
             pack.seek(-_SHA1_BYTES, os.SEEK_END)
             last = pack.read()

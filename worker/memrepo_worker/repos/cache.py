@@ -23,6 +23,7 @@ from typing import IO
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.bounds import CacheLimits
 from memrepo_worker.git.command import Git
+from memrepo_worker.git.packed.regular import remove_folder
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.accounts import Accounts
@@ -260,7 +261,7 @@ class RepoCache:
     def _remove_unfinished(self) -> None:
         """Remove what an earlier process was making when it ended."""
         for path in [each for kind in ("*.git", f"{_BESIDE}*") for each in self._slot.path.glob(kind)]:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
 
     def _weigh(self, name: str, repo: WarmRepo | None = None) -> None:
         """Write down what a repository takes now; whoever changed it still holds it."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
+from memrepo_worker.git.packed.regular import read_regular, regular
 from memrepo_worker.journal.ledger import DELETED, LedgerLine, decode_lines
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 
@@ -66,7 +67,7 @@ class LedgerSegment:
             ValueError, OSError: it is damaged, or cannot be read.
         """
         segment = cls(folder / file.name)
-        text = segment.path.read_bytes()
+        text = read_regular(segment.path)
         if len(text) > file.size:
             os.truncate(segment.path, file.size)
             text = text[: file.size]
@@ -182,7 +183,7 @@ class LedgerSegment:
             return
         flags = os.O_RDWR | (0 if self._written else os.O_CREAT | os.O_TRUNC)
         try:
-            number = os.open(self.path, flags, 0o600)
+            number = regular(self.path, flags)
         except FileNotFoundError as error:
             raise self._damaged() from error
         with os.fdopen(number, "r+b") as file:
@@ -240,7 +241,7 @@ class LedgerSegment:
             first = offset - self._written
             return self._decoded(self._tail[first : self._tail.index(b"\n", first)])
         record = b""
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
+        with suppress(FileNotFoundError), open(self.path, "rb", opener=regular) as file:
             file.seek(offset)
             while b"\n" not in record and (read := file.read(_READ_BYTES)):
                 record += read
@@ -250,7 +251,7 @@ class LedgerSegment:
         if not self._written:
             return b""
         try:
-            text = self.path.read_bytes()[: self._written]
+            text = read_regular(self.path)[: self._written]
         except FileNotFoundError as error:
             raise self._damaged() from error
         if hashlib.sha256(text).digest() != self._digest.digest():

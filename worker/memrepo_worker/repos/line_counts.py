@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from memrepo_worker.git.packed.regular import regular
+
 _FILE = "line-counts"
 _KEPT_MAX = 10_000
 _COUNT_BYTES = 300  # of a commit in memory
@@ -66,7 +68,7 @@ class LineCounts:
         lines = [_encode(sha, kept[sha]) for sha in self._unsaved]
         self._unsaved.clear()
         if lines:
-            number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            number = regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             with os.fdopen(number, "ab") as file:
                 file.write(b"".join(lines))
                 size = file.tell()
@@ -76,7 +78,7 @@ class LineCounts:
     def _write_anew(self, kept: dict[str, Counts]) -> None:
         """Have the file hold what is in memory, and nothing else."""
         new = self._path.with_name(f".{_FILE}.new")
-        number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        number = regular(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(number, "wb") as file:
             file.writelines(_encode(sha, counts) for sha, counts in kept.items() if counts[2])
         new.replace(self._path)
@@ -89,7 +91,7 @@ class LineCounts:
     def _read(self) -> Iterator[tuple[str, Counts]]:
         """Yield what the end of the file has; a line that is not whole is passed over."""
         try:
-            with self._path.open("rb") as file:
+            with open(self._path, "rb", opener=regular) as file:
                 file.seek(max(0, self._path.stat().st_size - _READ_BYTES_MAX))
                 lines = file.read(_READ_BYTES_MAX).split(b"\n")
         except OSError:

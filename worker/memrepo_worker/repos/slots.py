@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from memrepo_worker.bounds import CacheLimits
+from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
 
 _SLOTS_MAX = 256
 _LOOKS_WAITED_FOR_MAX, _LOOK_S = 100, 0.002
-_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP}
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO}
 _LOCK = "lock"
 STATE_FILE = "memrepo.json"
 """By this file in it a folder is a repository that can be used."""
@@ -146,7 +146,7 @@ def remove_repo(folder: Path) -> None:
     for state in folder.glob(f"*/{STATE_FILE}"):
         with suppress(OSError):
             state.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
 
 
 def mark_used(folder: Path, at_ns: int) -> None:
@@ -186,14 +186,14 @@ def _encode(usage: Usage) -> bytes:
 
 def _told_in(slot: Path) -> Usage:
     try:
-        repos, disk_bytes = (slot / _LOCK).read_bytes()[:_TOLD_BYTES].split()
+        repos, disk_bytes = read_regular(slot / _LOCK)[:_TOLD_BYTES].split()
         return Usage(int(repos), int(disk_bytes))
     except (OSError, ValueError):
         return Usage()
 
 
 def _note(slot: Path, usage: Usage) -> None:
-    with suppress(OSError), (slot / _LOCK).open("r+b") as file:
+    with suppress(OSError), open(slot / _LOCK, "r+b", opener=regular) as file:
         file.write(_encode(usage))
 
 
@@ -201,7 +201,7 @@ def _note(slot: Path, usage: Usage) -> None:
 def _if_free(slot: Path, how: int) -> Iterator[bool]:
     """Say whether a slot has no process; within the block none takes it. Shared is for a look, which many may have."""
     try:
-        file = (slot / _LOCK).open("rb")
+        file = os.fdopen(regular(slot / _LOCK, os.O_RDONLY), "rb")
     except OSError:
         yield False
         return
@@ -218,7 +218,7 @@ def _lock(slot: Path) -> IO[bytes] | None:
     """Lock a slot; None where a process has it, another user made it, or its lock is no file of ours."""
     try:
         slot.chmod(0o700)  # a version before this let everybody in
-        lock_file = os.fdopen(os.open(slot / _LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        lock_file = os.fdopen(regular(slot / _LOCK, os.O_RDWR | os.O_CREAT), "r+b")
     except OSError as error:
         if error.errno in _NOT_OURS:
             return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -32,6 +31,7 @@ from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.recent_files import RecentFiles
+from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, object_count
 from memrepo_worker.git.reader import Reader
@@ -93,7 +93,7 @@ class WarmRepo:
     @classmethod
     def empty(cls, path: Path, git: Git, state: RepoState | None = None) -> WarmRepo:
         """Make an empty repository, in place of whatever is at ``path``."""
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
         for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags"):
             (path / folder).mkdir(parents=True)
         _write(path / "HEAD", f"ref: {HEAD_BRANCH}\n".encode())
@@ -107,12 +107,12 @@ class WarmRepo:
         Its state is a claim: hold it against the store before trusting it.
         """
         try:
-            state = RepoState.decode((path / STATE_FILE).read_bytes())
+            state = RepoState.decode(read_regular(path / STATE_FILE))
             ledger = Ledger.load(path, state.ledger)
         except (OSError, ValueError):
             return None
         for folder in (REPACK_FOLDER, UNPACKED_FOLDER):
-            shutil.rmtree(path / "objects" / folder, ignore_errors=True)
+            remove_folder(path / "objects" / folder)
         remove_others(path / "objects", state.packs)
         repo = cls(path, git, state)
         repo.ledger, repo.trust, repo._saved = ledger, Trust.claimed(), state
@@ -383,7 +383,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file that nobody else may read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with os.fdopen(regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         for piece in pieces(data):
             file.write(piece)
         file.flush()

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from memrepo_worker.git.command import Git, ObjectFolder
+from memrepo_worker.git.packed.regular import read_regular
 
 _SHA1_BYTES = 20
 
@@ -57,7 +58,7 @@ class CommitGraph:
         its CRC-32, a third of the cost of SHA-1.
         """
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError:
             return False
         crc32 = zlib.crc32(data)

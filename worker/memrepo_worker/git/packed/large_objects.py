@@ -18,6 +18,7 @@ from memrepo.limits import KIB
 from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.objects import KINDS, GitObject, Kind
 from memrepo_worker.git.pack_files import FANOUT_BEGIN, FANOUT_END
+from memrepo_worker.git.packed.regular import regular
 from memrepo_worker.git.packs import LARGE_OFFSET, OFFSET_DELTA, REF_DELTA
 from memrepo_worker.threads.giving_way import give_way, joined
 
@@ -47,7 +48,7 @@ def read_in_steps(
     """
     try:
         for name, offset in _places(folder, packs, sha) if place is None else (place,):
-            with (folder / f"{name}.idx").open("rb") as index, (folder / f"{name}.pack").open("rb") as pack:
+            with _opened(folder / f"{name}.idx") as index, _opened(folder / f"{name}.pack") as pack:
                 kind, data = _Unpacking(pack, _Index(index)).at(offset)
                 return GitObject(kind, data)
     except (OSError, ValueError, LookupError, zlib.error):
@@ -55,10 +56,14 @@ def read_in_steps(
     return None
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return open(path, "rb", opener=regular)
+
+
 def _places(folder: Path, packs: Iterable[str], sha: str) -> Iterator[Place]:
     wanted = bytes.fromhex(sha)
     for name in packs:
-        with (folder / f"{name}.idx").open("rb") as file:
+        with _opened(folder / f"{name}.idx") as file:
             offset = _Index(file).find(wanted)
         if offset is not None:
             yield name, offset
