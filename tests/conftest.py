@@ -28,6 +28,8 @@ LONGEST = (
     "test_up_runs_everything_on_one_machine",
     "test_an_answer_comes_whole_or_the_connection_is_given_up",
     "test_adoption_of_the_legacy_layout",
+    "test_packs_that_git_refuses_together_cost_little",
+    "test_a_journal_of_any_length_is_listed_in_little_memory",
     "test_contract",
     "test_the_documented_users_use_every_right",
     "test_a_worker_that_may_not_serve_leaves_it_to_others",
