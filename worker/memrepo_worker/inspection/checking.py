@@ -12,6 +12,7 @@ from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.inspection.listing import JournalListing
 from memrepo_worker.inspection.objects import Objects, ledger_of
 from memrepo_worker.inspection.parts import Listed, batches, entry_of, read_part
+from memrepo_worker.inspection.seals import Seal, find_seal
 from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.journal.seal import ends_repo
@@ -55,6 +56,8 @@ class JournalCheck:
         self._refs_at: dict[int, dict[str, str]] = {}
         self._tips: set[str] = set()
         self._is_sound = not listing.damages
+        self._knows_ledger = True
+        self.was_deleted = False
 
     def run(self, keep: KeptLines) -> None:
         """Check all; ``damages`` then holds what was found.
@@ -100,9 +103,10 @@ class JournalCheck:
         marker = self._listing.last_marker
         if not marker:
             return 0
-        for seq in sorted(seq for seq in self._listing.entries if seq > marker):
-            if self._is_seal(seq):
-                return seq
+        seal = find_seal(self._store, self._listing, self._objects, self._bytes_max)
+        if seal is not None:
+            self._take_seal(seal)
+            return seal.seq
         if marker < self._listing.newest or not any(base >= marker for base in self._listing.bases):
             self._found(
                 Damage(
@@ -113,30 +117,14 @@ class JournalCheck:
             )
         return marker
 
-    def _is_seal(self, seq: int) -> bool:
-        """Whether the repository ended with an entry; its base, if it is there, begins what follows."""
-        base = self._listing.bases.get(seq)
-        place = self._objects.beside()
-        read = read_part(self._store, base or self._listing.entries[seq], self._bytes_max)
-        if isinstance(read, Damage):
-            if base is not None:
-                self._found(read)
-            return False
-        if read.refs:
-            return False
-        key = base.key if base is not None else self._listing.entries[seq].key
-        try:
-            place.take(key, read.pack, [read.ledger_sha])
-            lines = ledger_of(key, read, place.reader())
-        except DamageFoundError as found:
-            self._found(found.damage)
-            return base is not None
-        if base is None and not ends_repo(read.refs, lines):
-            return False
-        ledger = bytes.fromhex(read.ledger_sha)
-        self._stretches.append(_Stretch(1, seq, {ledger}, {ledger}, [*lines]))
-        self._refs_at[seq] = {}
-        return True
+    def _take_seal(self, seal: Seal) -> None:
+        for damage in seal.damages:
+            self._found(damage)
+        self._knows_ledger = seal.has_base
+        ledgers = {*seal.ledgers}
+        self._stretches.append(_Stretch(1, seal.seq, ledgers, ledgers, [*seal.lines]))
+        self._refs_at[seal.seq] = {}
+        self.was_deleted = True
 
     # The entries
 
@@ -161,7 +149,9 @@ class JournalCheck:
         reader = self._objects.reader()
         for item, part in parts:
             try:
-                stretch.lines += ledger_of(item.key, part, reader)
+                lines = ledger_of(item.key, part, reader)
+                stretch.lines += lines
+                self.was_deleted |= ends_repo(part.refs, lines)
             except DamageFoundError as found:
                 if self._is_sound or found.damage.detail.startswith("line "):
                     self._found(found.damage)
@@ -225,7 +215,7 @@ class JournalCheck:
         else:
             return  # what it builds on is damaged, so nothing can be said of it
         lines = ledger_of(item.key, part, place.reader())
-        if not all(stretch.is_sound for stretch in within):
+        if not all(stretch.is_sound for stretch in within) or not (first or self._knows_ledger):
             return
         self._compare(item, place.new_ids() - {bytes.fromhex(part.ledger_sha)}, within)
         _compare_lines(

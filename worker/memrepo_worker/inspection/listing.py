@@ -18,6 +18,7 @@ _GAP_MAX = 1_000_000
 class JournalListing:
     """One agent's journal as it was listed. ``damages`` are those that the listing shows by itself."""
 
+    layout: Layout
     entries: dict[int, Listed] = field(default_factory=dict)
     bases: dict[int, Listed] = field(default_factory=dict)
     segments: dict[tuple[int, int], Listed] = field(default_factory=dict)
@@ -26,7 +27,7 @@ class JournalListing:
     @classmethod
     def of(cls, layout: Layout, objects: Sequence[ListedObject]) -> JournalListing:
         """Return what the objects under an agent's prefix are; legacy files and reservations are passed over."""
-        found = cls()
+        found = cls(layout)
         for item in objects:
             seq, base, segment = (
                 layout.entry_seq(item.key),
@@ -44,7 +45,7 @@ class JournalListing:
                 found.bases[base] = Listed(item.key, base, item.size)
             elif segment is not None:
                 found.segments[segment] = Listed(item.key, segment[1], item.size)
-        found._find_gaps(layout)
+        found._find_gaps()
         return found
 
     @property
@@ -57,13 +58,13 @@ class JournalListing:
         """The number of the last marker below which a delete has been; 0 where there is none."""
         return max((seq for seq, item in self.entries.items() if not item.size), default=0)
 
-    def _find_gaps(self, layout: Layout) -> None:
+    def _find_gaps(self) -> None:
         expected = 1
         for seq in sorted(self.entries):
             if seq - expected > _GAP_MAX:
                 self.damages.append(
                     Damage(
-                        layout.entry(seq),
+                        self.layout.entry(seq),
                         Kind.NUMBER,
                         f"entry {expected} would be the next, and is not there",
                     )
@@ -75,6 +76,8 @@ class JournalListing:
                     f"entry {expected} is" if seq == expected + 1 else f"entries {expected} to {seq - 1} are"
                 )
                 self.damages.append(
-                    Damage(layout.entry(expected), Kind.MISSING, f"{which} not there, and entry {seq} is")
+                    Damage(
+                        self.layout.entry(expected), Kind.MISSING, f"{which} not there, and entry {seq} is"
+                    )
                 )
             expected = seq + 1

@@ -37,6 +37,7 @@ class Verified:
     entries: int
     commits: int
     exists: bool
+    was_deleted: bool
     damages: tuple[Damage, ...]
 
 
@@ -75,9 +76,14 @@ class Verifier:
         return found
 
     def _is_as_listed(self, layout: Layout, objects: Sequence[ListedObject]) -> bool:
-        """Whether nothing of what was listed has gone, or changed its size; entries may have come."""
+        """Whether nothing of what was listed has gone, or changed its size, and no base has come; entries may have.
+
+        A listing that goes on while a delete begins shows markers, and not the base that was written before them.
+        """
         now = {item.key: item.size for item in self.store.list(layout.prefix)}
-        return all(now.get(item.key) == item.size for item in objects)
+        before = {item.key: item.size for item in objects}
+        has_come = any(layout.base_seq(key) is not None for key in now.keys() - before.keys())
+        return not has_come and before.items() <= now.items()
 
     def _look(self, agent: Agent, layout: Layout, objects: Sequence[ListedObject]) -> Verified:
         listing = JournalListing.of(layout, objects)
@@ -92,10 +98,10 @@ class Verifier:
             check = JournalCheck(self.store, listing, objects, self.executor, each=each)
             check.run(self._kept)
             damages = [*check.damages]
-            if check.refs and not damages:
+            if listing.entries and not damages:
                 damages += self._opened(layout, folder / "opened.git")
             commits = objects.commits({*check.refs.values()}) if check.refs and not damages else 0
-        return Verified(agent, listing.newest, commits, bool(check.refs), tuple(damages))
+        return Verified(agent, listing.newest, commits, bool(check.refs), check.was_deleted, tuple(damages))
 
     def _kept(self, lines: Sequence[LedgerLine]) -> Sequence[LedgerLine]:
         return [*lines_to_keep(lines, self.clock(), self.horizon_s)]

@@ -17,7 +17,7 @@ from time import thread_time
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
 from memrepo_worker.journal.ledger import DELETED, LedgerLine
-from memrepo_worker.store.interface import ALWAYS, ListedObject, Store, UnavailableError
+from memrepo_worker.store.interface import ALWAYS, ListedObject, NotThereError, Store, UnavailableError
 
 MARKERS_A_TURN = 16
 """How many markers are written before other agents have their turns: some hundredths of a second."""
@@ -97,6 +97,24 @@ def clean(
         if found.has_base and not found.unmarked and not found.doomed:
             return
     raise UnavailableError(f"{layout.prefix} does not hold still while what was deleted is removed")
+
+
+def require_base(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine]) -> bool:
+    """Write the base of a seal that was cleaned where it was lost since; return whether it had to be.
+
+    Below it are markers alone: nobody opens what begins above it without that base. Its ``lines`` are those of whoever
+    has the state at the seal.
+
+    Raises:
+        UnavailableError, RefusedError: call again; nothing may be begun before this returned.
+    """
+    try:
+        if store.get_range(layout.base(seal), 0, 1).size >= CONTENT_BYTES_MIN:
+            return False
+    except NotThereError:
+        pass
+    store.put(layout.base(seal), encode_entry({}, {}, (), lines), ALWAYS)
+    return True
 
 
 @dataclass

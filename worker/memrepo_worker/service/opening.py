@@ -24,7 +24,7 @@ from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.presence import ENTRIES_LOOKED_AT_MAX, EntryLostError, require_present
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.journal.reading.spool import OpenFile
-from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean
+from memrepo_worker.journal.seal import MARKERS_A_TURN, CleaningUnfinishedError, clean, require_base
 from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
@@ -176,6 +176,17 @@ class Opener:
         fresh.trust = repo.trust.cleaned(state.seal)
         self._held.keep(fresh)
         return fresh
+
+    def require_beginning(self, repo: WarmRepo) -> None:
+        """Have a delete's base be in the store before a memory is begun on top of it: write it where it was lost.
+
+        Raises:
+            UnavailableError, RefusedError: the store does not say, or does not take it.
+        """
+        seal, prefix = repo.state.seal, self._layout.prefix
+        if require_base(self._dependencies.store, self._layout, seal, repo.ledger):
+            message = f"the base of the delete in {prefix} at entry {seal} was lost, and was written again"
+            log(logger, logging.WARNING, "journal.base_restored", message, {"prefix": prefix})
 
     def forget_old_lines(self, repo: WarmRepo) -> None:
         """Forget ledger lines that no message can ask for any more."""

@@ -166,6 +166,8 @@ class Turn:
         seq = repo.state.seq + 1
         self._group.confirm()
         self._dependencies.check_store()
+        if repo.state.seal and draft.refs and not repo.state.exists:
+            self._opener.require_beginning(repo)
         self._group.create.begin(seq)
         began_s = self._dependencies.monotonic()
         try:

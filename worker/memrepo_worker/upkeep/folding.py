@@ -126,8 +126,9 @@ class Folder:
             bytes_max = self.git.caps.entry_bytes_max
             parts = Parts(self.store, layout, self.executor, bytes_max, folder, known.recent)
             if not parts.newest or not parts.head(parts.newest).refs:
+                why = ": it was deleted, or never begun" if parts.newest else ""
                 raise RepoNotFoundError(
-                    f"{agent} has no memory", {"org_id": agent.org_id, "agent_id": agent.agent_id}
+                    f"{agent} has no memory{why}", {"org_id": agent.org_id, "agent_id": agent.agent_id}
                 )
             there = parts.there
             wanted = to_make(

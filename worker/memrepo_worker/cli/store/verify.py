@@ -42,7 +42,7 @@ def verify(
 
 def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     found = tools.verifier.verify(whose)
-    if not found.exists and not found.damages:
+    if not found.exists and not found.was_deleted and not found.damages:
         ids = {"org_id": whose.org_id, "agent_id": whose.agent_id}
         raise RepoNotFoundError(f"{whose} has no memory", ids)
     if as_json:
@@ -52,7 +52,11 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     if found.damages:
         raise _damaged(f"{whose} is damaged: {counted(len(found.damages), 'object')}", found)
     if not as_json:
-        size = f"{counted(found.commits, 'commit')} in {len_of(found)}"
+        size = (
+            f"{counted(found.commits, 'commit')} in {len_of(found)}"
+            if found.exists
+            else f"deleted, {len_of(found)}"
+        )
         click.echo(plain(f"{whose}: {size}, sound"))
 
 
