@@ -6,11 +6,13 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryFile
 from typing import IO, Any
+from weakref import WeakSet
 
 import pytest
 from typing_extensions import override
@@ -20,10 +22,11 @@ from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import is_in_file
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, decode_entry, encode_entry
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading import on_the_way
+from memrepo_worker.journal.reading import found, on_the_way, window
+from memrepo_worker.journal.reading.found import FoundJournal
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.reader import JournalReader
-from memrepo_worker.journal.reading.spool import Spool
+from memrepo_worker.journal.reading.spool import OpenFile, Spool
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.interface import ABSENT, ALWAYS, GET_BYTES_MAX, Pin, StoredObject, StoredRange
 from tests.support.waiting import wait_for
@@ -184,6 +187,54 @@ def test_no_more_than_its_header_is_asked_for_of_what_is_no_entry(executor: Thre
         reader(store, executor, MIB).open()
 
     assert store.bytes_most < MIB
+
+
+def test_no_more_goes_to_disk_than_may_before_what_came_is_taken(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "AHEAD_BYTES_MAX", 8 * MIB)
+    store = CountingStore()
+    fill(store, [MIB - 10 * KIB] * 40)
+    parts = reader(store, executor, 2 * MIB).parts
+
+    asked = iter(parts.fetched(parts.listed_from(1)))
+    next(asked)
+    executor.shutdown(wait=True)  # until all is here that was asked for
+
+    assert 4 <= len({*store.keys}) <= 12  # what may be in memory, on disk, and the one that was taken
+    with suppress(RuntimeError):  # the next cannot be asked for any more
+        next(asked)
+
+
+def test_what_was_taken_in_lies_on_disk_no_longer(
+    executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "AHEAD_BYTES_MAX", 8 * MIB)
+    monkeypatch.setattr(found, "ON_DISK_BYTES_MAX", 8 * MIB)
+    alive: WeakSet[Spool] = WeakSet()
+    begin = Spool.__init__
+
+    def noted(spool: Spool, open_file: OpenFile) -> None:
+        begin(spool, open_file)
+        alive.add(spool)
+
+    monkeypatch.setattr(Spool, "__init__", noted)
+    store = MemoryStore()
+    fill(store, [MIB - 10 * KIB] * 60)
+    on_disk: list[int] = []
+
+    def take_in(journal: FoundJournal) -> int:
+        taken = 0
+        for batch in journal.batches():
+            taken += len(batch)
+            on_disk.append(sum(spool.allotted_bytes for spool in alive))
+        return taken
+
+    assert reader(store, executor, 2 * MIB).read(take_in) == 60
+    assert len(on_disk) >= 7
+    assert (
+        max(on_disk) <= 5 * 8 * MIB
+    )  # two batches that are let go of one after the other, and what is ahead
 
 
 class ReplacingStore(MemoryStore):

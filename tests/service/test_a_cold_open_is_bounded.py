@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -19,16 +21,21 @@ from memrepo.errors import MemoryDamagedError
 from memrepo.limits import KIB, MIB
 from memrepo.settings import environment
 from memrepo_worker.bounds import SharingBounds
+from memrepo_worker.git.command import GitError
 from memrepo_worker.git.objects import GitObject, Kind, object_id
+from memrepo_worker.git.packed.taking_in import take_in
 from memrepo_worker.group import Agent, Group, Lease
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.reading.spool import OpenFile, Spool
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.interface import ABSENT, GET_BYTES_MAX, ListedObject, Store, StoredObject
 from memrepo_worker.threads.giving_way import Pace, keeping
+from tests.support.folding import fold, small_runs
 from tests.support.waiting import wait_for
 from tests.support.writers import AGENT, Writer, commit, create, delete, files, writer
 
@@ -236,6 +243,7 @@ PROGRAM = """
 import json, re, sys
 from pathlib import Path
 from memrepo_worker.store.backends.local import LocalStore
+from tests.support.folding import fold, small_runs
 from tests.support.waiting import wait_for
 from tests.support.writers import writer
 
@@ -287,6 +295,40 @@ def test_one_that_is_larger_than_the_bound_goes_to_disk_without_being_in_memory(
 
         assert peak < 8 * MIB
         assert two.warm().reader.blob(object_id(GitObject(Kind.BLOB, large))) == large
+
+
+def test_what_was_read_in_vain_is_gone_from_the_disk_before_the_entries_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    with writer(store, tmp_path / "one") as one, small_runs():
+        one.ask(create(human="tea"))
+        for number in range(29):
+            one.ask(commit(f"{number}", {"log": Random(number).randbytes(700 * KIB).hex()}))
+        fold(store, tmp_path / "scratch")
+    alive: WeakSet[Spool] = WeakSet()
+    before: list[int] = []
+    begin = Spool.__init__
+    refused: list[None] = []
+
+    def noted(spool: Spool, open_file: OpenFile) -> None:
+        before.append(len(alive))
+        begin(spool, open_file)
+        alive.add(spool)
+
+    def refusing_once(*args: Any) -> Any:
+        if refused:
+            return take_in(*args)
+        refused.append(None)
+        raise GitError("fatal: pack has bad object")
+
+    monkeypatch.setattr(Spool, "__init__", noted)
+    monkeypatch.setattr("memrepo_worker.repos.warm.take_in", refusing_once)
+    with writer(store, tmp_path / "two", cold_open_bytes_max=2 * MIB) as two:
+        assert len(two.texts()) == 2
+        assert two.counters.snapshot()["journal.accelerator_passed_over"] == 1
+
+    assert before == [0, 0]
 
 
 def opened_by_another_process(folder: Path, bytes_max: int) -> tuple[dict[str, str], int]:

@@ -249,8 +249,11 @@ class Opener:
         except HarmedMeanwhileError:
             raise  # whoever holds the place makes it anew, from the same
         except (JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, GitTooSlowError) as error:
-            # What stands for entries may be what is wrong, or too large for git: they themselves decide.
-            return self.journal.read_entries(taken_in, error)
+            passed_over = error
+        # What stands for entries may be what is wrong, or too large for git: they themselves decide. First all of it
+        # that was read is let go of: it may lie in files as large as the memory.
+        _let_go_of_frames(passed_over)
+        return self.journal.read_entries(taken_in, passed_over)
 
     def _taken_in(self, usage: GitUsage, found: FoundJournal) -> WarmRepo:
         """Put what a journal holds into a new repository; what git may take for that is one bound of all its runs."""
@@ -292,6 +295,15 @@ class Opener:
         prefix = self._layout.prefix
         message = f"a base or segment of {prefix} cannot be used, so its entries are read instead: {error}"
         log(logger, logging.WARNING, "journal.accelerator_passed_over", message, {"prefix": prefix})
+
+
+def _let_go_of_frames(error: BaseException | None) -> None:
+    """Forget where an error and its causes came from, and with that what was at hand there."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _refuse_if_harmed(repo: WarmRepo, error: Exception) -> None:

@@ -227,7 +227,7 @@ class Fetch(Future[T]):
         super().__init__()
         self.lane = lane
         self.pace = current_pace()
-        self._work = work
+        self._work: Callable[[], T] | None = work
 
     @override
     def result(self, timeout: float | None = None) -> T:
@@ -254,10 +254,12 @@ class Fetch(Future[T]):
         return used_s, rest_s
 
     def _do(self, before_it_is_told: Callable[[], None]) -> None:
-        if not self.set_running_or_notify_cancel():
+        # What it was to do may know of this request, and of much that was read: with it goes all of that.
+        work, self._work = self._work, None
+        if work is None or not self.set_running_or_notify_cancel():
             return
         try:
-            result = self._work()
+            result = work()
         except BaseException as error:  # noqa: BLE001 - as said
             before_it_is_told()
             self.set_exception(error)

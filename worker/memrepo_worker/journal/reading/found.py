@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from memrepo.limits import MIB
 from memrepo_worker.journal.entry import Entry
+
+ON_DISK_BYTES_MAX = 256 * MIB
+"""So much of a journal is taken in at once: until then, what did not fit into memory lies in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,19 @@ class FoundJournal:
 def batches(
     entries: Iterable[Entry], bytes_max: int, weigh: Callable[[Entry], int] = lambda entry: entry.held_bytes
 ) -> Iterator[Sequence[Entry]]:
-    """Yield entries in order, about ``bytes_max`` bytes of them at a time, at least one."""
+    """Yield entries in order, about ``bytes_max`` bytes of them at a time, at least one.
+
+    Beside what is held in memory, no more than ``ON_DISK_BYTES_MAX`` in all, as the rest of them may lie in files.
+    """
     batch: list[Entry] = []
-    held = 0
+    held = whole = 0
     for entry in entries:
         size = weigh(entry)
-        if batch and held + size > bytes_max:
+        if batch and (held + size > bytes_max or whole + entry.size > ON_DISK_BYTES_MAX):
             yield batch
-            batch, held = [], 0
+            batch, held, whole = [], 0, 0
         batch.append(entry)
         held += size
+        whole += entry.size
     if batch:
         yield batch

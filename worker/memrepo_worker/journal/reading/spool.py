@@ -30,6 +30,11 @@ class Spool:
         self._end = self._size = self._mapped_from = 0
         self._mapped = memoryview(b"")
 
+    @property
+    def allotted_bytes(self) -> int:
+        """How much of it is allotted."""
+        return self._end
+
     def allot(self, size: int) -> int:
         """Return where so many bytes are to be written, after all that was allotted before."""
         start = self._end

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from itertools import chain
 
+from memrepo.limits import MIB
 from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.reading.listed import Listed
 from memrepo_worker.journal.reading.on_the_way import IntoFile, IntoMemory, Source
@@ -20,13 +21,17 @@ from memrepo_worker.journal.reading.spool import Spool
 _REQUESTS_MAX = 256
 """So many requests are asked for at a time at most: each takes a kilobyte or two where it waits."""
 
+AHEAD_BYTES_MAX = 256 * MIB
+"""So much may go to disk that nobody has taken yet: all agents of a machine share the disk."""
+
 
 class Window:
     """Yields parts in the order in which they are added; as many are asked for as ``bytes_max`` allows, at least one.
 
     What is added is asked for at once, as far as there is room; so it may be on its way before anybody iterates.
     Without a spool, room is made by who takes what is here. With one, ``bytes_max`` is what is on its way, and half of
-    that stays in memory once it is here: all that is over goes to the spool, as does one that is larger by itself.
+    that stays in memory once it is here: all that is over goes to spools, as does one that is larger by itself. A spool
+    takes about ``AHEAD_BYTES_MAX``, and is gone with all that was read from it.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class Window:
         self._next: Listed | None = None
         self._asked: deque[IntoMemory | IntoFile] = deque()
         self._unfinished: deque[IntoFile] = deque()  # of which not all ranges are asked for
-        self._in_memory = 0
+        self._in_memory = self._ahead_on_disk = 0
         self._lock = threading.Lock()
         self._requests = self._bytes_under_way = 0
 
@@ -67,12 +72,17 @@ class Window:
                     part.wait()
                     self._ask()
                 self._asked.popleft()
-                if self._new_spool is None:
+                if isinstance(part, IntoFile):
+                    self._ahead_on_disk -= part.item.size
+                elif self._new_spool is None:
                     self._in_memory -= part.item.size
                 yield part.entry(self._ask)
                 self._ask()
         finally:
             self.cancel()
+            # What was asked for knows of this window: neither waits for the garbage collector to leave the disk.
+            self._asked.clear()
+            self._unfinished.clear()
 
     def _ask(self) -> None:
         while self._ask_range() or self._ask_next():
@@ -99,14 +109,20 @@ class Window:
             self._in_memory += item.size
             part = IntoMemory(self._source, item)
         else:
-            if self._asked and not self._has_room(IntoFile.first_bytes(item)):
+            if self._asked and not self._has_room_on_disk(item):
                 return False
-            self._spool = self._spool or self._new_spool()
+            if self._spool is None or self._spool.allotted_bytes >= AHEAD_BYTES_MAX:
+                self._spool = self._new_spool()
+            self._ahead_on_disk += item.size
             part = IntoFile(self._source, item, self._spool)
         self._next = None
         self._asked.append(part)
         self._begin(part)
         return True
+
+    def _has_room_on_disk(self, item: Listed) -> bool:
+        is_near = self._ahead_on_disk + item.size <= AHEAD_BYTES_MAX
+        return is_near and self._has_room(IntoFile.first_bytes(item))
 
     def _has_room(self, size: int) -> bool:
         """Whether so much more may be on its way; what has just come is counted for a moment longer."""
