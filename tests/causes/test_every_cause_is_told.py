@@ -181,6 +181,16 @@ CAUSES = [
         SERVING,
     ),
     Cause("no store", lambda planted: planted.at("healthy", MEMREPO_STORE_URL="ftp://h"), "no store at 'ftp'", SERVING),
+    *(
+        Cause(
+            f"a password in {url.replace(PASSWORD, '***')}",
+            lambda planted, url=url: planted.store(url),  # type: ignore[misc] # of this turn of the loop
+            "no user or password in this URL",
+            SERVING,
+        )
+        for scheme in ("s3", "gs")
+        for url in (f"{scheme}://u:{PASSWORD}@b/x", f"{scheme}://b/x?endpoint_url=http:/u:{PASSWORD}@h")
+    ),
     Cause(
         "a store folder that cannot be written",
         lambda planted: planted.store((planted.file() / "store").as_uri()),

@@ -196,6 +196,18 @@ def test_a_misspelt_store_is_not_made(run: Run, tmp_path: Path, command: list[st
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("command", [["du"], ["verify", "--all"], ["fold", "--all"], ["purge", "acme", "a"]])
+@pytest.mark.parametrize(
+    "url", ["s3://u:hunter2@b/x", "gs://u:hunter2@b/x", "s3://b/x?endpoint_url=u:hunter2@h"]
+)
+def test_a_password_in_the_address_of_a_store_is_told_without_it(command: list[str], url: str) -> None:
+    ended = CliRunner(env={"MEMREPO_STORE_URL": url}).invoke(main, ["store", *command])
+
+    assert "no user or password in this URL" in ended.stderr
+    assert "hunter2" not in ended.output
+    assert ended.exit_code == 2
+
+
 def test_another_store_than_the_workers_is_read_with_a_warning_and_not_written_to(
     legacy_store: LocalStore, tmp_path: Path, system: System
 ) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from memrepo.errors import InvalidRequestError
+from memrepo.masking import masked_rest
 
 PORT_DEFAULT, SENTINEL_PORT_DEFAULT = 6379, 26379
 _TCP, _TLS, _SOCKETS, _SENTINEL = "redis", "rediss", ("unix", "redis+socket"), "sentinel"
@@ -158,11 +159,7 @@ def masked(text: str) -> str:
         return f"***@{text.rpartition('@')[2]}" if "@" in text else text
     if scheme.lower() in _SCHEMES:
         return f"{scheme}://{_without_secrets(rest)}"
-    without_login = re.sub(r"\A([^:/@]*):.*@", r"\1:***@", rest, flags=re.DOTALL)
-    shown = re.sub(r"(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", r"\1***", without_login)
-    # An address inside the query (a store's endpoint) may have a login, too.
-    shown = re.sub(r"(://[^:/?&@\s]*):[^&\s]*@", r"\1:***@", shown)
-    return f"{scheme}://{shown}"
+    return f"{scheme}://{masked_rest(scheme.lower(), rest)}"
 
 
 def _without_secrets(address: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 
 from memrepo import InvalidRequestError, Limits, Settings
+from memrepo.masking import masked_within
 from memrepo.redis.address import masked
 from memrepo.settings import shown
 from memrepo_worker.settings import WorkerSettings
@@ -142,8 +143,38 @@ def test_no_repr_shows_a_password() -> None:
             "s3://bucket/a?endpoint_url=http://minio:pw@host:9000",
             "s3://bucket/a?endpoint_url=http://minio:***@host:9000",
         ),
-        ("gs://bucket?endpoint_url=http://u:p@w@host&x=1", "gs://bucket?endpoint_url=http:***@host&x=1"),
+        ("gs://bucket?endpoint_url=http://u:p@w@host&x=1", "gs://bucket?endpoint_url=http://u:***@host&x=1"),
+        ("s3://user:hunter2@bucket/x", "s3://user:***@bucket/x"),
+        ("s3://hunter2@bucket/x", "s3://***@bucket/x"),
+        ("s3:///user:hunter2@bucket/x", "s3:///user:***@bucket/x"),
+        ("s3:/user:hunter2@bucket/x", "***@bucket/x"),
+        ("s3://us/er:hunter2@bucket/x", "s3://us/er:***@bucket/x"),
+        ("s3://user:hun?ter2@bucket/x", "s3://user:***@bucket/x"),
+        ("s3://user%3Ahunter2%40bucket/x", "s3://user:***@bucket/x"),
+        ("s3://b/x?endpoint_url=http:/u:hunter2@host", "s3://b/x?endpoint_url=***@host"),
+        ("s3://b/x?region=eu&endpoint_url=u:hunter2@h", "s3://b/x?region=eu&endpoint_url=***@h"),
+        ("s3://b/x?endpoint_url=http://u:hun&ter2@h", "s3://b/x?endpoint_url=http://u:***@h"),
+        ("s3://b/x?endpoint_url=http://u:hun?ter2@h", "s3://b/x?endpoint_url=http://u:***@h"),
+        ("s3://b/x?endpoint_url=http%3A%2F%2Fu%3Ahunter2%40h", "s3://b/x?endpoint_url=***@h"),
+        ("s3://b/x?endpoint_url=http://hunter2@h", "s3://b/x?endpoint_url=***@h"),
+        ("s3://user:hunter2/x", "s3://user:***"),
+        ("s3://host:9000/bucket", "s3://host:9000/bucket"),
+        ("s3://arn:aws:s3:eu:1:accesspoint:n/x", "s3://arn:aws:s3:eu:1:accesspoint:n/x"),
+        ("file:///a/user:b@c", "file:///a/user:b@c"),
     ],
 )
 def test_a_password_in_an_address_is_masked(url: str, shown_as: str) -> None:
     assert masked(url) == shown_as
+
+
+@pytest.mark.parametrize(
+    ("text", "shown_as"),
+    [
+        ("Invalid endpoint: http:/u:hunter2@host", "Invalid endpoint: ***@host"),
+        ('Invalid bucket name "user:hunter2@bucket": it must', 'Invalid bucket name "***@bucket": it must'),
+        ("job@p.iam.gserviceaccount.com has no right", "job@p.iam.gserviceaccount.com has no right"),
+        ("s3://bucket at host:9000: no answer", "s3://bucket at host:9000: no answer"),
+    ],
+)
+def test_a_password_in_an_error_of_another_library_is_masked(text: str, shown_as: str) -> None:
+    assert masked_within(text) == shown_as

@@ -95,7 +95,8 @@ def _run(app: Celery, broker: RedisUrl, login: str, arguments: Sequence[str]) ->
 
     unknown = [one for one in arguments if one.lstrip("-").partition("=")[0] not in options]
     if unknown:  # Flower would print its whole help
-        raise InvalidRequestError.of("FLOWER_OPTIONS", f"has one that Flower does not know: {unknown[0]}")
+        name = unknown[0].partition("=")[0]  # its value may be a password
+        raise InvalidRequestError.of("FLOWER_OPTIONS", f"has one that Flower does not know: {name}")
     made = "" if login else f"memrepo:{secrets.token_urlsafe(12)}"
     options.basic_auth = [login or made]
     try:

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
+from memrepo.masking import masked_within
+
 _BY_NAME: Mapping[str, str] = {
     "ConnectTimeout": "no connection within the time-out",
     "ConnectTimeoutError": "no connection within the time-out",
@@ -56,8 +58,8 @@ def words_of_errno(number: int, text: str | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return what a server said, on one line, and not all of it if it is long."""
-    return " ".join(text.split())[:_SAID_MAX]
+    """Return what a server or an SDK said, on one line, not all of it if it is long, and no address with a password."""
+    return masked_within(" ".join(text.split()))[:_SAID_MAX]
 
 
 def size_in_content_range(header: str, start: int, length: int, bytes_max: int) -> int | None:

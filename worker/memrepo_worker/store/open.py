@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,14 @@ from memrepo_worker.store.interface import RefusedError, Store
 from memrepo_worker.store.options import StoreOptions
 
 Query = Mapping[str, str]
+
+_BUCKET = re.compile(r"[\w.-]+|arn:[\w.:-]+", re.ASCII)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}", re.ASCII)
+_OPTION = re.compile(r"[a-z_]{1,40}", re.ASCII)
+_CREDENTIALS_COME_FROM = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or this machine's role",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or this machine's service account",
+}
 
 
 class StoreUrlError(RefusedError):
@@ -27,16 +36,25 @@ def open_store(url: str, options: StoreOptions | None = None, *, begin: bool = T
     * ``s3://bucket/prefix?endpoint_url=…&region=…&addressing_style=…&sse=…&sse_kms_key_id=…&storage_class=…``
     * ``gs://bucket/prefix?endpoint_url=…&project=…&kms_key_name=…&storage_class=…``
 
+    A user or password has no place in an address: one that may hold any is refused before a backend sees it. So the
+    name of a store, and what is said of it, show no secret.
+
     Raises:
-        StoreUrlError: the address makes no sense.
+        StoreUrlError: the address makes no sense; the message shows nothing that may be a password.
         NotBegunError: there is no such folder, and none was to be begun.
         RefusedError: a package is missing, or a local folder cannot be written; the message says what to do.
     """
-    address = urlsplit(url)
+    try:
+        address = urlsplit(url)
+    except ValueError:  # it may quote the address
+        raise StoreUrlError(f"a store's address that is no URL: {_USE_ONE}") from None
     opener = _OPENERS.get(address.scheme)
     if opener is None:
         raise StoreUrlError(_no_store(url, address.scheme))
     query = dict(parse_qsl(address.query, keep_blank_values=True))
+    if address.scheme in _CREDENTIALS_COME_FROM:
+        _require_bucket(address)
+        _require_endpoint(address.scheme, query)
     return opener(address, query, replace(options or StoreOptions(), begin=begin))
 
 
@@ -75,30 +93,70 @@ def _open_gcs(address: SplitResult, query: Query, options: StoreOptions) -> Stor
 _OPENERS = {"file": _open_local, "s3": _open_s3, "gs": _open_gcs}
 
 
+_KNOWN = ", ".join(f"{name}://" for name in _OPENERS)
+_USE_ONE = f"use {_KNOWN}"
+
+
+def _require_bucket(address: SplitResult) -> None:
+    """Refuse what is no bucket's name, and whatever may be a user and password before one."""
+    scheme, bucket = address.scheme, address.netloc
+    if not bucket:
+        raise StoreUrlError(f"{scheme}:// needs a bucket, e.g. {scheme}://bucket/prefix")
+    if "@" in unquote(bucket):
+        raise StoreUrlError(_no_login(scheme))
+    if not _BUCKET.fullmatch(bucket):  # of 'user:p/w@bucket' it is 'user:p'
+        raise StoreUrlError(
+            f"{scheme}:// takes the name of a bucket alone, of letters, digits, '.', '_' and '-', as in "
+            f"{scheme}://bucket/prefix?endpoint_url=https://host:9000; {_no_login(scheme)}"
+        )
+
+
+def _require_endpoint(scheme: str, query: Query) -> None:
+    endpoint = query.get("endpoint_url")
+    if endpoint is None:
+        return
+    if "@" in unquote(endpoint):
+        raise StoreUrlError(f"endpoint_url: {_no_login(scheme)}")
+    try:
+        place = urlsplit(endpoint)
+        is_whole = place.scheme in ("http", "https") and bool(place.hostname) and place.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise StoreUrlError("endpoint_url must be a server's whole address, as in https://host:9000")
+
+
+def _no_login(scheme: str) -> str:
+    return (
+        "no user or password in this URL (a store's address): credentials come from "
+        f"{_CREDENTIALS_COME_FROM[scheme]}"
+    )
+
+
 def _no_store(url: str, scheme: str) -> str:
-    known = ", ".join(f"{name}://" for name in _OPENERS)
     if scheme == "memory":
-        return f"a store in memory would lose every commit when its process ends: use {known}"
+        return f"a store in memory would lose every commit when its process ends: {_USE_ONE}"
     if not url:
         return (
-            f"MEMREPO_STORE_URL is not set: name a store ({known}), or run `memrepo up`, which brings one on this "
+            f"MEMREPO_STORE_URL is not set: name a store ({_KNOWN}), or run `memrepo up`, which brings one on this "
             "machine"
         )
-    return f"no store at {scheme or url!r}: use {known}"
+    if "://" not in url or not _SCHEME.fullmatch(scheme):  # what is before a ':' may be anything
+        return f"a store's address that begins with no kind of store: {_USE_ONE}"
+    return f"no store at {scheme!r}: {_USE_ONE}"
 
 
 def _check_query(scheme: str, query: Query, known: tuple[str, ...]) -> None:
     unknown = sorted(set(query) - set(known))
     if unknown:
+        named = (name if _OPTION.fullmatch(name) else "one of its options" for name in unknown)
         raise StoreUrlError(
-            f"{scheme}:// does not know {', '.join(unknown)}; it knows {', '.join(known) or 'no options'}"
+            f"{scheme}:// does not know {', '.join(named)}; it knows {', '.join(known) or 'no options'}"
         )
 
 
 def _bucket_and_prefix(address: SplitResult) -> tuple[str, str]:
     """Return the bucket and the prefix of all keys, which is empty or ends in ``/``."""
-    if not address.netloc:
-        raise StoreUrlError(f"{address.scheme}:// needs a bucket, e.g. {address.scheme}://bucket/prefix")
     prefix = unquote(address.path).strip("/")
     return address.netloc, f"{prefix}/" if prefix else ""
 

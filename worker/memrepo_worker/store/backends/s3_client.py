@@ -27,6 +27,7 @@ from botocore.utils import parse_timestamp
 from memrepo_worker.store.backends.s3_direct import DirectRequests
 from memrepo_worker.store.backends.s3_errors import translating_errors
 from memrepo_worker.store.backends.time_limits import LimitedConnection
+from memrepo_worker.store.causes import one_line
 from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.options import StoreOptions
 
@@ -81,7 +82,8 @@ def connected(place: S3Place, options: StoreOptions) -> S3Connection:
             )
             return S3Connection(client, gets, puts)
         except ValueError as error:
-            raise RefusedError(f"s3://{place.bucket}: {error}") from error
+            # The endpoint may be the environment's (AWS_ENDPOINT_URL), which nobody has looked at.
+            raise RefusedError(f"s3://{place.bucket}: {one_line(str(error))}") from error
 
 
 def _client(place: S3Place, options: StoreOptions) -> S3Client:
