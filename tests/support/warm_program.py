@@ -119,13 +119,15 @@ class Zygote:
                     os._exit(0)
 
     def _fork(self, connection: socket.socket) -> Entry | None:
-        head, files, _, _ = socket.recv_fds(connection, LENGTH.size, 2)
-        (length,) = LENGTH.unpack(head)
-        told = b""
-        while len(told) < length:
-            told += connection.recv(length - len(told))
+        order, files = _order(connection)
+        if order is None:
+            for file in (connection.fileno(), *files):
+                os.close(file)
+            connection.detach()
+            return None
         until_it_is, is_it = os.pipe()
         if not (pid := os.fork()):
+            os.setsid()  # as every process that tests start: a terminal's signals are for the tests alone
             self._forget()
             connection.close()
             os.close(until_it_is)
@@ -134,7 +136,7 @@ class Zygote:
             for number, file in zip((1, 2), files, strict=True):
                 os.dup2(file, number)
                 os.close(file)
-            entry = become(json.loads(told))
+            entry = become(order)
             os.close(is_it)
             return entry
         for file in (*files, is_it):
@@ -178,6 +180,18 @@ class Zygote:
             connection = self._by_pid.pop(pid)
             with suppress(OSError):  # nobody asks for it any more
                 connection.sendall(SAID.pack(b"x", os.waitstatus_to_exitcode(status)))
+
+
+def _order(connection: socket.socket) -> tuple[Order | None, list[int]]:
+    """Return what is asked for, and the files that came with it; None where who asked has ended meanwhile."""
+    told, files, _, _ = socket.recv_fds(connection, LENGTH.size, 2)
+    while len(told) < LENGTH.size or len(told) < LENGTH.size + LENGTH.unpack_from(told)[0]:
+        more = connection.recv(1 << 16)
+        if not more:
+            return None, files
+        told += more
+    order: Order = json.loads(told[LENGTH.size :])
+    return order, files
 
 
 def become(order: Order) -> Entry:

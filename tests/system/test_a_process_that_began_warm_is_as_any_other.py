@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.support import warm
 from tests.support.commands import Ended, memrepo, running
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.waiting import wait_for
+from tests.support.warm_program import LENGTH
 
 AWAY = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0", "MEMREPO_ENQUEUE_TIMEOUT_S": "0.2"}
 
@@ -46,6 +48,19 @@ def test_it_has_the_environment_and_the_folder_that_it_was_given(tmp_path: Path)
         assert there.parent() != psutil.Process()  # so it began warm
         assert there.cwd() == str(tmp_path)
         assert {one.fd for one in there.open_files()} <= {1, 2}
+
+
+@pytest.mark.parametrize("told", [b"", LENGTH.pack(100), LENGTH.pack(100) + b"{"])
+def test_one_that_ends_while_it_asks_for_a_process_keeps_no_other_from_one(
+    told: bytes, tmp_path: Path
+) -> None:
+    assert memrepo("--version", folder=tmp_path, env=AWAY).code == 0
+    with socket.socket(socket.AF_UNIX) as asking, (tmp_path / "out").open("wb") as out:
+        asking.connect(str(warm._programs[0].socket))
+        if told:
+            socket.send_fds(asking, [told], [out.fileno()])
+
+    assert memrepo("--version", folder=tmp_path, env=AWAY).code == 0
 
 
 def test_it_can_be_waited_for_and_is_told_signals(tmp_path: Path) -> None:

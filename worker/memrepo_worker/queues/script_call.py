@@ -37,12 +37,12 @@ class ScriptCall:
     def take_connection(self, of: ScriptCall | None = None) -> None:
         """Have the pool lend the connection now, so that ``send`` only sends; ``abandon`` gives it back unsent.
 
-        It is the one that another call ``of`` the same client has kept, if there is one.
+        It is the one that another call ``of`` the same client has kept, if there is one that owes no answer.
 
         Raises:
             redis.RedisError: there is none to be had.
         """
-        if of is not None:
+        if of is not None and not of._is_owed:
             self._connection, of._connection = of._connection, None
         if self._connection is None:
             self._connection = self._pool.get_connection()
