@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.git.packs import join_packs
+from memrepo_worker.inspection.covers import Covers
 from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.inspection.listing import JournalListing
 from memrepo_worker.inspection.objects import Objects, ledger_of
@@ -56,6 +57,11 @@ class JournalCheck:
         self._refs_at: dict[int, dict[str, str]] = {}
         self._tips: set[str] = set()
         self._is_sound = not listing.damages
+        self._follows = True
+        self._last = 0
+        self._begins_after = 0
+        self._seen: dict[int, int] = {}
+        self._covers = Covers(store, listing, objects, self._bytes_max)
         self._knows_ledger = True
         self.was_deleted = False
 
@@ -68,7 +74,7 @@ class JournalCheck:
             GitTroubleError, GitOverBoundsError: the machine, or the bounds for git, do not let it.
         """
         listing = self._listing
-        begin = self._begin()
+        begin = self._begins_after = self._last = self._begin()
         ends = {
             *listing.bases,
             *(last for _, last in listing.segments),
@@ -143,6 +149,8 @@ class JournalCheck:
         if self._each:
             parts = [(item, part) for item, part in parts if self._is_taken(item, part)]
             stretch.is_sound = self._is_sound
+        elif any(self._is_copy(item, part) for item, part in parts):
+            raise LookCloserError
         elif (pack := join_packs(part.pack for _, part in parts)) is not None:
             self._take_together(pack)
         stretch.ids |= self._objects.new_ids()
@@ -153,7 +161,7 @@ class JournalCheck:
                 stretch.lines += lines
                 self.was_deleted |= ends_repo(part.refs, lines)
             except DamageFoundError as found:
-                if self._is_sound or found.damage.detail.startswith("line "):
+                if self._follows or found.damage.detail.startswith("line "):
                     self._found(found.damage)
                 self._is_sound = stretch.is_sound = False
             stretch.ledgers.add(bytes.fromhex(part.ledger_sha))
@@ -170,16 +178,57 @@ class JournalCheck:
         except GitError as error:
             raise LookCloserError from error
 
+    def _is_copy(self, item: Listed, part: Entry) -> int:
+        """Return which earlier entry has the same bytes, 0 for none: each entry has a ledger line of its own."""
+        first = self._seen.setdefault(int(part.sha256[:16], 16), item.seq)
+        return first if first != item.seq else 0
+
     def _is_taken(self, item: Listed, part: Entry) -> bool:
-        """Take an entry in by itself; after one that is damaged, what builds on it is no damage of its own."""
+        """Take an entry in by itself; after one that is damaged, what builds on it is no damage of its own.
+
+        Where something stands for that one, its objects come from there, and what follows is held against all again.
+        """
+        if item.seq - 1 > self._last:
+            self._follows = self._covers.take(item.seq - 1)
+        self._last = item.seq
+        if copied := self._is_copy(item, part):
+            detail = f"it has the bytes of entry {copied}: a copy of that one is in its place"
+            self._lost(Damage(item.key, Kind.DISCONNECTED, detail), item.seq)
+            return False
+        damage = self._damage_of(item, part)
+        if damage is None:
+            self._follows = self._follows or item.seq <= self._covers.reach
+            return True
+        if damage.kind is not Kind.DISCONNECTED:
+            self._lost(damage, item.seq)
+            return False
+        if not self._follows:
+            return False
+        before = {each.last: each.ids for each in self._stretches}
+        blamed = self._covers.blamed(item, damage, self._begins_after, before)
+        if blamed.key != item.key and self._covers.take(item.seq - 1) and not self._damage_of(item, part):
+            self._lost(blamed, item.seq - 1)
+            return True
+        self._lost(blamed if blamed.key == item.key else damage, item.seq)
+        return False
+
+    def _damage_of(self, item: Listed, part: Entry) -> Damage | None:
         try:
             self._objects.take(item.key, part.pack, part.head.named)
         except DamageFoundError as found:
-            if self._is_sound or found.damage.kind is not Kind.DISCONNECTED:
-                self._found(found.damage)
-            self._is_sound = False
-            return False
-        return True
+            return found.damage
+        return None
+
+    def _lost(self, damage: Damage, seq: int) -> None:
+        """Note that an entry is damaged; what stands for it is not what is wrong where they differ."""
+        self._is_sound = False
+        ends = {self._listing.bases.get(seq), *self._listing.segments.values()}
+        keys = {each.key for each in ends if each is not None and each.seq == seq}
+        self.damages = [
+            each for each in self.damages if each.kind is not Kind.UNEQUAL or each.key not in keys
+        ]
+        self._found(damage)
+        self._follows = self._covers.take(seq)
 
     # What stands for them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,9 @@ from memrepo_worker.git.reader import ObjectRefusedError, Reader
 from memrepo_worker.inspection.damage import Damage, DamageFoundError, Kind
 from memrepo_worker.journal.entry import Entry
 from memrepo_worker.journal.ledger import LedgerLine, decode_lines
+
+_ID = re.compile(r"\b[0-9a-f]{40}\b")
+_PROBABLY = "probably another memory's, or a part of it is lost"
 
 
 class Objects:
@@ -68,7 +72,7 @@ class Objects:
     def _damage(self, key: str, pack: bytes | memoryview, tips: Iterable[str], error: GitError) -> Damage:
         """Return what is wrong with a pack that was refused: it itself, or what is not there."""
         if lacks_a_base(error):
-            detail = f"it has deltas of objects that are neither in it nor before it ({_line(error)})"
+            detail = f"it has deltas of objects that are neither in it nor before it: {_PROBABLY}"
             return Damage(key, Kind.DISCONNECTED, detail)
         try:
             self.git.index_pack(self.path, pack)
@@ -92,7 +96,10 @@ class Objects:
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
-            raise DamageFoundError(Damage(key, Kind.DISCONNECTED, _line(error))) from error
+            found = _ID.search(str(error))
+            which = f"object {found[0]}" if found else "an object"
+            detail = f"it needs {which}, which is neither in it nor before it: {_PROBABLY}"
+            raise DamageFoundError(Damage(key, Kind.DISCONNECTED, detail)) from error
 
     def check(self, key: str) -> None:
         """Have git check every object by itself.
