@@ -15,10 +15,12 @@ from memrepo.settings import environment
 from memrepo_worker.processes import ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.identity import begin_identity
 from memrepo_worker.store.interface import ALWAYS, GET_BYTES_MAX, RefusedError, StoredObject
 from tests.support.commands import memrepo
 from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
+from tests.support.ports import LOOPBACK, free_port
 from tests.support.stock_git import stock_git
 from tests.support.systems import System
 from tests.support.writers import AGENT, commit, writer
@@ -206,6 +208,109 @@ def test_a_password_in_the_address_of_a_store_is_told_without_it(command: list[s
     assert "no user or password in this URL" in ended.stderr
     assert "hunter2" not in ended.output
     assert ended.exit_code == 2
+
+
+def invoked(env: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Run ``memrepo store`` in this process; return its exit code and what it told."""
+    nowhere = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0"}
+    ended = CliRunner(env={**nowhere, **env}).invoke(main, ["store", *arguments])
+    assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exception
+    return ended.exit_code, ended.stdout, ended.stderr
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Mapping[str, str]:
+    """An empty folder for a store, as a volume that is not mounted shows it."""
+    (tmp_path / "store").mkdir()
+    return {
+        "MEMREPO_STORE_URL": (tmp_path / "store").as_uri(),
+        "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
+    }
+
+
+@pytest.mark.parametrize("command", ["verify", "fold"])
+@pytest.mark.parametrize("org", [[], ["--org", "acme"]])
+def test_a_place_that_is_no_store_is_not_told_as_sound(
+    empty: Mapping[str, str], command: str, org: list[str]
+) -> None:
+    code, told, errors = invoked(empty, command, "--all", *org)
+
+    assert (code, told) == (5, "")
+    assert "has no memory, nor the object _memrepo/identity.json" in errors
+    assert "Mount the volume that is meant" in errors
+
+
+def test_a_store_without_memories_says_so(empty: Mapping[str, str], tmp_path: Path) -> None:
+    begin_identity(LocalStore(tmp_path / "store"), lambda: "a1")
+
+    assert invoked(empty, "verify", "--all") == (0, "", "0 memories\n")
+    assert invoked(empty, "verify", "--all", "--org", "nope") == (
+        3,
+        "",
+        "Error: nope has no memory in the store\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--all", "acme"], "--all takes no ORG and AGENT: for those of an org give --org acme."),
+        (["--all", "acme", "a"], "--all takes no ORG and AGENT: for those of an org give --org acme."),
+        (["--all", "--after", "zzz"], "--after: must be ORG/AGENT, as in acme/agent-1."),
+        (["acme"], "Name ORG and AGENT, or give --all."),
+    ],
+)
+@pytest.mark.parametrize("command", ["verify", "fold"])
+def test_arguments_that_do_not_go_together_are_told_with_those_that_do(
+    command: str, arguments: list[str], advice: str
+) -> None:
+    code, _, errors = invoked({}, command, *arguments)
+
+    assert code == 2
+    assert advice in errors
+
+
+def test_a_cache_folder_that_cannot_be_used_is_told_with_its_setting(
+    empty: Mapping[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    for folder in (file, file / "below"):
+        code, _, errors = invoked({**empty, "MEMREPO_CACHE_DIR": str(folder)}, "verify", "acme", "a")
+
+        assert code == 1
+        assert f"the cache folder {folder} cannot be written" in errors
+        assert "name one with MEMREPO_CACHE_DIR that can" in errors
+
+
+def test_without_git_a_store_is_measured_and_what_needs_git_says_what_to_install(
+    empty: Mapping[str, str], tmp_path: Path
+) -> None:
+    env = {**empty, "PATH": str(tmp_path)}
+
+    code, told, _ = invoked(env, "du")
+    assert (code, "total" in told) == (0, True)
+
+    code, _, errors = invoked(env, "verify", "acme", "a")
+    assert code == 1
+    assert "git cannot be started" in errors
+    assert "install git 2.39 or newer" in errors
+
+
+def test_doctor_warns_of_a_setting_that_is_none(empty: Mapping[str, str]) -> None:
+    env = {
+        **empty,
+        "MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0",
+        "MEMREPO_CACHE_BYTEZ_MAX": "1",
+        "MEMREPO_VALKEY_SERVICE_HOST": "10.0.0.1",
+        "MEMREPO_VALKEY_PORT_6379_TCP_ADDR": "10.0.0.1",
+    }
+    told = CliRunner(env=env).invoke(main, ["doctor"]).stdout
+
+    words = "MEMREPO_CACHE_BYTEZ_MAX is no setting, and says nothing: MEMREPO_CACHE_BYTES_MAX may be meant"
+    assert f"warn  settings {words}" in told
+    assert "MEMREPO_VALKEY" not in told
 
 
 def test_another_store_than_the_workers_is_read_with_a_warning_and_not_written_to(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 
 import click
 from click.exceptions import UsageError
@@ -10,11 +13,18 @@ from click.exceptions import UsageError
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import NOT_READY
 from memrepo.cli.up_state import UpState, is_not_ready
-from memrepo.settings import environment
+from memrepo.limits import Limits
+from memrepo.settings import Settings, environment
 from memrepo_worker.cli.findings import Finding, show
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.cli.probes import liveness, readiness
 from memrepo_worker.settings import WorkerSettings
+
+_OF_DEPLOYMENTS = frozenset({"MEMREPO_BROKER_PASSWORD", "MEMREPO_STORE_KEY", "MEMREPO_STORE_SECRET"})
+"""What docker-compose.yml asks for, to make settings of."""
+
+_OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?\Z")
+"""How variables end that Kubernetes sets for each service in a namespace."""
 
 
 @click.command()
@@ -43,13 +53,30 @@ def doctor(quick: bool, ready: bool, as_json: bool) -> None:
     elif ready:
         show(readiness(settings), as_json=as_json)
     else:
-        show([_settings(up), *_full(settings)], as_json=as_json)
+        show([_settings(up), *_unknown(environment()), *_full(settings)], as_json=as_json)
 
 
 def _settings(up: UpState | None) -> Finding:
     if up is None and is_not_ready(environment()):
         return Finding("settings", f"of the environment: {NOT_READY}", warns=True)
     return Finding("settings", f"of {up or 'the environment'}")
+
+
+def _unknown(env: Mapping[str, str]) -> Sequence[Finding]:
+    """Warn of variables that look like settings and are none: what they were to say goes unheard."""
+    known = {
+        f"MEMREPO_{item.name.upper()}" for kind in (Settings, WorkerSettings, Limits) for item in fields(kind)
+    }
+    others = (
+        name for name in sorted(env) if name.startswith("MEMREPO_") and name not in known | _OF_DEPLOYMENTS
+    )
+    found = []
+    for name in others:
+        if not _OF_KUBERNETES.search(name):
+            meant = get_close_matches(name, known, 1, 0.8)
+            hint = f": {meant[0]} may be meant" if meant else ": `memrepo worker --show-settings` lists them"
+            found.append(Finding("settings", f"{name} is no setting, and says nothing{hint}", warns=True))
+    return found
 
 
 def _full(settings: WorkerSettings) -> Sequence[Finding]:

@@ -30,7 +30,7 @@ class Progress:
     ) -> None:
         self.is_terminal = sys.stderr.isatty() if is_terminal is None else is_terminal
         self._doing = doing
-        self._total = total
+        self.total = total
         self._kind = kind
         self._clock = clock
         self._done = 0
@@ -43,12 +43,12 @@ class Progress:
         if self._clock() - self._told_s < (_BAR_EVERY_S if self.is_terminal else LINE_EVERY_S):
             return
         self._told_s = self._clock()
-        count = f"{self._done:,} of {max(self._total, self._done):,} {self._kind}"
+        count = f"{self._done:,} of {max(self.total, self._done):,} {self._kind}"
         if not self.is_terminal:
             last = "" if agent is None else f", the last was {agent}"
             click.echo(plain(f"{self._doing}: {count}{last}"), err=True)
             return
-        filled = _BAR_COLUMNS * self._done // max(self._total, self._done)
+        filled = _BAR_COLUMNS * self._done // max(self.total, self._done)
         bar = "#" * filled + "-" * (_BAR_COLUMNS - filled)
         last = "" if agent is None else f", {agent}"
         text = plain(f"{self._doing} [{bar}] {count}{last}")[: shutil.get_terminal_size().columns - 1]

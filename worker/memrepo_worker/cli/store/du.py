@@ -52,7 +52,7 @@ def du(org: str | None, agent: str | None, summary: bool, as_json: bool) -> None
     """
     org_id = org_named(org) if org is not None else ""
     agent_id = agent_named(org_id, agent).agent_id if agent is not None else ""
-    with open_tools(as_json=as_json, writes=False) as tools:
+    with open_tools(as_json=as_json, writes=False, needs_git=False) as tools:
         show = _show_json if as_json else _Table().show
         for line in _lines(tools.memories.listed(org_id, agent_id), org_id, agent_id):
             if line.agent_id is None or not summary:

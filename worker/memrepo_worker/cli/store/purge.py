@@ -31,7 +31,7 @@ def purge(org: str, agent: str, dry_run: bool, yes: bool, as_json: bool) -> None
     whose = agent_named(org, agent)
     if as_json and not yes and not dry_run:
         raise click.UsageError("With --json nobody is asked: say --yes.")
-    with open_tools(as_json=as_json, writes=not dry_run) as tools, _saying_why_not():
+    with open_tools(as_json=as_json, writes=not dry_run, needs_git=False) as tools, _saying_why_not():
         purger = _purger(tools)
         plan = purger.plan(whose)
         size = f"{counted(len(plan.noncurrent), 'version')} ({counted(plan.size, 'byte')})"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import click
@@ -20,6 +22,7 @@ from memrepo.errors import BrokerUnavailableError, InvalidRequestError
 from memrepo.redis.address import masked
 from memrepo.validation.values import check_id
 from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.checks.machine import check_git
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
 from memrepo_worker.group import Agent
@@ -31,6 +34,7 @@ from memrepo_worker.migration.transfer import Transfer
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases.agreement import recorded_store
 from memrepo_worker.queues.reach import reaching
+from memrepo_worker.repos.slots import CacheUnusableError
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.decorators.retry import RetryingStore
 from memrepo_worker.store.identity import read_identity
@@ -55,17 +59,23 @@ class Tools:
 
 
 @contextmanager
-def open_tools(*, as_json: bool, writes: bool = True) -> Iterator[Tools]:
+def open_tools(*, as_json: bool, writes: bool = True, needs_git: bool = True) -> Iterator[Tools]:
     """Open the store that the settings name, or the running ``memrepo up`` of this folder; none is begun here.
 
     Another one than the broker's workers serve is not written to; that it is another one is said where it is only read.
+    Without git nothing is begun, unless it is not needed.
     """
     settings, up = settings_here()
     url = require_store(settings)
     say_where_from(up, as_json=as_json)
-    with translating_failures(), ThreadPoolExecutor(_CONNECTIONS) as executor:
+    with (
+        translating_failures(),
+        _naming_the_cache(settings.cache_dir),
+        ThreadPoolExecutor(_CONNECTIONS) as executor,
+    ):
         git = build_git(Counters(), settings.git_caps)
-        git.require_version()
+        if needs_git:
+            check_git(git)
         opened = open_store(url, begin=False)
         _compare_with_broker(settings, opened, writes=writes)
         store = RetryingStore(opened, Random())  # noqa: S311 - jitter
@@ -78,6 +88,24 @@ def open_tools(*, as_json: bool, writes: bool = True) -> Iterator[Tools]:
             Verifier(store, git, executor, system_clock, settings.cache_dir / "verifying"),
             opened,
         )
+
+
+@contextmanager
+def _naming_the_cache(folder: Path) -> Iterator[None]:
+    """Say which setting names the folder in which journals are worked on, where it cannot be used.
+
+    Raises:
+        CacheUnusableError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        at = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        if at is None or not (at.is_relative_to(folder) or folder.is_relative_to(at)):
+            raise
+        raise CacheUnusableError(
+            f"the cache folder {folder} cannot be written: {error.strerror}: name one with MEMREPO_CACHE_DIR that can"
+        ) from error
 
 
 def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:

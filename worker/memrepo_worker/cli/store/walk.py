@@ -10,7 +10,8 @@ import click
 
 from memrepo.cli.ending import CommandError
 from memrepo.cli.interrupt import INTERRUPTED
-from memrepo.errors import RepoNotFoundError
+from memrepo.errors import RepoNotFoundError, StoreUnavailableError
+from memrepo.redis.address import masked
 from memrepo_worker.cli.failures import failure_of
 from memrepo_worker.cli.progress import Progress
 from memrepo_worker.cli.store.tools import Tools, agent_named, org_named
@@ -18,6 +19,7 @@ from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import ListedMemory, NotListedError
 from memrepo_worker.journal.entry import JournalUnreadableError
+from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
 from memrepo_worker.store.interface import RefusedError, StoreError
 
 OF_ONE = (JournalUnreadableError, GitError, RefusedError, RepoNotFoundError)
@@ -41,10 +43,14 @@ class Chosen:
         Raises:
             UsageError: they name nothing, or two things.
         """
-        if everyone == bool(org and agent) or (org and not agent):
+        if everyone and org:
+            raise click.UsageError(f"--all takes no ORG and AGENT: for those of an org give --org {org}.")
+        if not everyone and not (org and agent):
             raise click.UsageError("Name ORG and AGENT, or give --all.")
         if not everyone and (of_org or after):
             raise click.UsageError("--org and --after go with --all.")
+        if after and "/" not in after:
+            raise click.UsageError("--after: must be ORG/AGENT, as in acme/agent-1.")
         one = None if everyone else agent_named(org or "", agent or "")
         org_id, _, agent_id = (after or "").partition("/")
         return cls(one, org_named(of_org) if of_org else "", agent_named(org_id, agent_id) if after else None)
@@ -63,12 +69,15 @@ class Walk:
 
         Raises:
             UsageError: the memory after which to go on is not there.
+            RepoNotFoundError: the org that is named has no memory.
+            StoreUnavailableError: no memory is there, and nothing that says that this is a store of memrepo's at all.
             MemoryRepoError, CommandError: it was interrupted, or the store does not answer.
         """
         try:
             progress = Progress(self.doing, sum(1 for _ in self._memories()))
         except NotListedError as error:
             raise click.UsageError(f"--after: {error}") from None
+        self._require_a_store(progress.total)
         last = self.chosen.after
         for memory in self._memories():
             with _saying_where_to_go_on(last):
@@ -77,6 +86,22 @@ class Walk:
             progress.step(memory.agent)
         progress.clear()
         return progress
+
+    def _require_a_store(self, memories: int) -> None:
+        """Have "nothing was found" be no good news: a volume that is not mounted shows an empty folder."""
+        if memories or self.chosen.after is not None:
+            return
+        if read_identity(self.tools.store) is None:
+            raise StoreUnavailableError(
+                f"{masked(self.tools.store.name)} has no memory, nor the object {IDENTITY_KEY} that the first worker "
+                "writes: it is no store of memrepo's yet, or another place. Mount the volume that is meant, or mend "
+                "bucket and prefix in MEMREPO_STORE_URL"
+            )
+        if self.chosen.org_id:
+            raise RepoNotFoundError(
+                f"{self.chosen.org_id} has no memory in the store", {"org_id": self.chosen.org_id}
+            )
+        click.echo("0 memories", err=True)
 
     def _memories(self) -> Iterator[ListedMemory]:
         listed = self.tools.memories.listed(self.chosen.org_id, after=self.chosen.after)
