@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -543,6 +545,28 @@ def test_a_memory_that_cannot_be_read_does_not_keep_the_others_from_it(
     assert code == 1
     assert told.startswith("acme/refused: not read: denied\nzoo/damaged/repo.git/journal/")
     assert errors == "Error: 1 of 2 memories are damaged (1 object), 1 could not be read\n"
+
+
+def test_what_the_machine_does_not_let_be_read_is_no_damage(
+    sound: Journal, store: LocalStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    put(store, AGENT, sound)
+    monkeypatch.setattr("memrepo_worker.git.packed.opened.mkdtemp", refuse)
+
+    alone = run("verify", AGENT.org_id, AGENT.agent_id)
+    code, told, errors = run("verify", "--all")
+
+    assert alone == (
+        1,
+        "",
+        f"Error: {AGENT} could not be read: [Errno {errno.ENOSPC}] No space left on device\n",
+    )
+    assert code == 1
+    assert told == f"{AGENT}: not read: [Errno {errno.ENOSPC}] No space left on device\n"
+    assert errors == "Error: 0 of 1 memories are damaged (0 objects), 1 could not be read\n"
 
 
 def test_where_the_store_goes_away_it_is_told_after_which_memory_to_go_on(

@@ -6,6 +6,7 @@ never was. Only when every pack is in order does "nothing" mean that there is no
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
@@ -13,6 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -29,8 +31,17 @@ _CRC_BYTES = 4
 _IDS_PER_STEP = 256
 _SORTED_AT_ONCE = 1024
 _PARTS = 64
+_INDEX_MAGIC = b"\xfftOc\0\0\0\2"
 OPENED_PREFIX = "opened-"
 """How folders below ``objects`` begin through which packs are opened; each ends with whoever made it."""
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
+SHORTAGES = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, None}
+)
+"""Numbers of errors (``OSError.errno``) that say what a machine lacks for a while, and nothing of a file.
+
+Where libgit2 tells what the system has refused it, there is no number.
+"""
 
 FANOUT_BEGIN = 8
 FANOUT_END = FANOUT_BEGIN + 256 * 4
@@ -54,8 +65,18 @@ def remove_others(objects_path: Path, known: Container[str]) -> None:
             path.unlink()
     for path in objects_path.parent.glob(".*.new"):
         path.unlink()
-    for path in objects_path.glob(f"{OPENED_PREFIX}*"):
-        remove_folder(path)
+    for parent, prefix in opening_places(objects_path):
+        for path in parent.glob(f"{prefix}*"):
+            remove_folder(path)
+
+
+def opening_places(objects_path: Path) -> tuple[tuple[Path, str], tuple[Path, str]]:
+    """Return where the folders are made through which packs are opened, and how the names of these begin.
+
+    The first is for all; the second lies in memory, for where the disk takes none: reading shall need no room on it.
+    """
+    digits = hashlib.blake2b(os.fsencode(objects_path.absolute()), digest_size=8).hexdigest()
+    return (objects_path, OPENED_PREFIX), (IN_MEMORY, f"memrepo-{os.geteuid()}-{OPENED_PREFIX}{digits}-")
 
 
 def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
@@ -176,11 +197,16 @@ class PackFiles:
 
         Costs opening two files per pack (libgit2 passes over one that it may not open, or has no file number left for),
         and reading the index where that was not done since it was written.
+
+        Raises:
+            OSError: the machine does not let us look, for a while.
         """
         for name, (pack_bytes, index_bytes) in self.expected.items():
             try:
                 pack, index = (self._opened(f"{name}{suffix}") for suffix in (".pack", ".idx"))
             except OSError as error:
+                if error.errno in SHORTAGES:
+                    raise
                 return f"{name} cannot be read: {error.strerror}"
             if (pack.st_size, index.st_size) != (pack_bytes, index_bytes):
                 return f"{name} has another size than it had"
@@ -198,7 +224,8 @@ class PackFiles:
             ValueError, OSError: it is not what was written.
         """
         data = read_regular(self._folder / f"{name}.idx")
-        if len(data) != self.expected[name][1] or not _ends_in_its_checksum(data):
+        is_whole = len(data) == self.expected[name][1] and _ends_in_its_checksum(data)
+        if not is_whole or not _is_well_formed(data):
             raise ValueError("its index is damaged")
         return PackIndex(data)
 
@@ -273,3 +300,13 @@ def _in_order(numbers: array[int], offsets: array[int], low: int, high: int) -> 
 
 def _ends_in_its_checksum(data: bytes) -> bool:
     return hashlib.sha1(data[:-_SHA1_BYTES], usedforsecurity=False).digest() == data[-_SHA1_BYTES:]
+
+
+def _is_well_formed(index: bytes) -> bool:
+    """Whether libgit2 takes an index as one (of version 2): where it does not open this one, the machine is why."""
+    if index[:FANOUT_BEGIN] != _INDEX_MAGIC or len(index) < FANOUT_END + 2 * _SHA1_BYTES:
+        return False
+    fanout = struct.unpack_from(">256I", index, FANOUT_BEGIN)
+    least = FANOUT_END + fanout[-1] * (_SHA1_BYTES + 2 * _CRC_BYTES) + 2 * _SHA1_BYTES
+    is_of_its_size = least <= len(index) <= least + 8 * max(0, fanout[-1] - 1)
+    return is_of_its_size and all(before <= after for before, after in pairwise(fanout))

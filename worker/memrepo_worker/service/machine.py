@@ -38,7 +38,9 @@ def words_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "no memory is left; give the worker more memory"
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError):
+        if error.errno is None:  # libgit2's, in words that have paths
+            return "its system refuses it something; the worker must be able to read and write in MEMREPO_CACHE_DIR"
         advice = _ADVICE.get(error.errno, "the worker must be able to read and write in MEMREPO_CACHE_DIR")
         name = errno.errorcode.get(error.errno, "")
         return f"{(error.strerror or name).lower()} ({name}); {advice}"

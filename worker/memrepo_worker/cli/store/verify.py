@@ -41,7 +41,10 @@ def verify(
 
 
 def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
-    found = tools.verifier.verify(whose)
+    try:
+        found = tools.verifier.verify(whose)
+    except OSError as error:  # else it were taken as one of the output's
+        raise MemoryRepoError(f"{whose} could not be read: {' '.join(str(error).split())}") from error
     if not found.exists and not found.was_deleted and not found.damages:
         ids = {"org_id": whose.org_id, "agent_id": whose.agent_id}
         raise RepoNotFoundError(f"{whose} has no memory", ids)

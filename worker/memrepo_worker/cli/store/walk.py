@@ -22,7 +22,7 @@ from memrepo_worker.journal.entry import JournalUnreadableError
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
 from memrepo_worker.store.interface import RefusedError, StoreError
 
-OF_ONE = (JournalUnreadableError, GitError, RefusedError, RepoNotFoundError)
+OF_ONE = (JournalUnreadableError, GitError, RefusedError, RepoNotFoundError, OSError)
 """What goes wrong with one memory; the others go on."""
 
 

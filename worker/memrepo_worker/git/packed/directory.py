@@ -6,15 +6,17 @@ there is no process to keep, count and restart.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pygit2
 
 from memrepo_worker.git.objects import KINDS, GitObject, Kind, object_id
-from memrepo_worker.git.pack_files import PackFiles, PackIndex, Sizes
+from memrepo_worker.git.pack_files import SHORTAGES, PackFiles, PackIndex, Sizes
 from memrepo_worker.git.packed.headers import HeaderTable, ToldObject
 from memrepo_worker.git.packed.large_objects import LARGE_BYTES, Place, read_in_steps
 from memrepo_worker.git.packed.opened import OpenedPacks
@@ -28,6 +30,8 @@ _OPENED_AT_ONCE = 16
 _MAPPED_BYTES_MAX = 32 * 1024 * 1024
 # With 1 GiB, its default, a pack over that limit was mapped anew by every other look.
 _WINDOW_BYTES = 128 * 1024
+_PLACE_BYTES = 300  # an id, a number, a pair of both, and their part of a dictionary
+_NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) -> None:
@@ -50,7 +54,8 @@ class PackDirectory:
     Nothing of a pack is looked at before every byte of it was proven in this process: libgit2 believes what it finds,
     and ends the process at some of what it may find. What is read later is held against its id, and what is told of an
     object without reading it, also that it is not here, is told from memory, and so is where it lies. What is otherwise
-    than it was written raises ``ObjectMissingError``.
+    than it was written raises ``ObjectMissingError``; and what the machine does not let us look at now, ``OSError``:
+    that may be there, and sound, and be asked for again.
     """
 
     def __init__(
@@ -68,8 +73,8 @@ class PackDirectory:
         self._places: dict[str, Place] = {}  # of large objects
         self._open_none()
 
-    def _open_none(self) -> None:
-        self._packs = OpenedPacks(self._objects_path)
+    def _open_none(self, *, in_memory: bool = False) -> None:
+        self._packs = OpenedPacks(self._objects_path, in_memory=in_memory)
         self._opened: set[str] = set()
         self._all_opened: Mapping[str, Sizes] | None = None
 
@@ -109,17 +114,38 @@ class PackDirectory:
         return self._headers.find(sha)
 
     def fault(self) -> str | None:
-        """Read every byte of the packs, and say which is not as it was written; None where all are."""
+        """Read every byte of the packs, and say which is not as it was written; None where all are.
+
+        Raises:
+            OSError: the machine does not let us look, for a while.
+        """
         for name in self._files.expected:
             try:
                 for _ in self._files.proven(name):
                     pass
             except (OSError, ValueError) as error:
+                if _is_shortage(error):
+                    raise
                 return f"{name} is not as it was written: {error}"
         return None
 
     def _open(self) -> None:
-        """Have libgit2 open packs that are new here, and keep what there is to be told of their objects."""
+        """Have libgit2 open packs that are new here, and keep what there is to be told of their objects.
+
+        Reading needs no room on the disk: where that takes no links, they are made in memory.
+        """
+        try:
+            self._open_new()
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            self._open_none(in_memory=True)
+            try:
+                self._open_new()
+            except OSError:  # there are machines without that place
+                raise error from None
+
+    def _open_new(self) -> None:
         expected = self._files.expected
         new = [name for name in expected if name not in self._opened]
         for first in range(0, len(new), _OPENED_AT_ONCE):
@@ -129,20 +155,27 @@ class PackDirectory:
         self._all_opened = expected
 
     def _open_some(self, names: Sequence[str]) -> None:
-        name = names[0]
         try:
-            indexes = {name: self._files.index(name) for name in names}
-            self._packs.add({name: index.data for name, index in indexes.items()})
+            with _telling_damage(names[0]):
+                indexes = {name: self._files.index(name) for name in names}
+            try:
+                self._packs.add(indexes)
+            except LookupError as error:
+                self._raise_why(error)
             for name, index in indexes.items():
-                if name in self._proven:
-                    self._place_anew(name, index)
-                elif not self._is_proven:
-                    self._prove_pack(name, index)
-                    self._proven.add(name)
-        except (OSError, ValueError, LookupError, pygit2.GitError) as error:
-            self._open_none()
-            raise ObjectMissingError(f"{name} is not as it was written: {error}") from error
+                with _telling_damage(name):
+                    self._take_in(name, index)
+        except BaseException:
+            self._open_none()  # libgit2 may have some of them
+            raise
         self._opened.update(names)
+
+    def _take_in(self, name: str, index: PackIndex) -> None:
+        if name in self._proven:
+            self._place_anew(name, index)
+        elif not self._is_proven:
+            self._prove_pack(name, index)
+            self._proven.add(name)
 
     def _prove_pack(self, name: str, index: PackIndex) -> None:
         """Hold a pack against its checksum, and keep what kind its objects are, and how large."""
@@ -150,10 +183,20 @@ class PackDirectory:
         for number, (sha, offset, is_delta) in enumerate(self._files.proven(name, index)):
             if not number % _IDS_PER_STEP:
                 give_way()
-            kind, size = read(sha)
+            try:
+                kind, size = read(sha)
+            except KeyError as error:
+                self._raise_why(error)
             add(sha, kind, size, is_delta=is_delta)
             if size >= LARGE_BYTES:
                 self._places[sha] = name, offset
+
+    def _raise_why(self, error: LookupError) -> NoReturn:
+        """Raise why libgit2 has passed over a pack, which it does not say: something in it, or else the machine."""
+        fault = self.fault()
+        if fault is not None:
+            raise ObjectMissingError(fault) from error
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
     def _place_anew(self, name: str, index: PackIndex) -> None:
         """Keep where large objects lie that are in this pack now."""
@@ -165,7 +208,8 @@ class PackDirectory:
     @property
     def memory_bytes(self) -> int:
         """About how much memory takes what is kept of its objects."""
-        return self._headers.memory_bytes + self._packs.memory_bytes
+        places_bytes = _PLACE_BYTES * len(self._places)
+        return self._headers.memory_bytes + self._packs.memory_bytes + places_bytes
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
         """Return what libgit2 finds, or None where every pack could be opened, before and after it has looked."""
@@ -186,6 +230,8 @@ class PackDirectory:
             self._open()
         found = list(self._search(digits)) if self._opened else []
         self._refuse_if_damaged(digits)
+        if not found and self._opened:
+            found = list(self._search(digits))  # as in ``_look_up``
         return iter(found)
 
     def _search(self, digits: str) -> Iterator[str]:
@@ -234,3 +280,18 @@ def _kind_of(number: int, sha: str) -> Kind:
         return KINDS[number]
     except KeyError as error:  # a flipped bit in a pack gives it a number that no kind has
         raise ObjectMissingError(f"{sha} is of no kind") from error
+
+
+def _is_shortage(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in SHORTAGES
+
+
+@contextmanager
+def _telling_damage(name: str) -> Iterator[None]:
+    """Have what goes wrong with a pack told as damage, and what the machine lacks as what it is."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, pygit2.GitError) as error:
+        if _is_shortage(error):
+            raise
+        raise ObjectMissingError(f"{name} is not as it was written: {error}") from error
