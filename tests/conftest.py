@@ -104,12 +104,17 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have processes begin warm where nothing depends on how they began: not where memory and deaths are looked at."""
-    warm.allow(not COLD.intersection(item.path.parts) and not item.get_closest_marker("cold"))
+    warm.allow(not COLD.intersection(_room(item)) and not item.get_closest_marker("cold"))
+
+
+def _room(item: pytest.Item) -> tuple[str, ...]:
+    """Return the folders in which a test lies, wherever the whole checkout does."""
+    return item.path.relative_to(item.config.rootpath).parts
 
 
 def _rank(item: pytest.Item) -> int:
     """Return a file's place: in that order the processes take the files, and what is begun last ends last."""
-    if "soak" in item.path.parts:
+    if "soak" in _room(item):
         return 0
     return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
 

@@ -47,7 +47,10 @@ _CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Tools:
-    """What works on whole memories of one store. ``store`` tries again what may be; ``opened`` is the store itself."""
+    """What works on whole memories of one store. ``store`` tries again what may be; ``opened`` is the store itself.
+
+    What is looked through lies in ``cache_dir`` meanwhile.
+    """
 
     store: Store
     memories: Memories
@@ -56,6 +59,7 @@ class Tools:
     folder: Folder
     verifier: Verifier
     opened: Store
+    cache_dir: Path
 
 
 @contextmanager
@@ -70,7 +74,7 @@ def open_tools(*, as_json: bool, writes: bool = True, needs_git: bool = True) ->
     say_where_from(up, as_json=as_json)
     with (
         translating_failures(),
-        _naming_the_cache(settings.cache_dir),
+        naming_the_cache(settings.cache_dir),
         ThreadPoolExecutor(_CONNECTIONS) as executor,
     ):
         git = build_git(Counters(), settings.git_caps)
@@ -87,11 +91,12 @@ def open_tools(*, as_json: bool, writes: bool = True, needs_git: bool = True) ->
             Folder(store, git, executor, system_clock, secrets.token_bytes, settings.cache_dir / "folding"),
             Verifier(store, git, executor, system_clock, settings.cache_dir / "verifying"),
             opened,
+            settings.cache_dir,
         )
 
 
 @contextmanager
-def _naming_the_cache(folder: Path) -> Iterator[None]:
+def naming_the_cache(folder: Path) -> Iterator[None]:
     """Say which setting names the folder in which journals are worked on, where it cannot be used.
 
     Raises:

@@ -8,7 +8,7 @@ from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
 from memrepo.cli.output import counted, show_json
 from memrepo.errors import MemoryDamagedError, MemoryRepoError, RepoNotFoundError
-from memrepo_worker.cli.store.tools import Tools, open_tools, show_line
+from memrepo_worker.cli.store.tools import Tools, naming_the_cache, open_tools, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import ListedMemory
@@ -42,7 +42,8 @@ def verify(
 
 def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     try:
-        found = tools.verifier.verify(whose)
+        with naming_the_cache(tools.cache_dir):
+            found = tools.verifier.verify(whose)
     except OSError as error:  # else it were taken as one of the output's
         raise MemoryRepoError(f"{whose} could not be read: {' '.join(str(error).split())}") from error
     if not found.exists and not found.was_deleted and not found.damages:
