@@ -10,9 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from memrepo.cli.main import main
 from memrepo_worker.cli.progress import Progress
 from memrepo_worker.git.bundles import decode_bundle, encode_bundle
 from memrepo_worker.git.objects import GitObject, Kind, object_id
@@ -32,54 +30,11 @@ from memrepo_worker.store.interface import (
     StoreError,
     UnavailableError,
 )
+from tests.damage.conftest import Run
+from tests.damage.journals import BASE, ENTRIES, SEGMENT, Journal, entry, flipped, of, put
 from tests.support.folding import fold, small_runs
 from tests.support.stock_git import empty_repository, git, stock_git
 from tests.support.writers import AGENT, NOW_S, Writer, commit, create, delete, delete_branch, writer
-
-Journal = dict[str, bytes]
-"""The objects of a memory, without its prefix."""
-
-ENTRIES = 15
-BASE = f"base/{8:020d}.bundle"
-SEGMENT = f"segment/{9:020d}-{12:020d}.bundle"
-
-
-def entry(seq: int) -> str:
-    return f"journal/{seq:020d}.bundle"
-
-
-def of(store: LocalStore, agent: Agent = AGENT) -> Journal:
-    prefix = Layout.of(agent.org_id, agent.agent_id).prefix
-    return {item.key.removeprefix(prefix): store.get(item.key).data for item in store.list(prefix)}
-
-
-def put(store: LocalStore, agent: Agent, journal: Mapping[str, bytes]) -> None:
-    for name, data in journal.items():
-        store.put(Layout.of(agent.org_id, agent.agent_id).prefix + name, data, ALWAYS)
-
-
-def folded(folder: Path, word: str = "step") -> Journal:
-    """A memory of a branch more, 15 entries, a base of 8 and a segment of 4."""
-    store = LocalStore(folder / "store")
-    with writer(store, folder / "cache") as one, small_runs():
-        one.ask(create(human="likes tea"))
-        for number in range(2, ENTRIES):
-            one.ask(commit(f"{word} {number}", {"human.md": f"{word} {number}\n" * 50, f"{number}.md": word}))
-        one.ask(commit("aside", branch="idea"))
-        fold(store, folder / "scratch")
-    journal = of(store)
-    assert {BASE, SEGMENT, entry(ENTRIES)} <= journal.keys()
-    return journal
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Journal:
-    return folded(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture(scope="module")
-def anothers(tmp_path_factory: pytest.TempPathFactory) -> Journal:
-    return folded(tmp_path_factory.mktemp("another"), "other")
 
 
 def without_an_object(data: bytes, folder: Path, kind: str) -> bytes:
@@ -106,11 +61,6 @@ def with_ledger(data: bytes, ledger: bytes) -> bytes:
     pack = join_packs([bundle.pack, encode_pack({object_id(blob): blob}).data])
     assert pack is not None
     return encode_bundle(bundle.prerequisites, {**bundle.refs, LEDGER_REF: object_id(blob)}, pack)
-
-
-def flipped(data: bytes) -> bytes:
-    middle = len(data) - 40
-    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 Plant = Callable[[Journal, Journal, Path], object]
@@ -427,23 +377,6 @@ def test_nothing_is_written_to_the_store(
     verify()
 
     assert of(store) == sound
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(store: LocalStore, tmp_path: Path) -> Run:
-    """Run ``memrepo store`` with these arguments; return its exit code, output and errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        env = {"MEMREPO_STORE_URL": store.name, "MEMREPO_CACHE_DIR": str(tmp_path / "cache")}
-        ended = CliRunner(env=env).invoke(main, ["store", *arguments])
-        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
-            raise ended.exception
-        return ended.exit_code, ended.stdout, ended.stderr
-
-    return run
 
 
 IN_A_BUCKET = (

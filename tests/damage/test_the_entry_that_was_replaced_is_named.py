@@ -11,21 +11,11 @@ import pytest
 from memrepo_worker.inspection.damage import Damage
 from memrepo_worker.inspection.verifying import Verifier
 from memrepo_worker.store.backends.local import LocalStore
-from tests.damage.test_damage_is_named_where_it_is import ENTRIES, Journal, entry, flipped, folded, put
+from tests.damage.journals import ENTRIES, Journal, entry, flipped, put
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, NOW_S
 
 Verify = Callable[[Journal], list[tuple[str, str]]]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Journal:
-    return folded(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture(scope="module")
-def anothers(tmp_path_factory: pytest.TempPathFactory) -> Journal:
-    return folded(tmp_path_factory.mktemp("another"), "other")
 
 
 @pytest.fixture

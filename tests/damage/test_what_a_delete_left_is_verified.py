@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from memrepo.cli.main import main
 from memrepo_worker.inspection.verifying import Verified, Verifier
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.interface import ALWAYS
+from tests.damage.conftest import Run
 from tests.support.folding import fold, small_runs
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, delete, writer
@@ -136,23 +135,6 @@ def test_what_is_created_by_a_warm_worker_where_the_base_was_lost_opens_cold(
         assert other.texts()["a.md"] == "b"
         assert other.ask(first).sha == made.sha  # what was settled before the delete is known still
     assert verify() == []
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(store: LocalStore, tmp_path: Path) -> Run:
-    """Run ``memrepo store`` with these arguments; return its exit code, output and errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        env = {"MEMREPO_STORE_URL": store.name, "MEMREPO_CACHE_DIR": str(tmp_path / "cache")}
-        ended = CliRunner(env=env).invoke(main, ["store", *arguments])
-        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
-            raise ended.exception
-        return ended.exit_code, ended.stdout, ended.stderr
-
-    return run
 
 
 def test_a_deleted_memory_is_verified_by_its_name(deleted: LocalStore, run: Run) -> None:

@@ -85,6 +85,11 @@ def check_git(git: Git) -> Found:
         raise NotFitError(f"{error}: install git {least} or newer, where PATH finds it first") from error
 
 
+def unusable_cache(folder: Path, error: OSError) -> str:
+    """Return what is said of a cache folder that cannot be used, and what to do."""
+    return f"the cache folder {folder} cannot be written: {error.strerror}: name one with MEMREPO_CACHE_DIR that can"
+
+
 def check_cache(settings: WorkerSettings, machine: Machine | None = None) -> Found:
     """Check that the cache folder can be written, has room, and is nobody else's to read."""
     folder = settings.cache_dir
@@ -96,9 +101,7 @@ def check_cache(settings: WorkerSettings, machine: Machine | None = None) -> Fou
         mode = folder.stat().st_mode
         total, _, free = (machine or Machine()).disk(folder)
     except OSError as error:
-        raise NotFitError(
-            f"the cache folder {folder} cannot be written: {error.strerror}: name one with MEMREPO_CACHE_DIR that can"
-        ) from error
+        raise NotFitError(unusable_cache(folder, error)) from error
     warnings = []
     if mode & _OF_OTHERS:
         warnings.append(

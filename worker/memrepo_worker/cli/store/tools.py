@@ -22,7 +22,7 @@ from memrepo.errors import BrokerUnavailableError, InvalidRequestError
 from memrepo.redis.address import masked
 from memrepo.validation.values import check_id
 from memrepo_worker.assembly import build_git
-from memrepo_worker.cli.checks.machine import check_git
+from memrepo_worker.cli.checks.machine import check_git, unusable_cache
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
 from memrepo_worker.group import Agent
@@ -108,9 +108,7 @@ def naming_the_cache(folder: Path) -> Iterator[None]:
         at = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
         if at is None or not (at.is_relative_to(folder) or folder.is_relative_to(at)):
             raise
-        raise CacheUnusableError(
-            f"the cache folder {folder} cannot be written: {error.strerror}: name one with MEMREPO_CACHE_DIR that can"
-        ) from error
+        raise CacheUnusableError(unusable_cache(folder, error)) from error
 
 
 def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
