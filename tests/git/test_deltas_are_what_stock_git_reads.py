@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -24,24 +26,28 @@ def with_line(number: int, line: bytes) -> bytes:
     return b"".join([*LINES[:number], line, *LINES[number + 1 :]])
 
 
-NEW = {
-    "a line": with_line(9_000, b"another line\n"),
-    "the first byte": b"x" + TEXT[1:],
-    "the last byte": TEXT[:-1] + b"x",
-    "appended": TEXT + b"one more line\n",
-    "prepended": b"one more line\n" + TEXT,
-    "cut short": TEXT[: len(TEXT) // 2],
-    "a part moved": b"".join([*LINES[20_000:], *LINES[:20_000]]),
-    "three edits": with_line(10, b"a\n").replace(LINES[12_000], b"b\n").replace(LINES[24_000], b"c\n"),
-    "without line breaks": TEXT.replace(b"\n", b" ")[:600_000] + b"y" + TEXT.replace(b"\n", b" ")[600_000:],
-    "twice": TEXT + TEXT,
+NEW: dict[str, Callable[[], bytes]] = {
+    "a line": lambda: with_line(9_000, b"another line\n"),
+    "the first byte": lambda: b"x" + TEXT[1:],
+    "the last byte": lambda: TEXT[:-1] + b"x",
+    "appended": lambda: TEXT + b"one more line\n",
+    "prepended": lambda: b"one more line\n" + TEXT,
+    "cut short": lambda: TEXT[: len(TEXT) // 2],
+    "a part moved": lambda: b"".join([*LINES[20_000:], *LINES[:20_000]]),
+    "three edits": lambda: (
+        with_line(10, b"a\n").replace(LINES[12_000], b"b\n").replace(LINES[24_000], b"c\n")
+    ),
+    "without line breaks": lambda: (
+        TEXT.replace(b"\n", b" ")[:600_000] + b"y" + TEXT.replace(b"\n", b" ")[600_000:]
+    ),
+    "twice": lambda: TEXT + TEXT,
 }
 
 
 @pytest.mark.parametrize("what", NEW)
 def test_stock_git_makes_the_new_state_of_it(what: str, tmp_path: Path) -> None:
     old = TEXT.replace(b"\n", b" ") if what == "without line breaks" else TEXT
-    new = NEW[what]
+    new = NEW[what]()
     repo = empty_repository(tmp_path / "repo.git")
     base = git(repo, "hash-object", "-w", "--stdin", stdin=old).decode().strip()
     delta = present(encode_delta(old, new))
@@ -61,15 +67,27 @@ def test_states_that_share_little_are_stored_whole() -> None:
     assert encode_delta(b"", TEXT) is None
 
 
-SHORT = [f"{RANDOM.getrandbits(36):09x}\n".encode() for _ in range(8 * MIB // 10)]
-HOSTILE = {
-    "shuffled": [b"".join(SHORT), b"".join(RANDOM.sample(SHORT, len(SHORT)))],
-    "each second line": [
-        b"".join(SHORT),
-        b"".join(b"another\n" if at % 2 else line for at, line in enumerate(SHORT)),
-    ],
-    "newlines": [b"\n" * 8 * MIB, b"x" + b"\n" * (8 * MIB - 3) + b"y"],
-    "no line twice": [b"x" + b"".join(SHORT), b"".join(SHORT[::-1])],
+@cache
+def short() -> list[bytes]:
+    """Return 8 MiB of short lines; made where they are asked for, as it takes long."""
+    rnd = Random(8)
+    return [f"{rnd.getrandbits(36):09x}\n".encode() for _ in range(8 * MIB // 10)]
+
+
+def shuffled() -> list[bytes]:
+    lines = short()[:]
+    Random(9).shuffle(lines)
+    return lines
+
+
+HOSTILE: dict[str, Callable[[], tuple[bytes, bytes]]] = {
+    "shuffled": lambda: (b"".join(short()), b"".join(shuffled())),
+    "each second line": lambda: (
+        b"".join(short()),
+        b"".join(b"another\n" if at % 2 else line for at, line in enumerate(short())),
+    ),
+    "newlines": lambda: (b"\n" * 8 * MIB, b"x" + b"\n" * (8 * MIB - 3) + b"y"),
+    "no line twice": lambda: (b"x" + b"".join(short()), b"".join(short()[::-1])),
 }
 
 
@@ -82,7 +100,7 @@ def test_what_shares_short_lines_alone_is_given_up_after_a_bounded_number_of_ste
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    old, new = HOSTILE[what]
+    old, new = HOSTILE[what]()
     sys.setprofile(count)
     try:
         delta = encode_delta(old, new)
@@ -94,7 +112,7 @@ def test_what_shares_short_lines_alone_is_given_up_after_a_bounded_number_of_ste
 
 
 def test_a_part_of_a_very_long_file_that_moved_is_found(tmp_path: Path) -> None:
-    old = b"".join(SHORT)
+    old = b"".join(short())
     half = len(old) // 2
     new = b"new\n" + old[half:] + b"new between\n" + old[:half]
     delta = present(encode_delta(old, new))

@@ -40,7 +40,7 @@ class Hostile:
     @property
     def name(self) -> str:
         """How a test report calls it."""
-        return ascii(f"{self.operation} {self.values}")[:70]
+        return ascii(f"{self.operation} {self.values}"[:70])[:70]
 
 
 def _change(path: str, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from memrepo import FileChange, InvalidRequestError, Limits, MemoryRepo, MemoryRepos
 from memrepo.jobs.job import Job
 from memrepo.wire.operations import OPERATIONS, build, validate
+from tests.support.each import check_each
 from tests.support.samples import SAMPLES
 from tests.unit.producer.hostile import BRANCHES, HOSTILE, IDS, PATHS, REQUEST_IDS, Hostile
 
@@ -36,20 +37,36 @@ def check(case: Hostile, request: dict[str, Any]) -> None:
     validate(build(OPERATIONS[case.operation].request, **request), Limits())
 
 
-@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
-def test_hostile_input_is_refused_naming_the_field(case: Hostile) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        check(case, case.request)
-
-    assert caught.value.details["field"] == case.field
-    assert str(caught.value).startswith(case.field)
+BY_OPERATION = {
+    operation: [case for case in HOSTILE if case.operation == operation]
+    for operation in dict.fromkeys(case.operation for case in HOSTILE)
+}
 
 
-@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
-def test_it_is_refused_as_well_when_it_comes_as_json(case: Hostile) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        check(case, json.loads(json.dumps(case.request)))
-    assert caught.value.details["field"] == case.field
+def name_of(case: Hostile) -> str:
+    return f"{case.name} ({case.field})"
+
+
+@pytest.mark.parametrize("operation", BY_OPERATION)
+def test_hostile_input_is_refused_naming_the_field(operation: str) -> None:
+    def is_refused(case: Hostile) -> None:
+        with pytest.raises(InvalidRequestError) as caught:
+            check(case, case.request)
+
+        assert caught.value.details["field"] == case.field
+        assert str(caught.value).startswith(case.field)
+
+    check_each(BY_OPERATION[operation], is_refused, name_of)
+
+
+@pytest.mark.parametrize("operation", BY_OPERATION)
+def test_it_is_refused_as_well_when_it_comes_as_json(operation: str) -> None:
+    def is_refused(case: Hostile) -> None:
+        with pytest.raises(InvalidRequestError) as caught:
+            check(case, json.loads(json.dumps(case.request)))
+        assert caught.value.details["field"] == case.field
+
+    check_each(BY_OPERATION[operation], is_refused, name_of)
 
 
 @pytest.mark.parametrize("operation", SAMPLES)

@@ -24,6 +24,7 @@ from memrepo.jobs.job import Dispatcher
 from memrepo.models import Model
 from memrepo.wire.requests.writes import CommitRequest
 from memrepo_worker.testing import async_inline_repos, inline_repos
+from tests.support.each import check_each
 from tests.unit.test_every_operation_is_complete import Collector
 
 AUTHOR = {"name": "Ann", "email": "ann@example.org"}
@@ -154,20 +155,29 @@ OTHER_KINDS: Mapping[str, Sequence[object]] = {
 """What is no value of a type, by the type's name in a call's signature."""
 
 
-def arguments_of_another_kind() -> Iterator[tuple[str, str, object]]:
-    for name, call in inspect.getmembers(MemoryRepo, inspect.isfunction):
-        if name.startswith("_"):
-            continue
-        for parameter in list(inspect.signature(call).parameters.values())[1:]:
-            kind = parameter.annotation.removesuffix(" | None")
-            wrong = [
-                value for value in OTHER_KINDS[kind] if value is not None or kind == parameter.annotation
-            ]
-            yield from ((name, parameter.name, value) for value in wrong)
+CALLS_OF_A_REPO = {
+    name: call
+    for name, call in inspect.getmembers(MemoryRepo, inspect.isfunction)
+    if not name.startswith("_")
+}
 
 
-@pytest.mark.parametrize(("name", "argument", "value"), list(arguments_of_another_kind()))
-def test_no_argument_of_another_kind_is_converted(name: str, argument: str, value: object) -> None:
+def arguments_of_another_kind(call: Callable[..., Any]) -> Iterator[tuple[str, object]]:
+    for parameter in list(inspect.signature(call).parameters.values())[1:]:
+        kind = parameter.annotation.removesuffix(" | None")
+        wrong = [value for value in OTHER_KINDS[kind] if value is not None or kind == parameter.annotation]
+        yield from ((parameter.name, value) for value in wrong)
+
+
+WITH_ARGUMENTS = {
+    name: call
+    for name, call in inspect.getmembers(MemoryRepo, inspect.isfunction)
+    if not name.startswith("_") and [*arguments_of_another_kind(call)]
+}
+
+
+@pytest.mark.parametrize("name", WITH_ARGUMENTS)
+def test_no_argument_of_another_kind_is_converted(name: str) -> None:
     collector = Collector()
     repo = MemoryRepo(cast("Dispatcher", collector), org_id="acme", agent_id="ann")
     call = getattr(repo, name)
@@ -177,11 +187,15 @@ def test_no_argument_of_another_kind_is_converted(name: str, argument: str, valu
         if parameter.default is inspect.Parameter.empty
     ]
 
-    with pytest.raises(InvalidRequestError, match=rf"^{argument}[:.\[].*must ") as refusal:
-        call(**{**{name: GIVEN[name] for name in needed}, argument: value})
+    def is_refused(case: tuple[str, object]) -> None:
+        argument, value = case
+        with pytest.raises(InvalidRequestError, match=rf"^{argument}[:.\[].*must ") as refusal:
+            call(**{**{name: GIVEN[name] for name in needed}, argument: value})
 
-    assert refusal.value.details["field"].startswith(argument)
-    assert not collector.requests
+        assert refusal.value.details["field"].startswith(argument)
+        assert not collector.requests
+
+    check_each(arguments_of_another_kind(WITH_ARGUMENTS[name]), is_refused)
 
 
 @pytest.mark.parametrize("value", ["1", b"1", True, [1], float("nan"), float("inf")])
