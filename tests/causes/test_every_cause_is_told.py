@@ -26,7 +26,7 @@ from memrepo.settings import environment
 from memrepo_worker.store.open import open_store
 from tests.causes.conftest import PASSWORD, Servers
 from tests.support.http_answers import Answer, answering
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 
 AT_ONCE_S = 5.0
 Env = dict[str, str]
@@ -211,7 +211,7 @@ CAUSES = [
     ),
     Cause(
         "a store that is away",
-        lambda planted: planted.store(f"s3://memories?endpoint_url=http://{LOOPBACK}:{free_port()}&addressing_style=path"),
+        lambda planted: planted.store(f"s3://memories?endpoint_url=http://{LOOPBACK}:{closed_port()}&addressing_style=path"),
         "refused",
         SERVING,
         waiting_may_mend=True,
@@ -307,11 +307,14 @@ def everything_is_imported() -> None:
     """Load what is loaded late, once: it is a part of a process's start."""
     with suppress(MemoryRepoError, AssertionError):  # how it ends is nothing to this
         by_sync(
-            {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0", "MEMREPO_ENQUEUE_TIMEOUT_S": "0.1"}
+            {
+                "MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{closed_port()}/0",
+                "MEMREPO_ENQUEUE_TIMEOUT_S": "0.1",
+            }
         )
     for command in ("worker", "shards", "flower"):
         CliRunner().invoke(main, [command, "--help"])
-    open_store(f"s3://memories?endpoint_url=http://{LOOPBACK}:{free_port()}")
+    open_store(f"s3://memories?endpoint_url=http://{LOOPBACK}:{closed_port()}")
 
 
 @pytest.mark.parametrize(

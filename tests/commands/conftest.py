@@ -15,7 +15,7 @@ from memrepo import MemoryRepos, RepoExistsError
 from memrepo_worker.store.open import open_store
 from tests.support.http_answers import Answer, answering
 from tests.support.legacy_repository import LegacyRepository
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFs
 from tests.support.stock_git import empty_repository, git
 from tests.support.systems import System, running_worker
@@ -77,12 +77,12 @@ def places(system: System, storeless: str) -> Places:
             },
             "wrong password": {"MEMREPO_BROKER_URL": system.broker_url.replace("://", "://nobody:s3cr3t@")},
             "broker away": {
-                "MEMREPO_BROKER_URL": f"redis://u:s3cr3t@{LOOPBACK}:{free_port()}/0",
+                "MEMREPO_BROKER_URL": f"redis://u:s3cr3t@{LOOPBACK}:{closed_port()}/0",
                 "MEMREPO_ENQUEUE_TIMEOUT_S": "0.2",
             },
             "store away": {
                 "MEMREPO_BROKER_URL": storeless,
-                "MEMREPO_STORE_URL": BUCKET.format(port=free_port()),
+                "MEMREPO_STORE_URL": BUCKET.format(port=closed_port()),
             },
         }
     )

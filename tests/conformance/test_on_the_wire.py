@@ -24,7 +24,7 @@ from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.threads.giving_way import Pace, keeping
 from tests.support.gcs_server import GcsServer
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.proxy import Proxy, proxy
 from tests.support.seaweedfs import SeaweedFs
 from tests.support.waiting import wait_for
@@ -144,7 +144,7 @@ def test_threads_keep_their_connections(store: Store, wire: Proxy) -> None:
 
 
 def test_a_server_that_is_away_is_unavailable(server: Server) -> None:
-    store = open_store(server.store_url("away", f"http://{LOOPBACK}:{free_port()}"), OPTIONS)
+    store = open_store(server.store_url("away", f"http://{LOOPBACK}:{closed_port()}"), OPTIONS)
     for request in (
         lambda: store.get("key"),
         lambda: store.put("key", SMALL, ABSENT),

@@ -99,7 +99,8 @@ class Here:
             "worker": {"9464": str(ports["metrics"])},
             "flower": {"5555": str(ports["flower"])},
         }
-        return services({**everywhere, **places[name]})[name]
+        # What names a port comes before the ports that are put in, in which it may occur.
+        return services({**places[name], **everywhere})[name]
 
     @property
     def seaweeds_ports(self) -> list[str]:

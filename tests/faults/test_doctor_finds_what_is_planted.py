@@ -32,7 +32,7 @@ from memrepo_worker.store.interface import ABSENT, ALWAYS, ListedObject, Refused
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.versions import KeptVersion
 from tests.support.http_answers import Answer, answering
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.proxy import proxy
 from tests.support.valkey import Valkey, valkey
 
@@ -110,7 +110,7 @@ def world(server: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         "MEMREPO_BROKER_URL": server.url,
         "MEMREPO_STORE_URL": (tmp_path / "store").as_uri(),
         "MEMREPO_CACHE_DIR": str(tmp_path / "cache"),
-        "MEMREPO_FLOWER_PORT": str(free_port()),
+        "MEMREPO_FLOWER_PORT": str(closed_port()),
     }
     with ExitStack() as ends:
         world = World(tmp_path, server, monkeypatch, ends, env)
@@ -164,7 +164,7 @@ def a_cache_larger_than_its_disk(world: World) -> None:
 
 
 def no_broker(world: World) -> None:
-    world.env["MEMREPO_BROKER_URL"] = f"redis://{LOOPBACK}:{free_port()}/0"
+    world.env["MEMREPO_BROKER_URL"] = f"redis://{LOOPBACK}:{closed_port()}/0"
 
 
 def a_wrong_password(world: World) -> None:
@@ -231,11 +231,11 @@ def another_store(world: World) -> None:
 
 def a_cell_that_is_away(world: World) -> None:
     own = world.env.pop("MEMREPO_BROKER_URL")
-    world.env["MEMREPO_CELLS"] = f"a={own} b=redis://{LOOPBACK}:{free_port()}/0"
+    world.env["MEMREPO_CELLS"] = f"a={own} b=redis://{LOOPBACK}:{closed_port()}/0"
 
 
 def no_store(world: World) -> None:
-    world.env["MEMREPO_STORE_URL"] = f"s3://bucket/prefix?endpoint_url=http://{LOOPBACK}:{free_port()}"
+    world.env["MEMREPO_STORE_URL"] = f"s3://bucket/prefix?endpoint_url=http://{LOOPBACK}:{closed_port()}"
     credentials(world)
 
 
@@ -283,7 +283,7 @@ def a_flower_without_a_password(world: World) -> None:
 
 
 def results_elsewhere_that_are_away(world: World) -> None:
-    world.env["MEMREPO_RESULT_URL"] = f"redis://{LOOPBACK}:{free_port()}/0"
+    world.env["MEMREPO_RESULT_URL"] = f"redis://{LOOPBACK}:{closed_port()}/0"
 
 
 def results_elsewhere_that_are_evicted(world: World) -> None:

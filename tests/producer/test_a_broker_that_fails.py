@@ -13,7 +13,7 @@ import pytest
 
 from memrepo import BrokerUnavailableError, MemoryRepo, MemoryRepos, Settings
 from tests.producer.stand_in import StandIn
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey, valkey
 
 PROMISED_S = 5.0
@@ -64,7 +64,7 @@ def took_s() -> Mapping[str, float]:
     """How long it takes to be refused, by what is wrong with the broker: seconds each, so all are asked at once."""
     with silent_port() as silent, name_without_an_address() as name, ThreadPoolExecutor(3) as threads:
         urls = {
-            "nobody listens": f"redis://u:password@{LOOPBACK}:{free_port()}/0",
+            "nobody listens": f"redis://u:password@{LOOPBACK}:{closed_port()}/0",
             "no answer": f"redis://u:password@{LOOPBACK}:{silent}/0",
             "no address": f"redis://u:password@{name}/0",
         }
@@ -119,7 +119,7 @@ def test_a_broker_that_refuses_the_password_is_told_without_showing_it(broker: V
 
 
 def test_a_store_of_results_that_is_down_is_told_when_a_job_is_asked_for() -> None:
-    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    url = f"redis://{LOOPBACK}:{closed_port()}/0"
 
     with MemoryRepos(broker_url=url) as repos, pytest.raises(BrokerUnavailableError, match="result store"):
         repos.job("0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f").status()

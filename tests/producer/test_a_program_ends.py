@@ -15,7 +15,7 @@ from memrepo.wire.operations import GET_HEAD_SHA
 from memrepo.wire.payload_store import PayloadStore, result_payload
 from memrepo.wire.record import claiming
 from tests.producer.stand_in import StandIn
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey
 
 QUEUE = route("acme", "agent-1")
@@ -79,7 +79,7 @@ def test_what_waits_is_sent_also_where_warnings_are_errors(broker: Valkey) -> No
 
 
 def test_what_cannot_be_sent_is_told_within_the_time_that_sending_may_take() -> None:
-    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    url = f"redis://{LOOPBACK}:{closed_port()}/0"
     began = time.monotonic()
 
     ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, 4.0)  # imports included
@@ -144,7 +144,7 @@ while not job.done():
 
 def test_a_forked_child_neither_sends_nor_tells_what_its_parent_has(broker: Valkey) -> None:
     program = f"""
-away = AsyncMemoryRepos(settings=Settings("redis://{LOOPBACK}:{free_port()}/0", enqueue_timeout_s=0.5))
+away = AsyncMemoryRepos(settings=Settings("redis://{LOOPBACK}:{closed_port()}/0", enqueue_timeout_s=0.5))
 there = AsyncMemoryRepos(settings=settings)
 fire(away, 2)
 fire(there, 50)

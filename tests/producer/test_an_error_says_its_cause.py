@@ -20,7 +20,7 @@ from memrepo.ids import new_id
 from memrepo.redis.errors import Action, meaning_of
 from memrepo.routing import queue_name
 from memrepo.wire.operations import COMMIT, build
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey
 
 ID = "my-own-id-1"
@@ -34,7 +34,7 @@ def everything_is_imported(server: Valkey) -> None:
 
 
 def nowhere() -> str:
-    return f"redis://u:s3cr3t@{LOOPBACK}:{free_port()}/0"
+    return f"redis://u:s3cr3t@{LOOPBACK}:{closed_port()}/0"
 
 
 def a_write(settings: Settings) -> MemoryRepoError:
@@ -272,7 +272,7 @@ def test_a_replica_is_waited_for_until_it_is_the_primary(broker: Valkey) -> None
         broker.client() as admin,
         MemoryRepos(settings=Settings(broker.url, broker.url, enqueue_timeout_s=20)) as repos,
     ):
-        admin.replicaof(LOOPBACK, str(free_port()))
+        admin.replicaof(LOOPBACK, str(closed_port()))
         promotion = threading.Timer(0.5, admin.replicaof, ("NO", "ONE"))
         promotion.start()
         try:

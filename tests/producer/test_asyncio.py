@@ -29,7 +29,7 @@ from memrepo import (
 )
 from tests.producer.loop_guard import loop_guard
 from tests.producer.stand_in import SHA, StandIn, Taken
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 
@@ -228,7 +228,7 @@ async def test_a_queue_that_is_too_deep_is_told_by_the_job(broker: Valkey) -> No
 
 @on_a_loop
 async def test_a_broker_that_is_down_is_told_within_the_promised_time() -> None:
-    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    url = f"redis://{LOOPBACK}:{closed_port()}/0"
     async with AsyncMemoryRepos(broker_url=url) as repos:
         for _ in range(3):  # a machine that is busy at that moment decides nothing
             began = time.monotonic()
@@ -476,7 +476,7 @@ async def test_waiting_for_many_jobs_takes_no_task_for_each(broker: Valkey, work
 
 @on_a_loop
 async def test_waiting_for_jobs_that_are_not_sent_ends_when_their_time_is_over() -> None:
-    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    url = f"redis://{LOOPBACK}:{closed_port()}/0"
     async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=0.5)) as repos:
         jobs = [repos.repo(org_id="acme", agent_id="a").get_head_sha() for _ in range(20)]
         async with asyncio.timeout(30):
@@ -492,7 +492,7 @@ async def test_waiting_for_jobs_that_are_not_sent_ends_when_their_time_is_over()
 async def test_what_was_not_sent_is_not_told_again_where_somebody_waited_for_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    url = f"redis://{LOOPBACK}:{free_port()}/0"
+    url = f"redis://{LOOPBACK}:{closed_port()}/0"
     async with AsyncMemoryRepos(settings=Settings(url, url, enqueue_timeout_s=0.2)) as repos:
         await repos.wait([repos.repo(org_id="acme", agent_id="a").get_head_sha()])
 

@@ -31,7 +31,7 @@ from memrepo.redis.libraries import import_celery
 from memrepo.routing import route, shard_of
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 from tests.producer.stand_in import SHA, StandIn
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.systems import System
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -234,7 +234,7 @@ def test_with_asyncio_waiting_for_many_jobs_is_no_look_at_one(
 class TestWhatTheBrokerDoesNotTake:
     @pytest.fixture
     def away(self) -> Settings:
-        url = f"redis://{LOOPBACK}:{free_port()}/0"
+        url = f"redis://{LOOPBACK}:{closed_port()}/0"
         import_celery()  # its loading is not what the time is for
         return Settings(url, url, enqueue_timeout_s=1.0)
 

@@ -27,7 +27,7 @@ from memrepo.cli.main import main
 from memrepo.installed import install_command
 from tests.producer.stand_in import SHA, StandIn, Taken
 from tests.producer.test_results_come_back import COMMIT
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey
 
 Run = Callable[..., Result]
@@ -488,7 +488,7 @@ def test_a_broker_that_is_down_is_one_line_on_standard_error() -> None:
         "head",
         "acme",
         "agent-1",
-        MEMREPO_BROKER_URL=f"redis://u:secret@{LOOPBACK}:{free_port()}/0",
+        MEMREPO_BROKER_URL=f"redis://u:secret@{LOOPBACK}:{closed_port()}/0",
         MEMREPO_ENQUEUE_TIMEOUT_S="0.5",
     )
 

@@ -15,13 +15,13 @@ from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
-from tests.support.ports import free_port
+from tests.support.ports import closed_port
 from tests.support.sending import Sender
 from tests.support.workers import fleet
 
 
 def test_an_unreachable_broker_is_one_line_and_exit_code_1(settings: WorkerSettings, tmp_path: Path) -> None:
-    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    nowhere = f"redis://127.0.0.1:{closed_port()}/0"
     with fleet(tmp_path, replace(settings, broker_url=nowhere), HANDLER, nowhere) as workers:
         worker = workers.start()
         assert worker.process.wait(20) == 1

@@ -14,7 +14,7 @@ from memrepo_worker.liveness import STALE_S, LivenessFile, workers_seen
 from memrepo_worker.settings import WorkerSettings
 from tests.queues.conftest import HANDLER
 from tests.support.commands import Ended, memrepo
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, fleet
@@ -75,7 +75,7 @@ def test_through_an_outage_of_the_broker_it_is_alive_and_not_ready(machine: Mach
 def test_a_worker_is_ready_while_the_broker_of_another_cell_is_away(machine: Machine) -> None:
     """Which cell a worker serves may be said by its command line alone, of which a probe knows nothing."""
     env = {
-        "MEMREPO_CELLS": f"a=redis://{LOOPBACK}:{free_port()}/0 b={machine.broker.url}",
+        "MEMREPO_CELLS": f"a=redis://{LOOPBACK}:{closed_port()}/0 b={machine.broker.url}",
         "MEMREPO_CACHE_DIR": str(machine.cache),
     }
     ready = memrepo("doctor", "--ready", folder=machine.folder, env=env)

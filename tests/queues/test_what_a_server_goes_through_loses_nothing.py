@@ -18,7 +18,7 @@ from memrepo import BrokerUnavailableError, InvalidRequestError, MemoryRepos, Se
 from memrepo_worker.group import Agent
 from memrepo_worker.settings import WorkerSettings
 from tests.support.file_service import FileService
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey, valkey
 from tests.support.waiting import wait_for
 from tests.support.workers import WorkerProcess, file_fleet
@@ -98,7 +98,7 @@ def forget_scripts(system: System) -> None:
 
 
 def lose_its_primary(system: System) -> None:
-    system.run("REPLICAOF", LOOPBACK, str(free_port()))
+    system.run("REPLICAOF", LOOPBACK, str(closed_port()))
     pass_by(LASTS_S)
     system.run("REPLICAOF", "NO", "ONE")
 

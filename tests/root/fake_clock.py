@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memrepo.clock import system_clock
 from tests.fresh.debian.machine import run
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, begun
 from tests.support.waiting import wait_for
 
 PACKAGE = "libfaketime"
@@ -47,8 +47,7 @@ def skewed_valkey(folder: Path) -> Iterator[SkewedValkey]:
         "FAKETIME_NO_CACHE": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    server = Valkey(folder / "valkey", env=env)
-    server.start()
+    server = begun(folder / "valkey", env=env)
     try:
         yield SkewedValkey(server, file)
     finally:

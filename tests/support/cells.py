@@ -12,7 +12,7 @@ from memrepo.settings import environment
 from tests.support.commands import MEMREPO, Ended, memrepo
 from tests.support.host import inherited
 from tests.support.started import started
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, begun
 
 
 @dataclass
@@ -31,8 +31,7 @@ class Cells:
 
     def begin_server(self, name: str) -> Valkey:
         """Start the Redis of a cell that has no worker yet."""
-        server = self.servers[name] = Valkey(self.folder / f"valkey-{name}")
-        server.start()
+        server = self.servers[name] = begun(self.folder / f"valkey-{name}")
         self.stack.callback(server.stop)
         return server
 

@@ -6,12 +6,12 @@ import json
 import platform
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.ports import LOOPBACK, answers, begun_at_a_free_port, free_port
 from tests.support.started import started
 
 BUCKET = "memrepo"
@@ -35,6 +35,14 @@ class GcsServer:
 def gcs_server(folder: Path) -> Iterator[GcsServer]:
     """Run the server, which keeps everything in memory, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        server = begun_at_a_free_port(lambda: _begin(folder, stack))
+        _make_bucket(server.endpoint_url, BUCKET, versioning=False)
+        _make_bucket(server.endpoint_url, VERSIONED_BUCKET, versioning=True)
+        yield server
+
+
+def _begin(folder: Path, stack: ExitStack) -> GcsServer:
     port = free_port()
     place = f"{LOOPBACK}:{port}"
     options = [
@@ -50,10 +58,8 @@ def gcs_server(folder: Path) -> Iterator[GcsServer]:
         place,
     ]
     arguments = [str(_binary()), *options, "-log-level", "warn"]
-    with started(arguments, folder=folder, ready=lambda: answers(port)) as process:
-        _make_bucket(f"http://{place}", BUCKET, versioning=False)
-        _make_bucket(f"http://{place}", VERSIONED_BUCKET, versioning=True)
-        yield GcsServer(f"http://{place}", process.pid)
+    process = stack.enter_context(started(arguments, folder=folder, ready=lambda: answers(port)))
+    return GcsServer(f"http://{place}", process.pid)
 
 
 def _binary() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.ports import LOOPBACK, free_ports
+from tests.support.ports import LOOPBACK, begun_at_a_free_port, free_ports
 from tests.support.started import started
 
 if TYPE_CHECKING:
@@ -63,9 +63,14 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFs]:
     credentials.write_text(
         f"[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
     )
-    endpoint_url, arguments = _command(folder)
-    with started(arguments, folder=folder, ready=lambda: _is_ready(endpoint_url)) as process:
-        yield SeaweedFs(endpoint_url, credentials, process.pid)
+    with ExitStack() as stack:
+
+        def begin() -> SeaweedFs:
+            endpoint_url, arguments = _command(folder)
+            server = started(arguments, folder=folder, ready=lambda: _is_ready(endpoint_url))
+            return SeaweedFs(endpoint_url, credentials, stack.enter_context(server).pid)
+
+        yield begun_at_a_free_port(begin)
 
 
 def _command(folder: Path) -> tuple[str, list[str]]:

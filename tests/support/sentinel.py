@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.ports import LOOPBACK, answers, begun_at_a_free_port, free_port
 from tests.support.started import started
 from tests.support.valkey import NO_RETRY, SERVER, Valkey, valkey
 from tests.support.waiting import wait_for
@@ -244,6 +244,11 @@ def watched(
 def sentinel(folder: Path, primary_port: int, *lines: str) -> Iterator[int]:
     """Run one Sentinel until the block ends, and give its port; ``lines`` are more of its configuration."""
     folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        yield begun_at_a_free_port(lambda: _begin_sentinel(folder, primary_port, lines, stack))
+
+
+def _begin_sentinel(folder: Path, primary_port: int, lines: Sequence[str], stack: ExitStack) -> int:
     port, settings = free_port(), folder / "sentinel.conf"
     own = (
         f"port {port}",
@@ -254,5 +259,5 @@ def sentinel(folder: Path, primary_port: int, *lines: str) -> Iterator[int]:
     )
     settings.write_text("\n".join((*own, *lines, "")))
     arguments = [SERVER, str(settings), "--sentinel"]
-    with started(arguments, folder=folder, ready=lambda: answers(port)):
-        yield port
+    stack.enter_context(started(arguments, folder=folder, ready=lambda: answers(port)))
+    return port

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.ports import not_ready
 from tests.support.warm import Running, begin
 
 
@@ -22,6 +23,7 @@ def started(
     """Run a server until the block ends; its output is kept in ``folder``.
 
     Raises:
+        PortTakenError: it ended, as somebody has a port of its.
         RuntimeError: it did not get ready; the message ends with its last words.
     """
     log = folder / f"{Path(arguments[0]).name}.log"
@@ -44,5 +46,5 @@ def _wait_until_ready(process: Running, ready: Callable[[], bool], log: Path, ti
     deadline = time.monotonic() + timeout_s
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{log.stem} did not get ready:\n{log.read_text(errors='replace')[-3000:]}")
+            raise not_ready(log.stem, log.read_text(errors="replace")[-3000:])
         time.sleep(0.02)

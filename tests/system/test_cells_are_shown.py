@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 from tests.support.commands import memrepo
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.systems import System
 
 
 def test_the_cells_that_answer_are_shown_beside_one_that_is_away(system: System, tmp_path: Path) -> None:
-    away = f"redis://{LOOPBACK}:{free_port()}/0"
+    away = f"redis://{LOOPBACK}:{closed_port()}/0"
     unused = system.broker_url.removesuffix("/0")
     env = {"MEMREPO_CELLS": f"a={unused}/5 b={away} c={unused}/6"}
 

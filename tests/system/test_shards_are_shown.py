@@ -6,7 +6,7 @@ from pathlib import Path
 from memrepo import MemoryRepos
 from memrepo.routing import route
 from tests.support.commands import memrepo
-from tests.support.ports import free_port
+from tests.support.ports import closed_port
 from tests.support.suspended import suspended
 from tests.support.systems import System
 
@@ -44,7 +44,7 @@ def test_a_queue_that_fills_is_shown(system: System, memories: MemoryRepos, tmp_
 
 def test_a_broker_that_is_away_is_one_line(tmp_path: Path) -> None:
     ended = memrepo(
-        "shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
+        "shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": f"redis://127.0.0.1:{closed_port()}/0"}
     )
 
     assert ended.code == 5

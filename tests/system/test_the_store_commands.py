@@ -20,7 +20,7 @@ from memrepo_worker.store.interface import ALWAYS, GET_BYTES_MAX, RefusedError, 
 from tests.support.commands import memrepo
 from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.stock_git import stock_git
 from tests.support.systems import System
 from tests.support.writers import AGENT, commit, writer
@@ -212,7 +212,7 @@ def test_a_password_in_the_address_of_a_store_is_told_without_it(command: list[s
 
 def invoked(env: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:
     """Run ``memrepo store`` in this process; return its exit code and what it told."""
-    nowhere = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0"}
+    nowhere = {"MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{closed_port()}/0"}
     ended = CliRunner(env={**nowhere, **env}).invoke(main, ["store", *arguments])
     assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exception
     return ended.exit_code, ended.stdout, ended.stderr
@@ -301,7 +301,7 @@ def test_without_git_a_store_is_measured_and_what_needs_git_says_what_to_install
 def test_doctor_warns_of_a_setting_that_is_none(empty: Mapping[str, str]) -> None:
     env = {
         **empty,
-        "MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{free_port()}/0",
+        "MEMREPO_BROKER_URL": f"redis://{LOOPBACK}:{closed_port()}/0",
         "MEMREPO_CACHE_BYTEZ_MAX": "1",
         "MEMREPO_VALKEY_SERVICE_HOST": "10.0.0.1",
         "MEMREPO_VALKEY_PORT_6379_TCP_ADDR": "10.0.0.1",

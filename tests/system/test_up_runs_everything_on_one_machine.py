@@ -27,7 +27,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from tests.commands.table import TABLE
 from tests.support.commands import Up, memrepo, up, up_in_words
-from tests.support.ports import free_port
+from tests.support.ports import closed_port
 from tests.support.valkey import valkey
 from tests.support.waiting import wait_for
 
@@ -238,7 +238,7 @@ def test_commands_in_the_same_folder_find_what_runs_there(running: Up) -> None:
 
 
 def test_a_redis_that_does_not_answer_is_refused_in_one_line(tmp_path: Path) -> None:
-    nowhere = f"redis://user:hidden@127.0.0.1:{free_port()}/0"
+    nowhere = f"redis://user:hidden@127.0.0.1:{closed_port()}/0"
     ended = memrepo("up", folder=tmp_path, env={"MEMREPO_BROKER_URL": nowhere})
 
     assert ended.code == 5

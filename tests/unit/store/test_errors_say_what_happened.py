@@ -20,7 +20,7 @@ from memrepo_worker.store.interface import ABSENT, RefusedError, Store, StoreErr
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.support.http_answers import Answer, answering
-from tests.support.ports import LOOPBACK, free_port
+from tests.support.ports import LOOPBACK, closed_port
 from tests.support.tls import certificate_for, tls_before
 
 SECRET = "s3cr3t-key"
@@ -66,7 +66,7 @@ def failed_put(store: Store) -> StoreError:
 
 @contextmanager
 def _nobody_listens() -> Iterator[str]:
-    yield f"http://{LOOPBACK}:{free_port()}"
+    yield f"http://{LOOPBACK}:{closed_port()}"
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def test_what_a_program_said_that_was_asked_for_credentials_is_not_repeated(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(RefusedError) as refused:
-        store_at("s3", f"http://{LOOPBACK}:{free_port()}")
+        store_at("s3", f"http://{LOOPBACK}:{closed_port()}")
     said = "s3://bucket: the credentials cannot be had (CredentialRetrievalError); check their source"
     assert str(refused.value) == said
 
