@@ -47,8 +47,16 @@ def objects(tmp_path: Path) -> Path:
 
 def contents(packs: PackDirectory, ids: list[str]) -> list[object]:
     """All that may be asked of each object, and of one that is not there."""
-    told = [(packs.find(sha), packs.header(sha), [*packs.ids_beginning(sha[:8])]) for sha in ids]
-    return [*told, packs.find(ABSENT), [*packs.ids_beginning(ABSENT[:8])]]
+    return [*((packs.find(sha), packs.header(sha)) for sha in ids), packs.find(ABSENT)]
+
+
+def require_damage_or_right(packs: PackDirectory, sha: str) -> None:
+    """An id that is given in part is looked for in the files themselves."""
+    try:
+        found = [*packs.ids_beginning(sha[:8])]
+    except ObjectMissingError:
+        return
+    assert found == [sha]
 
 
 def bytes_of(index: bytes, region: str) -> range:
@@ -92,7 +100,11 @@ def look_through(objects: Path, region: str) -> None:
             print(index.name, place, number, flush=True)
             flip(index, place, number)
             assert contents(packs, ids) == before
+            require_damage_or_right(packs, ids[place % len(ids)])
             flip(index, place, number)
+    for sha in ids:
+        assert [*packs.ids_beginning(sha[:8])] == [sha]
+    assert not [*packs.ids_beginning(ABSENT[:8])]
     print("all of them")
 
 

@@ -10,7 +10,7 @@ import errno
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,9 +18,9 @@ from tempfile import mkdtemp
 import pytest
 
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.pack_files import opening_places, remove_others
+from memrepo_worker.git.pack_files import PackFiles, opening_places, remove_others
 from memrepo_worker.git.packed import opened
-from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory, limit_open_packs
 from memrepo_worker.git.packs import encode_index, encode_pack
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
@@ -99,9 +99,13 @@ def descriptors_left(spare: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def answers(packs: PackDirectory, look: Callable[[PackDirectory, int], bool]) -> list[str]:
+def answers(
+    packs: PackDirectory,
+    look: Callable[[PackDirectory, int], bool],
+    numbers: Iterable[int] = range(len(ITEMS)),
+) -> list[str]:
     told = []
-    for number in range(len(ITEMS)):
+    for number in numbers:
         try:
             told.append("right" if look(packs, number) else "wrong")
         except OSError as error:
@@ -120,23 +124,73 @@ def look_with_few(folder: Path, way: str) -> None:
             print(spare, name, *sorted({*meanwhile}), "then", *after, sep=",", flush=True)
 
 
+def look_with_none_but_between(folder: Path, way: str) -> None:
+    """Say of each object what is answered while libgit2 finds no descriptor for its pack, and afterwards.
+
+    Each time it has looked there are some: for who looks why it has found nothing.
+    """
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    whole = PackFiles.fault
+
+    def fault_with_all(files: PackFiles) -> str | None:
+        few = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        try:
+            return whole(files)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, few)
+
+    pytest.MonkeyPatch().setattr(PackFiles, "fault", fault_with_all)
+    limit_open_packs(1)
+    for number in range(len(ITEMS)):
+        for name, look in LOOKS.items():
+            packs = WAYS[way](folder / f"{number} {name}")
+            answers(packs, look)
+            others = PackDirectory(write_pack(folder / f"{number} {name} others", ITEMS[:1]).parent.parent)
+            assert others.find(IDS[0]) == ITEMS[0]  # for this one libgit2 has closed the packs
+            with descriptors_left(0):
+                meanwhile = answers(packs, look, [number])
+            print(number, name, *meanwhile, "then", *answers(packs, look, [number]), sep=",", flush=True)
+
+
+IN_A_PROCESS = {act.__name__: act for act in (look_with_few, look_with_none_but_between)}
+
+
+def told_by(act: Callable[[Path, str], None], folder: Path, way: str) -> list[list[str]]:
+    """Return the lines that a process says that does this, each parted."""
+    said = Processes(Counters()).run(
+        [sys.executable, "-m", __name__, act.__name__, str(folder), way],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout_s=100,
+    )
+    return [line.split(",") for line in said.decode().splitlines()]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_with_few_descriptors_each_answer_is_right_or_none_and_right_afterwards(
     tmp_path: Path, way: str
 ) -> None:
-    said = Processes(Counters()).run(
-        [sys.executable, "-m", __name__, str(tmp_path), way],
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout_s=100,
-    )
+    told = told_by(look_with_few, tmp_path, way)
 
-    told = [line.split(",") for line in said.decode().splitlines()]
     assert len(told) == len(LOOKS) * (SPARE_MAX + 1)
     for spare, look, *meanwhile, then, after, absent in told:
         assert {*meanwhile} <= {"right", "EMFILE", "EAGAIN"}, (spare, look)
         assert (then, after, absent) == ("then", "right", "none"), (spare, look)
     assert all("EMFILE" in line for line in told if line[0] == "0")
     assert all(line[2:4] == ["right", "then"] for line in told if line[0] == str(SPARE_MAX))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_with_none_whenever_libgit2_looks_and_some_between_nothing_is_called_absent_or_damaged(
+    tmp_path: Path, way: str
+) -> None:
+    told = told_by(look_with_none_but_between, tmp_path, way)
+
+    assert len(told) == len(LOOKS) * len(ITEMS)
+    for number, look, meanwhile, then, after in told:
+        assert meanwhile in {"right", "EMFILE", "EAGAIN"}, (number, look)
+        assert (then, after) == ("then", "right"), (number, look)
+    assert any("right" not in line[2:3] for line in told), "there was a descriptor for each"
 
 
 def refuse_links(monkeypatch: pytest.MonkeyPatch, below: Path, number: int) -> None:
@@ -224,4 +278,4 @@ def test_a_system_without_files_in_memory_reads_all_the_same(
 
 
 if __name__ == "__main__":
-    look_with_few(Path(sys.argv[1]), sys.argv[2])
+    IN_A_PROCESS[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
