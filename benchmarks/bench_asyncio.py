@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 from benchmarks.bare_loop import TICK_S
 from benchmarks.figures import Figure, at_most, p95, ratio
 from benchmarks.lab import ORG, ROOT, Bench, Lab
 from benchmarks.plain import TIMEOUT_S
 from benchmarks.texts import Texts
-from benchmarks.timing import WARM_UP, timed, timed_async
+from benchmarks.timing import WARM_UP, startup_left_to_rest, timed, timed_async
 from memrepo import AsyncMemoryRepos
 
 READS = 200
@@ -33,7 +32,7 @@ async def _measure(bench: Bench) -> Iterator[Figure]:
     async with bench.asynchronous() as repos:
         ours, theirs = await _in_turns(bench, repos)
         await _lateness(repos)  # the agents begin
-        with _startup_left_to_rest():
+        with startup_left_to_rest():
             async with _bare_loop() as bare_late:
                 late, burst_s = await _lateness(repos)
     name = "async / sync, enqueue to result, p50"
@@ -78,20 +77,6 @@ async def _bare_loop() -> AsyncIterator[list[float]]:
     finally:
         said, _ = await process.communicate(b"")  # ends its standard input
     found.append(float(said))
-
-
-@contextmanager
-def _startup_left_to_rest() -> Iterator[None]:
-    """Have the garbage collector pass over what is there already, as servers do (see ``gc.freeze``).
-
-    This process has loaded far more than a producer: going through all that would be the longest stall of all.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 async def _lateness(repos: AsyncMemoryRepos) -> tuple[list[float], float]:

@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, at_least, at_most, ratio
 from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.plain import BARE, TIMEOUT_S
 from benchmarks.texts import Texts
-from benchmarks.timing import WARM_UP, in_turns, timed_async
+from benchmarks.timing import WARM_UP, in_turns, startup_left_to_rest, timed_async
 from memrepo.repo import MemoryRepo
 from memrepo_worker.store.open import open_store
 
@@ -107,14 +107,15 @@ async def _throughput(bench: Bench) -> dict[str, Any]:
             await asyncio.gather(*map(asyncio.wrap_future, puts))
 
         before = bench.counters()
-        rounds = [
-            (
-                await timed_async(commit_everywhere),
-                await timed_async(put_as_often),
-                await commit_in_silence(),
-            )
-            for _ in range(ROUNDS)
-        ]
+        with startup_left_to_rest():
+            rounds = [
+                (
+                    await timed_async(commit_everywhere),
+                    await timed_async(put_as_often),
+                    await commit_in_silence(),
+                )
+                for _ in range(ROUNDS)
+            ]
         puts = (bench.counters() - before)["store.put.requests"]
     ours, bare, silent = zip(*rounds, strict=True)
     parts = {"commits per put": 2 * ROUNDS * AGENTS * COMMITS_EACH / puts, "bytes per put": size}

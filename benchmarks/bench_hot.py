@@ -10,7 +10,7 @@ from benchmarks.lab import ORG, Bench, Lab
 from benchmarks.load import HOT, keeping_busy
 from benchmarks.plain import NOTHING, TIMEOUT_S
 from benchmarks.texts import Texts
-from benchmarks.timing import in_turns_async, timed
+from benchmarks.timing import in_turns_async, startup_left_to_rest, timed
 from memrepo.routing import shard_of
 
 STORE_DELAY_S = 0.050
@@ -41,7 +41,8 @@ async def _throughput(bench: Bench) -> Iterator[Figure]:
             await asyncio.gather(*map(asyncio.wrap_future, bench.plain.send(NOTHING, [{}] * UNDER_WAY)))
 
         before = bench.counters()
-        ours, nothing = await in_turns_async(ROUNDS, commit_often, do_nothing_often)
+        with startup_left_to_rest():
+            ours, nothing = await in_turns_async(ROUNDS, commit_often, do_nothing_often)
         puts = (bench.counters() - before)["store.put.requests"]
     commits = ROUNDS * UNDER_WAY
     rates = {"commits/s": commits / sum(ours), "no-op tasks/s": commits / sum(nothing)}

@@ -20,7 +20,8 @@ class FlushLimits:
     """How much a warm repository keeps in memory before it writes a pack.
 
     That flushes five files to disk, which takes 20 ms: it is not done with each entry that a hundred requests share.
-    ``first_bytes_max`` is for what a memory begins with, of which there is much, and once.
+    ``first_bytes_max`` is for what a memory begins with, of which there is much, and once. While requests of its agent
+    wait behind a turn it is left to a later one, up to ``entries_max`` and ``memory_bytes_max``.
     """
 
     entries_max: int = 64

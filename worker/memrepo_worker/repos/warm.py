@@ -260,11 +260,15 @@ class WarmRepo:
     @property
     def is_full(self) -> bool:
         """Whether enough was taken in since the last ``save`` to be worth one."""
-        limits, pending = self._limits, self._pending
+        limits = self._limits
         bytes_max = limits.bytes_max if self.packs.files else limits.first_bytes_max
-        return self._unsaved_entries >= limits.entries_max or (
-            pending.unsaved_bytes >= bytes_max or pending.bytes >= limits.memory_bytes_max
-        )
+        return self.is_overfull or self._pending.unsaved_bytes >= bytes_max
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether that has come to as much as may wait at all, also for a better moment."""
+        limits = self._limits
+        return self._unsaved_entries >= limits.entries_max or self._pending.bytes >= limits.memory_bytes_max
 
     @property
     def memory_bytes(self) -> int:

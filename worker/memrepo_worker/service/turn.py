@@ -264,7 +264,8 @@ class Turn:
             repo = self._opener.clean(repo)
         if not repo.state.begun:
             self._held.drop()
-        elif repo.is_full:
+        elif repo.is_overfull or (repo.is_full and not self._group.following()):
+            # What waits behind this group would wait for the disk, too; the last turn of a burst has nobody waiting.
             self._opener.forget_old_lines(repo)
             self._save(repo)
 
