@@ -14,7 +14,7 @@ from memrepo_worker.group import Group, Lease
 from memrepo_worker.store.backends.memory import MemoryStore
 from tests.support.writers import Writer, commit, create, writer
 
-ENOUGH = {f"{number}": f"{number}" * 60 * KIB for number in range(8)}
+ENOUGH: dict[str, str | None] = {f"{number}": f"{number}" * 60 * KIB for number in range(8)}
 """More than a repository without a pack keeps in memory where nothing follows."""
 
 
