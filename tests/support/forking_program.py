@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import json
 import os
 import signal
@@ -181,6 +182,8 @@ def next_case() -> list[str] | None:
     """Return the case of the process that this one is from here on; None in the first, once there are no more."""
     for module in LOADED:
         import_module(module)
+    gc.collect()
+    gc.freeze()  # or a collection in the process of a case would touch, and so copy, all of its memory
     for line in sys.stdin:
         with TemporaryFile() as out, TemporaryFile() as err:
             if (child := os.fork()) == 0:

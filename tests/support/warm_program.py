@@ -210,4 +210,5 @@ def become(order: Order) -> Entry:
 if __name__ == "__main__":
     load()
     gc.collect()
+    gc.freeze()  # a collection in a process made of this one would touch, and so copy, all of its memory
     sys.exit(Zygote(sys.argv[1]).serve()())  # type: ignore[arg-type]
