@@ -5,7 +5,7 @@ A base may be replaced between the listing and the read, which is no damage; an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -47,12 +47,9 @@ LARGE = "".join(f"{number * 7919 % 1_000_003}\n" for number in range(500_000))
 class Copy(MemoryStore):
     """What lies in a store, to be read and written apart from it."""
 
-    @classmethod
-    def of(cls, store: Store) -> Copy:
-        copy = cls()
-        for item in store.list(""):
-            copy.put(item.key, store.get(item.key, GET_BYTES_MAX).data, ABSENT)
-        return copy
+    def copy_to(self, store: Store) -> None:
+        for item in self.list(""):
+            store.put(item.key, self.get(item.key, GET_BYTES_MAX).data, ABSENT)
 
 
 class WatchedStore(StoreDecorator):
@@ -132,13 +129,43 @@ class ReplacingStore(StoreDecorator):
         return super().get_range(key, start, bytes_max, pin)
 
 
-def begun(store: Store, folder: Path) -> list[str]:
-    """Begin a memory of four entries, of which the third is large; return the messages of its history."""
-    with writer(store, folder) as one:
+BEGUN = ["Initial commit", "step 0", "step 1", "step 2"]
+"""The messages of a memory of four entries, of which the third is large."""
+
+
+@pytest.fixture(scope="module")
+def four_entries(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Have that memory written once: on every backend it has the same bytes."""
+    written = Copy()
+    with writer(written, tmp_path_factory.mktemp("written")) as one:
         one.ask(create(first="1"))
         for number, text in enumerate(("a", LARGE, "c")):
             one.ask(commit(f"step {number}", {"a.md": text}))
-        return one.messages()
+        assert one.messages() == BEGUN
+    return written
+
+
+@pytest.fixture
+def begun(store: Store, four_entries: Copy) -> Store:
+    """The store, with that memory in it."""
+    four_entries.copy_to(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def five_entries(four_entries: Copy, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Have another worker append to that memory."""
+    copy = Copy()
+    four_entries.copy_to(copy)
+    append(copy, tmp_path_factory.mktemp("appended") / "four")
+    return copy
+
+
+@pytest.fixture
+def appended_to(store: Store, five_entries: Copy) -> Store:
+    """The store, with the memory of five entries in it."""
+    five_entries.copy_to(store)
+    return store
 
 
 def append(store: Store, folder: Path) -> None:
@@ -182,7 +209,9 @@ def verified(store: Store, folder: Path) -> object:
     return [*map(str, verifier.verify(AGENT).damages)]
 
 
-WAYS: tuple[Callable[[Store, Path], object], ...] = (
+Way = Callable[[Store, Path], object]
+
+WAYS: tuple[Way, ...] = (
     opened_cold,
     opened_through_a_file,
     caught_up,
@@ -192,13 +221,20 @@ WAYS: tuple[Callable[[Store, Path], object], ...] = (
 )
 
 
+@pytest.fixture(scope="module")
+def answers(five_entries: Copy, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Way, object]:
+    """What each way answers of a memory of five entries whose listing is right."""
+    found: dict[Way, object] = {}
+    for way in WAYS:
+        copy = Copy()
+        five_entries.copy_to(copy)
+        found[way] = way(copy, tmp_path_factory.mktemp("sound"))
+    return found
+
+
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_no_more_is_asked_for_than_was_listed(
-    store: Store, tmp_path: Path, way: Callable[[Store, Path], object]
-) -> None:
-    begun(store, tmp_path / "one")
-    append(store, tmp_path / "four")
-    watched = WatchedStore(store)
+def test_no_more_is_asked_for_than_was_listed(appended_to: Store, tmp_path: Path, way: Way) -> None:
+    watched = WatchedStore(appended_to)
 
     way(watched, tmp_path)
 
@@ -210,15 +246,11 @@ def test_no_more_is_asked_for_than_was_listed(
 @pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_what_one_listing_says_otherwise_is_listed_again(
-    store: Store, tmp_path: Path, way: Callable[[Store, Path], object], seq: int, size: int
+    appended_to: Store, answers: Mapping[Way, object], tmp_path: Path, way: Way, seq: int, size: int
 ) -> None:
-    begun(store, tmp_path / "one")
-    append(store, tmp_path / "four")
-    (tmp_path / "sound").mkdir()
-    expected = way(Copy.of(store), tmp_path / "sound")
-    mislisting = MislistingStore(store, LAYOUT.entry(seq), size, 1)
+    mislisting = MislistingStore(appended_to, LAYOUT.entry(seq), size, 1)
 
-    assert way(mislisting, tmp_path) == expected
+    assert way(mislisting, tmp_path) == answers[way]
     assert mislisting.left == 0
 
 
@@ -244,12 +276,11 @@ def test_a_check_calls_nothing_damaged_that_is_as_listed_where_it_looks_again(
     assert doubtful.left == 0
 
 
-def test_a_check_names_an_entry_of_which_half_is_given_each_time(store: Store, tmp_path: Path) -> None:
-    begun(store, tmp_path / "one")
+def test_a_check_names_an_entry_of_which_half_is_given_each_time(begun: Store, tmp_path: Path) -> None:
     key = LAYOUT.entry(2)
-    (found,) = store.list(key)
+    (found,) = begun.list(key)
 
-    assert verified(CuttingStore(store, key, 10**6), tmp_path) == [
+    assert verified(CuttingStore(begun, key, 10**6), tmp_path) == [
         f"{key}: checksum: {key} is listed with {found.size} bytes, and has {found.size // 2}"
     ]
 
@@ -257,12 +288,11 @@ def test_a_check_names_an_entry_of_which_half_is_given_each_time(store: Store, t
 @pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
 @pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
 def test_an_entry_that_every_listing_says_otherwise_is_damage_that_names_its_key(
-    store: Store, tmp_path: Path, seq: int, size: int
+    begun: Store, tmp_path: Path, seq: int, size: int
 ) -> None:
-    begun(store, tmp_path / "one")
     key = LAYOUT.entry(seq)
     counters = Counters()
-    mislisting = MislistingStore(MeteredStore(store, counters), key, size, 10**6)
+    mislisting = MislistingStore(MeteredStore(begun, counters), key, size, 10**6)
 
     with writer(mislisting, tmp_path / "two") as two, pytest.raises(MemoryDamagedError) as caught:
         two.ask(files())
@@ -271,14 +301,13 @@ def test_an_entry_that_every_listing_says_otherwise_is_damage_that_names_its_key
     assert f"is listed with {size} bytes" in str(caught.value)
 
 
-def test_of_what_is_larger_than_listed_no_more_is_read_than_that(store: Store, tmp_path: Path) -> None:
-    begun(store, tmp_path / "one")
+def test_of_what_is_larger_than_listed_no_more_is_read_than_that(begun: Store, tmp_path: Path) -> None:
     key = LAYOUT.entry(3)
-    others = sum(item.size for item in store.list(LAYOUT.journal) if item.key != key)
+    others = sum(item.size for item in begun.list(LAYOUT.journal) if item.key != key)
     counters = Counters()
 
     with (
-        writer(MislistingStore(MeteredStore(store, counters), key, 100, 10**6), tmp_path / "two") as two,
+        writer(MislistingStore(MeteredStore(begun, counters), key, 100, 10**6), tmp_path / "two") as two,
         pytest.raises(MemoryDamagedError),
     ):
         two.ask(files())
@@ -290,11 +319,10 @@ def test_of_what_is_larger_than_listed_no_more_is_read_than_that(store: Store, t
     ("before", "after"), [("plain", "more"), ("more", "plain")], ids=["larger", "smaller"]
 )
 def test_a_base_that_is_replaced_before_it_is_read_is_no_damage(
-    store: Store, tmp_path: Path, before: str, after: str
+    appended_to: Store, tmp_path: Path, before: str, after: str
 ) -> None:
-    expected = begun(store, tmp_path / "one")
+    store = appended_to
     with small_runs():
-        append(store, tmp_path / "four")
         fold(store, tmp_path / "scratch")
     key = LAYOUT.base(4)
     plain = store.get(key, GET_BYTES_MAX).data
@@ -303,7 +331,7 @@ def test_a_base_that_is_replaced_before_it_is_read_is_no_damage(
     replacing = ReplacingStore(store, key, made[after])
 
     with writer(replacing, tmp_path / "two") as two:
-        assert two.messages() == [*expected, "of four"]
+        assert two.messages() == [*BEGUN, "of four"]
         counted = two.counters.snapshot()
 
     assert replacing.other is None
@@ -318,36 +346,29 @@ def with_more_in_it(base: bytes) -> bytes:
     return encode_joined((), entry.refs, entry.ledger_sha, bytes(present(pack)))
 
 
-def test_a_base_that_every_listing_says_otherwise_is_passed_over(store: Store, tmp_path: Path) -> None:
-    expected = begun(store, tmp_path / "one")
+def test_a_base_that_every_listing_says_otherwise_is_passed_over(appended_to: Store, tmp_path: Path) -> None:
     with small_runs():
-        append(store, tmp_path / "four")
-        fold(store, tmp_path / "scratch")
+        fold(appended_to, tmp_path / "scratch")
 
-    with writer(MislistingStore(store, LAYOUT.base(4), 200, 10**6), tmp_path / "two") as two:
-        assert two.messages() == [*expected, "of four"]
+    with writer(MislistingStore(appended_to, LAYOUT.base(4), 200, 10**6), tmp_path / "two") as two:
+        assert two.messages() == [*BEGUN, "of four"]
         assert two.counters.snapshot()["journal.accelerator_passed_over"] == 1
 
 
 @pytest.mark.parametrize("way", [opened_cold, caught_up], ids=lambda way: way.__name__)
-def test_half_of_an_entry_is_asked_for_again(
-    store: Store, tmp_path: Path, way: Callable[[Store, Path], object]
-) -> None:
-    expected = begun(store, tmp_path / "one")
-    append(store, tmp_path / "four")
-    expected += ["of four", "of three"] if way is caught_up else ["of four"]
-    cutting = CuttingStore(store, LAYOUT.entry(6 if way is caught_up else 4), 1)
+def test_half_of_an_entry_is_asked_for_again(appended_to: Store, tmp_path: Path, way: Way) -> None:
+    expected = [*BEGUN, "of four", *(["of three"] if way is caught_up else [])]
+    cutting = CuttingStore(appended_to, LAYOUT.entry(6 if way is caught_up else 4), 1)
 
     assert way(cutting, tmp_path) == expected
     assert cutting.left == 0
 
 
-def test_half_of_an_entry_each_time_is_damage_that_names_its_key(store: Store, tmp_path: Path) -> None:
-    begun(store, tmp_path / "one")
+def test_half_of_an_entry_each_time_is_damage_that_names_its_key(begun: Store, tmp_path: Path) -> None:
     key = LAYOUT.entry(4)
 
     with (
-        writer(CuttingStore(store, key, 10**6), tmp_path / "two") as two,
+        writer(CuttingStore(begun, key, 10**6), tmp_path / "two") as two,
         pytest.raises(MemoryDamagedError) as caught,
     ):
         two.ask(files())

@@ -64,7 +64,7 @@ def restored(tmp_path: Path, agent: Agent = AGENT) -> Path:
     return restore(tmp_path / "store" / agent.org_id / agent.agent_id / "repo.git", tmp_path / "restored.git")
 
 
-@pytest.mark.parametrize("commits", [1, 50, *([300] if LONG else [])])
+@pytest.mark.parametrize("commits", [1, 20, *([300] if LONG else [])])
 def test_history_and_shas_are_unchanged(
     commits: int, store: LocalStore, adopter: Adopter, tmp_path: Path
 ) -> None:
@@ -95,8 +95,8 @@ def test_an_adopted_memory_is_read_and_written_like_any_other(
 
 def test_commits_that_were_lost_to_gc_are_back(store: LocalStore, adopter: Adopter, tmp_path: Path) -> None:
     """Every commit that it acknowledged is reachable again, though its own log shows fewer."""
-    gc_at = (9, 20, 21, 22, 40, 59)
-    legacy = legacy_repository(store, 60, gc_at=gc_at, files_per_commit=20)
+    gc_at = (4, 8, 9, 10, 15, 19)
+    legacy = legacy_repository(store, 20, gc_at=gc_at, files_per_commit=20)
     lost = set(legacy.acknowledged) - set(legacy.log())
     assert lost == {legacy.acknowledged[number] for number in gc_at}
 
