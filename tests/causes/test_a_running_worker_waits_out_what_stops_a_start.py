@@ -10,7 +10,7 @@ from tests.support.commands import MEMREPO
 from tests.support.ports import LOOPBACK
 from tests.support.started import started
 from tests.support.valkey import valkey
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for_text
 
 
 def test_a_worker_whose_password_is_refused_serves_again_when_it_is_taken(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_worker_whose_password_is_refused_serves_again_when_it_is_taken(tmp_pa
 
             admin.execute_command(*["ACL", "SETUSER", "worker", "<first", ">second"])
             server.cut_all_connections()
-            wait_for(lambda: "invalid username-password pair" in log.read_text(), "the worker to be refused")
+            wait_for_text(log, "invalid username-password pair", "the worker to be refused")
             job = repo.commit({"a.md": "x"}, "m")
             admin.execute_command(*["ACL", "SETUSER", "worker", ">first"])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,9 +23,11 @@ from tests.support.ports import LOOPBACK, answers, free_port
 from tests.support.proxy import Proxy, proxy
 from tests.support.sentinel import sentinel
 from tests.support.started import started
-from tests.support.tls import Certificate, certificate_for, tls_before
-from tests.support.valkey import Valkey, valkey
-from tests.support.waiting import wait_for
+from tests.support.tls import Certificate, certificate_for, listening, tls_before
+from tests.support.valkey import valkey
+from tests.support.waiting import wait_for, wait_for_text
+
+Result = TypeVar("Result")
 
 LARGE = "x" * 100_000  # travels beside its message
 TIMEOUT_S = 30.0
@@ -32,11 +36,9 @@ UNVERIFIED = "its certificate cannot be verified"
 
 @dataclass
 class Guarded:
-    """A server that speaks TLS; its certificate can be exchanged, for handshakes from then on."""
+    """A server that speaks TLS; its certificate can be exchanged, and nobody keeps a connection from before."""
 
-    server: Valkey
     proxy: Proxy
-    context: ssl.SSLContext
     trusted: Certificate
 
     @property
@@ -44,15 +46,12 @@ class Guarded:
         return f"rediss://{LOOPBACK}:{self.proxy.port}/0?ssl_ca_certs={self.trusted.certificate}"
 
     def show(self, certificate: Certificate) -> None:
-        self.context.load_cert_chain(certificate.certificate, certificate.key)
-        self.server.cut_all_connections()
+        self.proxy.show(certificate.shown())
 
 
 def guarded(folder: Path, trusted: Certificate, stack: ExitStack) -> Guarded:
     server = stack.enter_context(valkey(folder, "no"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(trusted.certificate, trusted.key)
-    return Guarded(server, stack.enter_context(proxy(server.url, tls=context)), context, trusted)
+    return Guarded(stack.enter_context(proxy(server.url, tls=trusted.shown())), trusted)
 
 
 @dataclass
@@ -114,10 +113,10 @@ def test_nobody_says_anything_to_a_foreign_certificate_and_all_go_on_with_the_ri
         assert job.result(timeout_s=TIMEOUT_S).text == LARGE
 
         both.show(both.foreign)
-        heartbeat = f"does not take the heartbeat: {UNVERIFIED}"
-        # The cut may be met first; then the certificate is told with the next line of that trouble.
-        wait_for(lambda: heartbeat in log.read_text(), "the heartbeat to be refused", TELL_EVERY_S + 20)
         before = both.said()
+        # The cut may be met first; then the certificate is told with the next line of that trouble.
+        refused = f"does not take the heartbeat: {UNVERIFIED}"
+        wait_for_text(log, refused, "the heartbeat to be refused", TELL_EVERY_S + 20)
         for command in ("doctor", "shards", "flower"):
             ended = memrepo(command, folder=tmp_path, env=both.env)
             assert UNVERIFIED in ended.stdout + ended.stderr
@@ -142,6 +141,68 @@ def commits(repo: MemoryRepo, content: str) -> bool:
     return False
 
 
+def test_a_handshake_that_began_before_the_certificate_was_exchanged_serves_nobody(tmp_path: Path) -> None:
+    trusted, foreign = (certificate_for(LOOPBACK, tmp_path / name) for name in ("trusted", "foreign"))
+    heard: list[bytes] = []
+    with (
+        listening(lambda connection: heard.append(connection.recv(1))) as port,
+        proxy(f"redis://{LOOPBACK}:{port}", tls=trusted.shown()) as guard,
+        socket.create_connection((LOOPBACK, guard.port), timeout=TIMEOUT_S) as plain,
+    ):
+        client = Handshake(plain, trusted)
+        client.begin()
+        guard.show(foreign.shown())
+        client.finish()  # what it was shown was the right one
+        assert client.say(b"PING\r\n") == b""
+
+        assert guard.turns == 0
+        assert heard == []
+
+
+class Handshake:
+    """A client of TLS, one half of the handshake after the other."""
+
+    def __init__(self, plain: socket.socket, trusted: Certificate) -> None:
+        self._plain = plain
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=str(trusted.certificate))
+        self._tls = context.wrap_bio(self._came, self._goes, server_hostname=LOOPBACK)
+
+    def begin(self) -> None:
+        """Greet the server, and take its certificate."""
+        with suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        self._send()
+        self._receive()
+
+    def finish(self) -> None:
+        """Verify it, and tell the server so."""
+        self._whole(self._tls.do_handshake)
+        self._send()
+
+    def say(self, words: bytes) -> bytes:
+        """Say something; return what is answered before the connection is closed."""
+        self._tls.write(words)
+        self._send()
+        return self._whole(self._tls.read)
+
+    def _whole(self, step: Callable[[], Result]) -> Result:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self._receive()
+
+    def _send(self) -> None:
+        self._plain.sendall(self._goes.read())
+
+    def _receive(self) -> None:
+        if data := self._plain.recv(1 << 16):
+            self._came.write(data)
+        else:
+            self._came.write_eof()
+
+
 @pytest.mark.parametrize("foreign", ["nobody", "the sentinel", "the primary"])
 def test_both_the_sentinel_and_the_primary_that_it_names_must_prove_who_they_are(
     tmp_path: Path, foreign: str
@@ -153,10 +214,8 @@ def test_both_the_sentinel_and_the_primary_that_it_names_must_prove_who_they_are
         shown = other if foreign == "the primary" else trusted
         primary = stack.enter_context(tls_before(server.port, shown))
         plain = stack.enter_context(sentinel(tmp_path / "sentinel", primary))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         shown = other if foreign == "the sentinel" else trusted
-        context.load_cert_chain(shown.certificate, shown.key)
-        asked = stack.enter_context(proxy(f"redis://{LOOPBACK}:{plain}", tls=context))
+        asked = stack.enter_context(proxy(f"redis://{LOOPBACK}:{plain}", tls=shown.shown()))
         url = f"sentinel://{LOOPBACK}:{asked.port}/main/0?ssl=true&ssl_ca_certs={trusted.certificate}"
         with connect(parse_redis_url(url, "URL"), connect_timeout_s=2, timeout_s=2) as client:
             met = None

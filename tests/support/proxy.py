@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -21,9 +21,12 @@ TLS_BEGINS = b"\x16"
 class Proxy:
     """Stands before a server. What is public may be read and set while connections are open."""
 
-    def __init__(self, host: str, port: int, delay_s: float) -> None:
+    def __init__(self, host: str, port: int, delay_s: float, tls: ssl.SSLContext | None = None) -> None:
         self._target = (host, port)
         self._delay_s = delay_s
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._served: set[asyncio.Task[None]] = set()
         self.port = 0
         self.connections = 0
         self.turns = 0
@@ -52,8 +55,57 @@ class Proxy:
         """Where clients connect to."""
         return f"http://{LOOPBACK}:{self.port}"
 
-    async def accept(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
+    def show(self, tls: ssl.SSLContext) -> None:
+        """Show another certificate from now on, and close every connection that was made with the former.
+
+        Also one whose handshake has begun with that and ends later: it is closed before anything said is passed on.
+        """
+
+        async def change() -> None:
+            self._tls = tls
+            await _end(self._served)
+
+        self._run(change())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve in a thread until the block ends."""
+        if self._tls is not None:
+            self._tls.sni_callback = self._choose
+        start = asyncio.start_server(self._accept, LOOPBACK, 0, ssl=self._tls)
+        server = self._loop.run_until_complete(start)
+        self.port = server.sockets[0].getsockname()[1]
+        thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._run(self._stop(server))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+    def _run(self, change: Coroutine[object, object, None]) -> None:
+        asyncio.run_coroutine_threadsafe(change, self._loop).result(timeout=10)
+
+    def _choose(self, handshake: ssl.SSLObject, _host: str | None, _context: ssl.SSLContext) -> None:
+        """Have a handshake that begins go on with the certificate that is shown now."""
+        assert self._tls is not None
+        handshake.context = self._tls
+
+    async def _accept(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         """Serve one connection until one side closes it."""
+        handshake = near_writer.get_extra_info("ssl_object")
+        if handshake is not None and handshake.context is not self._tls:
+            near_writer.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._served.add(task)
+        task.add_done_callback(self._served.discard)
+        await self._serve(near_reader, near_writer)
+
+    async def _serve(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             first = b"" if self.tls_port is None else await near_reader.read(1)
@@ -72,6 +124,10 @@ class Proxy:
             task.cancel()
         for writer in (near_writer, far_writer):
             writer.close()
+
+    async def _stop(self, server: asyncio.Server) -> None:
+        server.close()
+        await _end(asyncio.all_tasks() - {asyncio.current_task()})
 
     async def pass_on(
         self,
@@ -140,19 +196,15 @@ def proxy(server_url: str, delay_s: float = 0.0, tls: ssl.SSLContext | None = No
 
     With ``tls`` it speaks TLS to clients, not to the server.
     """
-    one = Proxy(*_address(server_url), delay_s)
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(one.accept, LOOPBACK, 0, ssl=tls))
-    one.port = server.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever, name="proxy")
-    thread.start()
-    try:
+    one = Proxy(*_address(server_url), delay_s, tls)
+    with one.running():
         yield one
-    finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(timeout=10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _address(server_url: str) -> tuple[str, int]:
@@ -160,11 +212,3 @@ def _address(server_url: str) -> tuple[str, int]:
     assert address.hostname is not None
     assert address.port is not None
     return address.hostname, address.port
-
-
-async def _stop(server: asyncio.Server) -> None:
-    server.close()
-    connections = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in connections:
-        task.cancel()
-    await asyncio.gather(*connections, return_exceptions=True)

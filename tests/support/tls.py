@@ -28,6 +28,12 @@ class Certificate:
     certificate: Path
     key: Path
 
+    def shown(self) -> ssl.SSLContext:
+        """Return how a server speaks TLS that shows it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
 
 def certificate_for(name: str, folder: Path) -> Certificate:
     """Make a certificate for a host's name or address."""
@@ -63,9 +69,7 @@ def certificate_for(name: str, folder: Path) -> Certificate:
 @contextmanager
 def tls_before(port: int, certificate: Certificate) -> Iterator[int]:
     """Give a port of loopback that speaks TLS and passes on to another that does not."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.certificate, certificate.key)
-    with proxy(f"redis://{LOOPBACK}:{port}", tls=context) as running:
+    with proxy(f"redis://{LOOPBACK}:{port}", tls=certificate.shown()) as running:
         yield running.port
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+_TAIL_CHARS = 6000
 
 
 def wait_for(
@@ -23,3 +26,24 @@ def wait_for(
             raise AssertionError(f"not within {timeout_s} s: {what}; last seen: {value!r}")
         time.sleep(every_s)
     return value
+
+
+def wait_for_text(log: Path | Callable[[], str], text: str, what: str, timeout_s: float = 20.0) -> str:
+    """Return a log, or what else is read so, as soon as a text is in it.
+
+    Raises:
+        AssertionError: it did not come in time; the message ends with the log's end.
+    """
+    read = log if callable(log) else log.read_text
+    whole = ""
+
+    def found() -> bool:
+        nonlocal whole
+        whole = read()
+        return text in whole
+
+    try:
+        wait_for(found, what, timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{text!r} is not in:\n{whole[-_TAIL_CHARS:]}") from None
+    return whole
