@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,11 +13,13 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from memrepo import MemoryRepos
+from memrepo.clock import system_clock
 from memrepo.settings import environment
 from tests.support import warm
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.host import running_inside
 from tests.support.idle import is_idle
+from tests.support.last_words import last_words
 from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.systems import System, running_worker
 from tests.support.valkey import valkey
@@ -79,6 +81,10 @@ settings.register_profile("memrepo", deadline=None, suppress_health_check=[Healt
 settings.load_profile("memrepo")
 
 
+_BEGAN_S = pytest.StashKey[float]()
+"""When a test began."""
+
+
 def pytest_configure() -> None:
     """Let Ctrl+C reach what tests start: where the suite runs in the background, shells have it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -105,6 +111,18 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have processes begin warm where nothing depends on how they began: not where memory and deaths are looked at."""
     warm.allow(not COLD.intersection(_room(item)) and not item.get_closest_marker("cold"))
+    item.stash[_BEGAN_S] = system_clock()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """End the report of a test that failed with what was written to logs meanwhile: it may fail once in a thousand."""
+    report = yield
+    factory = getattr(item, "funcargs", {}).get("tmp_path_factory")
+    if report.failed and factory is not None:
+        for name, end in last_words(factory.getbasetemp(), item.stash.get(_BEGAN_S, 0.0)):
+            report.sections.append((f"End of {name}", end))
+    return report
 
 
 def _room(item: pytest.Item) -> tuple[str, ...]:
