@@ -144,7 +144,7 @@ CAUSES = [
     of_broker("no_socket", "there is no such socket: No such file or directory", waiting_may_mend=True),
     of_broker("closes_at_once", "the connection was lost", waiting_may_mend=True),
     of_broker("never_answers", "it accepted the connection, but does not answer in time", waiting_may_mend=True),
-    of_broker("replica", "READONLY You can't write against a read only replica", waiting_may_mend=True),
+    of_broker("replica", "it is a replica, or was made one: ", waiting_may_mend=True),
     Cause(
         "full",
         lambda planted: planted.at("full"),
