@@ -279,7 +279,7 @@ def test_a_cache_folder_that_cannot_be_used_is_told_with_its_setting(
     for folder in (file, file / "below"):
         code, _, errors = invoked({**empty, "MEMREPO_CACHE_DIR": str(folder)}, "verify", "acme", "a")
 
-        assert code == 1
+        assert code == 5
         assert f"the cache folder {folder} cannot be written" in errors
         assert "name one with MEMREPO_CACHE_DIR that can" in errors
 
@@ -293,7 +293,7 @@ def test_without_git_a_store_is_measured_and_what_needs_git_says_what_to_install
     assert (code, "total" in told) == (0, True)
 
     code, _, errors = invoked(env, "verify", "acme", "a")
-    assert code == 1
+    assert code == 5
     assert "git cannot be started" in errors
     assert "install git 2.39 or newer" in errors
 

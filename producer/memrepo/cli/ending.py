@@ -25,6 +25,11 @@ from memrepo.settings import environment
 CONFLICT = 4
 """The exit code where something stands against it that is as it is: it exists, it has moved, it has begun."""
 
+
+class MachineError(errors.MemoryRepoError):
+    """This machine did not let a command do its work: git, a disk, its memory. No error of the API."""
+
+
 EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.InvalidRequestError: 2,
     errors.RepoNotFoundError: 3,
@@ -38,6 +43,7 @@ EXIT_CODES: Mapping[type[errors.MemoryRepoError], int] = {
     errors.BrokerUnavailableError: 5,
     errors.StoreUnavailableError: 5,
     errors.JobTimeoutError: 5,
+    MachineError: 5,
     errors.MemoryRepoError: 1,
 }
 """The exit code of each error; one that is not listed has its base's."""

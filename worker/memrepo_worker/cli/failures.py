@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from memrepo.cli.ending import MachineError
 from memrepo.errors import (
     InvalidRequestError,
     MemoryDamagedError,
@@ -13,7 +14,7 @@ from memrepo.errors import (
     WorkerOutdatedError,
 )
 from memrepo_worker.cli.checks.check import NotFitError
-from memrepo_worker.git.command import GitError
+from memrepo_worker.git.command import GitError, GitTroubleError
 from memrepo_worker.journal.entry import JournalUnreadableError, NewerJournalError
 from memrepo_worker.migration.legacy import LegacyLayoutError
 from memrepo_worker.repos.slots import CacheUnusableError
@@ -48,11 +49,18 @@ def failure_of(error: BaseException) -> MemoryRepoError:
     return _kind_of(error)(told)
 
 
+def kind_of_all(kinds: Collection[type[MemoryRepoError]]) -> type[MemoryRepoError]:
+    """Return what a command ends with that went on after several failures: their kind, where it is one."""
+    return next(iter(kinds)) if len(kinds) == 1 else MemoryRepoError
+
+
 def _kind_of(error: BaseException) -> type[MemoryRepoError]:
     if isinstance(error, NotFitError) and error.__cause__ is not None:
-        return _kind_of(error.__cause__)
+        return MachineError if isinstance(error.__cause__, GitError) else _kind_of(error.__cause__)
     if isinstance(error, MemoryRepoError):
         return type(error)
+    if isinstance(error, (GitTroubleError, CacheUnusableError, OSError)):
+        return MachineError
     if isinstance(error, JournalUnreadableError):
         return WorkerOutdatedError if isinstance(error, NewerJournalError) else MemoryDamagedError
     if isinstance(error, StoreUrlError):

@@ -14,6 +14,7 @@ from memrepo.cli.output import counted
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, RepoNotFoundError
 from memrepo.redis.address import masked
+from memrepo_worker.cli.failures import failure_of, kind_of_all
 from memrepo_worker.cli.store.tools import Tools, open_tools, show, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
 from memrepo_worker.group import Agent
@@ -59,6 +60,7 @@ class _FoldAll:
         self._tools = tools
         self._as_json = as_json
         self._memories = self._folded = self._failed = self._bytes = 0
+        self._kinds: set[type[MemoryRepoError]] = set()
 
     def run(self, chosen: Chosen) -> None:
         """Fold all that are chosen; raise where one could not be."""
@@ -66,7 +68,7 @@ class _FoldAll:
         words = f"{self._folded:,} of {self._memories:,} memories were folded ({counted(self._bytes, 'byte')} written)"
         if self._failed:
             sums = {"memories": self._memories, "folded": self._folded, "failed": self._failed}
-            raise MemoryRepoError(f"{self._failed} could not be folded; {words}", sums)
+            raise kind_of_all(self._kinds)(f"{self._failed} could not be folded; {words}", sums)
         if progress.is_terminal:
             click.echo(words, err=True)
 
@@ -81,6 +83,7 @@ class _FoldAll:
             return
         except OF_ONE as error:
             self._failed += 1
+            self._kinds.add(type(failure_of(error)))
             told = " ".join(str(error).split())
             show_line(
                 memory.agent, f"{memory.agent}: not folded: {told}", {"error": told}, as_json=self._as_json

@@ -5,14 +5,16 @@ from __future__ import annotations
 import click
 
 from memrepo.cli.common import json_option
-from memrepo.cli.ending import plain
+from memrepo.cli.ending import MachineError, plain
 from memrepo.cli.output import counted, show_json
-from memrepo.errors import MemoryDamagedError, MemoryRepoError, RepoNotFoundError
+from memrepo.errors import MemoryDamagedError, RepoNotFoundError, StoreUnavailableError
 from memrepo_worker.cli.store.tools import Tools, naming_the_cache, open_tools, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
+from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import ListedMemory
 from memrepo_worker.inspection.verifying import Verified
+from memrepo_worker.store.interface import RefusedError
 
 
 @click.command(short_help="Check memories from end to end with stock git; name what is damaged.")
@@ -31,6 +33,7 @@ def verify(
 
     Every number must be there, every pack whole, everything that it leads to be there, and each base and segment hold
     what its entries hold. Nothing is written; workers go on. With --all and --json there is one object on each line.
+    The exit code is 1 where something is damaged, and 5 where nothing is known to be, and not all could be read.
     """
     chosen = Chosen.of(org, agent, everyone, of_org, after)
     with open_tools(as_json=as_json, writes=False) as tools:
@@ -44,8 +47,8 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     try:
         with naming_the_cache(tools.cache_dir):
             found = tools.verifier.verify(whose)
-    except OSError as error:  # else it were taken as one of the output's
-        raise MemoryRepoError(f"{whose} could not be read: {' '.join(str(error).split())}") from error
+    except (OSError, GitError) as error:  # the former were taken as one of the output's, else
+        raise MachineError(f"{whose} could not be read: {' '.join(str(error).split())}") from error
     if not found.exists and not found.was_deleted and not found.damages:
         ids = {"org_id": whose.org_id, "agent_id": whose.agent_id}
         raise RepoNotFoundError(f"{whose} has no memory", ids)
@@ -75,6 +78,7 @@ class _VerifyAll:
         self._as_json = as_json
         self._memories = self._entries = self._damaged = self._unread = 0
         self._objects = 0
+        self._was_refused = True
 
     def run(self, chosen: Chosen) -> None:
         """Verify all that are chosen; raise where one is damaged, or was not read."""
@@ -94,7 +98,7 @@ class _VerifyAll:
         if self._damaged:
             raise MemoryDamagedError(words, sums)
         if self._unread:
-            raise MemoryRepoError(words, sums)
+            raise (StoreUnavailableError if self._was_refused else MachineError)(words, sums)
         if progress.is_terminal:
             click.echo(f"{self._memories:,} memories of {self._entries:,} entries are sound", err=True)
 
@@ -104,6 +108,7 @@ class _VerifyAll:
             found = self._tools.verifier.verify(memory.agent)
         except OF_ONE as error:
             self._unread += 1
+            self._was_refused &= isinstance(error, RefusedError)
             told = " ".join(str(error).split())
             show_line(
                 memory.agent, f"{memory.agent}: not read: {told}", {"error": told}, as_json=self._as_json
