@@ -10,10 +10,23 @@ from tests.support.valkey import Valkey, valkey
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """One Valkey for all tests that do not harm it."""
     with valkey(tmp_path_factory.mktemp("valkey")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(shared_server: Valkey) -> Valkey:
+    """The same, where a file has none of its own."""
+    return shared_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def everything_is_imported(shared_server: Valkey) -> None:
+    """Load what is loaded late, once: it takes longer than some of the time-outs here."""
+    with MemoryRepos(broker_url=shared_server.url) as repos:
+        repos.repo(org_id="acme", agent_id="agent-1").get_head_sha()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 from tests.producer.stand_in import SHA, StandIn, failure
 from tests.support.systems import running_worker
 from tests.support.valkey import Valkey, valkey
-from tests.support.waiting import wait_for
+from tests.support.waiting import given_time, wait_for
 
 NAME = {"org_id": "acme", "agent_id": "agent-1"}
 SHARD = shard_of("acme", "agent-1")
@@ -129,54 +130,64 @@ class TestTheSynchronousClient:
         assert retrying == JobState("retrying", "the store is away", datetime(1970, 1, 1, tzinfo=UTC), None)
 
 
-def by_result(repos: MemoryRepos, job: Job[str]) -> None:
-    job.result(timeout_s=0.5)
+def by_result(repos: MemoryRepos, job: Job[str], limit_s: float) -> None:
+    job.result(timeout_s=limit_s)
 
 
-def by_wait(repos: MemoryRepos, job: Job[str]) -> None:
-    repos.wait([job], timeout_s=0.5)
+def by_wait(repos: MemoryRepos, job: Job[str], limit_s: float) -> None:
+    repos.wait([job], timeout_s=limit_s)
 
 
 @pytest.mark.parametrize("wait", [by_result, by_wait])
 class TestATimeOut:
     def test_it_names_the_callers_limit_and_why_the_job_waits(
-        self, wait: Callable[[MemoryRepos, Job[str]], None], broker: Valkey, repos: MemoryRepos
+        self, wait: Callable[[MemoryRepos, Job[str], float], None], broker: Valkey, repos: MemoryRepos
     ) -> None:
         job = repos.repo(**NAME).get_head_sha()
 
-        with pytest.raises(JobTimeoutError) as caught:
-            wait(repos, job)
+        def it_names_both(limit_s: float) -> None:
+            with pytest.raises(JobTimeoutError) as caught:
+                wait(repos, job, limit_s)
 
-        assert str(caught.value) == (
-            f"Job {job.id} has not ended within 0.5 s: queued, no worker serves its queue. "
-            "It goes on: wait again, or poll job.describe()."
-        )
-        assert caught.value.details == {
-            "job_id": job.id,
-            "timeout_s": 0.5,
-            "status": "queued",
-            "reason": "no worker serves its queue",
-        }
+            assert str(caught.value) == (
+                f"Job {job.id} has not ended within {limit_s:g} s: queued, no worker serves its queue. "
+                "It goes on: wait again, or poll job.describe()."
+            )
+            assert caught.value.details == {
+                "job_id": job.id,
+                "timeout_s": limit_s,
+                "status": "queued",
+                "reason": "no worker serves its queue",
+            }
+
+        given_time(it_names_both)
 
     def test_it_tells_the_state_at_its_end_not_at_its_beginning(
-        self, wait: Callable[[MemoryRepos, Job[str]], None], worker: StandIn, repos: MemoryRepos
+        self, wait: Callable[[MemoryRepos, Job[str], float], None], worker: StandIn, repos: MemoryRepos
     ) -> None:
         worker.answer = lambda taken: worker.store(taken.id, "RETRY", retry_for("the store is away"))
         job = repos.repo(**NAME).get_head_sha()
 
-        with pytest.raises(JobTimeoutError, match=r"0\.5 s: retrying, the store is away"):
-            wait(repos, job)
+        def it_tells_the_end(limit_s: float) -> None:
+            with pytest.raises(JobTimeoutError, match=rf"{limit_s:g} s: retrying, the store is away"):
+                wait(repos, job, limit_s)
+
+        given_time(it_tells_the_end)
 
 
 def test_a_time_out_for_many_says_how_many_and_of_the_first_why(broker: Valkey, repos: MemoryRepos) -> None:
     jobs = [repos.repo(**NAME).get_head_sha() for _ in range(3)]
 
-    with pytest.raises(JobTimeoutError) as caught:
-        repos.wait(jobs, timeout_s=0.5)
+    def it_says_both(limit_s: float) -> None:
+        with pytest.raises(JobTimeoutError) as caught:
+            repos.wait(jobs, timeout_s=limit_s)
 
-    assert str(caught.value).startswith(
-        f"3 of 3 jobs have not ended within 0.5 s; the first of them, job {jobs[0].id}, is queued, no worker"
-    )
+        assert str(caught.value).startswith(
+            f"3 of 3 jobs have not ended within {limit_s:g} s; the first of them, job {jobs[0].id}, is queued, no "
+            "worker serves"
+        )
+
+    given_time(it_says_both)
 
 
 def test_a_time_out_is_kept_to_the_time_where_the_broker_freezes(tmp_path: Path) -> None:
@@ -197,19 +208,20 @@ def test_a_time_out_is_kept_to_the_time_where_the_broker_freezes(tmp_path: Path)
 
 
 def test_with_asyncio_a_time_out_says_the_same_and_describe_knows(broker: Valkey) -> None:
-    async def main() -> None:
+    async def main(limit_s: float) -> None:
         async with AsyncMemoryRepos(broker_url=broker.url) as repos:
             job = repos.repo(**NAME).get_head_sha()
             first = job.describe()
             assert (first.status, first.served) == ("queued", None)
-            for waiting in (job.wait(timeout_s=0.5), repos.wait([job], timeout_s=0.5)):
+            for wait in (job.wait, partial(repos.wait, [job])):
                 with pytest.raises(
-                    JobTimeoutError, match=r"has not ended within 0\.5 s: queued, no worker serves its queue"
+                    JobTimeoutError,
+                    match=rf"has not ended within {limit_s:g} s: queued, no worker serves its queue",
                 ):
-                    await waiting
+                    await wait(timeout_s=limit_s)
             assert (job.describe().reason, job.describe().served) == ("no worker serves its queue", False)
 
-    asyncio.run(main())
+    given_time(lambda limit_s: asyncio.run(main(limit_s)))
 
 
 def test_with_asyncio_a_job_that_the_broker_has_not_taken_says_so(tmp_path: Path) -> None:
@@ -233,7 +245,7 @@ def test_a_worker_that_comes_and_goes_is_told_as_it_is(tmp_path: Path) -> None:
     with valkey(tmp_path / "valkey") as broker, MemoryRepos(broker_url=broker.url) as repos:
         repo = repos.repo(**NAME)
         waiting = repo.create_repo()
-        assert waiting.describe().served is False
+        wait_for(lambda: waiting.describe().served is False, "the broker's word that nobody serves it")
 
         short = {"MEMREPO_LEASE_S": "1"}
         with running_worker(tmp_path / "worker", broker, f"file://{tmp_path / 'store'}", env=short):
@@ -259,8 +271,11 @@ def test_a_worker_whose_store_is_away_tells_what_the_store_said(tmp_path: Path) 
         job = repo.commit({"a": "1"}, "m")
         wait_for(lambda: job.status() == "retrying", "the store's failure")
 
-        with pytest.raises(JobTimeoutError, match=r"within 0\.5 s: retrying, .*not a directory"):
-            job.result(timeout_s=0.5)
+        def it_is_told(limit_s: float) -> None:
+            with pytest.raises(JobTimeoutError, match=rf"within {limit_s:g} s: retrying, .*not a directory"):
+                job.result(timeout_s=limit_s)
+
+        given_time(it_is_told)
         since = job.describe().since
         assert since is not None
         assert before <= since <= datetime.now(UTC)
@@ -272,12 +287,14 @@ def test_a_worker_whose_store_is_away_tells_what_the_store_said(tmp_path: Path) 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_the_command_line_says_the_same(as_json: bool, broker: Valkey) -> None:
-    arguments = ["head", "acme", "agent-1", "--timeout", "0.5", *(["--json"] if as_json else [])]
+    def it_says_the_same(limit_s: float) -> None:
+        arguments = ["head", "acme", "agent-1", "--timeout", f"{limit_s:g}", *(["--json"] if as_json else [])]
+        ended = CliRunner().invoke(main, arguments, env={"MEMREPO_BROKER_URL": broker.url})
 
-    ended = CliRunner().invoke(main, arguments, env={"MEMREPO_BROKER_URL": broker.url})
+        assert ended.exit_code == 5
+        assert f"has not ended within {limit_s:g} s: queued, no worker serves its queue" in ended.stderr
 
-    assert ended.exit_code == 5
-    assert "has not ended within 0.5 s: queued, no worker serves its queue" in ended.stderr
+    given_time(it_says_the_same)
 
 
 def test_a_job_that_failed_tells_its_error_also_by_its_state(worker: StandIn, repo: MemoryRepo) -> None:

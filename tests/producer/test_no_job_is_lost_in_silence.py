@@ -27,7 +27,6 @@ from memrepo import (
 )
 from memrepo.jobs import unseen
 from memrepo.jobs.pending import Pending
-from memrepo.redis.libraries import import_celery
 from memrepo.routing import route, shard_of
 from memrepo.wire.keys import LEASES_KEY, OWNERS_KEY
 from tests.producer.stand_in import SHA, StandIn
@@ -235,7 +234,6 @@ class TestWhatTheBrokerDoesNotTake:
     @pytest.fixture
     def away(self) -> Settings:
         url = f"redis://{LOOPBACK}:{closed_port()}/0"
-        import_celery()  # its loading is not what the time is for
         return Settings(url, url, enqueue_timeout_s=1.0)
 
     def test_is_told_with_the_reason(self, away: Settings, logged: Callable[[], list[str]]) -> None:

@@ -234,10 +234,13 @@ class Both:
         url = parse_redis_url(self.server.url, "URL")
         app = OwnCelery(url, url)
         app.connect_as_client()
-        found = {}
-        for answer in app.control.broadcast("memrepo_counters", reply=True, timeout=30, limit=2) or ():
-            found.update(answer)
-        [counted] = [said for name, said in found.items() if name.startswith("dripped@")]
+
+        def said() -> list[dict[str, float]]:
+            """Ask: who subscribes anew just now is not reached."""
+            answers = app.control.broadcast("memrepo_counters", reply=True, timeout=5, limit=2) or ()
+            return [one for answer in answers for name, one in answer.items() if name.startswith("dripped@")]
+
+        [counted] = wait_for(said, "the first to answer", 60)
         return int(counted.get("redis.connections.given_up", 0))
 
     def serves_all(self) -> None:

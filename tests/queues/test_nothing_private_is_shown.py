@@ -11,6 +11,7 @@ from celery import Celery
 
 from memrepo import MemoryCommit, RequestOutcome
 from memrepo.wire.operations import FIND_REQUEST
+from tests.support.events import HEARD, wait_until_heard
 from tests.support.sending import Sender
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_for
@@ -25,15 +26,15 @@ class Listener:
     def __init__(self, broker_url: str) -> None:
         self.events: list[dict[str, Any]] = []
         self._app = Celery(broker=broker_url, set_as_current=False)
-        self._ready = threading.Event()
+        self._heard = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._stopped = False
 
     def _listen(self) -> None:
         with self._app.connection_for_read() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.events.append})
+            handlers = {"*": self.events.append, HEARD: lambda _: self._heard.set()}
+            receiver = self._app.events.Receiver(connection, handlers=handlers)
             with receiver.consumer_context() as (listening, _, _):
-                self._ready.set()
                 while not self._stopped:
                     try:
                         listening.drain_events(timeout=0.2)
@@ -41,8 +42,9 @@ class Listener:
                         continue
 
     def __enter__(self) -> Listener:
+        """Begin; what is told from here on is heard."""
         self._thread.start()
-        self._ready.wait(5)
+        wait_until_heard(self._app, self._heard)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from kombu.messaging import Consumer, Producer
 
 from memrepo.redis.address import parse_redis_url
 from memrepo.redis.script import Script
+from memrepo.wire.keys import LEASES_KEY
 from memrepo_worker.observe import Counters
 from memrepo_worker.queues.leases import deliverable
 from memrepo_worker.queues.leases.leases import RedisLeases
@@ -122,9 +122,14 @@ class Scene:
         client.consume()
         return client
 
-    def ours(self, lease_s: float = 60.0) -> Process:
+    def end_the_lease(self) -> None:
+        """Have the time be over until when the shard's owner may be silent."""
+        assert self.redis.zcard(LEASES_KEY) == 1
+        self.redis.zadd(LEASES_KEY, {str(SHARD): 0}, xx=True)
+
+    def ours(self) -> Process:
         broker = redis.Redis(port=self._server.port)
-        leases = RedisLeases(broker, f"worker-{next(_NUMBERS)}", lease_s)
+        leases = RedisLeases(broker, f"worker-{next(_NUMBERS)}", 60.0)
         owned_shards = OwnedShards()
         shard_context = ShardContext(leases, RedisMessages(broker), owned_shards, Counters())
 
@@ -307,13 +312,14 @@ def test_5_what_a_dead_worker_held_comes_first(scene: Scene) -> None:
     for client in (dead, living):
         client.connection.release()
     scene.redis.flushall()
-    ended, present_owner = scene.ours(lease_s=0.2), scene.ours()
+    ended, present_owner = scene.ours(), scene.ours()
     ended.take()
     scene.push(1)
     ended.connect().deliver()
     assert not present_owner.take()
     scene.push(2)
-    wait_for(present_owner.take, "the lease to be over", every_s=0.05)
+    scene.end_the_lease()
+    assert present_owner.take()
     client = present_owner.connect()
     client.deliver()
     assert client.bodies == [1, 2]
@@ -353,12 +359,12 @@ def _command(script: Script, keys: list[str], args: list[object]) -> list[object
 
 
 def test_a_former_owner_neither_delivers_nor_acknowledges(scene: Scene) -> None:
-    former, present = scene.ours(lease_s=0.05), scene.ours()
+    former, present = scene.ours(), scene.ours()
     former.take()
     client = former.connect()
     scene.push(1)
     client.deliver()
-    time.sleep(0.1)
+    scene.end_the_lease()
     assert present.take()
     scene.push(2)
 

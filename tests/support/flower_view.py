@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-import redis
 from celery import Celery
 from flower.events import EventsState
 from prometheus_client import REGISTRY
 
+from tests.support.events import HEARD, wait_until_heard
 from tests.support.waiting import wait_for
 
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -22,15 +22,13 @@ class FlowerView:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._state = EventsState(max_tasks_in_memory=10_000)
-        self._broker_url, self._stop = broker_url, threading.Event()
+        self._stop, self._heard = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._listen)
 
     def __enter__(self) -> FlowerView:
-        """Return when the broker knows of it: what is published before is lost."""
-        with redis.Redis.from_url(self._broker_url) as broker:
-            others = broker.pubsub_numpat()
-            self._thread.start()
-            wait_for(lambda: broker.pubsub_numpat() > others, "events to be listened to")
+        """Begin; what is told from here on is heard."""
+        self._thread.start()
+        wait_until_heard(self._app, self._heard)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,7 +65,8 @@ class FlowerView:
 
     def _listen(self) -> None:
         with self._app.connection_for_read() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self._state.event})
+            handlers = {"*": self._state.event, HEARD: lambda _: self._heard.set()}
+            receiver = self._app.events.Receiver(connection, handlers=handlers)
             with receiver.consumer_context() as (listening, _, _):
                 while not self._stop.is_set():
                     try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -18,6 +19,7 @@ from memrepo.settings import environment
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Process, Processes
 from tests.support.ports import LOOPBACK, PortTakenError, begun_at_a_free_port, free_port, not_ready
+from tests.support.waiting import wait_for
 
 SERVER = environment().get("MEMREPO_TEST_SERVER") or str(get_binary_path())
 """The server that tests run: another one, such as Debian's Redis, where that variable names its program."""
@@ -118,6 +120,9 @@ class Valkey:
     def freeze(self) -> None:
         """Let it answer nobody any more, its connections open, as a network that is cut would."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        frozen = psutil.Process(self._process.pid)
+        wait_for(lambda: frozen.status() == psutil.STATUS_STOPPED, "the server to have stopped")
 
     def thaw(self) -> None:
         """Let it go on where it was frozen."""
