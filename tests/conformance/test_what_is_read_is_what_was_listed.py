@@ -12,6 +12,7 @@ import pytest
 
 from memrepo.errors import MemoryDamagedError
 from memrepo.limits import KIB, MIB
+from memrepo.settings import environment
 from memrepo.wire.operations import build
 from memrepo.wire.requests.feed import GetChangesRequest
 from memrepo_worker.git.objects import GitObject, Kind, object_id
@@ -32,12 +33,14 @@ from memrepo_worker.store.interface import (
     StoredObject,
     StoredRange,
 )
+from tests.conformance.conftest import MEMORY, SHARED
 from tests.support.folding import LAYOUT, fold, small_runs
 from tests.support.interleaving import InlineExecutor
 from tests.support.jobs import present
 from tests.support.stock_git import stock_git
 from tests.support.writers import AGENT, NOW_S, commit, create, files, writer
 
+LONG = environment().get("LONG") == "1"
 LOOKS = 6
 """So often at most is a journal looked at that is damaged, or seems so: three times, and that once more."""
 LARGE = "".join(f"{number * 7919 % 1_000_003}\n" for number in range(500_000))
@@ -129,6 +132,10 @@ class ReplacingStore(StoreDecorator):
         return super().get_range(key, start, bytes_max, pin)
 
 
+SMALL, LARGEST = 2, 3
+"""Entries of a memory that has four."""
+FEWER, MORE = 100, 4 * MIB
+"""Sizes that an entry is listed with and does not have, in bytes."""
 BEGUN = ["Initial commit", "step 0", "step 1", "step 2"]
 """The messages of a memory of four entries, of which the third is large."""
 
@@ -242,9 +249,18 @@ def test_no_more_is_asked_for_than_was_listed(appended_to: Store, tmp_path: Path
     assert watched.over == []
 
 
-@pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
-@pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+MISLISTED = [
+    pytest.param(backend, way, seq, size, id=f"{backend}-{way.__name__}-{seq}-{size}")
+    for turn, backend in enumerate((MEMORY, *SHARED))
+    for place, way in enumerate(WAYS)
+    for seq in (SMALL, LARGEST)
+    for size in (FEWER, MORE)
+    if LONG or ((seq == SMALL) == (size == FEWER)) == ((turn + place) % 2 == 0)
+]
+"""Each way on each backend with half of what there is, so that each meets all of it; LONG=1: with all."""
+
+
+@pytest.mark.parametrize(("store", "way", "seq", "size"), MISLISTED, indirect=["store"])
 def test_what_one_listing_says_otherwise_is_listed_again(
     appended_to: Store, answers: Mapping[Way, object], tmp_path: Path, way: Way, seq: int, size: int
 ) -> None:
@@ -285,8 +301,8 @@ def test_a_check_names_an_entry_of_which_half_is_given_each_time(begun: Store, t
     ]
 
 
-@pytest.mark.parametrize("size", [100, 4 * MIB], ids=["fewer", "more"])
-@pytest.mark.parametrize("seq", [2, 3], ids=["small", "large"])
+@pytest.mark.parametrize("size", [FEWER, MORE], ids=["fewer", "more"])
+@pytest.mark.parametrize("seq", [SMALL, LARGEST], ids=["small", "large"])
 def test_an_entry_that_every_listing_says_otherwise_is_damage_that_names_its_key(
     begun: Store, tmp_path: Path, seq: int, size: int
 ) -> None:

@@ -1,4 +1,8 @@
-"""Every test here runs on the whole system over each store, and on both inline clients: one suite, one behaviour."""
+"""Every test here runs on the whole system over each store, and on both inline clients: one suite, one behaviour.
+
+Over the stores that are servers a test of many values runs with the first of them alone, unless LONG=1 asks for all:
+what another value is answered with does not depend on where objects lie.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepos
+from memrepo.settings import environment
 from memrepo_worker.testing import async_inline_repos, inline_repos
 from tests.support.gcs_server import GcsServer
 from tests.support.loop_in_a_thread import as_if_blocking
@@ -18,7 +23,30 @@ from tests.support.systems import running_worker
 from tests.support.valkey import valkey
 
 SYSTEMS = ("inline", "inline_asyncio", "local", "s3", "gcs")
+SERVERS = ("s3", "gcs")
 _AGENTS = count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out a test over a server that is there with other values already."""
+    if environment().get("LONG") == "1":
+        return
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    seen: set[str] = set()
+    for item in items:
+        test = _test_over_a_server(item)
+        (left_out if test in seen else kept).append(item)
+        seen |= {test} - {""}
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+def _test_over_a_server(item: pytest.Item) -> str:
+    """Return which test of this folder an item is, and over which server; nothing where it is another."""
+    values = getattr(item, "callspec", None)
+    server = values.params.get("repos") if values and Path(__file__).parent in item.path.parents else None
+    return f"{item.nodeid.partition('[')[0]} {server}" if server in SERVERS else ""
 
 
 @pytest.fixture(scope="session", params=SYSTEMS)

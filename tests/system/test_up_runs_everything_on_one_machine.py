@@ -148,7 +148,7 @@ def test_a_second_one_on_the_same_data_is_refused_in_one_line(running: Up) -> No
     assert remember(running, "still here\n", SHARDS) == head(running, SHARDS)
 
 
-@pytest.mark.parametrize("name", ["broker", "worker", "flower"])
+@pytest.mark.parametrize("name", ["broker", "worker", pytest.param("flower", marks=pytest.mark.long)])
 def test_a_part_that_dies_takes_the_rest_along_and_is_named(tmp_path: Path, name: str) -> None:
     with up(tmp_path) as running:
         running.child(name).kill()
