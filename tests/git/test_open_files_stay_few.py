@@ -9,7 +9,8 @@ from random import Random
 
 from memrepo.limits import KIB, MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
-from memrepo_worker.git.packed.directory import PackDirectory, limit_open_packs
+from memrepo_worker.git.packed.directory import PackDirectory
+from memrepo_worker.git.packed.mapping import PASSING_BYTES_MAX, limit_open_packs
 from memrepo_worker.git.packs import encode_index, encode_pack
 
 REPOSITORIES = 120
@@ -92,5 +93,23 @@ def test_of_a_pack_that_is_larger_than_what_may_be_mapped_what_was_read_stays_ma
         for sha in ids:
             assert packs.find(sha)
         assert mapped_bytes(large) + mapped_bytes(small) <= 2 * MIB
+    finally:
+        limit_open_packs(0)
+
+
+def test_of_a_pack_that_was_gone_through_little_stays_mapped_until_it_is_read(tmp_path: Path) -> None:
+    """Else the proof of one large memory leaves as much mapped as all memories together may have."""
+    random = Random(2)
+    ids = write_blobs(tmp_path, *(random.randbytes(64 * KIB) for _ in range(256)))
+    limit_open_packs(LIMIT)
+    try:
+        packs = PackDirectory(tmp_path)
+
+        assert packs.header(ids[0])
+
+        assert mapped_bytes(tmp_path) <= PASSING_BYTES_MAX
+        for sha in ids:
+            assert packs.find(sha)
+        assert mapped_bytes(tmp_path) >= 15 * MIB, "each read of it would map it anew"
     finally:
         limit_open_packs(0)

@@ -20,7 +20,8 @@ import pytest
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.pack_files import PackFiles, opening_places, remove_others
 from memrepo_worker.git.packed import opened
-from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory, limit_open_packs
+from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
+from memrepo_worker.git.packed.mapping import limit_open_packs
 from memrepo_worker.git.packs import encode_index, encode_pack
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -198,3 +199,20 @@ def test_a_table_of_many_objects_tells_each_of_them() -> None:
     assert all(table.find(sha) == (kind, size, size % 2 == 0) for sha, (kind, size) in objects.items())
     assert not any(table.find(sha[::-1]) for sha in objects)
     assert 18 <= table.memory_bytes / len(objects) <= 36
+
+
+def test_a_pack_is_proven_with_room_for_what_is_told_of_its_objects_from_the_start(tmp_path: Path) -> None:
+    """So many objects that a table that grows would have grown just before the last of them."""
+    items = [GitObject(Kind.BLOB, b"%d" % number) for number in range(22_000)]
+    write_pack(tmp_path, items)
+    packs = PackDirectory(tmp_path)
+    tracemalloc.start()
+    try:
+        assert packs.header(object_id(items[0])) == (Kind.BLOB, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak / len(items) <= 80, (
+        "28 of the index, 36 of the table, 8 of the order in which they lie, and pieces"
+    )

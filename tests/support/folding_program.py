@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from memrepo_worker.git.pack_files import link_packs
-from memrepo_worker.git.packed.directory import limit_open_packs
+from memrepo_worker.git.packed.mapping import limit_open_packs
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.upkeep.folding import Known
 from tests.support.folding import folder

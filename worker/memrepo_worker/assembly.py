@@ -14,7 +14,7 @@ from memrepo.settings import environment
 from memrepo_worker.bounds import Bounds, SharingBounds
 from memrepo_worker.git.bounds import GitCaps
 from memrepo_worker.git.command import Git
-from memrepo_worker.git.packed.directory import limit_open_packs
+from memrepo_worker.git.packed.mapping import limit_open_packs
 from memrepo_worker.observe import Observer
 from memrepo_worker.processes import Processes
 from memrepo_worker.repos.cache import RepoCache
@@ -28,6 +28,7 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.threads.fetchers import Fetchers
+from memrepo_worker.threads.heaps import keep_little
 from memrepo_worker.upkeep.folding import Folder
 from memrepo_worker.upkeep.owner import READ_BYTES_MAX, OwnerFolding
 from memrepo_worker.upkeep.repacking import repacking
@@ -74,6 +75,7 @@ def open_service(
     git = build_git(observer, settings.git_caps, settings.bounds)
     git.require_version()
     limit_open_packs(_OPEN_PACKS_MAX)
+    keep_little(environment())
     # Metering is below retrying, so that every request counts.
     store = store or _store(settings)
     watch = _watch(store, identity)

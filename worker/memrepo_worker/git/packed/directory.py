@@ -19,6 +19,7 @@ from memrepo_worker.git.objects import KINDS, GitObject, Kind, object_id
 from memrepo_worker.git.pack_files import SHORTAGES, PackFiles, PackIndex, Sizes
 from memrepo_worker.git.packed.headers import HeaderTable, ToldObject
 from memrepo_worker.git.packed.large_objects import LARGE_BYTES, Place, read_in_steps
+from memrepo_worker.git.packed.mapping import passing_through
 from memrepo_worker.git.packed.opened import OpenedPacks
 from memrepo_worker.threads.giving_way import give_way
 
@@ -27,21 +28,8 @@ Header = tuple[Kind, int]
 
 _IDS_PER_STEP = 256
 _OPENED_AT_ONCE = 16
-_MAPPED_BYTES_MAX = 32 * 1024 * 1024
-# With 1 GiB, its default, a pack over that limit was mapped anew by every other look.
-_WINDOW_BYTES = 128 * 1024
 _PLACE_BYTES = 300  # an id, a number, a pair of both, and their part of a dictionary
 _NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
-
-
-def limit_open_packs(packs_max: int, mapped_bytes_max: int = _MAPPED_BYTES_MAX) -> None:
-    """Have libgit2 keep at most that many packs open, and about so much of them in memory, in this process.
-
-    The least recently used go. Thousands of warm repositories fit neither under 1,024 open files nor into memory.
-    """
-    pygit2.settings.mwindow_file_limit = packs_max
-    pygit2.settings.mwindow_mapped_limit = mapped_bytes_max
-    pygit2.settings.mwindow_size = _WINDOW_BYTES
 
 
 class ObjectMissingError(Exception):
@@ -162,9 +150,9 @@ class PackDirectory:
                 self._packs.add(indexes)
             except LookupError as error:
                 self._raise_why(error)
-            for name, index in indexes.items():
+            for name in names:
                 with _telling_damage(name):
-                    self._take_in(name, index)
+                    self._take_in(name, indexes.pop(name))
         except BaseException:
             self._open_none()  # libgit2 may have some of them
             raise
@@ -174,12 +162,14 @@ class PackDirectory:
         if name in self._proven:
             self._place_anew(name, index)
         elif not self._is_proven:
-            self._prove_pack(name, index)
+            with passing_through(self._files.expected[name][0]):
+                self._prove_pack(name, index)
             self._proven.add(name)
 
     def _prove_pack(self, name: str, index: PackIndex) -> None:
         """Hold a pack against its checksum, and keep what kind its objects are, and how large."""
         read, add = self._packs.backend.read_header, self._headers.add
+        self._headers.expect(index.count)
         for number, (sha, offset, is_delta) in enumerate(self._files.proven(name, index)):
             if not number % _IDS_PER_STEP:
                 give_way()

@@ -30,8 +30,7 @@ class HeaderTable:
     """
 
     def __init__(self) -> None:
-        self._hashes = array("q", bytes(8 * _SLOTS_MIN))
-        self._values = array("I", bytes(4 * _SLOTS_MIN))
+        self._hashes, self._values = _slots(_SLOTS_MIN)
         self._large: dict[str, int] = {}
         self._count = 0
 
@@ -64,8 +63,16 @@ class HeaderTable:
         values[slot] = size << _SIZE_SHIFT | before & _DELTA | (_DELTA if is_delta else 0) | kind
         if not before:
             self._count += 1
-            if 3 * self._count > 2 * len(values):
-                self._grow()
+            if _is_full(len(values), self._count):
+                self._grow(2 * len(values))
+
+    def expect(self, count: int) -> None:
+        """Have room for so many more objects: what grows step by step is there twice at each of them."""
+        slots = len(self._values)
+        while _is_full(slots, self._count + count):
+            slots *= 2
+        if slots > len(self._values):
+            self._grow(slots)
 
     def _slot(self, wanted: int) -> int:
         """Return where a hash stands, or the empty place where it belongs."""
@@ -75,13 +82,20 @@ class HeaderTable:
             slot = slot + 1 & last
         return slot
 
-    def _grow(self) -> None:
+    def _grow(self, slots: int) -> None:
         hashes, values = self._hashes, self._values
-        self._hashes = array("q", bytes(2 * len(hashes) * hashes.itemsize))
-        self._values = array("I", bytes(2 * len(values) * values.itemsize))
+        self._hashes, self._values = _slots(slots)
         for number, (wanted, value) in enumerate(zip(hashes, values, strict=True)):
             if not number % _SLOTS_PER_STEP:
                 give_way()
             if value:
                 slot = self._slot(wanted)
                 self._hashes[slot], self._values[slot] = wanted, value
+
+
+def _slots(count: int) -> tuple[array[int], array[int]]:
+    return array("q", (0,)) * count, array("I", (0,)) * count
+
+
+def _is_full(slots: int, count: int) -> bool:
+    return 3 * count > 2 * slots
