@@ -74,8 +74,7 @@ def open_service(
     """
     git = build_git(observer, settings.git_caps, settings.bounds)
     git.require_version()
-    limit_open_packs(_OPEN_PACKS_MAX)
-    keep_little(environment())
+    _bound_process()
     # Metering is below retrying, so that every request counts.
     store = store or _store(settings)
     watch = _watch(store, identity)
@@ -111,6 +110,12 @@ def open_service(
             service.close()
             if watch is not None:
                 watch.close()
+
+
+def _bound_process() -> None:
+    """Have this process keep few packs open, and little of the memory that it frees."""
+    limit_open_packs(_OPEN_PACKS_MAX)
+    keep_little(environment())
 
 
 def _cache(
