@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -25,6 +23,7 @@ from memrepo_worker.git.packed.mapping import limit_open_packs
 from memrepo_worker.git.packs import encode_index, encode_pack
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from tests.support.descriptors import descriptors_left
 
 ITEMS = [GitObject(Kind.BLOB, b"text %d\n" % number) for number in range(9)]
 IDS = [object_id(item) for item in ITEMS]
@@ -86,18 +85,6 @@ LOOKS: dict[str, Callable[[PackDirectory, int], bool]] = {
     "header": lambda packs, number: packs.header(IDS[number]) == (Kind.BLOB, len(ITEMS[number].data)),
     "ids beginning": lambda packs, number: [*packs.ids_beginning(IDS[number][:12])] == [IDS[number]],
 }
-
-
-@contextmanager
-def descriptors_left(spare: int) -> Iterator[None]:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def answers(

@@ -133,14 +133,15 @@ def test_what_is_over_bounds_together_is_given_up_after_few_processes(
         for number in range(1_000)
     ]
     asked: list[int] = []
+    index_pack = Git.index_pack
 
-    def index_pack(_: Git, __: Path, joined: Fed) -> str:
+    def bounded(git: Git, path: Path, joined: Fed) -> str:
         asked.append(len(joined))
         if len(joined) > 1.5 * len(entries[0].pack):
             raise GitOverBoundsError("it is over a bound")
-        return ""
+        return index_pack(git, path, joined)
 
-    monkeypatch.setattr(Git, "index_pack", index_pack)
+    monkeypatch.setattr(Git, "index_pack", bounded)
     monkeypatch.setattr(WarmRepo, "_follow", lambda *_: None)
 
     with pytest.raises(GitOverBoundsError):

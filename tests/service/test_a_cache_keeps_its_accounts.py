@@ -140,15 +140,16 @@ def test_room_is_made_for_a_full_disk_by_none_that_is_in_use(store: LocalStore, 
             assert [cache.path_of(agent) is not None for agent in agents] == [True, False, True, False]
 
 
-def test_trouble_with_an_account_keeps_no_agent_from_its_next_request(
+def test_trouble_with_an_account_fails_no_request_and_keeps_no_agent_from_its_next_one(
     one: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one.ask(create())
     cache = one.service.cache
     with monkeypatch.context() as patch:
         patch.setattr(cache, "_weigh", _unreadable)
-        with pytest.raises(OSError, match="Permission"), cache.hold(one.agent):
+        with cache.hold(one.agent):
             pass
+    assert one.counters.snapshot()["cache.failed"] == 1
     assert not cache._held, "who comes next would wait for ever"
 
 

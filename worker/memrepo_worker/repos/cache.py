@@ -77,6 +77,14 @@ class RepoCache:
         try:
             yield HeldRepo(self, agent)
         finally:
+            self._given_back(agent, name)
+
+    def _given_back(self, agent: Agent, name: str) -> None:
+        """Weigh a repository that was used, keep the limits, and have it repacked if it is due.
+
+        What the machine does not let be done now is due again after the next use: it decides no request.
+        """
+        try:
             try:
                 self._weigh(name)
                 repo = self._repos.get(name)
@@ -85,6 +93,8 @@ class RepoCache:
             self._evict()
             if repo is not None:
                 self.on_release(agent, repo)
+        except (OSError, MemoryError):
+            self._observer.count("cache.failed")
 
     def close(self) -> None:
         """Write what waits in memory, and give the slot back. Nobody may hold a repository any more."""

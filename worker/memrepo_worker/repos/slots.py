@@ -142,10 +142,11 @@ def repos_in(slot: Path) -> dict[str, int]:
 
 
 def remove_repo(folder: Path) -> None:
-    """Remove a folder of a slot; one whose removal ends in the middle is no repository any more."""
-    for state in folder.glob(f"*/{STATE_FILE}"):
-        with suppress(OSError):
-            state.unlink()
+    """Remove a folder of a slot, as far as the machine lets us; what is left of one is no repository any more."""
+    with suppress(OSError):
+        for state in folder.glob(f"*/{STATE_FILE}"):
+            with suppress(OSError):
+                state.unlink()
     remove_folder(folder)
 
 

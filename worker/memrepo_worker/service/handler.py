@@ -51,6 +51,12 @@ class Service:
         """
         if is_about_an_org(group):
             return answer_about_an_org(group, self.dependencies)
+        try:
+            return self._settle_held(group)
+        except TROUBLE as error:  # where a place is looked for, or made room for
+            raise self._waiting(error) from error
+
+    def _settle_held(self, group: Group) -> Sequence[Outcome]:
         first = group.requests[0]  # what is about another memory than its agent's is alone in its group
         with self.cache.hold(group.agent) as held:
             if first.memory == (first.org_id, first.agent_id):
@@ -102,7 +108,11 @@ class Service:
             yield place
 
     def _settle(self, held: HeldRepo, group: Group) -> Sequence[Outcome]:
-        warm = held.is_warm
+        try:
+            warm = held.is_warm
+        except OSError as error:
+            self._met(error)
+            return self._elsewhere(group, error)
         if not warm and (trouble := self.trouble.lasting()):
             return self._elsewhere(group, trouble)
         try:
