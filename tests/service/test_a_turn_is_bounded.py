@@ -154,9 +154,9 @@ def test_opening_a_memory_takes_nothing_of_a_turns_time(
         zero.ask(create(a="0"))
     index_pack = Git.index_pack
 
-    def slowly(git: Git, repo: Path, pack: bytes) -> None:
+    def slowly(git: Git, repo: Path, pack: bytes) -> str:
         clock.now_s += 1000.0
-        index_pack(git, repo, pack)
+        return index_pack(git, repo, pack)
 
     with writer(store, tmp_path / "one", monotonic=clock, turn_time_s=2.0) as one:
         monkeypatch.setattr(Git, "index_pack", slowly)

@@ -200,11 +200,12 @@ def test_what_needs_no_git_is_served_while_there_is_none(
 def test_a_copy_that_is_damaged_again_at_once_is_waited_out(
     known: dict[str, str], store: LocalStore, tmp_path: Path, spare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def zeroed(self: Git, repo: Path, pack: bytes) -> None:
-        index_pack(self, repo, pack)
+    def zeroed(self: Git, repo: Path, pack: bytes) -> str:
+        made = index_pack(self, repo, pack)
         for path in repo.rglob("*.pack"):
             path.chmod(0o600)
             path.write_bytes(bytes(path.stat().st_size))
+        return made
 
     index_pack = Git.index_pack
     with writer(store, tmp_path / "two") as two:
@@ -219,6 +220,38 @@ def test_a_copy_that_is_damaged_again_at_once_is_waited_out(
                     two.ask(request)
         assert two.ask(commit("third", request_id="only-once")).created
         assert two.texts() == {**known, "third": "third"}
+
+
+@pytest.mark.parametrize("suffixes", [(".idx",), (".idx", ".pack"), (".pack",)])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_pack_that_the_disk_loses_while_a_copy_is_made_is_no_damage_of_the_store(
+    suffixes: tuple[str, ...],
+    times: int,
+    known: dict[str, str],
+    store: LocalStore,
+    tmp_path: Path,
+    spare: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter(range(times))
+
+    def lost(self: Git, repo: Path, pack: bytes) -> str:
+        made = index_pack(self, repo, pack)
+        if next(left, None) is not None:
+            for suffix in suffixes:
+                (repo / f"objects/pack/pack-{made}{suffix}").unlink()
+        return made
+
+    index_pack = Git.index_pack
+    with writer(store, tmp_path / "two") as two:
+        with monkeypatch.context() as patch:
+            patch.setattr(Git, "index_pack", lost)
+            if times == 1:
+                assert two.texts() == known
+            else:
+                with pytest.raises(UnavailableError, match="the worker's machine is in trouble"):
+                    two.texts()
+        assert two.texts() == known
 
 
 def test_where_no_place_takes_it_the_requests_wait(

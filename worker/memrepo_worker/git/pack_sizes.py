@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from memrepo.limits import MIB
 from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import HEADER_BYTES, OFFSET_DELTA, REF_DELTA, TRAILER_BYTES, object_count
 
 _ID_BYTES = 20
+_NAMING = (Kind.COMMIT.value, Kind.TREE.value, Kind.TAG.value)
 _DELTA_HEAD_BYTES = 20
 _FED_BYTES_FIRST = 512
 _INFLATED_BYTES_MAX = 1 << 20
@@ -64,6 +65,17 @@ def holds(pack: bytes | memoryview, sha: str) -> bool | None:
     if sha in ids:
         return True
     return None if None in ids else False
+
+
+def names(pack: bytes | memoryview, sha: str) -> bool | None:
+    """Whether a commit, tree or tag in a pack names an object; None where one may, as a delta."""
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
+    wanted = bytes.fromhex(sha), sha.encode()
+    try:
+        told = {walk.next_has(wanted) for _ in range(object_count(pack))}
+    except ValueError:
+        return False
+    return True if True in told else None if None in told else False
 
 
 def delta_bases(pack: bytes | memoryview) -> set[str]:
@@ -123,6 +135,24 @@ class _Walk:
         except (IndexError, zlib.error) as error:
             raise ValueError(f"a damaged pack: {error}") from error
         return digest.hexdigest()
+
+    def next_has(self, wanted: Sequence[bytes]) -> bool | None:
+        """Whether some of these bytes are in the next object, if it is no blob; None of a delta."""
+        found, tail = False, b""
+
+        def look(data: bytes) -> None:
+            nonlocal found, tail
+            data = tail + data  # they may lie across two pieces
+            found = found or any(each in data for each in wanted)
+            tail = data[-max(map(len, wanted)) :]
+
+        try:
+            kind, size = self._header()
+            self._pass_base(kind)
+            self._inflate(size, 0, look if kind in _NAMING else lambda _: None)
+        except (IndexError, zlib.error) as error:
+            raise ValueError(f"a damaged pack: {error}") from error
+        return None if kind in (OFFSET_DELTA, REF_DELTA) else found
 
     def next_base(self) -> str:
         """Return the id of what the next object is made from by delta; nothing where that is not said by an id."""

@@ -41,6 +41,14 @@ class ObjectRefusedError(Exception):
         self.sha = sha
 
 
+class ObjectAbsentError(ObjectMissingError):
+    """No pack has an object that something we hold names, and every one of them is as it was written."""
+
+    def __init__(self, sha: str) -> None:
+        super().__init__(f"object {sha} is not there")
+        self.sha = sha
+
+
 class ObjectSource(Protocol):
     """Whoever can give objects by id."""
 
@@ -207,11 +215,11 @@ class Reader:
         """Return kind and size of an object that something we hold names.
 
         Raises:
-            ObjectMissingError: it is not there, so the copy is damaged: never a verdict.
+            ObjectAbsentError: it is not there, so the copy is damaged, or what it was made from.
         """
         header = self.maybe(sha)
         if header is None:
-            raise ObjectMissingError(f"object {sha} is not there")
+            raise ObjectAbsentError(sha)
         return header
 
     def size(self, sha: str) -> int:
@@ -230,7 +238,7 @@ class Reader:
             if item.kind is not kind:
                 raise ObjectRefusedError(sha, f"a {item.kind.word}, not a {kind.word}")
             return item.data
-        raise ObjectMissingError(f"object {sha} is not there")
+        raise ObjectAbsentError(sha)
 
     def _decoded(self, sha: str, kind: Kind, decode: Callable[[bytes], Decoded]) -> Decoded:
         """Read and decode an object of a kind that is never large; how large it is, is asked first.

@@ -35,6 +35,7 @@ from memrepo_worker.git.packed.regular import read_regular, regular, remove_fold
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, object_count
 from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.walk import ancestors, entry_at
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
     BRANCHES,
@@ -54,7 +55,7 @@ from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.repos.pending import FlushLimits, PendingObjects
 from memrepo_worker.repos.slots import STATE_FILE, bytes_on_disk
 from memrepo_worker.repos.state import RepoState
-from memrepo_worker.repos.trust import Trust, WarmRepoDamagedError
+from memrepo_worker.repos.trust import HarmedMeanwhileError, Trust, WarmRepoDamagedError
 from memrepo_worker.threads.giving_way import give_way, pieces
 
 REPACK_FOLDER = "repack"
@@ -217,7 +218,7 @@ class WarmRepo:
             return
         self._write_pack()
         try:
-            take_in(self.git, self.path, packs)
+            made = take_in(self.git, self.path, packs)
         except GitTroubleError:
             raise
         except GitOverBoundsError as error:
@@ -230,6 +231,8 @@ class WarmRepo:
             refuse_unsound_packs(entries, self.git.caps, error)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()
+        if any(f"pack-{checksum}" not in self.packs.files for checksum in made):
+            raise HarmedMeanwhileError(f"{self.path.name}: a pack is gone that git has just made")
         self._disk_bytes = None
 
     def _require(self, sha: str, seq: int, kind: Kind | None) -> int:
@@ -357,6 +360,7 @@ class WarmRepo:
 
         Raises:
             TooLargeError: git would need more than it may take.
+            ObjectAbsentError: no pack has a commit or folder on the way.
         """
         known = self.histories.find(start, path, count_max)
         if known is not None:
@@ -375,6 +379,10 @@ class WarmRepo:
                 "path, or raise MEMREPO_FOREIGN_CPU_S_MAX and MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX at the workers",
             ) from error
         except GitError as error:
+            for _, commit in ancestors(
+                self.reader, start
+            ):  # what git cannot read may be in no pack: that raises
+                entry_at(self.reader, commit.tree, path)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
 

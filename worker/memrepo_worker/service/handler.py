@@ -6,17 +6,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitOverBoundsError, GitUnusableError
-from memrepo_worker.git.pack_sizes import holds
-from memrepo_worker.git.reader import ObjectRefusedError
+from memrepo_worker.git.reader import ObjectAbsentError, ObjectRefusedError
 from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.found import FoundJournal
+from memrepo_worker.journal.reading.object_places import holding, naming
 from memrepo_worker.journal.reading.presence import EntryLostError
+from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
@@ -76,7 +75,8 @@ class Service:
             return [self._damaged(group, error)] * len(group.requests)
         except ObjectRefusedError as error:
             held.drop()
-            return [self._damaged(group, self._holding(group, error))] * len(group.requests)
+            damage = holding(self._journal_of(group), error.sha, str(error))
+            return [self._damaged(group, damage)] * len(group.requests)
         except NewerJournalError as error:
             held.drop()
             return [self._newer(group, error)] * len(group.requests)
@@ -142,9 +142,20 @@ class Service:
         except GitUnusableError as error:
             raise self._waiting(error) from error
         except (*DAMAGE, *TROUBLE) as error:
+            if isinstance(error, ObjectAbsentError) and _is_sound(held):
+                return self._first_of(held, group, error)
             self._met(error)
             held.drop()
             return self._elsewhere(group, error)
+
+    def _first_of(self, held: HeldRepo, group: Group, error: ObjectAbsentError) -> Sequence[Outcome]:
+        """Settle the first request of a group of which one needs an object that its journal lacks."""
+        if len(group.requests) > 1:
+            first = Group(
+                group.agent, group.requests[:1], group.lease, group.create, group.places, group.confirm
+            )
+            return self._anew(held, first)
+        return [self._damaged(group, naming(self._journal_of(group), error.sha))]
 
     def _elsewhere(self, group: Group, cause: Exception) -> Sequence[Outcome]:
         """Settle a group with a copy outside the cache folder, made for it alone."""
@@ -191,24 +202,9 @@ class Service:
             {"key": key},
         )
 
-    def _holding(self, group: Group, error: ObjectRefusedError) -> JournalDamagedError:
-        """Return the error for the entry, or base, that holds an object which none may hold."""
+    def _journal_of(self, group: Group) -> JournalReader:
         layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        journal = journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
-
-        def look(found: FoundJournal) -> JournalDamagedError:
-            # What is refused is a commit, a tree or a tag: of these bases and segments alone may have deltas.
-            maybe: JournalDamagedError | None = None
-            base = () if found.base is None else (found.base,)
-            for entry in chain(base, chain.from_iterable(found.batches())):
-                held = holds(entry.pack, error.sha)
-                if held is not False and (held or maybe is None):
-                    maybe = JournalDamagedError(str(error), entry.seq, in_base=entry is found.base)
-                if held:
-                    break
-            return maybe or JournalDamagedError(str(error), 0)
-
-        return journal.read(look)
+        return journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
 
     def _newer(self, group: Group, error: NewerJournalError) -> WorkerOutdatedError:
         """Return the verdict on requests of an agent whose journal a newer memrepo wrote; nothing was changed.
@@ -238,3 +234,9 @@ class Service:
     def close(self) -> None:
         """Write what waits in memory to the cache folder and let it go."""
         self.cache.close()
+
+
+def _is_sound(held: HeldRepo) -> bool:
+    """Whether every pack of a local copy is as it was written, so that what it lacks is lacking in its journal."""
+    repo = held.find()
+    return repo is not None and repo.packs.fault() is None

@@ -61,8 +61,9 @@ class CacheTrouble:
     _last: tuple[float, Exception] | None = None
 
     def met(self, error: Exception) -> None:
-        """Note that it could not be used."""
-        self._last = (self.clock(), error.with_traceback(None))
+        """Note that it could not be used. A copy that comes back damaged says nothing of other agents' copies."""
+        if not isinstance(error, DAMAGE):
+            self._last = (self.clock(), error.with_traceback(None))
         self._lasting.met(
             f"the local cache cannot be used: {words_of(error)}", "agents are served without it, more slowly"
         )

@@ -45,10 +45,11 @@ def lacks_a_base(error: GitError) -> bool:
     return _UNRESOLVED in str(error)
 
 
-def take_in(git: Git, repo: Path, packs: Packs) -> None:
+def take_in(git: Git, repo: Path, packs: Packs) -> list[str]:
     """Add the objects of these packs, in order, to a repository; of those in files no more is in memory than a piece.
 
-    However many they are, and whatever is in them, it starts fewer than a hundred processes.
+    However many they are, and whatever is in them, it starts fewer than a hundred processes. Returns the checksums of
+    the packs that it made: where one of these is not found afterwards, the disk has lost it.
 
     Raises:
         GitOverBoundsError: together they take more than the caps of ``git`` allow, or than may lie unpacked.
@@ -56,6 +57,7 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
         UnresolvedDeltasError: those before it are taken in, and it builds on what they do not have.
         GitError: git finds fault with one of them.
     """
+    made = list[str]()
     left: list[tuple[int, Packs]] = [(0, packs)]
     usage = git.usage or GitUsage()
     while left:
@@ -64,7 +66,7 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
         if not size:
             continue
         try:
-            git.index_pack(repo, Fed(joined_in_steps(some), size))
+            made.append(git.index_pack(repo, Fed(joined_in_steps(some), size)))
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:
@@ -73,16 +75,18 @@ def take_in(git: Git, repo: Path, packs: Packs) -> None:
                     raise UnresolvedDeltasError(first, error) from error
                 raise
             if usage.parted >= _PARTED_MAX:
-                _unpack(git, repo, some)
+                made += _unpack(git, repo, some)
                 continue
             usage.parted += 1
             middle = len(some) // 2
             left += (first + middle, some[middle:]), (first, some[:middle])
+    return made
 
 
-def _unpack(git: Git, repo: Path, packs: Packs) -> None:
-    """Add the objects of packs by another way than ``Git.index_pack``; raises as ``take_in``."""
+def _unpack(git: Git, repo: Path, packs: Packs) -> list[str]:
+    """Add the objects of packs by another way than ``Git.index_pack``; returns and raises as ``take_in``."""
     objects = repo / "objects"
     with unpacking_folder(objects / UNPACKED_FOLDER, builds_on=objects) as folder:
-        unpack(git, packs, folder, _UNPACKED_BYTES_MAX)
+        made = unpack(git, packs, folder, _UNPACKED_BYTES_MAX)
         move_packs(folder, objects)
+    return [] if made is None else [made]

@@ -33,8 +33,12 @@ def unpacking_folder(folder: Path, *, builds_on: Path | None = None) -> Iterator
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def unpack(git: Git, packs: Sequence[bytes | memoryview], folder: Path, unpacked_bytes_max: int) -> None:
+def unpack(
+    git: Git, packs: Sequence[bytes | memoryview], folder: Path, unpacked_bytes_max: int
+) -> str | None:
     """Make one pack, in an unpacking folder, of the objects in some packs that are not there yet.
+
+    Returns its checksum; None where all of them are there.
 
     Raises:
         GitOverBoundsError: they take more than ``unpacked_bytes_max``, or more than the caps of ``git`` allow.
@@ -55,19 +59,23 @@ def unpack(git: Git, packs: Sequence[bytes | memoryview], folder: Path, unpacked
         repo=ObjectFolder(folder),
         stdin=Fed(joined_in_steps(packs), joined_size(packs)),
     )
-    pack_into(git, ObjectFolder(folder), folder, _loose(folder))
+    return pack_into(git, ObjectFolder(folder), folder, _loose(folder))
 
 
-def pack_into(git: Git, place: ObjectFolder, folder: Path, shas: Iterable[str]) -> None:
+def pack_into(git: Git, place: ObjectFolder, folder: Path, shas: Iterable[str]) -> str | None:
     """Make one pack, in an unpacking folder, of objects that are in ``place``; none where there are none.
+
+    Returns its checksum.
 
     Raises:
         GitError: as ``unpack``.
     """
     wanted = "".join(f"{sha}\n" for sha in sorted(shas)).encode()
-    if wanted:
-        arguments = ["-c", "pack.compression=1", "pack-objects", "--quiet", "--window=0"]
-        git.run([*arguments, str((folder / "pack/pack").absolute())], repo=place, stdin=wanted)
+    if not wanted:
+        return None
+    arguments = ["-c", "pack.compression=1", "pack-objects", "--quiet", "--window=0"]
+    made = git.run([*arguments, str((folder / "pack/pack").absolute())], repo=place, stdin=wanted)
+    return made.decode().split()[-1]
 
 
 def _loose(folder: Path) -> list[str]:
