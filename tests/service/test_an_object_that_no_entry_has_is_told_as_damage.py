@@ -87,20 +87,20 @@ def lack_a_parent(world: World) -> None:
     world.write(1, [SOUND, tree, first], {MAIN: object_id(first)})
 
 
-def damage(world: World, *, seq: int = 1) -> str:
+def damage(seq: int = 1) -> str:
     return f"damaged in the store at {LAYOUT.entry(seq)}: it needs object {NOWHERE}, which is in no entry"
 
 
 def test_who_reads_a_file_that_is_nowhere_is_told_its_entry(world: World) -> None:
     lack_a_file(world)
     for _ in range(2):
-        with pytest.raises(MemoryDamagedError, match=damage(world)):
+        with pytest.raises(MemoryDamagedError, match=damage()):
             world.worker.ask(files())
 
 
 def test_who_reads_a_folder_that_is_nowhere_is_told_its_entry(world: World) -> None:
     lack_a_folder(world)
-    with pytest.raises(MemoryDamagedError, match=damage(world)):
+    with pytest.raises(MemoryDamagedError, match=damage()):
         world.worker.ask(files())
 
 
@@ -109,7 +109,7 @@ def test_who_asks_for_a_history_with_a_commit_that_is_nowhere_is_told_its_entry(
     world: World, path: str | None
 ) -> None:
     lack_a_parent(world)
-    with pytest.raises(MemoryDamagedError, match=damage(world)):
+    with pytest.raises(MemoryDamagedError, match=damage()):
         world.worker.ask(history().model_copy(update={"path": path}))
 
 

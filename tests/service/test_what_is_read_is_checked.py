@@ -249,6 +249,20 @@ def test_a_path_that_leads_out_of_a_folder_is_served_to_nobody(world: World, nam
     assert caught.value.details == {"key": key}
 
 
+def test_folders_in_each_other_beyond_measure_are_damage_of_their_entry(world: World) -> None:
+    forger = Forger(world)
+    folder = forger.tree(b"plain.md")
+    for _ in range(500):
+        folder = forger.add(Kind.TREE, b"40000 d\0" + bytes.fromhex(folder))
+    key = forger.move(forger.commit(folder))
+    world.open_anew()
+    for asked in (files(), history()):
+        with pytest.raises(MemoryDamagedError, match="a folder below 400 others") as caught:
+            world.worker.ask(asked)
+        assert caught.value.details == {"key": key}
+    assert world.worker.ask(commit("more", {"plain.md": "more"})).created
+
+
 def test_the_entry_is_named_also_where_it_has_a_delta_before_what_is_refused(world: World) -> None:
     before = "".join(f"{line * 7919 % 10_007}\n" for line in range(3_000)).encode()
     world.worker.ask(commit("large", {"log.md": before.decode()}))

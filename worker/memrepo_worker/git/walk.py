@@ -12,11 +12,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 from memrepo_worker.git.objects import Commit, TreeEntry
-from memrepo_worker.git.reader import Reader
+from memrepo_worker.git.reader import ObjectRefusedError, Reader
 from memrepo_worker.git.trees.stored import differing
 
 _PATH_CHARS = 256
 """A path that is longer counts as several."""
+
+_FOLDERS_MAX = 400
+"""What lies below more is in no memory: three times as many as a commit may make, and each takes a frame here."""
 
 
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
@@ -28,6 +31,7 @@ def _files(
     reader: Reader, tree: str, prefix: str, *, is_counted: bool
 ) -> Generator[tuple[str, TreeEntry], None, int]:
     """Yield the files; return how many entries there are below."""
+    _refuse_deep(tree, prefix)
     entries = reader.tree(tree)
     repeats = _Repeats(reader, is_counted=is_counted)
     count = len(entries)
@@ -80,6 +84,12 @@ class _Repeats:
         self._below[what] = below
 
 
+def _refuse_deep(tree: str, prefix: str) -> None:
+    """Raise ``ObjectRefusedError`` for a folder that lies in too many others."""
+    if prefix.count("/") > _FOLDERS_MAX:
+        raise ObjectRefusedError(tree, f"a folder below {_FOLDERS_MAX} others")
+
+
 def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[tuple[str, TreeEntry]]:
     """Yield, in order of the paths' bytes, the regular files whose paths begin with ``start`` and come after ``after``.
 
@@ -91,6 +101,7 @@ def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[t
 def _files_after(
     reader: Reader, tree: str, prefix: str, start: bytes, after: bytes
 ) -> Iterator[tuple[str, TreeEntry]]:
+    _refuse_deep(tree, prefix)
     for name, entry in reader.tree(tree).items():
         reader.walked()
         path = prefix + name
@@ -151,6 +162,7 @@ def _differences(
     """Yield the files; return how many entries were looked at."""
     if old == new:
         return 0
+    _refuse_deep(new or old or "", prefix)
     before = _entries(reader, old)
     after = _entries(reader, new)
     count = len(before) + len(after)
