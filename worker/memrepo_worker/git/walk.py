@@ -224,3 +224,13 @@ def ancestors(reader: Reader, *starts: str) -> Iterator[tuple[str, Commit]]:
         yield sha, commit
         for parent in commit.parents:
             push(parent)
+
+
+def require_history(reader: Reader, start: str, path: str) -> None:
+    """Look at what git reads to say which commits changed a path: where it could not, that may be nowhere.
+
+    Raises:
+        ObjectAbsentError, ObjectRefusedError: one of these is.
+    """
+    for _, commit in ancestors(reader, start):
+        entry_at(reader, commit.tree, path)

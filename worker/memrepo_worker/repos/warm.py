@@ -35,7 +35,7 @@ from memrepo_worker.git.packed.regular import read_regular, regular, remove_fold
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, object_count
 from memrepo_worker.git.reader import Reader
-from memrepo_worker.git.walk import ancestors, entry_at
+from memrepo_worker.git.walk import require_history
 from memrepo_worker.group import Lease
 from memrepo_worker.journal.entry import (
     BRANCHES,
@@ -231,7 +231,7 @@ class WarmRepo:
             refuse_unsound_packs(entries, self.git.caps, error)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
         self.packs.refresh()
-        if any(f"pack-{checksum}" not in self.packs.files for checksum in made):
+        if not self.packs.files.keys() >= {f"pack-{checksum}" for checksum in made}:
             raise HarmedMeanwhileError(f"{self.path.name}: a pack is gone that git has just made")
         self._disk_bytes = None
 
@@ -379,10 +379,7 @@ class WarmRepo:
                 "path, or raise MEMREPO_FOREIGN_CPU_S_MAX and MEMREPO_FOREIGN_ALLOCATION_BYTES_MAX at the workers",
             ) from error
         except GitError as error:
-            for _, commit in ancestors(
-                self.reader, start
-            ):  # what git cannot read may be in no pack: that raises
-                entry_at(self.reader, commit.tree, path)
+            require_history(self.reader, start, path)
             raise WarmRepoDamagedError(f"{self.path.name}: {error}") from error
 
 
