@@ -17,6 +17,7 @@ from memrepo.wire.record import claiming
 from tests.producer.stand_in import StandIn
 from tests.support.ports import LOOPBACK, closed_port
 from tests.support.valkey import Valkey
+from tests.support.waiting import given_time
 
 QUEUE = route("acme", "agent-1")
 JOB_ID = "0b0f1c6e-7a3c-4c63-8f0a-0d8f1f7f7f7f"
@@ -80,15 +81,18 @@ def test_what_waits_is_sent_also_where_warnings_are_errors(broker: Valkey) -> No
 
 def test_what_cannot_be_sent_is_told_within_the_time_that_sending_may_take() -> None:
     url = f"redis://{LOOPBACK}:{closed_port()}/0"
-    began = time.monotonic()
 
-    ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, 4.0)  # imports included
+    def it_is_told(limit_s: float) -> None:  # in which the libraries are imported, too
+        began = time.monotonic()
+        ended = run("repos = AsyncMemoryRepos(settings=settings); fire(repos, 3)", url, limit_s)
 
-    assert ended.returncode == 0
-    assert ended.stderr.count("(commit of acme/agent-1) was not sent, and nobody looked at it") == 3
-    assert ended.stderr.count("Connection refused") == 3
-    assert ended.stderr.count("\n") == 3
-    assert time.monotonic() - began < 30
+        assert ended.returncode == 0
+        assert ended.stderr.count("(commit of acme/agent-1) was not sent, and nobody looked at it") == 3
+        assert ended.stderr.count("Connection refused") == 3
+        assert ended.stderr.count("\n") == 3
+        assert time.monotonic() - began < limit_s + 26
+
+    given_time(it_is_told, (4.0, 10.0))
 
 
 def test_what_a_stuck_name_look_up_holds_up_is_one_line(broker: Valkey) -> None:
@@ -99,14 +103,18 @@ socket.getaddrinfo = lambda host, *a, **k: time.sleep(60) if "broker" in str(hos
 repos = AsyncMemoryRepos(settings=Settings("redis://broker.example/0", url, enqueue_timeout_s=timeout_s))
 fire(repos, 12)
 """
-    ended = run(stuck, broker.url, 4.0)  # long enough for the libraries to be imported
 
-    assert ended.returncode == 0
-    assert ended.stderr.startswith(
-        "closed before the broker at redis://broker.example:6379/0 took 12 requests: job "
-    )
-    assert ended.stderr.endswith(", and 2 more\n")
-    assert ended.stderr.count("\n") == 1
+    def it_is_one_line(limit_s: float) -> None:  # in which the libraries are imported, too
+        ended = run(stuck, broker.url, limit_s)
+
+        assert ended.returncode == 0
+        assert ended.stderr.startswith(
+            "closed before the broker at redis://broker.example:6379/0 took 12 requests: job "
+        )
+        assert ended.stderr.endswith(", and 2 more\n")
+        assert ended.stderr.count("\n") == 1
+
+    given_time(it_is_one_line, (4.0, 10.0))
 
 
 def test_a_large_result_that_does_not_come_holds_nothing_up(broker: Valkey, worker: StandIn) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 import pytest
 
 from memrepo import MemoryRepo, MemoryRepos, Settings
+from memrepo.clock import steady_clock
 from memrepo_worker.settings import WorkerSettings
 from tests.support.valkey import Valkey, valkey
 from tests.support.workers import WorkerProcess, fleet
@@ -21,6 +22,9 @@ from tests.support.workers import WorkerProcess, fleet
 TIMES = 30
 SPARE = 0.2
 """For each request, so much of a command may come of something else: a lease's script, a look again."""
+
+BEATS_PER_S = 2
+"""So many scripts of leases are run in a second, however much of it a request takes on a machine that is busy."""
 
 TOGETHER = 30
 
@@ -40,7 +44,7 @@ READ = {**COMMIT, "sadd": 0}
 
 
 class Spent(Protocol):
-    """Counts the commands for each of so many requests, one after the other."""
+    """Counts the commands for each of so many requests, one after the other, and how many ``seconds`` each took."""
 
     def __call__(self, ask: Callable[[int], object], times: int = TIMES) -> dict[str, float]: ...
 
@@ -78,10 +82,11 @@ def spent(server: Valkey) -> Spent:
         return Counter({name.removeprefix("cmdstat_"): of["calls"] for name, of in found.items()})
 
     def measure(ask: Callable[[int], object], times: int = TIMES) -> dict[str, float]:
-        before = counted()
+        before, began_s = counted(), steady_clock()
         for number in range(times):
             ask(number)
-        return {name: calls / times for name, calls in (counted() - before).items()}
+        took = {"seconds": (steady_clock() - began_s) / times}
+        return took | {name: calls / times for name, calls in (counted() - before).items()}
 
     return measure
 
@@ -98,7 +103,8 @@ def switches(pid: int) -> Counter[str]:
 
 
 def over(spent: dict[str, float], allowed: dict[str, int]) -> dict[str, float]:
-    return {name: spent.get(name, 0) for name, most in allowed.items() if spent.get(name, 0) > most + SPARE}
+    spare = SPARE + BEATS_PER_S * spent["seconds"]
+    return {name: spent.get(name, 0) for name, most in allowed.items() if spent.get(name, 0) > most + spare}
 
 
 def test_a_commit_costs_three_scripts_of_the_worker_and_one_transaction_of_the_client(
@@ -140,5 +146,6 @@ def test_commits_that_wait_together_share_the_workers_scripts(
 
     commands = spent(burst, times=1)
 
-    assert commands["evalsha"] <= TOGETHER / 2  # one by one it would be three each
+    beats = BEATS_PER_S * commands["seconds"]
+    assert commands["evalsha"] <= TOGETHER / 2 + beats  # one by one it would be three each
     assert commands["lpush"] == TOGETHER
