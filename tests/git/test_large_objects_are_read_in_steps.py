@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packed import large_objects
 from memrepo_worker.git.packed.directory import ObjectMissingError, PackDirectory
 from memrepo_worker.git.packed.large_objects import LARGE_BYTES, read_in_steps
+from memrepo_worker.git.packs import encode_index, encode_pack
 from memrepo_worker.threads.giving_way import keeping
 from tests.support.counted_steps import CountedSteps
 from tests.support.jobs import present
@@ -125,3 +127,22 @@ def test_of_several_packs_the_one_that_has_it_is_read(tmp_path: Path) -> None:
 
     assert len(packs) == 3
     assert [read_in_steps(repo / "objects" / "pack", packs, object_id(item)) for item in items] == items
+
+
+def test_a_large_object_is_in_memory_once_while_it_is_read(tmp_path: Path) -> None:
+    item = GitObject(Kind.BLOB, b"a line\n" * MIB)
+    pack = encode_pack({object_id(item): item})
+    stem = tmp_path / "pack" / f"pack-{pack.checksum}"
+    stem.parent.mkdir()
+    stem.with_suffix(".pack").write_bytes(pack.data)
+    stem.with_suffix(".idx").write_bytes(encode_index(pack))
+    packs = PackDirectory(tmp_path)
+    assert packs.header(object_id(item)) == (Kind.BLOB, 7 * MIB)
+    tracemalloc.start()
+    try:
+        assert packs.find(object_id(item)) == item
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak <= 9 * MIB, "its pieces were kept until it was joined of them"

@@ -234,7 +234,11 @@ def joined(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
 
     Here the system copies them, twice, without it; and nothing is moved about meanwhile, as a buffer that grows is.
     """
-    size = sum(map(len, parts))
+    return gathered(parts, sum(map(len, parts)))
+
+
+def gathered(parts: Iterable[bytes | bytearray | memoryview], size: int) -> bytes:
+    """Join bytes as ``joined`` does, ``size`` in all, of parts that are made one by one: none of them is kept."""
     if size <= SharingBounds.piece_bytes or not hasattr(os, "memfd_create"):
         return b"".join(parts)
     with os.fdopen(os.memfd_create("joined"), "r+b", buffering=0) as file:

@@ -20,7 +20,7 @@ from memrepo_worker.git.objects import KINDS, GitObject, Kind
 from memrepo_worker.git.pack_files import FANOUT_BEGIN, FANOUT_END
 from memrepo_worker.git.packed.regular import regular
 from memrepo_worker.git.packs import LARGE_OFFSET, OFFSET_DELTA, REF_DELTA
-from memrepo_worker.threads.giving_way import give_way, joined
+from memrepo_worker.threads.giving_way import gathered, give_way, joined
 
 LARGE_BYTES = 256 * KIB
 """What has as many is read here: less takes libgit2 half a millisecond."""
@@ -135,20 +135,22 @@ class _Unpacking:
 
     def _inflated(self, offset: int, size: int) -> bytes:
         """Return what is compressed there, which is to have so many bytes."""
+        return gathered(self._pieces(offset, size), size)
+
+    def _pieces(self, offset: int, size: int) -> Iterator[bytes]:
         self.pack.seek(offset)
         stream = zlib.decompressobj()
-        parts: list[bytes] = []
         made, fed = 0, b""
         while not stream.eof:
             fed = stream.unconsumed_tail or self.pack.read(SharingBounds.piece_bytes)
-            parts.append(stream.decompress(fed, SharingBounds.piece_bytes))
-            made += len(parts[-1])
-            if made > size or not (fed or parts[-1]):
+            piece = stream.decompress(fed, SharingBounds.piece_bytes)
+            made += len(piece)
+            if made > size or not (fed or piece):
                 raise _OtherFormError
+            yield piece
             give_way()
         if made != size:
             raise _OtherFormError
-        return joined(parts)
 
 
 def _header_in(head: bytes) -> tuple[int, int, int]:
