@@ -132,6 +132,9 @@ def test_nobody_says_anything_to_a_foreign_certificate_and_all_go_on_with_the_ri
         both.show(both.broker.trusted)
         wait_for(lambda: commits(repo, f"{LARGE}, too"), "the running client to be served again")
         assert all(now > then for now, then in zip(both.said(), before, strict=True))
+        assert (
+            "insecure" not in log.read_text()
+        )  # as kombu would say of what it is told without a certificate
 
 
 def commits(repo: MemoryRepo, content: str) -> bool:

@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.app.utils import Settings
+from celery.app.utils import Settings, filter_hidden_settings
 from celery.loaders.base import BaseLoader
 from typing_extensions import override
 
-from memrepo.redis.address import RedisUrl
+from memrepo.redis.address import RedisUrl, masked
 from memrepo.redis.transport import TRANSPORT, url_for
+
+_ADDRESSES = ("broker_url", "broker_read_url", "broker_write_url")
 
 
 class _Loader(BaseLoader):
@@ -45,6 +47,20 @@ class _Configuration(Settings):
     @property
     def result_backend(self) -> object:
         return self.get("result_backend")
+
+    @override
+    def table(self, with_defaults: bool = False, censored: bool = True) -> dict[str, object]:
+        """Return what is set, by name, without secrets where it is ``censored``.
+
+        Celery itself masks a broker's address by way of a connection that it never makes: kombu would log of that one
+        that its TLS is insecure.
+        """
+        whole = super().table(with_defaults, censored=False)
+        if not censored:
+            return whole
+        addresses = {name: whole.pop(name) for name in _ADDRESSES if name in whole}
+        shown = {name: address and masked(str(address)) for name, address in addresses.items()}
+        return {**filter_hidden_settings(whole), **shown}
 
 
 class OwnCelery(Celery):
