@@ -103,6 +103,7 @@ def test_a_command_waits_for_one_answer_of_one_server(
 
     assert told.exit_code == 5
     assert f"The broker at {silent.url} cannot be used: {SILENT}: Timeout reading" in told.output
+    wait_for(lambda: silent.taken, "the connection to be taken")
     assert len(silent.taken) == 1
 
 

@@ -14,6 +14,8 @@ from tests.support.systems import System
 
 WORDS = "not a directory (ENOTDIR)"
 WAIT_S = 1.5
+WAITS_MAX = 20
+"""So often is waited for the same job: on a busy machine the worker may not have come to it the first time."""
 AGENT = "agent-1"
 
 
@@ -35,8 +37,11 @@ def org(system: System, request: pytest.FixtureRequest) -> Iterator[str]:
 def by_sync(system: System, org: str, folder: Path) -> str:
     with MemoryRepos(broker_url=system.broker_url) as repos:
         job = repos.repo(org_id=org, agent_id=AGENT).commit({"a": "x"}, "m", create_repo_if_missing=True)
-        with pytest.raises(JobTimeoutError) as caught:
-            job.result(timeout_s=WAIT_S)
+        for _ in range(WAITS_MAX):
+            with pytest.raises(JobTimeoutError) as caught:
+                job.result(timeout_s=WAIT_S)
+            if WORDS in str(caught.value):
+                break
     return str(caught.value)
 
 
@@ -44,18 +49,27 @@ def by_asyncio(system: System, org: str, folder: Path) -> str:
     async def commit() -> str:
         async with AsyncMemoryRepos(broker_url=system.broker_url) as repos:
             job = repos.repo(org_id=org, agent_id=AGENT).commit({"a": "x"}, "m", create_repo_if_missing=True)
-            with pytest.raises(JobTimeoutError) as caught:
-                await job.wait(timeout_s=WAIT_S)
+            for _ in range(WAITS_MAX):
+                with pytest.raises(JobTimeoutError) as caught:
+                    await job.wait(timeout_s=WAIT_S)
+                if WORDS in str(caught.value):
+                    break
         return str(caught.value)
 
     return asyncio.run(commit())
 
 
 def by_command_line(system: System, org: str, folder: Path) -> str:
-    arguments = ("commit", org, AGENT, "--create", "-m", "m", "--text", "a", "x", "--timeout", str(WAIT_S))
-    ended = memrepo(*arguments, folder=folder, env={"MEMREPO_BROKER_URL": system.broker_url})
-    assert ended.code == 5
-    assert ended.stderr.count("\n") == 1
+    limit = ("--timeout", str(WAIT_S))
+    arguments = ["commit", org, AGENT, "--create", "-m", "m", "--text", "a", "x", *limit]
+    for _ in range(WAITS_MAX):
+        ended = memrepo(*arguments, folder=folder, env={"MEMREPO_BROKER_URL": system.broker_url})
+        assert ended.code == 5
+        assert ended.stderr.count("\n") == 1
+        if WORDS in ended.stderr:
+            break
+        _, job_id = ended.stderr.split()[1:3]
+        arguments = ["job", job_id, "--wait", *limit]
     return ended.stderr
 
 
