@@ -472,7 +472,8 @@ WORKER: Mapping[str, Row] = {
     ),
     "store du": Row(
         "store du acme {agent}",
-        "org_id agent_id agents entries markers segments bases reservations old_files bytes foldable",
+        "org_id agent_id agents entries markers segments bases reservations indexes old_files foreign bytes foldable "
+        "foreign_names",
         {
             NOTHING: Case(
                 "store du acme {new}", 3, "acme/{new} has no object in the store", "RepoNotFoundError"
@@ -536,7 +537,7 @@ WORKER: Mapping[str, Row] = {
     ),
     "store verify": Row(
         "store verify acme {agent}",
-        "org_id agent_id entries commits sound damage",
+        "org_id agent_id entries commits sound damage foreign",
         {
             NOTHING: Case("store verify acme {new}", **NO_MEMORY),
             BAD: Case("store verify ac/me {agent}", 2, "ORG: must be 1 to 128 letters", "UsageError"),

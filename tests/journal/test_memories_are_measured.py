@@ -115,6 +115,42 @@ def test_reservations_and_old_files_are_neither_bases_nor_entries(store: LocalSt
     assert memory.size == Size(reservations=2, old_files=1, bytes=84)
 
 
+FOREIGN = ("base/README", "journal/00000000000000000001.bundle.bak", "notes.txt", "segment/x.idx")
+
+
+def test_what_lies_beside_is_counted_as_what_it_is(store: LocalStore) -> None:
+    layout = Layout.of("acme", "a")
+    put(store, layout.entry(1), 200)
+    for name in ("base/00000000000000000064.idx", "segment/00000000000000000065-00000000000000000128.idx"):
+        put(store, layout.prefix + name, 1)
+    for name in ("HEAD", "config", "refs/heads/main", "objects/ab/cd", "index.lock", "COMMIT_EDITMSG"):
+        put(store, layout.prefix + name, 10)
+    for name in FOREIGN:
+        put(store, layout.prefix + name, 1000)
+
+    (memory,) = Memories(store).listed()
+
+    assert memory.size == Size(entries=1, indexes=2, old_files=6, foreign=4, bytes=4262)
+    assert (memory.foreign.count, memory.foreign.bytes) == (4, 4000)
+    assert memory.foreign.names == [layout.prefix + name for name in FOREIGN[:3]]
+
+
+def test_what_is_under_no_agents_prefix_is_told_once_however_often_a_listing_breaks(
+    store: LocalStore,
+) -> None:
+    made = agents(store, 4)
+    outside = ["README", "acme/notes.txt", "acme/a-001/notes.txt", "zoo/z/repo.git"]
+    for key in (*outside, "_memrepo/identity.json", ".memrepo-probe/1-a/read"):
+        put(store, key, 7)
+    breaking = ListingStore(store, after=4, breaks=2)
+    told: list[str] = []
+
+    memories = Memories(breaking, sleep=lambda _: None).listed(on_outside=lambda item: told.append(item.key))
+
+    assert [each.agent for each in memories] == made
+    assert sorted(told) == sorted(outside)
+
+
 def test_numbers_that_cannot_be_are_counted_and_stop_nobody(store: LocalStore) -> None:
     put(store, Layout.of("acme", "a").base(10**19), 200)
     put(store, Layout.of("acme", "b").entry(10**19), 200)
@@ -162,6 +198,36 @@ def test_a_listing_that_breaks_each_time_is_told_and_not_tried_for_ever(store: L
     agents(store, 2)
     with pytest.raises(UnavailableError, match="cut"):
         list(Memories(ListingStore(store, breaks=10**6), sleep=lambda _: None).listed())
+
+
+def run_du(store: LocalStore, *arguments: str) -> tuple[list[dict[str, object]], str]:
+    told = CliRunner(env={"MEMREPO_STORE_URL": store.name}).invoke(
+        main, ["store", "du", *arguments, "--json"]
+    )
+    assert told.exit_code == 0
+    table = CliRunner(env={"MEMREPO_STORE_URL": store.name}).invoke(main, ["store", "du", *arguments])
+    return [json.loads(line) for line in told.stdout.splitlines()], table.stderr
+
+
+def test_the_command_names_what_memrepo_did_not_write(store: LocalStore) -> None:
+    agents(store, 2)
+    put(store, "acme/a-001/repo.git/base/README", 1000)
+    put(store, "zoo/plan.txt", 5)
+
+    lines, warnings = run_du(store)
+
+    assert [(line["agent_id"], line["foreign"], line["foreign_names"]) for line in lines] == [
+        ("a-001", 1, ["acme/a-001/repo.git/base/README"]),
+        (None, 1, []),
+        ("a-000", 0, []),
+        (None, 0, []),
+        (None, 2, ["zoo/plan.txt"]),
+    ]
+    assert warnings.splitlines() == [
+        "WARNING: acme/a-001: 1 object of 1,000 bytes not written by memrepo: acme/a-001/repo.git/base/README",
+        "WARNING: total: 1 object of 5 bytes not written by memrepo: zoo/plan.txt",
+    ]
+    assert run_du(store, "zoo")[0][-1]["foreign_names"] == ["zoo/plan.txt"]
 
 
 def test_the_command_sums_up_each_org_and_all(store: LocalStore) -> None:

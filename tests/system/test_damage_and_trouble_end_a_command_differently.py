@@ -83,6 +83,23 @@ def test_what_is_sound_ends_with_0_and_what_is_damaged_with_1(
 
 
 @pytest.mark.parametrize("command", [ONE, ALL])
+def test_what_memrepo_did_not_write_is_told_and_is_no_damage(
+    ended: Ended, store: LocalStore, command: list[str], tmp_path: Path
+) -> None:
+    for number in range(5):
+        store.put(f"{AGENT}/repo.git/base/copy {number}", b"x" * 1000, ALWAYS)
+
+    assert ended(*command) == (0, "")
+    env = {"MEMREPO_STORE_URL": store.name, "MEMREPO_CACHE_DIR": str(tmp_path / "cache")}
+    told = CliRunner(env=env).invoke(main, ["store", *command])
+    first = ", ".join(f"{AGENT}/repo.git/base/copy {number}" for number in range(3))
+    assert (
+        f"WARNING: {AGENT}: 5 objects of 5,000 bytes not written by memrepo: {first} and 2 more"
+        in told.stderr
+    )
+
+
+@pytest.mark.parametrize("command", [ONE, ALL])
 @pytest.mark.parametrize("name", TROUBLES)
 def test_what_could_not_be_read_ends_with_5(
     ended: Ended, command: list[str], name: str, monkeypatch: pytest.MonkeyPatch

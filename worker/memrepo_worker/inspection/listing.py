@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memrepo_worker.inspection.damage import Damage, Kind
+from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.parts import Listed
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
 from memrepo_worker.store.interface import ListedObject
@@ -16,13 +17,17 @@ _GAP_MAX = 1_000_000
 
 @dataclass(slots=True)
 class JournalListing:
-    """One agent's journal as it was listed. ``damages`` are those that the listing shows by itself."""
+    """One agent's journal as it was listed. ``damages`` are those that the listing shows by itself.
+
+    ``foreign`` is what lies there and is none of it.
+    """
 
     layout: Layout
     entries: dict[int, Listed] = field(default_factory=dict)
     bases: dict[int, Listed] = field(default_factory=dict)
     segments: dict[tuple[int, int], Listed] = field(default_factory=dict)
     damages: list[Damage] = field(default_factory=list)
+    foreign: Foreign = field(default_factory=Foreign)
 
     @classmethod
     def of(cls, layout: Layout, objects: Sequence[ListedObject]) -> JournalListing:
@@ -35,6 +40,8 @@ class JournalListing:
                 layout.segment_seqs(item.key),
             )
             last = seq if seq is not None else base if base is not None else segment[1] if segment else None
+            if layout.is_unknown(item.key):
+                found.foreign.add(item)
             if last is None or (seq is None and item.size < CONTENT_BYTES_MIN):
                 continue
             if not 0 < last <= SEQ_MAX or (segment is not None and not 0 < segment[0] <= segment[1]):

@@ -12,11 +12,14 @@ from memrepo.clock import Backoff
 from memrepo.errors import InvalidRequestError
 from memrepo.validation.values import check_id
 from memrepo_worker.group import Agent
+from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
 from memrepo_worker.journal.runs import runs_of, to_make
+from memrepo_worker.store.identity import IDENTITY_KEY
 from memrepo_worker.store.interface import ListedObject, Store, UnavailableError
+from memrepo_worker.store.probe import PREFIX as PROBE_PREFIX
 
 _BREAKS_MAX = 4
 """How often in a row a listing may break before it has shown one more memory."""
@@ -29,8 +32,8 @@ class Size:
     """How much there is of something; ``bytes`` of all of it.
 
     ``entries`` are those with content. ``reservations`` are those of folders that are at work, or never came to their
-    end; ``old_files`` are of a Letta server's layout. ``foldable`` is how many entries a fold would join that nothing
-    stands for yet.
+    end; ``indexes`` lie beside bases and segments; ``old_files`` are of a Letta server's layout, and ``foreign`` what
+    memrepo does not know. ``foldable`` is how many entries a fold would join that nothing stands for yet.
     """
 
     entries: int = 0
@@ -38,7 +41,9 @@ class Size:
     segments: int = 0
     bases: int = 0
     reservations: int = 0
+    indexes: int = 0
     old_files: int = 0
+    foreign: int = 0
     bytes: int = 0
     foldable: int = 0
 
@@ -49,7 +54,9 @@ class Size:
         self.segments += other.segments
         self.bases += other.bases
         self.reservations += other.reservations
+        self.indexes += other.indexes
         self.old_files += other.old_files
+        self.foreign += other.foreign
         self.bytes += other.bytes
         self.foldable += other.foldable
 
@@ -62,6 +69,8 @@ class ListedMemory:
     size: Size
     has_runs_to_make: bool = False
     """Whether a fold would make a base or segment."""
+    foreign: Foreign = field(default_factory=Foreign)
+    """What lies there that memrepo does not know."""
 
     @property
     def has_journal(self) -> bool:
@@ -86,19 +95,32 @@ class Memories:
     sleep: Callable[[float], None] = time.sleep
 
     def listed(
-        self, org_id: str = "", agent_id: str = "", after: Agent | None = None
+        self,
+        org_id: str = "",
+        agent_id: str = "",
+        after: Agent | None = None,
+        on_outside: Callable[[ListedObject], None] = lambda _: None,
     ) -> Iterator[ListedMemory]:
         """Yield all, or those of an org, or the one of an agent; with ``after`` those that come after that one.
+
+        ``on_outside`` is told of each object that is under no agent's prefix and is none of the store's own either.
 
         Raises:
             NotListedError: there is none of that name.
             UnavailableError, RefusedError: the store does not list them.
         """
         prefix = Layout.of(org_id, agent_id).prefix if agent_id else Layout.of_org(org_id) if org_id else ""
-        breaks = 0
+        breaks, told = 0, ""
+
+        def tell(item: ListedObject) -> None:
+            nonlocal told
+            if item.key > told:  # a listing that is begun anew shows it again
+                on_outside(item)
+                told = item.key
+
         while True:
             try:
-                for memory in self._after(prefix, after):
+                for memory in self._after(prefix, after, tell):
                     yield memory
                     after, breaks = memory.agent, 0
                 return
@@ -108,18 +130,24 @@ class Memories:
                     raise
                 self.sleep(_BACKOFF.pause_s(breaks, self.random))
 
-    def _after(self, prefix: str, after: Agent | None) -> Iterator[ListedMemory]:
+    def _after(
+        self, prefix: str, after: Agent | None, on_outside: Callable[[ListedObject], None]
+    ) -> Iterator[ListedMemory]:
         memories = groupby(self.store.list(prefix), lambda item: _agent_of(item.key))
         if after is not None and all(agent != after for agent, _ in memories):  # goes on after that one
             raise NotListedError(f"{after} is not in {self.store.name}")
         for agent, objects in memories:
             if agent is not None:
                 yield _listed(agent, objects)
+                continue
+            for item in objects:
+                if item.key != IDENTITY_KEY and not item.key.startswith(PROBE_PREFIX):
+                    on_outside(item)
 
 
 def _listed(agent: Agent, objects: Iterable[ListedObject]) -> ListedMemory:
     layout = Layout.of(agent.org_id, agent.agent_id)
-    size = Size()
+    size, foreign = Size(), Foreign()
     newest = 0
     joined: list[ListedObject] = []
     for item in objects:
@@ -129,22 +157,29 @@ def _listed(agent: Agent, objects: Iterable[ListedObject]) -> ListedMemory:
             newest = max(newest, seq)
             size.entries += item.size > 0
             size.markers += item.size == 0
+        elif layout.is_unknown(item.key):
+            foreign.add(item)
         elif layout.is_foreign(item.key):
             size.old_files += 1
+        elif layout.is_index(item.key):
+            size.indexes += 1
         elif item.size < CONTENT_BYTES_MIN:
             size.reservations += 1
         else:
             size.bases += layout.base_seq(item.key) is not None
             size.segments += layout.segment_seqs(item.key) is not None
             joined.append(item)
+    size.foreign = foreign.count
     try:
         there = Accelerators.of(layout, joined)
     except JournalDamagedError:
-        return ListedMemory(agent, size)  # what is wrong is for ``memrepo store verify`` to say
+        return ListedMemory(
+            agent, size, foreign=foreign
+        )  # what is wrong is for ``memrepo store verify`` to say
     if newest > SEQ_MAX:
-        return ListedMemory(agent, size)
+        return ListedMemory(agent, size, foreign=foreign)
     size.foldable = max(0, max((run.last for run in runs_of(newest)), default=0) - there.end)
-    return ListedMemory(agent, size, bool(to_make(newest, 0, there.base, there.segments)))
+    return ListedMemory(agent, size, bool(to_make(newest, 0, there.base, there.segments)), foreign)
 
 
 def _agent_of(key: str) -> Agent | None:

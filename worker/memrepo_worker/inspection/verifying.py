@@ -14,6 +14,7 @@ from memrepo_worker.git.command import Git, GitOverBoundsError, GitTooSlowError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.checking import JournalCheck, LookCloserError
 from memrepo_worker.inspection.damage import Damage, Kind
+from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.listing import JournalListing
 from memrepo_worker.inspection.objects import Objects
 from memrepo_worker.journal.entry import JournalUnreadableError
@@ -31,7 +32,10 @@ _LOOKS_MAX = 3
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found of one agent's memory; ``exists`` is whether it has a repository now."""
+    """What was found of one agent's memory; ``exists`` is whether it has a repository now.
+
+    ``foreign`` is what lies beside it that memrepo does not know; that is no damage.
+    """
 
     agent: Agent
     entries: int
@@ -39,6 +43,7 @@ class Verified:
     exists: bool
     was_deleted: bool
     damages: tuple[Damage, ...]
+    foreign: Foreign
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,10 @@ class Verifier:
             if listing.entries and not damages:
                 damages += self._opened(layout, folder / "opened.git")
             commits = objects.commits({*check.refs.values()}) if check.refs and not damages else 0
-        return Verified(agent, listing.newest, commits, bool(check.refs), check.was_deleted, tuple(damages))
+        exists = bool(check.refs)
+        return Verified(
+            agent, listing.newest, commits, exists, check.was_deleted, tuple(damages), listing.foreign
+        )
 
     def _kept(self, lines: Sequence[LedgerLine]) -> Sequence[LedgerLine]:
         return [*lines_to_keep(lines, self.clock(), self.horizon_s)]

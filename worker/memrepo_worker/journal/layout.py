@@ -14,6 +14,11 @@ _AGENT = re.compile(r"([^/]+)/([^/]+)/repo\.git/")
 _SEGMENT = re.compile(r"segment/([0-9]{20})-([0-9]{20})\.bundle\Z")
 _ACCELERATOR = re.compile(r"(?:base/|segment/[0-9]{20}-)([0-9]{20})\.(?:bundle|idx)\Z")
 
+_OF_GIT = re.compile(
+    r"(?:(?:[A-Z]+_)?HEAD|[A-Z]+_[A-Z]+|config|config\.worktree|description|packed-refs|index|shallow|gc\.log|gc\.pid)"
+    r"(?:\.lock)?\Z|(?:refs|objects|info|hooks|logs|branches|worktrees|modules)/"
+)
+
 CONTENT_BYTES_MIN = 100
 """Fewer bytes under the key of a base or segment are a reservation (``journal.fence``), which readers pass over."""
 
@@ -98,6 +103,16 @@ class Layout:
     def is_foreign(self, key: str) -> bool:
         """Whether a key under the prefix is none of the journal's: a file of the legacy layout."""
         return not key.startswith((self.journal, self.bases, self.segments))
+
+    def is_index(self, key: str) -> bool:
+        """Whether it is the index beside a base or segment."""
+        return key.endswith(".idx") and self.accelerator_seq(key) is not None
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether a key under the prefix is neither the journal's nor one that git has in a repository's folder."""
+        if self.is_foreign(key):
+            return _OF_GIT.match(key.removeprefix(self.prefix)) is None
+        return self.entry_seq(key) is None and self.accelerator_seq(key) is None
 
     def _number(self, pattern: re.Pattern[str], key: str) -> int | None:
         match = pattern.match(key.removeprefix(self.prefix)) if key.startswith(self.prefix) else None

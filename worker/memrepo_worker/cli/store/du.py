@@ -13,10 +13,22 @@ from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
 from memrepo.errors import RepoNotFoundError
 from memrepo_worker.cli.store.tools import agent_named, open_tools, org_named
+from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.memories import ListedMemory, Size
 
-_COLUMNS = ("bytes", "entries", "markers", "segments", "bases", "reservations", "old_files", "foldable")
-_WIDTHS = (15, 9, 9, 9, 6, 13, 10, 9)
+_COLUMNS = (
+    "bytes",
+    "entries",
+    "markers",
+    "segments",
+    "bases",
+    "reservations",
+    "indexes",
+    "old_files",
+    "foreign",
+    "foldable",
+)
+_WIDTHS = (15, 9, 9, 9, 6, 13, 8, 10, 8, 9)
 
 
 @dataclass
@@ -27,10 +39,17 @@ class _Line:
     agent_id: str | None
     agents: int = 0
     size: Size = field(default_factory=Size)
+    foreign: Foreign = field(default_factory=Foreign)
 
     def add(self, other: _Line) -> None:
         self.agents += other.agents
         self.size.add(other.size)
+
+    def count_in(self, outside: Foreign) -> None:
+        """Count what lies under no agent's prefix."""
+        self.size.foreign += outside.count
+        self.size.bytes += outside.bytes
+        self.foreign = outside
 
     @property
     def name(self) -> str:
@@ -48,30 +67,39 @@ def du(org: str | None, agent: str | None, summary: bool, as_json: bool) -> None
     """Show how much of the store each memory takes: of all, of an ORG's, or of one AGENT's.
 
     It lists the store and reads no object. An org's line follows those of its agents, and the total comes last. With
-    --json there is one object on each line; `agent_id` is null in an org's, `org_id` too in the total.
+    --json there is one object on each line; `agent_id` is null in an org's, `org_id` too in the total. What memrepo did
+    not write is named on standard error, with its agent, or last where it lies under no agent's prefix.
     """
     org_id = org_named(org) if org is not None else ""
     agent_id = agent_named(org_id, agent).agent_id if agent is not None else ""
     with open_tools(as_json=as_json, writes=False, needs_git=False) as tools:
         show = _show_json if as_json else _Table().show
-        for line in _lines(tools.memories.listed(org_id, agent_id), org_id, agent_id):
+        outside = Foreign()
+        memories = tools.memories.listed(org_id, agent_id, on_outside=outside.add)
+        for line in _lines(memories, outside, org_id, agent_id):
             if line.agent_id is None or not summary:
                 show(line)
 
 
-def _lines(memories: Iterable[ListedMemory], org_id: str, agent_id: str) -> Iterator[_Line]:
-    """Yield a line for each agent, each org and, where no org was named, for all."""
+def _lines(memories: Iterable[ListedMemory], outside: Foreign, org_id: str, agent_id: str) -> Iterator[_Line]:
+    """Yield a line for each agent, each org and, where no org was named, for all.
+
+    ``outside`` is what was found under no agent's prefix, once all are listed.
+    """
     total = _Line(None, None)
     for org, its in groupby(memories, lambda memory: memory.agent.org_id):
         whole = _Line(org, None)
         for memory in its:
-            line = _Line(org, memory.agent.agent_id, 1, memory.size)
+            line = _Line(org, memory.agent.agent_id, 1, memory.size, memory.foreign)
             yield line
             whole.add(line)
+        total.add(whole)
+        if org_id:
+            whole.count_in(outside)
         if not agent_id:
             yield whole
-        total.add(whole)
     if not org_id:
+        total.count_in(outside)
         yield total
     elif not total.agents:
         name = f"{org_id}/{agent_id}" if agent_id else org_id
@@ -81,7 +109,13 @@ def _lines(memories: Iterable[ListedMemory], org_id: str, agent_id: str) -> Iter
 
 
 def _show_json(line: _Line) -> None:
-    values = {"org_id": line.org_id, "agent_id": line.agent_id, "agents": line.agents, **asdict(line.size)}
+    values = {
+        "org_id": line.org_id,
+        "agent_id": line.agent_id,
+        "agents": line.agents,
+        **asdict(line.size),
+        "foreign_names": line.foreign.names,
+    }
     click.echo(json.dumps(values, ensure_ascii=False))
 
 
@@ -98,6 +132,8 @@ class _Table:
         numbers = asdict(line.size)
         count = "" if line.agent_id else f" ({line.agents} agents)"
         self._row((f"{numbers[name]:,}" for name in _COLUMNS), f"{line.name}{count}")
+        if line.foreign.count:
+            click.echo(plain(f"WARNING: {line.name}: {line.foreign}"), err=True)
 
     def _row(self, cells: Iterable[str], name: str = "") -> None:
         row = "".join(cell.rjust(width) for cell, width in zip(cells, _WIDTHS, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from memrepo.cli.common import json_option
@@ -55,7 +57,7 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     if as_json:
         show_json(_values(found))
     else:
-        _print_damages(found)
+        _print_found(found)
     if found.damages:
         raise _damaged(f"{whose} is damaged: {counted(len(found.damages), 'object')}", found)
     if not as_json:
@@ -120,12 +122,14 @@ class _VerifyAll:
         if self._as_json:
             show_line(memory.agent, "", _values(found), as_json=True)
         else:
-            _print_damages(found)
+            _print_found(found)
 
 
-def _print_damages(found: Verified) -> None:
+def _print_found(found: Verified) -> None:
     for damage in found.damages:
         click.echo(plain(str(damage)))
+    if found.foreign.count:
+        click.echo(plain(f"WARNING: {found.agent}: {found.foreign}"), err=True)
 
 
 def _values(found: Verified) -> dict[str, object]:
@@ -138,6 +142,7 @@ def _values(found: Verified) -> dict[str, object]:
         "damage": [
             {"key": each.key, "kind": each.kind.value, "detail": each.detail} for each in found.damages
         ],
+        "foreign": asdict(found.foreign),
     }
 
 
