@@ -211,6 +211,27 @@ class TestTheResponder:
         assert job.told == ["started"]
         assert not cancel(backend.client, job.id, 1e9)
 
+    def test_a_fault_in_telling_that_it_runs_keeps_no_connection_and_the_next_try_asks_again(
+        self, responder: Responder, backend: ResultBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        responder.confirm(responder.begin(tickets(Job())))  # from here on the server knows the script
+        job = Job()
+        begun = responder.begin(tickets(job))
+        pool = backend.client.connection_pool
+        lent = len(pool._in_use_connections)
+
+        def fail(_: int) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patches:
+            patches.setattr(job, "start", fail)
+            with pytest.raises(MemoryError):
+                responder.confirm(begun)
+
+        assert len(pool._in_use_connections) == lent - 1
+        assert responder.confirm(begun) == begun
+        assert (job.told, job.mark) == (["started"], None)
+
     def test_one_whose_body_is_elsewhere_is_marked_before_it_is_opened(self, responder: Responder) -> None:
         job = Job(is_at_hand=False)
         responder._payloads.fetch = lambda _: None  # type: ignore[method-assign, assignment, return-value]

@@ -16,7 +16,14 @@ from memrepo_worker.processes import ProcessFailedError
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
 from memrepo_worker.store.identity import begin_identity
-from memrepo_worker.store.interface import ALWAYS, GET_BYTES_MAX, RefusedError, StoredObject
+from memrepo_worker.store.interface import (
+    ALWAYS,
+    GET_BYTES_MAX,
+    RefusedError,
+    StoredObject,
+    Version,
+    When,
+)
 from tests.support.commands import memrepo
 from tests.support.faulty_store import IgnoringStore
 from tests.support.legacy_repository import LegacyRepository
@@ -238,6 +245,27 @@ def test_a_place_that_is_no_store_is_not_told_as_sound(
     assert (code, told) == (5, "")
     assert "has no memory, nor the object _memrepo/identity.json" in errors
     assert "Mount the volume that is meant" in errors
+
+
+class StoreThatIsNotWrittenTo(StoreDecorator):
+    """Has whoever writes fail."""
+
+    def put(self, key: str, data: bytes, when: When) -> Version:
+        raise AssertionError(f"{key} was written")
+
+
+@pytest.mark.parametrize("is_a_store", [True, False])
+def test_a_fold_of_all_tries_nothing_out_where_there_is_nothing_to_fold(
+    empty: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_a_store: bool
+) -> None:
+    store = LocalStore(tmp_path / "store")
+    if is_a_store:
+        begin_identity(store, lambda: "a1")
+    monkeypatch.setattr(
+        "memrepo_worker.cli.store.tools.open_store", lambda _, **__: StoreThatIsNotWrittenTo(store)
+    )
+
+    assert invoked(empty, "fold", "--all")[0] == (0 if is_a_store else 5)
 
 
 def test_a_store_without_memories_says_so(empty: Mapping[str, str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from memrepo_worker.git.command import GitTooSlowError, GitUnusableError
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessStoppedError
+from memrepo_worker.service.machine import words_of_trouble
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 from tests.support.waiting import wait_for
 
@@ -97,6 +98,35 @@ def test_a_job_that_fails_is_counted_and_the_next_one_runs(
     assert [record.getMessage() for record in caplog.records] == [
         "fold of org/ours failed, and is tried again later: ValueError"
     ]
+
+
+def test_what_the_machine_lacks_is_told_once_with_what_to_do_and_when_it_is_over(
+    counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Stop) -> None:
+        raise GitUnusableError("git cannot be started: No such file or directory")
+
+    runner = UpkeepRunner(counters, words_of_trouble=words_of_trouble)
+    agents = [Agent("org", f"agent-{number}") for number in range(20)]
+    for agent in agents:
+        runner.submit(job(fail, agent))
+    runner.submit(job(lambda _: None))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    runner.close()
+    told = [record.getMessage() for record in caplog.records]
+    what = (
+        "memories are not kept quick: git cannot be started: No such file or directory; the worker must be able to run "
+        "git 2.39 or newer, found by PATH"
+    )
+    first, *_, last = told
+    assert first == f"{what}; fold of org/agent-0 failed, and is tried again later"
+    assert last.startswith("over after ")
+    assert last.endswith(what)
+    assert [
+        line for line in told[1:-1] if "s now)" not in line
+    ] == []  # so where a machine stood still for 30 s
+    assert outcomes(counters) == {"upkeep.fold.failed": 20, "upkeep.fold.done": 1}
 
 
 def test_a_job_of_an_agent_that_is_anothers_now_ends_and_one_that_waits_never_begins(

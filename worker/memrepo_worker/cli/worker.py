@@ -20,6 +20,7 @@ from memrepo_worker.local.worker_processes import WorkerProcesses
 from memrepo_worker.logs import FORMATS, LEVELS, configure
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from memrepo_worker.service.machine import words_of_trouble
 from memrepo_worker.settings import WorkerSettings, shown
 from memrepo_worker.upkeep.runner import UpkeepRunner
 
@@ -92,7 +93,7 @@ def worker(
 def _serve(settings: WorkerSettings, name: str | None, supervised: Supervised | None) -> int:
     configure(settings.log)
     counters = Counters()
-    upkeep = UpkeepRunner(counters)
+    upkeep = UpkeepRunner(counters, words_of_trouble=words_of_trouble)
     git = build_git(counters)
     with translating_failures():
         require(settings, git)

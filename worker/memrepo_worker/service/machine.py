@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 
 from memrepo.clock import Clock, steady_clock
-from memrepo_worker.git.command import GitTroubleError
+from memrepo_worker.git.command import GIT_VERSION_MIN, GitTooSlowError, GitTroubleError, GitUnusableError
 from memrepo_worker.git.packed.directory import ObjectMissingError
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.trouble import LastingTrouble
@@ -22,6 +22,8 @@ TROUBLE = (OSError, MemoryError, GitTroubleError)
 
 REST_S = 5.0
 
+_GIT_LEAST = ".".join(map(str, GIT_VERSION_MIN))
+
 _ADVICE = {
     errno.ENOSPC: "make room where MEMREPO_CACHE_DIR is",
     errno.EDQUOT: "make room where MEMREPO_CACHE_DIR is, or raise the quota",
@@ -34,6 +36,8 @@ _ADVICE = {
 
 def words_of(error: BaseException) -> str:
     """Return what the trouble is, without paths or content, and what mends it."""
+    if isinstance(error, GitUnusableError) and not isinstance(error, GitTooSlowError):
+        return f"{error}; the worker must be able to run git {_GIT_LEAST} or newer, found by PATH"
     if isinstance(error, GitTroubleError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -45,6 +49,11 @@ def words_of(error: BaseException) -> str:
         name = errno.errorcode.get(error.errno, "")
         return f"{(error.strerror or name).lower()} ({name}); {advice}"
     return "what it writes to its disk comes back damaged; look at the disk under MEMREPO_CACHE_DIR"
+
+
+def words_of_trouble(error: BaseException) -> str | None:
+    """Return what an error says of the machine, and what mends it; None where it is no trouble of the machine."""
+    return words_of(error) if isinstance(error, TROUBLE) else None
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """The one background worker of upkeep in a worker process: what keeps memories quick with age, beside the requests.
 
 Jobs run one at a time, in a thread of their own. None is needed for what is right: one that fails, or is never run,
-leaves a memory as it was, only slower. So trouble in a job is logged and counted, and ends nothing but that job.
+leaves a memory as it was, only slower. So trouble in a job is logged and counted, and ends nothing but that job. What
+the machine lacks, all jobs lack: that is told as one trouble that lasts, and when it is over.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.threads.beginning import begin_thread
 from memrepo_worker.threads.giving_way import Pace, keeping
+from memrepo_worker.trouble import LastingTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ _GIT_TIMEOUT_S = 1800.0
 
 Owns = Callable[[Agent], bool]
 """Says whether this process owns an agent now; called often, from the upkeep's thread."""
+
+WordsOfTrouble = Callable[[BaseException], str | None]
+"""Says what an error tells of the machine, and what to do; None where it is a matter of the job alone."""
 
 
 class JobStoppedError(Exception):
@@ -76,8 +81,16 @@ class UpkeepRunner:
     Thread-safe. The thread begins with the first job.
     """
 
-    def __init__(self, observer: Observer, owns: Owns = lambda _: True, jobs_max: int = JOBS_MAX) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        owns: Owns = lambda _: True,
+        jobs_max: int = JOBS_MAX,
+        words_of_trouble: WordsOfTrouble = lambda _: None,
+    ) -> None:
         self.owns = owns
+        self._words_of_trouble = words_of_trouble
+        self._trouble = LastingTrouble(logger, "upkeep.trouble")
         self._observer = observer
         self._jobs_max = jobs_max
         self._changed = threading.Condition()
@@ -169,8 +182,17 @@ class UpkeepRunner:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one job, the others run, and requests too
             if stop.is_set:
                 return "stopped"
-            message = f"{job.kind} of {job.agent} failed, and is tried again later: {type(error).__name__}"
-            fields = {"kind": job.kind, "agent": str(job.agent), "error": type(error).__name__}
-            log(logger, logging.WARNING, "upkeep.failed", message, fields, error)
+            self._tell(job, error)
             return "failed"
+        self._trouble.over()
         return "done"
+
+    def _tell(self, job: Job, error: Exception) -> None:
+        fields = {"kind": job.kind, "agent": str(job.agent), "error": type(error).__name__}
+        outcome = f"{job.kind} of {job.agent} failed, and is tried again later"
+        words = self._words_of_trouble(error)
+        if words is None:
+            message = f"{outcome}: {type(error).__name__}"
+            log(logger, logging.WARNING, "upkeep.failed", message, fields, error)
+        else:
+            self._trouble.met(f"memories are not kept quick: {words}", outcome, fields, error)

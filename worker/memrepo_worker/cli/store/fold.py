@@ -44,15 +44,20 @@ def fold(
     """
     chosen = Chosen.of(org, agent, everyone, of_org, after)
     with open_tools(as_json=as_json) as tools:
-        fault = fault_of_replaces(tools.store, lambda: token_of_trial(system_clock()))
-        if fault is not None:
-            raise RefusedError(f"memories in {masked(tools.store.name)} cannot be folded: {fault}")
         if chosen.one is None:
             _FoldAll(tools, as_json=as_json).run(chosen)
             return
+        _require_replaces(tools)
         with _saying_who_names_damage(chosen.one):
             done = tools.folder.fold(chosen.one, lambda key: click.echo(plain(f"{key} made"), err=True))
     show(chosen.one, _words(done), _values(done), as_json=as_json)
+
+
+def _require_replaces(tools: Tools) -> None:
+    """Refuse a store that cannot fold; it is tried out, and what that writes is removed."""
+    fault = fault_of_replaces(tools.store, lambda: token_of_trial(system_clock()))
+    if fault is not None:
+        raise RefusedError(f"memories in {masked(tools.store.name)} cannot be folded: {fault}")
 
 
 class _FoldAll:
@@ -64,7 +69,9 @@ class _FoldAll:
 
     def run(self, chosen: Chosen) -> None:
         """Fold all that are chosen; raise where one could not be."""
-        progress = Walk(self._tools, chosen, "folding").run(self._fold)
+        progress = Walk(self._tools, chosen, "folding").run(
+            self._fold, lambda: _require_replaces(self._tools)
+        )
         words = f"{self._folded:,} of {self._memories:,} memories were folded ({counted(self._bytes, 'byte')} written)"
         if self._failed:
             sums = {"memories": self._memories, "folded": self._folded, "failed": self._failed}

@@ -64,8 +64,8 @@ class Walk:
     chosen: Chosen
     doing: str
 
-    def run(self, act: Callable[[ListedMemory], None]) -> Progress:
-        """Have ``act`` done for each; what ends that says after which memory to go on.
+    def run(self, act: Callable[[ListedMemory], None], begin: Callable[[], None] = lambda: None) -> Progress:
+        """Have ``act`` done for each, and ``begin`` before the first; what ends it says after which to go on.
 
         Raises:
             UsageError: the memory after which to go on is not there.
@@ -78,6 +78,8 @@ class Walk:
         except NotListedError as error:
             raise click.UsageError(f"--after: {error}") from None
         self._require_a_store(progress.total)
+        if progress.total:
+            begin()
         last = self.chosen.after
         for memory in self._memories():
             with _saying_where_to_go_on(last):

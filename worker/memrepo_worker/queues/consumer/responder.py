@@ -101,7 +101,11 @@ class Responder:
         if mark is None:
             return tickets
         waiting = [_waiting(one) for one in task_requests]
-        running = self._started(task_requests, self._backend.end_started(mark, waiting, self._worker))
+        try:
+            running = self._started(task_requests, self._backend.end_started(mark, waiting, self._worker))
+        except BaseException:  # it is asked for anew by the next try, over another connection
+            mark.abandon()
+            raise
         task_requests[0].mark = None
         if len(running) == len(tickets):
             task_requests[0].marked = mark
