@@ -23,7 +23,7 @@ def env(system: System, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def refusal(folder: Path, env: dict[str, str], code: int = 1) -> str:
+def refusal(folder: Path, env: dict[str, str], code: int = 5) -> str:
     ended = memrepo("worker", folder=folder, env=env)
     assert ended.code == code
     assert ended.stdout == ""
@@ -48,7 +48,7 @@ def test_with_an_old_git(env: dict[str, str], tmp_path: Path) -> None:
 
 def test_with_an_unreachable_broker(env: dict[str, str], tmp_path: Path) -> None:
     url = f"redis://:secret@127.0.0.1:{closed_port()}/0"
-    said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url}, code=5)
+    said = refusal(tmp_path, env | {"MEMREPO_BROKER_URL": url})
 
     assert "The broker at redis://:***@127.0.0.1" in said
     assert "cannot be reached: nobody listens there: Connection refused" in said
@@ -58,7 +58,7 @@ def test_with_an_unwritable_store(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert "the store cannot be used" in refusal(
-        tmp_path, env | {"MEMREPO_STORE_URL": (tmp_path / "file" / "store").as_uri()}, code=5
+        tmp_path, env | {"MEMREPO_STORE_URL": (tmp_path / "file" / "store").as_uri()}
     )
 
 
@@ -119,7 +119,7 @@ def test_doctor_names_everything_that_is_wrong_at_once(env: dict[str, str], tmp_
         "doctor", "--json", folder=tmp_path, env=env | {"PATH": "", "MEMREPO_STORE_URL": "ftp://x"}
     )
 
-    assert ended.code == 1
+    assert ended.code == 5
     assert {finding["check"]: finding["ok"] for finding in json.loads(ended.stdout)} == {
         "settings": True,
         "python": True,
