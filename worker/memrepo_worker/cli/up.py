@@ -27,7 +27,9 @@ from memrepo_worker.cli.checks.broker import check_broker
 from memrepo_worker.cli.checks.machine import check_cache, check_git
 from memrepo_worker.cli.checks.store import check_store
 from memrepo_worker.cli.failures import translating_failures
+from memrepo_worker.local.broker import is_embedded
 from memrepo_worker.local.children import Child
+from memrepo_worker.local.guard import BROKER
 from memrepo_worker.local.ports import PortWish
 from memrepo_worker.local.stop_signals import StopSignals
 from memrepo_worker.local.system import (
@@ -68,7 +70,8 @@ CELL_NAMES = tuple("abcdefgh")
 def up(data: Path, port: int | None, cells: int, as_json: bool) -> None:
     """Run everything on this machine: broker, worker, Flower, and a folder as the store.
 
-    MEMREPO_BROKER_URL names a Redis to use instead of the embedded broker, MEMREPO_STORE_URL another store,
+    MEMREPO_BROKER_URL names a Redis to use instead of the embedded broker (the embedded one's own address, from an
+    earlier run in the same folder, counts as none), MEMREPO_STORE_URL another store,
     MEMREPO_FLOWER_PORT Flower's port. Ctrl+C stops the worker, then the broker; a second Ctrl+C does not wait.
 
     Other commands that are run in the same folder need no settings: they use what runs here.
@@ -114,7 +117,7 @@ def _for_the_owner_alone() -> Iterator[None]:
 
 def _plan(data: Path, port: int | None, cells: Sequence[str]) -> SystemPlan:
     """Decide what shall run; raises ``NotFitError`` if what is there already will not do."""
-    env = environment()
+    env = _without_its_own(environment(), data)
     _check_cells(data, env, cells)
     settings = replace(WorkerSettings.from_env(env), cache_dir=data / "cache")
     settings = replace(settings, store_url=settings.store_url or (data / "store").as_uri())
@@ -136,6 +139,14 @@ def _plan(data: Path, port: int | None, cells: Sequence[str]) -> SystemPlan:
         env=dict(env),
         cells=cells,
     )
+
+
+def _without_its_own(env: Mapping[str, str], data: Path) -> Mapping[str, str]:
+    """Leave out the address of this folder's own broker: a shell may have it from an earlier run, which printed it."""
+    name = "MEMREPO_BROKER_URL"
+    if is_embedded(data / BROKER, env.get(name, "")):
+        return {each: value for each, value in env.items() if each != name}
+    return env
 
 
 def _check_cells(data: Path, env: Mapping[str, str], cells: Sequence[str]) -> None:

