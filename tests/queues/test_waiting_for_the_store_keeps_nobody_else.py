@@ -143,7 +143,7 @@ def test_where_the_stores_of_agents_that_it_had_answered_hang_those_that_are_ser
     open_site: Callable[..., Site],
 ) -> None:
     site = open_site(concurrency=4, hanging_turns_max=6)
-    site.workers.start()
+    worker = site.workers.start()
     site.mend()
     before = [site.send.commit("acme", f"hangs-{number}") for number in range(40)]
     wait_for(lambda: site.done(*before), "the store to have answered all of them")
@@ -151,7 +151,11 @@ def test_where_the_stores_of_agents_that_it_had_answered_hang_those_that_are_ser
     wait_for(lambda: site.done(*healthy), "the healthy ones to be served")
 
     (site.service.folder / "mended").unlink()
+    worker.pause()  # so that the healthy ones are there when the others are seen to hang
     stuck = [site.send.commit("acme", f"hangs-{number}") for number in range(40)]
+    healthy = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
+    worker.resume()
+    wait_for(lambda: site.done(*healthy), "the healthy ones to be served beside them")
     for _ in range(20):
         healthy = [site.send.commit("acme", f"healthy-{number}") for number in range(5)]
         wait_for(lambda healthy=healthy: site.done(*healthy), "the healthy ones to be served")  # type: ignore[misc]
