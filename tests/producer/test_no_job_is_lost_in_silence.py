@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from tests.producer.stand_in import SHA, StandIn
 from tests.support.ports import LOOPBACK, closed_port
 from tests.support.systems import System
 from tests.support.valkey import Valkey
-from tests.support.waiting import wait_for
+from tests.support.waiting import given_time, wait_for
 
 NAME = {"org_id": "acme", "agent_id": "agent-1"}
 
@@ -236,22 +237,28 @@ class TestWhatTheBrokerDoesNotTake:
         url = f"redis://{LOOPBACK}:{closed_port()}/0"
         return Settings(url, url, enqueue_timeout_s=1.0)
 
-    def test_is_told_with_the_reason(self, away: Settings, logged: Callable[[], list[str]]) -> None:
-        async def main() -> None:
-            async with AsyncMemoryRepos(settings=away) as repos:
+    def test_is_told_with_the_reason(
+        self, away: Settings, caplog: pytest.LogCaptureFixture, logged: Callable[[], list[str]]
+    ) -> None:
+        async def main(limit_s: float) -> None:
+            async with AsyncMemoryRepos(settings=replace(away, enqueue_timeout_s=limit_s)) as repos:
                 for _ in range(3):
                     repos.repo(**NAME).commit({"a": "1"}, "m", request_id="my-own-id-1")
 
-        asyncio.run(main())
+        def it_is_told(limit_s: float) -> None:
+            caplog.clear()
+            asyncio.run(main(limit_s))
 
-        assert len(logged()) == 3
-        for line in logged():
-            assert (
-                "(commit of acme/agent-1) was not sent, and nobody looked at it: BrokerUnavailableError: "
-                in line
-            )
-            assert "Connection refused" in line
-            assert "my-own-id-1" in line
+            assert len(logged()) == 3
+            for line in logged():
+                assert (
+                    "(commit of acme/agent-1) was not sent, and nobody looked at it: BrokerUnavailableError: "
+                    in line
+                )
+                assert "Connection refused" in line
+                assert "my-own-id-1" in line
+
+        given_time(it_is_told)
 
     def test_is_not_told_where_the_caller_was(self, away: Settings, logged: Callable[[], list[str]]) -> None:
         async def main() -> None:
