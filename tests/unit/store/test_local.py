@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -355,6 +356,59 @@ class TestWhatIsNoFile:
 
     def test_is_listed(self, tmp_path: Path, kind: str) -> None:
         assert keys(LocalStore(tmp_path)) == ["acme/evil/repo.git/journal/1"], kind
+
+
+class TestAFolderInAFilesPlace:
+    """Of its key there is no object, and none can be written: which of the two says so, it is the same."""
+
+    @pytest.mark.parametrize("holds", [[], ["below"]])
+    def test_is_refused_by_name_where_an_object_is_created(self, tmp_path: Path, holds: list[str]) -> None:
+        store = LocalStore(tmp_path)
+        (tmp_path / KEY).mkdir(parents=True)
+        for name in holds:
+            (tmp_path / KEY / name).touch()
+        with pytest.raises(RefusedError, match=r"1\.bundle is a folder where a file is to be written"):
+            store.put(KEY, b"mine", ABSENT)
+        with pytest.raises(NotThereError):
+            store.get(KEY)
+        assert temporary_files(tmp_path) == []
+        shutil.rmtree(tmp_path / KEY)
+        store.put(KEY, b"mine", ABSENT)
+        assert store.get(KEY).data == b"mine"
+
+
+class TestFoldersInFolders:
+    @pytest.mark.parametrize("name", ["d", "d%"], ids=["of components", "of one long component"])
+    def test_that_are_deeper_than_any_key_hide_no_object(self, tmp_path: Path, name: str) -> None:
+        store = LocalStore(tmp_path)
+        store.put("acme/evil/1", b"x", ABSENT)
+        store.put("acme/good/1", b"x", ABSENT)
+        with deep(tmp_path / "acme/evil", name, 1_200):
+            assert keys(store) == ["acme/evil/1", "acme/good/1"]
+            assert keys(store, "acme/evil/") == ["acme/evil/1"]
+            assert list(store.folders("acme/", "", 10).names) == ["evil", "good"]
+
+    def test_are_read_as_far_as_a_key_of_1024_bytes_can_lead(self, tmp_path: Path) -> None:
+        store = LocalStore(tmp_path)
+        key = "/".join("d" * 512)
+        with deep(tmp_path, "d", 510):
+            store.put(key, b"x", ABSENT)
+            assert keys(store) == [key]
+
+
+@contextmanager
+def deep(folder: Path, name: str, levels: int) -> Iterator[None]:
+    """Make folders in a folder, by descriptors as a path has no room for them, and remove them by what can."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=opened)
+            above, opened = opened, os.open(name, os.O_RDONLY, dir_fd=opened)
+            os.close(above)
+        yield
+    finally:
+        os.close(opened)
+        subprocess.run(["rm", "-rf", str(folder / name)], check=True)
 
 
 class TestWhoMayReadIt:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from memrepo.errors import InvalidRequestError
 from memrepo.models import MemoryInfo, MemoryPage
 from memrepo.validation.values import check_id
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.memories import EVERY_AGENT, ListMemoriesRequest
-from memrepo_worker.group import Group, Outcome, Success
+from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.existence import is_there
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.logs import counted, log
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import ServiceDependencies
+from memrepo_worker.store.interface import RefusedError
+
+logger = logging.getLogger(__name__)
+
+_NAMED_MAX = 3
+"""So many of the agents that cannot be looked at are named in a line of the log."""
 
 
 def is_about_an_org(group: Group) -> bool:
@@ -47,17 +55,64 @@ def _page_of(request: Request, dependencies: ServiceDependencies) -> MemoryPage:
     if not found.names:
         dependencies.confirm_store()  # an empty place is not an empty store
     agent_ids = [name for name in found.names if _is_id(name)]
-    there = dependencies.fetchers.lane().map(
-        lambda agent_id: is_there(store, Layout.of(org_id, agent_id)), agent_ids
-    )
+    there = _are_there(dependencies, org_id, agent_ids)
     return MemoryPage(
-        memories=[
-            MemoryInfo(org_id=org_id, agent_id=agent_id)
-            for agent_id, is_one in zip(agent_ids, there, strict=True)
-            if is_one
-        ],
+        memories=[MemoryInfo(org_id=org_id, agent_id=agent_id) for agent_id in agent_ids if there[agent_id]],
         next_after=found.names[-1] if found.has_more else None,
     )
+
+
+def _are_there(
+    dependencies: ServiceDependencies, org_id: str, agent_ids: Sequence[str]
+) -> Mapping[str, bool]:
+    """Say of each agent whether it has a memory.
+
+    One whose folder or prefix the store refuses to be read (a link in it, no right to it) hides no other. Nobody has
+    seen that it was deleted, so it is there, as a damaged one is, and a line of the log names it.
+
+    Raises:
+        UnavailableError, RefusedError: the store does not say it, or refuses more than them.
+    """
+
+    def look(agent_id: str) -> bool | RefusedError:
+        try:
+            return is_there(dependencies.store, Layout.of(org_id, agent_id))
+        except RefusedError as error:
+            return error
+
+    there = _side_by_side(dependencies, look, agent_ids)
+    if _refused(there):
+        dependencies.confirm_store()  # a store that refuses everything is waited for
+        # It may have refused them with everything else, a moment ago.
+        there |= _side_by_side(dependencies, look, _refused(there))
+    if refused := _refused(there):
+        _tell(org_id, refused)
+    return {agent_id: found is not False for agent_id, found in there.items()}
+
+
+def _side_by_side(
+    dependencies: ServiceDependencies,
+    look: Callable[[str], bool | RefusedError],
+    agent_ids: Iterable[str],
+) -> dict[str, bool | RefusedError]:
+    names = [*agent_ids]
+    return dict(zip(names, dependencies.fetchers.lane().map(look, names), strict=True))
+
+
+def _refused(there: Mapping[str, bool | RefusedError]) -> dict[str, RefusedError]:
+    return {agent_id: found for agent_id, found in there.items() if isinstance(found, RefusedError)}
+
+
+def _tell(org_id: str, refused: Mapping[str, RefusedError]) -> None:
+    agents = [str(Agent(org_id, agent_id)) for agent_id in refused]
+    more = f" and {len(agents) - _NAMED_MAX} more" if len(agents) > _NAMED_MAX else ""
+    reason = str(next(iter(refused.values())))
+    message = (
+        f"{counted(len(agents), 'agent')} of {org_id} cannot be looked at, and listed as if with a memory: "
+        f"{', '.join(agents[:_NAMED_MAX])}{more}: {reason}"
+    )
+    fields = {"org_id": org_id, "agents": agents[:_NAMED_MAX], "refused": len(agents), "reason": reason}
+    log(logger, logging.WARNING, "memories.refused", message, fields)
 
 
 def _is_id(name: str) -> bool:

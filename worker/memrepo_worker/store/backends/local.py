@@ -202,7 +202,7 @@ class LocalStore:
                     self._temporary_file(parts, ownership) as (temporary, temporaries, version),
                 ):
                     if when is ABSENT:
-                        _link(temporary, temporaries, name, folder)
+                        self._link(temporary, temporaries, name, folder)
                     else:
                         self._replace(temporary, temporaries, name, folder, when)
             except FileNotFoundError:
@@ -232,6 +232,16 @@ class LocalStore:
             ):
                 os.unlink(name, dir_fd=folder)
                 os.fsync(folder)
+
+    def _link(self, temporary: str, temporaries: int, name: str, folder: int) -> None:
+        """Give the file its name, or find it taken; in both cases what has the name is durable afterwards."""
+        try:
+            os.link(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            self._beneath.refuse_folder(name, folder)
+            raise PreconditionFailedError(name) from None
+        finally:
+            os.fsync(folder)
 
     def _replace(self, temporary: str, temporaries: int, name: str, folder: int, when: When) -> None:
         """Rename over; only a put that compares excludes other changes meanwhile."""
@@ -330,16 +340,6 @@ class LocalStore:
                 return False
             return True
         return False
-
-
-def _link(temporary: str, temporaries: int, name: str, folder: int) -> None:
-    """Give the file its name, or find it taken; in both cases what has the name is durable afterwards."""
-    try:
-        os.link(temporary, name, src_dir_fd=temporaries, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        raise PreconditionFailedError(name) from None
-    finally:
-        os.fsync(folder)
 
 
 def _keeping_fault(parts: Iterable[bytes], fault: list[Exception]) -> Iterator[bytes]:

@@ -66,6 +66,19 @@ class Beneath:
             if stat.S_ISLNK(mode):
                 self._refuse_kind(name, mode)
 
+    def refuse_folder(self, name: str, folder: int) -> None:
+        """Return unless this name is a folder's: no file can have it, and there is none that has.
+
+        Raises:
+            RefusedError: it is; the message names it.
+        """
+        with suppress(OSError):
+            if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise RefusedError(
+                    f"{self.root}: {name} is a folder where a file is to be written: remove it, or put the file back "
+                    "that was in its place"
+                )
+
     def open(self, name: str, folder: int, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
         """Open a file in a folder, or with ``O_DIRECTORY`` a folder, without waiting for anybody.
 

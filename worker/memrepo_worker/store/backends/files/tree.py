@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,6 +22,13 @@ from memrepo_worker.store.interface import FolderPage, ListedObject
 
 _PAGE_NODES = 100_000
 """How many files and folders of one folder are in memory at once; it is read twice for each so many."""
+
+
+_NAMES_MAX = 512
+"""How deep is read: a key of 1,024 bytes, which is what S3 and GCS take, has no more names.
+
+So nobody's folder makes a listing of others take long: each folder is reached from the store's own, name by name.
+"""
 
 
 _key = attrgetter("key")
@@ -72,10 +80,15 @@ def folders(beneath: Beneath, prefix: str, after: str, names_max: int) -> Folder
     return FolderPage(names, len(keys) > names_max)
 
 
-def _walk(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:
-    for node in _in_order(beneath, folder, prefix, start_after):
-        if node.is_folder:
-            yield from _walk(beneath, node, prefix, start_after)
+def _walk(beneath: Beneath, top: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:
+    """Yield what is below a folder, without a frame of Python for each level: others say how deep it is."""
+    levels = [_in_order(beneath, top, prefix, start_after)]
+    while levels:
+        node = next(levels[-1], None)
+        if node is None:
+            levels.pop()
+        elif node.is_folder:
+            levels.append(_in_order(beneath, node, prefix, start_after))
         else:
             size = _size(beneath, node.names)
             if size is not None:
@@ -124,20 +137,23 @@ def _may_hold(folder_key: str, prefix: str, start_after: str) -> bool:
 
 def _children(beneath: Beneath, names: tuple[str, ...], key: str) -> Iterator[_Node]:
     """Yield what a folder holds, with the children of folders that only go on with a long component."""
-    try:
-        with beneath.folder(names) as folder, os.scandir(folder) as entries:
+    unread = [(names, key)]
+    while unread:
+        names, key = unread.pop()
+        with suppress(FileNotFoundError), beneath.folder(names) as folder, os.scandir(folder) as entries:
             for entry in entries:
-                name, part = entry.name, part_of(entry.name)
+                part = part_of(entry.name)
                 if part is None:
                     continue
+                below = (*names, entry.name)
                 if not entry.is_dir(follow_symlinks=False):
-                    yield _Node(key + part, (*names, name))
-                elif name.endswith(CONTINUED):
-                    yield from _children(beneath, (*names, name), key + part)
+                    yield _Node(key + part, below)
+                elif len(below) >= _NAMES_MAX:
+                    continue
+                elif entry.name.endswith(CONTINUED):
+                    unread.append((below, key + part))
                 else:
-                    yield _Node(f"{key}{part}/", (*names, name))
-    except FileNotFoundError:
-        return
+                    yield _Node(f"{key}{part}/", below)
 
 
 def _size(beneath: Beneath, names: tuple[str, ...]) -> int | None:
