@@ -18,6 +18,7 @@ from typing import IO
 
 from memrepo.limits import MIB
 from memrepo_worker.bounds import COMPARED_BYTES, Bounds
+from memrepo_worker.files.regular import irregular_in
 from memrepo_worker.git.bounds import GitBounds, GitCaps
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
 from memrepo_worker.processes import (
@@ -166,8 +167,10 @@ class Git:
         Raises:
             GitOverBoundsError: it was over its bounds.
             GitTroubleError: the machine did not let it; ``GitUnusableError``: it did not come to its end.
-            GitError: it failed.
+            GitError: it failed, or was not begun, since it would have waited for what is no file.
         """
+        if isinstance(repo, ObjectFolder) and (found := irregular_in(repo.path, graphs=repo.trusted)):
+            raise GitError(f"{found} is no regular file")
         bounds = self._left_of(bounds or self.bounds or self.caps.bounds)
         try:
             with step(f"git {_verb(arguments)}"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from memrepo_worker.bounds import SharingBounds
-from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
+from memrepo_worker.files.regular import link_regular, read_regular, regular, remove_folder
 from memrepo_worker.git.packs import HEADER_BYTES, LARGE_OFFSET, OFFSET_DELTA, REF_DELTA, pack_header
 from memrepo_worker.threads.giving_way import give_way, pieces
 
@@ -85,13 +85,13 @@ def link_packs(objects_path: Path, names: Iterable[str], place: Path) -> None:
     There they stay as they are, and are all found, whatever becomes of the first folder.
 
     Raises:
-        OSError: one of them is not there, or the place is on another disk.
+        OSError: one of them is not there, or is no file, or the place is on another disk.
     """
     for folder in ("pack", "info"):
         (place / folder).mkdir(mode=0o700, parents=True)
     for name in names:
         for suffix in (".pack", ".idx"):
-            (place / "pack" / f"{name}{suffix}").hardlink_to(objects_path / "pack" / f"{name}{suffix}")
+            link_regular(objects_path / "pack" / f"{name}{suffix}", place / "pack" / f"{name}{suffix}")
 
 
 def move_packs(objects_path: Path, place: Path) -> None:

@@ -22,8 +22,8 @@ from typing import IO
 
 from memrepo.clock import Clock, steady_clock
 from memrepo_worker.bounds import CacheLimits
+from memrepo_worker.files.regular import remove_folder
 from memrepo_worker.git.command import Git
-from memrepo_worker.git.packed.regular import remove_folder
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.accounts import Accounts

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
-from memrepo_worker.git.packed.regular import read_regular, regular
+from memrepo_worker.files.regular import read_regular, regular
 from memrepo_worker.journal.ledger import DELETED, LedgerLine, decode_lines
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from memrepo_worker.git.packed.regular import regular
+from memrepo_worker.files.regular import regular
 
 _FILE = "line-counts"
 _KEPT_MAX = 10_000

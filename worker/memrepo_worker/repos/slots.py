@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from memrepo_worker.bounds import CacheLimits
-from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
+from memrepo_worker.files.regular import read_regular, regular, remove_folder
 
 _SLOTS_MAX = 256
 _LOOKS_WAITED_FOR_MAX, _LOOK_S = 100, 0.002

@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 
 from memrepo.errors import TooLargeError
+from memrepo_worker.files.regular import read_regular, regular, remove_folder
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, GitUsage
 from memrepo_worker.git.compare import (
     Comparison,
@@ -31,7 +32,6 @@ from memrepo_worker.git.objects import GitObject, Kind, TreeEntry
 from memrepo_worker.git.pack_files import remove_others
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.git.packed.recent_files import RecentFiles
-from memrepo_worker.git.packed.regular import read_regular, regular, remove_folder
 from memrepo_worker.git.packed.taking_in import UNPACKED_FOLDER, take_in
 from memrepo_worker.git.packs import encode_index, object_count
 from memrepo_worker.git.reader import Reader

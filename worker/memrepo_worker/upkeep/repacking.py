@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
+from memrepo_worker.files.regular import irregular_in
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import BRANCHES
@@ -50,8 +51,19 @@ class Repacker:
         self.under_way.add(agent)
         try:
             self.repack(agent, stop)
+        except (GitError, OSError):
+            self._drop_irregular(agent)
+            raise
         finally:
             self.under_way.discard(agent)
+
+    def _drop_irregular(self, agent: Agent) -> None:
+        """Throw a copy away in which something lies in the place of a file: no run of git would be begun in it."""
+        with self.cache.hold(agent) as held:
+            repo = held.in_memory()
+            if repo is not None and irregular_in(repo.path / "objects"):
+                held.drop()
+                self._asked.pop(agent, None)
 
     def repack(self, agent: Agent, stop: Stop) -> None:
         """Join packs where there are many, and write what is new into the commit graph; what is not warm stays."""

@@ -9,10 +9,11 @@ import hashlib
 import zlib
 from pathlib import Path
 
+from memrepo_worker.files.regular import lies_in_its_place, read_regular, remove_folder
 from memrepo_worker.git.command import Git, ObjectFolder
-from memrepo_worker.git.packed.regular import read_regular
 
 _SHA1_BYTES = 20
+_CHAIN = "commit-graph-chain"
 
 
 class CommitGraph:
@@ -38,9 +39,9 @@ class CommitGraph:
         """
         if not self._is_sound():
             for path in self._folder.glob("*"):
-                path.unlink(missing_ok=True)
+                remove_folder(path)
         for path in [*self._folder.glob("*.lock"), *self._folder.glob("tmp_*")]:
-            path.unlink(missing_ok=True)
+            remove_folder(path)
         git.run(
             ["commit-graph", "write", "--stdin-commits", "--changed-paths", "--split", "--no-progress"],
             repo=ObjectFolder(self._objects),
@@ -48,6 +49,8 @@ class CommitGraph:
         )
 
     def _is_sound(self) -> bool:
+        if lies_in_its_place(self._folder / _CHAIN):
+            return False
         return all(self._is_whole(path) for path in self._folder.glob("*.graph"))
 
     def _is_whole(self, path: Path) -> bool:

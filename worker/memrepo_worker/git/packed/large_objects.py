@@ -16,9 +16,9 @@ from typing import IO
 
 from memrepo.limits import KIB
 from memrepo_worker.bounds import SharingBounds
+from memrepo_worker.files.regular import regular
 from memrepo_worker.git.objects import KINDS, GitObject, Kind
 from memrepo_worker.git.pack_files import FANOUT_BEGIN, FANOUT_END
-from memrepo_worker.git.packed.regular import regular
 from memrepo_worker.git.packs import LARGE_OFFSET, OFFSET_DELTA, REF_DELTA
 from memrepo_worker.threads.giving_way import gathered, give_way, joined
 
