@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from memrepo_worker.files.regular import lies_in_its_place, make_way, regular
+
 STALE_S = 60.0
 """How old the last heartbeat of a worker that lives may be: longer than any time limit that a heartbeat waits for."""
 
@@ -47,7 +49,7 @@ class LivenessFile:
         """Note that the worker lives now."""
         with suppress(OSError):
             try:
-                if self._file is None:
+                if self._file is None or lies_in_its_place(self._path):
                     raise FileNotFoundError
                 os.utime(self._path)
             except FileNotFoundError:
@@ -65,7 +67,7 @@ class LivenessFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in _running(self._path.parent):
             pass  # those of workers that were killed are removed by looking
-        file = self._path.open("w")
+        file = os.fdopen(regular(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.write(self._text)
         file.flush()
@@ -86,11 +88,13 @@ def workers_seen(cache_dir: Path, host: str, now_s: float) -> Iterator[WorkerSee
 def _running(folder: Path) -> Iterator[IO[str]]:
     """Yield the files of workers that run; remove the others."""
     for path in sorted(folder.glob("*")):
-        with suppress(OSError), path.open() as file:
-            if _is_locked(file):
-                yield file
-            else:
-                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            make_way(path)
+            with open(path, opener=regular) as file:
+                if _is_locked(file):
+                    yield file
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _is_locked(file: IO[str]) -> bool:

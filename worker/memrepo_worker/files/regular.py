@@ -6,11 +6,15 @@ Opening a named pipe waits until somebody opens its other end, and reading a dev
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
 import os
 import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
@@ -58,6 +62,32 @@ def lies_in_its_place(path: Path) -> bool:
         return not stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def make_way(path: Path) -> None:
+    """Remove what lies where a file should be and is none, with a line in the log; mostly there is nothing to do.
+
+    A file that another process makes there meanwhile stays. What cannot be removed stays, too.
+
+    Raises:
+        OSError: the folder cannot be locked.
+    """
+    if not lies_in_its_place(path):
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not lies_in_its_place(path):
+            return
+        with suppress(OSError):
+            path.unlink()
+        remove_folder(path)
+        if not lies_in_its_place(path):
+            fields = {"path": str(path)}
+            extra = {"event": "cache.no_file", "fields": fields}
+            logger.warning("%s was in the place of a file, and none: removed", path, extra=extra)
+    finally:
+        os.close(folder)
 
 
 def remove_folder(path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from memrepo.clock import Clock, system_clock
 from memrepo.json_text import read_json
+from memrepo_worker.files.regular import make_way, read_regular
 from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
@@ -244,7 +245,7 @@ def _keys(store: Store, clock: Clock) -> Iterator[_Keys]:
 def _read_verdicts(path: Path) -> dict[str, float]:
     """Return when which store was found safe; a file that makes no sense counts as none."""
     try:
-        verdicts = read_json(path.read_bytes())
+        verdicts = read_json(read_regular(path))
         return {str(name): float(when) for name, when in verdicts.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -254,4 +255,5 @@ def _write_verdicts(path: Path, verdicts: dict[str, float]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_suffix(f".{uuid.uuid4().hex}")
     written.write_text(json.dumps(verdicts))
+    make_way(path)
     written.replace(path)

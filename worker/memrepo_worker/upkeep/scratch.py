@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
+from memrepo_worker.files.regular import make_way, regular
+
 _LOCK = "lock"
 
 
@@ -43,7 +45,8 @@ def sweep_scratch(above: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+    make_way(path)
+    with os.fdopen(regular(path, os.O_WRONLY | os.O_CREAT), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -52,6 +55,7 @@ def _sweep(above: Path) -> None:
     """Remove the folders whose process has ended: the kernel gives its locks back. Nobody makes one meanwhile."""
     for folder in above.glob("*/"):
         with suppress(BlockingIOError):
-            with suppress(FileNotFoundError), (folder / _LOCK).open("rb") as file:
+            make_way(folder / _LOCK)
+            with suppress(FileNotFoundError), open(folder / _LOCK, "rb", opener=regular) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

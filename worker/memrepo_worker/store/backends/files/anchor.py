@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from memrepo_worker.store.causes import words_of_errno
@@ -46,7 +48,13 @@ class Anchor:
 
 
 def _bytes_of(path: Path) -> bytes | None:
+    """Return what is in a file, or None where there is none: what waits for another who opens it is none, either."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_at_once) as file:
+            return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
     except NO_SUCH_FILE:
         return None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
