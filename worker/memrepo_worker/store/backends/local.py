@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from memrepo_worker.store.backends.files.anchor import NO_SUCH_FILE, Anchor
 from memrepo_worker.store.backends.files.beneath import Beneath
-from memrepo_worker.store.backends.files.names import names_of_key, path_of
+from memrepo_worker.store.backends.files.names import NAMES_MAX, names_of_key, path_of
 from memrepo_worker.store.backends.files.ownership import Ownership
 from memrepo_worker.store.backends.files.reading import read_range, read_whole, version_of
 from memrepo_worker.store.backends.files.tree import folders, listed
@@ -193,6 +193,8 @@ class LocalStore:
 
     def _put(self, key: str, parts: Iterable[bytes], when: When) -> Version:
         *above, name = names_of_key(key)
+        if len(above) >= NAMES_MAX:
+            raise RefusedError(f"{self._root}: a key of more than {NAMES_MAX} names: {key[:NAMES_MAX]}…")
         with self._at(path_of(self._root, key)):
             ownership = self._ownership or self._begin()
             try:

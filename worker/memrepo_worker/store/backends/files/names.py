@@ -15,6 +15,12 @@ from pathlib import Path
 NAME_BYTES_MAX = 240
 """Below the 255 bytes that file systems allow, with room for the mark of continuation."""
 
+NAMES_MAX = 128
+"""How many names lead to an object at most; those of memrepo's own have some ten. Folders below are not read.
+
+So nobody's folder makes a listing of others take long: each folder is reached from the store's own, name by name.
+"""
+
 CONTINUED = "%"
 """Ends the name of a folder whose children go on with the same key component."""
 

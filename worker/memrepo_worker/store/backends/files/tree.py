@@ -17,18 +17,17 @@ from itertools import chain
 from operator import attrgetter
 
 from memrepo_worker.store.backends.files.beneath import Beneath
-from memrepo_worker.store.backends.files.names import CONTINUED, NAME_BYTES_MAX, names_of_key, part_of
+from memrepo_worker.store.backends.files.names import (
+    CONTINUED,
+    NAME_BYTES_MAX,
+    NAMES_MAX,
+    names_of_key,
+    part_of,
+)
 from memrepo_worker.store.interface import FolderPage, ListedObject
 
 _PAGE_NODES = 100_000
 """How many files and folders of one folder are in memory at once; it is read twice for each so many."""
-
-
-_NAMES_MAX = 512
-"""How deep is read: a key of 1,024 bytes, which is what S3 and GCS take, has no more names.
-
-So nobody's folder makes a listing of others take long: each folder is reached from the store's own, name by name.
-"""
 
 
 _key = attrgetter("key")
@@ -148,7 +147,7 @@ def _children(beneath: Beneath, names: tuple[str, ...], key: str) -> Iterator[_N
                 below = (*names, entry.name)
                 if not entry.is_dir(follow_symlinks=False):
                     yield _Node(key + part, below)
-                elif len(below) >= _NAMES_MAX:
+                elif len(below) >= NAMES_MAX:
                     continue
                 elif entry.name.endswith(CONTINUED):
                     unread.append((below, key + part))
