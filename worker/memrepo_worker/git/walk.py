@@ -11,15 +11,16 @@ import heapq
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 
+from memrepo.errors import TooLargeError
 from memrepo_worker.git.objects import Commit, TreeEntry
-from memrepo_worker.git.reader import ObjectRefusedError, Reader
+from memrepo_worker.git.reader import Reader
 from memrepo_worker.git.trees.stored import differing
 
 _PATH_CHARS = 256
 """A path that is longer counts as several."""
 
 _FOLDERS_MAX = 400
-"""What lies below more is in no memory: three times as many as a commit may make, and each takes a frame here."""
+"""What lies below more is not listed: three times as many as a commit may make, and each takes a frame here."""
 
 
 def files(reader: Reader, tree: str, prefix: str = "") -> Iterator[tuple[str, TreeEntry]]:
@@ -31,7 +32,7 @@ def _files(
     reader: Reader, tree: str, prefix: str, *, is_counted: bool
 ) -> Generator[tuple[str, TreeEntry], None, int]:
     """Yield the files; return how many entries there are below."""
-    _refuse_deep(tree, prefix)
+    _refuse_deep(prefix)
     entries = reader.tree(tree)
     repeats = _Repeats(reader, is_counted=is_counted)
     count = len(entries)
@@ -84,10 +85,12 @@ class _Repeats:
         self._below[what] = below
 
 
-def _refuse_deep(tree: str, prefix: str) -> None:
-    """Raise ``ObjectRefusedError`` for a folder that lies in too many others."""
+def _refuse_deep(prefix: str) -> None:
+    """Raise ``TooLargeError`` below too many folders."""
     if prefix.count("/") > _FOLDERS_MAX:
-        raise ObjectRefusedError(tree, f"a folder below {_FOLDERS_MAX} others")
+        raise TooLargeError.of(
+            "ref", f"there is a folder below {_FOLDERS_MAX} others: a commit makes none, and none is listed"
+        )
 
 
 def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[tuple[str, TreeEntry]]:
@@ -101,7 +104,7 @@ def files_after(reader: Reader, tree: str, start: str, after: str) -> Iterator[t
 def _files_after(
     reader: Reader, tree: str, prefix: str, start: bytes, after: bytes
 ) -> Iterator[tuple[str, TreeEntry]]:
-    _refuse_deep(tree, prefix)
+    _refuse_deep(prefix)
     for name, entry in reader.tree(tree).items():
         reader.walked()
         path = prefix + name
@@ -162,7 +165,7 @@ def _differences(
     """Yield the files; return how many entries were looked at."""
     if old == new:
         return 0
-    _refuse_deep(new or old or "", prefix)
+    _refuse_deep(prefix)
     before = _entries(reader, old)
     after = _entries(reader, new)
     count = len(before) + len(after)

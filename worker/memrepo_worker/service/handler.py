@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from memrepo.errors import MemoryDamagedError, WorkerOutdatedError
 from memrepo_worker.git.command import GitOverBoundsError, GitUnusableError
@@ -13,7 +14,7 @@ from memrepo_worker.git.reader import ObjectAbsentError, ObjectRefusedError
 from memrepo_worker.group import Agent, Group, Outcome
 from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableError, NewerJournalError
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.journal.reading.object_places import holding, naming
+from memrepo_worker.journal.reading.object_places import LackedObjects, holding, naming
 from memrepo_worker.journal.reading.presence import EntryLostError
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.logs import log
@@ -34,6 +35,7 @@ class Service:
     dependencies: ServiceDependencies
     cache: RepoCache
     trouble: CacheTrouble = field(default_factory=CacheTrouble)
+    lacked: LackedObjects = field(default_factory=LackedObjects)
 
     def __call__(self, group: Group) -> Sequence[Outcome]:
         """Settle a group; see ``GroupHandler``.
@@ -119,7 +121,10 @@ class Service:
             outcomes = self._take(held, group)
         except EntryLostError:
             raise
-        except (*DAMAGE, JournalDamagedError, ObjectRefusedError):
+        except (*DAMAGE, JournalDamagedError, ObjectRefusedError) as error:
+            lacking = self._lacking(held, group, error, partial(self._anew, held), is_new=False)
+            if lacking is not None:
+                return lacking
             self.dependencies.observer.count("repo.healed")
         except (
             GitUnusableError
@@ -142,20 +147,40 @@ class Service:
         except GitUnusableError as error:
             raise self._waiting(error) from error
         except (*DAMAGE, *TROUBLE) as error:
-            if isinstance(error, ObjectAbsentError) and _is_sound(held):
-                return self._first_of(held, group, error)
+            lacking = self._lacking(held, group, error, partial(self._anew, held))
+            if lacking is not None:
+                return lacking
             self._met(error)
             held.drop()
             return self._elsewhere(group, error)
 
-    def _first_of(self, held: HeldRepo, group: Group, error: ObjectAbsentError) -> Sequence[Outcome]:
-        """Settle the first request of a group of which one needs an object that its journal lacks."""
+    def _lacking(
+        self,
+        held: HeldRepo,
+        group: Group,
+        error: Exception,
+        settle: Callable[[Group], Sequence[Outcome]],
+        *,
+        is_new: bool = True,
+    ) -> Sequence[Outcome] | None:
+        """Settle the first request of a group of which one needs an object that its journal lacks, by ``settle``.
+
+        None where that is not known: an object may also be what a copy lacks, as long as that is not new, and sound.
+        """
+        repo = held.find()
+        if not isinstance(error, ObjectAbsentError) or repo is None:
+            return None
+        place = str(group.agent), error.sha, repo.state.seq
+        known = self.lacked.find(*place)
+        if known is None and (not is_new or repo.packs.fault() is not None):
+            return None
         if len(group.requests) > 1:
-            first = Group(
-                group.agent, group.requests[:1], group.lease, group.create, group.places, group.confirm
-            )
-            return self._anew(held, first)
-        return [self._damaged(group, naming(self._journal_of(group), error.sha))]
+            first = group.requests[:1]
+            return settle(Group(group.agent, first, group.lease, group.create, group.places, group.confirm))
+        if known is None:
+            known = naming(self._journal_of(group), error.sha)
+            self.lacked.keep(*place, known)
+        return [self._damaged(group, known)]
 
     def _elsewhere(self, group: Group, cause: Exception) -> Sequence[Outcome]:
         """Settle a group with a copy outside the cache folder, made for it alone."""
@@ -164,6 +189,9 @@ class Service:
                 outcomes = self._take(held, group)
             except (*DAMAGE, *TROUBLE) as error:
                 cause = error
+                lacking = self._lacking(held, group, error, partial(self._elsewhere, cause=error))
+                if lacking is not None:
+                    return lacking
             else:
                 self.dependencies.observer.count("cache.passed_by")
                 return outcomes
@@ -234,9 +262,3 @@ class Service:
     def close(self) -> None:
         """Write what waits in memory to the cache folder and let it go."""
         self.cache.close()
-
-
-def _is_sound(held: HeldRepo) -> bool:
-    """Whether every pack of a local copy is as it was written, so that what it lacks is lacking in its journal."""
-    repo = held.find()
-    return repo is not None and repo.packs.fault() is None

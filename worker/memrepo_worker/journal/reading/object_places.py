@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import chain
 
@@ -9,6 +11,27 @@ from memrepo_worker.git.pack_sizes import holds, names
 from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.reading.found import FoundJournal
 from memrepo_worker.journal.reading.reader import JournalReader
+
+_LACKING_MAX = 1000
+
+
+class LackedObjects:
+    """The last objects that journals were found to name and not to have, each up to an entry. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str, int], JournalDamagedError] = OrderedDict()
+
+    def find(self, prefix: str, sha: str, seq: int) -> JournalDamagedError | None:
+        """Return the error for the entry that names an object, where it is known that none up to ``seq`` has it."""
+        return self._known.get((prefix, sha, seq))
+
+    def keep(self, prefix: str, sha: str, seq: int, error: JournalDamagedError) -> None:
+        """Keep that, for whoever needs the object next."""
+        with self._lock:
+            self._known[prefix, sha, seq] = error
+            while len(self._known) > _LACKING_MAX:
+                self._known.popitem(last=False)
 
 
 def holding(journal: JournalReader, sha: str, fault: str) -> JournalDamagedError:
