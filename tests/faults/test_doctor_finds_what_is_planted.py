@@ -304,8 +304,8 @@ class Planted:
 
 
 PLANTED = {
-    "no git": Planted(no_git, "git", "failure", "git", "install git 2.39 or newer", 1),
-    "an old git": Planted(an_old_git, "git", "failure", "2.20.1", "install git 2.39 or newer", 1),
+    "no git": Planted(no_git, "git", "failure", "git", "install git 2.39 or newer", 5),
+    "an old git": Planted(an_old_git, "git", "failure", "2.20.1", "install git 2.39 or newer", 5),
     "an old Python": Planted(an_old_python, "python", "failure", "3.10.12 is too old", "3.11 or newer", 1),
     "a library of another version": Planted(
         a_kombu_that_nobody_tried, "packages", "failure", "kombu 5.9.0", "pip install 'kombu", 1
@@ -314,7 +314,7 @@ PLANTED = {
         no_pygit2, "packages", "failure", "pygit2 is missing", "pip install 'pygit2", 1
     ),
     "a cache folder that cannot be": Planted(
-        a_cache_that_is_a_file, "cache", "failure", "cannot be written", "MEMREPO_CACHE_DIR", 1
+        a_cache_that_is_a_file, "cache", "failure", "cannot be written", "MEMREPO_CACHE_DIR", 5
     ),
     "a cache folder that others may read": Planted(
         a_cache_that_others_may_read, "cache", "warning", "mode 0755", "chmod 700"
