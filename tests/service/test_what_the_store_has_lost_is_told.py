@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -153,6 +154,42 @@ def test_the_copy_is_kept_whole_and_stock_git_gets_out_of_it_what_was_lost(
         assert git(copy, "log", "-1", "--format=%s", "main").decode().strip() == "step 2"
         git(copy, "fsck", "--strict")
         assert one.counters.snapshot()["journal.entry_lost"] == 1
+
+
+def of_an_earlier_entry(store: MemoryStore) -> bytes:
+    return store.get(LAYOUT.entry(3)).data
+
+
+def of_another_memory(_: MemoryStore) -> bytes:
+    """The fourth entry of a memory that was made in the same way."""
+    other = MemoryStore()
+    with TemporaryDirectory() as folder, begun(other, Path(folder)):
+        return other.get(LAYOUT.entry(4)).data
+
+
+@pytest.mark.parametrize("replacement", [of_an_earlier_entry, of_another_memory])
+@pytest.mark.parametrize("when", ["at a look", "after a restart"])
+def test_a_sound_entry_of_another_place_is_not_taken_for_the_newest(
+    tmp_path: Path, replacement: Callable[[MemoryStore], bytes], when: str
+) -> None:
+    store, time = MemoryStore(), HandClock()
+    with begun(store, tmp_path / "one", time) as one:
+        lost = lose(store, 4)
+        store.put(LAYOUT.entry(4), replacement(store), ALWAYS)
+        if when == "at a look":
+            time.now_s += CHECK_S
+            refused(one, 4)
+            assert one.messages()[-1] == "step 2"
+        one.warm().save()
+        copy = one.warm().path
+    with writer(store, tmp_path / "one") as again:
+        refused(again, 4)
+        assert git(copy, "log", "-1", "--format=%s", "main").decode().strip() == "step 2"
+
+        store.put(LAYOUT.entry(4), lost, ALWAYS)
+
+        assert again.ask(commit("goes on")).created
+        assert again.messages()[-2:] == ["step 2", "goes on"]
 
 
 def test_a_delete_elsewhere_is_no_loss(tmp_path: Path) -> None:

@@ -15,8 +15,15 @@ from memrepo.lazy import lazy_property
 from memrepo.limits import HORIZON_S, Limits
 from memrepo_worker.bounds import COLD_OPEN_BYTES, ENTRY_BYTES, Bounds
 from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTooSlowError, GitUsage
+from memrepo_worker.git.pack_sizes import find_blob
 from memrepo_worker.group import Agent, Lease, TurnGoesOnError
-from memrepo_worker.journal.entry import EntryDoesNotFollowError, JournalDamagedError, NewerJournalError
+from memrepo_worker.journal.entry import (
+    Entry,
+    EntryDoesNotFollowError,
+    JournalDamagedError,
+    NewerJournalError,
+    ledger_bytes_max,
+)
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
 from memrepo_worker.journal.reading.found import FoundJournal
@@ -200,12 +207,37 @@ class Opener:
         self._dependencies.confirm_store()  # a store that lost entries may be another one
         try:
             if had.begun:
-                require_present(self.journal, first, had.seq, had.tip_sha256)
+                other = require_present(self.journal, first, had.seq, had.tip_sha256)
+                if other is not None:
+                    self._require_next(repo, other)
         except EntryLostError as error:
             self._keep_copy(repo, error)
             raise
         self._held.drop()
         return self._open_cold()
+
+    def _require_next(self, repo: WarmRepo, other: Entry) -> None:
+        """Return where an entry in the place of a copy's newest is another worker's next one, and the journal whole.
+
+        So it is where the newest entries were lost, and a worker that never had them has gone on from what was left.
+
+        Raises:
+            EntryLostError: it was put there, or entries before it were: the copy has what the store has lost.
+        """
+        seq = repo.state.seq
+        if _has_settled(repo, other):
+            raise EntryLostError(
+                f"entry {seq} was replaced by a copy of an earlier one; this worker has it whole", seq
+            )
+        try:
+            with self._held.beside(self._held.agent) as place:
+                quiet = replace(self._dependencies, opened=lambda *_: None)
+                Opener(quiet, place, self._layout, self._lease).read_once()
+        except JournalDamagedError as error:
+            if error.seq > seq:
+                raise
+            told = f"{error}; this worker has it whole"
+            raise EntryLostError(told, error.seq, in_base=error.in_base) from error
 
     def _first_to_check(self, repo: WarmRepo) -> int:
         """Return the entry from which on they are looked at: the last that was seen, not too far back."""
@@ -295,6 +327,20 @@ class Opener:
         prefix = self._layout.prefix
         message = f"a base or segment of {prefix} cannot be used, so its entries are read instead: {error}"
         log(logger, logging.WARNING, "journal.accelerator_passed_over", message, {"prefix": prefix})
+
+
+def _has_settled(repo: WarmRepo, other: Entry) -> bool:
+    """Whether all that an entry tells of requests is told in a copy in the same words, and leads elsewhere.
+
+    What a request became is told once: where it was executed anew, it made another commit.
+    """
+    if other.refs == repo.state.refs:
+        return False
+    try:
+        lines = decode_lines(find_blob(other.pack, other.ledger_sha, ledger_bytes_max(other.size)) or b"")
+    except ValueError:
+        return False  # it is damaged, which is found where it is taken in
+    return bool(lines) and all(repo.ledger.find(line.request_id) == line for line in lines)
 
 
 def _let_go_of_frames(error: BaseException | None) -> None:

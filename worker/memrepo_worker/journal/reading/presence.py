@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from memrepo_worker.journal.entry import JournalDamagedError, NewerJournalError
+from memrepo_worker.journal.entry import Entry, JournalDamagedError, NewerJournalError
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.store.interface import NotThereError
@@ -27,11 +27,12 @@ class EntryLostError(JournalDamagedError):
     copy: str = ""
 
 
-def require_present(reader: JournalReader, first: int, last: int, last_sha256: str) -> None:
+def require_present(reader: JournalReader, first: int, last: int, last_sha256: str) -> Entry | None:
     """Return if none of the entries ``first`` to ``last``, which a local copy has, was lost; for when it seems void.
 
-    Returns also where a delete took them, and where another memory's sound entry is in the place of the last: then the
-    copy is of no use, and nothing was lost from what the store holds.
+    Returns the entry in the place of the last where that is another, and whole: whether it follows on those before it,
+    is for the caller to find out. None where it is the same, and where a delete took them: then the copy is of no use,
+    and nothing was lost from what the store holds.
 
     Raises:
         EntryLostError: one is not there, or the last is not whole any more.
@@ -41,12 +42,12 @@ def require_present(reader: JournalReader, first: int, last: int, last_sha256: s
     if missing is not None:
         raise EntryLostError(f"entry {missing}, which this worker has, is not in the store any more", missing)
     try:
-        reader.has_entry(last, last_sha256) or [*reader.some(last, 1)]
+        return None if reader.has_entry(last, last_sha256) else next(reader.some(last, 1), None)
     except (LocalCopyStaleError, NewerJournalError):
-        return  # deleted, or what only cold opening can judge
+        return None  # deleted, or what only cold opening can judge
     except JournalDamagedError as error:
         if error.seq != last:
-            return
+            return None
         raise EntryLostError(f"{error}; this worker has it whole", last) from error
 
 
