@@ -16,12 +16,12 @@ from memrepo.cli.common import client, json_option, settings_here
 from memrepo.cli.ending import CommandError
 from memrepo.cli.interrupt import INTERRUPTED
 from memrepo.cli.numbers import WholeNumber
-from memrepo.errors import MemoryRepoError, RepoExistsError, RepoNotFoundError
+from memrepo.errors import RepoExistsError, RepoNotFoundError
 from memrepo.limits import Limits
 from memrepo.repo import MemoryRepo
 from memrepo_worker.assembly import build_git
+from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.progress import Progress
-from memrepo_worker.git.command import GitError
 from memrepo_worker.observe import Counters
 from memrepo_worker.replay.plan import Plan
 from memrepo_worker.replay.report import Report, in_words, report_on
@@ -48,7 +48,7 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
     is run, obeyed or fetched.
     """
     settings = settings_here()
-    try:
+    with translating_failures():
         git = build_git(Counters(), WorkerSettings.from_env().git_caps)
         git.require_version()
         source = SourceRepository.open(path, git)
@@ -57,9 +57,6 @@ def replay(path: Path, org: str, agent: str | None, limit: int | None, as_json: 
             repo = repos.repo(org_id=org, agent_id=agent or agent_name(path))
             _require_new(repo)
             report = _replay(repo, source, history, settings.limits, show=not as_json)
-    except GitError as error:
-        in_one_line = " ".join(str(error).split())
-        raise MemoryRepoError(in_one_line) from error
     click.echo(json.dumps(asdict(report)) if as_json else in_words(report))
     if not report.equal:
         raise SystemExit(1)

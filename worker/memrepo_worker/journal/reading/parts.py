@@ -190,6 +190,9 @@ def list_accelerators(store: Store, layout: Layout) -> Accelerators:
 
 def _out_of_order(layout: Layout, expected: int, found: int) -> JournalDamagedError:
     """Return the error for an entry that is not the next: it is out of place, or what lies before it is gone."""
-    missing = f"{layout.journal} has a gap: entry {expected} is not there, and {found} is"
+    missing = (
+        f"{layout.journal} has a gap: entry {expected} is not there, and {found} is (remove that one, if it is none of "
+        "memrepo's)"
+    )
     is_stray = not expected < found < expected + _GAP_MAX
     return JournalDamagedError(missing, found if is_stray else expected)
