@@ -192,6 +192,27 @@ def test_a_sound_entry_of_another_place_is_not_taken_for_the_newest(
         assert again.messages()[-2:] == ["step 2", "goes on"]
 
 
+@pytest.mark.parametrize("of", [2, 3])
+@pytest.mark.parametrize("place", [4, 5])
+def test_a_worker_that_never_had_it_takes_no_copy_of_an_earlier_entry_for_the_newest(
+    tmp_path: Path, of: int, place: int
+) -> None:
+    store = MemoryStore()
+    with begun(store, tmp_path / "one"):
+        pass
+    store.put(LAYOUT.entry(place), store.get(LAYOUT.entry(of)).data, ALWAYS)
+    with writer(store, tmp_path / "two") as two:
+        refused(two, place)
+
+
+def test_a_worker_that_is_warm_takes_no_copy_of_an_earlier_entry_for_the_next(tmp_path: Path) -> None:
+    store, time = MemoryStore(), HandClock()
+    with begun(store, tmp_path / "one", time) as one:
+        store.put(LAYOUT.entry(5), store.get(LAYOUT.entry(2)).data, ALWAYS)
+        time.now_s += CHECK_S
+        refused(one, 5)
+
+
 def test_a_delete_elsewhere_is_no_loss(tmp_path: Path) -> None:
     store, time = MemoryStore(), HandClock()
     with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from memrepo.limits import KEPT_HORIZONS
@@ -62,6 +62,22 @@ class Ledger:
             return None
         found = (segment.find(request_id) for segment in reversed(self._segments))
         return next((line for line in found if line is not None), None)
+
+    def following(self, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
+        """Yield the lines of an entry that comes after all that is here.
+
+        What became of a request is told once: a line that is here in the same words comes with a copy of its entry.
+
+        Raises:
+            ValueError: so it is.
+            WarmRepoDamagedError: a file of the ledger is not what was written.
+        """
+        rest = iter(lines)
+        for first in islice(rest, 1):
+            if self.find(first.request_id) == first:
+                raise ValueError("it is a copy of an earlier one, which tells of the same requests")
+            yield first
+        yield from rest
 
     def remember(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines in the journal's order.

@@ -249,7 +249,7 @@ class WarmRepo:
         if size > ledger_bytes_max(entry.size):
             raise JournalDamagedError(f"entry {entry.seq} has a ledger of {size} bytes", entry.seq)
         try:
-            yield from decode_each(BytesIO(self.reader.blob(entry.ledger_sha)))
+            yield from self.ledger.following(decode_each(BytesIO(self.reader.blob(entry.ledger_sha))))
         except ValueError as error:
             raise JournalDamagedError(f"entry {entry.seq}: {error}", entry.seq) from error
 
