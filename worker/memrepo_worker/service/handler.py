@@ -16,11 +16,10 @@ from memrepo_worker.journal.entry import JournalDamagedError, JournalUnreadableE
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.object_places import LackedObjects, holding, naming
 from memrepo_worker.journal.reading.presence import EntryLostError
-from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.logs import log
 from memrepo_worker.repos.cache import HeldRepo, RepoCache
 from memrepo_worker.service.machine import DAMAGE, TROUBLE, CacheTrouble, words_of
-from memrepo_worker.service.opening import ServiceDependencies, journal_reader
+from memrepo_worker.service.opening import ServiceDependencies, journal_of
 from memrepo_worker.service.store_reads.memories import answer_about_an_org, is_about_an_org
 from memrepo_worker.service.turn import Turn
 from memrepo_worker.store.interface import UnavailableError
@@ -77,7 +76,7 @@ class Service:
             return [self._damaged(group, error)] * len(group.requests)
         except ObjectRefusedError as error:
             held.drop()
-            damage = holding(self._journal_of(group), error.sha, str(error))
+            damage = holding(journal_of(self.dependencies, group.agent), error.sha, str(error))
             return [self._damaged(group, damage)] * len(group.requests)
         except NewerJournalError as error:
             held.drop()
@@ -178,7 +177,7 @@ class Service:
             first = group.requests[:1]
             return settle(Group(group.agent, first, group.lease, group.create, group.places, group.confirm))
         if known is None:
-            known = naming(self._journal_of(group), error.sha)
+            known = naming(journal_of(self.dependencies, group.agent), error.sha)
             self.lacked.keep(*place, known)
         return [self._damaged(group, known)]
 
@@ -229,10 +228,6 @@ class Service:
             f"object from a backup, then send the request again, with the same id if you like{advice}",
             {"key": key},
         )
-
-    def _journal_of(self, group: Group) -> JournalReader:
-        layout = Layout.of(group.agent.org_id, group.agent.agent_id)
-        return journal_reader(self.dependencies, layout, self.dependencies.fetchers.lane())
 
     def _newer(self, group: Group, error: NewerJournalError) -> WorkerOutdatedError:
         """Return the verdict on requests of an agent whose journal a newer memrepo wrote; nothing was changed.

@@ -94,6 +94,12 @@ def journal_reader(
     )
 
 
+def journal_of(dependencies: ServiceDependencies, agent: Agent) -> JournalReader:
+    """Return a reader of an agent's journal for who looks something up in it."""
+    layout = Layout.of(agent.org_id, agent.agent_id)
+    return journal_reader(dependencies, layout, dependencies.fetchers.lane())
+
+
 class Opener:
     """Gives one agent's warm repository, known to be at the journal's newest entry, while its place is held."""
 
@@ -142,7 +148,8 @@ class Opener:
         if repo is None or is_due or not repo.is_current(self._lease, now_s, proof_age_s_max):
             self._before_store()
             self._dependencies.check_store()
-            repo = self._open_cold() if repo is None else self._brought_up_to_date(repo, is_due=is_due)
+            opened = self._dependencies.opened
+            repo = self._open_cold(opened) if repo is None else self._brought_up_to_date(repo, is_due=is_due)
             repo.trust = repo.trust.proven(self._lease, now_s)
             if is_due:
                 repo.trust = repo.trust.checked(repo.state.seq, now_s)
@@ -153,12 +160,14 @@ class Opener:
     def read_once(self) -> WarmRepo:
         """Return the repository as the store has it now, for one who only reads: no delete is finished here.
 
+        That it opens slowly is no business of this worker: its owner may be another.
+
         Raises:
             UnavailableError, JournalDamagedError, WarmRepoDamagedError, GitOverBoundsError, NewerJournalError: as
                 ``current``.
         """
         self._dependencies.check_store()
-        return self._open_cold()
+        return self._open_cold(lambda *_: None)
 
     def has_legacy_layout(self) -> bool:
         """Whether files of the legacy layout lie where the journal is."""
@@ -214,7 +223,7 @@ class Opener:
             self._keep_copy(repo, error)
             raise
         self._held.drop()
-        return self._open_cold()
+        return self._open_cold(self._dependencies.opened)
 
     def _require_next(self, repo: WarmRepo, other: Entry) -> None:
         """Return where an entry in the place of a copy's newest is another worker's next one, and the journal whole.
@@ -231,8 +240,7 @@ class Opener:
             )
         try:
             with self._held.beside(self._held.agent) as place:
-                quiet = replace(self._dependencies, opened=lambda *_: None)
-                Opener(quiet, place, self._layout, self._lease).read_once()
+                Opener(self._dependencies, place, self._layout, self._lease).read_once()
         except JournalDamagedError as error:
             if error.seq > seq:
                 raise
@@ -272,10 +280,10 @@ class Opener:
             return False  # what is not understood may have taken away what is here, or that may be another memory's
         return True
 
-    def _open_cold(self) -> WarmRepo:
+    def _open_cold(self, opened: Callable[[Agent, int], None]) -> WarmRepo:
         self._dependencies.observer.count("repo.opened_cold")
         will_wait()
-        taken_in = partial(self._taken_in, GitUsage())
+        taken_in = partial(self._taken_in, opened, GitUsage())
         try:
             return self.journal.read(taken_in)
         except HarmedMeanwhileError:
@@ -287,7 +295,9 @@ class Opener:
         _let_go_of_frames(passed_over)
         return self.journal.read_entries(taken_in, passed_over)
 
-    def _taken_in(self, usage: GitUsage, found: FoundJournal) -> WarmRepo:
+    def _taken_in(
+        self, opened: Callable[[Agent, int], None], usage: GitUsage, found: FoundJournal
+    ) -> WarmRepo:
         """Put what a journal holds into a new repository; what git may take for that is one bound of all its runs."""
         if found.seq == 0:
             self._dependencies.confirm_store()  # an empty place is not an empty store
@@ -302,7 +312,7 @@ class Opener:
             raise
         repo.git = unbounded
         self.forget_old_lines(repo)
-        self._dependencies.opened(self._held.agent, parts)
+        opened(self._held.agent, parts)
         return repo
 
     def _absorbed(self, repo: WarmRepo, found: FoundJournal) -> int:

@@ -18,7 +18,6 @@ from memrepo_worker.git.objects import GitObject, Kind, encode_commit, object_id
 from memrepo_worker.git.reader import ObjectAbsentError, ObjectRefusedError
 from memrepo_worker.group import Agent, Lease
 from memrepo_worker.journal.entry import JournalDamagedError
-from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.reading.object_places import naming
 from memrepo_worker.journal.reading.presence import EntryLostError
 from memrepo_worker.repos.cache import HeldRepo
@@ -29,7 +28,7 @@ from memrepo_worker.service.forks.origin_lines import ORIGINS_MAX, OriginLine, e
 from memrepo_worker.service.forks.origins import origins_of
 from memrepo_worker.service.forks.source import naming_source, open_source, warm_source
 from memrepo_worker.service.machine import DAMAGE
-from memrepo_worker.service.opening import ServiceDependencies, journal_reader
+from memrepo_worker.service.opening import ServiceDependencies, journal_of
 from memrepo_worker.service.refs import resolve
 
 
@@ -77,9 +76,7 @@ class Copies:
             except ObjectAbsentError as error:
                 if repo.packs.fault() is not None:
                     raise
-                layout = Layout.of(source.org_id, source.agent_id)
-                journal = journal_reader(self._dependencies, layout, self._dependencies.fetchers.lane())
-                raise naming(journal, error.sha) from error
+                raise naming(journal_of(self._dependencies, source), error.sha) from error
 
     def _copied_from_warm(self, place: HeldRepo, source: Agent, request: ForkRequest) -> Copied | None:
         """Return what is copied from the repository that this worker has of the source, or None if that is of no use.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from memrepo.errors import (
     MemoryDamagedError,
@@ -62,9 +61,8 @@ def open_source(dependencies: ServiceDependencies, place: HeldRepo, agent: Agent
         OSError, GitTroubleError: the machine has no room for it.
         JournalUnreadableError, GitOverBoundsError: see ``naming_source``.
     """
-    # That a memory which may be another worker's opens slowly is no business of this one.
     layout = Layout.of(agent.org_id, agent.agent_id)
-    opener = Opener(replace(dependencies, opened=_nothing), place, layout, lease)
+    opener = Opener(dependencies, place, layout, lease)
     repo = opener.read_once()
     if not repo.state.exists:
         raise _absent(agent, legacy=opener.has_legacy_layout())
@@ -134,7 +132,3 @@ def _damaged(dependencies: ServiceDependencies, agent: Agent, key: str, error: E
             {"key": key},
         )
     )
-
-
-def _nothing(*_: object) -> None:
-    """Do nothing."""
