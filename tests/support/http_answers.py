@@ -18,7 +18,7 @@ class Answer:
 
     ``size`` is what it says of the body's length, where that is not so. With ``drip_s`` the body comes a byte at a
     time, so far apart, and so does the head where ``drips_head``. ``asked`` counts requests, ``heads`` says of each its
-    path and headers.
+    path and headers. Requests for a range are answered with ``to_ranges``, where there is one.
     """
 
     status: int
@@ -30,6 +30,7 @@ class Answer:
     drips_head: bool = False
     asked: int = 0
     heads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    to_ranges: Answer | None = None
 
     @classmethod
     def of_s3(cls, status: int, code: str, message: str) -> Answer:
@@ -47,6 +48,10 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
             answer.asked += 1
             answer.heads.append((self.path, dict(self.headers.items())))
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self._give(answer.to_ranges if answer.to_ranges and "Range" in self.headers else answer)
+            self.close_connection = True
+
+        def _give(self, answer: Answer) -> None:
             if answer.status:
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.content_type)
@@ -55,17 +60,16 @@ def answering(answer: Answer, port: int = 0) -> Iterator[int]:
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 if answer.drips_head:
-                    self._drip(b"HTTP/1.1 200 OK\r\nX-Drops: " + b"x" * 1000)
+                    self._drip(b"HTTP/1.1 200 OK\r\nX-Drops: " + b"x" * 1000, answer.drip_s)
                 else:
                     self.end_headers()
-                    self._drip(answer.body) if answer.drip_s else self.wfile.write(answer.body)
-            self.close_connection = True
+                    self._drip(answer.body, answer.drip_s) if answer.drip_s else self.wfile.write(answer.body)
 
-        def _drip(self, data: bytes) -> None:
+        def _drip(self, data: bytes, drip_s: float) -> None:
             with suppress(OSError):
                 for byte in data:
                     self.wfile.write(bytes([byte]))
-                    time.sleep(answer.drip_s)
+                    time.sleep(drip_s)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
 

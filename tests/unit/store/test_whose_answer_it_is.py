@@ -13,6 +13,7 @@ from memrepo_worker.store.interface import (
     ABSENT,
     ALWAYS,
     NotThereError,
+    Pin,
     PreconditionFailedError,
     RefusedError,
     Store,
@@ -140,6 +141,26 @@ def test_a_range_that_is_less_than_was_asked_for_is_unavailable(kind: str) -> No
         assert opened[kind].get_range("key", 0, 100).size == 1000
         with pytest.raises(UnavailableError, match="another range than was asked for"):
             opened[kind].get_range("key", 0, 101)
+
+
+NO_SUCH_RANGE = {
+    "s3": Answer.of_s3(416, "InvalidRange", "Not satisfiable."),
+    "gcs": Answer(416, PAGE, HTML),
+}
+
+
+@pytest.mark.parametrize("kind", NO_SUCH_RANGE)
+def test_that_there_is_no_such_range_is_believed_of_none_that_has_bytes_there(kind: str) -> None:
+    """Else a proxy that serves no ranges would have large entries be told as damaged."""
+    marks = {"ETag": '"9dd4e461268c8034f5c8564e155c67a6"', "X-Goog-Generation": "7"}
+    whole = Answer(200, b"x" * 1000, "application/octet-stream", marks, to_ranges=NO_SUCH_RANGE[kind])
+    with stores(whole) as opened:
+        store = opened[kind]
+        for start, pin in ((0, None), (0, Pin("7")), (500, None), (500, Pin("7"))):
+            with pytest.raises(UnavailableError):
+                store.get_range("key", start, 100, pin)
+        whole.body = b""
+        assert store.get_range("key", 0, 100).size == 0
 
 
 def test_what_s3_says_itself_is_believed() -> None:

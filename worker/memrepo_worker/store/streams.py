@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memrepo_worker.store.interface import ObjectTooLargeError, Store, UnavailableError
+from memrepo_worker.store.interface import (
+    NotThereError,
+    ObjectTooLargeError,
+    Pin,
+    Store,
+    StoredRange,
+    UnavailableError,
+)
 
 PIECE_BYTES = 8 << 20
 """So much of an object is asked for at a time: enough that a request's way hardly counts."""
@@ -38,3 +45,28 @@ def pieces(
             )
         yield data
         start += len(data)
+
+
+def range_that_is_none(store: Store, key: str, start: int, bytes_max: int, pin: Pin | None) -> StoredRange:
+    """Return the range of an object of which it was answered that it has no bytes there, as far as that is so.
+
+    Of no bytes there is no range: then that is all of the object. What stands before a store may answer the same, with
+    whatever is behind it; so the object itself is asked.
+
+    Raises:
+        NotThereError: there is none; or it was replaced by one that has no bytes there.
+        UnavailableError: it has bytes there.
+    """
+    lie = UnavailableError(f"{key} has bytes from {start} on, and it was answered that it has none")
+    if start:
+        found = store.get_range(key, 0, 1)
+        if found.size > start and pin in (None, found.pin):
+            raise lie
+        raise NotThereError(f"{key} has no bytes from {start} on: it was replaced")
+    try:
+        whole = store.get(key, bytes_max)
+    except ObjectTooLargeError:
+        raise lie from None
+    if pin is not None and pin.mark != whole.version.mark:
+        raise NotThereError(f"{key} was replaced")
+    return StoredRange(whole.data, len(whole.data), Pin(whole.version.mark))

@@ -46,6 +46,7 @@ from memrepo_worker.store.interface import (
 )
 from memrepo_worker.store.lifecycle import expiring_gcs_rules
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.streams import range_that_is_none
 from memrepo_worker.store.versions import KeptVersion
 
 _ENDPOINT = "https://storage.googleapis.com"
@@ -137,13 +138,8 @@ class GcsStore:
             raise not_its_own(self._place_name, "more than was asked for") from None
         except PreconditionFailedError as error:
             raise NotThereError(f"{key} was replaced") from error
-        except NoSuchRangeError as error:
-            if start:
-                raise NotThereError(f"{key} has no bytes from {start} on: it was replaced") from error
-            found = self.get(key, bytes_max)  # of no bytes there is no range
-            if pin is not None and pin.mark != found.version.mark:
-                raise NotThereError(f"{key} was replaced") from error
-            return StoredRange(found.data, len(found.data), Pin(found.version.mark))
+        except NoSuchRangeError:
+            return range_that_is_none(self, key, start, bytes_max, pin)
         if pin is not None and pin.mark != generation:  # a server that knows no conditions of a get
             raise NotThereError(f"{key} was replaced")
         size = size_in_content_range(request.content_range, start, len(data), bytes_max)

@@ -45,6 +45,7 @@ from memrepo_worker.store.interface import (
 )
 from memrepo_worker.store.lifecycle import expiring_s3_rules
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.store.streams import range_that_is_none
 from memrepo_worker.store.versions import KeptVersion
 from memrepo_worker.threads.giving_way import give_way
 
@@ -124,13 +125,8 @@ class S3Store:
                 return StoredRange(body.read(), size_of_all, Pin(version))
         except PreconditionFailedError as error:
             raise NotThereError(f"{key} was replaced") from error
-        except NoSuchRangeError as error:
-            if start:
-                raise NotThereError(f"{key} has no bytes from {start} on: it was replaced") from error
-            found = self.get(key, bytes_max)  # of no bytes there is no range
-            if pin is not None and pin.mark != found.version.mark:
-                raise NotThereError(f"{key} was replaced") from error
-            return StoredRange(found.data, len(found.data), Pin(found.version.mark))
+        except NoSuchRangeError:
+            return range_that_is_none(self, key, start, bytes_max, pin)
 
     @contextmanager
     def _answer(self, key: str, **wanted: str) -> Iterator[tuple[Mapping[str, str], StreamingBody, int, str]]:
