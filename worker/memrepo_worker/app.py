@@ -47,6 +47,7 @@ from memrepo_worker.queues.transport.context import ShardContext
 from memrepo_worker.queues.transport.messages import RedisMessages
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.tasks import register_tasks
+from memrepo_worker.threads.beginning import bound_starts
 from memrepo_worker.upkeep.runner import Owns, UpkeepRunner
 
 logger = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ def run_worker(
     says how it stands to one that has started it among others.
     The log must be set up before (``logs.configure``).
     """
+    bound_starts()
     name = name or usual_name()
     name = name if "@" in name else f"{name}@{socket.gethostname()}"
     try:

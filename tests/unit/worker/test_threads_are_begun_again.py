@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
@@ -19,6 +20,7 @@ from memrepo_worker.scheduling.timer import Soon, Timer
 from memrepo_worker.store.backends.time_limits import TimeLimits
 from memrepo_worker.store.identity import IdentityGuard, IdentityWatch
 from memrepo_worker.store.interface import UnavailableError
+from memrepo_worker.threads.beginning import begin_thread, start_bounded
 from memrepo_worker.threads.fetchers import Fetchers
 from memrepo_worker.upkeep.runner import Job, UpkeepRunner
 from tests.support.waiting import wait_for
@@ -167,6 +169,37 @@ def test_a_turn_that_gets_no_thread_of_its_own_is_taken_by_one_of_the_others(
     pool.on_stop()
     lend_thread(pool, done.clear)
     assert done.is_set()
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+def test_a_thread_that_never_begins_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where a thread was made, and there is no memory for its first step."""
+    name = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
+    monkeypatch.setattr(threading, name, lambda *_, **__: 1)
+    monkeypatch.setattr("memrepo_worker.threads.beginning.BEGIN_LOOKS_MAX", 1)
+    monkeypatch.setattr(threading.Thread, "start", start_bounded)
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="did not begin"):
+        pool.submit(int)
+    assert begin_thread("memrepo-test", lambda: None) is None
+
+
+def test_one_that_begins_when_nobody_waits_for_it_any_more_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[threading.Thread] = []
+    done: list[str] = []
+
+    def give_up(thread: threading.Thread) -> None:
+        made.append(thread)
+        no_thread(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", give_up)
+    assert begin_thread("memrepo-test", lambda: done.append("too late")) is None
+
+    made[0].run()
+
+    assert done == []
 
 
 def no_thread(_: threading.Thread) -> None:
