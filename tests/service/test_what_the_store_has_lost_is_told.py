@@ -192,6 +192,41 @@ def test_a_sound_entry_of_another_place_is_not_taken_for_the_newest(
         assert again.messages()[-2:] == ["step 2", "goes on"]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["nothing follows", "another worker's entry follows"])
+@pytest.mark.parametrize("when", ["at a look", "after a restart"])
+def test_an_entry_that_was_emptied_is_not_taken_for_what_a_delete_left(
+    tmp_path: Path, when: str, others: int
+) -> None:
+    store, time = MemoryStore(), HandClock()
+    with begun(store, tmp_path / "one", time) as one, writer(store, tmp_path / "two") as two:
+        for _ in range(others):
+            two.ask(commit("elsewhere"))
+        lost = lose(store, 4)
+        store.put(LAYOUT.entry(4), b"", ALWAYS)
+        if when == "at a look":
+            time.now_s += CHECK_S
+            refused(one, 4)
+        one.warm().save()
+        copy = one.warm().path
+    with writer(store, tmp_path / "one") as again:
+        refused(again, 4)
+        assert git(copy, "log", "-1", "--format=%s", "main").decode().strip() == "step 2"
+
+        store.put(LAYOUT.entry(4), lost, ALWAYS)
+
+        assert again.ask(commit("goes on")).created
+
+
+def test_a_worker_that_never_had_what_was_emptied_names_it(tmp_path: Path) -> None:
+    store = MemoryStore()
+    with begun(store, tmp_path / "one"):
+        pass
+    for seq in (4, 2):
+        store.put(LAYOUT.entry(seq), b"", ALWAYS)
+        with writer(store, tmp_path / f"without {seq}") as two:
+            refused(two, seq)
+
+
 @pytest.mark.parametrize("of", [2, 3])
 @pytest.mark.parametrize("place", [4, 5])
 def test_a_worker_that_never_had_it_takes_no_copy_of_an_earlier_entry_for_the_newest(

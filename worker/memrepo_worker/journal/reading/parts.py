@@ -38,7 +38,14 @@ class AcceleratorDamagedError(JournalDamagedError):
 
 
 class LocalCopyStaleError(Exception):
-    """What one holds of a repository is void: it was deleted since, or the store is not the one it came from."""
+    """What one holds of a repository is void: it was deleted since, or the store is not the one it came from.
+
+    ``seq`` is the entry by which that was seen; 0 where it is none that is there.
+    """
+
+    def __init__(self, message: str, seq: int = 0) -> None:
+        super().__init__(message)
+        self.seq = seq
 
 
 @dataclass(frozen=True)
@@ -140,9 +147,9 @@ class JournalParts:
         try:
             found = read(self.layout.entry(item.seq))
         except NotThereError as error:  # or it is another by now
-            raise LocalCopyStaleError(f"entry {item.seq} is not there any more") from error
+            raise LocalCopyStaleError(f"entry {item.seq} is not there any more", item.seq) from error
         if found is None:
-            raise LocalCopyStaleError(f"entry {item.seq} is a marker")
+            raise LocalCopyStaleError(f"entry {item.seq} is a marker", item.seq)
         return found
 
     def _require_size(self, item: Listed) -> None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from memrepo_worker.journal.entry import Entry, JournalDamagedError, NewerJournalError
+from memrepo_worker.journal.entry import (
+    Entry,
+    JournalDamagedError,
+    JournalUnreadableError,
+    NewerJournalError,
+)
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.store.interface import NotThereError
@@ -43,12 +48,30 @@ def require_present(reader: JournalReader, first: int, last: int, last_sha256: s
         raise EntryLostError(f"entry {missing}, which this worker has, is not in the store any more", missing)
     try:
         return None if reader.has_entry(last, last_sha256) else next(reader.some(last, 1), None)
-    except (LocalCopyStaleError, NewerJournalError):
-        return None  # deleted, or what only cold opening can judge
+    except NewerJournalError:
+        return None  # what only cold opening can judge
+    except LocalCopyStaleError as error:
+        if _may_be_deleted(reader, last):
+            return None
+        raise EntryLostError(
+            f"entry {last} has no bytes, and no delete took them; this worker has it whole", last
+        ) from error
     except JournalDamagedError as error:
         if error.seq != last:
             return None
         raise EntryLostError(f"{error}; this worker has it whole", last) from error
+
+
+def _may_be_deleted(reader: JournalReader, seq: int) -> bool:
+    """Whether an entry without bytes may be what a delete left: that has a base above it, or at least its seal."""
+    bases = (reader.layout.base_seq(item.key) for item in reader.store.list(reader.layout.bases))
+    if any(base is not None and base > seq for base in bases):
+        return True
+    try:
+        following = next(reader.some(seq + 1, 1), None)
+    except (LocalCopyStaleError, JournalUnreadableError):
+        return True  # that is for cold opening to judge
+    return following is not None and not following.refs
 
 
 def _first_missing(reader: JournalReader, first: int, last: int) -> int | None:

@@ -126,7 +126,8 @@ class JournalReader:
             if isinstance(moved.error, JournalUnreadableError):
                 raise moved.error from moved.error.__cause__
             raise JournalDamagedError(
-                f"{self.layout.prefix} does not hold still or lacks a part: {moved.error}"
+                f"{self.layout.prefix} does not hold still or lacks a part: {moved.error}",
+                moved.error.seq if isinstance(moved.error, LocalCopyStaleError) else 0,
             ) from moved.error
 
     def since(self, seq: int, first: int | None = None) -> Iterator[Sequence[Entry]]:
