@@ -17,7 +17,7 @@ from memrepo_worker.git.objects import GitObject, Kind, object_id
 from memrepo_worker.git.packs import encode_pack, join_packs
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.verifying import Verified, Verifier
-from memrepo_worker.journal.entry import LEDGER_REF
+from memrepo_worker.journal.entry import LEDGER_REF, JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.decorators.base import StoreDecorator
@@ -154,6 +154,11 @@ PLANTS: Mapping[str, tuple[str, str, Plant]] = {
         f"base/{40:020d}.bundle",
         "unequal",
         lambda its, _, __: its.update({f"base/{40:020d}.bundle": its[BASE]}),
+    ),
+    "the last entries of a segment are not there": (
+        SEGMENT,
+        "unequal",
+        lambda its, _, __: [its.pop(entry(seq)) for seq in range(11, ENTRIES + 1)],
     ),
     "a base has a number that none can have": (
         f"base/{10**19}.bundle",
@@ -298,6 +303,19 @@ def test_several_are_all_named(
     assert sorted(named(verify())) == sorted(
         [(entry(2), "checksum"), (entry(14), "missing"), (SEGMENT, "checksum"), (entry(13), "header")]
     )
+
+
+def test_what_may_be_the_last_copy_of_lost_entries_is_not_to_be_removed(
+    sound: Journal, store: LocalStore, tmp_path: Path, verify: Callable[[], Verified]
+) -> None:
+    """The end of the journal is lost, or the store was copied while a segment was made. A fold says so, too."""
+    put(store, AGENT, {key: data for key, data in sound.items() if not entry(11) <= key < entry(ENTRIES + 1)})
+
+    [damage] = verify().damages
+
+    assert "it ends with entry 12, and the journal with entry 10" in damage.detail
+    with pytest.raises(JournalDamagedError, match="entry 12 is not there, with which a base or segment ends"):
+        fold(store, tmp_path / "scratch")
 
 
 def test_a_sound_memory_has_no_damage(

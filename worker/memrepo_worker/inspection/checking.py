@@ -86,9 +86,18 @@ class JournalCheck:
             self._check_what_ends_at(batch[-1].seq, begin, keep)
         for item in (*listing.bases.values(), *listing.segments.values()):
             if item.seq > begin and item.seq not in listing.entries:
-                self._found(Damage(item.key, Kind.UNEQUAL, "it ends with an entry that is not there"))
+                self._found(Damage(item.key, Kind.UNEQUAL, self._ends_beyond(item.seq)))
         if self._is_sound and self._tips:
             self._check_all(items[-1].key)
+
+    def _ends_beyond(self, seq: int) -> str:
+        newest = self._listing.newest
+        if seq < newest:
+            return "it ends with an entry that is not there"
+        return (
+            f"it ends with entry {seq}, and the journal with entry {newest}: it may be the last copy of what lies "
+            "between, so keep it"
+        )
 
     def _check_all(self, key: str) -> None:
         try:

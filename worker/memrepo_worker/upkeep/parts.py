@@ -43,7 +43,7 @@ class Parts:
         ``recent`` returns an entry's bytes without a request, if it has them.
 
         Raises:
-            JournalDamagedError: it has a gap.
+            JournalDamagedError: it has a gap, or ends before a base or segment does.
         """
         self._store = store
         self._layout = layout
@@ -58,6 +58,8 @@ class Parts:
         self._listed = list_entries(
             store, layout, max(begin, 1), layout.entry(begin - 1) if begin > 1 else ""
         )
+        if begin and not self._listed:
+            raise JournalDamagedError(f"entry {begin} is not there, with which a base or segment ends", begin)
         self.newest = self._listed.next - 1 if self._listed else 0
 
     def head(self, seq: int) -> Head:
