@@ -57,8 +57,7 @@ def check_whole_store(settings: WorkerSettings, *, anew: bool, ask_broker: bool 
     """Check that the store is the one of this broker, then that it is safe: nothing is written to another's."""
     identity = check_identity(settings, ask_broker=ask_broker)
     if anew and (not_there := _not_begun(settings)):  # its name may be misspelt: only who serves makes it
-        why = f"no store is here yet: {not_there}: the first worker makes it, so look at the name"
-        return Found(masked(settings.store_url), (why,))
+        return Found(masked(settings.store_url), (f"no store is here yet: {not_there}",))
     found = check_store(settings, anew=anew)
     if identity:
         return replace(found, text=f"{found.text}, identity {identity}")

@@ -11,6 +11,7 @@ import click
 
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
+from memrepo.cli.output import counted
 from memrepo.errors import RepoNotFoundError
 from memrepo_worker.cli.store.tools import agent_named, open_tools, org_named
 from memrepo_worker.inspection.foreign import Foreign
@@ -130,7 +131,7 @@ class _Table:
             self._has_heading = True
             self._row(name.replace("_", " ") for name in _COLUMNS)
         numbers = asdict(line.size)
-        count = "" if line.agent_id else f" ({line.agents} agents)"
+        count = "" if line.agent_id else f" ({counted(line.agents, 'agent')})"
         self._row((f"{numbers[name]:,}" for name in _COLUMNS), f"{line.name}{count}")
         if line.foreign.count:
             click.echo(plain(f"WARNING: {line.name}: {line.foreign}"), err=True)
