@@ -188,9 +188,22 @@ class JournalCheck:
             raise LookCloserError from error
 
     def _is_copy(self, item: Listed, part: Entry) -> int:
-        """Return which earlier entry has the same bytes, 0 for none: each entry has a ledger line of its own."""
+        """Return which earlier entry has the same bytes, 0 for none: each entry has a ledger line of its own.
+
+        Not so those of which each request was too old, and refused once more; that is seen where they come one by one.
+        """
         first = self._seen.setdefault(int(part.sha256[:16], 16), item.seq)
-        return first if first != item.seq else 0
+        if first == item.seq or (self._each and self._is_told_again(item, part)):
+            return 0
+        return first
+
+    def _is_told_again(self, item: Listed, part: Entry) -> bool:
+        """Whether all that an entry tells may be told twice; its ledger came with the one whose bytes it has."""
+        try:
+            lines = ledger_of(item.key, part, self._objects.reader())
+        except DamageFoundError:
+            return False
+        return bool(lines) and all(line.may_come_again for line in lines)
 
     def _is_taken(self, item: Listed, part: Entry) -> bool:
         """Take an entry in by itself; after one that is damaged, what builds on it is no damage of its own.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
-from memrepo.errors import MemoryRepoError, from_wire
+from memrepo.errors import MemoryRepoError, RequestExpiredError, from_wire
 from memrepo.json_text import read_json
 from memrepo.limits import KEPT_HORIZONS
 from memrepo_worker.bounds import LedgerBounds
@@ -76,6 +76,14 @@ class LedgerLine:
         if self.verdict in _SUCCESSES:
             return None
         return from_wire(self.verdict, self.detail.get("message", self.verdict), self.detail.get("details"))
+
+    @property
+    def may_come_again(self) -> bool:
+        """Whether a later entry may have it once more: a message that is too old is refused in the same words again.
+
+        What is as old as that is forgotten soon, and nothing was changed by it.
+        """
+        return self.verdict == RequestExpiredError.__name__
 
     @property
     def new_branch(self) -> bool:

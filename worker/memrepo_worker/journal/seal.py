@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import islice
 from time import thread_time
 
 from memrepo_worker.journal.entry import encode_entry
@@ -88,7 +89,7 @@ def clean(
             store.delete(found.foreign)
             continue
         if not found.has_base:
-            store.put(layout.base(seal), encode_entry({}, {}, (), lines), ALWAYS)
+            _put_base(store, layout, seal, lines)
         left[:] = reversed(found.unmarked)
         if left:
             _mark(store, left, executor, markers_max)
@@ -103,7 +104,7 @@ def require_base(store: Store, layout: Layout, seal: int, lines: Iterable[Ledger
     """Write the base of a seal that was cleaned where it was lost since; return whether it had to be.
 
     Below it are markers alone: nobody opens what begins above it without that base. Its ``lines`` are those of whoever
-    has the state at the seal.
+    has the state at the seal, or one after it: what follows on the delete's own line is left out.
 
     Raises:
         UnavailableError, RefusedError: call again; nothing may be begun before this returned.
@@ -113,8 +114,18 @@ def require_base(store: Store, layout: Layout, seal: int, lines: Iterable[Ledger
             return False
     except NotThereError:
         pass
-    store.put(layout.base(seal), encode_entry({}, {}, (), lines), ALWAYS)
+    _put_base(store, layout, seal, lines)
     return True
+
+
+def _put_base(store: Store, layout: Layout, seal: int, lines: Iterable[LedgerLine]) -> None:
+    """Write a seal's base, with the lines up to the newest delete's: those after it are in entries above the seal.
+
+    An opener takes those entries in after the base, and one whose lines are known already for a copy.
+    """
+    deletes = [number for number, line in enumerate(lines, start=1) if line.verdict == DELETED]
+    until_delete = islice(lines, deletes[-1]) if deletes else lines
+    store.put(layout.base(seal), encode_entry({}, {}, (), until_delete), ALWAYS)
 
 
 @dataclass

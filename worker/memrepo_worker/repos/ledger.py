@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 from memrepo.limits import KEPT_HORIZONS
@@ -66,17 +66,22 @@ class Ledger:
     def following(self, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
         """Yield the lines of an entry that comes after all that is here.
 
-        What became of a request is told once: a line that is here in the same words comes with a copy of its entry.
+        What became of a request is told once, but for a refusal of one that was too old: another line that is here in
+        the same words comes with a copy of its entry. The first such line is looked for.
 
         Raises:
             ValueError: so it is.
             WarmRepoDamagedError: a file of the ledger is not what was written.
         """
         rest = iter(lines)
-        for first in islice(rest, 1):
-            if self.find(first.request_id) == first:
+        for line in rest:
+            if line.may_come_again:
+                yield line
+                continue
+            if self.find(line.request_id) == line:
                 raise ValueError("it is a copy of an earlier one, which tells of the same requests")
-            yield first
+            yield line
+            break
         yield from rest
 
     def remember(self, lines: Iterable[LedgerLine]) -> None:
