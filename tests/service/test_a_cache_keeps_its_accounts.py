@@ -18,6 +18,8 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.repos.cache import RepoCache
 from memrepo_worker.repos.slots import Slot, Usage, bytes_on_disk
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import GET_BYTES_MAX, StoredObject, UnavailableError
 from tests.support.stock_git import stock_git
 from tests.support.writers import Writer, commit, create, files, writer
 
@@ -140,6 +142,65 @@ def test_room_is_made_for_a_full_disk_by_none_that_is_in_use(store: LocalStore, 
             assert [cache.path_of(agent) is not None for agent in agents] == [True, False, True, False]
 
 
+def test_trouble_while_room_is_made_keeps_no_agent_from_its_next_request(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        for number in range(4):
+            begin(one, number)
+        cache = one.service.cache
+        with monkeypatch.context() as patch:
+            patch.setattr("memrepo_worker.repos.cache.remove_repo", _without_memory)
+            with pytest.raises(MemoryError):
+                cache.make_room()
+        assert not cache._held, "who comes next would wait for ever"
+
+
+def test_an_opening_that_was_broken_off_leaves_nothing_on_the_disk(store: LocalStore, tmp_path: Path) -> None:
+    with writer(store, tmp_path / "one") as one:
+        begin(one, 1, LARGE)
+    folder = tmp_path / "two"
+
+    class Failing(StoreDecorator):
+        """Lists entries, and gives none."""
+
+        fails = True
+
+        def get(self, key: str, bytes_max: int = GET_BYTES_MAX) -> StoredObject:
+            if self.fails and "/journal/" in key:
+                raise UnavailableError(key)
+            return super().get(key, bytes_max)
+
+    failing = Failing(store)
+    with writer(failing, folder) as two, as_agent(two, 1) as other:
+        with pytest.raises(UnavailableError):
+            other.ask(files())
+        assert two.counters.snapshot()["cache.fresh"] == 1, "it was begun"
+        assert on_disk(folder) == Usage() == two.service.cache.accounts.usage
+
+        failing.fails = False
+        assert other.ask(files()).files["a.txt"].text == LARGE
+        assert two.service.cache.accounts.usage == on_disk(folder)
+
+
+def test_who_comes_to_an_end_late_leaves_the_next_process_its_repositories(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    """As upkeep that waits for the store while its process ends, and another begins in its place."""
+    folder = tmp_path / "one"
+    with writer(store, folder) as one:
+        for number in range(3):
+            begin(one, number)
+        cache = one.service.cache
+        with cache.hold(Agent("acme", "agent-2")):
+            cache.close()
+            again = RepoCache(folder, store.name, stock_git(), Counters())
+            assert again.folder == cache.folder
+            cache.accounts.limits = CacheLimits(repos_max=1)
+        assert on_disk(folder).repos == 3
+        again.close()
+
+
 def test_trouble_with_an_account_fails_no_request_and_keeps_no_agent_from_its_next_one(
     one: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +251,10 @@ def test_another_agents_repository_that_cannot_be_saved_fails_no_request(
 
 def _unreadable(*_: object) -> None:
     raise PermissionError(13, "Permission denied")
+
+
+def _without_memory(*_: object) -> None:
+    raise MemoryError
 
 
 def _broken() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from memrepo_worker.git.command import Git
+from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.group import Agent
 from memrepo_worker.repos.repacking import PACKS_MAX, join, set_apart, to_join
@@ -216,7 +217,10 @@ def test_a_process_that_ends_at_any_step_leaves_what_is_right(
         monkeypatch.setattr(cache, "_forget", _nothing)
         stop = StopAt(step, Ended)
         try:
-            Repacker(cache, stock_git()).repack(AGENT, stop)
+            with monkeypatch.context() as patch:
+                patch.setattr("memrepo_worker.upkeep.repacking.clear", _nothing)
+                patch.setattr("memrepo_worker.repos.repacking.clear", _nothing)
+                Repacker(cache, stock_git()).repack(AGENT, stop)
         except Ended:
             assert stop.left < 0
         else:
@@ -244,6 +248,34 @@ def test_a_job_that_is_stopped_harms_nobody(grown: Writer) -> None:
             grow(grown, 1, count(3))
             before = answers(grown)
             break
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed", "let go meanwhile"])
+def test_what_comes_to_no_end_leaves_nothing_on_the_disk(grown: Writer, how: str) -> None:
+    before, cache = answers(grown), grown.service.cache
+
+    class Interrupting(Stop):
+        """Once git has joined the packs."""
+
+        looks = count()
+
+        def check(self) -> None:
+            if next(self.looks) == 1:
+                assert list(grown.warm().path.glob("objects/repack/joined/pack/*.pack"))
+                if how == "let go meanwhile":
+                    cache._unload(cache._name_of(AGENT))
+                else:
+                    raise JobStoppedError if how == "stopped" else GitError("no room")
+
+    with suppress(JobStoppedError, GitError):
+        Repacker(cache, stock_git()).repack(AGENT, Interrupting())
+
+    place = cache.path_of(AGENT)
+    assert place is not None
+    assert not (place / "objects/repack").exists()
+    assert cache.accounts.usage.disk_bytes == bytes_on_disk(place.parent)
+    assert answers(grown) == before
+    assert grown.counters.snapshot()["repo.opened_cold"] == 1
 
 
 def test_the_request_after_a_join_proves_nothing_anew(grown: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

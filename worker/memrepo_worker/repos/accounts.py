@@ -68,6 +68,12 @@ class Accounts:
             self._disk_bytes += disk_bytes - self._disk.get(name, 0)
             self._memory[name], self._disk[name] = memory_bytes, disk_bytes
 
+    def weigh_on_disk(self, name: str, disk_bytes: int) -> None:
+        """Write down what one takes that is on disk alone."""
+        with self._lock:
+            self._disk_bytes += disk_bytes - self._disk.get(name, 0)
+            self._disk[name] = disk_bytes
+
     def unload(self, name: str) -> None:
         """Write down that one is on disk alone."""
         with self._lock:

@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,7 +27,7 @@ from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
 from memrepo_worker.observe import Observer
 from memrepo_worker.repos.accounts import Accounts
-from memrepo_worker.repos.slots import Slot, mark_used, remove_repo, repos_in
+from memrepo_worker.repos.slots import STATE_FILE, Slot, bytes_on_disk, mark_used, remove_repo, repos_in
 from memrepo_worker.repos.spare import SpareFolders
 from memrepo_worker.repos.state import RepoState
 from memrepo_worker.repos.warm import WarmRepo
@@ -86,8 +86,8 @@ class RepoCache:
         """
         try:
             try:
-                self._weigh(name)
                 repo = self._repos.get(name)
+                self._weigh(name, repo)
             finally:
                 self._release(name)
             self._evict()
@@ -204,19 +204,24 @@ class RepoCache:
                 name for name in self.accounts.names() if name not in self._repos and name not in self._held
             ]
             idle = [name for name in self._repos if name not in self._held]
-            going = [*left, *idle[: (len(idle) + 1) // 2]]
+            going = deque([*left, *idle[: (len(idle) + 1) // 2]])
             self._held.update(going)
-        for name in going:
-            try:
-                self._drop(name)
-            finally:
+        number = len(going)
+        try:
+            while going:
+                self._drop(going[0])
+                self._release(going.popleft())
+        finally:
+            for name in going:
                 self._release(name)
-        return len(going)
+        return number
 
     # The limits
 
     def _evict(self) -> None:
         """Let the least recently used go while there is too much: from memory first, which costs only a look."""
+        if self._slot.is_given_back:
+            return  # what lies there is another process's by now
         accounts = self.accounts
         self._evict_while(
             accounts.has_too_many_recent_files, accounts.names_with_recent_files, self._forget_files
@@ -262,7 +267,7 @@ class RepoCache:
         except Exception:  # noqa: BLE001 - whatever is wrong with one agent's, another's request goes on
             self._drop(name)
             return
-        self._weigh(name)
+        self._weigh(name, repo)
         with self._lock:
             self._repos.pop(name, None)
             self.accounts.unload(name)
@@ -273,11 +278,18 @@ class RepoCache:
         for path in [each for kind in ("*.git", f"{_BESIDE}*") for each in self._slot.path.glob(kind)]:
             remove_folder(path)
 
-    def _weigh(self, name: str, repo: WarmRepo | None = None) -> None:
-        """Write down what a repository takes now; whoever changed it still holds it."""
-        repo = repo or self._repos.get(name)
+    def _weigh(self, name: str, repo: WarmRepo | None) -> None:
+        """Write down what a repository takes now, or what is on disk alone; whoever changed it still holds it.
+
+        What lies there and is no repository goes: making one was broken off.
+        """
+        folder = self._slot.path / name
         if repo is not None:
             self.accounts.weigh(name, repo.memory_bytes, repo.disk_bytes, repo.recent.memory_bytes)
+        elif any(folder.glob(f"*/{STATE_FILE}")):
+            self.accounts.weigh_on_disk(name, bytes_on_disk(folder))
+        elif folder.is_dir() and not self._slot.is_given_back:
+            self._forget(name)
 
     def _forget(self, name: str) -> None:
         """Remove a folder, and what is known of it."""

@@ -79,11 +79,20 @@ def set_apart(repo: WarmRepo, names: tuple[str, ...]) -> ToJoin:
     Raises:
         OSError: it cannot be done now; nothing was changed.
     """
+    clear(repo)
     folder = repo.path / "objects" / REPACK_FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    link_packs(repo.path / "objects", names, folder / "objects")
+    try:
+        link_packs(repo.path / "objects", names, folder / "objects")
+    except OSError:
+        clear(repo)
+        raise
     return ToJoin(names, folder / "objects")
+
+
+def clear(repo: WarmRepo) -> None:
+    """Remove what was set apart, and what was joined of it and has no place yet: once nobody works on that any more."""
+    shutil.rmtree(repo.path / "objects" / REPACK_FOLDER, ignore_errors=True)
 
 
 def join(packs: ToJoin, git: Git, step: Step) -> Joined | None:
@@ -154,5 +163,5 @@ def exchange(held: HeldRepo, repo: WarmRepo, joined: Joined, step: Step) -> bool
             held.drop()
         raise
     finally:
-        shutil.rmtree(repo.path / "objects" / REPACK_FOLDER, ignore_errors=True)
+        clear(repo)
     return True

@@ -94,12 +94,17 @@ class Slot:
         """Give it back; what lies in it stays."""
         self._lock_file.close()
 
+    @property
+    def is_given_back(self) -> bool:
+        """Whether it was: what lies in it is another process's, or nobody's."""
+        return self._lock_file.closed
+
     def tell(self, usage: Usage) -> None:
         """Let the other processes know how much lies here. That the disk does not take it, is no matter.
 
-        Once the slot was given back, nothing is told: what lies in it is another's, or nobody's.
+        Once the slot was given back, nothing is told.
         """
-        if usage != self._told and not self._lock_file.closed:
+        if usage != self._told and not self.is_given_back:
             self._told = usage
             with suppress(OSError):
                 os.pwrite(self._lock_file.fileno(), _encode(usage), 0)

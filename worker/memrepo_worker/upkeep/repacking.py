@@ -10,7 +10,16 @@ from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.journal.entry import BRANCHES
 from memrepo_worker.repos.cache import RepoCache
-from memrepo_worker.repos.repacking import PACKS_MAX, exchange, is_due, join, set_apart, to_join
+from memrepo_worker.repos.repacking import (
+    PACKS_MAX,
+    ToJoin,
+    clear,
+    exchange,
+    is_due,
+    join,
+    set_apart,
+    to_join,
+)
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 
@@ -74,6 +83,14 @@ class Repacker:
                 return
             names = to_join(repo.packs.files) if len(repo.packs.files) >= PACKS_MAX else ()
             apart = set_apart(repo, names) if names else None
+        try:
+            self._join_and_write(agent, repo, apart, stop)
+        finally:
+            clear(repo)  # of one that went wrong, or was let go meanwhile
+            with self.cache.hold(agent):
+                repo.measure_again()
+
+    def _join_and_write(self, agent: Agent, repo: WarmRepo, apart: ToJoin | None, stop: Stop) -> None:
         git = stop.git(self.git)
         try:
             joined = join(apart, git, stop.check) if apart else None
@@ -93,8 +110,6 @@ class Repacker:
             return  # it was evicted meanwhile, and with it what was to be joined
         repo.graph_seq = state.seq
         self._asked.pop(agent, None)
-        with self.cache.hold(agent):
-            repo.measure_again()
 
 
 def repacking(cache: RepoCache, git: Git, upkeep: UpkeepRunner) -> None:
