@@ -68,7 +68,7 @@ def memory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with worker_at(folder) as one:
         one.ask(history())
         warm = one.warm()
-        warm.graph.write(warm.git, [*warm.on_disk.refs.values()])
+        warm.graph.write(warm.git, [*warm.on_disk.refs.values()], warm.on_disk.seq)
     assert [*folder.rglob("*.graph")]
     return folder
 

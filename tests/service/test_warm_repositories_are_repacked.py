@@ -12,7 +12,7 @@ import pytest
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.group import Agent
-from memrepo_worker.repos.repacking import PACKS_MAX, join, set_apart, to_join
+from memrepo_worker.repos.repacking import PACKS_MAX, is_due, join, set_apart, to_join
 from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
@@ -148,6 +148,27 @@ def test_a_memory_that_was_opened_cold_gets_a_commit_graph(store: LocalStore, tm
         assert answers(two) == before
         assert two.counters.snapshot()["upkeep.repack.done"] == 1, "once, until there is more"
         upkeep.close()
+
+
+def test_a_memory_that_is_found_on_the_disk_again_has_its_commit_graph(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one") as one:
+        one.ask(create())
+        for number in range(70):
+            one.ask(commit(f"step {number}", {"file": f"text {number}\n"}))
+        one.warm().save()
+        Repacker(one.service.cache, stock_git()).repack(AGENT, Stop())
+        one.service.cache._unload(one.service.cache._name_of(AGENT))
+        assert not is_due(one.warm())
+    with writer(store, tmp_path / "one") as again:
+        assert not is_due(again.warm())
+
+        for number in range(70, 140):
+            again.ask(commit(f"step {number}", {"file": f"text {number}\n"}))
+        again.warm().save()
+
+        assert is_due(again.warm())
 
 
 def test_answers_are_the_same_before_meanwhile_and_after(grown: Writer) -> None:

@@ -52,7 +52,7 @@ class Joined:
 
 def is_due(repo: WarmRepo) -> bool:
     """Whether a repository has so many packs, or so much that is not in its commit graph, that work pays."""
-    return len(repo.packs.files) >= PACKS_MAX or repo.on_disk.seq - repo.graph_seq >= GRAPH_ENTRIES
+    return len(repo.packs.files) >= PACKS_MAX or repo.on_disk.seq - repo.graph.seq >= GRAPH_ENTRIES
 
 
 def to_join(packs: Mapping[str, Sizes]) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ class WarmRepo:
         self._saved: RepoState | None = None
         self.packs = PackDirectory(path / "objects", state.packs)
         self.graph = CommitGraph(path / "objects")
-        self._unsaved_entries = self.graph_seq = 0  # the latter is the entry up to which it is written
+        self._unsaved_entries = 0
         self.recent = RecentFiles(self.packs, waiting=self._pending.objects)
         self.reader = Reader(self.recent)
         self.histories = KnownHistories(self.reader)

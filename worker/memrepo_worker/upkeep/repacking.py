@@ -100,15 +100,13 @@ class Repacker:
                     return
                 state = repo.on_disk
             stop.check()
-            repo.graph.write(
-                git, sorted(sha for name, sha in state.refs.items() if name.startswith(BRANCHES))
-            )
+            tips = sorted(sha for name, sha in state.refs.items() if name.startswith(BRANCHES))
+            repo.graph.write(git, tips, state.seq)
         except (GitError, OSError):
             if self.cache.in_memory(agent) is repo:
                 raise
             self._asked.pop(agent, None)
             return  # it was evicted meanwhile, and with it what was to be joined
-        repo.graph_seq = state.seq
         self._asked.pop(agent, None)
 
 
