@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -27,9 +27,11 @@ from memrepo_worker.git.packed.taking_in import take_in
 from memrepo_worker.group import Agent, Group, Lease
 from memrepo_worker.journal.entry import encode_entry
 from memrepo_worker.journal.layout import Layout
+from memrepo_worker.journal.ledger import LedgerLine
 from memrepo_worker.journal.reading.spool import OpenFile, Spool
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
+from memrepo_worker.repos.ledger import Ledger
 from memrepo_worker.store.backends.local import LocalStore
 from memrepo_worker.store.backends.memory import MemoryStore
 from memrepo_worker.store.decorators.base import StoreDecorator
@@ -295,6 +297,31 @@ def test_one_that_is_larger_than_the_bound_goes_to_disk_without_being_in_memory(
 
         assert peak < 8 * MIB
         assert two.warm().reader.blob(object_id(GitObject(Kind.BLOB, large))) == large
+
+
+def test_what_git_has_taken_in_is_in_memory_no_more_when_ledgers_are_read(
+    one: Writer, store: WatchedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger may be as large as all that waits: of 100,000 commits it has 7 MiB."""
+    one.ask(create(first="1"))
+    fill(store, one, entries=7, size=MIB)
+    held: list[int] = []
+    following = Ledger.following
+
+    def noted(ledger: Ledger, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return following(ledger, lines)
+
+    with writer(store, tmp_path / "two") as two:
+        monkeypatch.setattr(Ledger, "following", noted)
+        tracemalloc.start()
+        try:
+            assert two.texts() == {"first": "1"}
+        finally:
+            tracemalloc.stop()
+
+    assert len(held) == 8
+    assert max(held) <= 4 * MIB, "the packs of all entries have 7"
 
 
 def test_what_was_read_in_vain_is_gone_from_the_disk_before_the_entries_are_read(

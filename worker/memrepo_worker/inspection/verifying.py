@@ -20,7 +20,7 @@ from memrepo_worker.inspection.objects import Objects
 from memrepo_worker.journal.entry import JournalUnreadableError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import LedgerLine, lines_to_keep
-from memrepo_worker.journal.reading.found import FoundJournal
+from memrepo_worker.journal.reading.found import FoundJournal, drained
 from memrepo_worker.journal.reading.reader import JournalReader
 from memrepo_worker.repos.trust import WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
@@ -127,7 +127,7 @@ class Verifier:
             if found.base is not None:
                 repo.begin_from(found.base)
             for entries in found.batches():
-                repo.absorb(entries)
+                repo.absorb(drained(entries))
 
         try:
             journal.read(take)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from memrepo.limits import KIB, MIB
@@ -113,6 +113,10 @@ class Entry:
     def held_bytes(self) -> int:
         """How many of its bytes are in memory: all, or its header where the pack lies in a file."""
         return self.size - len(self.pack) + KIB if is_in_file(self.pack) else self.size
+
+    def without_pack(self) -> Self:
+        """Return it for who has taken in its objects: what it says, and nothing of its pack."""
+        return replace(self, pack=b"")
 
     @property
     def head(self) -> Head:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 from memrepo.errors import TooLargeError
@@ -148,20 +149,20 @@ class WarmRepo:
         seal = seq if ends_repo(refs, settled) else self.state.seal
         self._advance(seq, refs, sha256, seal, origin_sha)
 
-    def begin_from(self, base: Entry, entries: Sequence[Entry] = ()) -> None:
-        """Take in the base that a cold open starts from, and the entries that follow on it.
+    def begin_from(self, base: Entry, entries: Iterable[Entry] = ()) -> None:
+        """Take in the base that a cold open starts from, and the entries that follow on it, as ``absorb`` does.
 
         A base without branches is a seal's, whatever its ledger still remembers: nothing else without branches is
         ever given a base.
         """
         try:
-            self.absorb([base, *entries])
+            self.absorb(chain((base,), entries))
         except JournalDamagedError as error:
             raise (error.within_base() if error.seq == base.seq else error) from error
         if not base.refs:
             self.state = replace(self.state, seal=max(base.seq, self.state.seal))
 
-    def absorb(self, entries: Sequence[Entry]) -> None:
+    def absorb(self, entries: Iterable[Entry]) -> None:
         """Take in entries read from the journal, in order, following on ``state.seq`` (or a base).
 
         Raises:
@@ -171,9 +172,8 @@ class WarmRepo:
             GitOverBoundsError: git would need more than a worker may give it, for one of them alone.
             GitTroubleError, OSError: the machine does not; see ``service.handler``.
         """
-        left, usage = [entries] if entries else [], self.git.usage or GitUsage()
-        while left:
-            some = left.pop()
+        left, usage = [[*entries]], self.git.usage or GitUsage()
+        while left and (some := left.pop()):
             try:
                 self._index(some)
             except GitOverBoundsError:
@@ -183,6 +183,7 @@ class WarmRepo:
                 middle = len(some) // 2
                 left += some[middle:], some[:middle]
             else:
+                some = [entry.without_pack() for entry in some]  # their ledgers may be as large
                 self._follow(some)
 
     def _follow(self, entries: Sequence[Entry]) -> None:

@@ -26,7 +26,7 @@ from memrepo_worker.journal.entry import (
 )
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.journal.ledger import decode_lines, encode_lines
-from memrepo_worker.journal.reading.found import FoundJournal
+from memrepo_worker.journal.reading.found import FoundJournal, drained
 from memrepo_worker.journal.reading.parts import LocalCopyStaleError
 from memrepo_worker.journal.reading.presence import ENTRIES_LOOKED_AT_MAX, EntryLostError, require_present
 from memrepo_worker.journal.reading.reader import JournalReader
@@ -275,7 +275,7 @@ class Opener:
             for entries in since:
                 if any(not entry.refs for entry in entries):
                     return False  # deleted meanwhile: a deleted repository's objects must not stay readable
-                repo.absorb(entries)
+                repo.absorb(drained(entries))
         except (LocalCopyStaleError, NewerJournalError, EntryDoesNotFollowError):
             return False  # what is not understood may have taken away what is here, or that may be another memory's
         return True
@@ -318,16 +318,16 @@ class Opener:
     def _absorbed(self, repo: WarmRepo, found: FoundJournal) -> int:
         """Have a repository take in a base and what follows on it; return how many objects of the store that were."""
         batches = found.batches()
-        first = next(batches, ())
-        if found.base is not None:
-            repo.begin_from(found.base, first)
-        else:
-            repo.absorb(first)
+        first = next(batches, [])
         parts = int(found.base is not None) + len(first)
+        if found.base is not None:
+            repo.begin_from(found.base, drained(first))
+        else:
+            repo.absorb(drained(first))
         self.forget_old_lines(repo)
         for entries in batches:
             parts += len(entries)
-            repo.absorb(entries)
+            repo.absorb(drained(entries))
             self.forget_old_lines(repo)
         return parts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from memrepo.limits import MIB
@@ -65,7 +65,7 @@ class FoundJournal:
         self._batch_bytes_max = batch_bytes_max
         self._weigh = weigh
 
-    def batches(self) -> Iterator[Sequence[Entry]]:
+    def batches(self) -> Iterator[list[Entry]]:
         """Yield the entries after the base in order, each once, as many at a time as may be in memory."""
         try:
             yield from batches(self._entries, self._batch_bytes_max, self._weigh)
@@ -80,7 +80,7 @@ class FoundJournal:
 
 def batches(
     entries: Iterable[Entry], bytes_max: int, weigh: Callable[[Entry], int] = lambda entry: entry.held_bytes
-) -> Iterator[Sequence[Entry]]:
+) -> Iterator[list[Entry]]:
     """Yield entries in order, about ``bytes_max`` bytes of them at a time, at least one.
 
     Beside what is held in memory, no more than ``ON_DISK_BYTES_MAX`` in all, as the rest of them may lie in files.
@@ -97,3 +97,10 @@ def batches(
         whole += entry.size
     if batch:
         yield batch
+
+
+def drained(batch: list[Entry]) -> Iterator[Entry]:
+    """Yield the entries of a batch in order, and keep none of them in it: who has taken one may let go of its pack."""
+    batch.reverse()
+    while batch:
+        yield batch.pop()

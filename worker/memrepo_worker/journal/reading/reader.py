@@ -10,7 +10,7 @@ damaged, the entries that it stands for are read instead, as far as they are the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -130,7 +130,7 @@ class JournalReader:
                 moved.error.seq if isinstance(moved.error, LocalCopyStaleError) else 0,
             ) from moved.error
 
-    def since(self, seq: int, first: int | None = None) -> Iterator[Sequence[Entry]]:
+    def since(self, seq: int, first: int | None = None) -> Iterator[list[Entry]]:
         """Yield the entries after ``seq``, without a gap, as ``FoundJournal.batches`` does; one request when none are.
 
         The listing begins with entry ``seq`` itself, or ``first`` before it: one that was lost must not pass unseen.
