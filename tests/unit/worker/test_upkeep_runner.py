@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -110,7 +111,8 @@ def test_what_the_machine_lacks_is_told_once_with_what_to_do_and_when_it_is_over
     agents = [Agent("org", f"agent-{number}") for number in range(20)]
     for agent in agents:
         runner.submit(job(fail, agent))
-    runner.submit(job(lambda _: None))
+    assert runner.wait_until_idle(TIMEOUT_S)
+    runner.submit(job(lambda _: None, agents[7]))
 
     assert runner.wait_until_idle(TIMEOUT_S)
     runner.close()
@@ -127,6 +129,51 @@ def test_what_the_machine_lacks_is_told_once_with_what_to_do_and_when_it_is_over
         line for line in told[1:-1] if "s now)" not in line
     ] == []  # so where a machine stood still for 30 s
     assert outcomes(counters) == {"upkeep.fold.failed": 20, "upkeep.fold.done": 1}
+
+
+def fail_for_lack_of_room(_: Stop) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_trouble_is_not_over_when_a_job_is_done_that_had_never_met_it(
+    counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A small memory is folded where there is no room for a large one."""
+    runner = UpkeepRunner(counters, words_of_trouble=words_of_trouble)
+    for small, kind in ((OTHER, "fold"), (OURS, "repack")):
+        runner.submit(job(fail_for_lack_of_room))
+        runner.submit(job(lambda _: None, small, kind))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert [record for record in caplog.records if "over" in record.getMessage()] == []
+
+    runner.submit(job(lambda _: None))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    runner.close()
+    assert caplog.records[-1].getMessage().startswith("over after ")
+
+
+def test_trouble_of_an_agent_that_is_anothers_now_is_over_here(
+    counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    owned = {OURS, OTHER}
+    runner = UpkeepRunner(counters, owned.__contains__, words_of_trouble=words_of_trouble)
+    runner.submit(job(fail_for_lack_of_room))
+    assert runner.wait_until_idle(TIMEOUT_S)
+
+    owned.remove(OURS)
+    runner.submit(job(lambda _: None, OTHER))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    runner.close()
+    assert caplog.records[-1].getMessage().startswith("over after ")
+
+
+def test_that_git_was_not_over_in_time_is_no_trouble_of_the_machine() -> None:
+    """A memory may be that large; and whoever reads of the machine would look at it in vain."""
+    assert words_of_trouble(GitTooSlowError("git repack was not over in 1800 s")) is None
+    assert words_of_trouble(GitUnusableError("git cannot be started")) is not None
 
 
 def test_a_job_of_an_agent_that_is_anothers_now_ends_and_one_that_waits_never_begins(

@@ -52,8 +52,12 @@ def words_of(error: BaseException) -> str:
 
 
 def words_of_trouble(error: BaseException) -> str | None:
-    """Return what an error says of the machine, and what mends it; None where it is no trouble of the machine."""
-    return words_of(error) if isinstance(error, TROUBLE) else None
+    """Return what an error says of the machine, and what mends it; None where it is no trouble of the machine.
+
+    That git was not over in time may be for how much it was given to do.
+    """
+    is_trouble = isinstance(error, TROUBLE) and not isinstance(error, GitTooSlowError)
+    return words_of(error) if is_trouble else None
 
 
 @dataclass

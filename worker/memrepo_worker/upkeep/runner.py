@@ -2,7 +2,8 @@
 
 Jobs run one at a time, in a thread of their own. None is needed for what is right: one that fails, or is never run,
 leaves a memory as it was, only slower. So trouble in a job is logged and counted, and ends nothing but that job. What
-the machine lacks, all jobs lack: that is told as one trouble that lasts, and when it is over.
+the machine lacks, many jobs lack: that is told as one trouble that lasts, and when it is over. So it is once a job is
+done that had met it: another may need less of the machine.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class UpkeepRunner:
         self.owns = owns
         self._words_of_trouble = words_of_trouble
         self._trouble = LastingTrouble(logger, "upkeep.trouble")
+        self._troubled: set[Job] = set()  # those that have met it; of the upkeep's thread alone
         self._observer = observer
         self._jobs_max = jobs_max
         self._changed = threading.Condition()
@@ -184,8 +186,15 @@ class UpkeepRunner:
                 return "stopped"
             self._tell(job, error)
             return "failed"
-        self._trouble.over()
+        self._note_done(job)
         return "done"
+
+    def _note_done(self, job: Job) -> None:
+        """Note that a job is done: trouble is over where it had met that, or nobody here has whose job did."""
+        self._troubled = {one for one in self._troubled if self._is_owned(one.agent)}
+        if job in self._troubled or not self._troubled:
+            self._troubled.clear()
+            self._trouble.over()
 
     def _tell(self, job: Job, error: Exception) -> None:
         fields = {"kind": job.kind, "agent": str(job.agent), "error": type(error).__name__}
@@ -195,4 +204,5 @@ class UpkeepRunner:
             message = f"{outcome}: {type(error).__name__}"
             log(logger, logging.WARNING, "upkeep.failed", message, fields, error)
         else:
+            self._troubled.add(job)
             self._trouble.met(f"memories are not kept quick: {words}", outcome, fields, error)
