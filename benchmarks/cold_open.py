@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from memrepo.errors import TooLargeError
+from memrepo.settings import environment
 from memrepo.wire.operations import build
 from memrepo.wire.requests.reads import GetFilesRequest
 from memrepo_worker.assembly import open_service
@@ -22,6 +23,7 @@ from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.threads.heaps import keep_little
 from tests.support.delayed_store import DelayedStore
 
 MIB = 1 << 20
@@ -34,6 +36,7 @@ TRIES = 3
 
 def main() -> None:
     """Do what the JSON argument says: ``store_url``, ``cache_dir``, ``org``, ``agent``, ``tries`` far away."""
+    keep_little(environment())  # as a worker does
     job = json.loads(sys.argv[1])
     agent, folder = Agent(job["org"], job["agent"]), Path(job["cache_dir"])
     settings = WorkerSettings(store_url=job["store_url"])

@@ -16,6 +16,7 @@ from celery.worker.consumer import Consumer
 from typing_extensions import override
 
 from benchmarks.plain import QUEUE, register
+from memrepo.settings import environment
 from memrepo_worker.app import run_worker
 from memrepo_worker.assembly import open_service
 from memrepo_worker.logs import configure
@@ -23,6 +24,7 @@ from memrepo_worker.observe import Counters, Observer
 from memrepo_worker.settings import WorkerSettings
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
+from memrepo_worker.threads.heaps import keep_little
 from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
 from tests.support.delayed_store import DelayedStore
 from tests.support.refusing_store import RefusingStore
@@ -39,6 +41,7 @@ def main() -> int:
     job = json.loads(sys.argv[1])
     values = job["settings"]
     settings = WorkerSettings(**{**values, "cache_dir": Path(values["cache_dir"])})
+    keep_little(environment())
     configure(settings.log)
     store = open_store(settings.store_url, StoreOptions(connections_max=CONNECTIONS_MAX))
     if job.get("refuses"):

@@ -28,7 +28,6 @@ from memrepo_worker.store.interface import Store
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from memrepo_worker.threads.fetchers import Fetchers
-from memrepo_worker.threads.heaps import keep_little
 from memrepo_worker.upkeep.folding import Folder
 from memrepo_worker.upkeep.owner import READ_BYTES_MAX, OwnerFolding
 from memrepo_worker.upkeep.repacking import repacking
@@ -74,7 +73,7 @@ def open_service(
     """
     git = build_git(observer, settings.git_caps, settings.bounds)
     git.require_version()
-    _bound_process()
+    limit_open_packs(_OPEN_PACKS_MAX)
     # Metering is below retrying, so that every request counts.
     store = store or _store(settings)
     watch = _watch(store, identity)
@@ -110,12 +109,6 @@ def open_service(
             service.close()
             if watch is not None:
                 watch.close()
-
-
-def _bound_process() -> None:
-    """Have this process keep few packs open, and little of the memory that it frees."""
-    limit_open_packs(_OPEN_PACKS_MAX)
-    keep_little(environment())
 
 
 def _cache(

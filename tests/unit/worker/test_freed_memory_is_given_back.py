@@ -1,4 +1,4 @@
-"""A process that serves keeps little of what it frees: it is the system's again, and not kept for one thread."""
+"""A worker keeps little of what it frees: it is the system's again, and not kept for one thread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from memrepo_worker.threads.heaps import HEAPS_MAX, keep_little
 PROGRAM = """
 import ctypes, json, re, sys, threading
 from pathlib import Path
-from memrepo_worker.assembly import open_service
-from memrepo_worker.observe import Counters
+from memrepo_worker.cli import worker
 from memrepo_worker.settings import WorkerSettings
+from memrepo_worker.testing import inline_repos
 
 folder, large, threads_count = Path(sys.argv[1]), 3 * 1024**2, 12
 C = ctypes.CDLL(None)
@@ -36,16 +36,8 @@ def look():
     mapped = re.findall('type="mmap" count="[0-9]*" size="([0-9]*)"', text)
     return text.count("<heap nr"), int(mapped[-1])
 
-def serve():
-    kept = [bytearray(20_000) for _ in range(8)]
-    all_here.wait()
-    over.wait()
-    del kept
-
-settings = WorkerSettings(store_url=(folder / "store").as_uri(), cache_dir=folder / "cache")
-with open_service(settings, Counters()):
-    all_here, over = threading.Barrier(threads_count + 1), threading.Event()
-    threads = [threading.Thread(target=serve) for _ in range(threads_count)]
+def serve(*_, **__):
+    threads = [threading.Thread(target=compute) for _ in range(threads_count)]
     for thread in threads:
         thread.start()
     all_here.wait()
@@ -56,15 +48,32 @@ with open_service(settings, Counters()):
     buffer = bytearray(large)
     _, after = look()
     print(json.dumps({"heaps": heaps, "mapped": after - before}))
+    return 0
+
+def compute():
+    kept = [bytearray(20_000) for _ in range(8)]
+    all_here.wait()
+    over.wait()
+    del kept
+
+all_here, over = threading.Barrier(threads_count + 1), threading.Event()
+if sys.argv[2] == "worker":
+    worker.require = worker.agree_on_store = lambda *_: ""  # there is no broker here
+    worker.run_worker = serve
+    settings = WorkerSettings(store_url=(folder / "store").as_uri(), cache_dir=folder / "cache")
+    worker._serve(settings, None, None)
+else:
+    with inline_repos():
+        serve()
 """
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc's heaps")
 
 
-def looked_at(folder: Path, **variables: str) -> dict[str, int]:
-    """Return how many heaps twelve threads have beside an open service, and how much of a large buffer is mapped."""
+def looked_at(folder: Path, who: str = "worker", **variables: str) -> dict[str, int]:
+    """Return how many heaps twelve threads have where somebody serves, and how much of a large buffer is mapped."""
     env = {"PATH": environment()["PATH"], **variables}
-    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    command = [sys.executable, "-c", PROGRAM, str(folder), who]
     found: dict[str, int] = json.loads(Processes(Counters()).run(command, env=env, timeout_s=100))
     return found
 
@@ -79,3 +88,7 @@ def test_threads_share_a_few_heaps_and_large_buffers_are_memory_of_their_own(tmp
 def test_what_the_environment_tells_glibc_stays(tmp_path: Path) -> None:
     assert looked_at(tmp_path, MALLOC_ARENA_MAX="5")["heaps"] == 5
     assert not keep_little({"GLIBC_TUNABLES": "glibc.malloc.arena_max=5"})
+
+
+def test_a_process_of_tests_with_a_worker_inside_keeps_glibcs_own_ways(tmp_path: Path) -> None:
+    assert looked_at(tmp_path, "inline")["heaps"] > HEAPS_MAX

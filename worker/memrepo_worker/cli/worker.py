@@ -22,6 +22,7 @@ from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes
 from memrepo_worker.service.machine import words_of_trouble
 from memrepo_worker.settings import WorkerSettings, shown
+from memrepo_worker.threads.heaps import keep_little
 from memrepo_worker.upkeep.runner import UpkeepRunner
 
 
@@ -91,6 +92,7 @@ def worker(
 
 
 def _serve(settings: WorkerSettings, name: str | None, supervised: Supervised | None) -> int:
+    keep_little(environment())  # here, where the process is a worker's alone, and has no other thread yet
     configure(settings.log)
     counters = Counters()
     upkeep = UpkeepRunner(counters, words_of_trouble=words_of_trouble)
