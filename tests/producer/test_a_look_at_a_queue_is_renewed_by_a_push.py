@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from memrepo import MemoryRepoBusyError, Settings
-from memrepo.dispatch.connection import BrokerConnection, Message
+from memrepo.dispatch.connection import BATCH_BYTES_MAX, BrokerConnection, Message
 from memrepo.dispatch.depths import RENEWED_S, TRUSTED_S
 from memrepo.ids import new_id
 from memrepo.routing import route
@@ -44,8 +44,8 @@ def connection(broker: Valkey, settings: Settings, clock: Clock) -> Iterator[Bro
     broker.client().delete(QUEUE, unacked_key(QUEUE))
 
 
-def message() -> Message:
-    request = commit_request("acme", "agent-1", "Learn", b"x")
+def message(content: bytes = b"x") -> Message:
+    request = commit_request("acme", "agent-1", "Learn", content)
     return Message(new_id(), operation_of(request).task_name, request, QUEUE, reply_to="r", give_up_at_s=1e9)
 
 
@@ -88,6 +88,22 @@ def test_what_a_push_has_seen_refuses_the_next(
     error = refused.sent.exception(0)
     assert isinstance(error, MemoryRepoBusyError)
     assert error.details["shard_depth"] == SHARD_MAX + 2
+
+
+def test_what_is_pushed_last_of_a_large_batch_is_seen_too(
+    broker: Valkey, connection: BrokerConnection, clock: Clock
+) -> None:
+    """It takes several pushes; of those that came later, the first had seen nothing."""
+    send(connection)
+    clock.now_s += 1.5 * RENEWED_S
+    large = b"x" * (BATCH_BYTES_MAX // 2)
+    batch = [message(large), message(large), message(large), message()]
+    assert len(batch) == SHARD_MAX - 1
+
+    connection.publish(connection.refuse_where_deep(batch))
+
+    assert broker.client().llen(QUEUE) == SHARD_MAX
+    assert connection.refuse_where_deep([message()]) == []
 
 
 def test_what_cannot_be_counted_is_no_fault_of_the_push(

@@ -166,16 +166,22 @@ class BrokerConnection:
                     self._flush(producer, batch.flush, sent)
                     held.flushed()
                     held_bytes = 0
-            self._flush(producer, batch.flush, sent)
+            self._flush(producer, batch.flush, sent, is_last=True)
         if self._confirmation is not None:
             self._confirmation.written()
 
-    def _flush(self, producer: Producer, flush: Callable[[], None], sent: list[Sent]) -> None:
-        """Push what is held back, and count it, in one transaction, which may tell how many wait by then."""
+    def _flush(
+        self, producer: Producer, flush: Callable[[], None], sent: list[Sent], *, is_last: bool = False
+    ) -> None:
+        """Push what is held back, and count it, in one transaction; the last of a batch may tell how many wait by then.
+
+        An earlier one would tell it without those that are still to be pushed, which are admitted already.
+        """
         if not sent:
             return
         batch = producer.channel.open_batch
-        looked_at = self._depths.due_to_renew(dict.fromkeys(queue for queue, _ in sent))
+        queues = dict.fromkeys(queue for queue, _ in sent)
+        looked_at = self._depths.due_to_renew(queues) if is_last else []
         count_in(batch.pipeline, sent, looked_at)
         flush()
         self._depths.note(looked_at, batch.answers[-1])
