@@ -57,22 +57,20 @@ def check_unpacked(
 
 def holds(pack: bytes | memoryview, sha: str) -> bool | None:
     """Whether a pack that git has taken holds an object; None where it may, as a delta: such are not looked into."""
-    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
-    try:
-        ids = {walk.next_id() for _ in range(object_count(pack))}
-    except ValueError:
-        return False
-    if sha in ids:
-        return True
-    return None if None in ids else False
+    return _is_one(pack, lambda walk: None if (found := walk.next_id()) is None else found == sha)
 
 
 def names(pack: bytes | memoryview, sha: str) -> bool | None:
     """Whether a commit, tree or tag in a pack names an object; None where one may, as a delta."""
-    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
     wanted = bytes.fromhex(sha), sha.encode()
+    return _is_one(pack, lambda walk: walk.next_has(wanted))
+
+
+def _is_one(pack: bytes | memoryview, look: Callable[[_Walk], bool | None]) -> bool | None:
+    """Whether an object of a pack is what is looked for; None where one may be; False of what is no pack."""
+    walk = _Walk(memoryview(pack)[:-TRAILER_BYTES], _SEARCHED_BYTES_MAX)
     try:
-        told = {walk.next_has(wanted) for _ in range(object_count(pack))}
+        told = {look(walk) for _ in range(object_count(pack))}
     except ValueError:
         return False
     return True if True in told else None if None in told else False

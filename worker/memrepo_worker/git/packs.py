@@ -245,12 +245,12 @@ def join_packs(packs: Iterable[bytes | memoryview]) -> bytes | memoryview | None
 
 
 def joined_size(packs: Iterable[bytes | memoryview]) -> int:
-    """Return how many bytes ``joined_in_steps`` yields; 0 where these packs have no objects."""
+    """Return how many bytes ``join_packs_in_steps`` yields; 0 where these packs have no objects."""
     sizes = [len(pack) - HEADER_BYTES - TRAILER_BYTES for pack in packs if object_count(pack)]
     return sum(sizes, HEADER_BYTES + TRAILER_BYTES) if sizes else 0
 
 
-def joined_in_steps(packs: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+def join_packs_in_steps(packs: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Yield the bytes of the pack that ``join_packs`` returns, and none of it twice; see ``in_steps``."""
     counts = [(pack, count) for pack in packs if (count := object_count(pack))]
     if len(counts) <= 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, GitTroubleError, GitUsage
 from memrepo_worker.git.pack_files import move_packs
 from memrepo_worker.git.packed.unpacking import unpack, unpacking_folder
-from memrepo_worker.git.packs import joined_in_steps, joined_size
+from memrepo_worker.git.packs import join_packs_in_steps, joined_size
 from memrepo_worker.processes import Fed
 
 UNPACKED_FOLDER = "unpacked"
@@ -66,7 +66,7 @@ def take_in(git: Git, repo: Path, packs: Packs) -> list[str]:
         if not size:
             continue
         try:
-            made.append(git.index_pack(repo, Fed(joined_in_steps(some), size)))
+            made.append(git.index_pack(repo, Fed(join_packs_in_steps(some), size)))
         except (GitTroubleError, GitOverBoundsError):
             raise
         except GitError as error:

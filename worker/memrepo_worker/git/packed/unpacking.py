@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError, ObjectFolder
 from memrepo_worker.git.pack_sizes import PackTooLargeError, check_unpacked
-from memrepo_worker.git.packs import joined_in_steps, joined_size, let_go, object_count
+from memrepo_worker.git.packs import join_packs_in_steps, joined_size, let_go, object_count
 from memrepo_worker.processes import Fed
 
 _FILE_BYTES = 4096
@@ -57,7 +57,7 @@ def unpack(
     git.run(
         ["-c", "core.looseCompression=0", "unpack-objects", "-q"],
         repo=ObjectFolder(folder),
-        stdin=Fed(joined_in_steps(packs), joined_size(packs)),
+        stdin=Fed(join_packs_in_steps(packs), joined_size(packs)),
     )
     return pack_into(git, ObjectFolder(folder), folder, _loose(folder))
 
