@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memrepo.clock import Clock, steady_clock, system_clock
+from memrepo.wording import counted
 from memrepo_worker.group import Agent
-from memrepo_worker.logs import counted, escaped, log
+from memrepo_worker.logs import escaped, log
 
 TELL_EVERY_S = 30.0
 _CAUSES_MAX = 4

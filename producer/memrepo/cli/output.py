@@ -9,6 +9,7 @@ import click
 
 from memrepo.cli.ending import plain, printing_of
 from memrepo.models import Change, CommitResult, Diff, FileInfo, Match, MemoryCommit, Model, RequestOutcome
+from memrepo.wording import counted
 
 
 def show_json(value: object) -> None:
@@ -51,11 +52,6 @@ def show_commit(commit: MemoryCommit) -> None:
     click.echo(f"Date:   {commit.timestamp.isoformat()}")
     click.echo("".join(f"\n    {plain(line)}" for line in commit.message.splitlines()))
     click.echo(f"\n{_counts(commit)}\n")
-
-
-def counted(count: int, what: str) -> str:
-    """Return a count with its word: ``1 file``, ``2 files``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _counts(commit: MemoryCommit) -> str:

@@ -18,6 +18,7 @@ from memrepo.errors import BrokerUnavailableError
 from memrepo.ids import new_id
 from memrepo.jobs.pending import Pending
 from memrepo.settings import Settings
+from memrepo.wording import counted
 
 IDS_TOLD_MAX = 10
 GIVING_UP_S = 0.7  # how much later than promised the publisher may give a request up, and say why
@@ -114,7 +115,7 @@ class Connections:
         if lost:
             first = ", ".join(f"{one.task_id} ({one.about})" for one in lost[:IDS_TOLD_MAX])
             more = f", and {len(lost) - IDS_TOLD_MAX} more" if len(lost) > IDS_TOLD_MAX else ""
-            requests = "1 request" if len(lost) == 1 else f"{len(lost)} requests"
+            requests = counted(len(lost), "request")
             broker = self._settings.broker
             log.warning("closed before the broker at %s took %s: job %s%s", broker, requests, first, more)
 

@@ -11,9 +11,10 @@ from click.exceptions import UsageError
 from memrepo.cells import CELLS_SETTING
 from memrepo.cli.common import json_option, say_where_from
 from memrepo.cli.ending import plain
-from memrepo.cli.output import counted, show_json
+from memrepo.cli.output import show_json
 from memrepo.errors import BrokerUnavailableError, InvalidRequestError
 from memrepo.wire.agreement import CellsRecord
+from memrepo.wording import counted
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.queues.leases.agreement import accept_cells, recorded_cells
 from memrepo_worker.queues.leases.status import live_workers, read_shards

@@ -10,8 +10,9 @@ import click
 
 from memrepo.cli.common import json_option, say_where_from
 from memrepo.cli.ending import plain
-from memrepo.cli.output import counted, show_json
+from memrepo.cli.output import show_json
 from memrepo.errors import BrokerUnavailableError
+from memrepo.wording import counted
 from memrepo_worker.cli.here import settings_here
 from memrepo_worker.queues.leases.agreement import StoreRecord, check_shards, recorded_store
 from memrepo_worker.queues.leases.status import ShardStatus, read_shards, withdrawn_workers

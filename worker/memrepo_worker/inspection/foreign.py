@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from memrepo.wording import counted
 from memrepo_worker.store.interface import ListedObject
 
 _NAMES_MAX = 3
@@ -27,6 +28,6 @@ class Foreign:
     def __str__(self) -> str:
         """Return a line about them, for people."""
         more = f" and {self.count - len(self.names):,} more" if self.count > len(self.names) else ""
-        objects = "object" if self.count == 1 else "objects"
         named = ", ".join(self.names)
-        return f"{self.count:,} {objects} of {self.bytes:,} bytes not written by memrepo: {named}{more}"
+        objects = counted(self.count, "object", by_thousands=True)
+        return f"{objects} of {self.bytes:,} bytes not written by memrepo: {named}{more}"

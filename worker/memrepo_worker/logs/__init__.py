@@ -93,11 +93,6 @@ def log(
     logger.log(level, "%s", message, extra={"event": event, "fields": fields or {}}, exc_info=cause)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words: ``1 shard``, ``2 shards``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def escaped(text: str) -> str:
     """Return text on one line, with everything that is not printable written as an escape."""
     return _UNPRINTABLE.sub(_escape, text)

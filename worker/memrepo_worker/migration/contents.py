@@ -12,6 +12,7 @@ from pathlib import Path
 from memrepo.limits import Limits
 from memrepo.validation.names import SAME_NAME, find_twins
 from memrepo.validation.values import fault_of_path
+from memrepo.wording import counted
 from memrepo_worker.git.batch import Run, read_objects, sizes_of
 from memrepo_worker.git.command import Git, GitError, GitOverBoundsError
 from memrepo_worker.git.objects import TreeEntry, decode_tree, printable
@@ -32,8 +33,9 @@ class RefusedNames:
     first: str
 
     def __str__(self) -> str:
-        names = "1 name" if self.count == 1 else f"{self.count} names"
-        return f"{names} that {self.rule} refuses in commits: {self.first!r} {self.reason}"
+        return (
+            f"{counted(self.count, 'name')} that {self.rule} refuses in commits: {self.first!r} {self.reason}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from memrepo.cli.ending import plain
-from memrepo.cli.output import counted
+from memrepo.wording import counted
 from memrepo_worker.git.objects import printable
 from memrepo_worker.replay.plan import LeftOut
 from memrepo_worker.replay.send import Sender

@@ -17,10 +17,11 @@ from memrepo.cli.common import (
     timeout_option,
 )
 from memrepo.cli.ending import CONFLICT, CommandError, plain, printing_of
-from memrepo.cli.output import counted, show_json
+from memrepo.cli.output import show_json
 from memrepo.cli.words import naming_changes
 from memrepo.cli.writing import author_option, no_wait_option, was_sent
 from memrepo.models import Author, FastForward, Favor, MergePreview, MergeResult
+from memrepo.wording import counted
 
 _NOT_WITH_PREVIEW = {"message", "author", "fast_forward", "expected_head", "request_id", "no_wait"}
 

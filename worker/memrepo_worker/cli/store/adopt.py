@@ -8,8 +8,8 @@ from dataclasses import asdict
 import click
 
 from memrepo.cli.common import json_option
-from memrepo.cli.output import counted
 from memrepo.errors import MemoryRepoError
+from memrepo.wording import counted
 from memrepo_worker.cli.store.tools import agent_named, open_tools, refused_lines, show_line
 from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent

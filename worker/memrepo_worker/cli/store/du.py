@@ -11,8 +11,8 @@ import click
 
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
-from memrepo.cli.output import counted
 from memrepo.errors import RepoNotFoundError
+from memrepo.wording import counted
 from memrepo_worker.cli.store.tools import agent_named, open_tools, org_named
 from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.memories import ListedMemory, Size

@@ -10,10 +10,10 @@ import click
 
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import plain
-from memrepo.cli.output import counted
 from memrepo.clock import system_clock
 from memrepo.errors import MemoryRepoError, RepoNotFoundError
 from memrepo.redis.address import masked
+from memrepo.wording import counted
 from memrepo_worker.cli.failures import failure_of, kind_of_all
 from memrepo_worker.cli.store.tools import Tools, open_tools, show, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk

@@ -10,8 +10,8 @@ import click
 
 from memrepo.cli.common import confirm, json_option, of_agent
 from memrepo.cli.ending import CONFLICT, CommandError
-from memrepo.cli.output import counted
 from memrepo.redis.address import masked
+from memrepo.wording import counted
 from memrepo_worker.cli.store.tools import Tools, agent_named, open_tools, show
 from memrepo_worker.store.versions import Versioned
 from memrepo_worker.upkeep.purging import NotPurgeableError, Purger

@@ -9,7 +9,7 @@ import click
 
 from memrepo.cli.common import json_option, of_agent
 from memrepo.cli.ending import CONFLICT, CommandError
-from memrepo.cli.output import counted
+from memrepo.wording import counted
 from memrepo_worker.cli.store.tools import agent_named, open_tools, refused_lines, show
 from memrepo_worker.migration.contents import RefusedNames
 

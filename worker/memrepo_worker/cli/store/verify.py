@@ -8,8 +8,9 @@ import click
 
 from memrepo.cli.common import json_option
 from memrepo.cli.ending import MachineError, plain
-from memrepo.cli.output import counted, show_json
+from memrepo.cli.output import show_json
 from memrepo.errors import MemoryDamagedError, RepoNotFoundError, StoreUnavailableError
+from memrepo.wording import counted
 from memrepo_worker.cli.store.tools import Tools, naming_the_cache, open_tools, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
 from memrepo_worker.git.command import GitError
@@ -71,7 +72,7 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
 
 def len_of(found: Verified) -> str:
     """Return how many entries a journal has, in words."""
-    return f"{found.entries} {'entry' if found.entries == 1 else 'entries'}"
+    return counted(found.entries, "entry")
 
 
 class _VerifyAll:

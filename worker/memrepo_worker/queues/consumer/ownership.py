@@ -14,8 +14,9 @@ from kombu.asynchronous.hub import Hub
 
 from memrepo.clock import steady_clock
 from memrepo.routing import queue_name, shard_of
+from memrepo.wording import counted
 from memrepo_worker.group import Agent
-from memrepo_worker.logs import counted, log
+from memrepo_worker.logs import log
 from memrepo_worker.queues.consumer.consumer import MemrepoConsumer
 from memrepo_worker.queues.consumer.intake import Intake
 from memrepo_worker.queues.consumer.task_request import RequestTicket

@@ -12,7 +12,8 @@ from typing import Protocol
 from redis import RedisError
 
 from memrepo.redis.errors import RIGHTS, MissingRightsError, meaning_of
-from memrepo_worker.logs import counted, log
+from memrepo.wording import counted
+from memrepo_worker.logs import log
 from memrepo_worker.observe import Observer
 from memrepo_worker.queues.leases.balance import plan
 from memrepo_worker.queues.leases.deliverable import ASKED, Deliverable

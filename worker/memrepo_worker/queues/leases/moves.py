@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from memrepo_worker.logs import counted, log
+from memrepo.wording import counted
+from memrepo_worker.logs import log
 
 
 @dataclass

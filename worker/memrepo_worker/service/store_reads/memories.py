@@ -10,10 +10,11 @@ from memrepo.models import MemoryInfo, MemoryPage
 from memrepo.validation.values import check_id
 from memrepo.wire.requests.base import Request
 from memrepo.wire.requests.memories import EVERY_AGENT, ListMemoriesRequest
+from memrepo.wording import counted
 from memrepo_worker.group import Agent, Group, Outcome, Success
 from memrepo_worker.journal.existence import is_there
 from memrepo_worker.journal.layout import Layout
-from memrepo_worker.logs import counted, log
+from memrepo_worker.logs import log
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import ServiceDependencies
 from memrepo_worker.store.interface import RefusedError
