@@ -127,6 +127,18 @@ def killed_at(last: int, plain: Folder, known: Known) -> bool:
     return killed(work)
 
 
+def accelerators(store: Store) -> list[str]:
+    return [item.key for item in store.list(LAYOUT.prefix) if LAYOUT.accelerator_seq(item.key) is not None]
+
+
+def accelerators_after_a_fold(folder: Path) -> list[str]:
+    """Return the bases and segments that there are once a copy of the store was folded by one whom nobody kills."""
+    shutil.copytree(folder / "store", folder / "unharmed")
+    store = LocalStore(folder / "unharmed")
+    fold(store, folder / "scratch")
+    return accelerators(store)
+
+
 @pytest.mark.parametrize(
     ("entries", "is_warm"),
     [(17, True), (21, True), (21, False)],
@@ -145,6 +157,7 @@ def test_at_no_step_is_anything_lost_or_left(
                 fold(begun, scratch)
         expected = one.messages(), one.texts()
         known = Known(partial(link_warm, one.service.cache, AGENT)) if is_warm else Known()
+        whole = accelerators_after_a_fold(tmp_path)
         for number in count(1):
             copy = tmp_path / f"store-{number}"
             shutil.copytree(tmp_path / "store", copy)
@@ -155,6 +168,7 @@ def test_at_no_step_is_anything_lost_or_left(
             fold(store, scratch)
             left = [item.key for item in store.list(LAYOUT.prefix) if item.size < CONTENT_BYTES_MIN]
             assert (left, list(scratch.glob("*/"))) == ([], [])
+            assert accelerators(store) == whole, "what a newer one stands for is gone, too"
             if not was_killed:
                 assert number > 30
                 return

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from memrepo.errors import RequestExpiredError
 from memrepo_worker.store.backends.local import LocalStore
-from tests.support.writers import NOW_S, Writer, commit, create, files, writer
+from tests.support.folding import folder, small_runs
+from tests.support.writers import AGENT, NOW_S, Writer, commit, create, files, writer
 
 HOUR_S = 3600.0
 
@@ -30,6 +32,13 @@ class Days:
             writer(self.store, self._folder / f"cache-{self._count}", now_s=now_s)
         )
 
+    def fold_at(self, now_s: float) -> None:
+        """Have a base stand for the entries, whose ledger is what a worker with nothing warm knows of requests then."""
+        with small_runs():
+            plain = folder(self.store, self._folder / "scratch")
+            made = replace(plain, clock=lambda: now_s).fold(AGENT).made
+        assert any("/base/" in key for key in made)
+
 
 @pytest.fixture
 def days(tmp_path: Path) -> Iterator[Days]:
@@ -39,6 +48,12 @@ def days(tmp_path: Path) -> Iterator[Days]:
 
 def messages(one: Writer) -> list[str]:
     return one.messages()
+
+
+def grow(one: Writer, at_s: float = NOW_S) -> None:
+    """Append as many entries as a base takes."""
+    for number in range(8):
+        one.ask(commit(f"and {number}", enqueued_at=at_s))
 
 
 def test_a_retry_within_the_horizon_that_is_delivered_again_at_its_own_end_is_applied_once(
@@ -86,6 +101,47 @@ def test_a_producer_whose_clock_runs_ahead_has_no_request_forgotten(days: Days, 
         begun.ask(commit("from tomorrow", enqueued_at=NOW_S + hours * HOUR_S))
 
     assert days.writer_at(NOW_S).ask(first) == made
+
+
+@pytest.mark.parametrize("hours", [25, 49])
+def test_a_fold_by_a_clock_that_runs_ahead_forgets_no_request(days: Days, hours: int) -> None:
+    first = commit("once")
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+    grow(begun)
+
+    days.fold_at(NOW_S + hours * HOUR_S)
+
+    assert days.writer_at(NOW_S).ask(first) == made
+
+
+def test_a_fold_after_a_request_whose_producers_clock_ran_ahead_forgets_no_request(days: Days) -> None:
+    first = commit("once")
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+    with pytest.raises(RequestExpiredError):
+        begun.ask(commit("from tomorrow", enqueued_at=NOW_S + 49 * HOUR_S))
+    grow(begun)
+
+    days.fold_at(NOW_S)
+
+    assert days.writer_at(NOW_S).ask(first) == made
+
+
+def test_a_fold_keeps_what_a_retry_may_still_ask_for_at_its_own_horizons_end(days: Days) -> None:
+    first = commit("once", request_id="the-same-id")
+    retry = first.model_copy(update={"enqueued_at": NOW_S + 23.9 * HOUR_S})
+    begun = days.writer_at(NOW_S)
+    begun.ask(create())
+    made = begun.ask(first)
+    later_s = NOW_S + 47.8 * HOUR_S
+    grow(days.writer_at(later_s), later_s)
+
+    days.fold_at(later_s)
+
+    assert days.writer_at(later_s).ask(retry).sha == made.sha
 
 
 @pytest.mark.parametrize("hours", [-25, 25, -24 * 365])

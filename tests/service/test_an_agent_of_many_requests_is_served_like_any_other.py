@@ -136,7 +136,9 @@ def test_comparing_large_files_keeps_no_state_from_being_saved_and_no_line_from_
     later_s = NOW_S + 49 * 3600
     with writer(store, tmp_path / "later", now_s=later_s) as later:
         for number in range(65):
-            later.ask(commit(f"step {number}", {"large": f"{text}{number}\n"}, enqueued_at=later_s))
+            changed = f"{number}\n{text}{number}\n"  # at two places: else nothing is compared
+            later.ask(commit(f"step {number}", {"large": changed}, enqueued_at=later_s))
 
+        assert later.counters.snapshot()["process.started"] >= 65, "git has compared each time"
         assert (later.warm().path / "memrepo.json").exists()
         assert len(later.warm().ledger) == 65

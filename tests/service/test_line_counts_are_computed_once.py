@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from memrepo_worker.git import compare
 from memrepo_worker.repos.line_counts import LineCounts
 from memrepo_worker.store.backends.local import LocalStore
 from tests.support.writers import Writer, commit, create, history, writer
@@ -128,9 +129,12 @@ def test_a_large_file_in_which_little_differs_is_counted_exactly(bounded: Writer
     assert (made.additions, made.deletions, made.counts_exact) == (1, 0, True)
 
 
-def test_a_new_file_is_counted_without_a_comparison_and_so_is_one_that_goes(one: Writer) -> None:
+def test_a_new_file_is_counted_without_a_comparison_and_so_is_one_that_goes(
+    one: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one.ask(create())
-    before = comparisons(one)
+    before, compared = comparisons(one), list[int]()
+    monkeypatch.setattr(compare, "compare", lambda old, new: compared.append(len(old) + len(new)))
 
     added = one.ask(commit("added", {"a": "\n" * 4_000_000}))
     removed = one.ask(commit("removed", {"a": None}))
@@ -138,6 +142,7 @@ def test_a_new_file_is_counted_without_a_comparison_and_so_is_one_that_goes(one:
     assert (added.additions, removed.deletions) == (4_000_000, 4_000_000)
     assert (added.counts_exact, removed.counts_exact) == (True, True)
     assert comparisons(one) == before
+    assert compared == [], "nor in this process, which would keep all others waiting"
 
 
 def test_the_file_stays_small_however_often_what_was_forgotten_is_counted_again(tmp_path: Path) -> None:
