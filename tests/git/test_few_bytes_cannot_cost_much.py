@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -84,6 +85,17 @@ def test_a_bundle_that_stands_for_far_more_is_refused_for_little(
     assert ours_mib < 200
     assert gits_mib < 200
     assert seconds < 10  # of processor time, starting included
+
+
+def test_git_is_told_how_much_it_may_allocate_at_once(tmp_path: Path) -> None:
+    """Not only held to it by the kernel, which does so with the memory of all of it together, and not everywhere."""
+    stand_in = tmp_path / "git"
+    stand_in.write_text('#!/bin/sh\necho "$GIT_ALLOC_LIMIT"\n')
+    stand_in.chmod(0o755)
+    plain = replace(stock_git(), search_path=str(tmp_path))
+
+    for one, bounds in ((plain, plain.caps.bounds), (plain.for_foreign(1000), plain.caps.bounds_for(1000))):
+        assert int(one.run(["index-pack"])) == bounds.allocation_bytes_max
 
 
 def test_a_history_that_stands_for_a_milliard_of_paths_is_refused(tmp_path: Path) -> None:
