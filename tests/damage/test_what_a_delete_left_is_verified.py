@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memrepo.errors import MemoryDamagedError
 from memrepo_worker.inspection.verifying import Verified, Verifier
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
@@ -76,6 +77,33 @@ def test_the_base_of_a_seal_that_is_lost_is_named(
     deleted.delete([BASE])
 
     assert verify() == [(BASE, "missing")]
+
+
+@pytest.mark.parametrize("is_begun_anew", [False, True])
+def test_who_asks_a_worker_that_never_had_it_is_told_the_key_of_the_base(
+    deleted: LocalStore, tmp_path: Path, *, is_begun_anew: bool
+) -> None:
+    if is_begun_anew:
+        begin_anew(deleted, tmp_path / "second")
+    deleted.delete([BASE])
+
+    with writer(deleted, tmp_path / "cold") as one, pytest.raises(MemoryDamagedError) as caught:
+        one.messages()
+
+    assert caught.value.details == {"key": BASE}
+    assert f"at {BASE}: the base of the delete that ends with entry {SEAL} is not there" in str(caught.value)
+
+
+def test_who_asks_for_a_memory_with_a_marker_where_no_delete_was_is_told_the_markers_key(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    begin_anew(store, tmp_path / "first")
+    store.put(LAYOUT.entry(1), b"", ALWAYS)
+
+    with writer(store, tmp_path / "cold") as one, pytest.raises(MemoryDamagedError) as caught:
+        one.messages()
+
+    assert caught.value.details == {"key": LAYOUT.entry(1)}
 
 
 def test_it_is_named_also_where_a_later_base_stands_for_all(

@@ -125,10 +125,36 @@ class JournalReader:
         except _MovedError as moved:
             if isinstance(moved.error, JournalUnreadableError):
                 raise moved.error from moved.error.__cause__
-            raise JournalDamagedError(
-                f"{self.layout.prefix} does not hold still or lacks a part: {moved.error}",
-                moved.error.seq if isinstance(moved.error, LocalCopyStaleError) else 0,
-            ) from moved.error
+            raise self._lacking(moved.error) from moved.error
+
+    def _lacking(self, error: Exception) -> JournalDamagedError:
+        """Return the error for a journal that was found to be another each time, with what it lacks where that shows.
+
+        A delete writes its base before the first marker. So where entries begin with markers and no base is above
+        them, it was lost; or the markers are none of a delete's.
+        """
+        told = f"{self.layout.prefix} does not hold still or lacks a part: {error}"
+        seq = error.seq if isinstance(error, LocalCopyStaleError) else 0
+        marker = max(self._markers(), default=0)
+        if not marker or any(base > marker for base in self.parts.accelerators()[0].bases):
+            return JournalDamagedError(told, seq)
+        try:
+            above = next(self.some(marker + 1, 1), None)
+        except (JournalUnreadableError, LocalCopyStaleError):
+            return JournalDamagedError(told, marker + 1)
+        if above is None or above.refs:
+            seq = seq or marker
+            return JournalDamagedError(f"entry {seq} has no bytes, and no delete lies above it", seq)
+        return JournalDamagedError(
+            f"the base of the delete that ends with entry {above.seq} is not there", above.seq, in_base=True
+        )
+
+    def _markers(self) -> Iterator[int]:
+        """Yield the numbers of the entries that a delete has replaced."""
+        for item in self.store.list(self.layout.journal):
+            seq = self.layout.entry_seq(item.key)
+            if seq is not None and not item.size:
+                yield seq
 
     def since(self, seq: int, first: int | None = None) -> Iterator[list[Entry]]:
         """Yield the entries after ``seq``, without a gap, as ``FoundJournal.batches`` does; one request when none are.
@@ -196,12 +222,7 @@ class JournalReader:
         there, _ = self.parts.accelerators()
         if there.end == 0 or _is_of_an_entry_after(there.end, fault):
             raise fault
-        markers = (
-            seq
-            for item in self.store.list(self.layout.journal)
-            if not item.size and (seq := self.layout.entry_seq(item.key)) is not None
-        )
-        cleaned = max(markers, default=0)
+        cleaned = max(self._markers(), default=0)
         seal = next((base for base in there.bases if base > cleaned), 0) if cleaned else 0
         try:
             listed = self.parts.listed_after(seal, in_base=True)
