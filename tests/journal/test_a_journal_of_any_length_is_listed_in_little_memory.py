@@ -201,9 +201,9 @@ def test_who_takes_one_page_has_the_folder_read_for_that_page_alone(
     read: list[str] = []
     children = tree._children
 
-    def counted(beneath: object, names: tuple[str, ...], key: str) -> object:
+    def counted(beneath: object, names: tuple[str, ...], key: str, **asked: bool) -> object:
         read.append(key)
-        return children(beneath, names, key)  # type: ignore[arg-type]
+        return children(beneath, names, key, **asked)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tree, "_children", counted)
 

@@ -13,6 +13,7 @@ from memrepo_worker.store.interface import (
     FolderPage,
     ListedObject,
     Pin,
+    PlaceBrokenError,
     RefusedError,
     Store,
     StoredObject,
@@ -27,7 +28,7 @@ HANGS_S = 30.0
 
 
 class RefusingStore(StoreDecorator):
-    """Does so for the keys that begin with what a file says, a prefix a line: ``refuses PREFIX`` or ``hangs PREFIX``.
+    """Does so for the keys that begin with what a file says: ``refuses PREFIX``, ``hangs PREFIX``, ``breaks PREFIX``.
 
     The file is read at each request, so that a test can change its mind; none refuses nobody.
     """
@@ -86,4 +87,6 @@ class RefusingStore(StoreDecorator):
                 if what == "hangs":
                     self._sleep(self._hangs_s)
                     raise UnavailableError("no answer in time")
+                if what == "breaks":
+                    raise PlaceBrokenError("input/output error (EIO)")
                 raise RefusedError("403: not yours")

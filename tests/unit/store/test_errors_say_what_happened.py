@@ -16,7 +16,14 @@ from google.cloud.storage import Client
 
 from memrepo_worker.store.backends.gcs import GcsPlace, GcsStore
 from memrepo_worker.store.backends.local import LocalStore
-from memrepo_worker.store.interface import ABSENT, RefusedError, Store, StoreError, UnavailableError
+from memrepo_worker.store.interface import (
+    ABSENT,
+    PlaceBrokenError,
+    RefusedError,
+    Store,
+    StoreError,
+    UnavailableError,
+)
 from memrepo_worker.store.open import open_store
 from memrepo_worker.store.options import StoreOptions
 from tests.support.http_answers import Answer, answering
@@ -192,7 +199,7 @@ def test_what_a_program_said_that_was_asked_for_credentials_is_not_repeated(
         (errno.EDQUOT, RefusedError, "raise the quota"),
         (errno.EROFS, RefusedError, "mount it so that it can be written"),
         (errno.EACCES, RefusedError, "memrepo must be able to read and write there"),
-        (errno.EIO, UnavailableError, ""),
+        (errno.EIO, PlaceBrokenError, ""),
     ],
 )
 def test_a_folder_says_the_systems_own_words_and_errno(

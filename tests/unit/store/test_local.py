@@ -369,7 +369,7 @@ class TestAFolderInAFilesPlace:
             (tmp_path / KEY / name).touch()
         with pytest.raises(RefusedError, match=r"1\.bundle is a folder where a file is to be written"):
             store.put(KEY, b"mine", ABSENT)
-        with pytest.raises(NotThereError):
+        with pytest.raises(NotThereError, match=r"1\.bundle is a folder where a file is to be written"):
             store.get(KEY)
         assert temporary_files(tmp_path) == []
         shutil.rmtree(tmp_path / KEY)

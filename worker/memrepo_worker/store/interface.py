@@ -94,6 +94,10 @@ class NotThereError(StoreError):
     """``get``: no object has that key. ``get_range``: or it is not in the state any more that was asked for."""
 
 
+class PlaceTakenError(NotThereError):
+    """No object has that key, and none can be created: in a folder store a folder is in its place."""
+
+
 class ObjectTooLargeError(StoreError):
     """``get``: the object has more bytes than were asked for at most; none of them was read into memory."""
 
@@ -113,6 +117,10 @@ class PreconditionFailedError(StoreError):
 
 class UnavailableError(StoreError):
     """The outcome is unknown, or nothing was done: time-outs, broken connections, 409, 429, 5xx. Try again."""
+
+
+class PlaceBrokenError(UnavailableError):
+    """A disk gives an error where this lies (EIO); what lies elsewhere in the store may be sound."""
 
 
 class RefusedError(StoreError):

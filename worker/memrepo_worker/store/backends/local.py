@@ -35,6 +35,8 @@ from memrepo_worker.store.interface import (
     NotBegunError,
     NotThereError,
     Pin,
+    PlaceBrokenError,
+    PlaceTakenError,
     PreconditionFailedError,
     RefusedError,
     StoredObject,
@@ -47,7 +49,7 @@ from memrepo_worker.store.interface import (
 
 TEMPORARY = ".temporary"
 LOCK = ".lock"
-_UNAVAILABLE = {errno.EIO, errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ESTALE}
+_UNAVAILABLE = {errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.ESTALE}
 _ADVICE = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "raise the quota, or make room there",
@@ -174,6 +176,8 @@ class LocalStore:
                     yield file
                     if os.fstat(file.fileno()).st_nlink > 1:
                         os.fsync(folder)
+            except IsADirectoryError:
+                raise PlaceTakenError(self._beneath.folder_in_place(name)) from None
             except NO_SUCH_FILE:
                 raise NotThereError(key) from None
 
@@ -216,6 +220,14 @@ class LocalStore:
         """Yield the objects, one folder after the other."""
         with self._at(self._root):
             yield from listed(self._beneath, prefix, start_after)
+
+    def list_all(self, prefix: str) -> Iterator[ListedObject]:
+        """Yield the objects, and what lies beside them under names that no key has."""
+        own = (LOCK, f"{TEMPORARY}/")
+        with self._at(self._root):
+            yield from (
+                item for item in listed(self._beneath, prefix, "", unnamed=True) if item.key not in own
+            )
 
     def folders(self, prefix: str, after: str, names_max: int) -> FolderPage:
         """Return some folders of a folder, which is read once."""
@@ -359,6 +371,8 @@ def _translating_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         said = f"{path}: {words_of_errno(error.errno or 0, error.strerror)}"
+        if error.errno == errno.EIO:
+            raise PlaceBrokenError(said) from error
         if error.errno in _UNAVAILABLE:
             raise UnavailableError(said) from error
         advice = _ADVICE.get(error.errno or 0, "memrepo must be able to read and write there")

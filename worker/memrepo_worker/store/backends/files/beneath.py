@@ -74,10 +74,14 @@ class Beneath:
         """
         with suppress(OSError):
             if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise RefusedError(
-                    f"{self.root}: {name} is a folder where a file is to be written: remove it, or put the file back "
-                    "that was in its place"
-                )
+                raise RefusedError(self.folder_in_place(name))
+
+    def folder_in_place(self, name: str) -> str:
+        """Return what is said of a folder where an object would be."""
+        return (
+            f"{self.root}: {name} is a folder where a file is to be written: remove it, or put the file back that was "
+            "in its place"
+        )
 
     def open(self, name: str, folder: int, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
         """Open a file in a folder, or with ``O_DIRECTORY`` a folder, without waiting for anybody.

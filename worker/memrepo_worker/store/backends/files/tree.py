@@ -25,6 +25,7 @@ from memrepo_worker.store.backends.files.names import (
     part_of,
 )
 from memrepo_worker.store.interface import FolderPage, ListedObject
+from memrepo_worker.store.unnamed import UnnamedFile
 
 _PAGE_NODES = 100_000
 """How many files and folders of one folder are in memory at once; it is read twice for each so many."""
@@ -35,18 +36,24 @@ _key = attrgetter("key")
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A file, or a folder whose key ends in ``/``; ``names`` lead to it from the root."""
+    """A file, or a folder whose key ends in ``/``; ``names`` lead to it from the root.
+
+    What is not ``is_named`` has a name that stands for no part of a key: ``key`` is where it lies.
+    """
 
     key: str
     names: tuple[str, ...]
+    is_named: bool = True
 
     @property
     def is_folder(self) -> bool:
-        return self.key.endswith("/")
+        return self.is_named and self.key.endswith("/")
 
     @property
     def is_object(self) -> bool:
         """Whether the key leads to this file: else it would be listed, and could be neither read nor removed."""
+        if not self.is_named:
+            return False
         if not any(CONTINUED in name or len(name) > NAME_BYTES_MAX for name in self.names):
             return True  # each name is the part of the key that it stands for
         try:
@@ -55,11 +62,16 @@ class _Node:
             return False
 
 
-def listed(beneath: Beneath, prefix: str, start_after: str) -> Iterator[ListedObject]:
-    """Yield the objects below a folder in order of their keys, reading only folders that can hold some."""
+def listed(
+    beneath: Beneath, prefix: str, start_after: str, *, unnamed: bool = False
+) -> Iterator[ListedObject]:
+    """Yield the objects below a folder in order of their keys, reading only folders that can hold some.
+
+    ``unnamed``: also the files, and folders, whose names stand for no part of a key.
+    """
     folder, slash, _ = prefix.rpartition("/")
     top = _Node(folder + slash, tuple(names_of_key(folder)) if folder else ())
-    yield from _walk(beneath, top, prefix, start_after)
+    yield from _walk(beneath, top, _Asked(prefix, start_after, unnamed))
 
 
 def folders(beneath: Beneath, prefix: str, after: str, names_max: int) -> FolderPage:
@@ -79,26 +91,48 @@ def folders(beneath: Beneath, prefix: str, after: str, names_max: int) -> Folder
     return FolderPage(names, len(keys) > names_max)
 
 
-def _walk(beneath: Beneath, top: _Node, prefix: str, start_after: str) -> Iterator[ListedObject]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What of a folder is listed."""
+
+    prefix: str
+    start_after: str
+    unnamed: bool
+
+    def includes(self, node: _Node) -> bool:
+        if node.is_folder:
+            return self._may_be_in(node.key)
+        if not node.key.startswith(self.prefix) or node.key <= self.start_after:
+            return False
+        return self.unnamed or node.is_object
+
+    def _may_be_in(self, folder_key: str) -> bool:
+        within = folder_key.startswith(self.prefix) or self.prefix.startswith(folder_key)
+        return within and (folder_key > self.start_after or self.start_after.startswith(folder_key))
+
+
+def _walk(beneath: Beneath, top: _Node, asked: _Asked) -> Iterator[ListedObject]:
     """Yield what is below a folder, without a frame of Python for each level: others say how deep it is."""
-    levels = [_in_order(beneath, top, prefix, start_after)]
+    levels = [_in_order(beneath, top, asked)]
     while levels:
         node = next(levels[-1], None)
         if node is None:
             levels.pop()
         elif node.is_folder:
-            levels.append(_in_order(beneath, node, prefix, start_after))
+            levels.append(_in_order(beneath, node, asked))
+        elif asked.unnamed and not node.is_object:
+            yield UnnamedFile(node.key, (_size(beneath, node.names) or 0) if node.key[-1] != "/" else 0)
         else:
             size = _size(beneath, node.names)
             if size is not None:
                 yield ListedObject(node.key, size)
 
 
-def _in_order(beneath: Beneath, folder: _Node, prefix: str, start_after: str) -> Iterator[_Node]:
+def _in_order(beneath: Beneath, folder: _Node, asked: _Asked) -> Iterator[_Node]:
     """Yield what a folder holds of what is asked for, in order of their keys, in memory one page at a time."""
     after: str | None = ""
     while after is not None:
-        page = _page(partial(_asked_for, beneath, folder, prefix, start_after, after))
+        page = _page(partial(_asked_for, beneath, folder, asked, after))
         yield from page
         after = page[-1].key if len(page) == _PAGE_NODES else None
 
@@ -113,28 +147,22 @@ def _page(read: Callable[[], Iterator[_Node]]) -> Sequence[_Node]:
     if not nodes:
         return nodes
     last = _key(nodes[-1])
-    found = {node.key: node for node in chain(nodes, (node for node in read() if node.key <= last))}
+    later = (node for node in read() if node.key <= last)
+    found: dict[object, _Node] = {
+        node.key if node.is_named else node.names: node for node in chain(nodes, later)
+    }
     return heapq.nsmallest(_PAGE_NODES, found.values(), key=_key)
 
 
-def _asked_for(beneath: Beneath, folder: _Node, prefix: str, start_after: str, after: str) -> Iterator[_Node]:
-    for node in _children(beneath, folder.names, folder.key):
-        if node.key > after and _is_asked_for(node, prefix, start_after):
+def _asked_for(beneath: Beneath, folder: _Node, asked: _Asked, after: str) -> Iterator[_Node]:
+    for node in _children(beneath, folder.names, folder.key, unnamed=asked.unnamed):
+        if node.key > after and asked.includes(node):
             yield node
 
 
-def _is_asked_for(node: _Node, prefix: str, start_after: str) -> bool:
-    if node.is_folder:
-        return _may_hold(node.key, prefix, start_after)
-    return node.key.startswith(prefix) and node.key > start_after and node.is_object
-
-
-def _may_hold(folder_key: str, prefix: str, start_after: str) -> bool:
-    within = folder_key.startswith(prefix) or prefix.startswith(folder_key)
-    return within and (folder_key > start_after or start_after.startswith(folder_key))
-
-
-def _children(beneath: Beneath, names: tuple[str, ...], key: str) -> Iterator[_Node]:
+def _children(
+    beneath: Beneath, names: tuple[str, ...], key: str, *, unnamed: bool = False
+) -> Iterator[_Node]:
     """Yield what a folder holds, with the children of folders that only go on with a long component."""
     unread = [(names, key)]
     while unread:
@@ -142,17 +170,26 @@ def _children(beneath: Beneath, names: tuple[str, ...], key: str) -> Iterator[_N
         with suppress(FileNotFoundError), beneath.folder(names) as folder, os.scandir(folder) as entries:
             for entry in entries:
                 part = part_of(entry.name)
-                if part is None:
-                    continue
                 below = (*names, entry.name)
+                if part is None:
+                    if unnamed:
+                        end = "/" if entry.is_dir(follow_symlinks=False) else ""
+                        yield _Node(f"{key}{_shown(entry.name)}{end}", below, is_named=False)
+                    continue
                 if not entry.is_dir(follow_symlinks=False):
                     yield _Node(key + part, below)
                 elif len(below) >= NAMES_MAX:
-                    continue
+                    if unnamed:
+                        yield _Node(f"{key}{part}/", below, is_named=False)
                 elif entry.name.endswith(CONTINUED):
                     unread.append((below, key + part))
                 else:
                     yield _Node(f"{key}{part}/", below)
+
+
+def _shown(name: str) -> str:
+    """Return a file's name for people: what is no text in it as escapes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _size(beneath: Beneath, names: tuple[str, ...]) -> int | None:
