@@ -86,8 +86,11 @@ def test_a_folder_in_the_place_of_an_entry_is_no_memory_and_keeps_it_from_being_
         in_the_way.mkdir(parents=True)
 
         assert listed(one) == ["sound"]
-        with pytest.raises(RefusedError, match=f"{ENTRY} is a folder where a file is to be written"):
+        with pytest.raises(RefusedError, match=f"{ENTRY} is a folder where a file is to be written") as begun:
             begin(one, "odd")
+        with pytest.raises(RefusedError) as read:
+            one.texts()
+        assert str(read.value) == str(begun.value), "who reads is told the same"
 
         in_the_way.rmdir()
         begin(one, "odd")
@@ -112,12 +115,13 @@ def of_three(says: Path, tmp_path: Path) -> Iterator[Writer]:
 
 
 @pytest.mark.parametrize("agent_id", ["ann", "ben", "eve"])
-def test_a_prefix_that_the_store_refuses_hides_no_other_and_its_own_is_not_told_to_be_deleted(
-    of_three: Writer, says: Path, agent_id: str
+@pytest.mark.parametrize("trouble", ["refuses", "breaks"])
+def test_a_prefix_that_the_store_does_not_give_hides_no_other_and_its_own_is_not_told_to_be_deleted(
+    of_three: Writer, says: Path, agent_id: str, trouble: str
 ) -> None:
     assert listed(of_three) == ["ann", "ben"]
 
-    says.write_text(f"refuses acme/{agent_id}/\n")
+    says.write_text(f"{trouble} acme/{agent_id}/\n")
 
     assert listed(of_three) == sorted({"ann", "ben", agent_id})
 

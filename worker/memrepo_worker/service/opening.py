@@ -37,7 +37,7 @@ from memrepo_worker.observe import Observer
 from memrepo_worker.repos.cache import HeldRepo
 from memrepo_worker.repos.trust import HarmedMeanwhileError, WarmRepoDamagedError
 from memrepo_worker.repos.warm import WarmRepo
-from memrepo_worker.store.interface import Store
+from memrepo_worker.store.interface import NotThereError, PlaceTakenError, RefusedError, Store
 from memrepo_worker.threads.fetchers import Fetchers
 from memrepo_worker.threads.giving_way import will_wait
 
@@ -168,6 +168,19 @@ class Opener:
         """
         self._dependencies.check_store()
         return self._open_cold(lambda *_: None)
+
+    def require_room(self) -> None:
+        """Return where a memory that was never begun could be: who reads is told what keeps it from being begun.
+
+        Raises:
+            RefusedError: something else is in the place of its first entry, as where that was lost.
+        """
+        try:
+            self._dependencies.store.get_range(self._layout.entry(1), 0, 1)
+        except PlaceTakenError as error:
+            raise RefusedError(str(error)) from error
+        except NotThereError:
+            pass
 
     def has_legacy_layout(self) -> bool:
         """Whether files of the legacy layout lie where the journal is."""

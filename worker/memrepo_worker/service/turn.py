@@ -76,6 +76,8 @@ class Turn:
 
     def _take(self) -> Sequence[Outcome]:
         repo = self._current(self._proof_age_s_max)
+        if not repo.state.begun and not any(request.MUTATES for request in self._group.requests):
+            self._opener.require_room()
         if any(is_ahead(request, repo) for request in self._group.requests):
             repo = self._current(0.0)
         draft, pending = self._draft(repo)

@@ -17,9 +17,13 @@ from memrepo_worker.journal.layout import Layout
 from memrepo_worker.logs import log
 from memrepo_worker.service.meter import TurnMeter
 from memrepo_worker.service.opening import ServiceDependencies
-from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.store.interface import PlaceBrokenError, RefusedError
 
 logger = logging.getLogger(__name__)
+
+_OfOne = RefusedError | PlaceBrokenError
+_OF_ONE = (RefusedError, PlaceBrokenError)
+"""What may be wrong with one agent's objects alone."""
 
 _NAMED_MAX = 3
 """So many of the agents that cannot be looked at are named in a line of the log."""
@@ -68,17 +72,18 @@ def _are_there(
 ) -> Mapping[str, bool]:
     """Say of each agent whether it has a memory.
 
-    One whose folder or prefix the store refuses to be read (a link in it, no right to it) hides no other. Nobody has
-    seen that it was deleted, so it is there, as a damaged one is, and a line of the log names it.
+    One whose folder or prefix the store refuses to be read (a link in it, no right to it), or whose place on the disk
+    is broken, hides no other. Nobody has seen that it was deleted, so it is there, as a damaged one is, and a line of
+    the log names it.
 
     Raises:
         UnavailableError, RefusedError: the store does not say it, or refuses more than them.
     """
 
-    def look(agent_id: str) -> bool | RefusedError:
+    def look(agent_id: str) -> bool | _OfOne:
         try:
             return is_there(dependencies.store, Layout.of(org_id, agent_id))
-        except RefusedError as error:
+        except _OF_ONE as error:
             return error
 
     there = _side_by_side(dependencies, look, agent_ids)
@@ -93,18 +98,18 @@ def _are_there(
 
 def _side_by_side(
     dependencies: ServiceDependencies,
-    look: Callable[[str], bool | RefusedError],
+    look: Callable[[str], bool | _OfOne],
     agent_ids: Iterable[str],
-) -> dict[str, bool | RefusedError]:
+) -> dict[str, bool | _OfOne]:
     names = [*agent_ids]
     return dict(zip(names, dependencies.fetchers.lane().map(look, names), strict=True))
 
 
-def _refused(there: Mapping[str, bool | RefusedError]) -> dict[str, RefusedError]:
-    return {agent_id: found for agent_id, found in there.items() if isinstance(found, RefusedError)}
+def _refused(there: Mapping[str, bool | _OfOne]) -> dict[str, _OfOne]:
+    return {agent_id: found for agent_id, found in there.items() if isinstance(found, _OF_ONE)}
 
 
-def _tell(org_id: str, refused: Mapping[str, RefusedError]) -> None:
+def _tell(org_id: str, refused: Mapping[str, _OfOne]) -> None:
     agents = [str(Agent(org_id, agent_id)) for agent_id in refused]
     more = f" and {len(agents) - _NAMED_MAX} more" if len(agents) > _NAMED_MAX else ""
     reason = str(next(iter(refused.values())))
