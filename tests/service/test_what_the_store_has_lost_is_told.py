@@ -48,6 +48,12 @@ def lose(store: MemoryStore, seq: int) -> bytes:
     return data
 
 
+def cut(store: MemoryStore, seq: int) -> bytes:
+    data = store.get(LAYOUT.entry(seq)).data
+    store.put(LAYOUT.entry(seq), data[: len(data) // 2], ALWAYS)
+    return data
+
+
 def refused(one: Writer, seq: int) -> None:
     with pytest.raises(MemoryDamagedError) as caught:
         one.ask(commit("refused"))
@@ -120,6 +126,32 @@ def test_reads_go_on_from_what_the_worker_has_while_its_lease_does(tmp_path: Pat
         refused(one, 4)
 
         assert one.messages()[-1] == "step 2"
+
+
+@pytest.mark.parametrize("harm", [lose, cut])
+def test_a_copy_from_disk_is_read_only_where_the_store_shows_that_it_is_the_memory(
+    tmp_path: Path, harm: Callable[[MemoryStore, int], bytes]
+) -> None:
+    store, time = MemoryStore(), HandClock()
+    with begun(store, tmp_path / "one", time) as one:
+        whole = harm(store, 4)
+        time.now_s += CHECK_S
+        refused(one, 4)
+        assert one.messages()[-1] == "step 2", "it was proven in this tenure"
+
+    with writer(store, tmp_path / "one") as again, writer(store, tmp_path / "two") as other:
+        with pytest.raises(MemoryDamagedError) as caught:
+            again.messages()
+        if harm is cut:  # of a journal that lost its end another worker sees no fault
+            with pytest.raises(MemoryDamagedError, match=LAYOUT.entry(4)):
+                other.messages()
+        assert caught.value.details == {"key": LAYOUT.entry(4)}
+        assert "names a copy that has what was in it" in str(caught.value)
+
+        store.put(LAYOUT.entry(4), whole, ALWAYS)
+
+        assert again.messages()[-1] == "step 2"
+        assert again.counters.snapshot().get("repo.opened_cold", 0) == 0, "from the copy that was kept"
 
 
 @pytest.mark.parametrize("when", ["at a new lease", "after a restart"])
