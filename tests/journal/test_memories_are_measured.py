@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def store(tmp_path: Path) -> LocalStore:
 
 def put(store: Store, key: str, size: int = 0) -> None:
     store.put(key, b"x" * size, ALWAYS)
+
+
+IDS = [("acme", "a-001"), ("zoo", "a-000")]
 
 
 def agents(store: Store, number: int) -> list[Agent]:
@@ -161,6 +165,48 @@ def test_numbers_that_cannot_be_are_counted_and_stop_nobody(store: LocalStore) -
     ]
 
 
+@pytest.mark.parametrize("stray", [10**7, 10**14, 10**19, 0])
+def test_a_stray_number_is_told_as_foreign_and_counts_as_nothing_else(
+    store: LocalStore, tmp_path: Path, stray: int
+) -> None:
+    layout = Layout.of(AGENT.org_id, AGENT.agent_id)
+    with writer(store, tmp_path / "cache") as one, small_runs():
+        for number in range(10):
+            one.ask(commit(f"step {number}", create_repo_if_missing=True))
+        (before,) = Memories(store).listed()
+        strays = [layout.base(stray), layout.entry(stray), layout.segment(stray, stray)]
+        for key in strays:
+            put(store, key, 200)
+
+        (memory,) = Memories(store).listed()
+
+    kinds = "entries", "bases", "segments", "foldable"
+    assert [getattr(memory.size, kind) for kind in kinds] == [getattr(before.size, kind) for kind in kinds]
+    assert (memory.size.foreign, sorted(memory.foreign.names)) == (3, strays)
+    assert memory.has_runs_to_make
+
+
+def test_a_gap_ends_what_a_fold_would_join(store: LocalStore) -> None:
+    layout = Layout.of("acme", "a")
+    for seq in (1, 2, 3, 4, 5, 6, 900_000):
+        put(store, layout.entry(seq), 200)
+
+    with small_runs():
+        (memory,) = Memories(store).listed()
+
+    assert (memory.size.entries, memory.size.foldable, memory.size.foreign) == (7, 4, 0)
+    assert memory.has_runs_to_make, "fold --all tries it, and tells of the gap"
+
+
+def test_a_memory_of_strays_alone_is_one_that_is_verified(store: LocalStore) -> None:
+    put(store, Layout.of("acme", "a").entry(10**19), 200)
+
+    (memory,) = Memories(store).listed()
+
+    assert memory.has_journal
+    assert memory.size == Size(foreign=1, bytes=200)
+
+
 def test_one_org_or_agent_is_listed_alone(store: LocalStore) -> None:
     made = agents(store, 6)
 
@@ -228,6 +274,36 @@ def test_the_command_names_what_memrepo_did_not_write(store: LocalStore) -> None
         "WARNING: total: 1 object of 5 bytes not written by memrepo: zoo/plan.txt",
     ]
     assert run_du(store, "zoo")[0][-1]["foreign_names"] == ["zoo/plan.txt"]
+
+
+def test_names_that_no_key_has_are_told_where_they_lie_in_a_folder_store(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    agents(store, 2)
+    repo = tmp_path / "store" / "acme" / "a-001" / "repo.git"
+    for path in (repo / "NOTES.txt", repo / "journal" / ".swp", tmp_path / "store" / "README"):
+        path.write_bytes(b"12345")
+    (repo / "Backup").mkdir()
+    (repo / "Backup" / "not-looked-at").touch()
+    (repo / os.fsdecode(b"caf\xe9")).touch()
+
+    lines, warnings = run_du(store)
+
+    assert [(line["agent_id"], line["foreign"], line["entries"]) for line in lines] == [
+        ("a-001", 4, 1),
+        (None, 4, 1),
+        ("a-000", 0, 1),
+        (None, 0, 1),
+        (None, 5, 2),
+    ]
+    assert warnings.splitlines() == [
+        (
+            "WARNING: acme/a-001: 4 objects of 10 bytes not written by memrepo: acme/a-001/repo.git/Backup/, "
+            "acme/a-001/repo.git/NOTES.txt, acme/a-001/repo.git/caf\\udce9 and 1 more"
+        ),
+        "WARNING: total: 1 object of 5 bytes not written by memrepo: README",
+    ]
+    assert [item.key for item in store.list("")] == [Layout.of(*ids).entry(1) for ids in IDS], "no object"
 
 
 def test_the_command_sums_up_each_org_and_all(store: LocalStore) -> None:

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from memrepo_worker.inspection.damage import Damage, Kind
 from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.parts import Listed
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout, is_stray
 from memrepo_worker.store.interface import ListedObject
-
-_GAP_MAX = 1_000_000
-"""With so many entries missing before it, it is the one after the gap that does not belong there."""
 
 
 @dataclass(slots=True)
@@ -66,9 +63,9 @@ class JournalListing:
         return max((seq for seq, item in self.entries.items() if not item.size), default=0)
 
     def _find_gaps(self) -> None:
-        expected = 1
-        for seq in sorted(self.entries):
-            if seq - expected > _GAP_MAX:
+        expected, numbers = 1, sorted(self.entries)
+        for place, seq in enumerate(numbers):
+            if is_stray(seq, expected):
                 self.damages.append(
                     Damage(
                         self.layout.entry(seq),
@@ -82,9 +79,8 @@ class JournalListing:
                 which = (
                     f"entry {expected} is" if seq == expected + 1 else f"entries {expected} to {seq - 1} are"
                 )
-                self.damages.append(
-                    Damage(
-                        self.layout.entry(expected), Kind.MISSING, f"{which} not there, and entry {seq} is"
-                    )
-                )
+                told = f"{which} not there, and entry {seq} is"
+                if seq - expected > len(numbers) - place:  # more than follow
+                    told += f" (remove {self.layout.entry(seq)}, if memrepo did not write it)"
+                self.damages.append(Damage(self.layout.entry(expected), Kind.MISSING, told))
             expected = seq + 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -14,12 +16,12 @@ from memrepo.validation.values import check_id
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.journal.accelerators import Accelerators
-from memrepo_worker.journal.entry import JournalDamagedError
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, SEQ_MAX, Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout, is_stray
 from memrepo_worker.journal.runs import runs_of, to_make
 from memrepo_worker.store.identity import IDENTITY_KEY
 from memrepo_worker.store.interface import ListedObject, Store, UnavailableError
 from memrepo_worker.store.probe import PREFIX as PROBE_PREFIX
+from memrepo_worker.store.unnamed import UnnamedFile, list_all
 
 _BREAKS_MAX = 4
 """How often in a row a listing may break before it has shown one more memory."""
@@ -33,7 +35,8 @@ class Size:
 
     ``entries`` are those with content. ``reservations`` are those of folders that are at work, or never came to their
     end; ``indexes`` lie beside bases and segments; ``old_files`` are of a Letta server's layout, and ``foreign`` what
-    memrepo does not know. ``foldable`` is how many entries a fold would join that nothing stands for yet.
+    memrepo does not know, or has a number that none can have. ``foldable`` is how many entries a fold would join that
+    nothing stands for yet: a gap ends them.
     """
 
     entries: int = 0
@@ -71,12 +74,15 @@ class ListedMemory:
     """Whether a fold would make a base or segment."""
     foreign: Foreign = field(default_factory=Foreign)
     """What lies there that memrepo does not know."""
+    has_strays: bool = False
+    """Whether there is what is named like a part of a journal, and cannot be one."""
 
     @property
     def has_journal(self) -> bool:
         """Whether it is more than old files of another server."""
         size = self.size
-        return bool(size.entries or size.markers or size.bases or size.segments or size.reservations)
+        parts = size.entries + size.markers + size.bases + size.segments + size.reservations
+        return parts > 0 or self.has_strays
 
 
 class NotListedError(Exception):
@@ -133,7 +139,7 @@ class Memories:
     def _after(
         self, prefix: str, after: Agent | None, on_outside: Callable[[ListedObject], None]
     ) -> Iterator[ListedMemory]:
-        memories = groupby(self.store.list(prefix), lambda item: _agent_of(item.key))
+        memories = groupby(list_all(self.store, prefix), lambda item: _agent_of(item.key))
         if after is not None and all(agent != after for agent, _ in memories):  # goes on after that one
             raise NotListedError(f"{after} is not in {self.store.name}")
         for agent, objects in memories:
@@ -147,17 +153,18 @@ class Memories:
 
 def _listed(agent: Agent, objects: Iterable[ListedObject]) -> ListedMemory:
     layout = Layout.of(agent.org_id, agent.agent_id)
-    size, foreign = Size(), Foreign()
-    newest = 0
+    size, foreign, numbers = Size(), Foreign(), _Numbers()
     joined: list[ListedObject] = []
     for item in objects:
         size.bytes += item.size
+        if isinstance(item, UnnamedFile):
+            foreign.add(item)
+            continue
         seq = layout.entry_seq(item.key)
-        if seq is not None:
-            newest = max(newest, seq)
+        if seq is not None and numbers.take(seq):
             size.entries += item.size > 0
             size.markers += item.size == 0
-        elif layout.is_unknown(item.key):
+        elif seq is not None or layout.is_unknown(item.key):
             foreign.add(item)
         elif layout.is_foreign(item.key):
             size.old_files += 1
@@ -166,20 +173,49 @@ def _listed(agent: Agent, objects: Iterable[ListedObject]) -> ListedMemory:
         elif item.size < CONTENT_BYTES_MIN:
             size.reservations += 1
         else:
-            size.bases += layout.base_seq(item.key) is not None
-            size.segments += layout.segment_seqs(item.key) is not None
             joined.append(item)
-    size.foreign = foreign.count
-    try:
-        there = Accelerators.of(layout, joined)
-    except JournalDamagedError:
-        return ListedMemory(
-            agent, size, foreign=foreign
-        )  # what is wrong is for ``memrepo store verify`` to say
-    if newest > SEQ_MAX:
-        return ListedMemory(agent, size, foreign=foreign)
-    size.foldable = max(0, max((run.last for run in runs_of(newest)), default=0) - there.end)
-    return ListedMemory(agent, size, bool(to_make(newest, 0, there.base, there.segments)), foreign)
+    real: list[ListedObject] = []
+    for item in joined:
+        is_real = _stands_for_entries(layout, item, numbers.last)
+        (real.append if is_real else foreign.add)(item)
+    there = Accelerators.of(layout, real)
+    size.bases, size.segments, size.foreign = len(there.bases), len(there.segments), foreign.count
+    # A fold ends at a gap; what is wrong there is for ``memrepo store verify`` to say.
+    end = max((run.last for run in runs_of(numbers.whole_until(there.end))), default=0)
+    size.foldable = max(0, end - there.end)
+    has_runs_to_make = bool(to_make(numbers.last, 0, there.base, there.segments))
+    return ListedMemory(agent, size, has_runs_to_make, foreign, numbers.has_strays or len(real) < len(joined))
+
+
+class _Numbers:
+    """The numbers of a journal's entries, in order; of each gap 8 bytes are kept."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.has_strays = False
+        self._before_gaps = array("Q")
+
+    def take(self, seq: int) -> bool:
+        """Take the next number in; return False for one that no entry of this journal can have."""
+        if is_stray(seq, self.last + 1):
+            self.has_strays = True
+            return False
+        if seq > self.last + 1:
+            self._before_gaps.append(self.last)
+        self.last = seq
+        return True
+
+    def whole_until(self, end: int) -> int:
+        """Return the last number before the first gap that comes after entry ``end``."""
+        place = bisect_left(self._before_gaps, end)
+        return self._before_gaps[place] if place < len(self._before_gaps) else self.last
+
+
+def _stands_for_entries(layout: Layout, joined: ListedObject, newest: int) -> bool:
+    """Whether a base or segment stands for entries that there can be; some may have come after these were listed."""
+    base, segment = layout.base_seq(joined.key), layout.segment_seqs(joined.key)
+    first, last = segment or (1, base or 0)
+    return 0 < first <= last and not is_stray(max(last, newest + 1), newest + 1)
 
 
 def _agent_of(key: str) -> Agent | None:

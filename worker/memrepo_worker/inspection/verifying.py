@@ -34,12 +34,13 @@ _LOOKS_MAX = 3
 class Verified:
     """What was found of one agent's memory; ``exists`` is whether it has a repository now.
 
+    ``entries`` are those that are there, markers too, and ``commits`` how many there are; None of what is damaged.
     ``foreign`` is what lies beside it that memrepo does not know; that is no damage.
     """
 
     agent: Agent
     entries: int
-    commits: int
+    commits: int | None
     exists: bool
     was_deleted: bool
     damages: tuple[Damage, ...]
@@ -107,10 +108,10 @@ class Verifier:
             damages = [*check.damages]
             if listing.entries and not damages:
                 damages += self._opened(layout, folder / "opened.git")
-            commits = objects.commits({*check.refs.values()}) if check.refs and not damages else 0
+            commits = None if damages else objects.commits({*check.refs.values()}) if check.refs else 0
         exists = bool(check.refs)
         return Verified(
-            agent, listing.newest, commits, exists, check.was_deleted, tuple(damages), listing.foreign
+            agent, len(listing.entries), commits, exists, check.was_deleted, tuple(damages), listing.foreign
         )
 
     def _kept(self, lines: Sequence[LedgerLine]) -> Sequence[LedgerLine]:

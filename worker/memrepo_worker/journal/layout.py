@@ -10,6 +10,8 @@ _BASE = re.compile(r"base/([0-9]{20})\.bundle\Z")
 SEQ_MAX = 10**15
 """A number that no journal comes to: with one above it, nothing can follow."""
 
+_MISSING_MAX = 1_000_000
+
 _AGENT = re.compile(r"([^/]+)/([^/]+)/repo\.git/")
 _SEGMENT = re.compile(r"segment/([0-9]{20})-([0-9]{20})\.bundle\Z")
 _ACCELERATOR = re.compile(r"(?:base/|segment/[0-9]{20}-)([0-9]{20})\.(?:bundle|idx)\Z")
@@ -21,6 +23,14 @@ _OF_GIT = re.compile(
 
 CONTENT_BYTES_MIN = 100
 """Fewer bytes under the key of a base or segment are a reservation (``journal.fence``), which readers pass over."""
+
+
+def is_stray(seq: int, expected: int) -> bool:
+    """Whether an entry's number is none that one can have where ``expected`` is the next: it does not belong there.
+
+    With up to a million entries missing before it, these may be what was lost.
+    """
+    return not expected <= seq <= min(expected + _MISSING_MAX, SEQ_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,11 @@ class Layout:
     def of_org(org_id: str) -> str:
         """Return the prefix of all agents of an org, each of whom has a folder there."""
         return f"{org_id}/"
+
+    @staticmethod
+    def of_agent(org_id: str, agent_id: str) -> str:
+        """Return the prefix of all that lies in an agent's folder, also beside the journal's."""
+        return f"{org_id}/{agent_id}/"
 
     @staticmethod
     def ids_of(key: str) -> tuple[str, str] | None:

@@ -22,8 +22,9 @@ PYTHON_MIN = (3, 11)
 """The least that ``pyproject.toml`` asks for."""
 
 _LEFT_MIN = 0.05
+"""A disk of which a smaller part is left is almost full."""
 _LEFT_BYTES_MIN = 512 * MIB
-"""A disk with less left, as a part of it or so many bytes, is almost full."""
+"""Less has little room, whatever part of the disk it is."""
 
 _OF_OTHERS = 0o077
 
@@ -85,9 +86,9 @@ def check_git(git: Git) -> Found:
         raise NotFitError(f"{error}: install git {least} or newer, where PATH finds it first") from error
 
 
-def unusable_cache(folder: Path, error: OSError) -> str:
+def unusable_cache(folder: Path, why: str | None) -> str:
     """Return what is said of a cache folder that cannot be used, and what to do."""
-    return f"the cache folder {folder} cannot be written: {error.strerror}: name one with MEMREPO_CACHE_DIR that can"
+    return f"the cache folder {folder} cannot be written: {why}: name one with MEMREPO_CACHE_DIR that can"
 
 
 def check_cache(settings: WorkerSettings, machine: Machine | None = None) -> Found:
@@ -101,16 +102,18 @@ def check_cache(settings: WorkerSettings, machine: Machine | None = None) -> Fou
         mode = folder.stat().st_mode
         total, _, free = (machine or Machine()).disk(folder)
     except OSError as error:
-        raise NotFitError(unusable_cache(folder, error)) from error
+        raise NotFitError(unusable_cache(folder, error.strerror)) from error
     warnings = []
     if mode & _OF_OTHERS:
         warnings.append(
             f"others of this machine may look into {folder} (mode {mode & 0o777:04o}): chmod 700 {folder}"
         )
     if free < max(_LEFT_BYTES_MIN, _LEFT_MIN * total):
+        what = "is almost full" if free < _LEFT_MIN * total else "has little room"
         warnings.append(
-            f"its disk is almost full, {free // MIB} MiB of {total // MIB} are left: make room, or lower "
-            "MEMREPO_CACHE_BYTES_MAX; while it is full, memories are opened anew for each turn"
+            f"its disk {what}, {free // MIB} MiB of {total // MIB} are left: make room, name a folder on another disk "
+            "with MEMREPO_CACHE_DIR, or lower MEMREPO_CACHE_BYTES_MAX; while it is full, memories are opened anew for "
+            "each turn"
         )
     elif settings.cache_bytes_max > total:
         warnings.append(

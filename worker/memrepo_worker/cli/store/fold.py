@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
@@ -15,11 +13,16 @@ from memrepo.errors import MemoryRepoError, RepoNotFoundError
 from memrepo.redis.address import masked
 from memrepo.wording import counted
 from memrepo_worker.cli.failures import failure_of, kind_of_all
-from memrepo_worker.cli.store.tools import Tools, open_tools, show, show_line
+from memrepo_worker.cli.store.tools import (
+    Tools,
+    naming_what_is_full,
+    open_tools,
+    saying_who_names_damage,
+    show,
+    show_line,
+)
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
-from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import ListedMemory
-from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.store.interface import RefusedError
 from memrepo_worker.store.probe import token_of_trial
 from memrepo_worker.store.replaces import fault_of_replaces
@@ -48,7 +51,7 @@ def fold(
             _FoldAll(tools, as_json=as_json).run(chosen)
             return
         _require_replaces(tools)
-        with _saying_who_names_damage(chosen.one):
+        with saying_who_names_damage(chosen.one), naming_what_is_full(tools.cache_dir):
             done = tools.folder.fold(chosen.one, lambda key: click.echo(plain(f"{key} made"), err=True))
     show(chosen.one, _words(done), _values(done), as_json=as_json)
 
@@ -84,7 +87,7 @@ class _FoldAll:
         if not memory.has_runs_to_make:
             return
         try:
-            with _saying_who_names_damage(memory.agent):
+            with saying_who_names_damage(memory.agent), naming_what_is_full(self._tools.cache_dir):
                 done = self._tools.folder.fold(memory.agent)
         except RepoNotFoundError:  # deleted
             return
@@ -100,18 +103,6 @@ class _FoldAll:
             self._folded += 1
             self._bytes += done.bytes_written
             show_line(memory.agent, f"{memory.agent}: {_words(done)}", _values(done), as_json=self._as_json)
-
-
-@contextmanager
-def _saying_who_names_damage(agent: Agent) -> Iterator[None]:
-    """A fold ends at the first thing that does not fit, which need not be what is damaged."""
-    try:
-        yield
-    except JournalDamagedError as error:
-        told = (
-            f"{error}: run memrepo store verify {agent.org_id} {agent.agent_id}, which names what is damaged"
-        )
-        raise JournalDamagedError(told, error.seq, in_base=error.in_base) from error
 
 
 def _words(done: Folding) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +27,12 @@ from memrepo_worker.assembly import build_git
 from memrepo_worker.cli.checks.machine import check_git, unusable_cache
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
+from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTroubleError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import Memories
 from memrepo_worker.inspection.verifying import Verifier
+from memrepo_worker.journal.entry import JournalUnreadableError
+from memrepo_worker.journal.layout import Layout
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.contents import RefusedNames
 from memrepo_worker.migration.transfer import Transfer
@@ -43,6 +48,8 @@ from memrepo_worker.store.open import open_store
 from memrepo_worker.upkeep.folding import Folder
 
 _CONNECTIONS = 16
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_SAYS_FULL = re.compile("no space left|quota exceeded|read-only file system", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,47 @@ def naming_the_cache(folder: Path) -> Iterator[None]:
         at = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
         if at is None or not (at.is_relative_to(folder) or folder.is_relative_to(at)):
             raise
-        raise CacheUnusableError(unusable_cache(folder, error)) from error
+        raise CacheUnusableError(unusable_cache(folder, error.strerror)) from error
+
+
+@contextmanager
+def naming_what_is_full(folder: Path) -> Iterator[None]:
+    """Name the folder in which journals are worked on where what it lies on takes nothing more: git names none.
+
+    Raises:
+        CacheUnusableError: it takes nothing more.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        raise CacheUnusableError(unusable_cache(folder, os.strerror(error.errno))) from error
+    except GitTroubleError as error:
+        if not _SAYS_FULL.search(str(error)):
+            raise
+        raise CacheUnusableError(unusable_cache(folder, str(error))) from error
+
+
+@contextmanager
+def saying_who_names_damage(agent: Agent) -> Iterator[None]:
+    """Name the memory and the place, where a journal cannot be read: what ends there need not be what is damaged.
+
+    Raises:
+        JournalUnreadableError, GitError: as before, with that.
+    """
+    hint = f"run memrepo store verify {agent.org_id} {agent.agent_id}, which names what is damaged"
+    try:
+        yield
+    except JournalUnreadableError as error:
+        key = Layout.of(agent.org_id, agent.agent_id).place_of(error.seq, in_base=error.in_base)
+        at = "" if key in str(error) else f"at {key}: "
+        told = f"{agent} cannot be read: {at}{error}: {hint}"
+        raise type(error)(told, error.seq, in_base=error.in_base) from error
+    except (GitTroubleError, GitOverBoundsError):
+        raise
+    except GitError as error:
+        raise GitError(f"{agent} cannot be read: {error}: {hint}") from error
 
 
 def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:

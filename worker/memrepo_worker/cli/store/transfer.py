@@ -10,7 +10,13 @@ import click
 from memrepo.cli.common import json_option, of_agent
 from memrepo.cli.ending import CONFLICT, CommandError
 from memrepo.wording import counted
-from memrepo_worker.cli.store.tools import agent_named, open_tools, refused_lines, show
+from memrepo_worker.cli.store.tools import (
+    agent_named,
+    open_tools,
+    refused_lines,
+    saying_who_names_damage,
+    show,
+)
 from memrepo_worker.migration.contents import RefusedNames
 
 
@@ -25,7 +31,7 @@ def export(org: str, agent: str, file: Path, as_json: bool) -> None:
         raise CommandError(
             "ConflictError", f"{file} is there already: remove it, or name another file", CONFLICT
         )
-    with open_tools(as_json=as_json, writes=False) as tools:
+    with open_tools(as_json=as_json, writes=False) as tools, saying_who_names_damage(whose):
         size = tools.transfer.export(whose, file.absolute())
     show(
         whose,
@@ -48,7 +54,7 @@ def import_(
 ) -> None:
     """Begin an agent's memory from FILE, a bundle made with `git bundle create FILE --all`; it is checked first."""
     whose = agent_named(org, agent)
-    with open_tools(as_json=as_json) as tools:
+    with open_tools(as_json=as_json) as tools, saying_who_names_damage(whose):
         refused: list[RefusedNames] = []
         commits = tools.transfer.import_(
             whose, file, refused.extend, allow_over_limits=allow_over_limits, trust_claims=trust_claims

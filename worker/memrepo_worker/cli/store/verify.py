@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import click
@@ -11,13 +12,17 @@ from memrepo.cli.ending import MachineError, plain
 from memrepo.cli.output import show_json
 from memrepo.errors import MemoryDamagedError, RepoNotFoundError, StoreUnavailableError
 from memrepo.wording import counted
-from memrepo_worker.cli.store.tools import Tools, naming_the_cache, open_tools, show_line
+from memrepo_worker.cli.store.tools import Tools, naming_the_cache, naming_what_is_full, open_tools, show_line
 from memrepo_worker.cli.store.walk import OF_ONE, Chosen, Walk
 from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
+from memrepo_worker.inspection.foreign import Foreign
 from memrepo_worker.inspection.memories import ListedMemory
 from memrepo_worker.inspection.verifying import Verified
-from memrepo_worker.store.interface import RefusedError
+from memrepo_worker.journal.layout import Layout
+from memrepo_worker.repos.slots import CacheUnusableError
+from memrepo_worker.store.interface import ListedObject, RefusedError
+from memrepo_worker.store.unnamed import UnnamedFile, list_all, list_unnamed
 
 
 @click.command(short_help="Check memories from end to end with stock git; name what is damaged.")
@@ -48,9 +53,14 @@ def verify(
 
 def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     try:
-        with naming_the_cache(tools.cache_dir):
+        with naming_the_cache(tools.cache_dir), naming_what_is_full(tools.cache_dir):
             found = tools.verifier.verify(whose)
-    except (OSError, GitError) as error:  # the former were taken as one of the output's, else
+            _add_beside(found, list_all(tools.opened, Layout.of_agent(whose.org_id, whose.agent_id)))
+    except (
+        OSError,
+        GitError,
+        CacheUnusableError,
+    ) as error:  # the former were taken as one of the output's, else
         raise MachineError(f"{whose} could not be read: {' '.join(str(error).split())}") from error
     if not found.exists and not found.was_deleted and not found.damages:
         ids = {"org_id": whose.org_id, "agent_id": whose.agent_id}
@@ -63,11 +73,18 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
         raise _damaged(f"{whose} is damaged: {counted(len(found.damages), 'object')}", found)
     if not as_json:
         size = (
-            f"{counted(found.commits, 'commit')} in {len_of(found)}"
+            f"{counted(found.commits or 0, 'commit')} in {len_of(found)}"
             if found.exists
             else f"deleted, {len_of(found)}"
         )
         click.echo(plain(f"{whose}: {size}, sound"))
+
+
+def _add_beside(found: Verified, listed: Iterable[ListedObject]) -> None:
+    """Count in what lies beside a memory: under no agent's prefix, or under a name that no key has."""
+    for item in listed:
+        if isinstance(item, UnnamedFile) or Layout.ids_of(item.key) is None:
+            found.foreign.add(item)
 
 
 def len_of(found: Verified) -> str:
@@ -85,7 +102,10 @@ class _VerifyAll:
 
     def run(self, chosen: Chosen) -> None:
         """Verify all that are chosen; raise where one is damaged, or was not read."""
-        progress = Walk(self._tools, chosen, "verifying").run(self._verify)
+        outside = Foreign()
+        progress = Walk(self._tools, chosen, "verifying").run(self._verify, on_outside=outside.add)
+        if outside.count:
+            click.echo(plain(f"WARNING: beside the memories: {outside}"), err=True)
         sums = {
             "memories": self._memories,
             "entries": self._entries,
@@ -108,7 +128,10 @@ class _VerifyAll:
     def _verify(self, memory: ListedMemory) -> None:
         self._memories += 1
         try:
-            found = self._tools.verifier.verify(memory.agent)
+            with naming_what_is_full(self._tools.cache_dir):
+                found = self._tools.verifier.verify(memory.agent)
+                layout = Layout.of(memory.agent.org_id, memory.agent.agent_id)
+                _add_beside(found, list_unnamed(self._tools.opened, layout.prefix))
         except OF_ONE as error:
             self._unread += 1
             self._was_refused &= isinstance(error, RefusedError)

@@ -19,10 +19,18 @@ from memrepo_worker.git.command import GitError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import ListedMemory, NotListedError
 from memrepo_worker.journal.entry import JournalUnreadableError
+from memrepo_worker.repos.slots import CacheUnusableError
 from memrepo_worker.store.identity import IDENTITY_KEY, read_identity
-from memrepo_worker.store.interface import RefusedError, StoreError
+from memrepo_worker.store.interface import ListedObject, RefusedError, StoreError
 
-OF_ONE = (JournalUnreadableError, GitError, RefusedError, RepoNotFoundError, OSError)
+OF_ONE = (
+    JournalUnreadableError,
+    GitError,
+    RefusedError,
+    RepoNotFoundError,
+    OSError,
+    CacheUnusableError,
+)
 """What goes wrong with one memory; the others go on."""
 
 
@@ -64,8 +72,15 @@ class Walk:
     chosen: Chosen
     doing: str
 
-    def run(self, act: Callable[[ListedMemory], None], begin: Callable[[], None] = lambda: None) -> Progress:
+    def run(
+        self,
+        act: Callable[[ListedMemory], None],
+        begin: Callable[[], None] = lambda: None,
+        on_outside: Callable[[ListedObject], None] = lambda _: None,
+    ) -> Progress:
         """Have ``act`` done for each, and ``begin`` before the first; what ends it says after which to go on.
+
+        ``on_outside`` is as in ``Memories.listed``.
 
         Raises:
             UsageError: the memory after which to go on is not there.
@@ -81,7 +96,7 @@ class Walk:
         if progress.total:
             begin()
         last = self.chosen.after
-        for memory in self._memories():
+        for memory in self._memories(on_outside):
             with _saying_where_to_go_on(last):
                 act(memory)
             last = memory.agent
@@ -105,8 +120,12 @@ class Walk:
             )
         click.echo("0 memories", err=True)
 
-    def _memories(self) -> Iterator[ListedMemory]:
-        listed = self.tools.memories.listed(self.chosen.org_id, after=self.chosen.after)
+    def _memories(
+        self, on_outside: Callable[[ListedObject], None] = lambda _: None
+    ) -> Iterator[ListedMemory]:
+        listed = self.tools.memories.listed(
+            self.chosen.org_id, after=self.chosen.after, on_outside=on_outside
+        )
         return (memory for memory in listed if memory.has_journal)
 
 

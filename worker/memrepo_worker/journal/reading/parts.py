@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from memrepo_worker.journal.accelerators import Accelerators
 from memrepo_worker.journal.entry import Entry, JournalDamagedError, JournalUnreadableError
-from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout
+from memrepo_worker.journal.layout import CONTENT_BYTES_MIN, Layout, is_stray
 from memrepo_worker.journal.reading.listed import Listed, ListedEntries
 from memrepo_worker.journal.reading.spool import OpenFile, Spool
 from memrepo_worker.journal.reading.window import Window
@@ -28,9 +28,6 @@ BASES_MAX = 999
 """Of more the newest are looked at: those before them are of no use to anybody."""
 
 Result = TypeVar("Result")
-
-_GAP_MAX = 1_000_000
-"""With so many entries missing before it, it is the one after the gap that does not belong there."""
 
 
 class AcceleratorDamagedError(JournalDamagedError):
@@ -201,5 +198,4 @@ def _out_of_order(layout: Layout, expected: int, found: int) -> JournalDamagedEr
         f"{layout.journal} has a gap: entry {expected} is not there, and {found} is (remove that one, if it is none of "
         "memrepo's)"
     )
-    is_stray = not expected < found < expected + _GAP_MAX
-    return JournalDamagedError(missing, found if is_stray else expected)
+    return JournalDamagedError(missing, found if is_stray(found, expected) else expected)
