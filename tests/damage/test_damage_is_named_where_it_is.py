@@ -498,8 +498,8 @@ def test_a_memory_that_cannot_be_read_does_not_keep_the_others_from_it(
     assert errors == "Error: 1 of 2 memories are damaged (1 object), 1 could not be read\n"
 
 
-def test_what_the_machine_does_not_let_be_read_is_no_damage(
-    sound: Journal, store: LocalStore, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_what_the_machine_does_not_let_be_read_is_no_damage_and_the_full_folder_is_named(
+    sound: Journal, store: LocalStore, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -507,16 +507,20 @@ def test_what_the_machine_does_not_let_be_read_is_no_damage(
     put(store, AGENT, sound)
     monkeypatch.setattr("memrepo_worker.git.packed.opened.mkdtemp", refuse)
 
+    unusable = (
+        f"the cache folder {tmp_path / 'cache'} cannot be written: No space left on device: name one with "
+        "MEMREPO_CACHE_DIR that can"
+    )
     alone = run("verify", AGENT.org_id, AGENT.agent_id)
     code, told, errors = run("verify", "--all")
 
     assert alone == (
         5,
         "",
-        f"Error: {AGENT} could not be read: [Errno {errno.ENOSPC}] No space left on device\n",
+        f"Error: {AGENT} could not be read: {unusable}\n",
     )
     assert code == 5
-    assert told == f"{AGENT}: not read: [Errno {errno.ENOSPC}] No space left on device\n"
+    assert told == f"{AGENT}: not read: {unusable}\n"
     assert errors == "Error: 0 of 1 memories are damaged (0 objects), 1 could not be read\n"
 
 

@@ -155,6 +155,10 @@ def a_cache_that_others_may_read(world: World) -> None:
     (world.folder / "cache").chmod(0o755)
 
 
+def a_small_disk_that_nobody_uses(world: World) -> None:
+    world.machine(disk=lambda _: (20 * MIB, MIB, 19 * MIB))
+
+
 def a_disk_that_is_almost_full(world: World) -> None:
     world.machine(disk=lambda _: (100 * GIB, 98 * GIB, 2 * GIB))
 
@@ -232,6 +236,11 @@ def another_store(world: World) -> None:
 def a_cell_that_is_away(world: World) -> None:
     own = world.env.pop("MEMREPO_BROKER_URL")
     world.env["MEMREPO_CELLS"] = f"a={own} b=redis://{LOOPBACK}:{closed_port()}/0"
+
+
+def a_store_below_a_file(world: World) -> None:
+    (world.folder / "file").touch()
+    world.env["MEMREPO_STORE_URL"] = (world.folder / "file" / "store").as_uri()
 
 
 def no_store(world: World) -> None:
@@ -322,6 +331,13 @@ PLANTED = {
     "a disk that is almost full": Planted(
         a_disk_that_is_almost_full, "cache", "warning", "2048 MiB of 102400", "make room"
     ),
+    "a small disk that nobody uses": Planted(
+        a_small_disk_that_nobody_uses,
+        "cache",
+        "warning",
+        "its disk has little room, 19 MiB of 20 are left",
+        "name a folder on another disk with MEMREPO_CACHE_DIR",
+    ),
     "a cache larger than its disk": Planted(
         a_cache_larger_than_its_disk, "cache", "warning", "may grow to", "lower MEMREPO_CACHE_BYTES_MAX"
     ),
@@ -357,6 +373,9 @@ PLANTED = {
     ),
     "the store of another broker": Planted(
         another_store, "store", "failure", "MEMREPO_STORE_URL", "memrepo store accept", 2
+    ),
+    "a store below a file": Planted(
+        a_store_below_a_file, "store", "failure", "ot a directory", "MEMREPO_STORE_URL names it.", 5
     ),
     "a store that is away": Planted(no_store, "store", "failure", "ECONNREFUSED", "endpoint_url", 5),
     "a store without credentials": Planted(

@@ -24,9 +24,11 @@ MACHINE, CLOCKS = Machine(), Clocks()
 _HINTS = {
     "broker": " MEMREPO_BROKER_URL names it.",
     "results": " MEMREPO_RESULT_URL names it.",
-    "store": " MEMREPO_STORE_URL names it, its endpoint_url and prefix.",
+    "store": " MEMREPO_STORE_URL names it.",
 }
 """What to look at where a server cannot be used, whatever else is said of it."""
+_HINT_OF_BUCKET = " MEMREPO_STORE_URL names it, its endpoint_url and prefix."
+"""Likewise of a store that is no folder."""
 _HINT_OF_CELL = " MEMREPO_CELLS names it."
 """Likewise of the Redis of a cell, which no other setting names."""
 
@@ -46,7 +48,7 @@ def full_check(settings: WorkerSettings) -> Sequence[Finding]:
 
 
 def _full(settings: WorkerSettings, checks: Sequence[Check]) -> Sequence[Finding]:
-    found = [one for check in checks for one in _look(check, settings.cell)]
+    found = [one for check in checks for one in _look(check, settings)]
     if all(each.ok for each in found if each.check == "broker"):
         found += _workers(settings)
     return [_of_cell(each, settings.cell) for each in found]
@@ -76,14 +78,21 @@ def _workers(settings: WorkerSettings) -> Sequence[Finding]:
     ]
 
 
-def _look(check: Check, cell: str) -> Sequence[Finding]:
+def _hint_of(check: str, settings: WorkerSettings) -> str:
+    if check == "store" and not settings.store_url.startswith("file:"):
+        return _HINT_OF_BUCKET
+    if check in ("broker", "results") and settings.cell:
+        return _HINT_OF_CELL
+    return _HINTS.get(check, "")
+
+
+def _look(check: Check, settings: WorkerSettings) -> Sequence[Finding]:
     try:
         found = check.run()
     except NotFitError as error:
         failure = failure_of(error)
         is_away = isinstance(failure, (BrokerUnavailableError, StoreUnavailableError))
-        names = {**_HINTS, "broker": _HINT_OF_CELL, "results": _HINT_OF_CELL} if cell else _HINTS
-        hint = names.get(check.name, "") if is_away else ""
+        hint = _hint_of(check.name, settings) if is_away else ""
         end = "." if hint and not str(error).endswith(".") else ""
         return [Finding(check.name, f"{error}{end}{hint}", exit_code_of(failure))]
     warnings = (Finding(check.name, warning, warns=True) for warning in found.warnings)

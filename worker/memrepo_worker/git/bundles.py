@@ -53,6 +53,8 @@ def decode_bundle(data: bytes | memoryview, header_bytes_max: int = HEADER_BYTES
     head = data if isinstance(data, bytes) else bytes(data[: len(_SIGNATURE) + header_bytes_max])
     signature = _ANY_SIGNATURE.match(head)
     if signature is None:
+        if _SIGNATURE.startswith(head):
+            raise NotABundleError(_cut_off(len(head)))
         raise NotABundleError("no bundle of version 2 begins like this")
     if signature[0] != _SIGNATURE:
         raise BundleVersionError(
@@ -60,12 +62,18 @@ def decode_bundle(data: bytes | memoryview, header_bytes_max: int = HEADER_BYTES
         )
     end = head.find(b"\n\n", len(_SIGNATURE) - 1, len(_SIGNATURE) + header_bytes_max)
     if end < 0:
+        if len(data) < len(_SIGNATURE) + header_bytes_max:
+            raise NotABundleError(_cut_off(len(data)))
         raise NotABundleError(f"the header does not end within {header_bytes_max} bytes")
     prerequisites: list[str] = []
     refs: dict[str, str] = {}
     for number, line in enumerate(BytesIO(head[len(_SIGNATURE) : max(end, len(_SIGNATURE))]), start=2):
         _take_line(line.removesuffix(b"\n"), number, prerequisites, refs)
     return Bundle(tuple(prerequisites), refs, data[end + 2 :])
+
+
+def _cut_off(size: int) -> str:
+    return f"it was cut off: it ends after {size} bytes, within its header"
 
 
 def _take_line(line: bytes, number: int, prerequisites: list[str], refs: dict[str, str]) -> None:
