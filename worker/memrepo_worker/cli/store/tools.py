@@ -27,11 +27,11 @@ from memrepo_worker.assembly import build_git
 from memrepo_worker.cli.checks.machine import check_git, unusable_cache
 from memrepo_worker.cli.failures import translating_failures
 from memrepo_worker.cli.here import require_store, settings_here
-from memrepo_worker.git.command import GitError, GitOverBoundsError, GitTroubleError
+from memrepo_worker.git.command import GitTroubleError
 from memrepo_worker.group import Agent
 from memrepo_worker.inspection.memories import Memories
 from memrepo_worker.inspection.verifying import Verifier
-from memrepo_worker.journal.entry import JournalUnreadableError
+from memrepo_worker.journal.entry import JournalDamagedError
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.migration.adoption import Adopter
 from memrepo_worker.migration.contents import RefusedNames
@@ -139,23 +139,19 @@ def naming_what_is_full(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def saying_who_names_damage(agent: Agent) -> Iterator[None]:
-    """Name the memory and the place, where a journal cannot be read: what ends there need not be what is damaged.
+    """Name the memory and the place, where a journal is damaged: what ends there need not be what is damaged.
 
     Raises:
-        JournalUnreadableError, GitError: as before, with that.
+        JournalDamagedError: as before, with that.
     """
     hint = f"run memrepo store verify {agent.org_id} {agent.agent_id}, which names what is damaged"
     try:
         yield
-    except JournalUnreadableError as error:
+    except JournalDamagedError as error:
         key = Layout.of(agent.org_id, agent.agent_id).place_of(error.seq, in_base=error.in_base)
         at = "" if key in str(error) else f"at {key}: "
         told = f"{agent} cannot be read: {at}{error}: {hint}"
         raise type(error)(told, error.seq, in_base=error.in_base) from error
-    except (GitTroubleError, GitOverBoundsError):
-        raise
-    except GitError as error:
-        raise GitError(f"{agent} cannot be read: {error}: {hint}") from error
 
 
 def _compare_with_broker(settings: WorkerSettings, store: Store, *, writes: bool) -> None:
