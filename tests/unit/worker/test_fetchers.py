@@ -10,6 +10,7 @@ import pytest
 
 from memrepo_worker.threads.fetchers import Fetchers, Lane
 from memrepo_worker.threads.giving_way import Pace, keeping
+from memrepo_worker.threads.usual_work import UsualWork
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 20
@@ -48,6 +49,22 @@ def test_a_failure_is_told_to_who_asked_and_the_thread_goes_on() -> None:
         failed = fetchers.lane().submit(fail)
         with pytest.raises(ValueError, match="no"):
             failed.result(TIMEOUT_S)
+        assert fetchers.lane().submit(int, "7").result(TIMEOUT_S) == 7
+
+
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_so_it_does_where_there_was_no_memory_to_note_what_that_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = threading.Event()
+
+    def note(*_: object) -> None:
+        noted.set()
+        raise MemoryError
+
+    with Fetchers(1) as fetchers:
+        with monkeypatch.context() as no_memory:
+            no_memory.setattr(UsualWork, "note", note)
+            assert fetchers.lane().submit(int, "6").result(TIMEOUT_S) == 6
+            assert noted.wait(TIMEOUT_S)
         assert fetchers.lane().submit(int, "7").result(TIMEOUT_S) == 7
 
 

@@ -179,12 +179,12 @@ class Fetchers:
         began_s = self._clock()
         used_s, rest_s = fetch.do_for_another(self._cpu_clock)
         with self._lock:
+            del self._running[fetch]  # first: whatever fails after it, this thread's place is free
+            self._lock.notify_all()
             self._usual.note(used_s, max(0.0, self._clock() - began_s - used_s), _PARTS * self._threads_max)
-            del self._running[fetch]
             if rest_s > 0:
                 self._resting[fetch.lane] += 1
             self._begin_more()
-            self._lock.notify_all()
         if rest_s > 0:
             self._sleep(rest_s)
             with self._lock:
