@@ -132,12 +132,12 @@ class Processes:
             )
         except OSError as error:
             raise ProcessTroubleError(f"{arguments[0]} cannot be started: {error.strerror}") from error
-        _limit(process.pid, bounds, to_file=stdout is not None)
-        self._stand_back(process.pid)
         name = arguments[0]
         with process:
             conversation = _Conversation(process, _pieces_of(stdin), bounds.output_bytes_max)
             try:
+                _limit(process.pid, bounds, to_file=stdout is not None)
+                self._stand_back(process.pid)
                 conversation.hold(timeout_s, self.is_stopped)
             except InterruptedError:
                 raise ProcessStoppedError(f"{name} was stopped") from None
@@ -271,13 +271,21 @@ def _limit(pid: int, bounds: ProcessBounds, *, to_file: bool) -> None:
         return
     with suppress(ProcessLookupError):  # it is over already
         if bounds.cpu_s is not None:
-            resource.prlimit(pid, resource.RLIMIT_CPU, (bounds.cpu_s, bounds.cpu_s + 1))
-            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            _bound(pid, resource.RLIMIT_CPU, bounds.cpu_s, bounds.cpu_s + 1)
+            _bound(pid, resource.RLIMIT_CORE, 0, 0)
         if to_file and bounds.output_bytes_max is not None:
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (bounds.output_bytes_max,) * 2)
-            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            _bound(pid, resource.RLIMIT_FSIZE, bounds.output_bytes_max, bounds.output_bytes_max)
+            _bound(pid, resource.RLIMIT_CORE, 0, 0)
         if bounds.memory_bytes_max is not None:
-            resource.prlimit(pid, resource.RLIMIT_DATA, (bounds.memory_bytes_max,) * 2)
+            _bound(pid, resource.RLIMIT_DATA, bounds.memory_bytes_max, bounds.memory_bytes_max)
+
+
+def _bound(pid: int, which: int, soft: int, hard: int) -> None:
+    """Bound what a process may use; where the machine allows less, which only root may raise, it is that."""
+    _, most = resource.prlimit(pid, which)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.prlimit(pid, which, (soft, hard))
 
 
 def _cpu_s_of(pid: int) -> float:
