@@ -210,6 +210,17 @@ def test_what_waits_in_memory_is_written_beside_what_was_joined_and_nothing_else
     assert "repo.healed" not in grown.counters.snapshot()
 
 
+def test_what_is_set_apart_takes_nothing_of_the_disk(grown: Writer) -> None:
+    """A commit that is written to disk meanwhile counts it: others would have to make room for it."""
+    warm = grown.warm()
+    before = bytes_on_disk(warm.path)
+
+    apart = set_apart(warm, to_join(warm.packs.files))
+
+    assert len([*apart.objects.glob("pack/*.pack")]) > PACKS_MAX
+    assert bytes_on_disk(warm.path) == before
+
+
 def test_packs_are_joined_also_where_the_repository_is_gone_meanwhile(grown: Writer) -> None:
     before = answers(grown)
 

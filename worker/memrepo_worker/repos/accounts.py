@@ -106,7 +106,7 @@ class Accounts:
     def keeps_too_much(self) -> bool:
         """Whether this process is to let one go from disk: all keep too much, and it more than its share.
 
-        What is left of processes that have ended goes first.
+        Before it says so, it removes what is left of processes that have ended, the oldest first, until that is enough.
         """
         own = self.usage
         if (own + self._look_around().usage).is_within(self.limits):

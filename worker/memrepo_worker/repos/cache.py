@@ -145,7 +145,7 @@ class RepoCache:
         return self._repos.get(self._name_of(agent))
 
     def find(self, agent: Agent) -> WarmRepo | None:
-        """Return the repository from memory, or from disk, or None."""
+        """Return the repository from memory; or from disk, which is a claim until the store is asked; or None."""
         name = self._name_of(agent)
         with self._lock:
             repo = self._repos.get(name)
@@ -162,7 +162,7 @@ class RepoCache:
         return found
 
     def fresh(self, agent: Agent, state: RepoState | None) -> WarmRepo:
-        """Make an empty repository in place of whatever there was."""
+        """Make an empty repository in place of whatever there was; it is gone again unless it is kept."""
         self._observer.count("cache.fresh")
         name = self._name_of(agent)
         self._forget(name)
@@ -343,11 +343,11 @@ class HeldRepo:
         return self._cache.in_memory(self.agent)
 
     def find(self) -> WarmRepo | None:
-        """Return the warm repository, or None."""
+        """Return the warm repository, or None; what was not in memory is loaded, and has to be kept."""
         return self._repo if self._elsewhere else self._cache.find(self.agent)
 
     def fresh(self, state: RepoState | None = None) -> WarmRepo:
-        """Begin anew with an empty repository."""
+        """Begin anew with an empty repository, which is gone once the place is given back, unless it is kept."""
         if self._elsewhere:
             return self._cache.fresh_elsewhere(self._elsewhere, state)
         return self._cache.fresh(self.agent, state)

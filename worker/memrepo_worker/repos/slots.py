@@ -164,17 +164,26 @@ def mark_used(folder: Path, at_ns: int) -> None:
 def bytes_on_disk(folder: Path) -> int:
     """Return what the files of a folder take of the disk: at least their bytes, whole blocks where those are more.
 
-    Links, what goes meanwhile, and what may not be looked at, count nothing; it raises nothing.
+    Links, what goes meanwhile, and what may not be looked at, count nothing, and a file of two names counts once; it
+    raises nothing.
     """
+    return _bytes_in(folder, set())
+
+
+def _bytes_in(folder: Path, counted: set[int]) -> int:
+    """Return what they take, but for those that were ``counted`` by another name."""
     taken = 0
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
-                    taken += bytes_on_disk(Path(entry.path))
+                    taken += _bytes_in(Path(entry.path), counted)
                 elif not entry.is_symlink():
                     found = entry.stat(follow_symlinks=False)
-                    taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
+                    if found.st_ino not in counted:
+                        taken += max(found.st_size, found.st_blocks * _BLOCK_BYTES)
+                    if found.st_nlink > 1:
+                        counted.add(found.st_ino)
     return taken
 
 
