@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memrepo import Job, MemoryRepos
+from memrepo_worker.queues.leases.agreement import StoreRecord, claim_store, recorded_store
 from memrepo_worker.queues.leases.status import live_workers
 from tests.support.commands import memrepo
 from tests.support.systems import System, running_worker
@@ -89,6 +90,22 @@ def test_the_store_that_is_served_is_shown(served: System, broker: Valkey, tmp_p
     shown = memrepo("shards", folder=tmp_path, env={"MEMREPO_BROKER_URL": served.broker_url}).stdout
 
     assert re.search(rf"^store: {ID} \({served.store_url}\)$", shown, re.MULTILINE)
+
+
+def test_a_store_that_was_moved_is_named_by_its_new_address(broker: Valkey) -> None:
+    client = broker.client()
+    client.flushdb()
+    claim_store(client, StoreRecord("0" * 32, "file:///old"))
+
+    claim_store(client, StoreRecord("0" * 32, "file:///new"))
+    assert recorded_store(client) == StoreRecord("0" * 32, "file:///new")
+
+    client.config_set("maxmemory", 1)
+    try:  # a broker that takes no write serves a worker that starts all the same
+        claim_store(client, StoreRecord("0" * 32, "file:///newer"))
+    finally:
+        client.config_set("maxmemory", 0)
+    assert recorded_store(client) == StoreRecord("0" * 32, "file:///new")
 
 
 def retrying(job: Job[object]) -> Callable[[], bool]:

@@ -6,7 +6,7 @@ On the broker, beside the shard queues themselves (``memrepo.000`` …, lists; `
 ``memrepo:shards``             string  how many shards there are; written by the first worker
 ``memrepo:portable_names``     string  which names are taken for one and the same; written by the first worker
 ``memrepo:cells``              string  ``NAME LIST`` of a cell and all of them (``memrepo.wire.agreement``)
-``memrepo:store``              string  ``id address`` of the one store; written by the first worker
+``memrepo:store``              string  ``id address`` of the one store; the address is the last worker's
 ``memrepo:owners``             hash    shard → ``token worker``; only a take-over or a release changes it
 ``memrepo:leases``             zset    shard → until when its owner may go on without a heartbeat (ms)
 ``memrepo:workers``            zset    worker → until when it counts as alive (ms)

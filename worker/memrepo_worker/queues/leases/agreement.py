@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from redis import Redis
+from redis import Redis, ResponseError
 
 from memrepo.errors import InvalidRequestError, StoreUnavailableError
 from memrepo.wire import agreement
@@ -19,7 +20,7 @@ _ACCEPT = (
 
 @dataclass(frozen=True, slots=True)
 class StoreRecord:
-    """Which store a broker's workers serve: the id that lies in it, and the address of the first worker, for people."""
+    """Which store a broker's workers serve: the id that lies in it, and the last worker's address, for people."""
 
     id: str
     name: str
@@ -98,13 +99,16 @@ def accept_cells(broker: Redis, record: CellsRecord) -> None:
 
 
 def claim_store(broker: Redis, store: StoreRecord) -> None:
-    """Record the store that all workers of this broker serve if nobody has yet.
+    """Record the store that all workers of this broker serve if nobody has yet, and where it is now if it was moved.
 
     Raises:
         InvalidRequestError: the broker's workers serve another one: an agent would have a memory in each.
     """
     _record(broker, STORE_KEY, f"{store.id} {store.name}")
     check_store_identity(broker, store.id, store.name)
+    if recorded_store(broker) != store:
+        with suppress(ResponseError):  # a full broker takes no write, and a worker begins there all the same
+            accept_store(broker, store)
 
 
 def check_store_identity(broker: Redis, identity: str | None, name: str) -> None:
