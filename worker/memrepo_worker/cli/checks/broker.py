@@ -24,6 +24,8 @@ from memrepo_worker.settings import WorkerSettings
 NEARLY_FULL = 0.9
 """From which part of its memory on a broker is near its end."""
 
+_MORE_ROOM = "raise maxmemory, or have results kept for less time (MEMREPO_RESULT_EXPIRES_S)"
+
 SKEW_S_MAX = 30.0
 """How far two clocks may be apart before it is told; requests and ledgers bear a day."""
 
@@ -124,9 +126,9 @@ def _of_persistence(found: Mapping[str, Any], what: str) -> Iterator[str]:
 def _of_memory(found: Mapping[str, Any], when_full: str, what: str) -> Iterator[str]:
     used, most = found.get("used_memory", 0), found.get("maxmemory", 0)
     if 0 < most <= used:
-        yield f"its memory is full, so that it {when_full} until workers have made room: raise maxmemory"
+        yield f"its memory is full, so that it {when_full} until workers have made room or results expire: {_MORE_ROOM}"
     elif used > NEARLY_FULL * most > 0:
-        yield f"{used / most:.0%} of its memory (maxmemory) is used, once it is full it {when_full}: raise maxmemory"
+        yield f"{used / most:.0%} of its memory (maxmemory) is used, once it is full it {when_full}: {_MORE_ROOM}"
     if found.get("maxmemory_policy") != "noeviction":
         yield f"it may drop what {what}: set `maxmemory-policy noeviction`"
 
