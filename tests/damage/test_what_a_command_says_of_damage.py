@@ -78,6 +78,21 @@ def test_a_fold_over_a_base_that_was_cut_says_what_to_do(sound: Journal, store: 
     assert errors.rstrip().endswith(NAMED_BY)
 
 
+def test_a_fold_that_reads_nothing_does_not_seem_to_have_found_all_whole(
+    sound: Journal, store: LocalStore, run: Run
+) -> None:
+    put(store, AGENT, {**sound, BASE: sound[BASE][:-60]})
+
+    with small_runs():
+        code, told, _ = run("fold", AGENT.org_id, AGENT.agent_id)
+
+    assert code == 0
+    assert told == (
+        f"{AGENT}: 12 of 15 entries joined, 0 objects made (0 bytes), 0 removed; what was there was not read: memrepo "
+        "store verify acme agent-1 does that\n"
+    )
+
+
 def test_one_agent_is_no_agents(sound: Journal, store: LocalStore, run: Run) -> None:
     put(store, AGENT, sound)
 

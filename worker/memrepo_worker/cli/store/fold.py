@@ -53,7 +53,11 @@ def fold(
         _require_replaces(tools)
         with saying_who_names_damage(chosen.one), naming_what_is_full(tools.cache_dir):
             done = tools.folder.fold(chosen.one, lambda key: click.echo(plain(f"{key} made"), err=True))
-    show(chosen.one, _words(done), _values(done), as_json=as_json)
+    # Else a base that was cut off would seem to be found whole.
+    unread = (
+        "" if done.made else f"; what was there was not read: memrepo store verify {org} {agent} does that"
+    )
+    show(chosen.one, f"{_words(done)}{unread}", _values(done), as_json=as_json)
 
 
 def _require_replaces(tools: Tools) -> None:
