@@ -244,7 +244,7 @@ def test_a_place_that_is_no_store_is_not_told_as_sound(
 
     assert (code, told) == (5, "")
     assert "has no memory, nor the object _memrepo/identity.json" in errors
-    assert "Mount the volume that is meant" in errors
+    assert errors.endswith("Mount the volume that is meant, or mend MEMREPO_STORE_URL\n")
 
 
 class StoreThatIsNotWrittenTo(StoreDecorator):

@@ -109,10 +109,12 @@ class Walk:
         if memories or self.chosen.after is not None:
             return
         if read_identity(self.tools.store) is None:
+            name = masked(self.tools.store.name)
+            is_folder = name.startswith("file:")
+            mend = "Mount the volume that is meant, or mend" if is_folder else "Mend bucket and prefix in"
             raise StoreUnavailableError(
-                f"{masked(self.tools.store.name)} has no memory, nor the object {IDENTITY_KEY} that the first worker "
-                "writes: it is no store of memrepo's yet, or another place. Mount the volume that is meant, or mend "
-                "bucket and prefix in MEMREPO_STORE_URL"
+                f"{name} has no memory, nor the object {IDENTITY_KEY} that the first worker writes: it is no store of "
+                f"memrepo's yet, or another place. {mend} MEMREPO_STORE_URL"
             )
         if self.chosen.org_id:
             raise RepoNotFoundError(
