@@ -68,6 +68,19 @@ def test_so_it_does_where_there_was_no_memory_to_note_what_that_took(monkeypatch
         assert fetchers.lane().submit(int, "7").result(TIMEOUT_S) == 7
 
 
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_who_asked_is_told_where_there_is_no_memory_to_count_what_it_took() -> None:
+    class Forgetful(Pace):
+        def owe(self, worked_s: float) -> float:
+            raise MemoryError
+
+    with Fetchers(1) as fetchers:
+        with keeping(Forgetful(lambda: True)):
+            asked = fetchers.lane().submit(int, "7")
+        with pytest.raises(MemoryError):
+            asked.result(TIMEOUT_S)
+
+
 def test_what_was_called_off_is_not_done() -> None:
     done: list[str] = []
     go = threading.Event()

@@ -259,10 +259,11 @@ class Fetch(Future[T]):
         if work is None or not self.set_running_or_notify_cancel():
             return
         try:
-            result = work()
+            try:
+                result = work()
+            finally:
+                before_it_is_told()
         except BaseException as error:  # noqa: BLE001 - as said
-            before_it_is_told()
             self.set_exception(error)
         else:
-            before_it_is_told()
             self.set_result(result)
