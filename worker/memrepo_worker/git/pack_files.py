@@ -145,15 +145,6 @@ class PackIndex:
             return None
         return next(self._offsets(number, number + 1))
 
-    def ids_beginning(self, digits: str) -> Iterator[str]:
-        """Yield the ids of the pack that begin with these hexadecimal digits, in order."""
-        ids = range(self.count)
-        for number in range(bisect_left(ids, digits, key=lambda place: self._id(place).hex()), self.count):
-            sha = self._id(number).hex()
-            if not sha.startswith(digits):
-                return
-            yield sha
-
     def _id(self, number: int) -> bytes:
         begin = FANOUT_END + _SHA1_BYTES * number
         return self.data[begin : begin + _SHA1_BYTES]

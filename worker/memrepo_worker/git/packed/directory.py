@@ -18,6 +18,7 @@ import pygit2
 from memrepo_worker.git.objects import KINDS, GitObject, Kind, object_id
 from memrepo_worker.git.pack_files import SHORTAGES, PackFiles, PackIndex, Sizes
 from memrepo_worker.git.packed.headers import HeaderTable, ToldObject
+from memrepo_worker.git.packed.id_parts import MEMORY_BYTES, IdParts
 from memrepo_worker.git.packed.large_objects import LARGE_BYTES, Place, read_in_steps
 from memrepo_worker.git.packed.mapping import passing_through
 from memrepo_worker.git.packed.opened import OpenedPacks
@@ -59,6 +60,7 @@ class PackDirectory:
         self._is_proven = proven
         self._proven: set[str] = set()
         self._places: dict[str, Place] = {}  # of large objects
+        self._id_parts: dict[str, IdParts] = {}  # of packs in which the beginning of an id was looked for
         self._open_none()
 
     def _open_none(self, *, in_memory: bool = False) -> None:
@@ -140,6 +142,7 @@ class PackDirectory:
             self._open_some(new[first : first + _OPENED_AT_ONCE])
         self._opened &= expected.keys()
         self._proven &= expected.keys()
+        self._id_parts = {name: parts for name, parts in self._id_parts.items() if name in expected}
         self._all_opened = expected
 
     def _open_some(self, names: Sequence[str]) -> None:
@@ -199,7 +202,8 @@ class PackDirectory:
     def memory_bytes(self) -> int:
         """About how much memory takes what is kept of its objects."""
         places_bytes = _PLACE_BYTES * len(self._places)
-        return self._headers.memory_bytes + self._packs.memory_bytes + places_bytes
+        parts_bytes = MEMORY_BYTES * len(self._id_parts)
+        return self._headers.memory_bytes + self._packs.memory_bytes + places_bytes + parts_bytes
 
     def _look_up(self, sha: str, look: Callable[[str], tuple[int, Found]]) -> tuple[int, Found] | None:
         """Return what libgit2 finds, or None where no pack has it: libgit2 passes over one that it cannot open now."""
@@ -217,10 +221,10 @@ class PackDirectory:
         return None
 
     def ids_beginning(self, digits: str) -> Iterator[str]:
-        """Yield the ids that begin so, in order: from the indexes on disk, each held against its checksum.
+        """Yield the ids that begin so (two digits or more), in order: from the indexes on disk, held against checksums.
 
-        So what libgit2 cannot open for a while is not called absent. Takes 0.6 ms for each MB of them, and as
-        much memory as the largest.
+        So what libgit2 cannot open for a while is not called absent. Of each pack the whole index is read once, which
+        takes 1 ms for each MB of it; from then on the part with the same first byte: of 40 packs in 1 ms.
         """
         if self._all_opened is not self._files.expected:
             self._open()
@@ -230,7 +234,10 @@ class PackDirectory:
     def _indexed(self, digits: str) -> Iterator[str]:
         for name in self._files.expected:
             with _telling_damage(name):
-                yield from self._files.index(name).ids_beginning(digits)
+                parts = self._id_parts.get(name)
+                if parts is None:
+                    parts = self._id_parts[name] = IdParts.of(self._files.index(name))
+                yield from parts.ids_beginning(self._objects_path / "pack" / f"{name}.idx", digits)
 
     def refresh(self) -> None:
         """Notice packs that were added since, by the caller."""
