@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.store.backends.local import LocalStore
+from memrepo_worker.store.decorators.base import StoreDecorator
+from memrepo_worker.store.interface import ALWAYS, ListedObject, UnavailableError
 from tests.damage.conftest import Run
 from tests.damage.journals import ENTRIES, Journal, entry, put
 from tests.support.writers import AGENT
@@ -65,6 +68,33 @@ def test_what_lies_beside_one_memory_is_told_with_it_whatever_its_name(beside: L
     assert (code, output) == (0, f"{AGENT}: 15 commits in 15 entries, sound\n")
     assert warnings.startswith(f"WARNING: {AGENT}: 4 objects of 20 bytes not written by memrepo: ")
     assert json.loads(run("verify", AGENT.org_id, AGENT.agent_id, "--json")[1])["foreign"]["count"] == 4
+
+
+class BreaksOnce(StoreDecorator):
+    """A bucket whose first listing of what lies in an agent's folder breaks off."""
+
+    is_broken = False
+
+    def list(self, prefix: str, start_after: str = "") -> Iterator[ListedObject]:
+        if prefix == "acme/agent-1/" and not self.is_broken:
+            self.is_broken = True
+            raise UnavailableError("cut")
+        yield from super().list(prefix, start_after)
+
+
+def test_a_listing_that_breaks_is_begun_anew(
+    sound: Journal, store: LocalStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, AGENT, sound)
+    store.put("acme/agent-1/plan.txt", b"12345", ALWAYS)
+    breaking = BreaksOnce(store)
+    monkeypatch.setattr("memrepo_worker.cli.store.tools.open_store", lambda _, **__: breaking)
+
+    code, output, warnings = run("verify", AGENT.org_id, AGENT.agent_id)
+
+    assert breaking.is_broken
+    assert (code, output) == (0, f"{AGENT}: 15 commits in 15 entries, sound\n")
+    assert warnings.startswith(f"WARNING: {AGENT}: 1 object of 5 bytes not written by memrepo: ")
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])

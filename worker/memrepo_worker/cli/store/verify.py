@@ -22,7 +22,7 @@ from memrepo_worker.inspection.verifying import Verified
 from memrepo_worker.journal.layout import Layout
 from memrepo_worker.repos.slots import CacheUnusableError
 from memrepo_worker.store.interface import ListedObject, RefusedError
-from memrepo_worker.store.unnamed import UnnamedFile, list_all, list_unnamed
+from memrepo_worker.store.unnamed import ListsUnnamed, UnnamedFile, list_all, list_unnamed
 
 
 @click.command(short_help="Check memories from end to end with stock git; name what is damaged.")
@@ -55,7 +55,9 @@ def _verify_one(tools: Tools, whose: Agent, *, as_json: bool) -> None:
     try:
         with naming_the_cache(tools.cache_dir), naming_what_is_full(tools.cache_dir):
             found = tools.verifier.verify(whose)
-            _add_beside(found, list_all(tools.opened, Layout.of_agent(whose.org_id, whose.agent_id)))
+            # Of a store of files the first knows those without a key; what answers over a network is asked again.
+            listing = tools.opened if isinstance(tools.opened, ListsUnnamed) else tools.store
+            _add_beside(found, list_all(listing, Layout.of_agent(whose.org_id, whose.agent_id)))
     except (
         OSError,
         GitError,
