@@ -63,6 +63,18 @@ def with_ledger(data: bytes, ledger: bytes) -> bytes:
     return encode_bundle(bundle.prerequisites, {**bundle.refs, LEDGER_REF: object_id(blob)}, pack)
 
 
+def without_lines(data: bytes, folder: Path) -> bytes:
+    """Return a bundle with an empty ledger in the place of its own, and otherwise the same objects."""
+    bundle = decode_bundle(data)
+    repo = empty_repository(folder)
+    git(repo, "index-pack", "--stdin", stdin=bytes(bundle.pack))
+    ids = git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").decode().split()
+    empty = git(repo, "hash-object", "-w", "--stdin", stdin=b"").decode().strip()
+    kept = [*(sha for sha in ids if sha != bundle.refs[LEDGER_REF]), empty]
+    pack = git(repo, "pack-objects", "--stdout", "-q", stdin="".join(f"{sha}\n" for sha in kept).encode())
+    return encode_bundle(bundle.prerequisites, {**bundle.refs, LEDGER_REF: empty}, pack)
+
+
 Plant = Callable[[Journal, Journal, Path], object]
 
 PLANTS: Mapping[str, tuple[str, str, Plant]] = {
@@ -148,7 +160,12 @@ PLANTS: Mapping[str, tuple[str, str, Plant]] = {
     "a base lost ledger lines": (
         BASE,
         "unequal",
-        lambda its, _, __: its.update({BASE: with_ledger(its[BASE], b"")}),
+        lambda its, _, folder: its.update({BASE: without_lines(its[BASE], folder)}),
+    ),
+    "a segment lost ledger lines": (
+        SEGMENT,
+        "unequal",
+        lambda its, _, folder: its.update({SEGMENT: without_lines(its[SEGMENT], folder)}),
     ),
     "a base ends beyond the journal": (
         f"base/{40:020d}.bundle",

@@ -198,6 +198,17 @@ def test_what_waits_when_the_connection_is_made_anew_is_published_first(
     assert consumer.event_dispatcher.uuids == ["before", "between", "after"]
 
 
+def test_what_other_tasks_had_sent_when_the_connection_was_lost_is_published_over_the_next_one(
+    events: TaskEvents, consumer: Consumer
+) -> None:
+    consumer.event_dispatcher.send("task-received", uuid="another's")
+
+    consumer.event_dispatcher = consumer.connect()
+    events.resume()
+
+    assert consumer.event_dispatcher.uuids == ["another's"]
+
+
 def test_other_tasks_of_the_worker_send_as_celery_does(
     events: TaskEvents, consumer: Consumer, loop: Loop
 ) -> None:
