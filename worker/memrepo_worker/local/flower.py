@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import click
 from celery import Celery
@@ -120,7 +122,30 @@ def _run(app: Celery, broker: RedisUrl, login: str, arguments: Sequence[str]) ->
         user, _, password = made.partition(":")
         click.echo(f"Flower asks for user {user}, password {password} (shown once).")
     logging.getLogger(__name__).info("Flower listens at http://%s:%s", options.address, bound)
+    show_until_told(shown)
+
+
+class Shown(Protocol):
+    """What ``show_until_told`` needs of Flower."""
+
+    def start(self) -> object:
+        """Serve until a signal raises ``SystemExit`` or ``KeyboardInterrupt``."""
+        ...
+
+    def stop(self) -> object:
+        """Keep what is to be kept, and wait for no thread."""
+        ...
+
+
+def show_until_told(shown: Shown) -> None:
+    """Serve until a signal comes, then end the process with 0, whatever its threads wait for.
+
+    While the broker is away Flower's threads try it again and again, and Python's own end waits for each of them.
+    """
     try:
         shown.start()
     except (KeyboardInterrupt, SystemExit):
         shown.stop()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
