@@ -41,6 +41,27 @@ def test_a_program_that_git_would_run_is_not_run(trap: Trap, tmp_path: Path) -> 
     assert not armed.sprung
 
 
+def test_git_reads_no_configuration_beside_the_objects_that_it_is_led_to(tmp_path: Path) -> None:
+    armed = TRAPS[0].arm(tmp_path / "repository")
+    objects = find_repository(armed.folder).objects
+    own = stock_git().run(["config", "--list", "--file", str(objects.path.parent / "config")]).decode()
+
+    read = stock_git().run(["config", "--list"], repo=objects).decode()
+
+    foreign = [line for line in own.splitlines() if str(tmp_path) in line]
+    assert foreign, "there is a program in it"
+    assert not {*foreign} & {*read.splitlines()}
+
+
+def test_git_may_fetch_from_nowhere(tmp_path: Path) -> None:
+    armed = TRAPS[0].arm(tmp_path / "repository")
+    objects = find_repository(armed.folder).objects
+    workers = Git(stock_git().processes, stock_git().search_path)
+
+    with pytest.raises(GitError, match="transport 'file' not allowed"):
+        workers.run(["ls-remote", str(armed.folder)], repo=objects)
+
+
 def test_a_repository_of_another_user_is_read_and_not_obeyed(tmp_path: Path) -> None:
     """Git's own tests have this variable: every repository that git runs in belongs to another user then."""
     wrapper = tmp_path / "bin" / "git"
