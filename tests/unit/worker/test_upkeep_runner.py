@@ -16,7 +16,7 @@ from memrepo_worker.group import Agent
 from memrepo_worker.observe import Counters
 from memrepo_worker.processes import Processes, ProcessStoppedError
 from memrepo_worker.service.machine import words_of_trouble
-from memrepo_worker.upkeep.runner import Job, Stop, UpkeepRunner
+from memrepo_worker.upkeep.runner import TROUBLED_S_MAX, Job, Stop, UpkeepRunner
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 20
@@ -41,6 +41,11 @@ def job(work: Callable[[Stop], None], agent: Agent = OURS, kind: str = "fold") -
 
 def outcomes(counters: Counters) -> dict[str, int]:
     return {name: amount for name, amount in counters.snapshot().items() if name.startswith("upkeep.")}
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What a runner has told, whatever a thread that another test has left tells meanwhile."""
+    return [record.getMessage() for record in caplog.records if record.name == UpkeepRunner.__module__]
 
 
 def test_jobs_run_one_at_a_time_in_the_order_in_which_they_came(
@@ -96,9 +101,7 @@ def test_a_job_that_fails_is_counted_and_the_next_one_runs(
 
     assert runner.wait_until_idle(TIMEOUT_S)
     assert outcomes(counters) == {"upkeep.fold.failed": 1, "upkeep.fold.done": 1}
-    assert [record.getMessage() for record in caplog.records] == [
-        "fold of org/ours failed, and is tried again later: ValueError"
-    ]
+    assert told(caplog) == ["fold of org/ours failed, and is tried again later: ValueError"]
 
 
 def test_what_the_machine_lacks_is_told_once_with_what_to_do_and_when_it_is_over(
@@ -116,18 +119,15 @@ def test_what_the_machine_lacks_is_told_once_with_what_to_do_and_when_it_is_over
 
     assert runner.wait_until_idle(TIMEOUT_S)
     runner.close()
-    told = [record.getMessage() for record in caplog.records]
     what = (
         "memories are not kept quick: git cannot be started: No such file or directory; the worker must be able to run "
         "git 2.39 or newer, found by PATH"
     )
-    first, *_, last = told
+    first, *between, last = told(caplog)
     assert first == f"{what}; fold of org/agent-0 failed, and is tried again later"
     assert last.startswith("over after ")
     assert last.endswith(what)
-    assert [
-        line for line in told[1:-1] if "s now)" not in line
-    ] == []  # so where a machine stood still for 30 s
+    assert [line for line in between if "s now)" not in line] == []  # so where a machine stood still for 30 s
     assert outcomes(counters) == {"upkeep.fold.failed": 20, "upkeep.fold.done": 1}
 
 
@@ -145,13 +145,13 @@ def test_trouble_is_not_over_when_a_job_is_done_that_had_never_met_it(
         runner.submit(job(lambda _: None, small, kind))
 
     assert runner.wait_until_idle(TIMEOUT_S)
-    assert [record for record in caplog.records if "over" in record.getMessage()] == []
+    assert [line for line in told(caplog) if "over" in line] == []
 
     runner.submit(job(lambda _: None))
 
     assert runner.wait_until_idle(TIMEOUT_S)
     runner.close()
-    assert caplog.records[-1].getMessage().startswith("over after ")
+    assert told(caplog)[-1].startswith("over after ")
 
 
 def test_trouble_of_an_agent_that_is_anothers_now_is_over_here(
@@ -167,7 +167,29 @@ def test_trouble_of_an_agent_that_is_anothers_now_is_over_here(
 
     assert runner.wait_until_idle(TIMEOUT_S)
     runner.close()
-    assert caplog.records[-1].getMessage().startswith("over after ")
+    assert told(caplog)[-1].startswith("over after ")
+
+
+def test_trouble_of_an_agent_that_is_asked_for_no_job_any_more_is_over_an_hour_later(
+    counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A repack that has failed is asked for again only with another pack, and its agent may be idle from then on."""
+    now_s = 0.0
+    runner = UpkeepRunner(counters, words_of_trouble=words_of_trouble, clock=lambda: now_s)
+    runner.submit(job(fail_for_lack_of_room))
+    assert runner.wait_until_idle(TIMEOUT_S)
+
+    now_s = TROUBLED_S_MAX - 1
+    runner.submit(job(lambda _: None, OTHER))
+    assert runner.wait_until_idle(TIMEOUT_S)
+    assert [line for line in told(caplog) if "over" in line] == []
+
+    now_s = TROUBLED_S_MAX
+    runner.submit(job(lambda _: None, OTHER))
+
+    assert runner.wait_until_idle(TIMEOUT_S)
+    runner.close()
+    assert told(caplog)[-1].startswith("over after 3600.0 s: ")
 
 
 def test_that_git_was_not_over_in_time_is_no_trouble_of_the_machine() -> None:

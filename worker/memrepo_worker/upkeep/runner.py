@@ -3,7 +3,8 @@
 Jobs run one at a time, in a thread of their own. None is needed for what is right: one that fails, or is never run,
 leaves a memory as it was, only slower. So trouble in a job is logged and counted, and ends nothing but that job. What
 the machine lacks, many jobs lack: that is told as one trouble that lasts, and when it is over. So it is once a job is
-done that had met it: another may need less of the machine.
+done that had met it: another may need less of the machine. One that has met it and is not asked for any more would keep
+that from ever being told, so after an hour it counts no more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from memrepo.clock import Clock, steady_clock
 from memrepo_worker.bounds import SharingBounds
 from memrepo_worker.git.command import Git
 from memrepo_worker.group import Agent
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 JOBS_MAX = 10_000
 """How many jobs may wait; one beyond is not taken."""
+
+TROUBLED_S_MAX = 3600.0
+"""How long trouble of the machine that a job has met lasts, though others are done, where that job is not run again."""
 
 _GIT_TIMEOUT_S = 1800.0
 """Behind everything else the packs of 70,000 commits took over a minute to be joined, and none was wrong."""
@@ -88,11 +93,14 @@ class UpkeepRunner:
         owns: Owns = lambda _: True,
         jobs_max: int = JOBS_MAX,
         words_of_trouble: WordsOfTrouble = lambda _: None,
+        clock: Clock = steady_clock,
     ) -> None:
         self.owns = owns
         self._words_of_trouble = words_of_trouble
-        self._trouble = LastingTrouble(logger, "upkeep.trouble")
-        self._troubled: set[Job] = set()  # those that have met it; of the upkeep's thread alone
+        self._trouble = LastingTrouble(logger, "upkeep.trouble", clock=clock)
+        self._clock = clock
+        # The kinds and agents of the jobs that have met it, and when each last did; of the upkeep's thread alone.
+        self._troubled: dict[tuple[str, Agent], float] = {}
         self._observer = observer
         self._jobs_max = jobs_max
         self._changed = threading.Condition()
@@ -190,9 +198,18 @@ class UpkeepRunner:
         return "done"
 
     def _note_done(self, job: Job) -> None:
-        """Note that a job is done: trouble is over where it had met that, or nobody here has whose job did."""
-        self._troubled = {one for one in self._troubled if self._is_owned(one.agent)}
-        if job in self._troubled or not self._troubled:
+        """Note that a job is done: trouble is over where it had met that, or none is waited for any more that did.
+
+        Those are not whose agent is another's now, nor those that met it ``TROUBLED_S_MAX`` ago.
+        """
+        since_s = self._clock() - TROUBLED_S_MAX
+        is_over = (job.kind, job.agent) in self._troubled
+        self._troubled = {
+            (kind, agent): met_s
+            for (kind, agent), met_s in self._troubled.items()
+            if met_s > since_s and self._is_owned(agent)
+        }
+        if is_over or not self._troubled:
             self._troubled.clear()
             self._trouble.over()
 
@@ -204,5 +221,5 @@ class UpkeepRunner:
             message = f"{outcome}: {type(error).__name__}"
             log(logger, logging.WARNING, "upkeep.failed", message, fields, error)
         else:
-            self._troubled.add(job)
+            self._troubled[job.kind, job.agent] = self._clock()
             self._trouble.met(f"memories are not kept quick: {words}", outcome, fields, error)
