@@ -20,7 +20,7 @@ from memrepo_worker.scheduling.timer import Soon, Timer
 from memrepo_worker.store.backends.time_limits import TimeLimits
 from memrepo_worker.store.identity import IdentityGuard, IdentityWatch
 from memrepo_worker.store.interface import UnavailableError
-from memrepo_worker.threads.beginning import begin_thread, start_bounded
+from memrepo_worker.threads.beginning import begin_thread, bound_starts
 from memrepo_worker.threads.fetchers import Fetchers
 from memrepo_worker.upkeep.runner import Job, UpkeepRunner
 from tests.support.waiting import wait_for
@@ -175,13 +175,83 @@ def test_a_turn_that_gets_no_thread_of_its_own_is_taken_by_one_of_the_others(
 def test_a_thread_that_never_begins_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is where a thread was made, and there is no memory for its first step."""
     name = next(name for name in ("_start_joinable_thread", "_start_new_thread") if hasattr(threading, name))
-    monkeypatch.setattr(threading, name, lambda *_, **__: 1)
+    start, here = getattr(threading, name), threading.get_ident()
+
+    def start_those_of_others(*args: Any, **kwargs: Any) -> Any:
+        return 1 if threading.get_ident() == here else start(*args, **kwargs)
+
+    monkeypatch.setattr(threading, name, start_those_of_others)
     monkeypatch.setattr("memrepo_worker.threads.beginning.BEGIN_LOOKS_MAX", 1)
-    monkeypatch.setattr(threading.Thread, "start", start_bounded)
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)  # is again what it was
+    bound_starts()
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="did not begin"):
         pool.submit(int)
     assert begin_thread("memrepo-test", lambda: None) is None
+
+
+def test_what_a_library_has_set_in_the_place_of_start_is_called_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A library that follows requests into threads may be set up once the worker's modules were imported."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def start_and_follow(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_follow)
+    for _ in range(2):
+        bound_starts()
+
+    thread = begin_thread("memrepo-test", lambda: None)
+
+    assert thread is not None
+    thread.join(TIMEOUT_S)
+    assert started.count(thread) == 1
+
+
+class OtherEvent:
+    """What a later Python may wait for: in it there is no place for a ``wait`` of ours."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._event, name)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._event.wait(timeout)
+
+
+def test_a_thread_of_a_python_that_waits_in_another_way_is_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)  # is again what it was
+    bound_starts()
+    begun = threading.Event()
+    thread = threading.Thread(target=begun.set)
+    thread._started = OtherEvent()  # type: ignore[attr-defined] # private
+
+    thread.start()
+
+    assert begun.wait(TIMEOUT_S)
+    thread.join(TIMEOUT_S)
+
+
+def test_a_thread_that_was_never_made_is_told_so_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unmade(threading.Thread):
+        def __init__(self) -> None:
+            pass
+
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)  # is again what it was
+    bound_starts()
+
+    with pytest.raises(RuntimeError, match="__init__"):
+        Unmade().start()
 
 
 def test_one_that_begins_when_nobody_waits_for_it_any_more_does_nothing(

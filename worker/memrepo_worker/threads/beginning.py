@@ -11,36 +11,49 @@ logger = logging.getLogger(__name__)
 BEGIN_LOOKS_MAX = 10
 """So often, a second each, is it looked whether a thread has begun: a process may be paused for long in one of them."""
 
-_start = threading.Thread.start
+Start = Callable[[threading.Thread], None]
 
 
 def bound_starts() -> None:
-    """Have no ``start`` of a thread wait for one that never begins, in the whole process from here on."""
-    threading.Thread.start = start_bounded  # type: ignore[assignment, method-assign] # also of libraries
+    """Have no ``start`` of a thread wait for one that never begins, in the whole process from here on.
+
+    What a library has set in its place by now (one that follows requests into threads, say) is called as before.
+    """
+    start = threading.Thread.start
+
+    def bounded(thread: threading.Thread) -> None:
+        start_bounded(thread, start)
+
+    threading.Thread.start = bounded  # type: ignore[assignment, method-assign] # also of libraries
 
 
-def start_bounded(thread: threading.Thread) -> None:
-    """Start a thread; where it does not begin, as if the system had refused it.
+def start_bounded(thread: threading.Thread, start: Start) -> None:
+    """Start a thread by ``start``; where it does not begin, as if the system had refused it.
 
     Where a thread was made, and there is no memory for its first step, it ends without a word, and Python's own
     ``start`` waits for it for ever; an executor that starts one holds a lock of all executors meanwhile. So a moment
-    without memory would leave a worker that owns its shards and serves nothing.
+    without memory would leave a worker that owns its shards and serves nothing. Where Python's own ``start`` waits in
+    another way than is known here, it is called as it is.
 
     Raises:
         RuntimeError: it has not begun. It may still do so, on a machine that is that slow.
     """
-    begun: threading.Event = thread._started  # type: ignore[attr-defined] # private: what its own ``start`` waits for
+    begun = getattr(thread, "_started", None)  # private: what its own ``start`` waits for
+    own = getattr(begun, "__dict__", None)
+    if not isinstance(begun, threading.Event) or own is None or "wait" in own:
+        start(thread)  # it waits for something else, or has bounds already
+        return
 
     def wait(timeout: float | None = None) -> bool:  # noqa: ARG001 - as the event's own
         if any(threading.Event.wait(begun, 1.0) for _ in range(BEGIN_LOOKS_MAX)):
             return True
         raise RuntimeError("can't start new thread: it did not begin")
 
-    begun.wait = wait  # type: ignore[method-assign] # of this one alone
+    own["wait"] = wait  # of this one alone
     try:
-        _start(thread)
+        start(thread)
     finally:
-        del begun.wait
+        own.pop("wait", None)
 
 
 def begin_thread(name: str, work: Callable[[], None]) -> threading.Thread | None:
