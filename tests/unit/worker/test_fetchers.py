@@ -69,6 +69,23 @@ def test_so_it_does_where_there_was_no_memory_to_note_what_that_took(monkeypatch
 
 
 @pytest.mark.timeout(2 * TIMEOUT_S)
+def test_what_waits_is_begun_also_where_there_was_no_memory_to_note_what_was_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def note(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(UsualWork, "note", note)
+    go = threading.Event()
+    with Fetchers(1) as fetchers:
+        fetchers.lane().submit(go.wait, TIMEOUT_S)
+        waiting = fetchers.lane().submit(int, "7")
+        go.set()
+
+        assert waiting.result(TIMEOUT_S) == 7
+
+
+@pytest.mark.timeout(2 * TIMEOUT_S)
 def test_who_asked_is_told_where_there_is_no_memory_to_count_what_it_took() -> None:
     class Forgetful(Pace):
         def owe(self, worked_s: float) -> float:

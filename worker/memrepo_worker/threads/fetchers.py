@@ -181,7 +181,11 @@ class Fetchers:
         with self._lock:
             del self._running[fetch]  # first: whatever fails after it, this thread's place is free
             self._lock.notify_all()
-            self._usual.note(used_s, max(0.0, self._clock() - began_s - used_s), _PARTS * self._threads_max)
+            try:
+                waited_s = max(0.0, self._clock() - began_s - used_s)
+                self._usual.note(used_s, waited_s, _PARTS * self._threads_max)
+            except MemoryError:
+                pass  # this one is not counted; what waits is to have its thread
             if rest_s > 0:
                 self._resting[fetch.lane] += 1
             self._begin_more()
