@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 import click
@@ -133,7 +134,7 @@ class Shown(Protocol):
         ...
 
     def stop(self) -> object:
-        """Keep what is to be kept, and wait for no thread."""
+        """Keep what is to be kept, and wait for no thread; do nothing where it was done."""
         ...
 
 
@@ -142,10 +143,13 @@ def show_until_told(shown: Shown) -> None:
 
     While the broker is away Flower's threads try it again and again, and Python's own end waits for each of them.
     """
-    try:
+    with suppress(KeyboardInterrupt, SystemExit):
         shown.start()
-    except (KeyboardInterrupt, SystemExit):
-        shown.stop()
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
+    with ExitStack() as ending:  # by each of these, whatever another raises, as where a second signal comes
+        ending.callback(os._exit, 0)
+        ending.callback(sys.stdout.flush)
+        ending.callback(logging.shutdown)
+        try:
+            shown.stop()
+        except Exception:
+            logging.getLogger(__name__).exception("Flower could not keep what it has seen")
