@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from memrepo_worker.git.command import Git, GitError
 from memrepo_worker.git.packed.directory import PackDirectory
 from memrepo_worker.group import Agent
-from memrepo_worker.repos.repacking import PACKS_MAX, is_due, join, set_apart, to_join
+from memrepo_worker.repos.repacking import PACKS_MAX, ToJoin, is_due, join, set_apart, to_join
 from memrepo_worker.repos.slots import bytes_on_disk
 from memrepo_worker.repos.warm import WarmRepo
 from memrepo_worker.store.backends.local import LocalStore
@@ -308,6 +308,29 @@ def test_what_comes_to_no_end_leaves_nothing_on_the_disk(grown: Writer, how: str
     assert cache.accounts.usage.disk_bytes == bytes_on_disk(place.parent)
     assert answers(grown) == before
     assert grown.counters.snapshot()["repo.opened_cold"] == 1
+
+
+def test_upkeep_that_was_left_behind_takes_nothing_from_who_has_its_place_by_now(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    with writer(store, tmp_path / "one") as one, ExitStack() as later:
+        one.ask(create())
+        one.warm().save()
+        apart: list[ToJoin] = []
+
+        class LeftBehind(Stop):
+            def git(self, git: Git) -> Git:
+                one.service.cache.close()
+                warm = later.enter_context(writer(store, tmp_path / "one")).warm()
+                apart.append(set_apart(warm, tuple(warm.packs.files)))
+                raise JobStoppedError
+
+        with suppress(JobStoppedError):
+            Repacker(one.service.cache, stock_git()).repack(AGENT, LeftBehind())
+
+        (joining,) = apart
+        assert joining.objects.is_relative_to(one.service.cache.folder)
+        assert [*joining.objects.glob("pack/*.pack")]
 
 
 def test_the_request_after_a_join_proves_nothing_anew(grown: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

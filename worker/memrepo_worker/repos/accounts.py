@@ -42,6 +42,11 @@ class Accounts:
             return Usage(len(self._disk), self._disk_bytes)
 
     @property
+    def is_given_back(self) -> bool:
+        """Whether the slot was given back: what lies in it is another process's, or nobody's."""
+        return self._slot.is_given_back
+
+    @property
     def memory_bytes(self) -> int:
         """How much memory the repositories take that are in memory."""
         return self._memory_bytes

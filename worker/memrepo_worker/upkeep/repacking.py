@@ -86,7 +86,8 @@ class Repacker:
         try:
             self._join_and_write(agent, repo, apart, stop)
         finally:
-            clear(repo)  # of one that went wrong, or was let go meanwhile
+            if not self.cache.accounts.is_given_back:  # else what lies there is another process's by now
+                clear(repo)  # of one that went wrong, or was let go meanwhile
             with self.cache.hold(agent):
                 repo.measure_again()
 
