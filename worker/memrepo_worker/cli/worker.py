@@ -92,7 +92,7 @@ def worker(
 
 
 def _serve(settings: WorkerSettings, name: str | None, supervised: Supervised | None) -> int:
-    keep_little(environment())  # here, where the process is a worker's alone, and has no other thread yet
+    keep_little(environment())  # here, where the process is a worker's alone, and no other thread computes
     configure(settings.log)
     counters = Counters()
     upkeep = UpkeepRunner(counters, words_of_trouble=words_of_trouble)

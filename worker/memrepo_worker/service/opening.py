@@ -172,6 +172,8 @@ class Opener:
     def require_room(self) -> None:
         """Return where a memory that was never begun could be: who reads is told what keeps it from being begun.
 
+        It takes one request to any store, though only in a folder something else may be in an object's place.
+
         Raises:
             RefusedError: something else is in the place of its first entry, as where that was lost.
         """

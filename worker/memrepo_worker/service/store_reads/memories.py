@@ -21,8 +21,8 @@ from memrepo_worker.store.interface import PlaceBrokenError, RefusedError
 
 logger = logging.getLogger(__name__)
 
-_OfOne = RefusedError | PlaceBrokenError
-_OF_ONE = (RefusedError, PlaceBrokenError)
+_Refusal = RefusedError | PlaceBrokenError
+_REFUSALS = (RefusedError, PlaceBrokenError)
 """What may be wrong with one agent's objects alone."""
 
 _NAMED_MAX = 3
@@ -80,10 +80,10 @@ def _are_there(
         UnavailableError, RefusedError: the store does not say it, or refuses more than them.
     """
 
-    def look(agent_id: str) -> bool | _OfOne:
+    def look(agent_id: str) -> bool | _Refusal:
         try:
             return is_there(dependencies.store, Layout.of(org_id, agent_id))
-        except _OF_ONE as error:
+        except _REFUSALS as error:
             return error
 
     there = _side_by_side(dependencies, look, agent_ids)
@@ -98,18 +98,18 @@ def _are_there(
 
 def _side_by_side(
     dependencies: ServiceDependencies,
-    look: Callable[[str], bool | _OfOne],
+    look: Callable[[str], bool | _Refusal],
     agent_ids: Iterable[str],
-) -> dict[str, bool | _OfOne]:
+) -> dict[str, bool | _Refusal]:
     names = [*agent_ids]
     return dict(zip(names, dependencies.fetchers.lane().map(look, names), strict=True))
 
 
-def _refused(there: Mapping[str, bool | _OfOne]) -> dict[str, _OfOne]:
-    return {agent_id: found for agent_id, found in there.items() if isinstance(found, _OF_ONE)}
+def _refused(there: Mapping[str, bool | _Refusal]) -> dict[str, _Refusal]:
+    return {agent_id: found for agent_id, found in there.items() if isinstance(found, _REFUSALS)}
 
 
-def _tell(org_id: str, refused: Mapping[str, _OfOne]) -> None:
+def _tell(org_id: str, refused: Mapping[str, _Refusal]) -> None:
     agents = [str(Agent(org_id, agent_id)) for agent_id in refused]
     more = f" and {len(agents) - _NAMED_MAX} more" if len(agents) > _NAMED_MAX else ""
     reason = str(next(iter(refused.values())))
